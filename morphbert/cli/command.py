@@ -1,0 +1,143 @@
+"""What every command shares: its own set of absl flags in groups, `--help`, errors without traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+import morphbert
+from morphbert.errors import MorphbertError, UsageError
+
+
+class Command:
+    """A command line: flags in named groups, and a `run` that turns exceptions into an exit status.
+
+    Every command has a `FlagValues` of its own instead of absl's global one, so that several can be
+    used in one process and nothing below `main` can read a flag.
+
+        command = Command("build_vocab.py", "Learns a vocabulary from raw text.")
+        command.group("Input")
+        command.string("input_file", None, "…", required=True)
+        command.run(argv, main)     # main receives the parsed flags
+    """
+
+    def __init__(self, name: str, summary: str, example: str = ""):
+        self.name = name
+        self.summary = summary
+        self.example = example
+        self.values = flags.FlagValues()
+        self._groups: list[tuple[str, list[str]]] = []
+        self._required: list[str] = []
+
+    def group(self, title: str) -> None:
+        """Flags defined from here on stand under `title` in `--help`."""
+        self._groups.append((title, []))
+
+    def string(self, name: str, default: str | None, help: str, required: bool = False) -> None:
+        self._define(flags.DEFINE_string, name, default, help, required)
+
+    def integer(self, name: str, default: int | None, help: str, **bounds: int) -> None:
+        self._define(flags.DEFINE_integer, name, default, help, **bounds)
+
+    def float(self, name: str, default: float | None, help: str, **bounds: float) -> None:
+        self._define(flags.DEFINE_float, name, default, help, **bounds)
+
+    def boolean(self, name: str, default: bool | None, help: str) -> None:
+        self._define(flags.DEFINE_bool, name, default, help)
+
+    def enum(self, name: str, default: str | None, choices: Sequence[str], help: str) -> None:
+        self._define(
+            lambda n, d, h, **kw: flags.DEFINE_enum(n, d, list(choices), h, **kw), name, default, help
+        )
+
+    def _define(
+        self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any
+    ) -> None:
+        define(name, default, help, flag_values=self.values, **more)
+        self._groups[-1][1].append(name)
+        if required:
+            self._required.append(name)
+
+    def given(self, name: str) -> bool:
+        """Whether the flag stood on the command line, as opposed to having its default."""
+        return bool(self.values[name].present)
+
+    def help(self) -> str:
+        lines = [self.name + " - " + self.summary, ""]
+        if self.example:
+            lines += ["Example:", textwrap.indent(textwrap.dedent(self.example).strip("\n"), "  "), ""]
+        for title, names in self._groups:
+            lines.append(title + ":")
+            for name in names:
+                flag = self.values[name]
+                lines.append(f"  --{_signature(flag, name in self._required)}")
+                lines += textwrap.wrap(str(flag.help), 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines.append("")
+        lines.append("Also: --help, --version, --flagfile=FILE (flags from a file, one a line).")
+        return "\n".join(lines)
+
+    def parse(self, argv: Sequence[str]) -> None:
+        """Parses the arguments after the program's name.
+
+        Raises:
+          UsageError: an unknown flag (the nearest known one is named), a value of the wrong type or out
+            of its bounds, a required flag that is missing, or a word that is no flag.
+        """
+        try:
+            rest = self.values([self.name, *argv])[1:]
+        except flags.Error as error:
+            raise UsageError(f"{error} (all flags: {self.name} --help)") from error
+        if rest:
+            raise UsageError(f"{rest[0]!r} is not a flag: flags are written --name=value (see --help).")
+        missing = [name for name in self._required if not self.values[name].value]
+        if missing:
+            raise UsageError(f"--{missing[0]} is required: {self.values[missing[0]].help}")
+
+    def run(self, argv: Sequence[str] | None, main: Callable[[flags.FlagValues], None]) -> int:
+        """Parses, calls `main` and returns the exit status: 0, 1 (input), 2 (usage), 130 (Ctrl-C)."""
+        argv = sys.argv[1:] if argv is None else argv
+        if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv):
+            print(self.help())
+            return 0
+        if "--version" in argv:
+            print(f"morphbert {morphbert.__version__}")
+            return 0
+        try:
+            self.parse(argv)
+            main(self.values)
+        except UsageError as error:
+            print(f"{self.name}: {error}", file=sys.stderr)
+            return 2
+        except MorphbertError as error:
+            print(f"{self.name}: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"{self.name}: interrupted; run the same command again to continue.", file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            # `| head` closed the pipe: not an error, and Python must not complain about it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return 0
+
+
+def _signature(flag: Any, required: bool) -> str:
+    if isinstance(flag, flags.BooleanFlag):
+        shown = f"[no]{flag.name}"
+    elif isinstance(flag, flags.EnumFlag):
+        shown = f"{flag.name}={'|'.join(flag.parser.enum_values)}"
+    else:
+        kind = {"string": "TEXT", "int": "N", "float": "X"}.get(flag.flag_type(), "VALUE")
+        shown = f"{flag.name}={kind}"
+    if required:
+        return f"{shown}  (required)"
+    if flag.default is None:
+        return shown
+    return (
+        f"{shown}  (default: {str(flag.default).lower() if isinstance(flag.default, bool) else flag.default})"
+    )

@@ -1,0 +1,1 @@
+"""Pieces → training records: documents, instances, masks, TFRecords. Imports no TensorFlow."""

@@ -1,0 +1,1 @@
+"""Weights ↔ the world: other programs' checkpoints, and a trained model put to use."""

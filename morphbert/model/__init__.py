@@ -1,0 +1,1 @@
+"""The network: configuration, encoder, heads and losses. Knows neither text nor records."""

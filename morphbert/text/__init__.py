@@ -1,0 +1,1 @@
+"""Characters → pieces: normalisation, analysers, WordPiece, vocabularies. Imports no TensorFlow."""

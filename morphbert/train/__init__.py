@@ -1,0 +1,1 @@
+"""Records → weights: input pipeline, optimizer, step, loop, checkpoints, evaluation."""
