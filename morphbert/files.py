@@ -110,7 +110,8 @@ def read_lines(path: str) -> Iterator[str]:
         stream: IO[bytes] = cast("IO[bytes]", opener(raw)) if opener else raw
         number = 0
         try:
-            for number, line in enumerate(io.BufferedReader(cast(Any, stream), 1 << 20), 1):
+            for line in io.BufferedReader(cast(Any, stream), 1 << 20):
+                number += 1
                 yield line.decode("utf-8").rstrip("\n")
         except UnicodeDecodeError as error:
             raise MorphbertError(

@@ -41,19 +41,17 @@ class Command:
     def string(self, name: str, default: str | None, help: str, required: bool = False) -> None:
         self._define(flags.DEFINE_string, name, default, help, required)
 
-    def integer(self, name: str, default: int | None, help: str, **bounds: int) -> None:
+    def integer(self, name: str, default: int | None, help: str, **bounds: Any) -> None:
         self._define(flags.DEFINE_integer, name, default, help, **bounds)
 
-    def float(self, name: str, default: float | None, help: str, **bounds: float) -> None:
+    def float(self, name: str, default: float | None, help: str, **bounds: Any) -> None:
         self._define(flags.DEFINE_float, name, default, help, **bounds)
 
     def boolean(self, name: str, default: bool | None, help: str) -> None:
         self._define(flags.DEFINE_bool, name, default, help)
 
     def enum(self, name: str, default: str | None, choices: Sequence[str], help: str) -> None:
-        self._define(
-            lambda n, d, h, **kw: flags.DEFINE_enum(n, d, list(choices), h, **kw), name, default, help
-        )
+XX
 
     def _define(
         self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any
