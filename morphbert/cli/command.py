@@ -44,14 +44,17 @@ class Command:
     def integer(self, name: str, default: int | None, help: str, **bounds: Any) -> None:
         self._define(flags.DEFINE_integer, name, default, help, **bounds)
 
-    def float(self, name: str, default: float | None, help: str, **bounds: Any) -> None:
+    def number(self, name: str, default: float | None, help: str, **bounds: Any) -> None:
         self._define(flags.DEFINE_float, name, default, help, **bounds)
 
     def boolean(self, name: str, default: bool | None, help: str) -> None:
         self._define(flags.DEFINE_bool, name, default, help)
 
     def enum(self, name: str, default: str | None, choices: Sequence[str], help: str) -> None:
-XX
+        def define(name: str, default: str | None, help: str, flag_values: flags.FlagValues) -> None:
+            flags.DEFINE_enum(name, default, list(choices), help, flag_values=flag_values)
+
+        self._define(define, name, default, help)
 
     def _define(
         self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any
