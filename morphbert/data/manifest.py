@@ -1,0 +1,104 @@
+"""What made a set of records, in a JSON file beside each of its files: `NAME.manifest.json`.
+
+Training reads it before it compiles anything, so that records of another length, vocabulary or casing
+are found in the first second. It holds no time and no path: the same flags give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import IO, Any
+
+from morphbert import files
+from morphbert.errors import MorphbertError
+
+FORMAT_VERSION = 1
+SUFFIX = ".manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made the records of one run.
+
+    tokenizer: `describe()` of the tokenizer, with the vocabulary's `sha256` and size.
+    mode: "fast" or "google". objective: "nsp", "sop" or "none". masking: unit, probability, whether static.
+    inputs: {"name": base name, "bytes": size} for each input file, in the order of reading.
+    outputs: records in each output file, by base name, in the order in which they were given.
+    split: which part of a run with held-out documents this is: "train", "eval" or "all".
+    """
+
+    tokenizer: dict[str, Any]
+    max_seq_length: int
+    max_predictions_per_seq: int
+    objective: str
+    masking: dict[str, Any]
+    mode: str
+    dupe_factor: int
+    short_seq_prob: float
+    random_seed: int
+    num_records: int
+    num_documents: int
+    num_sentences: int
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: dict[str, int] = field(default_factory=dict)
+    split: str = "all"
+    eval_fraction: float = 0.0
+    morphbert_version: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, origin: str = "the manifest") -> Manifest:
+        """Reads what `to_json` wrote; unknown fields of the same format version are passed over.
+
+        Raises:
+          MorphbertError: no JSON object, a field is missing, or a newer format version.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise MorphbertError(f"{origin} is not JSON ({error}): make the records again.") from error
+        if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
+            raise MorphbertError(
+                f"{origin} is no manifest of records (it has no format_version): make them again."
+            )
+        if content["format_version"] > FORMAT_VERSION:
+            raise MorphbertError(
+                f"{origin} has format version {content['format_version']}, this program knows up to "
+                f"{FORMAT_VERSION}: use the version of morphbert that made the records "
+                f"({content.get('morphbert_version', 'unknown')}) or a newer one."
+            )
+        known = {f.name for f in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in content.items() if name in known})
+        except TypeError as error:
+            raise MorphbertError(f"{origin} is incomplete ({error}): make the records again.") from error
+
+
+def manifest_path(output_file: str) -> str:
+    """`out/train.tfrecord` → `out/train.tfrecord.manifest.json`."""
+    return output_file + SUFFIX
+
+
+def load_manifest(
+    record_file: str, opener: Callable[[str], IO[bytes]] = files.open_for_reading
+) -> Manifest | None:
+    """The manifest beside a record file, or None where there is none (records of another program).
+
+    opener: path → binary stream; it raises `FileNotFoundError` where there is no file.
+    """
+    path = manifest_path(record_file)
+    if opener is files.open_for_reading and not files.exists(path):
+        return None
+    try:
+        with opener(path) as stream:
+            text = stream.read().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise MorphbertError(f"{path} is not UTF-8: make the records again.") from error
+    return Manifest.from_json(text, path)

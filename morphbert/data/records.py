@@ -1,0 +1,307 @@
+"""The schema of the training records, their bytes, and the files that hold them.
+
+A record is a `tf.train.Example` with the features of google-research/bert's `create_pretraining_data.py`,
+in a TFRecord file. Writer and trainer take names, lengths and types from `features`; nothing else knows them.
+The protobuf wire format and the TFRecord framing are written by hand here: they are small, they are frozen,
+and without them the data commands would need TensorFlow (3.8 s and 400 MB for each worker process).
+
+Wire format (protobuf.dev/programming-guides/encoding), field number and wire type in brackets:
+
+    Example   { Features features [1, 2] }
+    Features  { map<string, Feature> feature [1, 2] }     an entry is { key [1, 2], value [2, 2] }
+    Feature   { BytesList [1, 2] | FloatList [2, 2] | Int64List [3, 2] }, each { repeated value [1, packed] }
+
+TFRecord (tensorflow/core/lib/io/record_writer.h), little-endian:
+
+    uint64 length, uint32 masked crc32c of these 8 bytes, the bytes, uint32 masked crc32c of the bytes
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO, Any, Literal, NamedTuple
+
+import google_crc32c
+import numpy as np
+
+from morphbert.errors import MorphbertError
+
+DType = Literal["int64", "float"]
+Values = Sequence[int] | Sequence[float] | np.ndarray[Any, Any]
+
+
+class Feature(NamedTuple):
+    """Number of values and their type, as they stand in the file."""
+
+    length: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class RecordShape:
+    """The two lengths of a record: tokens in a sequence (L) and masked positions in it (P)."""
+
+    max_seq_length: int
+    max_predictions_per_seq: int
+
+
+def features(shape: RecordShape) -> dict[str, Feature]:
+    """The features of one record with static masks and a next-sentence label, zero-padded to L and P.
+
+    `RecordShape(128, 20)` → `{"input_ids": Feature(128, "int64"), …}`
+
+    Source: google-research/bert, create_pretraining_data.py.
+    """
+    length, predictions = shape.max_seq_length, shape.max_predictions_per_seq
+    return {
+        "input_ids": Feature(length, "int64"),
+        "input_mask": Feature(length, "int64"),
+        "segment_ids": Feature(length, "int64"),
+        "masked_lm_positions": Feature(predictions, "int64"),
+        "masked_lm_ids": Feature(predictions, "int64"),
+        "masked_lm_weights": Feature(predictions, "float"),
+        "next_sentence_labels": Feature(1, "int64"),
+    }
+
+
+class CorruptRecord(MorphbertError):
+    """A TFRecord file is damaged or cut off; `number` (from 0) and `offset` (bytes) say where."""
+
+    def __init__(self, what: str, number: int, offset: int):
+        super().__init__(
+            f"record {number} (at byte {offset}) {what}. The file is damaged or was not written to its end: "
+            "make it again."
+        )
+        self.number = number
+        self.offset = offset
+
+
+# ── tf.train.Example ─────────────────────────────────────────────────────────────────────────────────────
+
+_FLOAT_LIST, _INT64_LIST = 2, 3  # field numbers in Feature
+
+
+def _varint(value: int) -> bytes:
+    r"""300 → b"\xac\x02". Negative numbers are their 64-bit two's complement, ten bytes long."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+# Ids and positions come back millions of times: the varints of the usual vocabularies are kept.
+_KNOWN_VARINTS = 1 << 17
+
+
+@lru_cache(maxsize=1)
+def _varint_table() -> tuple[bytes, ...]:
+    return tuple(_varint(value) for value in range(_KNOWN_VARINTS))
+
+
+def _delimited(tag: int, payload: bytes) -> bytes:
+    """One length-delimited field (wire type 2)."""
+    return b"%c%b%b" % (tag << 3 | 2, _varint(len(payload)), payload)
+
+
+def _int64_payload(values: Sequence[int]) -> bytes:
+    if values and min(values) >= 0 and max(values) < 0x80:
+        return bytes(values)  # masks, segments and most positions: a byte each
+    table = _varint_table()
+    return b"".join([table[v] if 0 <= v < _KNOWN_VARINTS else _varint(v) for v in values])
+
+
+def _feature_entry(name: str, values: Values) -> bytes:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    is_float = bool(values) and isinstance(values[0], float)
+    if is_float:
+        payload, field = struct.pack(f"<{len(values)}f", *values), _FLOAT_LIST
+    else:
+        payload, field = _int64_payload([int(v) for v in values]), _INT64_LIST
+    return entry_bytes(name, field == _FLOAT_LIST, payload)
+
+
+def entry_bytes(name: str, is_float: bool, payload: bytes) -> bytes:
+    """One entry of `Features.feature` from values already encoded (packed floats or varints)."""
+    a_list = _delimited(1, payload) if payload else b""
+    feature = _delimited(_FLOAT_LIST if is_float else _INT64_LIST, a_list)
+    return _delimited(1, _delimited(1, name.encode()) + _delimited(2, feature))
+
+
+def serialize_example(values: Mapping[str, Values]) -> bytes:
+    """The bytes of a `tf.train.Example`, features sorted by name, so that equal values give equal bytes.
+
+    Lists of float become a FloatList, everything else an Int64List.
+
+    `{"next_sentence_labels": [1]}` → the bytes that
+    `tf.train.Example.SerializeToString(deterministic=True)` gives.
+    """
+    return _delimited(1, b"".join(_feature_entry(name, values[name]) for name in sorted(values)))
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is longer than 64 bits")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Yields (field number, wire type, value); value is bytes for wire types 1, 2 and 5."""
+    at = 0
+    while at < len(data):
+        tag, at = _read_varint(data, at)
+        wire = tag & 7
+        if wire == 0:
+            number, at = _read_varint(data, at)
+            yield tag >> 3, wire, number
+            continue
+        if wire == 2:
+            length, at = _read_varint(data, at)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"unknown wire type {wire}")
+        if at + length > len(data):
+            raise ValueError(f"a field of {length} bytes where {len(data) - at} are left")
+        yield tag >> 3, wire, data[at : at + length]
+        at += length
+
+
+def _int64_values(data: bytes) -> list[int]:
+    values: list[int] = []
+    for field, wire, value in _fields(data):
+        if field != 1:
+            continue
+        if wire == 2 and max(value, default=0) < 0x80:
+            values.extend(value)
+        elif wire == 2:
+            at = 0
+            while at < len(value):
+                number, at = _read_varint(value, at)
+                values.append(number)
+        elif wire == 0:
+            values.append(value)
+        else:
+            raise ValueError(f"an integer of wire type {wire}")
+    return [v - (1 << 64) if v >> 63 else v for v in values]
+
+
+def _float_values(data: bytes) -> list[float]:
+    values: list[float] = []
+    for field, wire, value in _fields(data):
+        if field != 1:
+            continue
+        if wire not in (2, 5) or len(value) % 4:
+            raise ValueError("floats that are not four bytes each")
+        values.extend(struct.unpack(f"<{len(value) // 4}f", value))
+    return values
+
+
+def _parse_feature(data: bytes) -> list[int] | list[float]:
+    values: list[int] | list[float] = []
+    for kind, _, content in _fields(data):
+        if kind == _INT64_LIST:
+            values = _int64_values(content)
+        elif kind == _FLOAT_LIST:
+            values = _float_values(content)
+        else:
+            raise ValueError("a feature that is neither int64 nor float")
+    return values
+
+
+def parse_example(data: bytes) -> dict[str, list[int] | list[float]]:
+    """Bytes of a `tf.train.Example` → values by name; packed and unpacked lists are read.
+
+    Raises:
+      ValueError: the bytes are no Example of int64 and float features.
+    """
+    parsed: dict[str, list[int] | list[float]] = {}
+    try:
+        for field, wire, content in _fields(data):
+            if field != 1 or wire != 2:
+                continue
+            for entry_field, entry_wire, entry in _fields(content):
+                if entry_field != 1 or entry_wire != 2:
+                    continue
+                parts = {number: part for number, part_wire, part in _fields(entry) if part_wire == 2}
+                parsed[parts.get(1, b"").decode()] = _parse_feature(parts.get(2, b""))
+    except (IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"not a tf.train.Example: {error}") from error
+    return parsed
+
+
+# ── TFRecord ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_MASK_DELTA = 0xA282EAD8
+
+
+def _masked_crc(data: bytes) -> int:
+    """The checksum that TFRecord stores: rotated, because a crc of data that holds crcs is weak."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=4096)
+def _frame_header(length: int) -> bytes:
+    encoded = struct.pack("<Q", length)
+    return encoded + struct.pack("<I", _masked_crc(encoded))
+
+
+def frame(record: bytes) -> bytes:
+    """One record with the TFRecord framing around it: 16 bytes more than the record."""
+    return b"%b%b%b" % (_frame_header(len(record)), record, struct.pack("<I", _masked_crc(record)))
+
+
+class RecordWriter:
+    """Writes records to an open binary stream, which stays the caller's to close."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+
+    def write(self, record: bytes) -> None:
+        self._stream.write(frame(record))
+
+
+def read_records(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yields the records of an open TFRecord stream (a `gzip.GzipFile` for a `.gz`), checksums verified.
+
+    Raises:
+      CorruptRecord: a checksum is wrong, or the stream ends inside a record or cannot be unpacked.
+    """
+    number = offset = 0
+
+    def take(length: int) -> bytes:
+        try:
+            data = stream.read(length)
+        except (OSError, EOFError) as error:
+            raise CorruptRecord(f"cannot be read: {error}", number, offset) from error
+        return data
+
+    while header := take(12):
+        if len(header) < 12:
+            raise CorruptRecord(f"ends after {len(header)} of the 12 bytes of its header", number, offset)
+        length, crc = struct.unpack("<QI", header)
+        if crc != _masked_crc(header[:8]):
+            raise CorruptRecord("has a wrong checksum over its length", number, offset)
+        body = take(length + 4)
+        if len(body) < length + 4:
+            raise CorruptRecord(f"ends after {len(body)} of {length + 4} bytes", number, offset)
+        record = body[:length]
+        if struct.unpack("<I", body[length:])[0] != _masked_crc(record):
+            raise CorruptRecord("has a wrong checksum over its bytes", number, offset)
+        yield record
+        number += 1
+        offset += 16 + length
