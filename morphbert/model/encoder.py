@@ -1,0 +1,113 @@
+"""BERT's encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
+
+Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import DropoutKeys, Parameters, activation, dense, layer_norm
+
+
+def embed(
+    parameters: Parameters,
+    config: BertConfig,
+    input_ids: tf.Tensor,
+    segment_ids: tf.Tensor,
+    keys: DropoutKeys,
+) -> tf.Tensor:
+    """Sum of word, segment and position embeddings, normalised: ids int32 [B, L] → [B, L, H]."""
+    table = "bert/embeddings"
+    length = input_ids.shape[1]
+    words = tf.gather(parameters[f"{table}/word_embeddings"], input_ids)
+    segments = tf.gather(parameters[f"{table}/token_type_embeddings"], segment_ids)
+    positions = parameters[f"{table}/position_embeddings"][:length]
+    hidden = layer_norm(parameters, table, words + segments + positions[None], config.layer_norm_eps)
+    return keys.dropout(hidden, config.hidden_dropout_prob)
+
+
+def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """input_mask [B, L] (1 = piece, 0 = padding) → [B, 1, 1, L], 0 or -10000, added to attention scores."""
+    return (1.0 - tf.cast(input_mask, dtype)[:, None, None, :]) * tf.cast(-10000.0, dtype)
+
+
+def self_attention(
+    parameters: Parameters,
+    name: str,
+    config: BertConfig,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    keys: DropoutKeys,
+) -> tf.Tensor:
+    """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
+    length, heads = hidden.shape[1], config.num_attention_heads
+    size = config.hidden_size // heads
+
+    def project(part: str) -> tf.Tensor:
+        flat = dense(parameters, f"{name}/{part}", hidden)
+        return tf.transpose(tf.reshape(flat, [-1, length, heads, size]), [0, 2, 1, 3])  # [B, N, L, D]
+
+    # Scaling the query instead of the scores touches L·D numbers a head instead of L·L.
+    query = project("query") * tf.cast(1.0 / math.sqrt(size), hidden.dtype)
+    scores = tf.matmul(query, project("key"), transpose_b=True) + bias  # [B, N, L, L]
+    weights = keys.dropout(tf.nn.softmax(scores), config.attention_probs_dropout_prob)
+    context = tf.transpose(tf.matmul(weights, project("value")), [0, 2, 1, 3])  # [B, L, N, D]
+    return tf.reshape(context, [-1, length, config.hidden_size])
+
+
+def transformer_layer(
+    parameters: Parameters,
+    name: str,
+    config: BertConfig,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    keys: DropoutKeys,
+) -> tf.Tensor:
+    """One layer: attention and feed-forward, each followed by dropout, residual and LayerNorm."""
+
+    def add_and_norm(part: str, update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
+        update = keys.dropout(dense(parameters, f"{name}/{part}/dense", update), config.hidden_dropout_prob)
+        return layer_norm(parameters, f"{name}/{part}", update + residual, config.layer_norm_eps)
+
+    context = self_attention(parameters, f"{name}/attention/self", config, hidden, bias, keys)
+    hidden = add_and_norm("attention/output", context, hidden)
+    inner = activation(config.hidden_act, dense(parameters, f"{name}/intermediate/dense", hidden))
+    return add_and_norm("output", inner, hidden)
+
+
+def encode(
+    parameters: Parameters,
+    config: BertConfig,
+    input_ids: tf.Tensor,
+    input_mask: tf.Tensor,
+    segment_ids: tf.Tensor,
+    dropout_key: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Runs the encoder.
+
+    Args:
+      parameters: weights by name, in the dtype to compute in.
+      config: the model's configuration.
+      input_ids: int32 [B, L], under `config.vocab_size`; L is static.
+      input_mask: int32 [B, L], 1 for pieces and 0 for padding.
+      segment_ids: int32 [B, L], under `config.type_vocab_size`.
+      dropout_key: int32 [2]; None switches dropout off.
+
+    Returns:
+      The last layer's output, [B, L, H].
+    """
+    keys = DropoutKeys(dropout_key)
+    hidden = embed(parameters, config, input_ids, segment_ids, keys)
+    bias = attention_bias(input_mask, hidden.dtype)
+    for index in range(config.num_hidden_layers):
+        hidden = transformer_layer(parameters, f"bert/encoder/layer_{index}", config, hidden, bias, keys)
+    return hidden
+
+
+def pool(parameters: Parameters, hidden: tf.Tensor) -> tf.Tensor:
+    """Applies tanh to a dense layer over the first position ([CLS]): [B, L, H] → [B, H]."""
+    return tf.tanh(dense(parameters, "bert/pooler/dense", hidden[:, 0]))

@@ -1,0 +1,29 @@
+"""The two pretraining heads: masked language model and next sentence (Devlin et al. 2019, section 3.1)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters, activation, dense, layer_norm
+
+
+def masked_lm_logits(
+    parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
+) -> tf.Tensor:
+    """Scores of all V pieces at the given positions only: [B, L, H], int32 [B, P] → float32 [B, P, V]."""
+    name = "cls/predictions"
+    picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
+    inner = activation(config.hidden_act, dense(parameters, f"{name}/transform/dense", picked))
+    inner = layer_norm(parameters, f"{name}/transform", inner, config.layer_norm_eps)
+    rows = tf.reshape(inner, [-1, config.hidden_size])
+    scores = tf.matmul(rows, parameters["bert/embeddings/word_embeddings"], transpose_b=True)
+    scores = tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)
+    return tf.reshape(scores, [-1, positions.shape[1], config.vocab_size])
+
+
+def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:
+    """Scores of "B follows A" (0) and "B is random" (1): [B, H] → float32 [B, 2]."""
+    name = "cls/seq_relationship"
+    scores = tf.matmul(pooled, parameters[f"{name}/output_weights"], transpose_b=True)
+    return tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)

@@ -1,0 +1,84 @@
+"""What a batch contributes: sums and counts, never means.
+
+A mean over one replica's share of a batch is not the mean over the batch as soon as shares hold different
+numbers of masks. So everything here is a sum, to be added over micro-batches and replicas and divided once
+by the count over the global batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode, pool
+from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+from morphbert.model.layers import Parameters
+
+Batch = Mapping[str, tf.Tensor]
+
+# google-research/bert adds this to the masked LM's denominator, so that a batch without masks gives 0.
+DENOMINATOR_EPSILON = 1e-5
+
+
+def example_weights(batch: Batch) -> tf.Tensor:
+    """float32 [B]: 1 for an example, 0 for one that only fills up the last batch of an evaluation."""
+    if "example_weights" in batch:
+        return batch["example_weights"]
+    return tf.ones(tf.shape(batch["next_sentence_labels"])[:1])
+
+
+def counts(batch: Batch) -> dict[str, tf.Tensor]:
+    """The denominators of a batch: number of predicted positions, number of sentence pairs."""
+    return {
+        "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
+        "next_sentence": tf.reduce_sum(example_weights(batch)),
+    }
+
+
+def pretraining_sums(
+    parameters: Parameters, config: BertConfig, batch: Batch, dropout_key: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
+    """Loss and number of right predictions of both tasks, summed over the batch.
+
+    Args:
+      parameters: weights by name, in the dtype to compute in.
+      config: the model's configuration.
+      batch: the records' features: int32 [B, L] and [B, P], float32 `masked_lm_weights` [B, P], int32
+        `next_sentence_labels` [B, 1].
+      dropout_key: int32 [2], or None for no dropout.
+
+    Returns:
+      float32 scalars `masked_lm_loss`, `masked_lm_correct`, `next_sentence_loss`, `next_sentence_correct`:
+      cross entropy in nats, and counts.
+    """
+    hidden = encode(
+        parameters, config, batch["input_ids"], batch["input_mask"], batch["segment_ids"], dropout_key
+    )
+    masked_lm = masked_lm_logits(parameters, config, hidden, batch["masked_lm_positions"])
+    next_sentence = next_sentence_logits(parameters, pool(parameters, hidden))
+    masked_lm_loss, masked_lm_correct = _weighted_sums(
+        masked_lm, batch["masked_lm_ids"], batch["masked_lm_weights"]
+    )
+    next_loss, next_correct = _weighted_sums(
+        next_sentence, batch["next_sentence_labels"][:, 0], example_weights(batch)
+    )
+    return {
+        "masked_lm_loss": masked_lm_loss,
+        "masked_lm_correct": masked_lm_correct,
+        "next_sentence_loss": next_loss,
+        "next_sentence_correct": next_correct,
+    }
+
+
+def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    right = tf.cast(tf.equal(tf.argmax(logits, -1, output_type=tf.int32), labels), tf.float32)
+    return tf.reduce_sum(losses * weights), tf.reduce_sum(right * weights)
+
+
+def total_loss(sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Masked-LM loss + next-sentence loss, each a mean over the global batch (google-research/bert)."""
+    masked_lm = sums["masked_lm_loss"] / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
+    return masked_lm + sums["next_sentence_loss"] / denominators["next_sentence"]
