@@ -1,0 +1,315 @@
+"""`run_pretraining.py`: records → a pretrained model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from morphbert.cli.command import Command
+from morphbert.errors import MorphbertError, UsageError
+
+if TYPE_CHECKING:
+    from morphbert.train.config import RunConfig
+
+_FLOAT_MAX = 1e30
+
+
+def _command() -> Command:
+    command = Command(
+        "run_pretraining.py",
+        "Pretrains BERT on TFRecords, on CPU, GPUs or a TPU; run again, it continues where it stopped.",
+        """
+        run_pretraining.py --bert_config_file=bert_config.json --input_file='data/train.tfrecord*' \\
+            --output_dir=out/model --do_train --do_eval --eval_input_file=data/eval.tfrecord \\
+            --train_batch_size=32 --num_train_steps=100000 --num_warmup_steps=10000 --learning_rate=1e-4
+        """,
+    )
+    _define_input(command)
+    _define_training(command)
+    _define_optimizer(command)
+    _define_output(command)
+    _define_devices(command)
+    return command
+
+
+def _define_input(command: Command) -> None:
+    command.group("Input and output")
+    command.string(
+        "bert_config_file",
+        None,
+        "The model's sizes, a JSON file like google-research/bert's bert_config.json. Its vocab_size has to be "
+        "the number of lines of the vocabulary that the records were made with.",
+        required=True,
+    )
+    command.string(
+        "input_file",
+        None,
+        "Records to train on, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
+        "with commas. Example: --input_file='data/train.tfrecord*'",
+        required=True,
+    )
+    command.string(
+        "output_dir",
+        None,
+        "Folder for checkpoints, metrics.jsonl and TensorBoard logs. If it holds a checkpoint, the run goes on "
+        "from there, exactly.",
+        required=True,
+    )
+    command.string(
+        "eval_input_file", None, "Held-out records for --do_eval; without it --input_file is used."
+    )
+    command.string(
+        "init_checkpoint",
+        None,
+        "Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
+        "google-research/bert, as a prefix or a folder. What it lacks is listed and stays random.",
+    )
+    command.integer(
+        "max_seq_length",
+        128,
+        "Pieces in a sequence, [CLS] and [SEP] included. Has to be that of the records: it is checked.",
+        lower_bound=1,
+    )
+    command.integer(
+        "max_predictions_per_seq",
+        20,
+        "Places for masked pieces in a record. Has to be that of the records. It is the length times the share "
+        "of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. More only adds "
+        "padding; fewer cuts masks off long sequences.",
+        lower_bound=1,
+    )
+
+
+def _define_training(command: Command) -> None:
+    command.group("What to do")
+    command.boolean("do_train", False, "Train.")
+    command.boolean("do_eval", False, "Evaluate at the end and write eval_results.txt.")
+    command.boolean(
+        "eval_at_start", False, "Also evaluate before the first step, to have something to compare with."
+    )
+    command.integer(
+        "train_batch_size",
+        32,
+        "Sequences in a step, over all devices together. BERT used 256.",
+        lower_bound=1,
+    )
+    command.integer("eval_batch_size", 8, "Sequences in a step of the evaluation.", lower_bound=1)
+    command.integer(
+        "max_eval_steps", 100, "Steps of the evaluation at most; each record counts once.", lower_bound=1
+    )
+    command.integer("num_train_steps", 100_000, "Steps to train, those already done included.", lower_bound=1)
+    command.number(
+        "num_train_epochs",
+        None,
+        "Passes over the records instead of --num_train_steps. With records made at --dupe_factor=10, one pass is "
+        "ten passes over the text. Example: --num_train_epochs=3",
+        lower_bound=1e-9,
+    )
+    command.integer(
+        "gradient_accumulation_steps",
+        1,
+        "Computes each batch in that many parts, for batches that do not fit into memory; the update is the same.",
+        lower_bound=1,
+    )
+    command.integer("seed", 12345, "Of initial weights, dropout and order of the records.", lower_bound=0)
+
+
+def _define_optimizer(command: Command) -> None:
+    command.group("Optimizer (BERT's; the defaults are those of the paper's code)")
+    command.number(
+        "learning_rate",
+        5e-5,
+        "The highest learning rate. 1e-4 is BERT's for pretraining from nothing; 5e-5 suits going on from a "
+        "trained model.",
+        lower_bound=0.0,
+        upper_bound=_FLOAT_MAX,
+    )
+    command.integer(
+        "num_warmup_steps",
+        10_000,
+        "Steps over which the learning rate rises from 0. Usually 1% to 10%.",
+        lower_bound=0,
+    )
+    command.number(
+        "weight_decay_rate", 0.01, "Decoupled weight decay.", lower_bound=0.0, upper_bound=_FLOAT_MAX
+    )
+    command.string(
+        "exclude_from_weight_decay",
+        "LayerNorm,layer_norm,bias",
+        "Weights whose names contain one of these (regular expressions) are not decayed.",
+    )
+    command.number("adam_beta_1", 0.9, "Decay of the mean of gradients.", lower_bound=0.0, upper_bound=1.0)
+    command.number("adam_beta_2", 0.999, "Decay of the mean of squares.", lower_bound=0.0, upper_bound=1.0)
+    command.number("adam_epsilon", 1e-6, "Added to the root of the mean of squares.", lower_bound=0.0)
+    command.boolean("adam_bias_correction", False, "Adam's bias correction, which BERT leaves out.")
+    command.number(
+        "clip_norm", 1.0, "Gradients are scaled down to this norm, over the whole batch.", lower_bound=1e-12
+    )
+
+
+def _define_output(command: Command) -> None:
+    command.group("Checkpoints and log")
+    command.integer("save_checkpoints_steps", 1000, "Steps between checkpoints.", lower_bound=1)
+    command.integer("keep_checkpoint_max", 5, "Newest checkpoints to keep.", lower_bound=1)
+    command.integer("log_steps", 100, "Steps between lines of progress.", lower_bound=1)
+    command.integer(
+        "shuffle_buffer_size",
+        1000,
+        "Records in the window that training shuffles in. create_pretraining_data.py shuffles all of them, so a "
+        "small window is enough.",
+        lower_bound=1,
+    )
+
+
+def _define_devices(command: Command) -> None:
+    command.group("Devices")
+    command.enum(
+        "strategy",
+        "auto",
+        ("auto", "cpu", "one_device", "mirrored", "tpu"),
+        "auto: a TPU if --use_tpu, all GPUs if there are several, else the GPU or the CPU.",
+    )
+    command.integer(
+        "num_replicas",
+        None,
+        "GPUs to use with --strategy=mirrored. Without a GPU it splits the CPU, to try things out.",
+        lower_bound=1,
+    )
+    command.enum(
+        "dtype",
+        "float32",
+        ("float32", "bfloat16"),
+        "Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay float32.",
+    )
+    command.boolean(
+        "xla", None, "Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing."
+    )
+    command.integer(
+        "iterations_per_loop",
+        1000,
+        "Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
+        lower_bound=1,
+    )
+    command.boolean("use_tpu", False, "Train on a TPU. Same as --strategy=tpu.")
+    command.string("tpu_name", None, "The TPU's name, its grpc:// address, or local on a TPU VM.")
+    command.string("tpu_zone", None, "Its zone, where it cannot be found out.")
+    command.string("gcp_project", None, "Its project, where it cannot be found out.")
+    command.integer(
+        "num_tpu_cores", None, "Cores that it is expected to have; all are used in any case.", lower_bound=1
+    )
+    command.string(
+        "master", None, "No meaning in TensorFlow 2: give --tpu_name, or TF_CONFIG for several hosts."
+    )
+
+
+def _check(command: Command, values: flags.FlagValues) -> None:
+    if values.master is not None:
+        raise UsageError(
+            f"--master={values.master} has no meaning in TensorFlow 2: give --tpu_name for a TPU."
+        )
+    if not values.do_train and not values.do_eval:
+        raise UsageError("nothing to do: give --do_train, --do_eval or both.")
+    if values.num_train_epochs is not None and command.given("num_train_steps"):
+        raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+    if values.use_tpu and values.strategy not in ("auto", "tpu"):
+        raise UsageError(f"--use_tpu contradicts --strategy={values.strategy}.")
+    if values.tpu_name and not (values.use_tpu or values.strategy == "tpu"):
+        raise UsageError(f"--tpu_name={values.tpu_name} without --use_tpu: add it, or leave the name out.")
+
+
+def _config(values: flags.FlagValues) -> RunConfig:
+    from morphbert.data.records import RecordShape
+    from morphbert.model.config import BertConfig
+    from morphbert.train.config import RunConfig
+    from morphbert.train.optimization import OptimizerConfig
+    from morphbert.train.preflight import expand_records, num_records
+    from morphbert.train.step import StepConfig
+    from morphbert.train.strategy import DeviceConfig, accelerated
+
+    bert_config = BertConfig.from_json_file(values.bert_config_file)
+    input_files = expand_records(values.input_file, "--input_file")
+    eval_files: tuple[str, ...] = ()
+    if values.do_eval or values.eval_at_start:
+        given = values.eval_input_file is not None
+        eval_files = expand_records(values.eval_input_file, "--eval_input_file") if given else input_files
+    num_train_steps = values.num_train_steps
+    if values.num_train_epochs is not None:
+        records = num_records(input_files)
+        num_train_steps = max(1, round(records * values.num_train_epochs / values.train_batch_size))
+        print(
+            f"training: {values.num_train_epochs:g} epochs of {records} records are {num_train_steps} steps"
+        )
+    devices = DeviceConfig(
+        strategy="tpu" if values.use_tpu else values.strategy,
+        num_replicas=values.num_replicas,
+        tpu_name=values.tpu_name,
+        tpu_zone=values.tpu_zone,
+        gcp_project=values.gcp_project,
+        num_tpu_cores=values.num_tpu_cores,
+    )
+    optimizer = OptimizerConfig(
+        learning_rate=values.learning_rate,
+        num_train_steps=num_train_steps,
+        num_warmup_steps=values.num_warmup_steps,
+        weight_decay_rate=values.weight_decay_rate,
+        exclude_from_weight_decay=tuple(filter(None, values.exclude_from_weight_decay.split(","))),
+        beta_1=values.adam_beta_1,
+        beta_2=values.adam_beta_2,
+        epsilon=values.adam_epsilon,
+        clip_norm=values.clip_norm,
+        bias_correction=values.adam_bias_correction,
+    )
+    step = StepConfig(
+        dtype=values.dtype,
+        xla=accelerated(devices) if values.xla is None else values.xla,
+        gradient_accumulation_steps=values.gradient_accumulation_steps,
+        seed=values.seed,
+    )
+    same_name = ["output_dir", "init_checkpoint", "do_train", "do_eval", "eval_at_start", "train_batch_size", "eval_batch_size", "max_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max", "iterations_per_loop", "log_steps", "shuffle_buffer_size"]
+    return RunConfig(
+        bert_config=bert_config,
+        input_files=input_files,
+        eval_files=eval_files,
+        shape=RecordShape(values.max_seq_length, values.max_predictions_per_seq),
+        optimizer=optimizer,
+        step=step,
+        devices=devices,
+        **{name: getattr(values, name) for name in same_name},
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    command = _command()
+    stopped_by: list[int] = []
+
+    def pretrain(values: flags.FlagValues) -> None:
+        _check(command, values)
+        # Before TensorFlow is loaded: its notes about the machine would hide what the run says.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            import tensorflow  # noqa: F401
+        except ImportError as error:
+            raise MorphbertError(
+                f"TensorFlow is missing ({error}): pip install 'morphbert[cpu]', or [gpu] or [tpu]."
+            ) from error
+        from morphbert.train.run import pretrain as run
+
+        outcome = run(_config(values))
+        if outcome.stopped_by is not None:
+            stopped_by.append(outcome.stopped_by)
+            print(
+                f"stopped by signal {outcome.stopped_by} at step {outcome.step}; the same command continues.",
+                file=sys.stderr,
+            )
+
+    status = command.run(argv, pretrain)
+    return 128 + stopped_by[0] if stopped_by else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Checkpoints: everything that a run needs to go on exactly, in flat `tf.train.Checkpoint` files.
+
+    model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, checkpoint
+
+What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
+`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `iterator` (position in the data) and `run` (a JSON string,
+see `RunState`). TensorFlow writes beside and renames last, so a run that is killed while saving leaves the
+previous checkpoint as the newest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.model.parameters import Parameter, PretrainingModel
+from morphbert.train.optimization import AdamWeightDecay
+
+FORMAT_VERSION = 1
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_RUN_KEY = "run/.ATTRIBUTES/PYTHON_STATE"
+
+
+class RunState(tf.train.experimental.PythonState):
+    """The part of a checkpoint that is not tensors.
+
+    Attributes:
+      values: JSON-able: `format_version`, `morphbert_version`, `config` (the model's), `settings` (what
+        changes the trajectory), `data` (what identifies the input) and `log` (sums since the last log line).
+    """
+
+    def __init__(self, values: Mapping[str, Any]):
+        super().__init__()
+        self.values = {"format_version": FORMAT_VERSION, **values}
+
+    def serialize(self) -> str:
+        return json.dumps(self.values, ensure_ascii=False, sort_keys=True)
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        self.values = json.loads(string_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a run continues from."""
+
+    path: str
+    step: int
+    state: dict[str, Any]
+
+
+class Checkpoints:
+    """Saves and restores one run in its output directory."""
+
+    def __init__(
+        self,
+        directory: str,
+        model: PretrainingModel,
+        optimizer: AdamWeightDecay,
+        iterator: tf.data.Iterator,
+        state: RunState,
+        max_to_keep: int,
+    ):
+        self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
+        self._iterator = iterator
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(**self._parts, iterator=iterator),
+            directory,
+            max_to_keep=max_to_keep,
+            checkpoint_name="model.ckpt",
+        )
+
+    @property
+    def newest(self) -> str | None:
+        """Prefix of the newest checkpoint in the directory."""
+        return self._manager.latest_checkpoint
+
+    def save(self, step: int) -> str:
+        """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
+        return str(self._manager.save(checkpoint_number=step))
+
+    def restore(self, path: str, with_data_position: bool) -> None:
+        """Restores everything; without the data position where the data is another than it was."""
+        parts = dict(self._parts)
+        if with_data_position:
+            parts["iterator"] = self._iterator
+        tf.train.Checkpoint(**parts).restore(path).expect_partial().assert_existing_objects_matched()
+
+
+def latest(directory: str) -> Restored | None:
+    """The newest checkpoint of an output directory, or None.
+
+    Raises:
+      MorphbertError: it is unreadable, of another program or of a newer version of this one.
+    """
+    path = tf.train.latest_checkpoint(directory)
+    if path is None:
+        return None
+    reader = _reader(path)
+    if _RUN_KEY not in reader.get_variable_to_shape_map():
+        raise MorphbertError(
+            f"{path} is not a checkpoint of this program, so its run cannot be continued: give another "
+            f"--output_dir, and --init_checkpoint={path} to start from its weights."
+        )
+    state = json.loads(reader.get_tensor(_RUN_KEY))
+    if state["format_version"] > FORMAT_VERSION:
+        raise MorphbertError(
+            f"{path} has format version {state['format_version']}, this program knows up to {FORMAT_VERSION}: "
+            f"use morphbert {state['morphbert_version']} or newer."
+        )
+    return Restored(path, int(reader.get_tensor("optimizer/step" + _VALUE)), state)
+
+
+def resolve(path: str) -> str:
+    """A checkpoint's prefix, or a directory of which the newest is taken: → prefix.
+
+    Raises:
+      MorphbertError: there is no checkpoint.
+    """
+    found = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
+    found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
+    if found is None or not tf.io.gfile.exists(found + ".index"):
+        raise MorphbertError(
+            f"there is no checkpoint at {path}: give a folder that holds one, or its prefix, for example "
+            "out/model/model.ckpt-1000 (without .index)."
+        )
+    return str(found)
+
+
+def _reader(path: str) -> Any:
+    try:
+        return tf.train.load_checkpoint(path)
+    except (tf.errors.OpError, ValueError) as error:
+        raise MorphbertError(f"the checkpoint {path} cannot be read: {error}") from error
+
+
+def read_weights(path: str) -> dict[str, np.ndarray]:
+    """A checkpoint's weights by google-research/bert's names: one of this program's, or a TensorFlow 1 one.
+
+    Optimizer slots and counters are left out.
+
+    Raises:
+      MorphbertError: there is no readable checkpoint, or none of its names is BERT's.
+    """
+    prefix = resolve(path)
+    reader = _reader(prefix)
+    keys = reader.get_variable_to_shape_map()
+    if _RUN_KEY in keys:
+        names = {_unescaped(key): key for key in keys if key.startswith("model/") and key.endswith(_VALUE)}
+    else:
+        names = {
+            key: key for key in keys if re.match(r"(bert|cls)/", key) and not re.search(r"adam_[mv]$", key)
+        }
+    if not names:
+        raise MorphbertError(f"{prefix} holds no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
+    return {name: reader.get_tensor(key) for name, key in names.items()}
+
+
+def _unescaped(key: str) -> str:
+    """`model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` → `bert/pooler/dense/bias`."""
+    return key[len("model/") : -len(_VALUE)].replace(".S", "/").replace("..", ".")
+
+
+def check_shapes(
+    path: str, weights: Mapping[str, np.ndarray], expected: Mapping[str, Parameter], exact: bool
+) -> None:
+    """Refuses weights of another model.
+
+    Args:
+      path: where the weights come from, for the message.
+      weights: by name.
+      expected: the model's parameters by name.
+      exact: whether every expected weight has to be there, as when a run is continued.
+
+    Raises:
+      MorphbertError: lists the names whose shapes differ and, with `exact`, those that are missing.
+    """
+    problems = [
+        f"{name} is {list(weights[name].shape)}, the model's is {list(parameter.shape)}"
+        for name, parameter in expected.items()
+        if name in weights and tuple(weights[name].shape) != parameter.shape
+    ]
+    if exact:
+        problems += [f"{name} is missing" for name in expected if name not in weights]
+        problems += [f"{name} is not in the model" for name in weights if name not in expected]
+    if problems:
+        shown = "\n  ".join(problems[:8]) + (f"\n  … and {len(problems) - 8} more" if problems[8:] else "")
+        raise MorphbertError(
+            f"{path} is the checkpoint of another model than --bert_config_file describes:\n  {shown}\n"
+            "Give the configuration that it was trained with, or another --output_dir."
+        )
+
+
+def load_weights(path: str, model: PretrainingModel, expected: Mapping[str, Parameter]) -> list[str]:
+    """Initialises a model from a checkpoint (`--init_checkpoint`).
+
+    Returns:
+      The names that the checkpoint does not have, which keep their initial values.
+    """
+    weights = read_weights(path)
+    check_shapes(path, weights, expected, exact=False)
+    for name, variable in model.parameters.items():
+        if name in weights:
+            variable.assign(weights[name])
+    return [name for name in model.parameters if name not in weights]

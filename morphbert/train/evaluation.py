@@ -1,0 +1,80 @@
+"""Held-out figures, under google-research/bert's names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from morphbert.model.losses import DENOMINATOR_EPSILON, Batch, counts, pretraining_sums
+from morphbert.model.parameters import PretrainingModel
+from morphbert.train.config import RunConfig
+from morphbert.train.records_input import IdLimits, evaluation_dataset
+from morphbert.train.step import SUMS, in_dtype, share_of_replica
+
+
+class Evaluator:
+    """Evaluates a model on record files, dropout off, with the same strategy as training."""
+
+    def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
+        limits = IdLimits(model.config.vocab_size, model.config.type_vocab_size)
+        dataset = evaluation_dataset(config.eval_files, config.shape, limits, config.eval_batch_size)
+        self._dataset = dataset.take(config.max_eval_steps)
+        self._model = model
+        self._strategy = strategy
+        self._dtype = config.step.dtype
+        self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
+
+    def __call__(self) -> dict[str, float]:
+        """Metrics over at most `max_steps` batches, each record once.
+
+        Returns:
+          `masked_lm_loss`, `next_sentence_loss` (nats), `masked_lm_accuracy`, `next_sentence_accuracy`,
+          `loss` (the sum of both losses) and `num_examples`.
+        """
+        totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
+        # Summed as Python floats: float32 would lose counts beyond 16.7 million.
+        for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
+            for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
+                totals[name] += value
+        masked_lm = totals["masked_lm"] + DENOMINATOR_EPSILON
+        examples = max(totals["next_sentence"], 1.0)
+        metrics = {
+            "masked_lm_loss": totals["masked_lm_loss"] / masked_lm,
+            "masked_lm_accuracy": totals["masked_lm_correct"] / masked_lm,
+            "next_sentence_loss": totals["next_sentence_loss"] / examples,
+            "next_sentence_accuracy": totals["next_sentence_correct"] / examples,
+        }
+        metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
+        return {**metrics, "num_examples": totals["next_sentence"]}
+
+    @tf.function
+    def _batch(self, batch: Batch) -> tf.Tensor:
+        row = self._strategy.run(self._replica, (batch,))
+        return self._strategy.experimental_local_results(row)[0]
+
+    def _replica(self, batch: Batch) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        local = share_of_replica(batch, context.replica_id_in_sync_group, self._strategy.num_replicas_in_sync)
+        return context.all_reduce("SUM", self.sums(local))
+
+    def _sums(self, batch: Batch) -> tf.Tensor:
+        weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
+        batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
+        sums = pretraining_sums(in_dtype(weights, self._dtype), self._model.config, batch)
+        denominators = counts(batch)
+        return tf.stack(
+            [*(sums[name] for name in SUMS), denominators["masked_lm"], denominators["next_sentence"]]
+        )
+
+
+def write_results(directory: str, step: int, metrics: Mapping[str, float]) -> str:
+    """Writes `eval_results.txt`, `name = value` sorted by name, as google-research/bert does; returns its path."""
+    path = os.path.join(directory, "eval_results.txt")
+    values = {**metrics, "global_step": step}
+    with tf.io.gfile.GFile(path + ".partial", "w") as stream:
+        stream.write("".join(f"{name} = {values[name]}\n" for name in sorted(values)))
+    tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+    return path

@@ -1,0 +1,124 @@
+"""What a run says while it goes on: lines on the terminal, TensorBoard scalars, `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from morphbert.model.losses import DENOMINATOR_EPSILON
+from morphbert.train.step import COLUMNS
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def averages(sums: Sequence[float], steps: int) -> dict[str, float]:
+    """Sums over some steps of the columns of `COLUMNS` → losses in nats, accuracies, mean gradient norm."""
+    total = dict(zip(COLUMNS, sums, strict=True))
+    masked_lm = total["masked_lm"] + DENOMINATOR_EPSILON
+    pairs = max(total["next_sentence"], 1.0)
+    values = {
+        "masked_lm_loss": total["masked_lm_loss"] / masked_lm,
+        "masked_lm_accuracy": total["masked_lm_correct"] / masked_lm,
+        "next_sentence_loss": total["next_sentence_loss"] / pairs,
+        "next_sentence_accuracy": total["next_sentence_correct"] / pairs,
+        "gradient_norm": total["gradient_norm"] / steps,
+    }
+    return {"loss": values["masked_lm_loss"] + values["next_sentence_loss"], **values}
+
+
+def duration(seconds: float) -> str:
+    """93784 → "26:03:04", 65 → "1:05"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class RunLog:
+    """Writes one run's figures; a continued run goes on where its checkpoint stands."""
+
+    def __init__(self, directory: str, start_step: int, num_steps: int, batch_size: int):
+        self._path = os.path.join(directory, METRICS_FILE)
+        self._num_steps = num_steps
+        self._batch_size = batch_size
+        self._writers = {
+            name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
+        }
+        self._drop_after(start_step)
+        self._bar = tqdm(
+            total=num_steps, initial=start_step, desc="training", unit="step", leave=False, disable=None
+        )
+        self._clocked_steps, self._seconds = 0, 0.0
+
+    def steps_done(self, steps: int, seconds: float) -> None:
+        """Counts steps that just took `seconds`, which leaves compilation and saving out of the rate."""
+        self._bar.update(steps)
+        self._clocked_steps += steps
+        self._seconds += seconds
+
+    def training(self, step: int, values: Mapping[str, float]) -> None:
+        """One line about the steps since the last: losses, accuracies, speed and time left."""
+        rate = self._clocked_steps / self._seconds if self._seconds else 0.0
+        self._clocked_steps, self._seconds = 0, 0.0
+        left = (self._num_steps - step) / rate if rate else 0.0
+        self._print(
+            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  "
+            f"masked LM {values['masked_lm_loss']:.4f} ({values['masked_lm_accuracy']:.1%})  "
+            f"next sentence {values['next_sentence_loss']:.4f} ({values['next_sentence_accuracy']:.1%})  "
+            f"{rate:.2f} steps/s  {rate * self._batch_size:.1f} sequences/s  {duration(left)} left"
+        )
+        speed = {"steps_per_second": rate, "sequences_per_second": rate * self._batch_size}
+        self._record("train", step, {**values, **speed})
+
+    def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of held-out figures."""
+        self._print(
+            f"step {step}  held out ({values['num_examples']:.0f} examples): "
+            f"masked LM loss {values['masked_lm_loss']:.4f} ({values['masked_lm_accuracy']:.1%} right), "
+            f"next sentence loss {values['next_sentence_loss']:.4f} ({values['next_sentence_accuracy']:.1%} right)"
+        )
+        self._record("eval", step, values)
+
+    def close(self) -> None:
+        self._bar.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _print(self, line: str) -> None:
+        self._bar.clear()
+        print(line, flush=True)
+        self._bar.refresh()
+
+    def _record(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        with self._writers[kind].as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[kind].flush()
+        with tf.io.gfile.GFile(self._path, "a") as stream:
+            stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+
+    def _drop_after(self, step: int) -> None:
+        """Takes out lines of steps that a killed run logged after its last checkpoint: they come again."""
+        if not tf.io.gfile.exists(self._path):
+            return
+        kept = [line for line in read_metrics(self._path) if line["step"] <= step]
+        partial = self._path + ".partial"
+        with tf.io.gfile.GFile(partial, "w") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in kept))
+        tf.io.gfile.rename(partial, self._path, overwrite=True)
+
+
+def read_metrics(path: str) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; a last line that a crash cut off is left out."""
+    lines = []
+    with tf.io.gfile.GFile(path, "r") as stream:
+        for line in stream.read().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return lines

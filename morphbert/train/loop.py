@@ -1,0 +1,141 @@
+"""The loop on the host: how many steps a call takes, when to log, save and stop, what to do when one fails."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.train.checkpoint import Checkpoints, RunState
+from morphbert.train.config import RunConfig
+from morphbert.train.log import RunLog, averages, duration
+from morphbert.train.records_input import IdLimits, find_bad_record
+from morphbert.train.step import COLUMNS, TrainingStep
+
+# A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
+# of progress and a save are never far away, whatever --iterations_per_loop says.
+SECONDS_PER_CALL = 10.0
+
+
+class StopRequest:
+    """Remembers SIGTERM and Ctrl-C, so that the run can save first; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("training: stopping, the checkpoint is saved first", flush=True)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def empty_sums() -> dict[str, Any]:
+    """What a checkpoint keeps of the steps since the last line, so that a resumed run logs the same lines."""
+    return {"sums": [0.0] * len(COLUMNS), "steps": 0, "learning_rate": 0.0}
+
+
+def train(
+    config: RunConfig,
+    step: int,
+    iterator: tf.data.Iterator,
+    training: TrainingStep,
+    checkpoints: Checkpoints,
+    state: RunState,
+    log: RunLog,
+) -> tuple[int, int | None]:
+    """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
+
+    Returns:
+      The step reached, and the signal that stopped it early.
+
+    Raises:
+      MorphbertError: a loss or gradient that is not finite, a record that cannot be used, or a step that
+        does not fit into memory; the last checkpoint stays as it was.
+    """
+    first, last, began = step, config.optimizer.num_train_steps, time.monotonic()
+    stop, seconds_per_step, saved = StopRequest(), 0.0, step
+    with stop.installed():
+        while step < last and stop.signal is None:
+            # The first call is one step: its time is mostly compilation, and says nothing of the next.
+            count = 1 if step == first else _steps_of_call(config, step, seconds_per_step)
+            started = time.monotonic()
+            rows = _call(config, training, iterator, count)
+            seconds = time.monotonic() - started
+            _add(config, state, step, rows)
+            if step > first:
+                log.steps_done(count, seconds)
+                seconds_per_step = seconds / count
+            step += count
+            if step % config.log_steps == 0 or step == last:
+                _log(log, step, state)
+            if step % config.save_checkpoints_steps == 0 or step == last:
+                checkpoints.save(step)
+                saved = step
+        if saved != step:
+            checkpoints.save(step)
+    spent, path = duration(time.monotonic() - began), checkpoints.newest
+    print(f"training: steps {first} to {step} of {last} in {spent}, saved as {path}", flush=True)
+    return step, stop.signal
+
+
+def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int:
+    """Steps to the next line, save or end, and no more than `SECONDS_PER_CALL` hold."""
+    ends = [config.iterations_per_loop, config.optimizer.num_train_steps - step]
+    ends += [every - step % every for every in (config.log_steps, config.save_checkpoints_steps)]
+    affordable = int(SECONDS_PER_CALL / seconds_per_step) if seconds_per_step else 1
+    return min(*ends, max(1, affordable))
+
+
+def _call(config: RunConfig, training: TrainingStep, iterator: tf.data.Iterator, count: int) -> np.ndarray:
+    try:
+        return training.run(iterator, tf.constant(count)).numpy()
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        # TensorFlow says what, but neither in which file nor in which record.
+        limits = IdLimits(config.bert_config.vocab_size, config.bert_config.type_vocab_size)
+        find_bad_record(config.input_files, config.shape, limits)
+        raise MorphbertError(f"a training step failed: {error.message}") from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise MorphbertError(
+            f"the device's memory is too small for this step: {error.message.splitlines()[0]}. Lower "
+            "--train_batch_size or raise --gradient_accumulation_steps, which gives the same batch in parts."
+        ) from error
+
+
+def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> None:
+    """Adds steps to the sums since the last line; a number that is not finite ends the run."""
+    sums = state.values["log"]
+    for index, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            names = [name for name, value in zip(COLUMNS, row, strict=True) if not np.isfinite(value)]
+            raise MorphbertError(
+                f"step {step + index + 1}: {', '.join(names)} is not a finite number. Nothing was saved since; "
+                f"the last good checkpoint is {tf.train.latest_checkpoint(config.output_dir)}. Lower "
+                "--learning_rate, lengthen --num_warmup_steps, or look at the data of these steps."
+            )
+        # One row after the other, whatever the calls were: the sum is then the same to the last bit.
+        sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
+        sums["steps"] += 1
+        sums["learning_rate"] = float(row[COLUMNS.index("learning_rate")])
+
+
+def _log(log: RunLog, step: int, state: RunState) -> None:
+    sums = state.values["log"]
+    state.values["log"] = empty_sums()
+    log.training(step, {**averages(sums["sums"], sums["steps"]), "learning_rate": sums["learning_rate"]})

@@ -1,0 +1,200 @@
+"""Record files → batches of tensors, on the host, in an order that a checkpoint can hold.
+
+A plain `tf.data` iterator is used on every strategy: its state, the shuffle buffer included, goes into the
+checkpoint, so that a resumed run sees exactly the records that an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, cast
+
+import tensorflow as tf
+
+from morphbert.data.records import CorruptRecord, RecordShape, features, parse_example, read_records
+from morphbert.errors import MorphbertError
+
+
+@dataclasses.dataclass(frozen=True)
+class IdLimits:
+    """One more than the largest value that the model has an embedding for."""
+
+    vocab_size: int
+    type_vocab_size: int
+
+
+def training_dataset(
+    files: Sequence[str],
+    shape: RecordShape,
+    limits: IdLimits,
+    batch_size: int,
+    seed: int,
+    shuffle_buffer_size: int,
+) -> tf.data.Dataset:
+    """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
+
+    Each pass visits all files in a new order, reads four of them in turn, and shuffles records within a
+    window of `shuffle_buffer_size`. A batch may hold the end of one pass and the start of the next, so that
+    no record is dropped.
+
+    Returns:
+      A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
+    """
+    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(list(files)))
+    dataset = dataset.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.repeat()
+    dataset = dataset.interleave(
+        _records, cycle_length=min(4, len(files)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    dataset = dataset.shuffle(shuffle_buffer_size, seed=seed + 1, reshuffle_each_iteration=True)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    dataset = dataset.map(
+        lambda batch: decode(batch, shape, limits), num_parallel_calls=2, deterministic=True
+    )
+    return dataset.prefetch(4)
+
+
+def evaluation_dataset(
+    files: Sequence[str], shape: RecordShape, limits: IdLimits, batch_size: int
+) -> tf.data.Dataset:
+    """Every record once, in file order; the last batch is filled up with copies whose weight is 0.
+
+    The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
+    """
+    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(list(files))).flat_map(_records)
+
+    def filled(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        real = tf.shape(serialized)[0]
+        rows = tf.concat([serialized, tf.repeat(serialized[:1], batch_size - real)], 0)
+        weights = tf.sequence_mask(real, batch_size, tf.float32)
+        return {**decode(tf.ensure_shape(rows, [batch_size]), shape, limits), "example_weights": weights}
+
+    return dataset.batch(batch_size).map(filled).prefetch(2)
+
+
+def _records(file: tf.Tensor) -> tf.data.Dataset:
+    packed = tf.strings.regex_full_match(file, r".*\.gz")
+    return tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
+
+
+def decode(serialized: tf.Tensor, shape: RecordShape, limits: IdLimits) -> dict[str, tf.Tensor]:
+    """Serialized Examples [B] → dense features, int32 and float32; ids beyond the model's tables are refused.
+
+    The check is here, on the host: on an accelerator a gather out of range gives zeros without a word.
+    """
+    specification = {
+        name: tf.io.FixedLenFeature([feature.length], tf.float32 if feature.dtype == "float" else tf.int64)
+        for name, feature in features(shape).items()
+    }
+    batch = tf.io.parse_example(serialized, specification)
+    largest = {
+        "input_ids": limits.vocab_size,
+        "masked_lm_ids": limits.vocab_size,
+        "segment_ids": limits.type_vocab_size,
+        "masked_lm_positions": shape.max_seq_length,
+        "next_sentence_labels": 2,
+    }
+    checks = []
+    for name, limit in largest.items():
+        checks += [
+            tf.debugging.assert_less(batch[name], tf.constant(limit, tf.int64), message=f"{name} too large"),
+            tf.debugging.assert_non_negative(batch[name], message=f"{name} below 0"),
+        ]
+    with tf.control_dependencies(checks):
+        return {
+            name: tf.cast(values, tf.int32) if values.dtype == tf.int64 else tf.identity(values)
+            for name, values in batch.items()
+        }
+
+
+# ── Finding out what is wrong with a file: slow, exact, and without TensorFlow's words for it ─────────────
+
+
+def open_records(file: str) -> IO[bytes]:
+    """The (unpacked) bytes of a record file on any path that TensorFlow can open."""
+    stream = cast("IO[bytes]", tf.io.gfile.GFile(file, "rb"))
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if file.endswith(".gz") else stream
+
+
+def checked_records(file: str) -> Iterator[bytes]:
+    """The records of a file; a damaged or unreadable one raises `MorphbertError` with the file's name."""
+    try:
+        with open_records(file) as stream:
+            yield from read_records(stream)
+    except CorruptRecord as error:
+        raise MorphbertError(f"{file}: {error}") from error
+    except (tf.errors.OpError, OSError, EOFError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise MorphbertError(f"{file} cannot be read: {reason}") from error
+
+
+def explain_record(record: bytes, shape: RecordShape, limits: IdLimits) -> str | None:
+    """What keeps a record from being trained on, in words; None where nothing does."""
+    try:
+        values: dict[str, list[Any]] = cast("dict[str, list[Any]]", parse_example(record))
+    except ValueError as error:
+        return str(error)
+    for name, feature in features(shape).items():
+        if name not in values:
+            return f"has no feature {name!r}; it has {', '.join(sorted(values)) or 'none'}"
+        if len(values[name]) != feature.length:
+            return _length_message(values, shape)
+    for name, limit, flag in (
+        ("input_ids", limits.vocab_size, "vocab_size in the model configuration"),
+        ("masked_lm_ids", limits.vocab_size, "vocab_size in the model configuration"),
+        ("segment_ids", limits.type_vocab_size, "type_vocab_size in the model configuration"),
+        ("masked_lm_positions", shape.max_seq_length, "--max_seq_length"),
+        ("next_sentence_labels", 2, "the number of its classes"),
+    ):
+        low, high = min(values[name], default=0), max(values[name], default=0)
+        if low < 0 or high >= limit:
+            wrong = low if low < 0 else high
+            return (
+                f"has {wrong} in {name}, but {flag} is {limit}: it was made with another vocabulary or model"
+            )
+    return None
+
+
+def _length_message(values: dict[str, list[Any]], shape: RecordShape) -> str:
+    length, predictions = len(values.get("input_ids", ())), len(values.get("masked_lm_positions", ()))
+    return (
+        f"was made with max_seq_length={length} and max_predictions_per_seq={predictions}, but the flags say "
+        f"--max_seq_length={shape.max_seq_length} and --max_predictions_per_seq={shape.max_predictions_per_seq}: "
+        f"give --max_seq_length={length} --max_predictions_per_seq={predictions}, or make the records again"
+    )
+
+
+def check_first_records(files: Sequence[str], shape: RecordShape, limits: IdLimits) -> None:
+    """Reads the first record of each file: wrong lengths and foreign files are found before compilation.
+
+    Raises:
+      MorphbertError: a file is unreadable, a first record is unusable, or all files are empty.
+    """
+    found = 0
+    for file in files:
+        for record in checked_records(file):
+            reason = explain_record(record, shape, limits)
+            if reason:
+                raise MorphbertError(f"{file}: record 0 {reason}.")
+            found += 1
+            break
+    if not found:
+        raise MorphbertError(
+            f"there is no record in {', '.join(files)}: make them with create_pretraining_data.py."
+        )
+
+
+def find_bad_record(files: Sequence[str], shape: RecordShape, limits: IdLimits) -> None:
+    """Reads files to the first record that cannot be used and raises `MorphbertError` naming it."""
+    for file in files:
+        for number, record in enumerate(checked_records(file)):
+            reason = explain_record(record, shape, limits)
+            if reason:
+                raise MorphbertError(f"{file}: record {number} {reason}.")
+
+
+def count_records(files: Sequence[str]) -> int:
+    """Reads all files through to count their records; used where no manifest tells."""
+    return sum(1 for file in files for _ in checked_records(file))

@@ -1,0 +1,221 @@
+"""One pretraining run from its configuration to its last checkpoint: the only place that knows the order."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import morphbert
+from morphbert.errors import MorphbertError
+from morphbert.model.parameters import PretrainingModel, pretraining_parameters
+from morphbert.train import loop, preflight
+from morphbert.train.checkpoint import (
+    Checkpoints,
+    Restored,
+    RunState,
+    check_shapes,
+    latest,
+    load_weights,
+    read_weights,
+)
+from morphbert.train.config import RunConfig
+from morphbert.train.evaluation import Evaluator, write_results
+from morphbert.train.log import RunLog
+from morphbert.train.optimization import AdamWeightDecay
+from morphbert.train.records_input import IdLimits, training_dataset
+from morphbert.train.step import TrainingStep
+from morphbert.train.strategy import build_strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the step it stands at, the signal that stopped it, and its held-out figures."""
+
+    step: int
+    stopped_by: int | None = None
+    metrics: dict[str, float] | None = None
+
+
+def pretrain(config: RunConfig) -> Outcome:
+    """Checks everything, then trains and evaluates as the configuration says.
+
+    Raises:
+      MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
+    """
+    preflight.check_shapes(config.shape, config.bert_config)
+    preflight.check_output_dir(config.output_dir)
+    with _locked(config.output_dir):
+        for files in (config.input_files if config.do_train else (), config.eval_files):
+            if files:
+                preflight.check_records(files, config.shape, config.bert_config)
+        return _Run(config).go()
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Keeps a second run out of a local output directory; the lock goes with the process, however it ends."""
+    if "://" in directory:
+        yield
+        return
+    import fcntl
+
+    with open(os.path.join(directory, ".lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MorphbertError(
+                f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
+            ) from None
+        yield
+
+
+class _Run:
+    """The parts of a run, built in the order in which TensorFlow needs them."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.strategy, chosen = build_strategy(config.devices)
+        replicas = self.strategy.num_replicas_in_sync
+        parts = config.step.gradient_accumulation_steps
+        preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
+        preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
+        self.expected = pretraining_parameters(config.bert_config)
+        self.restored = latest(config.output_dir)
+        if self.restored:
+            check_shapes(self.restored.path, read_weights(self.restored.path), self.expected, exact=True)
+        with self.strategy.scope():
+            self.model = PretrainingModel(config.bert_config, config.step.seed)
+            self.optimizer = AdamWeightDecay(config.optimizer, self.model.parameters)
+        self.limits = IdLimits(config.bert_config.vocab_size, config.bert_config.type_vocab_size)
+        size = sum(int(np.prod(parameter.shape)) for parameter in self.expected.values())
+        print(f"model: {size:,} parameters, {config.step.dtype}; {chosen}", flush=True)
+
+    def go(self) -> Outcome:
+        """Trains, evaluates, or both."""
+        config = self.config
+        stopped = None
+        if config.do_train:
+            step, stopped = self._train()
+        else:
+            step = self._load_for_evaluation()
+        if not config.do_eval or stopped is not None:
+            return Outcome(step, stopped)
+        log = RunLog(config.output_dir, step, config.optimizer.num_train_steps, config.train_batch_size)
+        metrics = self._evaluate(step, log)
+        log.close()
+        path = write_results(config.output_dir, step, metrics)
+        print(f"evaluation: written to {path}", flush=True)
+        return Outcome(step, None, metrics)
+
+    def _train(self) -> tuple[int, int | None]:
+        config = self.config
+        dataset = training_dataset(
+            config.input_files,
+            config.shape,
+            self.limits,
+            config.train_batch_size,
+            config.step.seed,
+            config.shuffle_buffer_size,
+        )
+        iterator, state = iter(dataset), RunState(self._description())
+        checkpoints = Checkpoints(
+            config.output_dir, self.model, self.optimizer, iterator, state, config.keep_checkpoint_max
+        )
+        step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
+        if step >= last:
+            print(f"training: already at step {step} of {last}, nothing to do", flush=True)
+            return step, None
+        log = RunLog(config.output_dir, step, last, config.train_batch_size)
+        try:
+            if config.eval_at_start and step == 0:
+                self._evaluate(0, log)
+            training = TrainingStep(self.model, self.optimizer, self.strategy, config.step)
+            return loop.train(config, step, iterator, training, checkpoints, state, log)
+        finally:
+            log.close()
+
+    def _start(self, checkpoints: Checkpoints, state: RunState) -> int:
+        """Brings the weights to where the run starts or continues; returns its step."""
+        config = self.config
+        if self.restored:
+            now = state.values
+            checkpoints.restore(self.restored.path, with_data_position=_compare(self.restored, now))
+            state.values = {**now, "log": self.restored.state["log"]}
+            print(f"training: continuing from {self.restored.path}", flush=True)
+            return self.restored.step
+        if config.init_checkpoint:
+            missing = load_weights(config.init_checkpoint, self.model, self.expected)
+            new = f"; new: {', '.join(missing)}" if missing else ""
+            taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
+            print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
+        # Beside the checkpoints, so that later stages need no second path.
+        with tf.io.gfile.GFile(os.path.join(config.output_dir, "bert_config.json"), "w") as stream:
+            stream.write(config.bert_config.to_json())
+        return 0
+
+    def _description(self) -> dict[str, Any]:
+        """What a checkpoint says about its run: all that changes where it would arrive."""
+        config = self.config
+        return {
+            "morphbert_version": morphbert.__version__,
+            "config": dataclasses.asdict(config.bert_config),
+            "settings": {
+                **dataclasses.asdict(config.optimizer),
+                **dataclasses.asdict(config.step),
+                "exclude_from_weight_decay": list(config.optimizer.exclude_from_weight_decay),
+                "num_replicas": self.strategy.num_replicas_in_sync,
+                "tensorflow": tf.__version__,
+            },
+            "data": {
+                "files": [[file, tf.io.gfile.stat(file).length] for file in config.input_files],
+                **dataclasses.asdict(config.shape),
+                "train_batch_size": config.train_batch_size,
+                "shuffle_buffer_size": config.shuffle_buffer_size,
+                "seed": config.step.seed,
+            },
+            "log": loop.empty_sums(),
+        }
+
+    def _load_for_evaluation(self) -> int:
+        source = self.restored.path if self.restored else self.config.init_checkpoint
+        if source is None:
+            raise MorphbertError(
+                f"--do_eval: there is no checkpoint in {self.config.output_dir}: train first, or give "
+                "--init_checkpoint."
+            )
+        missing = load_weights(source, self.model, self.expected)
+        if missing:
+            raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")
+        return self.restored.step if self.restored else 0
+
+    def _evaluate(self, step: int, log: RunLog) -> dict[str, float]:
+        metrics = Evaluator(self.config, self.model, self.strategy)()
+        log.evaluation(step, metrics)
+        return metrics
+
+
+def _compare(restored: Restored, now: dict[str, Any]) -> bool:
+    """Says what differs from the run so far; returns whether the data is the same."""
+    for part in ("config", "settings", "data"):
+        before = restored.state[part]
+        for name, value in now[part].items():
+            if before.get(name) != value:
+                change = (
+                    "the input files changed"
+                    if name == "files"
+                    else f"{name} was {before.get(name)}, is {value}"
+                )
+                print(
+                    f"warning: {change}: the run goes on, but not to the weights it would have reached",
+                    flush=True,
+                )
+    if restored.state["data"] != now["data"]:
+        print("warning: the data is another, so it is read from its beginning", flush=True)
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""One training step: loss, reduction over replicas, clipping, update; and the loop around it in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from morphbert.model.losses import Batch, counts, pretraining_sums, total_loss
+from morphbert.model.parameters import PretrainingModel
+from morphbert.train.optimization import AdamWeightDecay
+
+SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
+# The columns of what a step reports: sums and counts over the global batch, then the optimizer's two.
+COLUMNS = (*SUMS, "masked_lm", "next_sentence", "gradient_norm", "learning_rate")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """How a step is computed, as opposed to what; all of it can change the last bits of the result.
+
+    Attributes:
+      dtype: of activations and matrix products, `float32` or `bfloat16`; weights and moments stay float32.
+      xla: compile the step's two halves with XLA.
+      gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
+        other, so that only one part's activations are in memory.
+      seed: of the dropout masks.
+    """
+
+    dtype: str = "float32"
+    xla: bool = False
+    gradient_accumulation_steps: int = 1
+    seed: int = 12345
+
+
+def in_dtype(parameters: Mapping[str, tf.Tensor], dtype: str) -> dict[str, tf.Tensor]:
+    """The weights as tensors to compute with."""
+    return {name: tf.cast(value, dtype) for name, value in parameters.items()}
+
+
+def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dict[str, tf.Tensor]:
+    """A replica's rows of the global batch: [B, …] → [B / num_replicas, …]."""
+
+    def rows(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values, [num_replicas, values.shape[0] // num_replicas, *values.shape[1:]])[replica]
+
+    return {name: rows(values) for name, values in batch.items()}
+
+
+class TrainingStep:
+    """The compiled training step of one model under one strategy.
+
+    All-reduces stand directly in the replica function, never inside a nested or compiled one: there they
+    deadlock or fail to compile under MirroredStrategy.
+    """
+
+    def __init__(
+        self,
+        model: PretrainingModel,
+        optimizer: AdamWeightDecay,
+        strategy: tf.distribute.Strategy,
+        config: StepConfig,
+    ):
+        self._model = model
+        self._optimizer = optimizer
+        self._strategy = strategy
+        self._config = config
+        self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
+        self.update = tf.function(self._update, jit_compile=config.xla or None)
+
+    def replica_step(self, batch: Batch) -> tf.Tensor:
+        """What each replica does with the global batch: returns float32 [len(COLUMNS)], equal on all."""
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group
+        local = share_of_replica(batch, replica, self._strategy.num_replicas_in_sync)
+
+        denominators = context.all_reduce("SUM", counts(local))
+        gradients, sums = self.gradients(local, denominators, self._optimizer.step, replica)
+        gradients, sums = context.all_reduce("SUM", (gradients, sums))
+        norm, rate = self.update(gradients)
+
+        return tf.stack([*sums, denominators["masked_lm"], denominators["next_sentence"], norm, rate])
+
+    @tf.function
+    def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tf.Tensor:
+        """Takes `num_steps` global batches from a host iterator: → float32 [num_steps, len(COLUMNS)]."""
+        rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(COLUMNS)])
+        for index in tf.range(num_steps):
+            row = self._strategy.run(self.replica_step, (next(iterator),))
+            rows = rows.write(index, self._strategy.experimental_local_results(row)[0])
+        return rows.stack()
+
+    def _gradients(
+        self, batch: Batch, denominators: Mapping[str, tf.Tensor], step: tf.Tensor, replica: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Gradients of this replica's part of the global loss, and the sums of `SUMS`."""
+        parts = self._config.gradient_accumulation_steps
+        key = tf.stack([self._config.seed, 0])
+        for number in (tf.cast(step, tf.int32), replica):
+            key = tf.random.experimental.stateless_fold_in(key, number)
+        if parts == 1:
+            return self._part(batch, denominators, key)
+
+        split = {name: tf.reshape(v, [parts, v.shape[0] // parts, *v.shape[1:]]) for name, v in batch.items()}
+        gradients = [tf.zeros(p.shape) for p in self._model.parameters.values()]
+        sums = [tf.zeros([]) for _ in SUMS]
+        for index in tf.range(parts):
+            part = {name: values[index] for name, values in split.items()}
+            part_key = tf.random.experimental.stateless_fold_in(key, index)
+            more_gradients, more_sums = self._part(part, denominators, part_key)
+            gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
+            sums = [a + b for a, b in zip(sums, more_sums, strict=True)]
+        return gradients, sums
+
+    def _part(
+        self, batch: Batch, denominators: Mapping[str, tf.Tensor], key: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            sums = pretraining_sums(
+                in_dtype(weights, self._config.dtype), self._model.config, batch, dropout_key=key
+            )
+            loss = total_loss(sums, denominators)
+        gradients = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
+        # Embedding gradients come as slices with repeated rows, which optimizers mistake for distinct ones.
+        return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in SUMS]
+
+    def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        parameters = self._model.parameters
+        return self._optimizer.apply(parameters, dict(zip(parameters, gradients, strict=True)))
