@@ -92,6 +92,24 @@ def exists(path: str) -> bool:
     return os.path.exists(path)
 
 
+def identity(path: str) -> dict[str, str | int]:
+    """What changes when a file does: `{"name": base name, "bytes": size, "version": time or key}`.
+
+    Raises:
+      MorphbertError: there is no such file any more.
+    """
+    try:
+        if is_remote(path):
+            system, inner = _filesystem(path)
+            size, version = int(system.info(inner)["size"]), str(system.ukey(inner))
+        else:
+            status = os.stat(path)
+            size, version = status.st_size, str(status.st_mtime_ns)
+    except OSError as error:
+        raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
+    return {"name": os.path.basename(path), "bytes": size, "version": version}
+
+
 def read_bytes(path: str) -> bytes:
     with open_for_reading(path) as stream:
         return stream.read()
