@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
-from morphbert.errors import MorphbertError, UsageError
+from morphbert.errors import UsageError
 
 if TYPE_CHECKING:
     from morphbert.train.config import RunConfig
@@ -269,7 +269,11 @@ def _config(values: flags.FlagValues) -> RunConfig:
         gradient_accumulation_steps=values.gradient_accumulation_steps,
         seed=values.seed,
     )
-    same_name = ["output_dir", "init_checkpoint", "do_train", "do_eval", "eval_at_start", "train_batch_size", "eval_batch_size", "max_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max", "iterations_per_loop", "log_steps", "shuffle_buffer_size"]
+    same_name = (
+        *("output_dir", "init_checkpoint", "do_train", "do_eval", "eval_at_start", "train_batch_size"),
+        *("eval_batch_size", "max_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max"),
+        *("iterations_per_loop", "log_steps", "shuffle_buffer_size"),
+    )
     return RunConfig(
         bert_config=bert_config,
         input_files=input_files,
@@ -289,14 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def pretrain(values: flags.FlagValues) -> None:
         _check(command, values)
-        # Before TensorFlow is loaded: its notes about the machine would hide what the run says.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        try:
-            import tensorflow  # noqa: F401
-        except ImportError as error:
-            raise MorphbertError(
-                f"TensorFlow is missing ({error}): pip install 'morphbert[cpu]', or [gpu] or [tpu]."
-            ) from error
+        quiet_tensorflow.load()
         from morphbert.train.run import pretrain as run
 
         outcome = run(_config(values))

@@ -25,7 +25,7 @@ from morphbert.train.optimization import AdamWeightDecay
 
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_RUN_KEY = "run/.ATTRIBUTES/PYTHON_STATE"
+_RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
 class RunState(tf.train.experimental.PythonState):

@@ -48,7 +48,7 @@ class RunLog:
         self._writers = {
             name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
         }
-        self._drop_after(start_step)
+        self._recorded = self._drop_after(start_step)
         self._bar = tqdm(
             total=num_steps, initial=start_step, desc="training", unit="step", leave=False, disable=None
         )
@@ -98,18 +98,24 @@ class RunLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[kind].flush()
-        with tf.io.gfile.GFile(self._path, "a") as stream:
-            stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        if (kind, step) not in self._recorded:
+            self._recorded.add((kind, step))
+            with tf.io.gfile.GFile(self._path, "a") as stream:
+                stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
-    def _drop_after(self, step: int) -> None:
-        """Takes out lines of steps that a killed run logged after its last checkpoint: they come again."""
+    def _drop_after(self, step: int) -> set[tuple[str, int]]:
+        """Takes out lines of steps that a killed run logged after its last checkpoint: they come again.
+
+        Returns the kind and step of the lines that stay, which are not written a second time.
+        """
         if not tf.io.gfile.exists(self._path):
-            return
+            return set()
         kept = [line for line in read_metrics(self._path) if line["step"] <= step]
         partial = self._path + ".partial"
         with tf.io.gfile.GFile(partial, "w") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in kept))
         tf.io.gfile.rename(partial, self._path, overwrite=True)
+        return {(line["kind"], line["step"]) for line in kept}
 
 
 def read_metrics(path: str) -> list[dict[str, Any]]:

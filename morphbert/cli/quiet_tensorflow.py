@@ -1,0 +1,48 @@
+"""Loads TensorFlow for a command: quietly where it works, with a remedy where it is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from morphbert.errors import MorphbertError
+
+
+def load() -> None:
+    """Imports TensorFlow and looks for devices, both of which print notes that no setting silences.
+
+    Raises:
+      MorphbertError: TensorFlow is not installed, or does not load (its own words are shown).
+    """
+    # Everything after loading: no notes, but warnings and errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with _stderr_held_back():
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise MorphbertError(
+                f"TensorFlow cannot be loaded ({error}): pip install 'morphbert[cpu]', or [gpu] or [tpu] for those."
+            ) from error
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keeps what C++ code writes to standard error; it is shown only if the block fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        before = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(before, 2)
+            kept.seek(0)
+            os.write(2, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
