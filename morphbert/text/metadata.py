@@ -1,0 +1,101 @@
+"""`morphbert_tokenizer.json`: everything but the vocabulary that decides what a tokenizer does.
+
+It stands beside `vocab.txt`. Reading it checks the machine against it: the same text has to give the same
+pieces wherever the model goes, and another version of the analyser's dictionary would quietly give others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_bytes
+
+METADATA_NAME = "morphbert_tokenizer.json"
+VOCABULARY_NAME = "vocab.txt"
+FORMAT_VERSION = 1
+
+_CHOICES = {
+    "continuation": ("eojeol", "morpheme"),
+    "normalization": ("nfc", "bert"),
+    "do_lower_case": (False, True),
+}
+
+
+def metadata_bytes(description: dict[str, Any]) -> bytes:
+    """The file's content for a tokenizer's description; same description, same bytes."""
+    content = {"format_version": FORMAT_VERSION, **description}
+    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+
+
+def read_metadata(path: str) -> dict[str, Any]:
+    """Reads and checks the file's form; `check_analyzer` compares it with the machine.
+
+    Raises:
+      MorphbertError: unreadable, not JSON, of a newer format, or an entry is missing or has a value
+        that this version does not know.
+    """
+    try:
+        content = json.loads(read_bytes(path).decode("utf-8"))
+    except ValueError as error:
+        raise MorphbertError(
+            f"{path} is damaged: {error}. Copy the vocabulary folder again, or make it again with build_vocab.py."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
+        raise MorphbertError(f"{path} is no tokenizer description: it has no format_version.")
+    if content["format_version"] > FORMAT_VERSION:
+        raise MorphbertError(
+            f"{path} has format_version {content['format_version']}, and this version of morphbert reads up "
+            f"to {FORMAT_VERSION}: pip install --upgrade morphbert"
+        )
+    for key, choices in _CHOICES.items():
+        if content.get(key) not in choices:
+            shown = "nothing" if key not in content else json.dumps(content[key], ensure_ascii=False)
+            raise MorphbertError(
+                f"{path}: {key} is {shown}; it has to be one of "
+                f"{', '.join(json.dumps(choice) for choice in choices)}."
+            )
+    analyzer = content.get("analyzer")
+    if not isinstance(analyzer, dict) or not isinstance(analyzer.get("name"), str):
+        raise MorphbertError(f"{path}: analyzer has no name.")
+    return content
+
+
+def check_vocabulary(path: str, recorded: dict[str, Any], sha256: str, size: int) -> None:
+    """Compares `vocab.txt` with what the metadata at `path` says of it; says nothing where it says nothing."""
+    vocabulary = recorded.get("vocab")
+    if not vocabulary:
+        return
+    if vocabulary.get("sha256") != sha256:
+        raise MorphbertError(
+            f"the {VOCABULARY_NAME} beside {path} has {size} lines and SHA-256 {sha256[:12]}…, and the folder "
+            f"was made with {vocabulary.get('size')} lines and {str(vocabulary.get('sha256'))[:12]}…. Copy the "
+            'folder again, or, if the vocabulary was edited on purpose, delete the entry "vocab".'
+        )
+
+
+def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any]) -> None:
+    """Refuses an engine or dictionary other than the one that the vocabulary was learned with.
+
+    Args:
+      path: the metadata file, for the message.
+      recorded: its entry `analyzer`.
+      installed: what the analyser on this machine says of itself.
+    """
+    for part in ("engine", "dictionary"):
+        if recorded.get(part) == installed.get(part):
+            continue
+        then, now = recorded.get(part) or {}, installed.get(part) or {}
+        package, version = then.get("package"), then.get("version")
+        changed = [
+            name
+            for name, fingerprint in now.get("files", {}).items()
+            if then.get("files", {}).get(name) != fingerprint
+        ]
+        detail = f" (differing: {', '.join(changed)})" if changed else ""
+        raise MorphbertError(
+            f"{path} was made with {package} {version}, and this machine has {now.get('package')} "
+            f"{now.get('version')}{detail}. Another {part} cuts text differently, and the model would read "
+            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}"
+        )

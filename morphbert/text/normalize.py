@@ -1,0 +1,215 @@
+"""Raw text → the text that is cut into words, with a way back to the original characters.
+
+Two forms:
+
+    nfc    ours. Composed (NFC), cased; control and format characters dropped, every Unicode space and line
+           separator one space, a lone surrogate U+FFFD. With `do_lower_case`, lower case and accents
+           stripped, and Hangul left whole.
+    bert   google-research/bert's, character for character. Text is not composed; with `do_lower_case`
+           it is decomposed (NFD), and 한국어 becomes a row of conjoining Jamo.
+
+Both leave single spaces between eojeols and none at the ends.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from morphbert.text.characters import is_control, is_whitespace
+
+Form = Literal["nfc", "bert"]
+
+# Characters that neither form changes, joins or drops: text made of them alone (nearly all Korean text)
+# skips the work. The test of this module proves the property for each of them.
+_PLAIN = re.compile("[ -~°±·×÷‐-‧‰-※←-↙①-⑳■-◗★☆☎♠-♬、。〈-〗ㄱ-ㆎ一-鿿가-힣！-～😀-🙏]*")
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """Normalised text and where each of its characters comes from.
+
+    `starts[i]:ends[i]` is the span of the original text behind character i; None for both says that
+    nothing moved (i:i+1). A space's span is the first of the spaces that it stands for.
+    """
+
+    text: str
+    starts: list[int] | None = None
+    ends: list[int] | None = None
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The original span of the non-empty range `start:end` of the normalised text."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+class _NfcTable(dict[int, "str | None"]):
+    """code point → what stands for it (None: nothing), filled as characters turn up."""
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        category = unicodedata.category(char)
+        result: str | None = char
+        if char.isspace() or category[0] == "Z":
+            result = " "
+        elif category in ("Cc", "Cf"):
+            result = None
+        elif category == "Cs":
+            result = "\ufffd"
+        self[code] = result
+        return result
+
+
+class _BertTable(dict[int, "str | None"]):
+    """The same for google-research/bert's cleaning.
+
+    It drops U+FFFD, and it leaves U+2028 and U+2029 to the `split()` that follows, which takes them for
+    white space; so do we, here.
+    """
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        result: str | None = char
+        if char in "\0\ufffd" or is_control(char):
+            result = None
+        elif is_whitespace(char) or char in "\u2028\u2029":
+            result = " "
+        self[code] = result
+        return result
+
+
+_TABLES: dict[str, dict[int, str | None]] = {"nfc": _NfcTable(), "bert": _BertTable()}
+
+
+class _KeepTable(dict[int, "int | None"]):
+    """code point → itself, or None for a non-spacing mark (category Mn), which accent stripping drops."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = result = None if unicodedata.category(chr(code)) == "Mn" else code
+        return result
+
+
+_STRIP_MARKS = _KeepTable()
+
+
+def _strip_accents(text: str) -> str:
+    return unicodedata.normalize("NFD", text).translate(_STRIP_MARKS)
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """The normalisation of one tokenizer; a pure function of the text."""
+
+    form: Form = "nfc"
+    do_lower_case: bool = False
+
+    def __call__(self, text: str) -> str:
+        r"""`" 한국어\u200b  \u1112\u1161\u11ab글 "` → `"한국어 한글"` (form nfc)."""
+        plain = _PLAIN.fullmatch(text) is not None
+        if not plain:
+            text = text.translate(_TABLES[self.form])
+        if self.do_lower_case:
+            text = text.lower()
+            if self.form == "bert" or not plain:
+                text = _strip_accents(text)
+        if self.form == "nfc" and not plain:
+            text = unicodedata.normalize("NFC", text)
+        return " ".join(text.split())
+
+    def with_map(self, text: str) -> Normalized:
+        """The same text as a call gives, with the map to the original characters."""
+        normalized = self(text)
+        if normalized == text:
+            return Normalized(text)
+        chars, starts = self._clean(text)
+        ends = [start + 1 for start in starts]
+        if self.do_lower_case:
+            chars, starts, ends = _lower(chars, starts, ends)
+        if self.do_lower_case or self.form == "nfc":
+            chars, starts, ends = self._compose(chars, starts, ends)
+        chars, starts, ends = _collapse_spaces(chars, starts, ends)
+        return Normalized(chars, starts, ends)
+
+    def _clean(self, text: str) -> tuple[str, list[int]]:
+        table = _TABLES[self.form]
+        kept: list[str] = []
+        starts: list[int] = []
+        for position, char in enumerate(text):
+            replacement = table[ord(char)]
+            if replacement is not None:
+                kept.append(replacement)
+                starts.append(position)
+        return "".join(kept), starts
+
+    def _compose(self, text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
+        """Normalises cluster by cluster; what changes in a cluster belongs to all of it."""
+        out: list[str] = []
+        out_starts: list[int] = []
+        out_ends: list[int] = []
+        for first, last in _clusters(text):
+            cluster = text[first:last]
+            result = _strip_accents(cluster) if self.do_lower_case else cluster
+            if self.form == "nfc":
+                result = unicodedata.normalize("NFC", result)
+            out.append(result)
+            if result == cluster:
+                out_starts += starts[first:last]
+                out_ends += ends[first:last]
+            else:
+                out_starts += [starts[first]] * len(result)
+                out_ends += [ends[last - 1]] * len(result)
+        return "".join(out), out_starts, out_ends
+
+
+def _lower(text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
+    # Lowered as a whole, because a final sigma depends on its neighbours; how many characters each one
+    # becomes does not.
+    lengths = [len(char.lower()) for char in text]
+    return (
+        text.lower(),
+        [start for start, length in zip(starts, lengths, strict=True) for _ in range(length)],
+        [end for end, length in zip(ends, lengths, strict=True) for _ in range(length)],
+    )
+
+
+def _joins_the_previous(char: str) -> bool:
+    """Whether NFC could join or reorder the character with what stands before it.
+
+    All marks, and the vowels and final consonants of conjoining Hangul.
+    """
+    return (
+        unicodedata.category(char)[0] == "M"
+        or "\u1160" <= char <= "\u11ff"
+        or unicodedata.combining(char) > 0
+    )
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    r"""Ranges that can be normalised one by one: `"e\u0301a"` → (0, 2), (2, 3)."""
+    start = 0
+    for position in range(1, len(text)):
+        if text[position] >= "\u0300" and _joins_the_previous(text[position]):
+            continue
+        yield start, position
+        start = position
+    if text:
+        yield start, len(text)
+
+
+def _collapse_spaces(text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
+    out_starts: list[int] = []
+    out_ends: list[int] = []
+    words: list[str] = []
+    for match in re.finditer(r"\S+", text):
+        first, last = match.span()
+        if words:
+            out_starts.append(starts[first - 1])
+            out_ends.append(ends[first - 1])
+        words.append(match.group())
+        out_starts += starts[first:last]
+        out_ends += ends[first:last]
+    return " ".join(words), out_starts, out_ends

@@ -1,0 +1,235 @@
+"""Text → pieces, ids and the characters they stand for.
+
+One class serves both kinds of vocabulary, a plain `vocab.txt` (google-research/bert's tokenizer exactly) and
+a folder with metadata; `load_tokenizer` puts it together.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from morphbert.errors import MorphbertError
+from morphbert.files import exists
+from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.metadata import (
+    METADATA_NAME,
+    VOCABULARY_NAME,
+    check_analyzer,
+    check_vocabulary,
+    read_metadata,
+)
+from morphbert.text.normalize import Normalizer
+from morphbert.text.vocabulary import UNK, Vocabulary, load_vocabulary
+from morphbert.text.wordpiece import CONTINUATION, longest_match
+from morphbert.text.words import Analyzer, Word, WordSplitter
+
+# google-research/bert gives [UNK] for words longer than this; so does its tokenizer here. Ours cut words
+# of any length.
+BERT_LONGEST_WORD = 200
+
+# Distinct eojeols that a tokenizer remembers (about 60 MB). Petitions of 4 million characters have 220,000,
+# and nine in ten of those occur once or twice.
+_REMEMBERED = 100_000
+_LONGEST_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The pieces of one text, without special tokens; the four lists have the same length.
+
+    `offsets[i]` is the half-open range of characters of the ORIGINAL text that piece i stands for.
+    `word_ids[i]` is the number of its eojeol, which is what stands between spaces: a full stop has the number
+    of the word it follows.
+    """
+
+    ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    word_ids: list[int]
+
+
+class _Pieces(NamedTuple):
+    """What one eojeol becomes; spans are relative to its first character."""
+
+    tokens: list[str]
+    spans: list[tuple[int, int]]
+    length: int
+
+
+class Tokenizer:
+    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, splitter: WordSplitter, longest_word: int | None = None
+    ) -> None:
+        """
+        Args:
+          longest_word: words of more characters become [UNK], as in google-research/bert (200).
+        """
+        self.vocabulary = vocabulary
+        self.splitter = splitter
+        self.vocab: Mapping[str, int] = vocabulary.ids
+        self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
+        self._longest_word = longest_word
+        self._longest_piece = max(len(token) for token in vocabulary.tokens)
+        self._remembered: dict[str, _Pieces] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_remembered": {}}
+
+    def tokenize(self, text: str) -> list[str]:
+        """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
+        splitter = self.splitter
+        remembered = self._remembered
+        tokens: list[str] = []
+        for marked in splitter.marked_eojeols(splitter.normalizer(text)):
+            pieces = remembered.get(marked)
+            tokens += (self._cut(marked) if pieces is None else pieces).tokens
+        return tokens
+
+    def encode(self, text: str) -> Encoding:
+        """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
+        normalized = self.splitter.normalizer.with_map(text)
+        moved = normalized.starts is not None
+        tokens: list[str] = []
+        offsets: list[tuple[int, int]] = []
+        word_ids: list[int] = []
+        position = 0
+        for number, marked in enumerate(self.splitter.marked_eojeols(normalized.text)):
+            pieces = self._remembered.get(marked)
+            if pieces is None:
+                pieces = self._cut(marked)
+            tokens += pieces.tokens
+            for start, end in pieces.spans:
+                offsets.append((position + start, position + end))
+            word_ids += [number] * len(pieces.tokens)
+            position += pieces.length + 1
+        if moved:
+            offsets = [normalized.span(start, end) for start, end in offsets]
+        return Encoding(self.convert_tokens_to_ids(tokens), tokens, offsets, word_ids)
+
+    def _cut(self, marked: str) -> _Pieces:
+        tokens: list[str] = []
+        spans: list[tuple[int, int]] = []
+        for word in self.splitter.words(marked):
+            pieces = self._cut_word(word)
+            start = word.start
+            if pieces is None:
+                tokens.append(UNK)
+                spans.append((start, start + len(word.text)))
+                continue
+            tokens += pieces
+            for index, piece in enumerate(pieces):
+                end = start + len(piece)
+                if index or word.continues:
+                    end -= len(CONTINUATION)
+                spans.append((start, end))
+                start = end
+        cut = _Pieces(tokens, spans, len(marked) - marked.count(MARK))
+        if len(marked) <= _LONGEST_REMEMBERED:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[marked] = cut
+        return cut
+
+    def _cut_word(self, word: Word) -> list[str] | None:
+        if self._longest_word is not None and len(word.text) > self._longest_word:
+            return None
+        return longest_match(word.text, self.vocab, word.continues, self._longest_piece)
+
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
+        """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
+        vocab = self.vocab
+        return [vocab[token] for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Ids → pieces."""
+        inverse = self.inv_vocab
+        return [inverse[number] for number in ids]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
+        return {
+            **self.splitter.describe(),
+            "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
+        }
+
+
+def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
+    """google-research/bert's tokenizer over any vocabulary."""
+    return Tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)), BERT_LONGEST_WORD)
+
+
+def make_analyzer(name: str) -> Analyzer | None:
+    """The analyser of that name (the values of `--analyzer`); None for `none`."""
+    if name == "none":
+        return None
+    if name == "mecab":
+        return MecabAnalyzer()
+    raise MorphbertError(f"there is no analyser {name!r}. Known: {', '.join(ANALYZERS)}.")
+
+
+ANALYZERS: Sequence[str] = ("mecab", "none")
+
+
+def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
+    """Joins the two; where the text is normalised as BERT does it, BERT's limit for long words holds too."""
+    return Tokenizer(vocabulary, splitter, BERT_LONGEST_WORD if splitter.normalizer.form == "bert" else None)
+
+
+def load_tokenizer(path: str, do_lower_case: bool | None = None) -> Tokenizer:
+    """Loads a tokenizer.
+
+    Args:
+      path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
+        `morphbert_tokenizer.json`, which makes the one that it describes.
+      do_lower_case: None takes what the metadata says and, for a plain file, BERT's default, True.
+
+    Raises:
+      MorphbertError: nothing readable there; `do_lower_case` contradicts the metadata; the engine, the
+        dictionary or the vocabulary is not the one that the metadata names.
+    """
+    if _is_folder(path):
+        return _load_folder(path, do_lower_case)
+    vocabulary = load_vocabulary(path)
+    folder = os.path.dirname(path)
+    if exists(os.path.join(folder, METADATA_NAME)) and os.path.basename(path) == VOCABULARY_NAME:
+        logging.getLogger("morphbert").warning(
+            "%s is read as a plain BERT vocabulary, and beside it lies %s. For the tokenizer that the vocabulary "
+            "was learned with, give the folder: %s",
+            path,
+            METADATA_NAME,
+            folder or ".",
+        )
+    return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
+
+
+def _load_folder(folder: str, do_lower_case: bool | None) -> Tokenizer:
+    path = os.path.join(folder, METADATA_NAME)
+    if not exists(path):
+        raise MorphbertError(
+            f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "
+            f"the path of a plain {VOCABULARY_NAME}."
+        )
+    content = read_metadata(path)
+    if do_lower_case is not None and do_lower_case != content["do_lower_case"]:
+        raise MorphbertError(
+            f"--do_lower_case={str(do_lower_case).lower()} contradicts {path}, which says "
+            f"{str(content['do_lower_case']).lower()}: the vocabulary was learned that way. Leave the flag out, "
+            "or learn another vocabulary."
+        )
+    vocabulary = load_vocabulary(os.path.join(folder, VOCABULARY_NAME))
+    check_vocabulary(path, content, vocabulary.sha256, len(vocabulary))
+    analyzer = make_analyzer(content["analyzer"]["name"])
+    if analyzer is not None:
+        check_analyzer(path, content["analyzer"], analyzer.describe())
+    normalizer = Normalizer(content["normalization"], content["do_lower_case"])
+    return make_tokenizer(vocabulary, WordSplitter(normalizer, analyzer, content["continuation"]))

@@ -1,0 +1,105 @@
+"""The vocabulary: one token a line of `vocab.txt`, its line number (from 0) its id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_bytes
+from morphbert.text.characters import is_hangul_syllable
+
+PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens in the order of their ids.
+
+    As in google-research/bert, a token that stands on two lines has the id of the later one.
+    """
+
+    tokens: tuple[str, ...]
+    ids: Mapping[str, int] = field(repr=False, compare=False)
+    sha256: str  # of the bytes of vocab.txt
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def has_hangul_syllables(self) -> bool:
+        """Whether any token holds a composed syllable, which BERT's lower-casing would never produce."""
+        return any(is_hangul_syllable(char) for token in self.tokens for char in token)
+
+    def check_for_pretraining(self, path: str) -> None:
+        """Refuses a vocabulary that records or training could not use.
+
+        Args:
+          path: where it was read from, for the message.
+
+        Raises:
+          MorphbertError: a special token is missing, a token stands on two lines, or `[PAD]` is not the
+            first line (records are padded with 0).
+        """
+        missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
+        if missing:
+            raise MorphbertError(
+                f"{path} ({len(self)} tokens) has no {' and no '.join(missing)}. Pretraining needs "
+                f"{' '.join(SPECIAL_TOKENS)}: put each on a line of its own, best the first five, "
+                "or learn a vocabulary with build_vocab.py."
+            )
+        if len(self.ids) < len(self.tokens):
+            first: dict[str, int] = {}
+            for number, token in enumerate(self.tokens, start=1):
+                if token in first:
+                    raise MorphbertError(
+                        f"{path}: the token {token!r} stands on line {first[token]} and again on line "
+                        f"{number}. Give each id a token of its own, for example [unused{number}]."
+                    )
+                first[token] = number
+        if self.ids[PAD] != 0:
+            raise MorphbertError(
+                f"{path}: [PAD] stands on line {self.ids[PAD] + 1} and has to stand on the first, "
+                "because records are padded with 0."
+            )
+
+
+def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
+    """The vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
+    tokens = tuple(tokens)
+    return _vocabulary(tokens, vocabulary_bytes(tokens))
+
+
+def vocabulary_bytes(tokens: Iterable[str]) -> bytes:
+    r"""The content of `vocab.txt`: `["[PAD]", "가"]` → `b"[PAD]\n\xea\xb0\x80\n"`."""
+    return "".join(f"{token}\n" for token in tokens).encode("utf-8")
+
+
+def load_vocabulary(path: str) -> Vocabulary:
+    r"""Reads `vocab.txt` as google-research/bert does: lines end with `\n`, white space around is dropped.
+
+    Raises:
+      MorphbertError: the file cannot be read, is not UTF-8 (the message names the line), or is empty.
+    """
+    content = read_bytes(path)
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    tokens = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            tokens.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError as error:
+            raise MorphbertError(
+                f"{path}, line {number}: not UTF-8. A vocabulary is a UTF-8 text file with one token a line."
+            ) from error
+    if not tokens:
+        raise MorphbertError(f"{path} is empty: a vocabulary has one token a line.")
+    return _vocabulary(tuple(tokens), content)
+
+
+def _vocabulary(tokens: tuple[str, ...], content: bytes) -> Vocabulary:
+    ids = OrderedDict((token, number) for number, token in enumerate(tokens))
+    return Vocabulary(tokens, ids, hashlib.sha256(content).hexdigest())

@@ -1,0 +1,93 @@
+"""Text → eojeols → words: everything that happens before the vocabulary is asked.
+
+An eojeol is what stands between spaces. A morpheme is what the analyser cuts it into. A word is what
+WordPiece is applied to: a morpheme, or the part of one that stands between punctuation and ideographs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from morphbert.text.analyzers import MARK
+from morphbert.text.characters import stands_alone
+from morphbert.text.normalize import Normalizer
+
+Continuation = Literal["eojeol", "morpheme"]
+
+
+class Analyzer(Protocol):
+    """Cuts normalised text into morphemes (see `morphbert.text.analyzers`)."""
+
+    def mark(self, text: str) -> str: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+class Word(NamedTuple):
+    """What WordPiece cuts: its characters, where it stands in the eojeol, how its first piece is written."""
+
+    text: str
+    start: int
+    continues: bool  # the first piece carries ##
+    morpheme: int  # the number of its morpheme in the eojeol
+
+
+@dataclass(frozen=True)
+class WordSplitter:
+    """Normalisation, analysis and cutting of one tokenizer; no vocabulary.
+
+    The steps are apart so that a caller can remember what each distinct eojeol became: `marked_eojeols`
+    is the only one that looks at a whole line.
+    """
+
+    normalizer: Normalizer
+    analyzer: Analyzer | None = None
+    continuation: Continuation = "eojeol"
+
+    def marked_eojeols(self, normalized: str) -> list[str]:
+        """Normalised text → its eojeols, with MARK after every morpheme where there is an analyser.
+
+        `"사과나무를 심었다"` → `["사과나무|를|", "심|었|다|"]`, with MARK for `|`.
+        """
+        if not normalized:
+            return []
+        if self.analyzer is None:
+            return normalized.split(" ")
+        return self.analyzer.mark(normalized).split(" ")
+
+    def words(self, marked: str) -> list[Word]:
+        """One marked eojeol → its words.
+
+        `"심|었|습니다|.|"` → 심, ##었, ##습니다, . (continuation eojeol) or 심, 었, 습니다, . (morpheme);
+        `"한국어|(|韓|國語|)|는|"` → 한국어, (, 韓, 國, 語, ), 는 with either.
+        """
+        found: list[Word] = []
+        position = 0
+        bare = True
+        for number, morpheme in enumerate(marked.removesuffix(MARK).split(MARK)):
+            if self.continuation == "morpheme":
+                bare = True
+            first = 0
+            for index, char in enumerate(morpheme):
+                if not stands_alone(char):
+                    continue
+                if first < index:
+                    found.append(Word(morpheme[first:index], position + first, not bare, number))
+                found.append(Word(char, position + index, False, number))
+                first = index + 1
+                bare = True
+            if first < len(morpheme):
+                found.append(Word(morpheme[first:], position + first, not bare, number))
+                bare = False
+            position += len(morpheme)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What the output depends on, apart from the vocabulary (JSON-able)."""
+        return {
+            "analyzer": {"name": "none"} if self.analyzer is None else self.analyzer.describe(),
+            "continuation": self.continuation,
+            "normalization": self.normalizer.form,
+            "do_lower_case": self.normalizer.do_lower_case,
+        }
