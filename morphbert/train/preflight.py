@@ -71,7 +71,7 @@ def check_records(files: Sequence[str], shape: RecordShape, model: BertConfig) -
     vocabularies: dict[str, str] = {}
     for file, manifest in known.items():
         _check_manifest(file, manifest, shape, model)
-        vocabularies.setdefault(str(manifest.tokenizer.get("vocab_sha256")), file)
+        vocabularies.setdefault(str(manifest.tokenizer.get("vocab", {}).get("sha256")), file)
     if len(vocabularies) > 1:
         raise MorphbertError(
             "the records were made with different vocabularies: "
@@ -91,7 +91,7 @@ def _check_manifest(file: str, manifest: Manifest, shape: RecordShape, model: Be
             f"{made.max_seq_length} --max_predictions_per_seq={made.max_predictions_per_seq}, or make the "
             "records again."
         )
-    size = manifest.tokenizer.get("vocab_size")
+    size = manifest.tokenizer.get("vocab", {}).get("size")
     if size is not None and size != model.vocab_size:
         raise MorphbertError(
             f"{file} was made with a vocabulary of {size} pieces, but vocab_size in --bert_config_file is "

@@ -1,0 +1,8 @@
+"""Fills masks with a pretrained model. Short, so that the logic can be imported and tested: see `morphbert.cli`."""
+
+import sys
+
+from morphbert.cli.fill_mask import main
+
+if __name__ == "__main__":
+    sys.exit(main())
