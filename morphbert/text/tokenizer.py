@@ -116,7 +116,7 @@ class Tokenizer:
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
         for word in self.splitter.words(marked):
-            pieces = self._cut_word(word)
+            pieces = self.cut_word(word)
             start = word.start
             if pieces is None:
                 tokens.append(UNK)
@@ -136,7 +136,8 @@ class Tokenizer:
             self._remembered[marked] = cut
         return cut
 
-    def _cut_word(self, word: Word) -> list[str] | None:
+    def cut_word(self, word: Word) -> list[str] | None:
+        """The pieces of one word, or None where it becomes `[UNK]`."""
         if self._longest_word is not None and len(word.text) > self._longest_word:
             return None
         return longest_match(word.text, self.vocab, word.continues, self._longest_piece)
