@@ -49,7 +49,9 @@ def corpus_files() -> list[Path]:
     folder = Path(spec.submodule_search_locations[0]) / "data" / "corpus"
     files = sorted(folder.glob("kolaw/*.txt")) + sorted(folder.glob("kobill/*.txt"))
     if not files:
-        raise MorphbertError(f"{folder} has no texts: reinstall KoNLPy (pip install --force-reinstall konlpy).")
+        raise MorphbertError(
+            f"{folder} has no texts: reinstall KoNLPy (pip install --force-reinstall konlpy)."
+        )
     return files
 
 

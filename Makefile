@@ -1,0 +1,89 @@
+# make pretrain and make test need nothing but Python 3.10 to 3.13: the environment .venv is made when it is
+# missing and brought up to date when pyproject.toml or constraints.txt changed. Another interpreter:
+#   make test PYTHON=/usr/bin/python3.12
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first that runs; 3.11 is the version that is tested.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.10; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && { echo $$python; break; }; done)
+
+RUN := .venv/bin/python
+EXTRAS := cpu,text,konlpy,dev
+OUT ?= out
+
+.PHONY: help pretrain test parity test-all check fix
+
+help:
+	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
+	@echo "make test       the tests, less the slow ones"
+	@echo "make check      format, lint, floors (imports between the parts), types"
+	@echo "make fix        formats, and mends what the linter can mend"
+	@echo "make parity     compares with transformers and torch, which it installs"
+	@echo "make test-all   everything: slow tests, parity, and the tests on TensorFlow 2.20 in .venv-tf2.20"
+
+# Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
+pretrain: .venv/ready
+	@PYTHON="$$PWD/$(RUN)" scripts/pretrain.sh "$(OUT)"
+
+test: .venv/ready
+	@$(RUN) -m pytest -q -m 'not slow and not parity'
+
+parity: .venv/ready-parity
+	@$(RUN) -m pytest -q -m 'parity and not slow'
+
+test-all: check .venv/ready-parity .venv-tf2.20/ready
+	@echo "== TensorFlow 2.21: all tests"
+	@$(RUN) -m pytest -q
+	@echo "== TensorFlow 2.20: the tests less slow and parity"
+	@.venv-tf2.20/bin/python -m pytest -q -m 'not slow and not parity'
+
+check: .venv/ready
+	@status=0; \
+	$(call quietly,format,$(RUN) -m ruff format --check .); \
+	$(call quietly,lint,$(RUN) -m ruff check .); \
+	$(call quietly,floors,.venv/bin/lint-imports); \
+	$(call quietly,types,$(RUN) -m mypy); \
+	exit $$status
+
+fix: .venv/ready
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+.venv/ready: pyproject.toml setup.py constraints.txt
+	@$(call environment,.venv,constraints.txt)
+	@touch $@
+
+.venv/ready-parity: .venv/ready
+	@echo "Adding torch and transformers to .venv …" >&2
+	@$(RUN) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[parity]'
+	@touch $@
+
+.venv-tf2.20/ready: pyproject.toml setup.py constraints-tf2.20.txt
+	@$(call environment,.venv-tf2.20,constraints-tf2.20.txt)
+	@touch $@
+
+# $(call quietly,NAME,COMMAND): one line, with the command's output only where it fails.
+define quietly
+	printf '%-8s' '$(1)'; if output=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$output"; status=1; fi
+endef
+
+# $(call environment,FOLDER,CONSTRAINTS): an environment with every version as pinned. One that was cut off
+# in the middle, or whose interpreter is gone, is made anew.
+define environment
+	if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+		if [ -z "$(PYTHON)" ]; then \
+			echo "Python 3.10 to 3.13 with its module venv is needed (Debian: apt-get install python3-venv)." \
+				"Or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+		echo "Making $(1) with $$($(PYTHON) --version) …" >&2; \
+		$(PYTHON) -m venv --clear $(1); \
+	else echo "Bringing $(1) up to date …" >&2; fi; \
+	start=$$SECONDS; \
+	$(1)/bin/python -m pip install -qq -c $(2) setuptools; \
+	$(1)/bin/python -m pip install -qq -c $(2) --no-build-isolation -e '.[$(EXTRAS)]'; \
+	echo "$(1) is ready ($$((SECONDS - start)) s)." >&2
+endef
