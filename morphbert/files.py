@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 from morphbert.errors import MorphbertError
 
 # Opened by name, so that a compressed corpus is used as it lies on the disk.
-_DECOMPRESSORS = {".gz": gzip.open, ".bz2": bz2.open}
+_DECOMPRESSORS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 def is_remote(path: str) -> bool:
