@@ -1,0 +1,313 @@
+"""The network against Hugging Face's BertForPreTraining: same weights in, same numbers out."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode, pool
+from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+from morphbert.model.losses import counts, pretraining_sums, total_loss
+from morphbert.model.parameters import PretrainingModel, initial_value, pretraining_parameters
+
+CONFIG = BertConfig(
+    vocab_size=97,
+    hidden_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=80,
+    max_position_embeddings=40,
+    type_vocab_size=2,
+)
+
+
+def random_batch(seed, batch=6, length=24, predictions=5, config=CONFIG):
+    """Sequences of different lengths with different numbers of masks, as records have them."""
+    random = np.random.default_rng(seed)
+    rows = {
+        name: []
+        for name in (
+            "input_ids",
+            "input_mask",
+            "segment_ids",
+            "masked_lm_positions",
+            "masked_lm_ids",
+            "masked_lm_weights",
+        )
+    }
+    for _ in range(batch):
+        size, masks = int(random.integers(8, length + 1)), int(random.integers(1, predictions + 1))
+        pad, gap = [0] * (length - size), [0] * (predictions - masks)
+        rows["input_ids"].append(random.integers(1, config.vocab_size, size).tolist() + pad)
+        rows["input_mask"].append([1] * size + pad)
+        rows["segment_ids"].append([0] * (size // 2) + [1] * (size - size // 2) + pad)
+        rows["masked_lm_positions"].append(sorted(random.choice(size, masks, replace=False).tolist()) + gap)
+        rows["masked_lm_ids"].append(random.integers(1, config.vocab_size, masks).tolist() + gap)
+        rows["masked_lm_weights"].append([1.0] * masks + [0.0] * len(gap))
+    rows["next_sentence_labels"] = random.integers(0, 2, [batch, 1]).tolist()
+    return {n: tf.constant(v, tf.float32 if n.endswith("weights") else tf.int32) for n, v in rows.items()}
+
+
+def random_weights(config=CONFIG, seed=3):
+    """Weights large enough that every part of the network moves the result."""
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(1.0 if p.initial == "ones" else 0.0, 0.2, p.shape).astype(np.float32)
+        for name, p in pretraining_parameters(config).items()
+    }
+
+
+def loss_and_gradients(weights, batch, config=CONFIG):
+    tensors = {name: tf.constant(value) for name, value in weights.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        sums = pretraining_sums(tensors, config, batch)
+        loss = total_loss(sums, counts(batch))
+    gradients = tape.gradient(loss, tensors)
+    return sums, loss, {name: tf.convert_to_tensor(value).numpy() for name, value in gradients.items()}
+
+
+HUGGING_FACE_PARTS = (
+    ("bert/embeddings/word_embeddings", "bert.embeddings.word_embeddings.weight"),
+    ("bert/embeddings/token_type_embeddings", "bert.embeddings.token_type_embeddings.weight"),
+    ("bert/embeddings/position_embeddings", "bert.embeddings.position_embeddings.weight"),
+    ("cls/predictions/output_bias", "cls.predictions.bias"),
+    ("cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
+    ("cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
+)
+
+
+def hugging_face_name(name):
+    """Our name → (name of the torch parameter, whether the matrix is transposed there)."""
+    for ours, theirs in HUGGING_FACE_PARTS:
+        if name == ours:
+            return theirs, False
+    parts = name.replace("layer_", "layer.").replace("/", ".")
+    for ours, theirs in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        parts = parts.replace(ours, theirs)
+    return parts.replace(".kernel", ".weight"), name.endswith("kernel")
+
+
+def hugging_face_model(weights, config=CONFIG):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    values = dataclasses.asdict(config)
+    values["hidden_act"] = "gelu_new"  # the tanh form, by the name it has there
+    model = transformers.BertForPreTraining(transformers.BertConfig(**values, attn_implementation="eager"))
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            theirs, transposed = hugging_face_name(name)
+            parameters[theirs].copy_(torch.tensor(value.T.copy() if transposed else value))
+    return model.eval()
+
+
+def hugging_face_inputs(batch):
+    import torch
+
+    return {
+        ours: torch.tensor(batch[theirs].numpy().astype(np.int64))
+        for ours, theirs in (
+            ("input_ids", "input_ids"),
+            ("attention_mask", "input_mask"),
+            ("token_type_ids", "segment_ids"),
+        )
+    }
+
+
+def hugging_face_losses(model, batch):
+    """Both losses of the reference, taken over the masked positions and the pairs."""
+    import torch
+
+    outputs = model(**hugging_face_inputs(batch))
+    positions = torch.tensor(batch["masked_lm_positions"].numpy().astype(np.int64))
+    rows = torch.arange(positions.shape[0])[:, None]
+    logits = outputs.prediction_logits[rows, positions]
+    real = torch.tensor(batch["masked_lm_weights"].numpy()) > 0
+    labels = torch.tensor(batch["masked_lm_ids"].numpy().astype(np.int64))
+    cross_entropy = torch.nn.functional.cross_entropy
+    masked_lm = cross_entropy(logits[real], labels[real])
+    next_labels = torch.tensor(batch["next_sentence_labels"].numpy()[:, 0].astype(np.int64))
+    return (
+        logits,
+        outputs.seq_relationship_logits,
+        masked_lm,
+        cross_entropy(outputs.seq_relationship_logits, next_labels),
+    )
+
+
+@pytest.mark.parity
+def test_logits_losses_and_gradients_equal_hugging_face():
+    weights, batch = random_weights(), random_batch(1)
+    model = hugging_face_model(weights)
+    logits, next_logits, masked_lm, next_sentence = hugging_face_losses(model, batch)
+    (masked_lm + next_sentence).backward()
+
+    tensors = {name: tf.constant(value) for name, value in weights.items()}
+    hidden = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    ours = masked_lm_logits(tensors, CONFIG, hidden, batch["masked_lm_positions"])
+    real = batch["masked_lm_weights"].numpy() > 0
+    np.testing.assert_allclose(ours.numpy()[real], logits.detach().numpy()[real], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        next_sentence_logits(tensors, pool(tensors, hidden)), next_logits.detach(), rtol=1e-5, atol=1e-5
+    )
+
+    sums, loss, gradients = loss_and_gradients(weights, batch)
+    denominators = counts(batch)
+    assert float(sums["masked_lm_loss"] / denominators["masked_lm"]) == pytest.approx(
+        masked_lm.item(), abs=1e-5
+    )
+    assert float(sums["next_sentence_loss"] / denominators["next_sentence"]) == pytest.approx(
+        next_sentence.item(), abs=1e-5
+    )
+    assert float(loss) == pytest.approx((masked_lm + next_sentence).item(), abs=1e-5)
+    parameters = dict(model.named_parameters())
+    for name, gradient in gradients.items():
+        theirs, transposed = hugging_face_name(name)
+        expected = parameters[theirs].grad.numpy()
+        np.testing.assert_allclose(
+            gradient, expected.T if transposed else expected, rtol=1e-4, atol=1e-5, err_msg=name
+        )
+
+
+def test_padding_changes_nothing():
+    weights = {name: tf.constant(value) for name, value in random_weights().items()}
+    batch = random_batch(2, batch=1, length=16)
+    real = int(tf.reduce_sum(batch["input_mask"]))
+    hidden = encode(weights, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    cut = [batch[name][:, :real] for name in ("input_ids", "input_mask", "segment_ids")]
+    np.testing.assert_allclose(hidden[:, :real], encode(weights, CONFIG, *cut), atol=2e-6)
+
+
+def test_correct_predictions_are_counted_over_real_masks_only():
+    weights, batch = random_weights(), random_batch(4)
+    tensors = {name: tf.constant(value) for name, value in weights.items()}
+    hidden = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    guesses = tf.argmax(masked_lm_logits(tensors, CONFIG, hidden, batch["masked_lm_positions"]), -1).numpy()
+    rigged = {**batch, "masked_lm_ids": tf.constant(guesses, tf.int32)}  # all right, padding included
+    sums = pretraining_sums(tensors, CONFIG, rigged)
+    assert float(sums["masked_lm_correct"]) == float(tf.reduce_sum(batch["masked_lm_weights"]))
+
+
+def test_dropout_is_a_function_of_its_key():
+    tensors = {name: tf.constant(value) for name, value in random_weights().items()}
+    batch = random_batch(5)
+
+    def hidden(key):
+        inputs = (batch[name] for name in ("input_ids", "input_mask", "segment_ids"))
+        return encode(tensors, CONFIG, *inputs, dropout_key=tf.constant(key)).numpy()
+
+    np.testing.assert_array_equal(hidden([1, 2]), hidden([1, 2]))
+    assert np.abs(hidden([1, 2]) - hidden([1, 3])).max() > 0.1
+    still = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"]).numpy()
+    assert np.abs(hidden([1, 2]) - still).max() > 0.1
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    from morphbert.model.layers import stateless_dropout
+
+    values = stateless_dropout(tf.ones([400, 500]), 0.1, tf.constant([7, 8])).numpy()
+    share = float((values == 0).mean())
+    assert abs(share - 0.1) < 4 * np.sqrt(0.09 / values.size)
+    np.testing.assert_allclose(values[values != 0], 1 / 0.9, rtol=1e-6)
+
+
+def test_initial_weights_are_berts_and_depend_on_seed_and_name_alone():
+    config = dataclasses.replace(CONFIG, vocab_size=2000)
+    first, again = PretrainingModel(config, seed=5).parameters, PretrainingModel(config, seed=5).parameters
+    other = PretrainingModel(config, seed=6).parameters
+    table = "bert/embeddings/word_embeddings"
+    np.testing.assert_array_equal(first[table], again[table])
+    assert not np.array_equal(first[table], other[table])
+    values = first[table].numpy()
+    assert abs(values).max() <= 0.04  # cut off at two standard deviations
+    assert values.std() == pytest.approx(0.02 * 0.8796, rel=0.02)  # of a normal cut off there
+    for name, parameter in pretraining_parameters(config).items():
+        if name.endswith(("bias", "beta")):
+            assert not first[name].numpy().any(), name
+        if name.endswith("gamma"):
+            assert (first[name].numpy() == 1).all(), name
+        np.testing.assert_array_equal(first[name], initial_value(name, parameter, config, 5))
+
+
+def test_names_and_shapes_are_google_research_berts():
+    """Published: `bert_model.ckpt` of BERT-base has 110,106,428 parameters, pretraining heads included."""
+    base = BertConfig(vocab_size=30522, type_vocab_size=2)
+    parameters = pretraining_parameters(base)
+    assert sum(int(np.prod(p.shape)) for p in parameters.values()) == 110_106_428
+    assert parameters["bert/encoder/layer_11/attention/self/query/kernel"].shape == (768, 768)
+    assert parameters["cls/seq_relationship/output_weights"].shape == (2, 768)
+    assert parameters["cls/predictions/transform/LayerNorm/gamma"].shape == (768,)
+    assert len(parameters) == 5 + 12 * 16 + 2 + 7
+
+
+def test_step_functions_compile_with_xla():
+    weights, batch = random_weights(), random_batch(6)
+    compiled = tf.function(lambda: loss_and_gradients_tensors(weights, batch), jit_compile=True)()
+    _, loss, gradients = loss_and_gradients(weights, batch)
+    assert float(compiled[0]) == pytest.approx(float(loss), rel=1e-5)
+    for name, gradient in compiled[1].items():
+        np.testing.assert_allclose(gradient, gradients[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def loss_and_gradients_tensors(weights, batch):
+    tensors = {name: tf.constant(value) for name, value in weights.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        loss = total_loss(pretraining_sums(tensors, CONFIG, batch), counts(batch))
+    gradients = tape.gradient(loss, tensors)
+    return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+
+
+# ── configuration ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"vocab_size": 100, "hiden_size": 32}, ["hiden_size", "hidden_size"]),
+        ({"vocab_size": 100, "hidden_size": 30, "num_attention_heads": 4}, ["30", "4", "divisible"]),
+        ({"hidden_size": 32}, ["vocab_size", "missing"]),
+        ({"vocab_size": 0}, ["vocab_size", "0"]),
+        ({"vocab_size": 100, "hidden_act": "swish"}, ["swish", "gelu"]),
+        ({"vocab_size": 100, "hidden_dropout_prob": 1.5}, ["hidden_dropout_prob", "1.5"]),
+        ({"vocab_size": "100"}, ["vocab_size", "100"]),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_remedy(values, words):
+    with pytest.raises(MorphbertError) as error:
+        BertConfig.from_dict(values)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_released_configurations_are_read(tmp_path):
+    multilingual = {
+        "attention_probs_dropout_prob": 0.1,
+        "directionality": "bidi",
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": 768,
+        "initializer_range": 0.02,
+        "intermediate_size": 3072,
+        "max_position_embeddings": 512,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "pooler_fc_size": 768,
+        "pooler_num_attention_heads": 12,
+        "pooler_num_fc_layers": 3,
+        "pooler_size_per_head": 128,
+        "pooler_type": "first_token_transform",
+        "type_vocab_size": 2,
+        "vocab_size": 119547,
+    }
+    path = tmp_path / "bert_config.json"
+    path.write_text(json.dumps(multilingual))
+    config = BertConfig.from_json_file(str(path))
+    assert (config.vocab_size, config.hidden_act) == (119547, "gelu")
+    assert BertConfig.from_dict(json.loads(config.to_json())) == config
+    # Hugging Face means the exact form by the same word.
+    assert BertConfig.from_dict({**multilingual, "model_type": "bert"}).hidden_act == "gelu_erf"

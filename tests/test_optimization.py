@@ -1,0 +1,134 @@
+"""The optimizer and schedule against BERT's formulas in float64, and 50 steps against torch."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from morphbert.model.losses import counts, pretraining_sums, total_loss
+from morphbert.model.parameters import PretrainingModel, replica_variable
+from morphbert.train.optimization import AdamWeightDecay, OptimizerConfig, learning_rate_at
+
+
+def published_rate(step, top, steps, warmup):
+    """google-research/bert: polynomial decay of power 1 to 0, linear warm-up before."""
+    return top * step / warmup if step < warmup else top * (1 - min(step, steps) / steps)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 30])
+def test_schedule_is_the_published_one(warmup):
+    config = OptimizerConfig(learning_rate=1e-4, num_train_steps=100, num_warmup_steps=warmup)
+    for step in (0, 1, 5, 29, 30, 31, 99, 100, 150):
+        ours = float(learning_rate_at(config, tf.constant(step, tf.int64)))
+        assert ours == pytest.approx(published_rate(step, 1e-4, 100, warmup), rel=1e-5, abs=1e-12)
+
+
+def reference_updates(weights, gradients, config, steps):
+    """BERT's Adam in float64: clip by global norm, no bias correction, decay decoupled and by name."""
+    state = {name: [np.zeros_like(w, dtype=np.float64)] * 2 for name, w in weights.items()}
+    weights = {name: w.astype(np.float64) for name, w in weights.items()}
+    for step in range(steps):
+        norm = np.sqrt(sum((g[step].astype(np.float64) ** 2).sum() for g in gradients.values()))
+        scale = config.clip_norm / max(norm, config.clip_norm)
+        rate = published_rate(step, config.learning_rate, config.num_train_steps, config.num_warmup_steps)
+        for name, weight in weights.items():
+            gradient = gradients[name][step].astype(np.float64) * scale
+            m, v = state[name]
+            m = config.beta_1 * m + (1 - config.beta_1) * gradient
+            v = config.beta_2 * v + (1 - config.beta_2) * gradient**2
+            state[name] = [m, v]
+            update = m / (np.sqrt(v) + config.epsilon)
+            if not any(part in name for part in ("LayerNorm", "layer_norm", "bias")):
+                update = update + config.weight_decay_rate * weight
+            weights[name] = weight - rate * update
+    return weights
+
+
+def test_twenty_updates_equal_the_reference():
+    random = np.random.default_rng(0)
+    shapes = {
+        "a/kernel": (7, 5),
+        "a/bias": (5,),
+        "a/LayerNorm/gamma": (5,),
+        "cls/predictions/output_bias": (9,),
+    }
+    weights = {name: random.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    gradients = {
+        name: random.normal(0, 0.7, (20, *shape)).astype(np.float32) for name, shape in shapes.items()
+    }
+    config = OptimizerConfig(
+        learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
+    )
+    variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
+    optimizer = AdamWeightDecay(config, variables)
+    apply = tf.function(optimizer.apply)
+    for step in range(20):
+        norm, rate = apply(variables, {name: tf.constant(g[step]) for name, g in gradients.items()})
+        assert float(norm) > config.clip_norm  # or clipping would not be tested
+        assert float(rate) == pytest.approx(published_rate(step, 1e-2, 25, 4), rel=1e-5)
+    assert int(optimizer.step) == 20
+    for name, expected in reference_updates(weights, gradients, config, 20).items():
+        np.testing.assert_allclose(variables[name], expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_weight_decay_leaves_out_layer_norm_and_biases():
+    optimizer = AdamWeightDecay(OptimizerConfig(), {})
+    assert optimizer.decays("bert/embeddings/word_embeddings")
+    assert optimizer.decays("cls/seq_relationship/output_weights")
+    for name in ("bert/embeddings/LayerNorm/gamma", "bert/pooler/dense/bias", "cls/predictions/output_bias"):
+        assert not optimizer.decays(name)
+
+
+@pytest.mark.parity
+def test_fifty_steps_give_the_losses_that_torch_gives(load_test_module):
+    """Same weights, batches and Adam on both sides; the network is Hugging Face's there."""
+    torch = pytest.importorskip("torch")
+    model_tests = load_test_module("test_model")
+    config = OptimizerConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
+    batches = [model_tests.random_batch(100 + n) for n in range(5)]
+
+    ours = PretrainingModel(model_tests.CONFIG, seed=9)
+    reference = model_tests.hugging_face_model(
+        {n: p.numpy() for n, p in ours.parameters.items()}, model_tests.CONFIG
+    )
+    optimizer = AdamWeightDecay(config, ours.parameters)
+
+    @tf.function
+    def step(batch):
+        weights = {name: tf.convert_to_tensor(p) for name, p in ours.parameters.items()}
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = total_loss(pretraining_sums(weights, model_tests.CONFIG, batch), counts(batch))
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply(ours.parameters, {n: tf.convert_to_tensor(g) for n, g in gradients.items()})
+        return loss
+
+    names = {model_tests.hugging_face_name(name)[0]: name for name in ours.parameters}
+    parameters = {name: p for name, p in reference.named_parameters() if name in names}
+    state = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in parameters.items()}
+
+    def reference_step(number, batch):
+        _, _, masked_lm, next_sentence = model_tests.hugging_face_losses(reference, batch)
+        reference.zero_grad()
+        (masked_lm + next_sentence).backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), config.clip_norm)
+        rate = published_rate(number, config.learning_rate, config.num_train_steps, config.num_warmup_steps)
+        with torch.no_grad():
+            for name, p in parameters.items():
+                m, v = state[name]
+                m.mul_(config.beta_1).add_(p.grad, alpha=1 - config.beta_1)
+                v.mul_(config.beta_2).addcmul_(p.grad, p.grad, value=1 - config.beta_2)
+                update = m / (v.sqrt() + config.epsilon)
+                if optimizer.decays(names[name]):
+                    update = update + config.weight_decay_rate * p
+                p.sub_(rate * update)
+        return float(masked_lm + next_sentence)
+
+    losses = []
+    for number in range(50):
+        batch = batches[number % len(batches)]
+        losses.append((float(step(batch)), reference_step(number, batch)))
+    ours_losses, reference_losses = np.array(losses).T
+    np.testing.assert_allclose(ours_losses, reference_losses, rtol=0, atol=1e-4)
+    assert (
+        ours_losses[-5:].mean() < ours_losses[:5].mean() - 0.5
+    )  # it learned, so that equality means something
