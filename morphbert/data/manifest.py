@@ -7,12 +7,14 @@ are found in the first second. It holds no time and no path: the same flags give
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
 
-from morphbert import files
+from morphbert import __version__, files
+from morphbert.data.config import InstanceConfig
 from morphbert.errors import MorphbertError
+from morphbert.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 SUFFIX = ".manifest.json"
@@ -102,3 +104,47 @@ def load_manifest(
     except UnicodeDecodeError as error:
         raise MorphbertError(f"{path} is not UTF-8: make the records again.") from error
     return Manifest.from_json(text, path)
+
+
+def make_manifest(
+    tokenizer: Tokenizer,
+    config: InstanceConfig,
+    mode: str,
+    input_files: Sequence[str],
+    outputs: Mapping[str, int],
+    counts: tuple[int, int],
+    split: str,
+    eval_fraction: float,
+) -> Manifest:
+    """The manifest of one side of a run. outputs: records by base name; counts: documents, sentences."""
+    inputs = []
+    for path in input_files:
+        of_file = files.identity(path)
+        inputs.append({"name": of_file["name"], "bytes": of_file["bytes"]})
+    description = tokenizer.describe()
+    return Manifest(
+        tokenizer=description,
+        max_seq_length=config.max_seq_length,
+        max_predictions_per_seq=config.max_predictions_per_seq,
+        objective=config.objective,
+        masking={"unit": config.masking_unit, "prob": config.masked_lm_prob, "static": True},
+        mode=mode,
+        dupe_factor=config.dupe_factor,
+        short_seq_prob=config.short_seq_prob,
+        random_seed=config.random_seed,
+        num_records=sum(outputs.values()),
+        num_documents=counts[0],
+        num_sentences=counts[1],
+        inputs=inputs,
+        outputs=dict(outputs),
+        split=split,
+        eval_fraction=eval_fraction,
+        morphbert_version=__version__,
+    )
+
+
+def write_manifests(manifest: Manifest, output_files: Sequence[str]) -> None:
+    """Writes the manifest beside each output file."""
+    for output in output_files:
+        with files.atomic_write(manifest_path(output)) as stream:
+            stream.write(manifest.to_json().encode())

@@ -142,7 +142,12 @@ def serialize_example(values: Mapping[str, Values]) -> bytes:
     `{"next_sentence_labels": [1]}` → the bytes that
     `tf.train.Example.SerializeToString(deterministic=True)` gives.
     """
-    return _delimited(1, b"".join(_feature_entry(name, values[name]) for name in sorted(values)))
+    return message_bytes(b"".join(_feature_entry(name, values[name]) for name in sorted(values)))
+
+
+def message_bytes(entries: bytes) -> bytes:
+    """The Example around its entries (`entry_bytes`), which come sorted by name."""
+    return _delimited(1, entries)
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

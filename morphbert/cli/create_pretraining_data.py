@@ -1,0 +1,262 @@
+"""`create_pretraining_data.py`: raw text → records to train on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from absl import flags
+from tqdm import tqdm
+
+from morphbert import files
+from morphbert.cli.command import Command
+from morphbert.data import build, google_build
+from morphbert.data.build import BuildConfig, SplitResult, shard_names
+from morphbert.data.config import InstanceConfig, MaskingUnit
+from morphbert.data.parallel import default_workers
+from morphbert.errors import UsageError
+from morphbert.text.tokenizer import Tokenizer, load_tokenizer
+
+
+def _command() -> Command:
+    command = Command(
+        "create_pretraining_data.py",
+        "Makes TFRecords for run_pretraining.py from text (one sentence a line, an empty line between documents).",
+        """
+        create_pretraining_data.py --input_file='corpus/*.txt' --vocab_file=vocab/ko-mecab-32k \\
+            --output_file=data/train.tfrecord --num_shards=16 --max_seq_length=128 --max_predictions_per_seq=20 \\
+            --eval_fraction=0.05 --eval_output_file=data/eval.tfrecord
+        """,
+    )
+    _define_files(command)
+    _define_instances(command)
+    _define_machine(command)
+    return command
+
+
+def _define_files(command: Command) -> None:
+    command.group("Input and output")
+    command.string(
+        "input_file",
+        None,
+        "Text in UTF-8, one sentence a line and an empty line between documents: a path, a glob in quotes, or "
+        "several of both with commas; .gz and .bz2 are unpacked. Example: --input_file='corpus/*.txt.gz'",
+        required=True,
+    )
+    command.string(
+        "output_file",
+        None,
+        "Where the records go: a path, or several with commas, each written under exactly its name. A name that "
+        "ends with .gz is compressed. Beside each file, NAME.manifest.json says what made it.",
+        required=True,
+    )
+    command.string(
+        "vocab_file",
+        None,
+        "A vocabulary folder made by build_vocab.py, which says itself how text is cut; or a plain vocab.txt, "
+        "which is read as google-research/bert does.",
+        required=True,
+    )
+    command.boolean(
+        "do_lower_case",
+        None,
+        "Lower the case and strip accents. Left out, a vocabulary folder decides; for a plain vocab.txt the "
+        "default is true, as in google-research/bert, which turns Hangul into Jamo: say false for Korean.",
+    )
+    command.integer(
+        "num_shards",
+        None,
+        "Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "
+        "good for training on several machines.",
+        lower_bound=1,
+    )
+    command.number(
+        "eval_fraction",
+        0.0,
+        "Share of the documents to hold out for evaluation (at least one). Which ones is decided by their text "
+        "alone, so a document stays on its side when the corpus grows. Example: 0.05",
+    )
+    command.string("eval_output_file", None, "Where the records of held-out documents go.")
+
+
+def _define_instances(command: Command) -> None:
+    command.group("Instances")
+    default = InstanceConfig()
+    command.enum(
+        "mode",
+        "fast",
+        ["fast", "google"],
+        "google gives record for record what google-research/bert's program does for the same flags and input: one "
+        "process, everything in memory. fast is made for large corpora, and mends that program's faults: no "
+        "sentence is thrown away, half of the next sentences are random ones.",
+    )
+    command.integer(
+        "max_seq_length", default.max_seq_length, "Pieces in a sequence, [CLS] and both [SEP] counted."
+    )
+    command.integer(
+        "max_predictions_per_seq",
+        default.max_predictions_per_seq,
+        "Masked pieces in a sequence at most: --max_seq_length × --masked_lm_prob, rounded up. 20 at 128 and "
+        "0.15, 77 at 512.",
+    )
+    command.number("masked_lm_prob", default.masked_lm_prob, "Share of the pieces to mask.")
+    command.number(
+        "short_seq_prob",
+        default.short_seq_prob,
+        "Share of sequences that aim at a random length instead of the full one, because fine-tuning will see "
+        "short ones. 0.1 makes every tenth short.",
+    )
+    command.integer(
+        "dupe_factor",
+        default.dupe_factor,
+        "How often to go through the corpus, with other masks and pairs each time. Held-out documents are gone "
+        "through once.",
+    )
+    command.integer("random_seed", default.random_seed, "Another number gives another choice of everything.")
+    command.enum(
+        "objective",
+        default.objective,
+        ["nsp", "sop", "none"],
+        "What the second segment is for. nsp: is it what follows (0) or from another document (1)? sop: are the "
+        "two in order (0) or swapped (1)? none: one segment, no label.",
+    )
+    command.boolean(
+        "do_whole_word_mask",
+        False,
+        "Mask all pieces of a word together; a word is what the vocabulary's ## marks: an eojeol or a morpheme.",
+    )
+    command.enum(
+        "masking_unit",
+        None,
+        ["piece", "morpheme", "eojeol"],
+        "What is masked together (piece, unless --do_whole_word_mask is given). Punctuation is a unit of its own.",
+    )
+
+
+def _define_machine(command: Command) -> None:
+    command.group("Machine (--mode=fast)")
+    command.string(
+        "token_store",
+        None,
+        "Folder on this machine for the text cut into pieces, which later runs use again while input and "
+        "vocabulary stay the same. Default: token_store beside the first output file.",
+    )
+    command.integer(
+        "num_workers",
+        None,
+        "Processes; the default is one for each core. The output does not depend on it.",
+        lower_bound=1,
+    )
+
+
+def _masking_unit(values: flags.FlagValues, tokenizer: Tokenizer) -> MaskingUnit:
+    whole_word: MaskingUnit = "morpheme" if tokenizer.splitter.continuation == "morpheme" else "eojeol"
+    unit: MaskingUnit | None = values.masking_unit
+    if values.do_whole_word_mask and unit not in (None, whole_word):
+        raise UsageError(
+            f"--do_whole_word_mask contradicts --masking_unit={unit}: words of this vocabulary are "
+            f"{whole_word}s. Give one of the two."
+        )
+    return unit or (whole_word if values.do_whole_word_mask else "piece")
+
+
+def _instance_config(values: flags.FlagValues, unit: MaskingUnit) -> InstanceConfig:
+    return InstanceConfig(
+        max_seq_length=values.max_seq_length,
+        max_predictions_per_seq=values.max_predictions_per_seq,
+        masked_lm_prob=values.masked_lm_prob,
+        short_seq_prob=values.short_seq_prob,
+        dupe_factor=values.dupe_factor,
+        random_seed=values.random_seed,
+        objective=values.objective,
+        masking_unit=unit,
+    )
+
+
+def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
+    outputs = [name for name in values.output_file.split(",") if name]
+    if values.num_shards is not None:
+        if len(outputs) != 1:
+            raise UsageError(
+                f"--num_shards={values.num_shards} makes its names from one --output_file; {len(outputs)} "
+                "were given."
+            )
+        outputs = shard_names(outputs[0], values.num_shards)
+    folder = "." if files.is_remote(outputs[0]) else os.path.dirname(outputs[0])
+    return BuildConfig(
+        input_files=tuple(files.expand(values.input_file)),
+        output_files=tuple(outputs),
+        instances=config,
+        token_store=values.token_store or os.path.join(folder, "token_store"),
+        eval_output_file=values.eval_output_file or None,
+        eval_fraction=values.eval_fraction,
+        num_workers=values.num_workers or default_workers(),
+    )
+
+
+def _tokenizer(values: flags.FlagValues) -> Tokenizer:
+    tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case)
+    tokenizer.vocabulary.check_for_pretraining(values.vocab_file)
+    normalizer = tokenizer.splitter.normalizer
+    if normalizer.form == "bert" and normalizer.do_lower_case and tokenizer.vocabulary.has_hangul_syllables():
+        _say(
+            f"warning: {values.vocab_file} has Hangul syllables, and --do_lower_case (true by default for a plain "
+            "vocab.txt) turns Hangul into Jamo, which it will not know: use --do_lower_case=false."
+        )
+    return tokenizer
+
+
+def _say(line: str) -> None:
+    print(f"create_pretraining_data.py: {line}", file=sys.stderr)
+
+
+def _summary(config: BuildConfig, results: Sequence[SplitResult]) -> str:
+    """The table at the end, one column for each side of the split."""
+    rows = [("", [result.name for result in results])]
+
+    def row(title: str, form: str, *numbers: float) -> None:
+        rows.append((title, [form.format(number) for number in numbers]))
+
+    sums = [result.statistics for result in results]
+    length = config.instances.max_seq_length
+    row("documents", "{:,}", *(result.documents for result in results))
+    row("sentences", "{:,}", *(result.sentences for result in results))
+    row("records", "{:,}", *(s.records for s in sums))
+    row("padding", "{:.1%}", *(1 - s.pieces / (s.records * length) for s in sums))
+    row("masked pieces", "{:.1%}", *(s.masked / s.pieces for s in sums))
+    row("[UNK] (after masking)", "{:.2%}", *(s.unknown / s.pieces for s in sums))
+    if config.instances.objective == "nsp":
+        row("random next sentences", "{:.1%}", *(s.positives / s.records for s in sums))
+    elif config.instances.objective == "sop":
+        row("swapped", "{:.1%}", *(s.positives / s.records for s in sums))
+    return "\n".join(f"  {title:<24}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows)
+
+
+def _create(command: Command, values: flags.FlagValues) -> None:
+    # Flags first: nothing is read before they are known to be sound.
+    _instance_config(values, values.masking_unit or "piece")
+    if values.mode == "google":
+        google_build.check_flags(
+            values.objective,
+            values.masking_unit,
+            [n for n in ("token_store", "num_workers") if command.given(n)],
+        )
+    tokenizer = _tokenizer(values)
+    config = _config(values, _instance_config(values, _masking_unit(values, tokenizer)))
+    if values.mode == "google":
+        results = google_build.build(config, tokenizer, _say)
+    else:
+        results = build.build(config, tokenizer, _say, partial(tqdm, disable=None))
+    print(_summary(config, results))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    command = _command()
+    return command.run(argv, partial(_create, command))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,419 @@
+"""Raw text → record files on one machine: `--mode=fast`.
+
+    text ─ store_build ─► token store ─ instances ─► plans ─ shuffle ─► parts ─ batches ─► shards
+
+A plan says which pieces stand in an instance; it is a twentieth of the record's size, so plans are what is
+shuffled. Each has a random key. A *part* is a range of keys: it is sorted by key, turned into records and
+written; a shard is a range of parts, one after the other. So the order of the records is that of their keys, a
+uniform shuffle of the whole corpus, and nothing in it depends on who made which plan or part.
+
+Every step writes files that appear whole or not at all into a working folder in the token store, and passes
+over what is there. So an interrupted run continues, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import IO, Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert import __version__, files
+from morphbert.data import batches, instances, masking
+from morphbert.data.batches import Pieces, Statistics
+from morphbert.data.config import InstanceConfig
+from morphbert.data.documents import held_out
+from morphbert.data.locks import Lock, lock_file, only_writer, patiently
+from morphbert.data.manifest import make_manifest, write_manifests
+from morphbert.data.parallel import run_tasks
+from morphbert.data.store import STORE_FILE, TokenStore, open_store
+from morphbert.data.store_build import prepare_store
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
+
+# Pieces of text in a planning task, and records in a part. Both bound the memory of a worker.
+_PLAN_TOKENS = 1 << 18
+_PART_RECORDS = 8192
+_COPY = 1 << 20
+
+Plan = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """One run: what to read, what to make of it, and where to put it.
+
+    output_files: final names, shards included. eval_output_file: where held-out documents go.
+    token_store: a folder on this machine. num_workers: processes.
+    """
+
+    input_files: tuple[str, ...]
+    output_files: tuple[str, ...]
+    instances: InstanceConfig
+    token_store: str
+    eval_output_file: str | None = None
+    eval_fraction: float = 0.0
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for outputs that would overwrite each other or the input, or a wrong split."""
+        outputs = [*self.output_files, *([self.eval_output_file] if self.eval_output_file else [])]
+        if len(set(outputs)) < len(outputs):
+            raise UsageError(f"two output files have the same name: {', '.join(outputs)}.")
+        both = set(map(os.path.abspath, outputs)) & set(map(os.path.abspath, self.input_files))
+        if both:
+            raise UsageError(f"{both.pop()} is an input and an output file.")
+        if not 0 <= self.eval_fraction < 1:
+            raise UsageError(
+                f"--eval_fraction={self.eval_fraction} is out of range: it has to be at least 0 and below 1."
+            )
+        if (self.eval_fraction > 0) != (self.eval_output_file is not None):
+            raise UsageError(
+                "--eval_fraction and --eval_output_file belong together: received "
+                f"{self.eval_fraction} and {self.eval_output_file}."
+            )
+        if self.num_workers < 1:
+            raise UsageError(f"--num_workers={self.num_workers} is out of range: it has to be at least 1.")
+
+
+class SplitResult(NamedTuple):
+    """What became of the documents of one side of the held-out split."""
+
+    name: str  # "all", "train" or "eval"
+    documents: int
+    sentences: int
+    statistics: Statistics
+
+
+class _Split(NamedTuple):
+    """One side of the held-out split: which documents [D], how often, and into which files."""
+
+    name: str
+    documents: npt.NDArray[np.bool_]
+    outputs: tuple[str, ...]
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the workers have that make the plans and parts of one side of the split."""
+
+    store: str
+    folder: str
+    split: instances.Split
+    config: InstanceConfig
+    duplicates: int
+    pieces: Pieces
+    num_parts: int
+    packed: bool
+
+
+def shard_names(output_file: str, num_shards: int) -> list[str]:
+    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
+    stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
+    return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]
+
+
+def known_pieces(tokenizer: Tokenizer) -> Pieces:
+    """What instance making has to know of a vocabulary that `check_for_pretraining` has let pass."""
+    ids = tokenizer.vocab
+    real = masking.real_pieces(tokenizer.vocabulary.tokens)
+    if not len(real):
+        raise MorphbertError("the vocabulary holds special tokens and nothing else: learn one from text.")
+    return Pieces(ids[CLS], ids[SEP], ids[MASK], ids[UNK], real)
+
+
+def build(
+    config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None], bars: Callable[..., Any]
+) -> list[SplitResult]:
+    """Makes the records of a run.
+
+    Args:
+      say: receives one line for each stage. bars: makes a progress bar (the signature of `tqdm.tqdm`).
+
+    Raises:
+      MorphbertError: bad input, a full disk, a folder that another process works in.
+    """
+    with ExitStack() as stack:
+        for output in (config.output_files[0], config.eval_output_file):
+            if output is not None:
+                stack.enter_context(only_writer(output))
+        started = time.monotonic()
+        lock = stack.enter_context(lock_file(os.path.join(config.token_store, ".lock")))
+        store = _prepare(config, tokenizer, lock, say, bars)
+        say(
+            f"token store: {store.num_documents:,} documents, {store.num_sentences:,} sentences, "
+            f"{store.num_tokens:,} pieces in {time.monotonic() - started:.1f} s"
+        )
+        work = _work_folder(config)
+        results = []
+        for split in _splits(config, store):
+            started = time.monotonic()
+            result = _make_split(config, tokenizer, store, work, split, bars)
+            results.append(result)
+            first = split.outputs[0]
+            where = first if len(split.outputs) == 1 else f"{len(split.outputs)} files, {first} …"
+            say(
+                f"{result.name}: {result.statistics.records:,} records in {where}, in "
+                f"{time.monotonic() - started:.1f} s"
+            )
+        shutil.rmtree(work, ignore_errors=True)
+    return results
+
+
+def _prepare(
+    config: BuildConfig,
+    tokenizer: Tokenizer,
+    lock: Lock,
+    say: Callable[[str], None],
+    bars: Callable[..., Any],
+) -> TokenStore:
+    """Opens or makes the token store, and holds it against being made anew under the readers' eyes."""
+    alone = patiently(lock, exclusive=True) or not patiently(lock, exclusive=False)
+    packed = any(path.endswith((".gz", ".bz2")) for path in config.input_files)
+    total = None if packed else sum(int(files.identity(path)["bytes"]) for path in config.input_files)
+    with bars(desc="tokenizing", total=total, unit="B", unit_scale=True) as bar:
+        store = prepare_store(
+            config.token_store,
+            config.input_files,
+            tokenizer,
+            config.num_workers,
+            say,
+            lambda read: bar.update(read - bar.n),
+            may_write=alone,
+        )
+    lock.try_shared()
+    return store
+
+
+def _work_folder(config: BuildConfig) -> str:
+    """The folder of unfinished work for these outputs; what was begun for other flags is thrown away."""
+    outputs = [*config.output_files, config.eval_output_file or ""]
+    names = [name if files.is_remote(name) else os.path.abspath(name) for name in outputs]
+    number = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+    folder = os.path.join(config.token_store, f"work-{number}")
+    job = {
+        "version": __version__,
+        "store": json.loads(files.read_bytes(os.path.join(config.token_store, STORE_FILE))),
+        "instances": asdict(config.instances),
+        "eval_fraction": config.eval_fraction,
+    }
+    content = json.dumps(job, sort_keys=True).encode()
+    path = os.path.join(folder, "job.json")
+    if not (os.path.exists(path) and files.read_bytes(path) == content):
+        shutil.rmtree(folder, ignore_errors=True)
+        with files.atomic_write(path) as stream:
+            stream.write(content)
+    return folder
+
+
+def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
+    evaluation = held_out(store.digests, config.eval_fraction)
+    if config.eval_output_file is None:
+        yield _Split("all", ~evaluation, config.output_files, config.instances.dupe_factor)
+        return
+    if not evaluation.any():
+        raise MorphbertError(
+            "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty "
+            "line between documents."
+        )
+    yield _Split("train", ~evaluation, config.output_files, config.instances.dupe_factor)
+    # Duplicates of held-out text would cost time in every evaluation and say the same.
+    yield _Split("eval", evaluation, (config.eval_output_file,), 1)
+
+
+def _make_split(
+    config: BuildConfig,
+    tokenizer: Tokenizer,
+    store: TokenStore,
+    work: str,
+    chosen: _Split,
+    bars: Callable[..., Any],
+) -> SplitResult:
+    split = instances.split_of(store, chosen.documents)
+    tasks = instances.plan_tasks(store, split, config.instances, _PLAN_TOKENS)
+    folder = os.path.join(work, chosen.name)
+    os.makedirs(folder, exist_ok=True)
+    pieces = int((store.document_tokens[split.documents + 1] - store.document_tokens[split.documents]).sum())
+    expected = pieces * chosen.duplicates // config.instances.max_seq_length
+    outputs = chosen.outputs
+    job = _Job(
+        config.token_store,
+        folder,
+        split,
+        config.instances,
+        chosen.duplicates,
+        known_pieces(tokenizer),
+        num_parts=len(outputs) * max(-(-expected // (_PART_RECORDS * len(outputs))), 1),
+        packed=outputs[0].endswith(".gz"),
+    )
+    for _ in run_tasks(_plan, job, list(enumerate(tasks)), config.num_workers):
+        pass
+    plans = [_plan_path(folder, number) for number in range(len(tasks))]
+    records = sum(int(_offsets(path)[-1]) for path in plans)
+    if not records:
+        raise MorphbertError(
+            "the text gives no instance: every document has a single piece, and --objective=sop needs two."
+        )
+    with bars(desc=f"{chosen.name} records", total=records, unit=" records", unit_scale=True) as bar:
+        shards = _write_shards(job, plans, outputs, config.num_workers, bar.update)
+    statistics = Statistics()
+    for of_shard in shards:
+        statistics.add(of_shard)
+    result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
+    _write_manifests(config, tokenizer, result, chosen, [s.records for s in shards])
+    return result
+
+
+# ── Plans ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plan_path(folder: str, number: int) -> str:
+    return os.path.join(folder, f"plan-{number:06d}")
+
+
+def _plan(job: _Job, task: tuple[int, instances.PlanTask]) -> None:
+    """Writes the plans of one task, sorted by key, and where each part begins in them."""
+    path = _plan_path(job.folder, task[0])
+    if os.path.exists(path):
+        return
+    store = open_store(job.store)
+    plan = instances.plan(store, job.split, task[1], job.config, job.duplicates)
+    plan = plan[np.argsort(plan["key"], kind="stable")]
+    # Part p holds the keys from p / parts to (p + 1) / parts of all keys.
+    edges = np.array([(p << 64) // job.num_parts for p in range(1, job.num_parts)], np.uint64)
+    offsets = np.concatenate([[0], np.searchsorted(plan["key"], edges), [len(plan)]]).astype(np.int64)
+    with files.atomic_write(path + ".offsets") as stream:
+        stream.write(offsets.tobytes())
+    with files.atomic_write(path) as stream:
+        stream.write(plan.tobytes())
+
+
+def _offsets(path: str) -> npt.NDArray[np.int64]:
+    return np.fromfile(path + ".offsets", np.int64)
+
+
+def _plan_of_part(plans: Sequence[str], part: int) -> Plan:
+    """The plans of one part from all tasks, in the order of their keys."""
+    pieces = []
+    for path in plans:
+        with open(path + ".offsets", "rb") as stream:
+            stream.seek(part * 8)
+            first, last = np.frombuffer(stream.read(16), np.int64).tolist()
+        if last > first:
+            pieces.append(
+                np.fromfile(path, instances.PLAN, last - first, offset=first * instances.PLAN.itemsize)
+            )
+    plan: Plan = np.concatenate(pieces) if pieces else np.zeros(0, instances.PLAN)
+    return plan[np.argsort(plan["key"], kind="stable")]
+
+
+# ── Parts and shards ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _part_path(folder: str, number: int) -> str:
+    return os.path.join(folder, f"part-{number:06d}")
+
+
+def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> Statistics:
+    """Writes the records of one part and then their sums; passes over a part that is there."""
+    job, plans = shared
+    path = _part_path(job.folder, number)
+    sums = path + ".json"
+    if os.path.exists(sums) and os.path.exists(path):
+        return Statistics(**json.loads(files.read_bytes(sums)))
+    store = open_store(job.store)
+    statistics = Statistics()
+    with files.atomic_write(path) as stream, _packed(stream, job.packed) as out:
+        for data, of_batch in batches.records(store, _plan_of_part(plans, number), job.config, job.pieces):
+            out.write(data)
+            statistics.add(of_batch)
+    with files.atomic_write(sums) as stream:
+        stream.write(json.dumps(statistics.as_dict()).encode())
+    return statistics
+
+
+@contextmanager
+def _packed(stream: IO[bytes], packed: bool) -> Iterator[IO[bytes]]:
+    """With `packed`, a gzip member without name and time; members one after the other are a gzip file."""
+    if not packed:
+        yield stream
+        return
+    with gzip.GzipFile("", "wb", 6, stream, mtime=0) as out:
+        yield cast("IO[bytes]", out)
+
+
+def _write_shards(
+    job: _Job, plans: Sequence[str], outputs: Sequence[str], num_workers: int, progress: Callable[[int], None]
+) -> list[Statistics]:
+    """Makes the shards that are not there yet, in order; returns the sums of all."""
+    in_shard = job.num_parts // len(outputs)
+    marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
+    # A shard that is taken away while others are being made is made again, in the next round.
+    for _ in range(3):
+        missing = [index for index, output in enumerate(outputs) if not _is_done(marks[index], output)]
+        if not missing:
+            break
+        parts = (index * in_shard + part for index in missing for part in range(in_shard))
+        made = run_tasks(_make_part, (job, plans), parts, num_workers)
+        for index in missing:
+            numbers = range(index * in_shard, (index + 1) * in_shard)
+            sums = _assemble(job.folder, numbers, made, outputs[index], progress)
+            with files.atomic_write(marks[index]) as stream:
+                stream.write(json.dumps([files.identity(outputs[index]), sums.as_dict()]).encode())
+            for number in numbers:
+                os.unlink(_part_path(job.folder, number))
+    else:
+        raise MorphbertError(
+            f"{outputs[missing[0]]} disappears or changes whenever it is written: is another process at work there?"
+        )
+    return [Statistics(**json.loads(files.read_bytes(mark))[1]) for mark in marks]
+
+
+def _is_done(mark: str, output: str) -> bool:
+    """Whether the shard was finished, and is still what it was then."""
+    if not os.path.exists(mark) or not files.exists(output):
+        return False
+    return bool(json.loads(files.read_bytes(mark))[0] == files.identity(output))
+
+
+def _assemble(
+    folder: str, parts: range, made: Iterator[Statistics], output: str, progress: Callable[[int], None]
+) -> Statistics:
+    """Joins parts, as they are made, into one shard."""
+    statistics = Statistics()
+    with files.atomic_write(output) as stream:
+        for number in parts:
+            of_part = next(made)
+            with open(_part_path(folder, number), "rb") as part:
+                shutil.copyfileobj(part, stream, _COPY)
+            statistics.add(of_part)
+            progress(of_part.records)
+    return statistics
+
+
+def _write_manifests(
+    config: BuildConfig, tokenizer: Tokenizer, result: SplitResult, chosen: _Split, records: Sequence[int]
+) -> None:
+    """Beside each output file, the same manifest."""
+    manifest = make_manifest(
+        tokenizer,
+        config.instances,
+        "fast",
+        config.input_files,
+        dict(zip(map(os.path.basename, chosen.outputs), records, strict=True)),
+        (result.documents, result.sentences),
+        chosen.name,
+        config.eval_fraction,
+    )
+    write_manifests(replace(manifest, dupe_factor=chosen.duplicates), chosen.outputs)

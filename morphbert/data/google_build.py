@@ -1,0 +1,125 @@
+"""Raw text → record files as google-research/bert makes them: `--mode=google`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from morphbert import files
+from morphbert.data import google_mode
+from morphbert.data.batches import Statistics
+from morphbert.data.build import BuildConfig, SplitResult, known_pieces
+from morphbert.data.config import InstanceConfig
+from morphbert.data.documents import held_out
+from morphbert.data.google_mode import Document, TrainingInstance
+from morphbert.data.locks import only_writer
+from morphbert.data.manifest import make_manifest, write_manifests
+from morphbert.data.records import RecordWriter, serialize_example
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.text.tokenizer import Tokenizer
+
+
+def check_flags(objective: str, masking_unit: str | None, given: Sequence[str]) -> None:
+    """Refuses what google-research/bert has no counterpart of.
+
+    Raises:
+      UsageError: naming the flag.
+    """
+    if objective != "nsp":
+        raise UsageError(f"--objective={objective} needs --mode=fast: google-research/bert knows nsp only.")
+    if masking_unit is not None:
+        raise UsageError(
+            f"--masking_unit={masking_unit} needs --mode=fast. For google-research/bert's whole words use "
+            "--do_whole_word_mask."
+        )
+    if given:
+        raise UsageError(f"--{given[0]} needs --mode=fast: --mode=google is one process without a store.")
+
+
+def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None]) -> list[SplitResult]:
+    """Makes the records of a run; with several output files, each gets every n-th record in turn.
+
+    Documents are held out before anything is drawn: without `eval_fraction` the output is the original's.
+    """
+    known = known_pieces(tokenizer)
+    is_continuation = [token.startswith("##") for token in tokenizer.vocabulary.tokens]
+    pieces = google_mode.Pieces(known.cls, known.sep, known.mask, is_continuation)
+    started = time.monotonic()
+
+    def encode(line: str) -> list[int]:
+        return tokenizer.convert_tokens_to_ids(tokenizer.tokenize(line))
+
+    with ExitStack() as stack:
+        for output in (config.output_files[0], config.eval_output_file):
+            if output is not None:
+                stack.enter_context(only_writer(output))
+        documents, digests = google_mode.read_documents(config.input_files, encode)
+        if not documents:
+            raise MorphbertError(
+                f"the input holds no text: {len(config.input_files)} file(s), among them "
+                f"{config.input_files[0]}. One sentence a line, an empty line between documents."
+            )
+        say(f"read {len(documents):,} documents in {time.monotonic() - started:.1f} s")
+        evaluation = held_out(digests, config.eval_fraction)
+        if config.eval_output_file is not None and not evaluation.any():
+            raise MorphbertError(
+                "the input is one document, so none can be held out: leave --eval_fraction out, or put an "
+                "empty line between documents."
+            )
+        train = [document for document, out in zip(documents, evaluation, strict=True) if not out]
+        held = [document for document, out in zip(documents, evaluation, strict=True) if out]
+        name = "all" if config.eval_output_file is None else "train"
+        results = [
+            _build_split(config, config.instances, tokenizer, pieces, name, train, config.output_files)
+        ]
+        if config.eval_output_file is not None:
+            once = replace(config.instances, dupe_factor=1)
+            results.append(
+                _build_split(config, once, tokenizer, pieces, "eval", held, [config.eval_output_file])
+            )
+    for result in results:
+        say(
+            f"{result.name}: {result.statistics.records:,} records, {time.monotonic() - started:.1f} s so far"
+        )
+    return results
+
+
+def _build_split(
+    config: BuildConfig,
+    instance_config: InstanceConfig,
+    tokenizer: Tokenizer,
+    pieces: google_mode.Pieces,
+    name: str,
+    documents: list[Document],
+    outputs: Sequence[str],
+) -> SplitResult:
+    sentences = sum(map(len, documents))
+    made = google_mode.create_instances(documents, instance_config, pieces)
+    statistics = Statistics(len(made))
+    unknown = tokenizer.vocab["[UNK]"]
+    with ExitStack() as stack:
+        writers = [RecordWriter(stack.enter_context(files.atomic_write(output))) for output in outputs]
+        for index, instance in enumerate(made):
+            features = google_mode.features(instance, instance_config)
+            writers[index % len(writers)].write(serialize_example(features))
+            _count(statistics, instance, unknown)
+    records = {
+        os.path.basename(output): len(range(index, len(made), len(outputs)))
+        for index, output in enumerate(outputs)
+    }
+    counts = (len(documents), sentences)
+    manifest = make_manifest(
+        tokenizer, instance_config, "google", config.input_files, records, counts, name, config.eval_fraction
+    )
+    write_manifests(manifest, outputs)
+    return SplitResult(name, *counts, statistics)
+
+
+def _count(statistics: Statistics, instance: TrainingInstance, unknown: int) -> None:
+    statistics.pieces += len(instance.ids)
+    statistics.masked += len(instance.positions)
+    statistics.positives += instance.is_random_next
+    statistics.unknown += sum(1 for number in instance.ids if number == unknown)

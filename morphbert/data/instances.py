@@ -1,0 +1,339 @@
+"""Documents → plans of instances: which pieces of the store stand in each, in which segments, with which label.
+
+Terms. A *section* is a stretch of one document, whole where it is short: the unit of work and of randomness. Each
+duplicate of a section is cut into *chunks* of the target length; a chunk becomes one instance. A *boundary* is
+the first piece of a sentence.
+
+What google-research/bert does otherwise (morphbert.data.google_mode), and why:
+
+- A chunk is filled up to the target length, and a sentence that does not fit goes on in the next one, cut
+  between eojeols. So no sentence is thrown away, however long, and no room is left empty. The original takes whole
+  sentences and throws away what is too long.
+- Whether B is random is a fair coin for every instance. The original's share is 0.55 to 0.68, because a chunk
+  of one sentence always gets a random B. Here such a chunk is divided between two eojeols; and so that the cut
+  does not give the answer away, a random B for it starts within a sentence too.
+- A random B is drawn from all sentences of the other documents, each as likely as the next; the original draws
+  a document first, so that short documents are seen more often.
+- What is left at the end of a document is not halved again and again by random next sentences.
+- Whether an instance is short is drawn for each instance, not once for a document.
+
+Two things cannot be had. A section of a single piece has no second segment, so its B is always
+random. And where all the text is one document, a random B comes from elsewhere in it, not next to A;
+where there is no elsewhere, B is the real one.
+
+Everything is computed for all sections and duplicates of a task at once, one chunk of each at a step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert.data.chance import Keys, below, bits, fold, key_of, uniform
+from morphbert.data.config import InstanceConfig
+from morphbert.data.encoding import SPACED
+from morphbert.data.store import TokenStore
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+# One instance: `first` and `second` are the ranges of pieces of the segments in the store; `key` places it in
+# the shuffled order and seeds its masks.
+PLAN = np.dtype(
+    [
+        ("key", "<u8"),
+        ("first", "<i8"),
+        ("second", "<i8"),
+        ("first_length", "<u4"),
+        ("second_length", "<u4"),
+        ("label", "<u1"),
+    ]
+)
+
+# Pieces in a section, in sequences. Only documents of more are cut, and lose one filled-up instance in this many.
+_SECTION_SEQUENCES = 64
+# How far back a cut looks for the start of an eojeol. Nearly all eojeols are shorter.
+_LOOK_BACK = 24
+# Counters of the draws of one instance.
+_SHORT, _TARGET, _BOUNDARY, _COIN, _SENTENCE, _WITHIN, _KEY = range(7)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The documents of one side of the held-out split, and how to draw sentences from them.
+
+    documents: [D] their numbers in the store, ascending.
+    before: [D + 1] sentences in those that stand before each; the last entry is the number of all.
+    """
+
+    documents: Int64
+    before: Int64
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.documents)
+
+    @property
+    def num_sentences(self) -> int:
+        return int(self.before[-1])
+
+
+def split_of(store: TokenStore, chosen: Bool) -> Split:
+    """The split with the documents where `chosen` [D] is true."""
+    numbers = np.flatnonzero(chosen).astype(np.int64)
+    lengths = store.documents[numbers + 1] - store.documents[numbers]
+    return Split(numbers, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+
+
+@dataclass(frozen=True)
+class Sections:
+    """Arrays of the same length: what is cut into chunks.
+
+    rank: place of the document in its split. key: of the randomness. begin, end: pieces in the store.
+    """
+
+    rank: Int64
+    key: Keys
+    begin: Int64
+    end: Int64
+
+
+class PlanTask(NamedTuple):
+    """The documents from rank `first` to `last` - 1 of a split; of a long one alone, some of its sections."""
+
+    first: int
+    last: int
+    first_part: int = 0
+    last_part: int | None = None
+
+
+def plan_tasks(store: TokenStore, split: Split, config: InstanceConfig, tokens: int) -> list[PlanTask]:
+    """Cuts a split into tasks of about `tokens` pieces. They depend on nothing but the arguments."""
+    ends = np.cumsum(store.document_tokens[split.documents + 1] - store.document_tokens[split.documents])
+    tasks = []
+    first = done = 0
+    while first < len(ends):
+        last = max(int(np.searchsorted(ends, done + tokens, "right")), first + 1)
+        length = int(ends[last - 1]) - done
+        parts = -(-length // tokens)
+        if parts == 1:
+            tasks.append(PlanTask(first, last))
+        else:  # a document too long for one task
+            sections_in_all = max(length // _section_size(config), 1)
+            edges = np.linspace(0, sections_in_all, min(parts, sections_in_all) + 1).astype(int).tolist()
+            tasks += [PlanTask(first, last, a, b) for a, b in itertools.pairwise(edges)]
+        done = int(ends[last - 1])
+        first = last
+    return tasks
+
+
+def _section_size(config: InstanceConfig) -> int:
+    return _SECTION_SEQUENCES * config.max_seq_length
+
+
+def sections(
+    store: TokenStore, split: Split, task: PlanTask, config: InstanceConfig, duplicates: int
+) -> Sections:
+    """The sections of a task, each one `duplicates` times."""
+    rank = np.arange(task.first, task.last)
+    numbers = split.documents[task.first : task.last]
+    begin = store.document_tokens[numbers]
+    end = store.document_tokens[numbers + 1]
+    size = _section_size(config)
+    # A last section that would be short is joined with the one before.
+    parts = np.maximum((end - begin) // size, 1)
+    part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    rank, numbers, begin, end, parts = (np.repeat(a, parts) for a in (rank, numbers, begin, end, parts))
+    starts = np.where(part == 0, begin, back_to_space(store, begin + part * size, begin))
+    ends = np.where(part == parts - 1, end, np.roll(starts, -1))
+    if task.last_part is not None:
+        chosen = slice(task.first_part, task.last_part)
+        rank, numbers, part, starts, ends = (a[chosen] for a in (rank, numbers, part, starts, ends))
+    # The key is of the document's number in the store, so that the split does not change it.
+    duplicate = np.arange(duplicates)[:, None]
+    key = fold(fold(fold(key_of(config.random_seed), duplicate), numbers), part)
+    return Sections(*(np.broadcast_to(a, key.shape).reshape(-1) for a in (rank, key, starts, ends)))
+
+
+def back_to_space(store: TokenStore, position: Int64, least: Int64) -> Int64:
+    """The last start of an eojeol at or before each position and after `least`; else the position itself."""
+    candidates = position[:, None] - np.arange(_LOOK_BACK)
+    spaced = (store.marks[np.minimum(np.maximum(candidates, 0), store.num_tokens - 1)] & SPACED) != 0
+    spaced &= candidates > least[:, None]
+    found = spaced.argmax(axis=1)
+    moved: Int64 = np.where(spaced[np.arange(len(position)), found], position - found, position)
+    return moved
+
+
+def plan(
+    store: TokenStore, split: Split, task: PlanTask, config: InstanceConfig, duplicates: int
+) -> npt.NDArray[np.void]:
+    """All instances of a task in all duplicates, as PLAN rows in no particular order."""
+    made = sections(store, split, task, config, duplicates)
+    rows = [step for step in _steps(store, split, made, config) if len(step)]
+    return np.concatenate(rows) if rows else np.zeros(0, PLAN)
+
+
+def _steps(
+    store: TokenStore, split: Split, made: Sections, config: InstanceConfig
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yields the n-th instance of every section that has one."""
+    longest = config.max_seq_length - (3 if config.objective != "none" else 2)
+    rank, section_key, position, end = made.rank, made.key, made.begin, made.end
+    step = 0
+    while len(position):
+        key = fold(section_key, step)
+        target = _targets(key, longest, config.short_seq_prob)
+        chunk_end = _chunk_ends(store, position, end, target)
+        rows = np.zeros(len(position), PLAN)
+        rows["key"] = bits(key, _KEY)
+        rows["first"] = position
+        if config.objective == "none":
+            rows["first_length"] = chunk_end - position
+            following, kept = chunk_end, np.ones(len(position), np.bool_)
+        elif config.objective == "sop":
+            following, kept = _sentence_order(store, rows, chunk_end, key)
+        else:
+            following, kept = _next_sentence(store, split, rows, rank, chunk_end, target, end, key)
+        yield rows[kept]
+        more = following < end
+        rank, section_key = rank[more], section_key[more]
+        position, end = following[more], end[more]
+        step += 1
+
+
+def _targets(key: Keys, longest: int, short: float) -> Int64:
+    """How many pieces each instance is to have: the most there is room for, or a random number from 2."""
+    target = np.full(len(key), longest)
+    is_short = uniform(key, _SHORT) < short
+    target[is_short] = 2 + below(longest - 1, key[is_short], _TARGET)
+    return target
+
+
+def _chunk_ends(store: TokenStore, position: Int64, end: Int64, target: Int64) -> Int64:
+    """Where the chunks that start at `position` end: the target length on, between eojeols."""
+    full: Int64 = np.minimum(position + target, end)
+    inner = full < end
+    full[inner] = back_to_space(store, full[inner], position[inner] + 1)
+    # A single piece at the end could not be divided: one piece is left to keep it company.
+    lonely = (end - full == 1) & (full - position >= 3)
+    full[lonely] = back_to_space(store, full[lonely] - 1, position[lonely] + 1)
+    return full
+
+
+def _boundary(store: TokenStore, begin: Int64, end: Int64, key: Keys) -> tuple[Int64, Bool]:
+    """Where A ends and B begins in chunks of two pieces or more, and whether that is the start of a sentence.
+
+    One of the sentences that start within the chunk; where none does, between two of its eojeols.
+    """
+    first = np.searchsorted(store.sentences, begin, "right")
+    count = np.searchsorted(store.sentences, end, "left") - first
+    has = count > 0
+    at_sentence = first + below(np.maximum(count, 1), key, _BOUNDARY)
+    anywhere = begin + 1 + below(end - begin - 1, key, _BOUNDARY)
+    boundary = store.sentences[np.minimum(at_sentence, store.num_sentences)]
+    boundary[~has] = back_to_space(store, anywhere[~has], begin[~has])
+    return boundary, has
+
+
+def _sentence_order(
+    store: TokenStore, rows: npt.NDArray[np.void], end: Int64, key: Keys
+) -> tuple[Int64, Bool]:
+    """Fills in ALBERT's objective (arXiv:1909.11942, section 3.1): half of the pairs are swapped.
+
+    A single piece has no order and is left out.
+    """
+    begin = rows["first"].copy()
+    kept = end - begin >= 2
+    boundary = end.copy()
+    boundary[kept], _ = _boundary(store, begin[kept], end[kept], key[kept])
+    swapped = uniform(key, _COIN) < 0.5
+    rows["label"] = swapped
+    rows["first"] = np.where(swapped, boundary, begin)
+    rows["first_length"] = np.where(swapped, end - boundary, boundary - begin)
+    rows["second"] = np.where(swapped, begin, boundary)
+    rows["second_length"] = np.where(swapped, boundary - begin, end - boundary)
+    return end, kept
+
+
+def _next_sentence(
+    store: TokenStore,
+    split: Split,
+    rows: npt.NDArray[np.void],
+    rank: Int64,
+    end: Int64,
+    target: Int64,
+    section_end: Int64,
+    key: Keys,
+) -> tuple[Int64, Bool]:
+    """Fills in BERT's objective; what a random B leaves over of the chunk is used again."""
+    begin = rows["first"].copy()
+    divisible = end - begin >= 2
+    boundary = end.copy()
+    at_sentence = np.ones(len(end), np.bool_)
+    boundary[divisible], at_sentence[divisible] = _boundary(
+        store, begin[divisible], end[divisible], key[divisible]
+    )
+    second, limit = _random_place(store, split, rank, begin, end, key)
+    random_next = ((uniform(key, _COIN) < 0.5) | ~divisible) & (second >= 0)
+    # What is left of a section would be halved again and again: from half a sequence on, it stays whole.
+    short_rest = random_next & (end == section_end) & (2 * (end - begin) <= target)
+    boundary = np.where(short_rest, end, boundary)
+    second = _within_sentence(store, second, ~at_sentence & random_next, key)
+    second_end = np.minimum(second + target - (boundary - begin), limit)
+    cut = random_next & (second_end < limit)
+    second_end[cut] = back_to_space(store, second_end[cut], second[cut])
+    rows["label"] = random_next
+    rows["first_length"] = boundary - begin
+    rows["second"] = np.where(random_next, second, boundary)
+    rows["second_length"] = np.where(random_next, second_end - second, end - boundary)
+    return np.where(random_next, boundary, end), divisible | random_next
+
+
+def _random_place(
+    store: TokenStore, split: Split, rank: Int64, begin: Int64, end: Int64, key: Keys
+) -> tuple[Int64, Int64]:
+    """The start of a random sentence of another document, and where that document ends.
+
+    −1 for the first where there is no such sentence.
+    """
+    own_first, own_last = split.before[rank], split.before[rank + 1]
+    others = split.num_sentences - (own_last - own_first)
+    if split.num_documents == 1:
+        return _random_place_in_own(store, split, rank, begin, end, key)
+    drawn = below(others, key, _SENTENCE)
+    drawn += np.where(drawn >= own_first, own_last - own_first, 0)
+    other = np.searchsorted(split.before, drawn, "right") - 1
+    number = split.documents[other]
+    sentence = store.documents[number] + drawn - split.before[other]
+    return store.sentences[sentence], store.document_tokens[number + 1]
+
+
+def _random_place_in_own(
+    store: TokenStore, split: Split, rank: Int64, begin: Int64, end: Int64, key: Keys
+) -> tuple[Int64, Int64]:
+    """The same where there is one document: a sentence that ends before the chunk or starts after it."""
+    number = split.documents[rank]
+    first, last = store.documents[number], store.documents[number + 1]
+    before = np.maximum(np.searchsorted(store.sentences, begin, "right") - 1 - first, 0)
+    after_from = np.searchsorted(store.sentences, end + 1, "left")
+    after = np.maximum(last - after_from, 0)
+    drawn = below(np.maximum(before + after, 1), key, _SENTENCE)
+    sentence = np.where(drawn < before, first + drawn, np.minimum(after_from + drawn - before, last - 1))
+    place = np.where(before + after > 0, store.sentences[sentence], -1)
+    return place, np.where(drawn < before, begin, store.document_tokens[number + 1])
+
+
+def _within_sentence(store: TokenStore, place: Int64, where: Bool, key: Keys) -> Int64:
+    """Moves the places of `where` from the start of their sentence to an eojeol within it."""
+    moved: Int64 = place.copy()
+    start = place[where]
+    sentence = np.searchsorted(store.sentences, start, "right")
+    length = store.sentences[sentence] - start
+    moved[where] = back_to_space(store, start + below(length, key[where], _WITHIN), start)
+    return moved

@@ -1,0 +1,156 @@
+"""Which pieces of a batch of instances are to be predicted, and what stands in their place.
+
+Source: BERT (arXiv:1810.04805, section 3.1 and appendix A.1); whole words as in google-research/bert's
+`--do_whole_word_mask`: units are taken in random order, one that would exceed the number to predict is passed
+over for a shorter one, and the pieces of a unit are replaced independently of each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert.data.chance import Keys, below, bits, uniform
+from morphbert.data.config import InstanceConfig
+
+Ids = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+# Counters of the draws at one position.
+_ORDER, _ACTION, _WORD = (n << 32 for n in range(3))
+# The low bits of a random number that a position is put into: positions stay below 65,536.
+_POSITION_BITS = 16
+_NEVER = np.uint64(2**64 - 1)
+
+
+class Predictions(NamedTuple):
+    """For a batch of N rows: the first `counts[i]` of row i are real, the rest are 0.
+
+    ids: [N, L] the pieces with masks applied. positions: [N, P] ascending. labels: [N, P] the pieces that stood
+    there. counts: [N].
+    """
+
+    ids: Ids
+    positions: Ids
+    labels: Ids
+    counts: npt.NDArray[np.int64]
+
+
+def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> npt.NDArray[np.int64]:
+    """BERT's rule: the share of the length, `[CLS]` and `[SEP]` counted, at least 1 and at most P."""
+    share = np.rint(np.asarray(lengths) * config.masked_lm_prob).astype(np.int64)
+    return np.clip(share, 1, config.max_predictions_per_seq)
+
+
+def mask(
+    ids: Ids, maskable: Bool, starts: Bool, keys: Keys, config: InstanceConfig, mask_id: int, real: Ids
+) -> Predictions:
+    """Masks a batch.
+
+    Args:
+      ids: [N, L] pieces. maskable: [N, L] not special, not padding. starts: [N, L] a unit starts here; it
+        lasts until the next start or what is not maskable.
+      keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
+    """
+    wanted = number_to_predict((ids != 0).sum(axis=1), config)
+    order = bits(keys[:, None], _ORDER + np.arange(ids.shape[1])[None, :])
+    # The position goes into the low bits, so that sorting the numbers sorts the positions with them.
+    order &= ~np.uint64((1 << _POSITION_BITS) - 1)
+    order |= np.arange(ids.shape[1], dtype=np.uint64)[None, :]
+    order[~(maskable & starts)] = _NEVER
+    if config.masking_unit == "piece":
+        positions = _first_pieces(order, wanted, config.max_predictions_per_seq)
+    else:
+        positions = _first_units(order, maskable, starts, wanted, config.max_predictions_per_seq)
+    return _replace(ids, positions, keys, mask_id, real)
+
+
+def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
+    """[N, P] the positions of the `wanted` smallest numbers of each row, ascending; −1 where there is none."""
+    if predictions < order.shape[1]:
+        order = np.partition(order, predictions - 1, axis=1)[:, :predictions]
+    order = np.sort(order, axis=1)
+    return _ascending(order, np.arange(order.shape[1])[None, :] < wanted[:, None], predictions)
+
+
+def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
+    positions = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
+    missing = np.int64(1 << _POSITION_BITS)
+    positions[~taken | (order == _NEVER)] = missing
+    positions = np.sort(positions, axis=1)[:, :predictions]
+    positions[positions == missing] = -1
+    return positions
+
+
+def _first_units(
+    order: Keys, maskable: Bool, starts: Bool, wanted: npt.NDArray[np.int64], predictions: int
+) -> Ids:
+    """The same for units of several pieces, each taken whole or not at all."""
+    rows, length = order.shape
+    # Where the unit that starts at a position ends: at the next place that starts one or is not maskable.
+    columns = np.arange(length)
+    edge = np.where(starts | ~maskable, columns, length)
+    following = np.minimum.accumulate(edge[:, ::-1], axis=1)[:, ::-1]
+    following = np.concatenate([following[:, 1:], np.full((rows, 1), length)], axis=1)
+    order = np.sort(order, axis=1)
+    most = int((order != _NEVER).sum(axis=1).max(initial=0))
+    order = order[:, :most]
+    unit = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
+    unit[order == _NEVER] = 0
+    sizes = np.take_along_axis(following, unit, axis=1) - unit
+    sizes[order == _NEVER] = length + predictions  # never fits
+    chosen = np.zeros((rows, length), np.int64)
+    left = wanted.copy()
+    every = np.arange(rows)
+    for column in range(most):
+        size = sizes[:, column]
+        fits = size <= left
+        left -= np.where(fits, size, 0)
+        chosen[every[fits], unit[fits, column]] = size[fits]
+        if not left.any():
+            break
+    return _spread(chosen, predictions)
+
+
+def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
+    """Unit sizes [N, L] at the units' starts → the positions of their pieces [N, P], −1 where there is none."""
+    rows, starts = np.nonzero(sizes)
+    size = sizes[rows, starts]
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    row, position = np.repeat(rows, size), np.repeat(starts, size) + within
+    count = np.bincount(row, minlength=len(sizes))
+    positions = np.full((len(sizes), predictions), -1)
+    positions[row, np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)] = position
+    return positions
+
+
+def _replace(ids: Ids, positions: Ids, keys: Keys, mask_id: int, real: Ids) -> Predictions:
+    """80% `[MASK]`, 10% a random piece, 10% what stood there (appendix A.1)."""
+    taken = positions >= 0
+    rows, slots = np.nonzero(taken)
+    column = positions[rows, slots]
+    labels = np.zeros(positions.shape, np.int64)
+    labels[rows, slots] = ids[rows, column]
+    key = keys[rows]
+    action = uniform(key, _ACTION + column)
+    random_piece = real[below(len(real), key, _WORD + column)]
+    masked = ids.copy()
+    masked[rows, column] = np.where(
+        action < 0.8, mask_id, np.where(action < 0.9, random_piece, ids[rows, column])
+    )
+    return Predictions(masked, np.where(taken, positions, 0), labels, taken.sum(axis=1))
+
+
+def real_pieces(tokens: Any) -> Ids:
+    """Ids of the pieces that text can become: not `[UNK]`, `[MASK]` or `[unused0]`.
+
+    BERT's tokenizer cuts punctuation from words, so every token of several characters in square brackets is special.
+    """
+    chosen = [
+        number
+        for number, token in enumerate(tokens)
+        if token and not (len(token) > 2 and token[0] == "[" and token[-1] == "]")
+    ]
+    return np.array(chosen, np.int64)

@@ -1,0 +1,76 @@
+"""The token store: a corpus analysed and cut into pieces once, for every duplicate and every later run.
+
+A folder of flat little-endian arrays, mapped into memory and never loaded:
+
+    tokens            [T]      uint16 or uint32   ids of all pieces, documents one after the other
+    marks             [T]      uint8              what starts at a piece (morphbert.data.encoding)
+    sentences         [S + 1]  int64              first piece of each sentence; the last entry is T
+    documents         [D + 1]  int64              first sentence of each document; the last entry is S
+    document_tokens   [D + 1]  int64              first piece of each document; the last entry is T
+    digests           [D]      uint64             of each document's text (morphbert.data.documents)
+
+`store.json`, written last, says what it was made from; without it a folder is no store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert import files
+
+STORE_FILE = "store.json"
+STORE_FORMAT = 1
+ARRAYS = ("tokens", "marks", "sentences", "documents", "document_tokens", "digests")
+
+Integers = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """The arrays of a store, mapped or in memory; shapes as in the module's docstring."""
+
+    tokens: Integers
+    marks: npt.NDArray[np.uint8]
+    sentences: npt.NDArray[np.int64]
+    documents: npt.NDArray[np.int64]
+    document_tokens: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.uint64]
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def num_sentences(self) -> int:
+        return len(self.sentences) - 1
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.documents) - 1
+
+
+def token_dtype(vocab_size: int) -> npt.DTypeLike:
+    """Two bytes an id where they are enough."""
+    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+
+
+def open_store(folder: str) -> TokenStore:
+    """Maps the arrays of a finished store."""
+    content = json.loads(files.read_bytes(os.path.join(folder, STORE_FILE)))
+    types = {
+        "tokens": token_dtype(content["tokenizer"]["vocab"]["size"]),
+        "marks": np.uint8,
+        "digests": np.uint64,
+    }
+
+    def mapped(name: str) -> Any:
+        dtype = np.dtype(types.get(name, np.int64)).newbyteorder("<")
+        return np.memmap(os.path.join(folder, name), dtype, "r").view(np.ndarray)
+
+    return TokenStore(**{name: mapped(name) for name in ARRAYS})
