@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, PretrainingModel
 from morphbert.train.optimization import AdamWeightDecay
+from morphbert.train.storage import writing
 
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -84,7 +86,8 @@ class Checkpoints:
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
-        return str(self._manager.save(checkpoint_number=step))
+        with writing(os.path.join(self._manager.directory, f"model.ckpt-{step}")):
+            return str(self._manager.save(checkpoint_number=step))
 
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""

@@ -13,6 +13,7 @@ from morphbert.model.parameters import PretrainingModel
 from morphbert.train.config import RunConfig
 from morphbert.train.records_input import IdLimits, evaluation_dataset
 from morphbert.train.step import SUMS, in_dtype, share_of_replica
+from morphbert.train.storage import write_text
 
 
 class Evaluator:
@@ -74,7 +75,5 @@ def write_results(directory: str, step: int, metrics: Mapping[str, float]) -> st
     """Writes `eval_results.txt`, `name = value` sorted by name, as google-research/bert does; returns its path."""
     path = os.path.join(directory, "eval_results.txt")
     values = {**metrics, "global_step": step}
-    with tf.io.gfile.GFile(path + ".partial", "w") as stream:
-        stream.write("".join(f"{name} = {values[name]}\n" for name in sorted(values)))
-    tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+    write_text(path, "".join(f"{name} = {values[name]}\n" for name in sorted(values)))
     return path

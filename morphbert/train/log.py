@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from morphbert.model.losses import DENOMINATOR_EPSILON
 from morphbert.train.step import COLUMNS
+from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -100,7 +101,7 @@ class RunLog:
         self._writers[kind].flush()
         if (kind, step) not in self._recorded:
             self._recorded.add((kind, step))
-            with tf.io.gfile.GFile(self._path, "a") as stream:
+            with writing(self._path), tf.io.gfile.GFile(self._path, "a") as stream:
                 stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
     def _drop_after(self, step: int) -> set[tuple[str, int]]:
@@ -111,10 +112,7 @@ class RunLog:
         if not tf.io.gfile.exists(self._path):
             return set()
         kept = [line for line in read_metrics(self._path) if line["step"] <= step]
-        partial = self._path + ".partial"
-        with tf.io.gfile.GFile(partial, "w") as stream:
-            stream.write("".join(json.dumps(line) + "\n" for line in kept))
-        tf.io.gfile.rename(partial, self._path, overwrite=True)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         return {(line["kind"], line["step"]) for line in kept}
 
 

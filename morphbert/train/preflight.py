@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import IO, cast
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
 from morphbert.train.records_input import IdLimits, check_first_records, count_records
+from morphbert.train.storage import writing
 
 
 def expand_records(patterns: str, flag: str) -> tuple[str, ...]:
@@ -127,16 +128,11 @@ def check_batch(name: str, batch_size: int, num_replicas: int, parts: int = 1) -
         )
 
 
-def check_output_dir(path: str, make: Callable[[str], None] = tf.io.gfile.makedirs) -> None:
+def check_output_dir(path: str) -> None:
     """Makes the output directory and writes a file in it, to see that it can be written."""
     probe = os.path.join(path, ".write-test")
-    try:
-        make(path)
+    with writing(path):
+        tf.io.gfile.makedirs(path)
         with tf.io.gfile.GFile(probe, "w") as stream:
             stream.write("")
         tf.io.gfile.remove(probe)
-    except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise MorphbertError(
-            f"--output_dir={path} cannot be written: {reason}. Choose another folder or change its permissions."
-        ) from error

@@ -30,6 +30,7 @@ from morphbert.train.log import RunLog
 from morphbert.train.optimization import AdamWeightDecay
 from morphbert.train.records_input import IdLimits, training_dataset
 from morphbert.train.step import TrainingStep
+from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy
 
 
@@ -155,8 +156,7 @@ class _Run:
             taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
             print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
         # Beside the checkpoints, so that later stages need no second path.
-        with tf.io.gfile.GFile(os.path.join(config.output_dir, "bert_config.json"), "w") as stream:
-            stream.write(config.bert_config.to_json())
+        write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
         return 0
 
     def _description(self) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""Writing what a run leaves behind, on any filesystem that TensorFlow knows: whole files, errors with a remedy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turns a failed write of `path` into a `MorphbertError` that says what to do."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        if "No space left" in reason or "File too large" in reason or "Disk quota" in reason:
+            remedy = "Free some space, then run the same command again: it goes on from the last checkpoint."
+        else:
+            remedy = "Check that the folder exists and may be written to, or choose another --output_dir."
+        raise MorphbertError(f"{path} cannot be written: {reason.splitlines()[0]}. {remedy}") from error
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a small file so that its name never stands for half of it."""
+    partial = path + ".partial"
+    with writing(path):
+        with tf.io.gfile.GFile(partial, "w") as stream:
+            stream.write(text)
+        tf.io.gfile.rename(partial, path, overwrite=True)
