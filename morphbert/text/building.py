@@ -1,0 +1,157 @@
+"""Raw text → a vocabulary folder: counting, learning, measuring, writing."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from morphbert.errors import MorphbertError
+from morphbert.files import atomic_write, expand, is_remote
+from morphbert.text.counting import WordCounts, count_characters, count_words
+from morphbert.text.learning import LearnedPieces, assemble, choose_alphabet, learn_bpe
+from morphbert.text.metadata import METADATA_NAME, VOCABULARY_NAME, metadata_bytes
+from morphbert.text.normalize import Form, Normalizer
+from morphbert.text.report import Figures, examples, figures_table, measure
+from morphbert.text.tokenizer import make_analyzer, make_tokenizer
+from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens
+from morphbert.text.words import Continuation, WordSplitter
+
+REPORT_NAME = "report.md"
+
+Learner = Literal["bpe"]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Everything that decides the vocabulary, and how many processes make it.
+
+    Attributes:
+      input_file: paths and globs with commas.
+      normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
+      min_character_count, character_coverage: which characters the alphabet keeps.
+      held_out_share: share of the lines that are kept back and measured.
+    """
+
+    input_file: str
+    vocab_dir: str
+    vocab_size: int = 32_000
+    analyzer: str = "mecab"
+    continuation: Continuation = "eojeol"
+    do_lower_case: bool = False
+    normalization: Form | None = None
+    learner: Learner = "bpe"
+    min_character_count: int = 1
+    character_coverage: float = 1.0
+    held_out_share: float = 0.01
+    num_workers: int = 1
+
+
+@dataclass(frozen=True)
+class BuiltVocabulary:
+    """What was made: for the line that the command prints, and for tests."""
+
+    files: int
+    counts: WordCounts
+    pieces: LearnedPieces
+    figures: Figures
+
+
+def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
+    """Learns a vocabulary and writes `vocab.txt`, the metadata and the report into the folder.
+
+    Same input and settings, same bytes, whatever the number of workers.
+
+    Raises:
+      MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the
+        alphabet.
+    """
+    paths = expand(config.input_file)
+    _check_folder(config.vocab_dir)
+    splitter = make_splitter(config)
+    counts = count_words(paths, splitter, config.num_workers, config.held_out_share)
+    # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
+    # the text becomes [UNK]. What is measured on them is the vocabulary without those.
+    characters = counts.characters + count_characters(counts.held_out, splitter)
+    alphabet = choose_alphabet(characters, config.min_character_count, config.character_coverage)
+    learned = learn_bpe(counts.words, alphabet, config.vocab_size)
+    pieces = assemble(characters, alphabet, learned, config.vocab_size)
+    vocabulary = vocabulary_from_tokens(pieces.tokens)
+    tokenizer = make_tokenizer(vocabulary, splitter)
+    only_held_out = set(characters).difference(counts.characters)
+    measured = make_tokenizer(
+        vocabulary_from_tokens(token for token in pieces.tokens if token not in only_held_out), splitter
+    )
+    figures = measure(measured, counts.held_out)
+    report = _report(config, paths, counts, pieces, figures, examples(measured, counts.held_out))
+    # The metadata last: a folder without it is not taken for a vocabulary.
+    for name, content in (
+        (VOCABULARY_NAME, vocabulary_bytes(vocabulary.tokens)),
+        (REPORT_NAME, report.encode("utf-8")),
+        (METADATA_NAME, metadata_bytes(tokenizer.describe())),
+    ):
+        with atomic_write(os.path.join(config.vocab_dir, name)) as stream:
+            stream.write(content)
+    return BuiltVocabulary(len(paths), counts, pieces, figures)
+
+
+def make_splitter(config: BuildConfig) -> WordSplitter:
+    """The tokenizer's first half, as the metadata will describe it."""
+    analyzer = make_analyzer(config.analyzer)
+    form = config.normalization
+    if form is None:
+        form = "bert" if analyzer is None and not config.do_lower_case else "nfc"
+    if form == "bert" and analyzer is not None:
+        raise MorphbertError(
+            f"--normalization=bert does not go with --analyzer={config.analyzer}: an analyser reads composed text. "
+            "Leave the flag out."
+        )
+    return WordSplitter(Normalizer(form, config.do_lower_case), analyzer, config.continuation)
+
+
+def _check_folder(folder: str) -> None:
+    """Before the work of minutes, not after it."""
+    if is_remote(folder):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise MorphbertError(
+            f"--vocab_dir={folder} cannot be made: {error.strerror}. Give the path of a folder."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise MorphbertError(f"--vocab_dir={folder} is not writable: choose another folder.")
+
+
+def _report(
+    config: BuildConfig,
+    paths: list[str],
+    counts: WordCounts,
+    pieces: LearnedPieces,
+    figures: Figures,
+    shown: str,
+) -> str:
+    learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - 5
+    uncovered = Counter(pieces.uncovered)
+    parts = [
+        "# Vocabulary\n",
+        f"{len(pieces.tokens):,} lines: 5 special tokens, {pieces.alphabet:,} characters (plain and with `##`), "
+        f"{learned:,} learned pieces, {pieces.unused:,} unused.\n",
+        f"Learned with `{config.learner}` from {len(paths):,} file(s): {counts.lines:,} lines, "
+        f"{counts.characters_read:,} characters, {len(counts.words) + counts.dropped_words:,} distinct words "
+        f"(analyser {config.analyzer}, continuation {config.continuation}, "
+        f"{'lower-cased' if config.do_lower_case else 'cased'}).\n",
+        f"Characters left out: {len(uncovered):,}, {uncovered.total():,} occurrences.\n",
+    ]
+    if figures.lines:
+        parts += [
+            "## On lines that were held out\n",
+            figures_table(figures) + "\n",
+            "A character that only these lines have counts as unknown here, though the vocabulary has it.\n",
+            "## Examples\n",
+            shown + "\n",
+        ]
+    else:
+        parts.append("The text is too short to hold lines out: nothing was measured.\n")
+    return "\n".join(parts)

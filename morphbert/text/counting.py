@@ -1,0 +1,225 @@
+"""Text files → how often each word occurs, on all cores and in bounded memory.
+
+Words are written as WordPiece will see them: `사과나무` at the start of an eojeol, `##를` where it continues
+one. `#` is punctuation and always stands alone, so the two cannot be confused.
+
+Blocks of lines are counted apart, each into a sorted file; the files are merged. So memory depends on the block
+and not on the corpus, and the result does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import sys
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_lines
+from morphbert.parallel import run_tasks
+from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.words import WordSplitter
+
+# About 100 MB at most in a worker, and some hundred thousand distinct words.
+_BLOCK_CHARACTERS = 1_500_000
+# Longer words are counted in parts of this size: pieces are far shorter, and some "words" are whole files.
+_LONGEST_WORD = 64
+_OPEN_RUNS = 128
+# Words kept for learning; beyond it the rarest go, all of the same count together (about 1 GB with the learner's).
+_MOST_WORDS = 3_000_000
+
+_HELD_OUT_LINES = 5_000
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """What a corpus says to a learner.
+
+    Attributes:
+      words: (word, count), sorted by word; the rarest are missing where there were too many.
+      characters: count of each character as it begins a word (`가`) and as it continues one (`##가`), over
+        all words, also those that `words` misses. Held-out lines are not counted.
+      held_out: lines that were not counted, at most 5,000, for measuring.
+      lines, characters_read: of the whole input, empty lines apart.
+      dropped_words: how many distinct words `words` misses.
+    """
+
+    words: list[tuple[str, int]]
+    characters: Counter[str]
+    held_out: list[str] = field(repr=False)
+    lines: int
+    characters_read: int
+    dropped_words: int
+
+
+def count_words(
+    paths: Iterable[str], splitter: WordSplitter, num_workers: int, held_out_share: float
+) -> WordCounts:
+    """Counts the words of UTF-8 text files (`.gz` and `.bz2` too); empty lines do not count.
+
+    Args:
+      num_workers: processes that analyse; the result does not depend on it.
+      held_out_share: about this share of the lines, chosen by a hash of the line, is kept back for measuring
+        (at most 5,000 lines).
+
+    Raises:
+      MorphbertError: a file cannot be read or is not UTF-8, or there is no text in any of them.
+    """
+    reader = _Reader(paths, held_out_share)
+    with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
+        runs = list(_count_blocks(reader, splitter, folder, num_workers))
+        if not reader.lines:
+            raise MorphbertError("the input files hold no text: every line is empty.")
+        while len(runs) > _OPEN_RUNS:
+            runs = [
+                _write_run(_merge(runs[first : first + _OPEN_RUNS]), folder)
+                for first in range(0, len(runs), _OPEN_RUNS)
+            ]
+        merged = _write_run(_merge(runs), folder)
+        characters = _characters_of(_read_run(merged))
+        sizes = Counter(count for _, count in _read_run(merged))
+        least = _least_count(sizes, _MOST_WORDS)
+        words = [(word, count) for word, count in _read_run(merged) if count >= least]
+    return WordCounts(
+        words,
+        characters,
+        reader.held_out,
+        reader.lines,
+        reader.characters,
+        sizes.total() - len(words),
+    )
+
+
+def word_characters(word: str) -> Iterator[str]:
+    """`"사과"` → `"사"`, `"##과"`; `"##를"` → `"##를"`."""
+    continues = word.startswith(CONTINUATION) and word != CONTINUATION
+    for index, character in enumerate(word[len(CONTINUATION) :] if continues else word):
+        yield CONTINUATION + character if continues or index else character
+
+
+def _least_count(sizes: Counter[int], most: int) -> int:
+    """The smallest count such that at most `most` words have it or a higher one."""
+    total = 0
+    for count in sorted(sizes, reverse=True):
+        total += sizes[count]
+        if total > most:
+            return count + 1
+    return 1
+
+
+class _Reader:
+    """Lines of the files, in blocks; keeps the held-out ones back and counts what it reads."""
+
+    def __init__(self, paths: Iterable[str], held_out_share: float):
+        self._paths = list(paths)
+        self._threshold = int(held_out_share * (1 << 32))
+        self.held_out: list[str] = []
+        self._held_out_set: set[str] = set()
+        self.lines = 0
+        self.characters = 0
+
+    def blocks(self) -> Iterator[list[str]]:
+        block: list[str] = []
+        size = 0
+        for line in self._lines():
+            block.append(line)
+            size += len(line)
+            if size >= _BLOCK_CHARACTERS:
+                yield block
+                block, size = [], 0
+        if block:
+            yield block
+
+    def _lines(self) -> Iterator[str]:
+        for path in self._paths:
+            for line in read_lines(path):
+                if not line or line.isspace():
+                    continue
+                self.lines += 1
+                self.characters += len(line)
+                if not self._hold_out(line):
+                    yield line
+
+    def _hold_out(self, line: str) -> bool:
+        # By its content, so that a line which occurs again is not counted there.
+        if zlib.crc32(line.encode("utf-8")) >= self._threshold:
+            return False
+        if line not in self._held_out_set:
+            if len(self.held_out) >= _HELD_OUT_LINES:
+                return False
+            self.held_out.append(line)
+            self._held_out_set.add(line)
+        return True
+
+
+def _count_blocks(reader: _Reader, splitter: WordSplitter, folder: str, num_workers: int) -> Iterator[str]:
+    """Yields one sorted run of counts a block."""
+    progress = tqdm(desc="Counting words", unit=" characters", unit_scale=True, disable=None, file=sys.stderr)
+    with progress:
+        for run in run_tasks(_count_block, (splitter, folder), reader.blocks(), num_workers):
+            progress.update(reader.characters - progress.n)
+            yield run
+
+
+def _count_block(shared: tuple[WordSplitter, str], block: list[str]) -> str:
+    """One block of lines → the path of a file with its counts, sorted by word."""
+    splitter, folder = shared
+    return _write_run(sorted(_words_of(block, splitter).items()), folder)
+
+
+def _words_of(lines: Iterable[str], splitter: WordSplitter) -> Counter[str]:
+    eojeols: Counter[str] = Counter()
+    for line in lines:
+        eojeols.update(splitter.marked_eojeols(splitter.normalizer(line)))
+    words: Counter[str] = Counter()
+    for eojeol, count in eojeols.items():
+        for word in splitter.words(eojeol):
+            prefix = CONTINUATION if word.continues else ""
+            for start in range(0, len(word.text), _LONGEST_WORD):
+                words[prefix + word.text[start : start + _LONGEST_WORD]] += count
+                prefix = CONTINUATION
+    return words
+
+
+def count_characters(lines: Iterable[str], splitter: WordSplitter) -> Counter[str]:
+    """Counts of the characters of some lines, plain where they begin a word and with `##` where not."""
+    return _characters_of(_words_of(lines, splitter).items())
+
+
+def _characters_of(words: Iterable[tuple[str, int]]) -> Counter[str]:
+    characters: Counter[str] = Counter()
+    for word, count in words:
+        for character in word_characters(word):
+            characters[character] += count
+    return characters
+
+
+def _write_run(counts: Iterable[tuple[str, int]], folder: str) -> str:
+    handle, path = tempfile.mkstemp(dir=folder)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{word}\t{count}\n" for word, count in counts)
+    return path
+
+
+def _read_run(path: str) -> Iterator[tuple[str, int]]:
+    with open(path, encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            word, _, count = line.rpartition("\t")
+            yield word, int(count)
+
+
+def _merge(runs: list[str]) -> Iterator[tuple[str, int]]:
+    """Sorted runs → one, counts of the same word added; the runs are deleted."""
+    for word, group in itertools.groupby(heapq.merge(*map(_read_run, runs)), key=lambda item: item[0]):
+        yield word, sum(count for _, count in group)
+    for run in runs:
+        with contextlib.suppress(OSError):
+            os.unlink(run)

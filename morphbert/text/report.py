@@ -1,0 +1,103 @@
+"""What a vocabulary does to text that it was not learned from: figures, and the report in its folder."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from morphbert.text.tokenizer import Encoding, Tokenizer
+from morphbert.text.vocabulary import UNK
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counts over some lines; the rates are properties of them.
+
+    Attributes:
+      eojeols_with_unknown: eojeols with at least one [UNK].
+      whole_eojeols: eojeols that are a single piece, [UNK] not counted.
+      characters: of the original text inside pieces, so without spaces.
+    """
+
+    lines: int
+    eojeols: int
+    pieces: int
+    characters: int
+    unknown_pieces: int
+    eojeols_with_unknown: int
+    whole_eojeols: int
+
+    @property
+    def pieces_per_eojeol(self) -> float:
+        return self.pieces / max(1, self.eojeols)
+
+    @property
+    def characters_per_piece(self) -> float:
+        return self.characters / max(1, self.pieces)
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of the eojeols that contain [UNK]."""
+        return self.eojeols_with_unknown / max(1, self.eojeols)
+
+
+def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
+    """Tokenizes the lines and counts; nothing is kept but the counts."""
+    count = eojeols = pieces = characters = unknown = with_unknown = whole = 0
+    for line in lines:
+        count += 1
+        encoding = tokenizer.encode(line)
+        pieces += len(encoding.tokens)
+        characters += sum(end - start for start, end in encoding.offsets)
+        per_eojeol = _pieces_by_eojeol(encoding)
+        eojeols += len(per_eojeol)
+        for tokens in per_eojeol:
+            missing = tokens.count(UNK)
+            unknown += missing
+            with_unknown += missing > 0
+            whole += len(tokens) == 1 and not missing
+    return Figures(count, eojeols, pieces, characters, unknown, with_unknown, whole)
+
+
+def _pieces_by_eojeol(encoding: Encoding) -> list[list[str]]:
+    grouped: list[list[str]] = []
+    last = -1
+    for token, word in zip(encoding.tokens, encoding.word_ids, strict=True):
+        if word != last:
+            grouped.append([])
+            last = word
+        grouped[-1].append(token)
+    return grouped
+
+
+def figures_table(figures: Figures) -> str:
+    """A Markdown table of the figures."""
+    rows = [
+        ("lines", f"{figures.lines:,}"),
+        ("eojeols", f"{figures.eojeols:,}"),
+        ("pieces per eojeol", f"{figures.pieces_per_eojeol:.3f}"),
+        ("characters per piece", f"{figures.characters_per_piece:.3f}"),
+        ("eojeols in one piece", f"{100 * figures.whole_eojeols / max(1, figures.eojeols):.1f}%"),
+        ("eojeols with [UNK]", f"{100 * figures.unknown_share:.3f}%"),
+        ("[UNK] among the pieces", f"{100 * figures.unknown_pieces / max(1, figures.pieces):.3f}%"),
+    ]
+    return "\n".join(
+        ["| held-out text | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
+    )
+
+
+def examples(tokenizer: Tokenizer, lines: Sequence[str], most: int = 8) -> str:
+    """The beginnings of some of the lines and their pieces, as a Markdown list."""
+    worth_showing = [line for line in lines if len(line) >= 10]
+    chosen = worth_showing[:: max(1, len(worth_showing) // most)][:most]
+    shown = (textwrap.shorten(line, 80, placeholder=" …") for line in chosen)
+    return "\n".join(
+        f"- {_escape(text)}<br>`{' '.join(tokenizer.tokenize(text)).replace('`', chr(39))}`" for text in shown
+    )
+
+
+def _escape(text: str) -> str:
+    for char in "\\`*_<>|#[]":
+        text = text.replace(char, "\\" + char)
+    return text
