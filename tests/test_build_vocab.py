@@ -131,7 +131,7 @@ def test_bpe_learns_frequent_words_apart_from_continuations():
     pieces = assemble({}, alphabet, learned, 16)
     assert len(pieces.tokens) == 16
     assert pieces.tokens[11:14] == ("나무", "##사과", "사과")  # 사 and 과 are joined 13 times
-    assert pieces.tokens[14:] == ("[unused0]", "[unused1]")
+    assert pieces.tokens[14:] == ("##나무", "[unused0]")
 
 
 def test_a_short_text_is_filled_up_with_a_warning(tmp_path, capsys):
