@@ -1,0 +1,326 @@
+#!/usr/bin/env bash
+# Raw text → vocabulary → records → pretrained BERT → filled masks. See --help.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+
+usage() {
+  cat <<'HELP'
+pretrain.sh - Pretrains a BERT on raw text, from the vocabulary to the evaluated checkpoint.
+
+  scripts/pretrain.sh INPUT_GLOB OUTPUT_DIR    on a corpus of your own
+  scripts/pretrain.sh OUTPUT_DIR               on the Korean laws and bills that KoNLPy carries
+
+INPUT_GLOB (in quotes): text with a sentence a line and an empty line between documents, also .gz; or
+.jsonl, .jsonl.gz with a field "text", which prepare_corpus.py cuts into sentences first.
+
+The same command continues an interrupted run and passes over what is finished. Where settings of a stage
+changed, it and all after it are done again, unless a model was trained with them: that is never overwritten.
+
+Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
+
+  Vocabulary  VOCAB_SIZE=32000 (4000)     pieces
+              ANALYZER=mecab              mecab, none, or one of KoNLPy's: konlpy:Okt, ...
+              CONTINUATION=eojeol         what ## continues: eojeol or morpheme
+  Records     MAX_SEQ_LENGTH=128          pieces in a sequence
+              MAX_PREDICTIONS_PER_SEQ     default: 15% of the length, rounded up (20 at 128)
+              DUPE_FACTOR=10              times the text is masked anew (5)
+              MASKED_LM_PROB=0.15         share of pieces to predict
+              SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
+              DO_WHOLE_WORD_MASK=true     mask all pieces of a word together (false)
+              EVAL_FRACTION=0.05          share of documents that are held out
+  Training    MODEL=mini (tiny)           tiny, mini, small, medium, base, large
+              BERT_CONFIG_FILE            a configuration of your own instead of MODEL
+              TRAIN_BATCH_SIZE=32         sequences in a step
+              LEARNING_RATE=1e-4 (1e-3)   the highest
+              NUM_TRAIN_STEPS=10000 (1000)
+              NUM_WARMUP_STEPS            default: a tenth of the steps
+              SAVE_CHECKPOINTS_STEPS=500
+              TRAIN_FLAGS                 more flags for run_pretraining.py, e.g. --dtype=bfloat16
+  All         SEED=12345
+              SENTENCES                   with [MASK], one a line: what the model is asked at the end
+              PYTHON                      default: .venv/bin/python of the checkout, else python3
+HELP
+}
+
+fail() {
+  echo "pretrain.sh: $*" >&2
+  exit "${status:-1}"
+}
+
+usage_error() {
+  status=2 fail "$* (see scripts/pretrain.sh --help)"
+}
+
+parse_arguments() {
+  case "${1:-}" in
+    -h | --help) usage && exit 0 ;;
+    -*) usage_error "unknown option $1" ;;
+  esac
+  case $# in
+    1)
+      input="" output=$1
+      if [[ -f $output || $output == *[*?]* ]]; then
+        usage_error "one argument is the OUTPUT_DIR, but $output looks like input: give INPUT_GLOB and OUTPUT_DIR"
+      fi
+      ;;
+    2) input=$1 output=$2 ;;
+    *) usage_error "one or two arguments, received $#; is INPUT_GLOB in quotes?" ;;
+  esac
+  [[ -n $output ]] || usage_error "OUTPUT_DIR is empty"
+  [[ $output != *[,*?[]* ]] || usage_error "OUTPUT_DIR may not contain , * ? or [: received $output"
+  output=${output%/}
+}
+
+find_python() {
+  if [[ -z ${PYTHON:-} ]]; then
+    PYTHON=$root/.venv/bin/python
+    [[ -x $PYTHON ]] || PYTHON=python3
+  fi
+  export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+  "$PYTHON" -c 'import absl, importlib.util as i, sentencepiece; assert i.find_spec("tensorflow")' 2>/dev/null ||
+    fail "$PYTHON lacks what training needs: make pretrain installs it, or: pip install '$root[cpu]'." \
+      "PYTHON=/path/to/python names another interpreter."
+}
+
+set_defaults() {
+  if [[ -z $input ]]; then
+    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=1000}" "${LEARNING_RATE:=1e-3}"
+    : "${DUPE_FACTOR:=5}" "${DO_WHOLE_WORD_MASK:=false}"
+    default_sentences='대한민국의 주권은 [MASK]에게 있고, 모든 권력은 국민으로부터 나온다.
+모든 국민은 [MASK] 앞에 평등하다.
+이 법은 공포한 날부터 [MASK]한다.'
+  else
+    : "${VOCAB_SIZE:=32000}" "${MODEL:=mini}" "${NUM_TRAIN_STEPS:=10000}" "${LEARNING_RATE:=1e-4}"
+    : "${DUPE_FACTOR:=10}" "${DO_WHOLE_WORD_MASK:=true}"
+    default_sentences='정말 재미있는 [MASK]였다.
+대한민국의 [MASK]을 위하여 노력해 주시기 바랍니다.
+우리는 내일 학교에 [MASK] 것이다.'
+  fi
+  : "${ANALYZER:=mecab}" "${CONTINUATION:=eojeol}" "${MAX_SEQ_LENGTH:=128}" "${MASKED_LM_PROB:=0.15}"
+  : "${SHORT_SEQ_PROB:=0.1}" "${EVAL_FRACTION:=0.05}" "${TRAIN_BATCH_SIZE:=32}"
+  : "${SAVE_CHECKPOINTS_STEPS:=500}" "${TRAIN_FLAGS:=}" "${SEED:=12345}" "${BERT_CONFIG_FILE:=}"
+  : "${SENTENCES:=$default_sentences}"
+  local name
+  for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
+    [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
+  done
+  : "${MAX_PREDICTIONS_PER_SEQ:=$(((MAX_SEQ_LENGTH * 15 + 99) / 100))}"
+  : "${NUM_WARMUP_STEPS:=$((NUM_TRAIN_STEPS / 10))}"
+  config_source=${BERT_CONFIG_FILE:-$root/morphbert/model/configs/$MODEL.json}
+  [[ -f $config_source ]] || usage_error "there is no configuration $config_source:" \
+    "MODEL is one of $(cd "$root/morphbert/model/configs" && echo *.json | sed 's/\.json//g')"
+  "$PYTHON" -c 'import json, sys; dict(json.load(open(sys.argv[1], encoding="utf-8")))' \
+    "$config_source" 2>/dev/null || fail "$config_source is not a model configuration in JSON"
+}
+
+# What made a stage's output, one setting a line: when a line changes, the stage is done again.
+settings() {
+  case $1 in
+    corpus)
+      if [[ -z $input ]]; then
+        "$PYTHON" -c 'import importlib.metadata as m
+print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
+      else
+        echo "$input_files"
+      fi
+      ;;
+    vocab) set_lines VOCAB_SIZE ANALYZER CONTINUATION ;;
+    records)
+      set_lines MAX_SEQ_LENGTH MAX_PREDICTIONS_PER_SEQ DUPE_FACTOR MASKED_LM_PROB SHORT_SEQ_PROB \
+        DO_WHOLE_WORD_MASK EVAL_FRACTION SEED
+      ;;
+    model)
+      set_lines TRAIN_BATCH_SIZE LEARNING_RATE NUM_TRAIN_STEPS NUM_WARMUP_STEPS TRAIN_FLAGS SEED
+      "$PYTHON" -c 'import json, sys
+for name, value in sorted(json.load(open(sys.argv[1], encoding="utf-8")).items()):
+    if name != "vocab_size": print(f"{name}={value}")' "$config_source"
+      ;;
+    filled) printf '%s\n' "$SENTENCES" ;;
+  esac
+}
+
+set_lines() {
+  local name
+  for name in "$@"; do echo "$name=${!name}"; done
+}
+
+# Names, sizes and times of the input files: as with make, a file that was written since counts as changed.
+read_input_files() {
+  input_files=$("$PYTHON" - "$input" <<'PY'
+import os, sys
+from morphbert.errors import MorphbertError
+from morphbert.files import expand, is_remote
+try:
+    for name in expand(sys.argv[1]):
+        about = (0, 0) if is_remote(name) else (os.stat(name).st_size, int(os.stat(name).st_mtime))
+        print(os.path.abspath(name) if not is_remote(name) else name, *about, sep="\t")
+except MorphbertError as error:
+    sys.exit(f"pretrain.sh: {error}")
+PY
+  )
+  local files json
+  files=$(wc -l <<<"$input_files")
+  json=$(cut -f 1 <<<"$input_files" | grep -cE '\.jsonl(\.gz|\.bz2)?$' || true)
+  ((json == 0 || json == files)) ||
+    usage_error "$input matches $((json)) JSON Lines files among $((files)): give one kind"
+  ((json == 0)) || makes_corpus=yes
+}
+
+stages=(corpus vocab records model filled)
+
+remove_outputs() {
+  case $1 in
+    corpus) rm -rf "$output/corpus.txt" ;;
+    vocab) rm -rf "$output/vocab" ;;
+    records) rm -rf "$output/records" ;;
+    model) rm -rf "$output/model" "$output/bert_config.json" ;;
+    filled) rm -f "$output/fill_mask.txt" ;;
+  esac
+  rm -f "$output/stages/$1.done" "$output/stages/$1.settings"
+}
+
+has_output() {
+  case $1 in
+    corpus) [[ -f $output/corpus.txt ]] ;;
+    vocab) [[ -f $output/vocab/vocab.txt ]] ;;
+    records) [[ -f $output/records/train.tfrecord && -f $output/records/eval.tfrecord ]] ;;
+    model) [[ -f $output/model/eval_results.txt && -f $output/model/checkpoint ]] ;;
+    filled) [[ -f $output/fill_mask.txt ]] ;;
+  esac
+}
+
+# Finds the first stage whose settings are others than those recorded, and clears it and what comes after.
+forget_what_changed() {
+  local stage recorded changed=""
+  for stage in "${stages[@]}"; do
+    recorded=$output/stages/$stage.settings
+    if [[ -z $changed && -f $recorded ]] && ! diff -q "$recorded" <(settings "$stage") >/dev/null; then
+      changed=$stage
+      if [[ $stage != filled && -f $output/model/checkpoint ]]; then
+        echo "pretrain.sh: $output/model was trained with other settings (<) than these (>):" >&2
+        diff "$recorded" <(settings "$stage") | grep '^[<>]' | head -n 20 >&2 || true
+        fail "going on would mix them. Take another OUTPUT_DIR, set them back, or remove $output/model to train anew."
+      fi
+    fi
+    if [[ -n $changed ]]; then
+      [[ ! -f $recorded ]] || echo "$stage: done again, because the settings of $changed changed"
+      remove_outputs "$stage"
+    fi
+  done
+}
+
+# run STAGE READS WRITES: does the stage with do_STAGE unless it is finished, and says so in one line.
+run() {
+  local stage=$1 record=$output/stages/$1 start=$SECONDS
+  current=$stage
+  if [[ -f $record.done ]] && has_output "$stage"; then
+    echo "$stage: finished before: $(cat "$record.done")"
+    return
+  fi
+  settings "$stage" >"$record.settings.partial"
+  mv "$record.settings.partial" "$record.settings"
+  "do_$stage"
+  echo "$2 → $3, $((SECONDS - start)) s" >"$record.done.partial"
+  mv "$record.done.partial" "$record.done"
+  echo "$stage: $(cat "$record.done")"
+}
+
+do_corpus() {
+  if [[ -z $input ]]; then
+    "$PYTHON" "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
+  else
+    "$PYTHON" "$root/prepare_corpus.py" --input_file="$input" --output_file="$output/corpus.txt"
+  fi
+}
+
+do_vocab() {
+  "$PYTHON" "$root/build_vocab.py" --input_file="$text" --vocab_dir="$output/vocab" \
+    --vocab_size="$VOCAB_SIZE" --analyzer="$ANALYZER" --continuation="$CONTINUATION"
+}
+
+do_records() {
+  "$PYTHON" "$root/create_pretraining_data.py" --input_file="$text" --vocab_file="$output/vocab" \
+    --output_file="$output/records/train.tfrecord" --eval_output_file="$output/records/eval.tfrecord" \
+    --eval_fraction="$EVAL_FRACTION" --max_seq_length="$MAX_SEQ_LENGTH" \
+    --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" --dupe_factor="$DUPE_FACTOR" \
+    --masked_lm_prob="$MASKED_LM_PROB" --short_seq_prob="$SHORT_SEQ_PROB" \
+    --do_whole_word_mask="$DO_WHOLE_WORD_MASK" --random_seed="$SEED"
+}
+
+do_model() {
+  "$PYTHON" - "$config_source" "$output/vocab/vocab.txt" "$output/bert_config.json" <<'PY'
+import json, sys
+source, vocabulary, target = sys.argv[1:]
+config = json.load(open(source, encoding="utf-8"))
+config["vocab_size"] = open(vocabulary, "rb").read().count(b"\n")
+with open(target, "w", encoding="utf-8") as stream:
+    json.dump(config, stream, indent=2, sort_keys=True)
+    stream.write("\n")
+PY
+  # shellcheck disable=SC2086 (TRAIN_FLAGS holds several words)
+  "$PYTHON" "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
+    --bert_config_file="$output/bert_config.json" --input_file="$output/records/train.tfrecord" \
+    --eval_input_file="$output/records/eval.tfrecord" --output_dir="$output/model" \
+    --max_seq_length="$MAX_SEQ_LENGTH" --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" \
+    --train_batch_size="$TRAIN_BATCH_SIZE" --learning_rate="$LEARNING_RATE" \
+    --num_train_steps="$NUM_TRAIN_STEPS" --num_warmup_steps="$NUM_WARMUP_STEPS" \
+    --save_checkpoints_steps="$SAVE_CHECKPOINTS_STEPS" --seed="$SEED" $TRAIN_FLAGS
+}
+
+do_filled() {
+  printf '%s\n' "$SENTENCES" | "$PYTHON" "$root/fill_mask.py" --checkpoint="$output/model" \
+    --bert_config_file="$output/bert_config.json" --vocab_file="$output/vocab" \
+    --top_k=5 >"$output/fill_mask.txt.partial"
+  mv "$output/fill_mask.txt.partial" "$output/fill_mask.txt"
+}
+
+summary() {
+  cat "$output/fill_mask.txt"
+  "$PYTHON" - "$output/model/metrics.jsonl" <<'PY'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+held_out = sorted((line for line in lines if line["kind"] == "eval"), key=lambda line: line["step"])
+first, last = held_out[0], held_out[-1]
+print(
+    f"held-out masked LM loss: {first['masked_lm_loss']:.3f} at step {first['step']}, "
+    f"{last['masked_lm_loss']:.3f} at step {last['step']} "
+    f"({last['masked_lm_accuracy']:.1%} of the masked pieces right)"
+)
+PY
+  echo "model: $output/model (tensorboard --logdir='$output/model' shows its curves), vocabulary: $output/vocab"
+}
+
+main() {
+  parse_arguments "$@"
+  find_python
+  set_defaults
+  makes_corpus=""
+  if [[ -z $input ]]; then makes_corpus=yes; else read_input_files; fi
+  mkdir -p "$output/stages" 2>/dev/null || fail "$output cannot be written: choose another OUTPUT_DIR"
+  # A run that was killed may have left its command running: two must not write into one folder. The lock is
+  # inherited by the commands and goes with the last of them.
+  if command -v flock >/dev/null; then
+    exec 9>"$output/stages/.lock"
+    flock -n 9 || fail "$output is in use by another run: wait for it, stop it, or take another OUTPUT_DIR"
+  fi
+  text=${makes_corpus:+$output/corpus.txt}
+  text=${text:-$input}
+
+  forget_what_changed
+  trap '[[ $? -eq 0 ]] || echo "pretrain.sh: stopped at the stage \"$current\"; the same command continues." >&2' EXIT
+  current=corpus
+  if [[ -n $makes_corpus ]]; then
+    run corpus "${input:-KoNLPy}" "$text"
+  else
+    settings corpus >"$output/stages/corpus.settings"
+  fi
+  run vocab "$text" "$output/vocab"
+  run records "$text" "$output/records"
+  run model "$output/records" "$output/model"
+  run filled "$output/model" "$output/fill_mask.txt"
+  trap - EXIT
+  summary
+}
+
+main "$@"
