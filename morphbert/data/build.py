@@ -263,7 +263,8 @@ def _make_split(
     records = sum(int(_offsets(path)[-1]) for path in plans)
     if not records:
         raise MorphbertError(
-            "the text gives no instance: every document has a single piece, and --objective=sop needs two."
+            "the text gives no pair of segments: its documents have a single piece each. Are they separated by "
+            "empty lines, with one sentence on a line?"
         )
     with bars(desc=f"{chosen.name} records", total=records, unit=" records", unit_scale=True) as bar:
         shards = _write_shards(job, plans, outputs, config.num_workers, bar.update)
