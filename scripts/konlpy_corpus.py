@@ -20,6 +20,7 @@ from pathlib import Path
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, read_lines
+from morphbert.text.sentences import split_sentences
 
 # Shorter articles share a document with the next ones of their section: a document of a single sentence
 # has no next sentence to predict.
@@ -35,7 +36,6 @@ _ARTICLE = re.compile(r"\s*제\d+조")
 _ITEM = re.compile(r"\s*([①-⑳]|\d+\. |[가-하]\. |○|◦|<|\()")
 # A line that the page's width broke is longer than this; a shorter one ended by itself.
 _BROKEN_LINE = 10
-_SENTENCE_END = re.compile(r"(?<=[가-힣)\]][.?!])\s+(?=\S)")
 
 
 def corpus_files() -> list[Path]:
@@ -95,7 +95,7 @@ def documents(path: Path) -> Iterator[list[str]]:
             sentences = []
         else:
             heading = False
-        for sentence in _SENTENCE_END.split(paragraph):
+        for sentence in split_sentences(paragraph):
             words = " ".join(sentence.split())
             if words:
                 sentences.append(words)

@@ -12,15 +12,16 @@ pretrain.sh - Pretrains a BERT on raw text, from the vocabulary to the evaluated
   scripts/pretrain.sh OUTPUT_DIR               on the Korean laws and bills that KoNLPy carries
 
 INPUT_GLOB (in quotes): text with a sentence a line and an empty line between documents, also .gz; or
-.jsonl, .jsonl.gz with a field "text", which prepare_corpus.py cuts into sentences first.
+.jsonl, .jsonl.gz, which prepare_corpus.py cuts into sentences first.
 
 The same command continues an interrupted run and passes over what is finished. Where settings of a stage
 changed, it and all after it are done again, unless a model was trained with them: that is never overwritten.
 
 Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
 
+  Corpus      TEXT_FIELD=text             of JSON Lines
   Vocabulary  VOCAB_SIZE=32000 (4000)     pieces
-              ANALYZER=mecab              mecab, none, or one of KoNLPy's: konlpy:Okt, ...
+              ANALYZER=mecab              mecab or none: what finds the morphemes
               CONTINUATION=eojeol         what ## continues: eojeol or morpheme
   Records     MAX_SEQ_LENGTH=128          pieces in a sequence
               MAX_PREDICTIONS_PER_SEQ     default: 15% of the length, rounded up (20 at 128)
@@ -100,7 +101,7 @@ set_defaults() {
   : "${ANALYZER:=mecab}" "${CONTINUATION:=eojeol}" "${MAX_SEQ_LENGTH:=128}" "${MASKED_LM_PROB:=0.15}"
   : "${SHORT_SEQ_PROB:=0.1}" "${EVAL_FRACTION:=0.05}" "${TRAIN_BATCH_SIZE:=32}"
   : "${SAVE_CHECKPOINTS_STEPS:=500}" "${TRAIN_FLAGS:=}" "${SEED:=12345}" "${BERT_CONFIG_FILE:=}"
-  : "${SENTENCES:=$default_sentences}"
+  : "${TEXT_FIELD:=text}" "${SENTENCES:=$default_sentences}"
   local name
   for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
     [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
@@ -123,6 +124,7 @@ settings() {
 print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
       else
         echo "$input_files"
+        [[ -z $makes_corpus ]] || set_lines TEXT_FIELD
       fi
       ;;
     vocab) set_lines VOCAB_SIZE ANALYZER CONTINUATION ;;
@@ -161,7 +163,7 @@ PY
   )
   local files json
   files=$(wc -l <<<"$input_files")
-  json=$(cut -f 1 <<<"$input_files" | grep -cE '\.jsonl(\.gz|\.bz2)?$' || true)
+  json=$(cut -f 1 <<<"$input_files" | grep -cE '\.(jsonl|ndjson|json)(\.gz|\.bz2)?$' || true)
   ((json == 0 || json == files)) ||
     usage_error "$input matches $((json)) JSON Lines files among $((files)): give one kind"
   ((json == 0)) || makes_corpus=yes
@@ -230,7 +232,8 @@ do_corpus() {
   if [[ -z $input ]]; then
     "$PYTHON" "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
   else
-    "$PYTHON" "$root/prepare_corpus.py" --input_file="$input" --output_file="$output/corpus.txt"
+    "$PYTHON" "$root/prepare_corpus.py" --input_file="$input" --text_field="$TEXT_FIELD" \
+      --output_file="$output/corpus.txt"
   fi
 }
 
