@@ -1,20 +1,14 @@
 """What several test files share: real Korean records, made by the real command, and a tiny model for them."""
 
-import importlib.util
-import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from samples import GOLDEN, ROOT, SHAPE, write_config
 
 # TensorFlow's notes about the machine would bury a failure's own words.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-ROOT = pathlib.Path(__file__).parent.parent
-GOLDEN = ROOT / "tests" / "golden"
-SHAPE = ["--max_seq_length=64", "--max_predictions_per_seq=10"]
 
 
 @pytest.fixture(scope="session")
@@ -45,21 +39,6 @@ def tiny_config(tmp_path_factory):
     return write_config(tmp_path_factory.mktemp("config") / "bert_config.json", vocab_size=size)
 
 
-def write_config(path, **changes):
-    """Writes a tiny `bert_config.json` with some values changed; returns its path."""
-    values = {
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 64,
-        "type_vocab_size": 2,
-    }
-    path.write_text(json.dumps({**values, **changes}), encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def command():
     """Runs a command of the checkout in a process of its own: → CompletedProcess with text output."""
@@ -76,16 +55,3 @@ def command():
         )
 
     return run
-
-
-@pytest.fixture(scope="session")
-def load_test_module():
-    """Loads another test file by name, for the reference code in it."""
-
-    def load(name):
-        specification = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        return module
-
-    return load

@@ -1,5 +1,6 @@
 """The optimizer and schedule against BERT's formulas in float64, and 50 steps against torch."""
 
+import hugging_face_reference
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,16 +80,15 @@ def test_weight_decay_leaves_out_layer_norm_and_biases():
 
 
 @pytest.mark.parity
-def test_fifty_steps_give_the_losses_that_torch_gives(load_test_module):
+def test_fifty_steps_give_the_losses_that_torch_gives():
     """Same weights, batches and Adam on both sides; the network is Hugging Face's there."""
     torch = pytest.importorskip("torch")
-    model_tests = load_test_module("test_model")
     config = OptimizerConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
-    batches = [model_tests.random_batch(100 + n) for n in range(5)]
+    batches = [hugging_face_reference.random_batch(100 + n) for n in range(5)]
 
-    ours = PretrainingModel(model_tests.CONFIG, seed=9)
-    reference = model_tests.hugging_face_model(
-        {n: p.numpy() for n, p in ours.parameters.items()}, model_tests.CONFIG
+    ours = PretrainingModel(hugging_face_reference.CONFIG, seed=9)
+    reference = hugging_face_reference.hugging_face_model(
+        {n: p.numpy() for n, p in ours.parameters.items()}, hugging_face_reference.CONFIG
     )
     optimizer = AdamWeightDecay(config, ours.parameters)
 
@@ -97,17 +97,17 @@ def test_fifty_steps_give_the_losses_that_torch_gives(load_test_module):
         weights = {name: tf.convert_to_tensor(p) for name, p in ours.parameters.items()}
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss = total_loss(pretraining_sums(weights, model_tests.CONFIG, batch), counts(batch))
+            loss = total_loss(pretraining_sums(weights, hugging_face_reference.CONFIG, batch), counts(batch))
         gradients = tape.gradient(loss, weights)
         optimizer.apply(ours.parameters, {n: tf.convert_to_tensor(g) for n, g in gradients.items()})
         return loss
 
-    names = {model_tests.hugging_face_name(name)[0]: name for name in ours.parameters}
+    names = {hugging_face_reference.hugging_face_name(name)[0]: name for name in ours.parameters}
     parameters = {name: p for name, p in reference.named_parameters() if name in names}
     state = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in parameters.items()}
 
     def reference_step(number, batch):
-        _, _, masked_lm, next_sentence = model_tests.hugging_face_losses(reference, batch)
+        _, _, masked_lm, next_sentence = hugging_face_reference.hugging_face_losses(reference, batch)
         reference.zero_grad()
         (masked_lm + next_sentence).backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), config.clip_norm)

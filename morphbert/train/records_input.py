@@ -35,24 +35,31 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
 
-    Each pass visits all files in a new order, reads four of them in turn, and shuffles records within a
-    window of `shuffle_buffer_size`. A batch may hold the end of one pass and the start of the next, so that
-    no record is dropped.
+    Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
+    `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
+    start of the next, so that no record is dropped.
 
     Returns:
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
     """
-    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(list(files)))
-    dataset = dataset.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.repeat()
-    dataset = dataset.interleave(
-        _records, cycle_length=min(4, len(files)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    dataset = dataset.shuffle(shuffle_buffer_size, seed=seed + 1, reshuffle_each_iteration=True)
+    names = tf.constant(list(files))
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
+        first = tf.constant(seed, tf.int64) * 1_000_003 + 2 * number
+        order = tf.data.Dataset.from_tensor_slices(names).shuffle(len(files), seed=first)
+        read = order.interleave(
+            _records, cycle_length=min(4, len(files)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return read.shuffle(shuffle_buffer_size, seed=first + 1)
+
+    options = tf.data.Options()
+    # A shuffle within flat_map counts as outside state, which would keep the iterator out of checkpoints;
+    # with its seed given it has none.
+    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+    dataset = tf.data.Dataset.counter().flat_map(one_pass).with_options(options)
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    dataset = dataset.map(
-        lambda batch: decode(batch, shape, limits), num_parallel_calls=2, deterministic=True
-    )
+    dataset = dataset.map(lambda batch: decode(batch, shape, limits), num_parallel_calls=2, deterministic=True)
     return dataset.prefetch(4)
 
 
