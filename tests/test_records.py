@@ -115,7 +115,6 @@ def test_damage_is_found_and_named():
     for position in range(second, second + 16 + len(b"second")):
         damaged = bytearray(data)
         damaged[position] ^= 0x10
-        read = []
         reader = records.read_records(io.BytesIO(bytes(damaged)))
         assert next(reader) == b"first"
         with pytest.raises(records.CorruptRecord, match=f"record 1 \\(at byte {second}\\)") as caught:

@@ -30,19 +30,19 @@ def held_out(digests: Sequence[int] | npt.NDArray[np.uint64], fraction: float) -
     """Which documents are held out: those whose digest, read as a number from 0 to 1, is below `fraction`.
 
     A document's fate depends on its text alone, so it stays on its side when the corpus grows. The
-    exception are tiny corpora: with two documents or more and 0 < fraction < 1, the nearest
-    one is moved so that both sides have one. Equal documents are on the same side but for that.
+    exception are tiny corpora: with 0 < fraction < 1, two documents or more are divided so that both
+    sides have one, and a document alone is not held out. Equal documents are on the same side but for that.
 
     `held_out([0, 2**63, 2**64 - 1], 0.6)` → `[True, True, False]`
     """
     digests = np.asarray(digests, dtype=np.uint64)
-    if fraction <= 0 or len(digests) == 0:
+    if fraction <= 0 or (len(digests) <= 1 and fraction < 1):
         return np.zeros(len(digests), dtype=np.bool_)
     if fraction >= 1:
         return np.ones(len(digests), dtype=np.bool_)
     out: npt.NDArray[np.bool_] = digests < np.uint64(int(fraction * 2**64))
-    if len(digests) >= 2 and not out.any():
+    if not out.any():
         out[int(np.argmin(digests))] = True
-    elif len(digests) >= 2 and out.all():
+    elif out.all():
         out[int(np.argmax(digests))] = False
     return out

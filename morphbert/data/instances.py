@@ -57,8 +57,8 @@ PLAN = np.dtype(
 
 # Pieces in a section, in sequences. Only documents of more are cut, and lose one filled-up instance in this many.
 _SECTION_SEQUENCES = 64
-# How far back a cut looks for the start of an eojeol. Nearly all eojeols are shorter.
-_LOOK_BACK = 24
+# How far a cut looks back, and then ahead, for the start of an eojeol. Nearly all eojeols are shorter.
+_LOOK_AROUND = 24
 # Counters of the draws of one instance.
 _SHORT, _TARGET, _BOUNDARY, _COIN, _SENTENCE, _WITHIN, _KEY = range(7)
 
@@ -149,7 +149,7 @@ def sections(
     parts = np.maximum((end - begin) // size, 1)
     part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
     rank, numbers, begin, end, parts = (np.repeat(a, parts) for a in (rank, numbers, begin, end, parts))
-    starts = np.where(part == 0, begin, back_to_space(store, begin + part * size, begin))
+    starts = np.where(part == 0, begin, at_space(store, begin + part * size, begin, end))
     ends = np.where(part == parts - 1, end, np.roll(starts, -1))
     if task.last_part is not None:
         chosen = slice(task.first_part, task.last_part)
@@ -160,14 +160,36 @@ def sections(
     return Sections(*(np.broadcast_to(a, key.shape).reshape(-1) for a in (rank, key, starts, ends)))
 
 
-def back_to_space(store: TokenStore, position: Int64, least: Int64) -> Int64:
-    """The last start of an eojeol at or before each position and after `least`; else the position itself."""
-    candidates = position[:, None] - np.arange(_LOOK_BACK)
-    spaced = (store.marks[np.minimum(np.maximum(candidates, 0), store.num_tokens - 1)] & SPACED) != 0
-    spaced &= candidates > least[:, None]
-    found = spaced.argmax(axis=1)
-    moved: Int64 = np.where(spaced[np.arange(len(position)), found], position - found, position)
+def at_space(store: TokenStore, position: Int64, least: Int64, most: Int64) -> Int64:
+    """The start of an eojeol near each position, so that a cut there divides none.
+
+    The last one at or before the position that is above `least`; where there is none, the next one that is
+    at most `most`; where there is none either (a word as long as a sequence), the position itself.
+    """
+    moved: Int64 = position.copy()
+    left = np.arange(len(position))
+    for step in (-1, 1):
+        candidates = position[left, None] + step * np.arange(_LOOK_AROUND)
+        within = (candidates > least[left, None]) & (candidates <= most[left, None])
+        marks = store.marks[np.clip(candidates, 0, store.num_tokens - 1)]
+        # Past the last piece there is nothing left to divide.
+        spaced = within & (((marks & SPACED) != 0) | (candidates >= store.num_tokens))
+        found = spaced.argmax(axis=1)
+        has = spaced[np.arange(len(left)), found]
+        moved[left[has]] += step * found[has]
+        left = left[~has]
     return moved
+
+
+class _Chunks(NamedTuple):
+    """The next chunk of each section, from `begin` to `end`, and what goes with it; all [sections]."""
+
+    begin: Int64
+    end: Int64
+    section_end: Int64
+    target: Int64
+    rank: Int64
+    key: Keys
 
 
 def plan(
@@ -189,7 +211,7 @@ def _steps(
     while len(position):
         key = fold(section_key, step)
         target = _targets(key, longest, config.short_seq_prob)
-        chunk_end = _chunk_ends(store, position, end, target)
+        chunk_end = _chunk_ends(store, position, end, target, longest)
         rows = np.zeros(len(position), PLAN)
         rows["key"] = bits(key, _KEY)
         rows["first"] = position
@@ -199,7 +221,8 @@ def _steps(
         elif config.objective == "sop":
             following, kept = _sentence_order(store, rows, chunk_end, key)
         else:
-            following, kept = _next_sentence(store, split, rows, rank, chunk_end, target, end, key)
+            chunks = _Chunks(position, chunk_end, end, target, rank, key)
+            following, kept = _next_sentence(store, split, rows, chunks, longest)
         yield rows[kept]
         more = following < end
         rank, section_key = rank[more], section_key[more]
@@ -215,14 +238,15 @@ def _targets(key: Keys, longest: int, short: float) -> Int64:
     return target
 
 
-def _chunk_ends(store: TokenStore, position: Int64, end: Int64, target: Int64) -> Int64:
-    """Where the chunks that start at `position` end: the target length on, between eojeols."""
+def _chunk_ends(store: TokenStore, position: Int64, end: Int64, target: Int64, longest: int) -> Int64:
+    """Where the chunks that start at `position` end: the target length on, or near it between eojeols."""
     full: Int64 = np.minimum(position + target, end)
     inner = full < end
-    full[inner] = back_to_space(store, full[inner], position[inner] + 1)
+    most = np.minimum(position + longest, end)
+    full[inner] = at_space(store, full[inner], position[inner] + 1, most[inner])
     # A single piece at the end could not be divided: one piece is left to keep it company.
     lonely = (end - full == 1) & (full - position >= 3)
-    full[lonely] = back_to_space(store, full[lonely] - 1, position[lonely] + 1)
+    full[lonely] = at_space(store, full[lonely] - 1, position[lonely] + 1, full[lonely] - 1)
     return full
 
 
@@ -237,7 +261,7 @@ def _boundary(store: TokenStore, begin: Int64, end: Int64, key: Keys) -> tuple[I
     at_sentence = first + below(np.maximum(count, 1), key, _BOUNDARY)
     anywhere = begin + 1 + below(end - begin - 1, key, _BOUNDARY)
     boundary = store.sentences[np.minimum(at_sentence, store.num_sentences)]
-    boundary[~has] = back_to_space(store, anywhere[~has], begin[~has])
+    boundary[~has] = at_space(store, anywhere[~has], begin[~has], end[~has] - 1)
     return boundary, has
 
 
@@ -262,17 +286,10 @@ def _sentence_order(
 
 
 def _next_sentence(
-    store: TokenStore,
-    split: Split,
-    rows: npt.NDArray[np.void],
-    rank: Int64,
-    end: Int64,
-    target: Int64,
-    section_end: Int64,
-    key: Keys,
+    store: TokenStore, split: Split, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int
 ) -> tuple[Int64, Bool]:
     """Fills in BERT's objective; what a random B leaves over of the chunk is used again."""
-    begin = rows["first"].copy()
+    begin, end, section_end, target, rank, key = chunks
     divisible = end - begin >= 2
     boundary = end.copy()
     at_sentence = np.ones(len(end), np.bool_)
@@ -282,12 +299,18 @@ def _next_sentence(
     second, limit = _random_place(store, split, rank, begin, end, key)
     random_next = ((uniform(key, _COIN) < 0.5) | ~divisible) & (second >= 0)
     # What is left of a section would be halved again and again: from half a sequence on, it stays whole.
-    short_rest = random_next & (end == section_end) & (2 * (end - begin) <= target)
-    boundary = np.where(short_rest, end, boundary)
+    # So does a chunk that could only be divided within an eojeol.
+    whole = (end == section_end) & (2 * (end - begin) <= target)
+    whole |= (end - begin < longest) & (
+        (store.marks[np.minimum(boundary, store.num_tokens - 1)] & SPACED) == 0
+    )
+    boundary = np.where(random_next & whole, end, boundary)
     second = _within_sentence(store, second, ~at_sentence & random_next, key)
-    second_end = np.minimum(second + target - (boundary - begin), limit)
+    # A chunk may be longer than its target, by the rest of an eojeol.
+    room = np.maximum(target - (boundary - begin), end - boundary)
+    second_end = np.minimum(second + np.maximum(room, 1), limit)
     cut = random_next & (second_end < limit)
-    second_end[cut] = back_to_space(store, second_end[cut], second[cut])
+    second_end[cut] = at_space(store, second_end[cut], second[cut], second_end[cut])
     rows["label"] = random_next
     rows["first_length"] = boundary - begin
     rows["second"] = np.where(random_next, second, boundary)
@@ -335,5 +358,6 @@ def _within_sentence(store: TokenStore, place: Int64, where: Bool, key: Keys) ->
     start = place[where]
     sentence = np.searchsorted(store.sentences, start, "right")
     length = store.sentences[sentence] - start
-    moved[where] = back_to_space(store, start + below(length, key[where], _WITHIN), start)
+    found = at_space(store, start + below(length, key[where], _WITHIN), start, start + length - 1)
+    moved[where] = np.where((store.marks[found] & SPACED) != 0, found, start)
     return moved

@@ -50,8 +50,9 @@ def mask(
     """Masks a batch.
 
     Args:
-      ids: [N, L] pieces. maskable: [N, L] not special, not padding. starts: [N, L] a unit starts here; it
-        lasts until the next start or what is not maskable.
+      ids: [N, L] pieces. maskable: [N, L] not special, not padding.
+      starts: [N, L] a unit starts here and lasts until the next start or what is not maskable; for the unit
+        "piece" it is not looked at.
       keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
     """
     wanted = number_to_predict((ids != 0).sum(axis=1), config)
@@ -59,8 +60,9 @@ def mask(
     # The position goes into the low bits, so that sorting the numbers sorts the positions with them.
     order &= ~np.uint64((1 << _POSITION_BITS) - 1)
     order |= np.arange(ids.shape[1], dtype=np.uint64)[None, :]
-    order[~(maskable & starts)] = _NEVER
-    if config.masking_unit == "piece":
+    alone = config.masking_unit == "piece"
+    order[~(maskable if alone else maskable & starts)] = _NEVER
+    if alone:
         positions = _first_pieces(order, wanted, config.max_predictions_per_seq)
     else:
         positions = _first_units(order, maskable, starts, wanted, config.max_predictions_per_seq)
