@@ -1,0 +1,236 @@
+"""The package as it is installed: commands, what they need, what is in it."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from samples import GOLDEN, ROOT
+
+COMMANDS = {
+    "build_vocab.py": "morphbert-build-vocab",
+    "create_pretraining_data.py": "morphbert-create-pretraining-data",
+    "fill_mask.py": "morphbert-fill-mask",
+    "prepare_corpus.py": "morphbert-prepare-corpus",
+    "run_pretraining.py": "morphbert-run-pretraining",
+}
+NOT_COPIED = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__")
+
+
+def _run(arguments, **options):
+    return subprocess.run(
+        list(map(str, arguments)),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel that `pip install .` makes, built from a copy of the checkout with what is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
+    pip = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = _run([*pip, "-w", folder, folder / "source"])
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """A folder with the installed package, its commands in `bin`, and an environment that finds it first."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--no-index", "--target", folder]
+    done = _run([*pip, wheel])
+    assert done.returncode == 0, done.stderr
+    return folder, {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def without_tensorflow(tmp_path_factory):
+    """An environment in which TensorFlow cannot be imported."""
+    folder = tmp_path_factory.mktemp("blocked")
+    for name in ("tensorflow", "tensorboard", "torch"):
+        (folder / f"{name}.py").write_text("raise ImportError('not installed')\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"morphbert"}
+    for size in ("tiny", "mini", "small", "medium", "base", "large"):
+        assert f"morphbert/model/configs/{size}.json" in names
+    sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "morphbert").rglob("*.py")}
+    assert sources <= set(names)
+
+
+@pytest.mark.parametrize(("script", "console"), COMMANDS.items())
+def test_the_console_command_is_the_script(script, console, installed, tmp_path):
+    folder, environment = installed
+    from_checkout = _run([sys.executable, ROOT / script, "--help"])
+    from_package = _run([folder / "bin" / console, "--help"], env=environment, cwd=tmp_path)
+    assert from_checkout.returncode == from_package.returncode == 0
+    assert from_package.stdout == from_checkout.stdout
+    wrong = [
+        _run([sys.executable, ROOT / script, "--no_such_flag=1"]),
+        _run([folder / "bin" / console, "--no_such_flag=1"], env=environment, cwd=tmp_path),
+    ]
+    assert {(done.returncode, done.stderr) for done in wrong} == {(2, wrong[0].stderr)}
+    assert "no_such_flag" in wrong[0].stderr
+    assert "Traceback" not in wrong[0].stderr
+
+
+def test_both_make_the_same_vocabulary_and_records(installed, tmp_path):
+    folder, environment = installed
+    for name, build, create, options in (
+        ("checkout", [sys.executable, ROOT / "build_vocab.py"], None, {}),
+        ("package", [folder / "bin" / "morphbert-build-vocab"], folder / "bin", {"env": environment}),
+    ):
+        here = tmp_path / name
+        here.mkdir()
+        create = (
+            [sys.executable, ROOT / "create_pretraining_data.py"]
+            if create is None
+            else [create / "morphbert-create-pretraining-data"]
+        )
+        text = f"--input_file={GOLDEN}/documents_ko.txt"
+        for step in (
+            [*build, text, "--vocab_dir=vocab", "--vocab_size=500"],
+            [*create, text, "--vocab_file=vocab", "--output_file=a.tfrecord", "--dupe_factor=2"],
+        ):
+            done = _run(step, cwd=here, **options)
+            assert done.returncode == 0, done.stderr
+    for name in ("vocab/vocab.txt", "vocab/morphbert_tokenizer.json", "a.tfrecord"):
+        ours, theirs = (tmp_path / side / name for side in ("checkout", "package"))
+        assert ours.read_bytes() == theirs.read_bytes()
+        assert ours.stat().st_size > 100
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_help_needs_no_tensorflow_and_is_grouped(script, without_tensorflow):
+    done = _run([sys.executable, ROOT / script, "--help"], env=without_tensorflow)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(script + " - ")
+    assert "Example:" in lines
+    groups = [line for line in lines if re.fullmatch(r"[A-Z].*:", line) and line != "Example:"]
+    assert len(groups) >= 2
+    explained = [line for line in lines if line.startswith("  --")]
+    assert len(explained) >= 5
+    # A flag is followed by its meaning.
+    for line in explained:
+        assert lines[lines.index(line) + 1].startswith("      ")
+
+
+def test_training_without_tensorflow_says_what_to_install(without_tensorflow, tmp_path):
+    done = _run(
+        [sys.executable, ROOT / "run_pretraining.py", "--do_train", "--bert_config_file=a", "--input_file=b"]
+        + [f"--output_dir={tmp_path}/c"],
+        env=without_tensorflow,
+    )
+    assert done.returncode == 1
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_text_becomes_records_without_tensorflow(without_tensorflow, tmp_path):
+    for step in (
+        [
+            "build_vocab.py",
+            f"--input_file={GOLDEN}/documents_ko.txt",
+            "--vocab_dir=vocab",
+            "--vocab_size=500",
+        ],
+        ["create_pretraining_data.py", f"--input_file={GOLDEN}/documents_ko.txt", "--vocab_file=vocab"]
+        + ["--output_file=a.tfrecord"],
+    ):
+        done = _run([sys.executable, ROOT / step[0], *step[1:]], env=without_tensorflow, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.tfrecord").stat().st_size > 10_000
+
+
+def test_importing_text_and_data_loads_no_tensorflow():
+    program = """
+import importlib, pkgutil, sys
+import morphbert.data, morphbert.text
+for package in (morphbert.text, morphbert.data):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+loaded = {name.split(".")[0] for name in sys.modules}
+print(*sorted(loaded & {"tensorflow", "keras", "torch", "transformers", "konlpy"}))
+"""
+    done = _run([sys.executable, "-c", program], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
+# Millions of parameters with the masked LM head, as published with the models ("Well-Read Students Learn
+# Better", table 1); BERT-large is the 24-layer model of the first paper.
+@pytest.mark.parametrize(
+    ("size", "millions"),
+    [("tiny", 4.4), ("mini", 11.3), ("small", 29.1), ("medium", 41.7), ("base", 110.1), ("large", 336.2)],
+)
+def test_configurations_have_the_published_sizes(size, millions):
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import pretraining_parameters
+
+    path = ROOT / "morphbert" / "model" / "configs" / f"{size}.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["vocab_size"] == 32000
+    assert values["hidden_size"] == 64 * values["num_attention_heads"]
+    shapes = pretraining_parameters(BertConfig.from_dict({**values, "vocab_size": 30522}))
+    weights = sum(math.prod(p.shape) for name, p in shapes.items() if not name.startswith("cls/seq_"))
+    assert round(weights / 1e6, 1) == millions
+
+
+def test_the_default_configuration_is_base():
+    base = ROOT / "morphbert" / "model" / "configs" / "base.json"
+    assert (ROOT / "bert_config.json").read_bytes() == base.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-tf2.20.txt"])
+def test_constraints_pin_every_dependency(name):
+    from packaging.requirements import Requirement
+
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert all(len(pin.specifier) == 1 and str(pin.specifier).startswith("==") for pin in pins)
+    version = {_normal(pin.name): str(pin.specifier)[2:] for pin in pins if _applies(pin)}
+    for wanted in _direct_dependencies():
+        assert _normal(wanted.name) in version, wanted
+        assert wanted.specifier.contains(version[_normal(wanted.name)]), wanted
+    assert version["tensorflow"].startswith("2.20." if "2.20" in name else "2.21.")
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _applies(pin) -> bool:
+    return pin.marker is None or pin.marker.evaluate({"python_version": "3.11"})
+
+
+def _direct_dependencies():
+    from packaging.requirements import Requirement
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    parts = re.findall(r"^(?:dependencies|cpu|text|konlpy|dev|parity) = \[(.*?)\]$", text, re.S | re.M)
+    assert len(parts) == 6
+    return [Requirement(quoted) for part in parts for quoted in re.findall(r'"([^"]+)"', part)]
+
+
+def test_every_command_is_in_the_readmes():
+    for readme in ("README.md", "README.ko.md"):
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        for script in COMMANDS:
+            assert script in text

@@ -1,0 +1,227 @@
+"""`scripts/pretrain.sh`: the whole chain, resumed, refused, in awkward places; and KoNLPy's text."""
+
+import gzip
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from samples import GOLDEN, ROOT
+
+SCRIPT = ROOT / "scripts" / "pretrain.sh"
+STAGES = ("vocab", "records", "model", "filled")
+SMALL = {
+    "PYTHON": sys.executable,
+    "VOCAB_SIZE": "600",
+    "MODEL": "tiny",
+    "MAX_SEQ_LENGTH": "32",
+    "DUPE_FACTOR": "1",
+    "TRAIN_BATCH_SIZE": "4",
+    "NUM_TRAIN_STEPS": "12",
+    "SAVE_CHECKPOINTS_STEPS": "2",
+    "SENTENCES": "정말 [MASK] 날씨다.\n나는 학교에 [MASK].",
+}
+
+
+def _environment(**settings):
+    return {**os.environ, **SMALL, **settings}
+
+
+def _run(*arguments, cwd, **settings):
+    return subprocess.run(
+        [str(SCRIPT), *map(str, arguments)],
+        cwd=cwd,
+        env=_environment(**settings),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def _eval_results(folder):
+    return (folder / "model" / "eval_results.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working directory with a space and Hangul in its name, with two files of real Korean sentences."""
+    folder = tmp_path_factory.mktemp("사전 학습")
+    corpus = folder / "말뭉치 모음"
+    corpus.mkdir()
+    for name in ("documents_ko.txt", "documents_ko_2.txt"):
+        (corpus / name).write_bytes((GOLDEN / name).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(place):
+    """A finished run: its folder and what it said."""
+    done = _run("말뭉치 모음/*.txt", "결과 하나", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place / "결과 하나", done.stdout
+
+
+def test_every_stage_says_what_it_read_and_wrote(finished):
+    folder, output = finished
+    for stage in STAGES:
+        assert re.search(rf"^{stage}: .+ → .*결과 하나/\S+, \d+ s$", output, re.M), output
+    assert output.count("[MASK]: ") == 2
+    for line in re.findall(r"\[MASK\]: (.*)", output):
+        assert len(re.findall(r"\d+\.\d%", line)) == 5
+    loss = re.search(r"held-out masked LM loss: ([\d.]+) at step 0, ([\d.]+) at step 12 ", output)
+    assert float(loss[2]) < float(loss[1])
+    for name in ("vocab/vocab.txt", "records/train.tfrecord.manifest.json", "model/checkpoint"):
+        assert (folder / name).is_file()
+    assert list((folder / "model").rglob("events.out.tfevents.*"))
+    config = json.loads((folder / "bert_config.json").read_text())
+    assert config["vocab_size"] == 600
+
+
+def test_a_finished_run_is_not_done_again(finished, place):
+    folder, output = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    start = time.monotonic()
+    done = _run("말뭉치 모음/*.txt", "결과 하나", cwd=place)
+    seconds = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines() if "finished before" in line] == [*STAGES]
+    assert done.stdout.splitlines()[-2:] == output.splitlines()[-2:]
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    ours = {path for path in before if path.name != ".lock" and path.parent.name != "stages"}
+    assert {path: after[path] for path in ours} == {path: before[path] for path in ours}
+    # TensorFlow alone takes longer to load on most machines; a stage done again takes much longer.
+    assert seconds < 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"NUM_TRAIN_STEPS": "20"}, "NUM_TRAIN_STEPS=20"),
+        ({"LEARNING_RATE": "3e-4"}, "LEARNING_RATE=3e-4"),
+        ({"VOCAB_SIZE": "700"}, "VOCAB_SIZE=700"),
+        ({"MODEL": "mini"}, "hidden_size=256"),
+    ],
+)
+def test_a_trained_model_is_not_mixed_with_other_settings(finished, place, settings, named):
+    folder, _ = finished
+    before = _eval_results(folder), (folder / "vocab" / "vocab.txt").read_bytes()
+    done = _run("말뭉치 모음/*.txt", "결과 하나", cwd=place, **settings)
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "Take another OUTPUT_DIR" in done.stderr
+    assert (_eval_results(folder), (folder / "vocab" / "vocab.txt").read_bytes()) == before
+
+
+def test_killed_while_training_ends_like_the_uninterrupted_run(finished, place):
+    process = subprocess.Popen(
+        [str(SCRIPT), "말뭉치 모음/*.txt", "결과 둘"],
+        cwd=place,
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    folder = place / "결과 둘"
+    deadline = time.monotonic() + 240
+    while not (folder / "model" / "checkpoint").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "stages" / "model.done").exists()
+    done = _run("말뭉치 모음/*.txt", "결과 둘", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "records: finished before" in done.stdout
+    assert "continuing from" in done.stdout
+    assert _eval_results(folder) == _eval_results(finished[0])
+
+
+def test_changed_settings_redo_their_stage_and_what_follows(place):
+    # Training fails at its flags, so that only the stages before it are seen.
+    settings = {"TRAIN_FLAGS": "--no_such_flag=1"}
+    first = _run("말뭉치 모음/*.txt", "결과 셋", cwd=place, **settings)
+    assert first.returncode == 2
+    assert "no_such_flag" in first.stderr
+    assert 'stopped at the stage "model"' in first.stderr
+    vocab = place / "결과 셋" / "vocab" / "vocab.txt"
+    made = vocab.stat().st_mtime_ns
+    again = _run("말뭉치 모음/*.txt", "결과 셋", cwd=place, DUPE_FACTOR="2", **settings)
+    assert "vocab: finished before" in again.stdout
+    assert "records: done again, because the settings of records changed" in again.stdout
+    assert vocab.stat().st_mtime_ns == made
+    manifest = json.loads((place / "결과 셋" / "records" / "train.tfrecord.manifest.json").read_text())
+    assert manifest["dupe_factor"] == 2
+    third = _run("말뭉치 모음/*_ko.txt", "결과 셋", cwd=place, DUPE_FACTOR="2", **settings)
+    assert "vocab: done again, because the settings of corpus changed" in third.stdout
+
+
+def test_json_lines_become_sentences_first(place):
+    with gzip.open(place / "글.jsonl.gz", "wt", encoding="utf-8") as stream:
+        for document in (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").split("\n\n"):
+            stream.write(json.dumps({"body": document}, ensure_ascii=False) + "\n")
+    done = _run("글.jsonl.gz", "결과 넷", cwd=place, TEXT_FIELD="body", TRAIN_FLAGS="--no_such_flag=1")
+    assert re.search(r"^corpus: 글.jsonl.gz → 결과 넷/corpus.txt, ", done.stdout, re.M), done.stderr
+    assert re.search(r"^records: 결과 넷/corpus.txt → ", done.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "status", "words"),
+    [
+        ([], {}, 2, "one or two arguments"),
+        (["a", "b", "c"], {}, 2, "in quotes"),
+        (["--output=x"], {}, 2, "unknown option --output=x"),
+        (["*.txt"], {}, 2, "looks like input"),
+        (["없는 폴더/*.txt", "out"], {}, 1, "no file matches '없는 폴더/*.txt'"),
+        (["말뭉치 모음/*.txt", "a,b"], {}, 2, "OUTPUT_DIR may not contain"),
+        (["말뭉치 모음/*.txt", "out"], {"MODEL": "huge"}, 2, "MODEL is one of base large"),
+        (["말뭉치 모음/*.txt", "out"], {"VOCAB_SIZE": "8k"}, 2, "VOCAB_SIZE=8k is not a whole number"),
+        (["말뭉치 모음/*.txt", "out"], {"BERT_CONFIG_FILE": str(SCRIPT)}, 1, "not a model configuration"),
+        (["말뭉치 모음/*.txt", "out"], {"PYTHON": "/bin/false"}, 1, "make pretrain"),
+        (["말뭉치 모음/*.txt", "말뭉치 모음/documents_ko.txt/out"], {}, 1, "cannot be written"),
+    ],
+)
+def test_wrong_use_is_explained(place, arguments, settings, status, words):
+    done = _run(*arguments, cwd=place, **settings)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (place / "out").exists()
+
+
+def test_help_names_every_setting():
+    text = _run("--help", cwd=ROOT).stdout
+    program = SCRIPT.read_text(encoding="utf-8")
+    used = set(re.findall(r'"\$\{([A-Z_]+):=', program)) | {"MAX_PREDICTIONS_PER_SEQ", "NUM_WARMUP_STEPS"}
+    assert used >= {"VOCAB_SIZE", "SEED", "TRAIN_FLAGS"}
+    assert {name for name in used if not re.search(rf"\b{name}\b", text)} == set()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("konlpy") is None, reason="KoNLPy is not installed")
+def test_the_text_of_konlpy_is_all_there(tmp_path):
+    script = ROOT / "scripts" / "konlpy_corpus.py"
+    target = tmp_path / "글.txt"
+    done = subprocess.run([sys.executable, script, target], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    documents = target.read_text(encoding="utf-8").split("\n\n")
+    assert 100 <= len(documents) <= 200
+    assert sum("\n" in document.strip() for document in documents) > 0.9 * len(documents)
+    folder = importlib.util.find_spec("konlpy").submodule_search_locations[0]
+    corpus = os.path.join(folder, "data", "corpus")
+    names = [
+        os.path.join(corpus, kind, name)
+        for kind in ("kolaw", "kobill")
+        for name in sorted(os.listdir(os.path.join(corpus, kind)))
+    ]
+    text = ""
+    for name in names:
+        with open(name, encoding="utf-8") as stream:
+            text += re.sub(r"^\s*- \d+ -\s*$", "", stream.read(), flags=re.M)
+    letters = re.compile(r"[^\w]")
+    assert letters.sub("", target.read_text(encoding="utf-8")) == letters.sub("", text)

@@ -1,0 +1,98 @@
+"""Every command in a ```bash block of both READMEs runs, at a smaller size, in a copy of the checkout."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from samples import GOLDEN, ROOT
+
+NOT_COPIED = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__")
+# What is made smaller, so that a command takes seconds: nothing else of it changes.
+SMALLER = [
+    (r"--num_train_steps=\d+", "--num_train_steps=2"),
+    (r"--num_warmup_steps=\d+", "--num_warmup_steps=1"),
+    (r"--dupe_factor=\d+", "--dupe_factor=1"),
+    (r"\bNUM_TRAIN_STEPS=\d+", "NUM_TRAIN_STEPS=2"),
+    (r"\bMODEL=\w+", "MODEL=tiny"),
+]
+SETTINGS = {"NUM_TRAIN_STEPS": "2", "DUPE_FACTOR": "1", "VOCAB_SIZE": "1000", "MODEL": "tiny"}
+
+
+def _commands(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.S | re.M)
+    return [
+        command.strip() for block in blocks for command in re.split(r"(?<!\\)\n", block) if command.strip()
+    ]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the checkout with a small corpus in `corpus/`, as text and as JSON Lines."""
+    folder = tmp_path_factory.mktemp("readme") / "morphbert"
+    shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    documents = []
+    for name in ("documents_ko.txt", "documents_ko_2.txt"):
+        text = (GOLDEN / name).read_text(encoding="utf-8")
+        (corpus / name).write_text(text, encoding="utf-8")
+        documents += text.split("\n\n")
+    with gzip.open(corpus / "documents.jsonl.gz", "wt", encoding="utf-8") as stream:
+        for number, document in enumerate(documents):
+            stream.write(json.dumps({"id": number, "text": document}, ensure_ascii=False) + "\n")
+    return folder
+
+
+def _run(command, folder):
+    for pattern, smaller in SMALLER:
+        command = re.sub(pattern, smaller, command)
+    python = os.path.dirname(sys.executable)
+    environment = {**os.environ, **SETTINGS, "PYTHON": sys.executable}
+    environment["PATH"] = python + os.pathsep + os.environ["PATH"]
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def test_both_readmes_have_the_same_commands():
+    assert _commands("README.ko.md") == _commands("README.md")
+
+
+def test_the_commands_run(checkout):
+    commands = _commands("README.md")
+    assert len(commands) >= 9
+    for command in commands:
+        if command.startswith("make "):
+            # They install; that they are there is what can be seen from here.
+            command = command.replace("make ", "make -n ")
+        done = _run(command, checkout)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert "masked_lm_loss" in (checkout / "out" / "model" / "eval_results.txt").read_text()
+    vocabulary = (checkout / "vocab" / "mine" / "vocab.txt").read_text(encoding="utf-8")
+    assert len(vocabulary.splitlines()) == 8000
+    assert done.stdout.count("[MASK]: ") == 1  # the last command fills one
+    for name in ("mine", "small"):
+        assert (checkout / "out" / name / "fill_mask.txt").is_file()
+
+
+def test_links_and_named_files_exist():
+    for readme in ("README.md", "README.ko.md"):
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (ROOT / target).exists(), f"{readme}: {target}"
+        for name in re.findall(r"`([\w./-]+\.(?:py|sh|json|txt|toml))`", text):
+            if "/" in name and not name.startswith(("out/", "data/", "vocab/")):
+                assert (ROOT / name).exists(), f"{readme}: {name}"
