@@ -81,7 +81,7 @@ def test_padding_changes_nothing():
     real = int(tf.reduce_sum(batch["input_mask"]))
     hidden = encode(weights, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
     cut = [batch[name][:, :real] for name in ("input_ids", "input_mask", "segment_ids")]
-    np.testing.assert_allclose(hidden[:, :real], encode(weights, CONFIG, *cut), atol=2e-6)
+    np.testing.assert_allclose(hidden[:, :real], encode(weights, CONFIG, *cut), rtol=1e-5, atol=1e-5)
 
 
 def test_correct_predictions_are_counted_over_real_masks_only():
@@ -108,13 +108,33 @@ def test_dropout_is_a_function_of_its_key():
     assert np.abs(hidden([1, 2]) - still).max() > 0.1
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean():
+@pytest.mark.parametrize("shape", [[400, 500], [3, 7, 11]])  # the second has an odd number of elements
+def test_dropout_drops_its_share_and_keeps_the_mean(shape):
     from morphbert.model.layers import stateless_dropout
 
-    values = stateless_dropout(tf.ones([400, 500]), 0.1, tf.constant([7, 8])).numpy()
-    share = float((values == 0).mean())
-    assert abs(share - 0.1) < 4 * np.sqrt(0.09 / values.size)
-    np.testing.assert_allclose(values[values != 0], 1 / 0.9, rtol=1e-6)
+    draws = [stateless_dropout(tf.ones(shape), 0.1, tf.constant([7, n])).numpy() for n in range(50)]
+    values = np.stack(draws)
+    assert abs(float((values == 0).mean()) - 0.1) < 4 * np.sqrt(0.09 / values.size)
+    kept = 1 - 6554 / 65536  # the rate in 16 bits
+    np.testing.assert_allclose(values[values != 0], 1 / kept, rtol=1e-6)
+    each = (values == 0).mean(axis=0)  # no element is dropped always or never
+    assert 0 < each.mean() < 1
+    assert each.max() < 0.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
+    from morphbert.model.layers import gelu
+
+    x = tf.cast(tf.linspace(-6.0, 6.0, 1001), dtype)
+    exact = tf.cast(x, tf.float64)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, exact])
+        value, expected = gelu(x), tf.nn.gelu(exact, approximate=True)
+    tolerance = 1e-6 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(tf.cast(value, tf.float64), expected, atol=tolerance)
+    slope, expected_slope = tape.gradient(value, x), tape.gradient(expected, exact)
+    np.testing.assert_allclose(tf.cast(slope, tf.float64), expected_slope, atol=tolerance)
 
 
 def test_initial_weights_are_berts_and_depend_on_seed_and_name_alone():

@@ -121,7 +121,7 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
                 if optimizer.decays(names[name]):
                     update = update + config.weight_decay_rate * p
                 p.sub_(rate * update)
-        return float(masked_lm + next_sentence)
+        return (masked_lm + next_sentence).item()
 
     losses = []
     for number in range(50):

@@ -98,7 +98,7 @@ class BertConfig:
         if self.hidden_size % self.num_attention_heads:
             raise MorphbertError(
                 f"model configuration: hidden_size {self.hidden_size} is not divisible by "
-                f"num_attention_heads {self.num_attention_heads}: each head takes hidden_size / num_attention_heads dimensions."
+                f"num_attention_heads {self.num_attention_heads}: each head takes an equal share of it."
             )
         if self.hidden_act not in ACTIVATIONS:
             raise MorphbertError(

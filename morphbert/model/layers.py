@@ -5,7 +5,7 @@ All are functions of tensors. Axes: B sequences, L positions, H hidden, N heads,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -30,9 +30,23 @@ class DropoutKeys:
         return stateless_dropout(inputs, rate, self._key + tf.constant([0, self._calls], self._key.dtype))
 
 
+# Dropout compares 16 random bits with a threshold: half the random numbers of a float comparison, which are
+# what dropout costs on the CPU. A rate of 0.1 becomes 6554 / 65536 = 0.10001.
+_LEVELS = 1 << 16
+
+
 def stateless_dropout(inputs: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Dropout whose mask depends on `seed` (int32 [2]) and the shape alone."""
-    return tf.nn.experimental.stateless_dropout(inputs, rate, seed, rng_alg="auto_select")
+    """Dropout whose mask depends on `seed` (int32 [2]) and the shape alone; the rate is a multiple of 2⁻¹⁶."""
+    threshold = round(rate * _LEVELS)
+    shape = tf.shape(inputs)
+    size = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform(
+        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32, alg="auto_select"
+    )
+    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
+    keep = tf.cast(tf.reshape(halves, shape), tf.int32) >= threshold
+    scale = tf.cast(_LEVELS / (_LEVELS - threshold), inputs.dtype)
+    return inputs * (tf.cast(keep, inputs.dtype) * scale)
 
 
 def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
@@ -54,11 +68,47 @@ def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: fl
     return tf.cast(outputs, inputs.dtype)
 
 
-def gelu(inputs: tf.Tensor) -> tf.Tensor:
+_GELU_SCALE = 0.7978845608028654  # √(2/π)
+_GELU_CUBIC = 0.044715
+
+
+def _gelu_parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """0.5 (1 + tanh u), its derivative by 2 u, and u's by x.
+
+    Written with exp(-2 |u|): 1 + tanh u and 1 - tanh² u lose all their digits where x is a few units from 0.
+    """
+    square = x * x  # products: tf.pow, which tf.nn.gelu uses, is many times slower on the CPU
+    u = _GELU_SCALE * x * (1.0 + _GELU_CUBIC * square)
+    decay = tf.exp(-2.0 * tf.abs(u))
+    share = 1.0 / (1.0 + decay)
+    gate = tf.where(u >= 0.0, share, decay * share)
+    return gate, decay * share * share, _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * square)
+
+
+def _gelu_value(inputs: tf.Tensor) -> tf.Tensor:
+    x = tf.cast(inputs, tf.float32)
+    gate, _, _ = _gelu_parts(x)
+    return tf.cast(x * gate, inputs.dtype)
+
+
+def _gelu_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    x = tf.cast(inputs, tf.float32)
+    gate, steepness, slope = _gelu_parts(x)
+    derivative = gate + 2.0 * x * steepness * slope
+    return tf.cast(derivative * tf.cast(upstream, tf.float32), inputs.dtype)
+
+
+# The widest tensors of the network pass through here. One fused loop for the value and one for the gradient
+# take an eighth of the time of some fifteen operations each with a tensor of its own, also where the step as
+# a whole is not compiled; and only the input is kept for the gradient.
+_fused_gelu_value = tf.function(_gelu_value, jit_compile=True)
+_fused_gelu_gradient = tf.function(_gelu_gradient, jit_compile=True)
+
+
+@tf.custom_gradient
+def gelu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))): google-research/bert's form (Hendrycks & Gimpel 2016)."""
-    cubic = inputs * inputs * inputs  # tf.pow, which tf.nn.gelu uses, is many times slower on the CPU
-    inner = tf.cast(0.7978845608028654, inputs.dtype) * (inputs + tf.cast(0.044715, inputs.dtype) * cubic)
-    return tf.cast(0.5, inputs.dtype) * inputs * (tf.cast(1.0, inputs.dtype) + tf.tanh(inner))
+    return _fused_gelu_value(inputs), lambda upstream: _fused_gelu_gradient(inputs, upstream)
 
 
 def gelu_erf(inputs: tf.Tensor) -> tf.Tensor:
