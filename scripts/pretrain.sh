@@ -23,18 +23,18 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
   Vocabulary  VOCAB_SIZE=32000 (4000)     pieces
               ANALYZER=mecab              mecab or none: what finds the morphemes
               CONTINUATION=eojeol         what ## continues: eojeol or morpheme
-  Records     MAX_SEQ_LENGTH=128          pieces in a sequence
+  Records     MAX_SEQ_LENGTH=128 (64)     pieces in a sequence
               MAX_PREDICTIONS_PER_SEQ     default: 15% of the length, rounded up (20 at 128)
-              DUPE_FACTOR=10              times the text is masked anew (5)
+              DUPE_FACTOR=10 (20)         times the text is gone through, with other masks
               MASKED_LM_PROB=0.15         share of pieces to predict
               SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
-              DO_WHOLE_WORD_MASK=true     mask all pieces of a word together (false)
+              DO_WHOLE_WORD_MASK=true (false)  mask all pieces of a word together
               EVAL_FRACTION=0.05          share of documents that are held out
   Training    MODEL=mini (tiny)           tiny, mini, small, medium, base, large
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
-              TRAIN_BATCH_SIZE=32         sequences in a step
+              TRAIN_BATCH_SIZE=32 (8)     sequences in a step
               LEARNING_RATE=1e-4 (1e-3)   the highest
-              NUM_TRAIN_STEPS=10000 (1000)
+              NUM_TRAIN_STEPS=10000 (2500)
               NUM_WARMUP_STEPS            default: a tenth of the steps
               SAVE_CHECKPOINTS_STEPS=500
               TRAIN_FLAGS                 more flags for run_pretraining.py, e.g. --dtype=bfloat16
@@ -86,8 +86,8 @@ find_python() {
 
 set_defaults() {
   if [[ -z $input ]]; then
-    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=1000}" "${LEARNING_RATE:=1e-3}"
-    : "${DUPE_FACTOR:=5}" "${DO_WHOLE_WORD_MASK:=false}"
+    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=2500}" "${LEARNING_RATE:=1e-3}"
+    : "${MAX_SEQ_LENGTH:=64}" "${TRAIN_BATCH_SIZE:=8}" "${DUPE_FACTOR:=20}" "${DO_WHOLE_WORD_MASK:=false}"
     default_sentences='대한민국의 주권은 [MASK]에게 있고, 모든 권력은 국민으로부터 나온다.
 모든 국민은 [MASK] 앞에 평등하다.
 이 법은 공포한 날부터 [MASK]한다.'
