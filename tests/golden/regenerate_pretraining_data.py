@@ -92,10 +92,15 @@ def command_flags(name: str, folder: str) -> list[str]:
     return words
 
 
+def original_command(checkout: str, flags: Iterable[str]) -> list[str]:
+    """The command line that runs the original program with these flags."""
+    return [sys.executable, "-c", _RUN, os.path.abspath(checkout), *flags]
+
+
 def run_original(checkout: str, flags: Iterable[str]) -> None:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run(
-        [sys.executable, "-c", _RUN, os.path.abspath(checkout), *flags],
+        original_command(checkout, flags),
         check=True,
         env=environment,
         stderr=subprocess.PIPE,
