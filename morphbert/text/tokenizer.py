@@ -23,7 +23,7 @@ from morphbert.text.metadata import (
     read_metadata,
 )
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import UNK, Vocabulary, load_vocabulary
+from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, Vocabulary, load_vocabulary
 from morphbert.text.wordpiece import CONTINUATION, longest_match
 from morphbert.text.words import Analyzer, Word, WordSplitter
 
@@ -37,26 +37,33 @@ _REMEMBERED = 100_000
 _LONGEST_REMEMBERED = 64
 
 
+_LEFT_OUT = frozenset((PAD, CLS, SEP))
+_CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
+_OPENING = frozenset("([{‘“「『《〈【")
+
+
 @dataclass(frozen=True)
 class Encoding:
-    """The pieces of one text, without special tokens; the four lists have the same length.
+    """The pieces of one text, without special tokens; the lists have the same length.
 
     `offsets[i]` is the half-open range of characters of the ORIGINAL text that piece i stands for.
     `word_ids[i]` is the number of its eojeol, which is what stands between spaces: a full stop has the number
-    of the word it follows.
+    of the word it follows. `morpheme_ids[i]` counts the analyser's morphemes in the same way, through the text.
     """
 
     ids: list[int]
     tokens: list[str]
     offsets: list[tuple[int, int]]
     word_ids: list[int]
+    morpheme_ids: list[int]
 
 
 class _Pieces(NamedTuple):
-    """What one eojeol becomes; spans are relative to its first character."""
+    """What one eojeol becomes; spans and morphemes are relative to its first."""
 
     tokens: list[str]
     spans: list[tuple[int, int]]
+    morphemes: list[int]
     length: int
 
 
@@ -98,7 +105,8 @@ class Tokenizer:
         tokens: list[str] = []
         offsets: list[tuple[int, int]] = []
         word_ids: list[int] = []
-        position = 0
+        morpheme_ids: list[int] = []
+        position = morpheme = 0
         for number, marked in enumerate(self.splitter.marked_eojeols(normalized.text)):
             pieces = self._remembered.get(marked)
             if pieces is None:
@@ -107,29 +115,44 @@ class Tokenizer:
             for start, end in pieces.spans:
                 offsets.append((position + start, position + end))
             word_ids += [number] * len(pieces.tokens)
+            for index in pieces.morphemes:
+                morpheme_ids.append(morpheme + index)
+            morpheme = morpheme_ids[-1] + 1
             position += pieces.length + 1
         if moved:
             offsets = [normalized.span(start, end) for start, end in offsets]
-        return Encoding(self.convert_tokens_to_ids(tokens), tokens, offsets, word_ids)
+        return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
+
+    def _ids_of(self, tokens: list[str]) -> list[int]:
+        try:
+            return self.convert_tokens_to_ids(tokens)
+        except KeyError:
+            raise MorphbertError(
+                f"the text has characters that the vocabulary lacks, and it has no {UNK} to stand for them. "
+                f"Put {UNK} on a line of {VOCABULARY_NAME}."
+            ) from None
 
     def _cut(self, marked: str) -> _Pieces:
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
+        morphemes: list[int] = []
         for word in self.splitter.words(marked):
             pieces = self.cut_word(word)
             start = word.start
             if pieces is None:
                 tokens.append(UNK)
                 spans.append((start, start + len(word.text)))
+                morphemes.append(word.morpheme)
                 continue
             tokens += pieces
+            morphemes += [word.morpheme] * len(pieces)
             for index, piece in enumerate(pieces):
                 end = start + len(piece)
                 if index or word.continues:
                     end -= len(CONTINUATION)
                 spans.append((start, end))
                 start = end
-        cut = _Pieces(tokens, spans, len(marked) - marked.count(MARK))
+        cut = _Pieces(tokens, spans, morphemes, len(marked) - marked.count(MARK))
         if len(marked) <= _LONGEST_REMEMBERED:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
@@ -152,12 +175,36 @@ class Tokenizer:
         inverse = self.inv_vocab
         return [inverse[number] for number in ids]
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids → text: `##` pieces are joined to what stands before them, special tokens left out.
+
+        `사과 ##나무 ##를 심 ##었 ##습니다 .` → `"사과나무를 심었습니다."`. With continuation eojeol this is the
+        normalised text but for the spacing around punctuation and ideographs, which pieces do not tell: closing
+        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides.
+        """
+        return join_pieces(self.convert_ids_to_tokens(ids))
+
     def describe(self) -> dict[str, Any]:
         """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
         return {
             **self.splitter.describe(),
             "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
         }
+
+
+def join_pieces(tokens: Iterable[str]) -> str:
+    """Pieces → text (see `Tokenizer.decode`): `["나", "##는", "(", "간", "##다", ")", "!"]` → `"나는 (간다)!"`."""
+    parts: list[str] = []
+    glue = True
+    for token in tokens:
+        if token in _LEFT_OUT:
+            continue
+        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+        if not glue and not continues and token not in _CLOSING:
+            parts.append(" ")
+        parts.append(token[len(CONTINUATION) :] if continues else token)
+        glue = token in _OPENING
+    return "".join(parts)
 
 
 def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
