@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from morphbert.data import masking
 from morphbert.data.chance import below, bits, fold, key_of, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import DocumentDigest, held_out
@@ -131,6 +132,75 @@ def test_units_are_masked_whole_or_not_at_all(batch):
             # Nothing is left out that would have fitted.
             assert unit <= chosen or len(unit) > room
     assert made.counts.sum() > 0.95 * wanted.sum()
+
+
+def test_other_shares_of_replacements(batch):
+    ids, maskable, starts, keys = batch
+    for mask_token, random_token in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+        config = InstanceConfig(mask_token_prob=mask_token, random_token_prob=random_token)
+        made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+        rows, slots = np.nonzero(np.arange(20)[None, :] < made.counts[:, None])
+        now, then = made.ids[rows, made.positions[rows, slots]], made.labels[rows, slots]
+        assert (now == MASK).all() == (mask_token == 1)
+        assert (now == then).all() == (mask_token + random_token == 0)
+        assert (now == MASK).any() == (mask_token == 1)
+
+
+@pytest.mark.parametrize("unit", ["piece", "eojeol"])
+def test_spans_are_geometric_and_replaced_as_one(batch, unit):
+    ids, maskable, starts, keys = batch
+    config = InstanceConfig(
+        masking_unit=unit, max_span_length=10, masked_lm_prob=0.5, max_predictions_per_seq=128
+    )
+    made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+    masked = np.zeros(ids.shape, bool)
+    rows, slots = np.nonzero(np.arange(128)[None, :] < made.counts[:, None])
+    masked[rows, made.positions[rows, slots]] = True
+    if unit == "eojeol":
+        for row, units in enumerate(units_of(maskable, starts)):
+            for positions in units:
+                assert len({masked[row, position] for position in positions}) == 1
+    # A run of masked positions is one span or several side by side; within a span, all or none is [MASK].
+    runs = [
+        len(run)
+        for row in masked
+        for run in np.split(np.arange(128), np.flatnonzero(np.diff(row)) + 1)
+        if row[run[0]]
+    ]
+    one_by_one = InstanceConfig(masked_lm_prob=0.5, max_predictions_per_seq=128)
+    single = mask(ids, maskable, starts, keys, one_by_one, MASK, REAL)
+    assert np.mean(runs) > 3.5, "one by one, runs of masked pieces have a mean of 2"
+    actions = (made.ids == MASK)[masked]
+    neighbours = masked[:, :-1] & masked[:, 1:]
+    same = ((made.ids[:, :-1] == MASK) == (made.ids[:, 1:] == MASK))[neighbours].mean()
+    assert same > 0.85, "independent draws would agree in 68%"
+    assert 0.7 < actions.mean() < 0.9
+    assert single.counts.sum() >= made.counts.sum() > 0.88 * single.counts.sum()
+
+
+def test_span_lengths():
+    rows = np.ones((4000, 125), bool)
+    config = InstanceConfig(max_span_length=10)
+    spans = masking._span_starts(rows, rows, fold(key_of(1), np.arange(4000)), config)
+    lengths = np.concatenate([np.diff(np.flatnonzero(row)) for row in spans])
+    assert lengths.max() == 10
+    counts = np.bincount(lengths, minlength=11)[1:4] / len(lengths)
+    # In a row cut at every tenth unit at the latest, (1 − 0.8¹⁰) of the first ends are geometric.
+    share = np.array([0.2, 0.16, 0.128])
+    assert np.allclose(counts, share, rtol=0.06), counts
+
+
+def test_long_words_are_never_masked(batch):
+    ids, maskable, starts, keys = batch
+    for span in (1, 5):
+        config = InstanceConfig(masking_unit="eojeol", max_word_pieces=2, max_span_length=span)
+        made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+        for row, units in enumerate(units_of(maskable, starts)):
+            chosen = set(made.positions[row, : made.counts[row]].tolist())
+            for unit in units:
+                assert unit <= chosen or not unit & chosen
+                assert len(unit) <= 2 or not unit & chosen
+        assert made.counts.sum() > 10_000
 
 
 def test_masks_differ_between_keys_and_are_the_same_for_one(batch):

@@ -19,6 +19,10 @@ from morphbert.data.parallel import default_workers
 from morphbert.errors import UsageError
 from morphbert.text.tokenizer import Tokenizer, load_tokenizer
 
+_MASK_FLAGS = ("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces")
+# What google-research/bert has no counterpart of.
+_FAST_FLAGS = ("token_store", "num_workers", *_MASK_FLAGS)
+
 
 def _command() -> Command:
     command = Command(
@@ -134,6 +138,36 @@ def _define_instances(command: Command) -> None:
         "What is masked together (piece, unless --do_whole_word_mask is given). Punctuation is a unit of its own.",
     )
 
+    _define_masks(command, default)
+
+
+def _define_masks(command: Command, default: InstanceConfig) -> None:
+    command.group("Masks (--mode=fast)")
+    command.number(
+        "mask_token_prob", default.mask_token_prob, "Of the pieces to predict, the share replaced by [MASK]."
+    )
+    command.number(
+        "random_token_prob",
+        default.random_token_prob,
+        "The share replaced by a random piece; what is left of 1 stays as it is.",
+    )
+    command.integer(
+        "max_span_length",
+        default.max_span_length,
+        "Above 1, spans of up to this many units are masked, as in SpanBERT, which uses 10.",
+    )
+    command.number(
+        "span_prob",
+        default.span_prob,
+        "A span ends after each unit with this probability: 0.2 gives spans of 4 units on average.",
+    )
+    command.integer(
+        "max_word_pieces",
+        default.max_word_pieces,
+        "Never mask units of more pieces than this: what is cut into many is often a number, a name or "
+        "an address. 0 is no limit.",
+    )
+
 
 def _define_machine(command: Command) -> None:
     command.group("Machine (--mode=fast)")
@@ -172,6 +206,7 @@ def _instance_config(values: flags.FlagValues, unit: MaskingUnit) -> InstanceCon
         random_seed=values.random_seed,
         objective=values.objective,
         masking_unit=unit,
+        **{name: getattr(values, name) for name in _MASK_FLAGS},
     )
 
 
@@ -235,13 +270,15 @@ def _summary(config: BuildConfig, results: Sequence[SplitResult]) -> str:
 
 
 def _create(command: Command, values: flags.FlagValues) -> None:
+    # A bar's monitor thread and forked workers do not go together.
+    tqdm.monitor_interval = 0
     # Flags first: nothing is read before they are known to be sound.
     _instance_config(values, values.masking_unit or "piece")
     if values.mode == "google":
         google_build.check_flags(
             values.objective,
             values.masking_unit,
-            [n for n in ("token_store", "num_workers") if command.given(n)],
+            [name for name in _FAST_FLAGS if command.given(name)],
         )
     tokenizer = _tokenizer(values)
     config = _config(values, _instance_config(values, _masking_unit(values, tokenizer)))

@@ -23,6 +23,12 @@ class InstanceConfig:
     objective: what `next_sentence_labels` says: "nsp" 1 = B is not what follows A; "sop" 1 = A and B
       are swapped; "none" one segment and no label.
     masking_unit: what is masked together.
+    mask_token_prob, random_token_prob: of what is predicted, the share replaced by `[MASK]` and by a random
+      piece; the rest stays as it is.
+    max_span_length: units in a span at most. 1 masks units one by one; above, spans of units are masked,
+      their lengths geometric with `span_prob` (SpanBERT, arXiv:1907.10529, section 3.1: 10 and 0.2), and
+      all of a span is replaced in the same way.
+    max_word_pieces: units of more pieces than this are never masked; 0 is no limit.
     """
 
     max_seq_length: int = 128
@@ -33,6 +39,11 @@ class InstanceConfig:
     random_seed: int = 12345
     objective: Objective = "nsp"
     masking_unit: MaskingUnit = "piece"
+    mask_token_prob: float = 0.8
+    random_token_prob: float = 0.1
+    max_span_length: int = 1
+    span_prob: float = 0.2
+    max_word_pieces: int = 0
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value out of its range or two that exclude each other."""
@@ -47,6 +58,20 @@ class InstanceConfig:
         )
         _require(0 < self.masked_lm_prob <= 1, "masked_lm_prob", self.masked_lm_prob, "above 0 and at most 1")
         _require(0 <= self.short_seq_prob <= 1, "short_seq_prob", self.short_seq_prob, "between 0 and 1")
+        for name, probability in (
+            ("mask_token_prob", self.mask_token_prob),
+            ("random_token_prob", self.random_token_prob),
+        ):
+            _require(0 <= probability <= 1, name, probability, "between 0 and 1")
+        _require(
+            self.mask_token_prob + self.random_token_prob <= 1 + 1e-9,
+            "random_token_prob",
+            self.random_token_prob,
+            f"at most 1 together with --mask_token_prob ({self.mask_token_prob})",
+        )
+        _require(self.max_span_length >= 1, "max_span_length", self.max_span_length, "at least 1")
+        _require(0 < self.span_prob <= 1, "span_prob", self.span_prob, "above 0 and at most 1")
+        _require(self.max_word_pieces >= 0, "max_word_pieces", self.max_word_pieces, "at least 0")
         _require(self.dupe_factor >= 1, "dupe_factor", self.dupe_factor, "at least 1")
         for name, value, choices in (
             ("objective", self.objective, get_args(Objective)),

@@ -36,7 +36,7 @@ def check_flags(objective: str, masking_unit: str | None, given: Sequence[str]) 
             "--do_whole_word_mask."
         )
     if given:
-        raise UsageError(f"--{given[0]} needs --mode=fast: --mode=google is one process without a store.")
+        raise UsageError(f"--{given[0]} needs --mode=fast: google-research/bert has no such flag.")
 
 
 def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None]) -> list[SplitResult]:

@@ -2,7 +2,9 @@
 
 Source: BERT (arXiv:1810.04805, section 3.1 and appendix A.1); whole words as in google-research/bert's
 `--do_whole_word_mask`: units are taken in random order, one that would exceed the number to predict is passed
-over for a shorter one, and the pieces of a unit are replaced independently of each other.
+over for a shorter one, and the pieces of a unit are replaced independently of each other. Spans as in SpanBERT
+(arXiv:1907.10529, section 3.1), but that a row is divided into spans first and then spans are drawn, so that no two
+overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ Ids = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 # Counters of the draws at one position.
-_ORDER, _ACTION, _WORD = (n << 32 for n in range(3))
+_ORDER, _ACTION, _WORD, _SPAN = (n << 32 for n in range(4))
 # The low bits of a random number that a position is put into: positions stay below 65,536.
 _POSITION_BITS = 16
 _NEVER = np.uint64(2**64 - 1)
@@ -56,17 +58,61 @@ def mask(
       keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
     """
     wanted = number_to_predict((ids != 0).sum(axis=1), config)
-    order = bits(keys[:, None], _ORDER + np.arange(ids.shape[1])[None, :])
+    columns = np.arange(ids.shape[1])[None, :]
+    if config.masking_unit == "piece":
+        starts = maskable
+    else:
+        starts = starts & maskable
+    if config.max_word_pieces:
+        too_long = _sizes(starts, maskable) > config.max_word_pieces
+        maskable = maskable & ~np.take_along_axis(too_long, _unit_of(starts), axis=1)
+        starts = starts & maskable
+    in_spans = config.max_span_length > 1
+    if in_spans:
+        starts = _span_starts(starts, maskable, keys, config)
+    order = bits(keys[:, None], _ORDER + columns)
     # The position goes into the low bits, so that sorting the numbers sorts the positions with them.
     order &= ~np.uint64((1 << _POSITION_BITS) - 1)
-    order |= np.arange(ids.shape[1], dtype=np.uint64)[None, :]
-    alone = config.masking_unit == "piece"
-    order[~(maskable if alone else maskable & starts)] = _NEVER
-    if alone:
+    order |= columns.astype(np.uint64)
+    order[~starts] = _NEVER
+    if config.masking_unit == "piece" and not in_spans:
         positions = _first_pieces(order, wanted, config.max_predictions_per_seq)
     else:
-        positions = _first_units(order, maskable, starts, wanted, config.max_predictions_per_seq)
-    return _replace(ids, positions, keys, mask_id, real)
+        positions = _first_units(order, _sizes(starts, maskable), wanted, config.max_predictions_per_seq)
+    decided_at = _unit_of(starts) if in_spans else np.broadcast_to(columns, ids.shape)
+    return _replace(ids, positions, decided_at, keys, config, mask_id, real)
+
+
+def _unit_of(starts: Bool) -> Ids:
+    """[N, L] for each position the start of the unit that it is in (0 before the first)."""
+    columns = np.arange(starts.shape[1])[None, :]
+    units: Ids = np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
+    return units
+
+
+def _sizes(starts: Bool, maskable: Bool) -> Ids:
+    """[N, L] at each start the size of its unit: up to the next start, or to what is not maskable."""
+    length = starts.shape[1]
+    columns = np.arange(length)[None, :]
+    edge = np.where(starts | ~maskable, columns, length)
+    following = np.minimum.accumulate(edge[:, ::-1], axis=1)[:, ::-1]
+    following = np.concatenate([following[:, 1:], np.full((len(starts), 1), length)], axis=1)
+    sizes: Ids = following - columns
+    return sizes
+
+
+def _span_starts(starts: Bool, maskable: Bool, keys: Keys, config: InstanceConfig) -> Bool:
+    """Where spans start: after each unit one ends with `span_prob`, and after `max_span_length` in any case.
+
+    Ending with the same probability everywhere makes the lengths geometric.
+    """
+    columns = np.arange(starts.shape[1])[None, :]
+    before = np.concatenate([np.zeros((len(starts), 1), np.bool_), maskable[:, :-1]], axis=1)
+    first = starts & (~before | (uniform(keys[:, None], _SPAN + columns) < config.span_prob))
+    unit = np.cumsum(starts, axis=1)
+    since: Ids = unit - np.maximum.accumulate(np.where(first, unit, 0), axis=1)
+    spans: Bool = starts & (since % config.max_span_length == 0)
+    return spans
 
 
 def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
@@ -86,22 +132,15 @@ def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
     return positions
 
 
-def _first_units(
-    order: Keys, maskable: Bool, starts: Bool, wanted: npt.NDArray[np.int64], predictions: int
-) -> Ids:
-    """The same for units of several pieces, each taken whole or not at all."""
+def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
+    """The same for units of several pieces, each taken whole or not at all; sizes: [N, L] at their starts."""
     rows, length = order.shape
-    # Where the unit that starts at a position ends: at the next place that starts one or is not maskable.
-    columns = np.arange(length)
-    edge = np.where(starts | ~maskable, columns, length)
-    following = np.minimum.accumulate(edge[:, ::-1], axis=1)[:, ::-1]
-    following = np.concatenate([following[:, 1:], np.full((rows, 1), length)], axis=1)
     order = np.sort(order, axis=1)
     most = int((order != _NEVER).sum(axis=1).max(initial=0))
     order = order[:, :most]
     unit = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
     unit[order == _NEVER] = 0
-    sizes = np.take_along_axis(following, unit, axis=1) - unit
+    sizes = np.take_along_axis(sizes, unit, axis=1)
     sizes[order == _NEVER] = length + predictions  # never fits
     chosen = np.zeros((rows, length), np.int64)
     left = wanted.copy()
@@ -128,19 +167,27 @@ def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
     return positions
 
 
-def _replace(ids: Ids, positions: Ids, keys: Keys, mask_id: int, real: Ids) -> Predictions:
-    """80% `[MASK]`, 10% a random piece, 10% what stood there (appendix A.1)."""
+def _replace(
+    ids: Ids, positions: Ids, decided_at: Ids, keys: Keys, config: InstanceConfig, mask_id: int, real: Ids
+) -> Predictions:
+    """80% `[MASK]`, 10% a random piece, 10% what stood there (appendix A.1).
+
+    decided_at: [N, L] the position whose draw decides which of the three it is.
+    """
     taken = positions >= 0
     rows, slots = np.nonzero(taken)
     column = positions[rows, slots]
     labels = np.zeros(positions.shape, np.int64)
     labels[rows, slots] = ids[rows, column]
     key = keys[rows]
-    action = uniform(key, _ACTION + column)
+    action = uniform(key, _ACTION + decided_at[rows, column])
     random_piece = real[below(len(real), key, _WORD + column)]
+    replaced = config.mask_token_prob + config.random_token_prob
     masked = ids.copy()
     masked[rows, column] = np.where(
-        action < 0.8, mask_id, np.where(action < 0.9, random_piece, ids[rows, column])
+        action < config.mask_token_prob,
+        mask_id,
+        np.where(action < replaced, random_piece, ids[rows, column]),
     )
     return Predictions(masked, np.where(taken, positions, 0), labels, taken.sum(axis=1))
 

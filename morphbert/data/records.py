@@ -48,14 +48,22 @@ class RecordShape:
     max_predictions_per_seq: int
 
 
-def features(shape: RecordShape) -> dict[str, Feature]:
-    """The features of one record with static masks and a next-sentence label, zero-padded to L and P.
+NEXT_SENTENCE_LABELS = "next_sentence_labels"
+
+
+def features(shape: RecordShape, next_sentence: bool = True) -> dict[str, Feature]:
+    """The features of one record with static masks, zero-padded to L and P.
 
     `RecordShape(128, 20)` → `{"input_ids": Feature(128, "int64"), …}`
+
+    Args:
+      shape: L and P.
+      next_sentence: whether there is a label of the segments: next sentence, or sentence order.
 
     Source: google-research/bert, create_pretraining_data.py.
     """
     length, predictions = shape.max_seq_length, shape.max_predictions_per_seq
+    label = {NEXT_SENTENCE_LABELS: Feature(1, "int64")} if next_sentence else {}
     return {
         "input_ids": Feature(length, "int64"),
         "input_mask": Feature(length, "int64"),
@@ -63,7 +71,7 @@ def features(shape: RecordShape) -> dict[str, Feature]:
         "masked_lm_positions": Feature(predictions, "int64"),
         "masked_lm_ids": Feature(predictions, "int64"),
         "masked_lm_weights": Feature(predictions, "float"),
-        "next_sentence_labels": Feature(1, "int64"),
+        **label,
     }
 
 
