@@ -18,7 +18,7 @@ from samples import GOLDEN, ROOT, SHAPE, write_config
 
 from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape, RecordWriter, read_records, serialize_example
-from morphbert.train.records_input import IdLimits, evaluation_dataset, training_dataset
+from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
 
 VOCAB_SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
 
@@ -251,8 +251,7 @@ def test_other_ways_to_compute_reach_about_the_same_loss(flag, records, still_co
 # ── input ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-LIMITS = IdLimits(VOCAB_SIZE, 2)
-RECORD_SHAPE = RecordShape(64, 10)
+FORM = RecordFormat(RecordShape(64, 10), VOCAB_SIZE, 2)
 
 
 def all_ids(files):
@@ -266,9 +265,9 @@ def all_ids(files):
 def test_every_pass_holds_every_record_once(records):
     files = sorted(map(str, records.glob("*.tfrecord")))
     total = len(all_ids(files))
-    dataset = training_dataset(files, RECORD_SHAPE, LIMITS, 1, seed=1, shuffle_buffer_size=50)
+    dataset = training_dataset(files, FORM, 1, seed=1, shuffle_buffer_size=50)
     seen = [batch["input_ids"].numpy().tobytes() for batch in dataset.take(2 * total)]
-    once = [batch["input_ids"].numpy().tobytes() for batch in evaluation_dataset(files, RECORD_SHAPE, LIMITS, 1)]
+    once = [batch["input_ids"].numpy().tobytes() for batch in evaluation_dataset(files, FORM, 1)]
     assert sorted(seen[:total]) == sorted(seen[total:]) == sorted(once)
     assert seen[:total] != seen[total:]
     assert seen[:total] != once
@@ -288,6 +287,32 @@ def test_evaluation_counts_every_record_once_whatever_the_batch(finished, record
     assert results[0]["num_examples"] == total
     for other in results[1:]:
         assert other == pytest.approx(results[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["sop", "none"])
+def test_other_objectives_are_trained_on(objective, tiny_config, tmp_path, capsys):
+    from morphbert.cli.create_pretraining_data import main as create_pretraining_data
+
+    made = create_pretraining_data(
+        [
+            f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
+            f"--vocab_file={GOLDEN}/vocab_ko.txt",
+            f"--output_file={tmp_path}/train.tfrecord",
+            "--do_lower_case=false",
+            "--num_workers=1",
+            f"--objective={objective}",
+            *SHAPE,
+        ]
+    )
+    assert made == 0
+    flags = arguments(
+        tmp_path, tiny_config, tmp_path / "out", "--num_train_steps=4", "--log_steps=2", "--do_eval"
+    )
+    assert main(flags) == 0
+    results = (tmp_path / "out" / "eval_results.txt").read_text()
+    assert "masked_lm_loss" in results
+    assert ("next_sentence_loss" in results) == (objective == "sop")
+    assert ("next sentence" in capsys.readouterr().out) == (objective == "sop")
 
 
 # ── starting from other weights ────────────────────────────────────────────────────────────────────────
@@ -384,8 +409,8 @@ BAD = [
     ),
     (
         "no label",
-        lambda d: [f"--input_file={write_records(d / 'x', {'next_sentence_labels': None})}"],
-        ["next_sentence_labels"],
+        lambda d: [f"--input_file={write_records(d / 'x', {}, {'next_sentence_labels': None})}"],
+        ["record 1", "next_sentence_labels"],
         1,
     ),
 ]

@@ -227,6 +227,7 @@ def _config(values: flags.FlagValues) -> RunConfig:
     from morphbert.train.config import RunConfig
     from morphbert.train.optimization import OptimizerConfig
     from morphbert.train.preflight import expand_records, num_records
+    from morphbert.train.records_input import has_next_sentence_labels
     from morphbert.train.step import StepConfig
     from morphbert.train.strategy import DeviceConfig, accelerated
 
@@ -277,6 +278,7 @@ def _config(values: flags.FlagValues) -> RunConfig:
     return RunConfig(
         bert_config=bert_config,
         input_files=input_files,
+        next_sentence=has_next_sentence_labels(input_files),
         eval_files=eval_files,
         shape=RecordShape(values.max_seq_length, values.max_predictions_per_seq),
         optimizer=optimizer,

@@ -26,14 +26,15 @@ def example_weights(batch: Batch) -> tf.Tensor:
     """float32 [B]: 1 for an example, 0 for one that only fills up the last batch of an evaluation."""
     if "example_weights" in batch:
         return batch["example_weights"]
-    return tf.ones(tf.shape(batch["next_sentence_labels"])[:1])
+    return tf.ones(tf.shape(batch["input_ids"])[:1])
 
 
 def counts(batch: Batch) -> dict[str, tf.Tensor]:
-    """The denominators of a batch: number of predicted positions, number of sentence pairs."""
+    """The denominators of a batch: number of predicted positions, number of labelled sentence pairs."""
+    labelled = "next_sentence_labels" in batch
     return {
         "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
-        "next_sentence": tf.reduce_sum(example_weights(batch)),
+        "next_sentence": tf.reduce_sum(example_weights(batch)) if labelled else tf.constant(0.0),
     }
 
 
@@ -46,7 +47,7 @@ def pretraining_sums(
       parameters: weights by name, in the dtype to compute in.
       config: the model's configuration.
       batch: the records' features: int32 [B, L] and [B, P], float32 `masked_lm_weights` [B, P], int32
-        `next_sentence_labels` [B, 1].
+        `next_sentence_labels` [B, 1], without which the sums of that task are 0.
       dropout_key: int32 [2], or None for no dropout.
 
     Returns:
@@ -57,13 +58,14 @@ def pretraining_sums(
         parameters, config, batch["input_ids"], batch["input_mask"], batch["segment_ids"], dropout_key
     )
     masked_lm = masked_lm_logits(parameters, config, hidden, batch["masked_lm_positions"])
-    next_sentence = next_sentence_logits(parameters, pool(parameters, hidden))
     masked_lm_loss, masked_lm_correct = _weighted_sums(
         masked_lm, batch["masked_lm_ids"], batch["masked_lm_weights"]
     )
-    next_loss, next_correct = _weighted_sums(
-        next_sentence, batch["next_sentence_labels"][:, 0], example_weights(batch)
-    )
+    next_loss, next_correct = tf.constant(0.0), tf.constant(0.0)
+    if "next_sentence_labels" in batch:
+        scores = next_sentence_logits(parameters, pool(parameters, hidden))
+        labels = batch["next_sentence_labels"][:, 0]
+        next_loss, next_correct = _weighted_sums(scores, labels, example_weights(batch))
     return {
         "masked_lm_loss": masked_lm_loss,
         "masked_lm_correct": masked_lm_correct,
@@ -81,4 +83,22 @@ def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> 
 def total_loss(sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Masked-LM loss + next-sentence loss, each a mean over the global batch (google-research/bert)."""
     masked_lm = sums["masked_lm_loss"] / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
-    return masked_lm + sums["next_sentence_loss"] / denominators["next_sentence"]
+    return masked_lm + tf.math.divide_no_nan(sums["next_sentence_loss"], denominators["next_sentence"])
+
+
+def averages(totals: Mapping[str, float]) -> dict[str, float]:
+    """Sums and counts over any number of batches → figures by google-research/bert's names.
+
+    Returns:
+      `loss`, `masked_lm_loss` (nats a prediction), `masked_lm_accuracy` and, where there are labels,
+      `next_sentence_loss` and `next_sentence_accuracy`.
+    """
+    masked_lm, pairs = totals["masked_lm"] + DENOMINATOR_EPSILON, totals["next_sentence"]
+    values = {
+        "masked_lm_loss": totals["masked_lm_loss"] / masked_lm,
+        "masked_lm_accuracy": totals["masked_lm_correct"] / masked_lm,
+    }
+    if pairs:
+        values["next_sentence_loss"] = totals["next_sentence_loss"] / pairs
+        values["next_sentence_accuracy"] = totals["next_sentence_correct"] / pairs
+    return {"loss": values["masked_lm_loss"] + values.get("next_sentence_loss", 0.0), **values}

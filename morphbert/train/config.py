@@ -7,6 +7,7 @@ import dataclasses
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
 from morphbert.train.optimization import OptimizerConfig
+from morphbert.train.records_input import RecordFormat
 from morphbert.train.step import StepConfig
 from morphbert.train.strategy import DeviceConfig
 
@@ -19,6 +20,7 @@ class RunConfig:
     input_files: tuple[str, ...]
     output_dir: str
     shape: RecordShape
+    next_sentence: bool = True
     eval_files: tuple[str, ...] = ()
     init_checkpoint: str | None = None
     do_train: bool = True
@@ -35,3 +37,9 @@ class RunConfig:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     step: StepConfig = dataclasses.field(default_factory=StepConfig)
     devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
+
+    @property
+    def record_format(self) -> RecordFormat:
+        """What the records have to be like."""
+        model = self.bert_config
+        return RecordFormat(self.shape, model.vocab_size, model.type_vocab_size, self.next_sentence)

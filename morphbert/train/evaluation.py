@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tqdm import tqdm
 
-from morphbert.model.losses import DENOMINATOR_EPSILON, Batch, counts, pretraining_sums
+from morphbert.model.losses import Batch, averages, counts, pretraining_sums
 from morphbert.model.parameters import PretrainingModel
 from morphbert.train.config import RunConfig
-from morphbert.train.records_input import IdLimits, evaluation_dataset
+from morphbert.train.records_input import evaluation_dataset
 from morphbert.train.step import SUMS, in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 
@@ -20,8 +20,7 @@ class Evaluator:
     """Evaluates a model on record files, dropout off, with the same strategy as training."""
 
     def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
-        limits = IdLimits(model.config.vocab_size, model.config.type_vocab_size)
-        dataset = evaluation_dataset(config.eval_files, config.shape, limits, config.eval_batch_size)
+        dataset = evaluation_dataset(config.eval_files, config.record_format, config.eval_batch_size)
         self._dataset = dataset.take(config.max_eval_steps)
         self._model = model
         self._strategy = strategy
@@ -32,24 +31,16 @@ class Evaluator:
         """Metrics over at most `max_steps` batches, each record once.
 
         Returns:
-          `masked_lm_loss`, `next_sentence_loss` (nats), `masked_lm_accuracy`, `next_sentence_accuracy`,
-          `loss` (the sum of both losses) and `num_examples`.
+          What `averages` gives, and `num_examples`.
         """
         totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
+        num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
         for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
             for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                 totals[name] += value
-        masked_lm = totals["masked_lm"] + DENOMINATOR_EPSILON
-        examples = max(totals["next_sentence"], 1.0)
-        metrics = {
-            "masked_lm_loss": totals["masked_lm_loss"] / masked_lm,
-            "masked_lm_accuracy": totals["masked_lm_correct"] / masked_lm,
-            "next_sentence_loss": totals["next_sentence_loss"] / examples,
-            "next_sentence_accuracy": totals["next_sentence_correct"] / examples,
-        }
-        metrics["loss"] = metrics["masked_lm_loss"] + metrics["next_sentence_loss"]
-        return {**metrics, "num_examples": totals["next_sentence"]}
+            num_examples += int(tf.reduce_sum(batch["example_weights"]))
+        return {**averages(totals), "num_examples": num_examples}
 
     @tf.function
     def _batch(self, batch: Batch) -> tf.Tensor:

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
-from morphbert.model.losses import DENOMINATOR_EPSILON
-from morphbert.train.step import COLUMNS
 from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
 
 
-def averages(sums: Sequence[float], steps: int) -> dict[str, float]:
-    """Sums over some steps of the columns of `COLUMNS` → losses in nats, accuracies, mean gradient norm."""
-    total = dict(zip(COLUMNS, sums, strict=True))
-    masked_lm = total["masked_lm"] + DENOMINATOR_EPSILON
-    pairs = max(total["next_sentence"], 1.0)
-    values = {
-        "masked_lm_loss": total["masked_lm_loss"] / masked_lm,
-        "masked_lm_accuracy": total["masked_lm_correct"] / masked_lm,
-        "next_sentence_loss": total["next_sentence_loss"] / pairs,
-        "next_sentence_accuracy": total["next_sentence_correct"] / pairs,
-        "gradient_norm": total["gradient_norm"] / steps,
-    }
-    return {"loss": values["masked_lm_loss"] + values["next_sentence_loss"], **values}
+def _tasks(values: Mapping[str, float]) -> str:
+    """Loss and share of right answers of each task there is."""
+    names = {"masked_lm": "masked LM", "next_sentence": "next sentence"}
+    return "  ".join(
+        f"{shown} {values[f'{name}_loss']:.4f} ({values[f'{name}_accuracy']:.1%} right)"
+        for name, shown in names.items()
+        if f"{name}_loss" in values
+    )
 
 
 def duration(seconds: float) -> str:
@@ -67,9 +60,7 @@ class RunLog:
         self._clocked_steps, self._seconds = 0, 0.0
         left = (self._num_steps - step) / rate if rate else 0.0
         self._print(
-            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  "
-            f"masked LM {values['masked_lm_loss']:.4f} ({values['masked_lm_accuracy']:.1%})  "
-            f"next sentence {values['next_sentence_loss']:.4f} ({values['next_sentence_accuracy']:.1%})  "
+            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {_tasks(values)}  "
             f"{rate:.2f} steps/s  {rate * self._batch_size:.1f} sequences/s  {duration(left)} left"
         )
         speed = {"steps_per_second": rate, "sequences_per_second": rate * self._batch_size}
@@ -77,11 +68,7 @@ class RunLog:
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """One line of held-out figures."""
-        self._print(
-            f"step {step}  held out ({values['num_examples']:.0f} examples): "
-            f"masked LM loss {values['masked_lm_loss']:.4f} ({values['masked_lm_accuracy']:.1%} right), "
-            f"next sentence loss {values['next_sentence_loss']:.4f} ({values['next_sentence_accuracy']:.1%} right)"
-        )
+        self._print(f"step {step}  held out ({values['num_examples']} examples)  {_tasks(values)}")
         self._record("eval", step, values)
 
     def close(self) -> None:

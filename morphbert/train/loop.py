@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.model.losses import averages
 from morphbert.train.checkpoint import Checkpoints, RunState
 from morphbert.train.config import RunConfig
-from morphbert.train.log import RunLog, averages, duration
-from morphbert.train.records_input import IdLimits, find_bad_record
+from morphbert.train.log import RunLog, duration
+from morphbert.train.records_input import find_bad_record
 from morphbert.train.step import COLUMNS, TrainingStep
 
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
@@ -108,8 +109,7 @@ def _call(config: RunConfig, training: TrainingStep, iterator: tf.data.Iterator,
         return training.run(iterator, tf.constant(count)).numpy()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         # TensorFlow says what, but neither in which file nor in which record.
-        limits = IdLimits(config.bert_config.vocab_size, config.bert_config.type_vocab_size)
-        find_bad_record(config.input_files, config.shape, limits)
+        find_bad_record(config.input_files, config.record_format)
         raise MorphbertError(f"a training step failed: {error.message}") from error
     except tf.errors.ResourceExhaustedError as error:
         raise MorphbertError(
@@ -136,6 +136,8 @@ def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> Non
 
 
 def _log(log: RunLog, step: int, state: RunState) -> None:
-    sums = state.values["log"]
+    since = state.values["log"]
     state.values["log"] = empty_sums()
-    log.training(step, {**averages(sums["sums"], sums["steps"]), "learning_rate": sums["learning_rate"]})
+    sums = dict(zip(COLUMNS, since["sums"], strict=True))
+    more = {"gradient_norm": sums["gradient_norm"] / since["steps"], "learning_rate": since["learning_rate"]}
+    log.training(step, {**averages(sums), **more})

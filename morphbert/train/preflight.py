@@ -12,7 +12,7 @@ from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
 from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
-from morphbert.train.records_input import IdLimits, check_first_records, count_records
+from morphbert.train.records_input import RecordFormat, check_first_records, count_records
 from morphbert.train.storage import writing
 
 
@@ -61,17 +61,17 @@ def num_records(files: Sequence[str]) -> int:
     return count_records(files)
 
 
-def check_records(files: Sequence[str], shape: RecordShape, model: BertConfig) -> None:
+def check_records(files: Sequence[str], form: RecordFormat) -> None:
     """Holds the records against the flags and the model's configuration.
 
     Raises:
-      MorphbertError: another length, another vocabulary, an objective that cannot be trained on, vocabularies
-        that differ between the files, or a file that cannot be read.
+      MorphbertError: another length, another vocabulary, vocabularies that differ between the files, or a
+        file that cannot be read.
     """
     known = manifests(files)
     vocabularies: dict[str, str] = {}
     for file, manifest in known.items():
-        _check_manifest(file, manifest, shape, model)
+        _check_manifest(file, manifest, form)
         vocabularies.setdefault(str(manifest.tokenizer.get("vocab", {}).get("sha256")), file)
     if len(vocabularies) > 1:
         raise MorphbertError(
@@ -79,10 +79,11 @@ def check_records(files: Sequence[str], shape: RecordShape, model: BertConfig) -
             + " and ".join(vocabularies.values())
             + ". Make them again with one vocabulary, or train on one kind only."
         )
-    check_first_records(files, shape, IdLimits(model.vocab_size, model.type_vocab_size))
+    check_first_records(files, form)
 
 
-def _check_manifest(file: str, manifest: Manifest, shape: RecordShape, model: BertConfig) -> None:
+def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:
+    shape = form.shape
     made = RecordShape(manifest.max_seq_length, manifest.max_predictions_per_seq)
     if made != shape:
         raise MorphbertError(
@@ -93,15 +94,10 @@ def _check_manifest(file: str, manifest: Manifest, shape: RecordShape, model: Be
             "records again."
         )
     size = manifest.tokenizer.get("vocab", {}).get("size")
-    if size is not None and size != model.vocab_size:
+    if size is not None and size != form.vocab_size:
         raise MorphbertError(
             f"{file} was made with a vocabulary of {size} pieces, but vocab_size in --bert_config_file is "
-            f"{model.vocab_size}: set it to {size}, or make the records again with the right vocabulary."
-        )
-    if manifest.objective != "nsp":
-        raise MorphbertError(
-            f"{file} was made for the objective {manifest.objective!r}; training takes records with next "
-            "sentence labels ('nsp')."
+            f"{form.vocab_size}: set it to {size}, or make the records again with the right vocabulary."
         )
 
 

@@ -13,25 +13,49 @@ from typing import IO, Any, cast
 
 import tensorflow as tf
 
-from morphbert.data.records import CorruptRecord, RecordShape, features, parse_example, read_records
+from morphbert.data.records import (
+    NEXT_SENTENCE_LABELS,
+    CorruptRecord,
+    RecordShape,
+    features,
+    parse_example,
+    read_records,
+)
 from morphbert.errors import MorphbertError
 
 
 @dataclasses.dataclass(frozen=True)
-class IdLimits:
-    """One more than the largest value that the model has an embedding for."""
+class RecordFormat:
+    """What records have to be like for a model to train on them.
 
+    Attributes:
+      shape: L and P.
+      vocab_size: every piece's id is under it.
+      type_vocab_size: every segment's id is under it.
+      next_sentence: whether they have labels of the segments.
+    """
+
+    shape: RecordShape
     vocab_size: int
     type_vocab_size: int
+    next_sentence: bool = True
+
+    def limits(self) -> dict[str, tuple[int, str]]:
+        """By feature: one more than the largest value, and what sets that limit."""
+        pieces = (self.vocab_size, "vocab_size in the model configuration")
+        limits = {
+            "input_ids": pieces,
+            "masked_lm_ids": pieces,
+            "segment_ids": (self.type_vocab_size, "type_vocab_size in the model configuration"),
+            "masked_lm_positions": (self.shape.max_seq_length, "--max_seq_length"),
+        }
+        return limits | (
+            {NEXT_SENTENCE_LABELS: (2, "the number of its classes")} if self.next_sentence else {}
+        )
 
 
 def training_dataset(
-    files: Sequence[str],
-    shape: RecordShape,
-    limits: IdLimits,
-    batch_size: int,
-    seed: int,
-    shuffle_buffer_size: int,
+    files: Sequence[str], form: RecordFormat, batch_size: int, seed: int, shuffle_buffer_size: int
 ) -> tf.data.Dataset:
     """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
 
@@ -59,13 +83,11 @@ def training_dataset(
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     dataset = tf.data.Dataset.counter().flat_map(one_pass).with_options(options)
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda batch: decode(batch, shape, limits), num_parallel_calls=2, deterministic=True)
+    dataset = dataset.map(lambda batch: decode(batch, form), num_parallel_calls=2, deterministic=True)
     return dataset.prefetch(4)
 
 
-def evaluation_dataset(
-    files: Sequence[str], shape: RecordShape, limits: IdLimits, batch_size: int
-) -> tf.data.Dataset:
+def evaluation_dataset(files: Sequence[str], form: RecordFormat, batch_size: int) -> tf.data.Dataset:
     """Every record once, in file order; the last batch is filled up with copies whose weight is 0.
 
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
@@ -76,7 +98,7 @@ def evaluation_dataset(
         real = tf.shape(serialized)[0]
         rows = tf.concat([serialized, tf.repeat(serialized[:1], batch_size - real)], 0)
         weights = tf.sequence_mask(real, batch_size, tf.float32)
-        return {**decode(tf.ensure_shape(rows, [batch_size]), shape, limits), "example_weights": weights}
+        return {**decode(tf.ensure_shape(rows, [batch_size]), form), "example_weights": weights}
 
     return dataset.batch(batch_size).map(filled).prefetch(2)
 
@@ -86,25 +108,18 @@ def _records(file: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
 
 
-def decode(serialized: tf.Tensor, shape: RecordShape, limits: IdLimits) -> dict[str, tf.Tensor]:
+def decode(serialized: tf.Tensor, form: RecordFormat) -> dict[str, tf.Tensor]:
     """Serialized Examples [B] → dense features, int32 and float32; ids beyond the model's tables are refused.
 
     The check is here, on the host: on an accelerator a gather out of range gives zeros without a word.
     """
     specification = {
         name: tf.io.FixedLenFeature([feature.length], tf.float32 if feature.dtype == "float" else tf.int64)
-        for name, feature in features(shape).items()
+        for name, feature in features(form.shape, form.next_sentence).items()
     }
     batch = tf.io.parse_example(serialized, specification)
-    largest = {
-        "input_ids": limits.vocab_size,
-        "masked_lm_ids": limits.vocab_size,
-        "segment_ids": limits.type_vocab_size,
-        "masked_lm_positions": shape.max_seq_length,
-        "next_sentence_labels": 2,
-    }
     checks = []
-    for name, limit in largest.items():
+    for name, (limit, _) in form.limits().items():
         checks += [
             tf.debugging.assert_less(batch[name], tf.constant(limit, tf.int64), message=f"{name} too large"),
             tf.debugging.assert_non_negative(batch[name], message=f"{name} below 0"),
@@ -137,24 +152,18 @@ def checked_records(file: str) -> Iterator[bytes]:
         raise MorphbertError(f"{file} cannot be read: {reason}") from error
 
 
-def explain_record(record: bytes, shape: RecordShape, limits: IdLimits) -> str | None:
+def explain_record(record: bytes, form: RecordFormat) -> str | None:
     """What keeps a record from being trained on, in words; None where nothing does."""
     try:
         values: dict[str, list[Any]] = cast("dict[str, list[Any]]", parse_example(record))
     except ValueError as error:
         return str(error)
-    for name, feature in features(shape).items():
+    for name, feature in features(form.shape, form.next_sentence).items():
         if name not in values:
             return f"has no feature {name!r}; it has {', '.join(sorted(values)) or 'none'}"
         if len(values[name]) != feature.length:
-            return _length_message(values, shape)
-    for name, limit, flag in (
-        ("input_ids", limits.vocab_size, "vocab_size in the model configuration"),
-        ("masked_lm_ids", limits.vocab_size, "vocab_size in the model configuration"),
-        ("segment_ids", limits.type_vocab_size, "type_vocab_size in the model configuration"),
-        ("masked_lm_positions", shape.max_seq_length, "--max_seq_length"),
-        ("next_sentence_labels", 2, "the number of its classes"),
-    ):
+            return _length_message(values, form.shape)
+    for name, (limit, flag) in form.limits().items():
         low, high = min(values[name], default=0), max(values[name], default=0)
         if low < 0 or high >= limit:
             wrong = low if low < 0 else high
@@ -173,7 +182,7 @@ def _length_message(values: dict[str, list[Any]], shape: RecordShape) -> str:
     )
 
 
-def check_first_records(files: Sequence[str], shape: RecordShape, limits: IdLimits) -> None:
+def check_first_records(files: Sequence[str], form: RecordFormat) -> None:
     """Reads the first record of each file: wrong lengths and foreign files are found before compilation.
 
     Raises:
@@ -182,7 +191,7 @@ def check_first_records(files: Sequence[str], shape: RecordShape, limits: IdLimi
     found = 0
     for file in files:
         for record in checked_records(file):
-            reason = explain_record(record, shape, limits)
+            reason = explain_record(record, form)
             if reason:
                 raise MorphbertError(f"{file}: record 0 {reason}.")
             found += 1
@@ -193,13 +202,24 @@ def check_first_records(files: Sequence[str], shape: RecordShape, limits: IdLimi
         )
 
 
-def find_bad_record(files: Sequence[str], shape: RecordShape, limits: IdLimits) -> None:
+def find_bad_record(files: Sequence[str], form: RecordFormat) -> None:
     """Reads files to the first record that cannot be used and raises `MorphbertError` naming it."""
     for file in files:
         for number, record in enumerate(checked_records(file)):
-            reason = explain_record(record, shape, limits)
+            reason = explain_record(record, form)
             if reason:
                 raise MorphbertError(f"{file}: record {number} {reason}.")
+
+
+def has_next_sentence_labels(files: Sequence[str]) -> bool:
+    """Whether the first record that can be read has labels; what is wrong with it comes to light later."""
+    for file in files:
+        for record in checked_records(file):
+            try:
+                return NEXT_SENTENCE_LABELS in parse_example(record)
+            except ValueError:
+                return True
+    return True
 
 
 def count_records(files: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.log import RunLog
 from morphbert.train.optimization import AdamWeightDecay
-from morphbert.train.records_input import IdLimits, training_dataset
+from morphbert.train.records_input import training_dataset
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy
@@ -54,7 +54,7 @@ def pretrain(config: RunConfig) -> Outcome:
     with _locked(config.output_dir):
         for files in (config.input_files if config.do_train else (), config.eval_files):
             if files:
-                preflight.check_records(files, config.shape, config.bert_config)
+                preflight.check_records(files, config.record_format)
         return _Run(config).go()
 
 
@@ -93,7 +93,6 @@ class _Run:
         with self.strategy.scope():
             self.model = PretrainingModel(config.bert_config, config.step.seed)
             self.optimizer = AdamWeightDecay(config.optimizer, self.model.parameters)
-        self.limits = IdLimits(config.bert_config.vocab_size, config.bert_config.type_vocab_size)
         size = sum(int(np.prod(parameter.shape)) for parameter in self.expected.values())
         print(f"model: {size:,} parameters, {config.step.dtype}; {chosen}", flush=True)
 
@@ -118,8 +117,7 @@ class _Run:
         config = self.config
         dataset = training_dataset(
             config.input_files,
-            config.shape,
-            self.limits,
+            config.record_format,
             config.train_batch_size,
             config.step.seed,
             config.shuffle_buffer_size,
