@@ -105,6 +105,12 @@ def test_files_are_read_by_tensorflow_and_back(tf, tmp_path):
         assert list(records.read_records(stream)) == payloads
 
 
+def test_framing_many_is_framing_each():
+    entries = [records.entry_bytes("x", False, bytes(length)) for length in (1, 127, 128, 20_000)]
+    each = [records.frame(records.message_bytes(entry)) for entry in entries]
+    assert b"".join(records.framed(entries)) == b"".join(each)
+
+
 def test_damage_is_found_and_named():
     stream = io.BytesIO()
     writer = records.RecordWriter(stream)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, WORD
 from morphbert.data.masking import Predictions, mask
-from morphbert.data.records import entry_bytes, frame, message_bytes
+from morphbert.data.records import entry_bytes, framed
 from morphbert.data.store import TokenStore
 
 Int64 = npt.NDArray[np.int64]
@@ -116,53 +118,83 @@ def records(
 
 def _framed(
     batch: Batch, masked: Predictions, labels: npt.NDArray[np.uint8], config: InstanceConfig
-) -> Iterator[bytes]:
-    """The records of morphbert.data.records.features, features sorted by name as in `serialize_example`."""
-    count = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
-    inputs = (np.arange(config.max_seq_length)[None, :] < batch.lengths[:, None]).astype(np.uint8)
-    columns = [
-        _entries("input_ids", _varint_rows(masked.ids)),
-        _entries("input_mask", _byte_rows(inputs)),
-        _entries("masked_lm_ids", _varint_rows(masked.labels)),
-        _entries("masked_lm_positions", _varint_rows(masked.positions)),
-        _entries("masked_lm_weights", _byte_rows(count.astype("<f4")), is_float=True),
+) -> list[bytes]:
+    """The records of morphbert.data.records.features, features sorted by name as in `serialize_example`.
+
+    Features whose encoding has the same length in every record are laid side by side in a matrix, heads
+    included, and cut from it together.
+    """
+    weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
+    inputs = np.arange(config.max_seq_length)[None, :] < batch.lengths[:, None]
+    encoded = [
+        _varints("input_ids", masked.ids),
+        _fixed("input_mask", inputs.astype(np.uint8)),
+        _varints("masked_lm_ids", masked.labels),
+        _varints("masked_lm_positions", masked.positions),
+        _fixed("masked_lm_weights", weights.astype("<f4"), is_float=True),
     ]
     if config.objective != "none":
-        columns.append(_entries("next_sentence_labels", _byte_rows(labels[:, None])))
-    columns.append(_entries("segment_ids", _byte_rows(batch.segments.astype(np.uint8))))
-    for parts in zip(*columns, strict=True):
-        yield frame(message_bytes(b"".join(parts)))
+        encoded.append(_fixed("next_sentence_labels", labels[:, None]))
+    encoded.append(_fixed("segment_ids", batch.segments.astype(np.uint8)))
+    columns: list[list[bytes]] = []
+    for is_fixed, group in itertools.groupby(encoded, lambda column: isinstance(column, np.ndarray)):
+        if is_fixed:
+            columns.append(_rows(np.concatenate(list(group), axis=1)))
+        else:
+            columns.extend(cast("Iterator[list[bytes]]", group))
+    return framed([b"".join(parts) for parts in zip(*columns, strict=True)])
 
 
-def _entries(name: str, payloads: list[bytes], is_float: bool = False) -> Iterator[bytes]:
-    """Payloads of one feature → its entries. The head before a payload depends on its length alone."""
-    heads: dict[int, bytes] = {}
-    for payload in payloads:
-        head = heads.get(len(payload))
-        if head is None:
-            whole = entry_bytes(name, is_float, payload)
-            head = heads[len(payload)] = whole[: len(whole) - len(payload)]
-        yield head + payload
+def _fixed(name: str, matrix: npt.NDArray[Any], is_float: bool = False) -> npt.NDArray[np.uint8]:
+    """[N, L] floats, or numbers below 128, → [N, bytes] the entries of one feature."""
+    values = np.ascontiguousarray(matrix).view(np.uint8).reshape(len(matrix), -1)
+    head = np.frombuffer(_entry_head(name, is_float, values.shape[1]), np.uint8)
+    return np.concatenate([np.broadcast_to(head, (len(matrix), len(head))), values], axis=1)
 
 
-def _byte_rows(matrix: npt.NDArray[Any]) -> list[bytes]:
-    """[N, L] → the bytes of each row (as varints too, for numbers below 128)."""
-    width = matrix.shape[1] * matrix.itemsize
+@lru_cache(maxsize=8192)
+def _entry_head(name: str, is_float: bool, length: int) -> bytes:
+    """What stands before the values of an entry; it depends on their length in bytes alone."""
+    return entry_bytes(name, is_float, bytes(length))[:-length]
+
+
+def _rows(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
+    width = matrix.shape[1]
     data = np.ascontiguousarray(matrix).tobytes()
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
-def _varint_rows(matrix: Int64) -> list[bytes]:
-    r"""[N, L] numbers below 2**28 → the varints of each row: `[[1, 300]]` → `[b"\\x01\\xac\\x02"]`."""
+def _varints(name: str, matrix: Int64) -> npt.NDArray[np.uint8] | list[bytes]:
+    """[N, L] ids or positions → the entries of one feature, a matrix where all have the same length."""
     largest = int(matrix.max(initial=0))
     if largest < 0x80:
-        return _byte_rows(matrix.astype(np.uint8))
-    width = 2 if largest < 1 << 14 else 3 if largest < 1 << 21 else 4
-    shifted = matrix[:, :, None] >> (7 * np.arange(width))
-    used = shifted > 0
-    used[:, :, 0] = True
-    encoded = (shifted & 0x7F).astype(np.uint8)
-    encoded[:, :, :-1] |= used[:, :, 1:].astype(np.uint8) << 7
-    data = encoded[used].tobytes()
-    ends = np.cumsum(used.sum(axis=(1, 2))).tolist()
-    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return _fixed(name, matrix.astype(np.uint8))
+    encoded, used, lengths = _varint_tables(largest.bit_length())
+    numbers = matrix.reshape(-1)
+    data = encoded[numbers].view(np.uint8)[used[numbers].view(np.bool_)].tobytes()
+    sizes = lengths[numbers].reshape(matrix.shape).sum(axis=1, dtype=np.int64)
+    ends = np.cumsum(sizes).tolist()
+    return [
+        _entry_head(name, False, end - start) + data[start:end]
+        for start, end in itertools.pairwise([0, *ends])
+    ]
+
+
+@lru_cache(maxsize=4)
+def _varint_tables(
+    bit_length: int,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+    """For all numbers of so many bits: the bytes of the varint, 1 for each byte that is used, and how many.
+
+    Four bytes side by side make a uint32, the lowest first, so numbers have at most 28 bits.
+    """
+    numbers: npt.NDArray[np.uint32] = np.arange(1 << bit_length, dtype=np.uint32)
+    encoded: npt.NDArray[np.uint32] = numbers & np.uint32(0x7F)
+    used = np.ones_like(encoded)
+    for position in range(1, 4):
+        goes_on = (numbers >= 1 << 7 * position).astype(np.uint32)
+        encoded |= ((numbers >> 7 * position) & 0x7F) << 8 * position
+        encoded |= goes_on << (8 * position - 1)
+        used |= goes_on << 8 * position
+    lengths: npt.NDArray[np.uint8] = used.view(np.uint8).reshape(-1, 4).sum(axis=1, dtype=np.uint8)
+    return encoded, used, lengths
