@@ -84,7 +84,7 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
         vocabulary_from_tokens(token for token in pieces.tokens if token not in only_held_out), splitter
     )
     figures = measure(measured, counts.held_out)
-    report = _report(config, paths, counts, pieces, figures, examples(measured, counts.held_out))
+    report = _report(config, paths, counts, pieces, figures, examples(tokenizer))
     # The metadata last: a folder without it is not taken for a vocabulary.
     for name, content in (
         (VOCABULARY_NAME, vocabulary_bytes(vocabulary.tokens)),
@@ -149,9 +149,8 @@ def _report(
             "## On lines that were held out\n",
             figures_table(figures) + "\n",
             "A character that only these lines have counts as unknown here, though the vocabulary has it.\n",
-            "## Examples\n",
-            shown + "\n",
         ]
     else:
-        parts.append("The text is too short to hold lines out: nothing was measured.\n")
+        parts.append("No lines were held out, so nothing was measured.\n")
+    parts += ["## Examples\n", shown + "\n"]
     return "\n".join(parts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from morphbert.text.tokenizer import Encoding, Tokenizer
@@ -87,17 +86,18 @@ def figures_table(figures: Figures) -> str:
     )
 
 
-def examples(tokenizer: Tokenizer, lines: Sequence[str], most: int = 8) -> str:
-    """The beginnings of some of the lines and their pieces, as a Markdown list."""
-    worth_showing = [line for line in lines if len(line) >= 10]
-    chosen = worth_showing[:: max(1, len(worth_showing) // most)][:most]
-    shown = (textwrap.shorten(line, 80, placeholder=" …") for line in chosen)
-    return "\n".join(
-        f"- {_escape(text)}<br>`{' '.join(tokenizer.tokenize(text)).replace('`', chr(39))}`" for text in shown
-    )
+# The same for every vocabulary, so that two reports can be held side by side.
+_EXAMPLES = (
+    "사과나무를 심었습니다.",
+    "어제 친구랑 본 영화가 생각보다 재미있어서 두 번 봤다.",
+    "대한민국(大韓民國)의 주권은 국민에게 있고, 모든 권력은 국민으로부터 나온다.",
+    "2019년 3월 1일, BERT를 한국어로 다시 학습시키기 시작했다.",
+    "코로나바이러스감염증 때문에 재택근무를 하게 되었어요ㅠㅠ",
+    "진짜 개꿀잼ㅋㅋㅋ 안보면 후회함!!",
+    "할아버지께서는 안녕히 주무셨습니까?",
+)
 
 
-def _escape(text: str) -> str:
-    for char in "\\`*_<>|#[]":
-        text = text.replace(char, "\\" + char)
-    return text
+def examples(tokenizer: Tokenizer) -> str:
+    """Some fixed sentences and their pieces, as a Markdown list."""
+    return "\n".join(f"- {text}<br>`{' '.join(tokenizer.tokenize(text))}`" for text in _EXAMPLES)

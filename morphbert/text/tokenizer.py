@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from morphbert.errors import MorphbertError
 from morphbert.files import exists
+from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
     METADATA_NAME,
     VOCABULARY_NAME,
@@ -218,10 +220,12 @@ def make_analyzer(name: str) -> Analyzer | None:
         return None
     if name == "mecab":
         return MecabAnalyzer()
+    if name.startswith("konlpy:"):
+        return KonlpyAnalyzer(name.removeprefix("konlpy:"))
     raise MorphbertError(f"there is no analyser {name!r}. Known: {', '.join(ANALYZERS)}.")
 
 
-ANALYZERS: Sequence[str] = ("mecab", "none")
+ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konlpy_adapter.CLASSES))
 
 
 def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
