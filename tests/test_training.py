@@ -242,7 +242,8 @@ def test_two_replicas_resume_bit_for_bit(records, tiny_config, tmp_path, command
 def test_other_ways_to_compute_reach_about_the_same_loss(flag, records, still_config, tmp_path):
     losses = []
     for name, flags in (("plain", []), ("other", [flag])):
-        assert main(arguments(records, still_config, tmp_path / name, "--num_train_steps=10", *flags)) == 0
+        run = arguments(records, still_config, tmp_path / name, "--num_train_steps=10", "--do_eval", *flags)
+        assert main(run) == 0
         losses.append([line["loss"] for line in curve(tmp_path / name)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5 if flag == "--xla" else 0.01)
     assert losses[0] != losses[1] or flag == "--xla"
@@ -483,6 +484,25 @@ def test_an_output_folder_that_is_a_file_is_refused(records, tiny_config, tmp_pa
     (tmp_path / "file").touch()
     assert main(arguments(records, tiny_config, tmp_path / "file" / "out")) == 1
     assert "--output_dir" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_stops_the_run_at_the_last_whole_checkpoint(
+    records, tiny_config, tmp_path, command
+):
+    import resource
+
+    def limit():  # on the size of any one file: the operating system then refuses the write, as a full disk does
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    result = command(
+        "run_pretraining.py", *arguments(records, tiny_config, tmp_path / "out"), preexec_fn=limit
+    )
+    assert result.returncode == 1, result.stderr
+    assert "cannot be written" in result.stderr
+    assert "Free some space" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert tf.train.latest_checkpoint(str(tmp_path / "out")) is None
+    assert main(arguments(records, tiny_config, tmp_path / "out")) == 0  # with space again
 
 
 def test_an_output_folder_in_use_is_refused(records, tiny_config, tmp_path, capsys):
