@@ -134,6 +134,27 @@ def test_bpe_learns_frequent_words_apart_from_continuations():
     assert pieces.tokens[14:] == ("##나무", "[unused0]")
 
 
+@pytest.mark.parametrize("learner", ["bpe", "unigram", "wordpiece", "char"])
+def test_every_learner_gives_the_exact_size_the_same_bytes_and_no_unknown(corpus, tmp_path, learner):
+    if learner == "wordpiece":
+        pytest.importorskip("tensorflow_text", reason="tensorflow-text is not installed")
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        assert build(corpus, folder, "--vocab_size=400", f"--learner={learner}") == 0
+    first, second = ((folder / "vocab.txt").read_bytes() for folder in folders)
+    assert first == second
+    tokens = first.decode().split("\n")[:-1]
+    assert len(set(tokens)) == len(tokens) == 400
+    tokenizer = load_tokenizer(str(folders[0]))
+    pieces = [tokenizer.tokenize(line) for line in SENTENCES]
+    assert not any("[UNK]" in tokens for tokens in pieces)
+    longest = max(len(token.removeprefix("##")) for tokens in pieces for token in tokens)
+    assert (longest == 1) == (learner == "char")
+    if learner in ("bpe", "wordpiece"):  # unigram wants a piece in two different words
+        assert "대한민국" in tokens
+        assert "##었" in tokens
+
+
 def test_a_short_text_is_filled_up_with_a_warning(tmp_path, capsys):
     (tmp_path / "short.txt").write_text("사과나무를 심었습니다.\n", encoding="utf-8")
     assert build(tmp_path / "short.txt", tmp_path / "v", "--vocab_size=100") == 0

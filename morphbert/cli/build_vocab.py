@@ -12,6 +12,7 @@ from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 from morphbert.parallel import default_workers
 from morphbert.text.building import BuildConfig, BuiltVocabulary, build_vocabulary
+from morphbert.text.learning import LEARNERS
 from morphbert.text.tokenizer import ANALYZERS
 
 
@@ -77,7 +78,13 @@ def _define_learning(command: Command) -> None:
         "Lines of vocab.txt, exactly. Where the text has too few pieces, [unused0], [unused1]… fill up.",
         lower_bound=6,
     )
-    command.enum("learner", "bpe", ["bpe"], "bpe: byte-pair merges by SentencePiece, with word counts.")
+    command.enum(
+        "learner",
+        "bpe",
+        LEARNERS,
+        "bpe: byte-pair merges, by SentencePiece. unigram: a unigram language model, by SentencePiece. wordpiece: "
+        "frequent substrings, by tensorflow_text. char: characters only.",
+    )
     command.integer(
         "min_character_count",
         1,

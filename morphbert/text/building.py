@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, is_remote
 from morphbert.text.counting import WordCounts, count_characters, count_words
-from morphbert.text.learning import LearnedPieces, assemble, choose_alphabet, learn_bpe
+from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, learn
 from morphbert.text.metadata import METADATA_NAME, VOCABULARY_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.report import Figures, examples, figures_table, measure
@@ -19,8 +18,6 @@ from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens
 from morphbert.text.words import Continuation, WordSplitter
 
 REPORT_NAME = "report.md"
-
-Learner = Literal["bpe"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     # the text becomes [UNK]. What is measured on them is the vocabulary without those.
     characters = counts.characters + count_characters(counts.held_out, splitter)
     alphabet = choose_alphabet(characters, config.min_character_count, config.character_coverage)
-    learned = learn_bpe(counts.words, alphabet, config.vocab_size)
+    learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
     pieces = assemble(characters, alphabet, learned, config.vocab_size)
     vocabulary = vocabulary_from_tokens(pieces.tokens)
     tokenizer = make_tokenizer(vocabulary, splitter)

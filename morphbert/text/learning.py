@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import sentencepiece
 
@@ -24,6 +25,10 @@ _BEGINS = "\u2581"
 # Characters that SentencePiece keeps for itself. Words with them are left out of learning, not of the alphabet.
 _RESERVED = frozenset("\u2581\u2585\t\n\0")
 _LONGEST_PIECE = 16
+
+
+Learner = Literal["bpe", "unigram", "wordpiece", "char"]
+LEARNERS: tuple[Learner, ...] = get_args(Learner)
 
 
 @dataclass(frozen=True)
@@ -98,20 +103,47 @@ def assemble(
     )
 
 
-def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
-    """Byte-pair merges in the order of learning, written as WordPiece pieces (Sennrich et al. 2016).
-
-    SentencePiece's BPE, given each distinct word once with its count. A word that begins an eojeol carries
-    SentencePiece's sign for that, so `사과` and `##사과` are learned apart. Fewer than `size` come where the words
-    are all whole pieces already. The number of threads changes nothing.
+def learn(learner: Learner, words: Sequence[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+    """Pieces of two characters and more, the best first; as many as there are, if fewer than `size`.
 
     Args:
-      words: (word, count), continuing words with `##`.
+      learner: the method; `char` learns nothing, so that characters are all there is.
+      words: (word, count), sorted by word; continuing words with `##`.
       alphabet: words with a character outside it are left out: they become [UNK] anyway.
-      size: how many pieces beyond single characters are wanted at least, if there are as many.
+      size: how many pieces are wanted at least, if there are as many.
     """
-    known = frozenset(alphabet)
-    lines = list(_sentencepiece_lines(words, known))
+    if learner == "bpe":
+        return learn_bpe(words, alphabet, size)
+    if learner == "unigram":
+        return learn_unigram(words, alphabet, size)
+    if learner == "wordpiece":
+        return learn_wordpiece(words, alphabet, size)
+    return []
+
+
+def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+    """Byte-pair merges in the order of learning (Sennrich et al. 2016), by SentencePiece.
+
+    Each distinct word is given once with its count. A word that begins an eojeol carries SentencePiece's sign for
+    that, so `사과` and `##사과` are learned apart. The number of threads changes nothing.
+    """
+    # Merges of the sign with one character are in the alphabet already: that many more are needed.
+    return _learn_sentencepiece(words, alphabet, size, model_type="bpe")
+
+
+def learn_unigram(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+    """Pieces of a unigram language model (Kudo 2018), the likeliest first, by SentencePiece.
+
+    The model is fitted for its own way of cutting; WordPiece cuts with the same pieces, longest first. Other numbers
+    of threads add in another order and give other pieces: it is always one.
+    """
+    return _learn_sentencepiece(words, alphabet, size, model_type="unigram", num_threads=1)
+
+
+def _learn_sentencepiece(
+    words: Iterable[tuple[str, int]], alphabet: list[str], size: int, **more: Any
+) -> list[str]:
+    lines = list(_sentencepiece_lines(words, frozenset(alphabet)))
     if not lines:
         return []
     model = io.BytesIO()
@@ -121,8 +153,6 @@ def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) 
             sentence_iterator=iter(lines),
             model_writer=model,
             input_format="tsv",
-            model_type="bpe",
-            # Merges of the sign with one character are in the alphabet already: that many more are needed.
             vocab_size=size + 2 * symbols,
             hard_vocab_limit=False,
             character_coverage=1.0,
@@ -135,6 +165,7 @@ def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) 
             pad_id=-1,
             unk_id=0,
             minloglevel=2,
+            **more,
         )
     except (RuntimeError, OSError) as error:
         raise MorphbertError(f"SentencePiece could not learn from the text: {error}") from error
@@ -143,11 +174,69 @@ def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) 
     return [piece for piece in map(_as_wordpiece, pieces) if piece is not None]
 
 
+def learn_wordpiece(words: Sequence[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+    """Frequent substrings by tensorflow_text's WordPiece learner, the longest and most frequent kept.
+
+    It searches the count from which on a substring is kept, and hits the size only roughly: it is asked for a tenth
+    more, and what comes is ordered by its count. It knows no words that continue others, so those are given with a
+    sign in front, which becomes their `##` afterwards.
+    """
+    try:
+        from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as library
+    except ImportError as error:
+        raise MorphbertError(
+            "--learner=wordpiece needs the package tensorflow-text (pip install tensorflow-text), which has no wheel "
+            f"for every platform: {error}. The learners bpe and unigram need nothing more."
+        ) from error
+    known = frozenset(alphabet)
+    counts = [
+        (word if not _continues(word) else _BEGINS + word.removeprefix(CONTINUATION), count)
+        for word, count in words
+        if _RESERVED.isdisjoint(word) and known.issuperset(word_characters(word))
+    ]
+    if not counts:
+        return []
+    learned = library.learn(
+        counts,
+        vocab_size=size + size // 10 + len(alphabet),
+        reserved_tokens=[],
+        lower_thresh=2,
+        max_token_length=_LONGEST_PIECE + 1,
+        max_unique_chars=len(alphabet) + 1,
+        include_joiner_token=True,
+    )
+    pieces = dict.fromkeys(
+        CONTINUATION + piece[1:] if piece.startswith(_BEGINS) else piece for piece in learned
+    )
+    longer = [piece for piece in pieces if len(piece) - _continues(piece) * len(CONTINUATION) > 1]
+    uses = _substring_counts(words, longer)
+    return sorted(longer, key=lambda piece: (-uses[piece], piece))
+
+
+def _substring_counts(words: Iterable[tuple[str, int]], pieces: Iterable[str]) -> Counter[str]:
+    """How often each piece stands in the words, at a beginning or, with `##`, after it; overlaps count."""
+    wanted = frozenset(pieces)
+    counts: Counter[str] = Counter()
+    for word, count in words:
+        continues = _continues(word)
+        text = word[len(CONTINUATION) :] if continues else word
+        for start in range(len(text)):
+            prefix = CONTINUATION if start or continues else ""
+            for end in range(start + 2, min(len(text), start + _LONGEST_PIECE) + 1):
+                piece = prefix + text[start:end]
+                if piece in wanted:
+                    counts[piece] += count
+    return counts
+
+
+def _continues(word: str) -> bool:
+    return word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
+
+
 def _sentencepiece_lines(words: Iterable[tuple[str, int]], known: frozenset[str]) -> Iterator[str]:
     for word, count in words:
         if _RESERVED.isdisjoint(word) and known.issuperset(word_characters(word)):
-            continues = word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
-            yield f"{word[len(CONTINUATION) :] if continues else _BEGINS + word}\t{count}"
+            yield f"{word[len(CONTINUATION) :] if _continues(word) else _BEGINS + word}\t{count}"
 
 
 def _as_wordpiece(piece: str) -> str | None:
