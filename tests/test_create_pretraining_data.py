@@ -100,6 +100,16 @@ def test_one_order_however_many_shards(tmp_path):
     assert [r for shard in shards for r in read(shard)] == read(tmp_path / "one.tfrecord")
 
 
+def test_shards_by_size(larger, tmp_path):
+    create(tmp_path / "r", input_file=larger, shard_megabytes=3)
+    shards = sorted(p for p in tmp_path.glob("r-*") if not p.name.endswith(".json"))
+    assert len(shards) >= 3
+    assert shards[0].name.endswith(f"-00000-of-{len(shards):05d}")
+    assert all(1.5e6 < shard.stat().st_size < 6e6 for shard in shards)
+    create(tmp_path / "one", input_file=larger)
+    assert [r for shard in shards for r in read(shard)] == read(tmp_path / "one")
+
+
 def test_gzip_is_read_by_tensorflow(tmp_path):
     tf = pytest.importorskip("tensorflow")
     create(tmp_path / "plain.tfrecord")
@@ -341,6 +351,7 @@ def test_a_document_ends_with_its_file(tmp_path):
         ({"dupe_factor": 0}, "dupe_factor=0"),
         ({"num_workers": 0}, "num_workers"),
         ({"num_shards": 0}, "num_shards"),
+        ({"num_shards": 2, "shard_megabytes": 3}, "exclude each other"),
         ({"eval_fraction": 0.1}, "belong together"),
         ({"eval_fraction": 1.0, "eval_output_file": "e"}, "eval_fraction=1.0"),
         ({"objective": "sop", "mode": "google"}, "objective=sop needs --mode=fast"),

@@ -21,7 +21,7 @@ from morphbert.text.tokenizer import Tokenizer, load_tokenizer
 
 _MASK_FLAGS = ("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces")
 # What google-research/bert has no counterpart of.
-_FAST_FLAGS = ("token_store", "num_workers", *_MASK_FLAGS)
+_FAST_FLAGS = ("token_store", "num_workers", "shard_megabytes", *_MASK_FLAGS)
 
 
 def _command() -> Command:
@@ -75,6 +75,13 @@ def _define_files(command: Command) -> None:
         "Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "
         "good for training on several machines.",
         lower_bound=1,
+    )
+    command.number(
+        "shard_megabytes",
+        None,
+        "Instead of --num_shards: as many files as make each of about this size (before compression). "
+        "--mode=fast only. Example: 200",
+        lower_bound=0.001,
     )
     command.number(
         "eval_fraction",
@@ -218,6 +225,8 @@ def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
                 f"--num_shards={values.num_shards} makes its names from one --output_file; {len(outputs)} "
                 "were given."
             )
+        if values.shard_megabytes is not None:
+            raise UsageError("--num_shards and --shard_megabytes exclude each other: give one of them.")
         outputs = shard_names(outputs[0], values.num_shards)
     folder = "." if files.is_remote(outputs[0]) else os.path.dirname(outputs[0])
     return BuildConfig(
@@ -228,6 +237,7 @@ def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
         eval_output_file=values.eval_output_file or None,
         eval_fraction=values.eval_fraction,
         num_workers=values.num_workers or default_workers(),
+        shard_bytes=int(values.shard_megabytes * 1e6) if values.shard_megabytes is not None else None,
     )
 
 

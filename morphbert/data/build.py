@@ -53,7 +53,8 @@ Plan = npt.NDArray[np.void]
 class BuildConfig:
     """One run: what to read, what to make of it, and where to put it.
 
-    output_files: final names, shards included. eval_output_file: where held-out documents go.
+    output_files: final names, shards included; with `shard_bytes` one name, from which as many shards are made
+      as give files of about that size. eval_output_file: where held-out documents go.
     token_store: a folder on this machine. num_workers: processes.
     """
 
@@ -64,6 +65,7 @@ class BuildConfig:
     eval_output_file: str | None = None
     eval_fraction: float = 0.0
     num_workers: int = 1
+    shard_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for outputs that would overwrite each other or the input, or a wrong split."""
@@ -81,6 +83,11 @@ class BuildConfig:
             raise UsageError(
                 "--eval_fraction and --eval_output_file belong together: received "
                 f"{self.eval_fraction} and {self.eval_output_file}."
+            )
+        if self.shard_bytes is not None and len(self.output_files) != 1:
+            raise UsageError(
+                "--shard_megabytes makes its names from one --output_file, and does not go together with "
+                "--num_shards."
             )
         if self.num_workers < 1:
             raise UsageError(f"--num_workers={self.num_workers} is out of range: it has to be at least 1.")
@@ -207,6 +214,7 @@ def _work_folder(config: BuildConfig) -> str:
         "store": json.loads(files.read_bytes(os.path.join(config.token_store, STORE_FILE))),
         "instances": asdict(config.instances),
         "eval_fraction": config.eval_fraction,
+        "shard_bytes": config.shard_bytes,
     }
     content = json.dumps(job, sort_keys=True).encode()
     path = os.path.join(folder, "job.json")
@@ -219,17 +227,40 @@ def _work_folder(config: BuildConfig) -> str:
 
 def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     evaluation = held_out(store.digests, config.eval_fraction)
+    duplicates = config.instances.dupe_factor
+    outputs = config.output_files
+    if config.shard_bytes is not None:
+        size = _expected_records(store, ~evaluation, config.instances, duplicates) * _record_bytes(
+            config.instances
+        )
+        outputs = tuple(shard_names(outputs[0], max(round(size / config.shard_bytes), 1)))
     if config.eval_output_file is None:
-        yield _Split("all", ~evaluation, config.output_files, config.instances.dupe_factor)
+        yield _Split("all", ~evaluation, outputs, duplicates)
         return
     if not evaluation.any():
         raise MorphbertError(
             "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty "
             "line between documents."
         )
-    yield _Split("train", ~evaluation, config.output_files, config.instances.dupe_factor)
+    yield _Split("train", ~evaluation, outputs, duplicates)
     # Duplicates of held-out text would cost time in every evaluation and say the same.
     yield _Split("eval", evaluation, (config.eval_output_file,), 1)
+
+
+def _expected_records(
+    store: TokenStore, documents: npt.NDArray[np.bool_], config: InstanceConfig, duplicates: int
+) -> int:
+    """About how many records there will be; exact enough to divide them into parts and shards."""
+    numbers = np.flatnonzero(documents)
+    pieces = int((store.document_tokens[numbers + 1] - store.document_tokens[numbers]).sum())
+    # On average, a random next sentence leaves half of a chunk over, which is used again.
+    used = 2 / 3 if config.objective == "nsp" else 1.0
+    return int(pieces * duplicates / (config.max_seq_length * used)) + 1
+
+
+def _record_bytes(config: InstanceConfig) -> int:
+    """About how large an uncompressed record is: ids take two bytes, flags one, weights four."""
+    return 4 * config.max_seq_length + 7 * config.max_predictions_per_seq + 200
 
 
 def _make_split(
@@ -244,8 +275,7 @@ def _make_split(
     tasks = instances.plan_tasks(store, split, config.instances, _PLAN_TOKENS)
     folder = os.path.join(work, chosen.name)
     os.makedirs(folder, exist_ok=True)
-    pieces = int((store.document_tokens[split.documents + 1] - store.document_tokens[split.documents]).sum())
-    expected = pieces * chosen.duplicates // config.instances.max_seq_length
+    expected = _expected_records(store, chosen.documents, config.instances, chosen.duplicates)
     outputs = chosen.outputs
     job = _Job(
         config.token_store,
