@@ -1,10 +1,13 @@
 """Instances: what is made of documents, by invariants and by statistics over a hundred thousand of them."""
 
+import io
 from array import array
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from morphbert.data import batches, instances
 from morphbert.data.config import InstanceConfig
@@ -264,6 +267,48 @@ def test_one_segment_without_objective(corpus):
     assert plans["first_length"].sum() == 2 * corpus.num_tokens
 
 
+@given(
+    st.lists(
+        st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=12), min_size=1, max_size=4),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(5, 40),
+    st.sampled_from(["nsp", "sop", "none"]),
+    st.floats(0, 1),
+    st.integers(0, 2**64),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_corpus_at_any_length(documents, length, objective, short, seed):
+    """Documents of a few pieces, words longer than sequences: never too long, never empty, nothing lost."""
+    store = store_of(documents)
+    config = InstanceConfig(
+        max_seq_length=length,
+        max_predictions_per_seq=2,
+        objective=objective,
+        short_seq_prob=short,
+        random_seed=seed,
+        dupe_factor=2,
+    )
+    plans = all_plans(store, whole(store), config)
+    first_end, second_end = segment_ends(plans)
+    specials = 2 if objective == "none" else 3
+    assert (plans["first_length"] >= 1).all()
+    assert ((plans["second_length"] >= 1) | (objective == "none")).all()
+    assert (plans["first_length"] + plans["second_length"] + specials <= length).all()
+    seen = np.zeros(store.num_tokens, bool)
+    for row, end_a, end_b in zip(plans, first_end, second_end, strict=True):
+        assert document_of(store, row["first"]) == document_of(store, end_a - 1)
+        seen[row["first"] : end_a] = True
+        seen[row["second"] : end_b] = True
+    sizes = np.diff(store.document_tokens)
+    alone = len(documents) == 1 or objective == "sop"
+    can_be_lost = np.repeat((sizes == 1) & alone & (objective != "none"), sizes)
+    assert (seen | can_be_lost).all()
+    data = list(batches.records(store, plans, config, PIECES))
+    assert sum(statistics.records for _, statistics in data) == len(plans)
+
+
 # ── Records ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -271,8 +316,6 @@ def test_one_segment_without_objective(corpus):
 @pytest.mark.parametrize("objective", ["nsp", "sop", "none"])
 def test_records_hold_the_planned_pieces(corpus, unit, objective):
     """Masked positions and labels put back: exactly the pieces of the store, specials and padding around."""
-    import io
-
     config = InstanceConfig(
         dupe_factor=1, max_seq_length=64, max_predictions_per_seq=10, masking_unit=unit, objective=objective
     )

@@ -17,9 +17,9 @@ What google-research/bert does otherwise (morphbert.data.google_mode), and why:
 - What is left at the end of a document is not halved again and again by random next sentences.
 - Whether an instance is short is drawn for each instance, not once for a document.
 
-Two things cannot be had. A section of a single piece has no second segment, so its B is always
-random. And where all the text is one document, a random B comes from elsewhere in it, not next to A;
-where there is no elsewhere, B is the real one.
+Two things cannot be had. A document of a single piece has no second segment, so its B is always random (and
+sentence order leaves it out). And where all the text is one document, a random B comes from elsewhere in it,
+not next to A; where there is no elsewhere, B is the real one.
 
 Everything is computed for all sections and duplicates of a task at once, one chunk of each at a step.
 """
@@ -206,9 +206,12 @@ def _steps(
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yields the n-th instance of every section that has one."""
     longest = config.max_seq_length - (3 if config.objective != "none" else 2)
-    rank, section_key, position, end = made.rank, made.key, made.begin, made.end
+    rank, section_key, begin, end = made.rank, made.key, made.begin, made.end
+    position = begin
     step = 0
     while len(position):
+        if config.objective != "none":
+            position = _with_company(store, position, begin, end, longest)
         key = fold(section_key, step)
         target = _targets(key, longest, config.short_seq_prob)
         chunk_end = _chunk_ends(store, position, end, target, longest)
@@ -225,9 +228,18 @@ def _steps(
             following, kept = _next_sentence(store, split, rows, chunks, longest)
         yield rows[kept]
         more = following < end
-        rank, section_key = rank[more], section_key[more]
+        rank, section_key, begin = rank[more], section_key[more], begin[more]
         position, end = following[more], end[more]
         step += 1
+
+
+def _with_company(store: TokenStore, position: Int64, begin: Int64, end: Int64, longest: int) -> Int64:
+    """A last piece alone cannot make two segments: there, the eojeol before it is used a second time."""
+    moved: Int64 = position.copy()
+    alone = np.flatnonzero((end - position == 1) & (position > begin))
+    least = np.maximum(begin[alone], end[alone] - longest)
+    moved[alone] = at_space(store, position[alone] - 1, least - 1, position[alone] - 1)
+    return moved
 
 
 def _targets(key: Keys, longest: int, short: float) -> Int64:
@@ -244,7 +256,7 @@ def _chunk_ends(store: TokenStore, position: Int64, end: Int64, target: Int64, l
     inner = full < end
     most = np.minimum(position + longest, end)
     full[inner] = at_space(store, full[inner], position[inner] + 1, most[inner])
-    # A single piece at the end could not be divided: one piece is left to keep it company.
+    # Rather than to leave a single piece at the end, the cut goes one eojeol back.
     lonely = (end - full == 1) & (full - position >= 3)
     full[lonely] = at_space(store, full[lonely] - 1, position[lonely] + 1, full[lonely] - 1)
     return full
@@ -270,7 +282,7 @@ def _sentence_order(
 ) -> tuple[Int64, Bool]:
     """Fills in ALBERT's objective (arXiv:1909.11942, section 3.1): half of the pairs are swapped.
 
-    A single piece has no order and is left out.
+    A document of a single piece has no order and is left out.
     """
     begin = rows["first"].copy()
     kept = end - begin >= 2

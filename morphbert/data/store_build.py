@@ -87,8 +87,10 @@ def prepare_store(
     }
     path = os.path.join(folder, STORE_FILE)
     if os.path.exists(path):
-        found = json.loads(files.read_bytes(path))
-        changed = _difference(found, wanted)
+        try:
+            changed = _difference(json.loads(files.read_bytes(path)), wanted)
+        except ValueError:
+            changed = "its description"
         if changed is None:
             say(f"token store: {folder} is used again")
             return open_store(folder)
