@@ -34,7 +34,7 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
               TRAIN_BATCH_SIZE=32 (8)     sequences in a step
               LEARNING_RATE=1e-4 (5e-4)   the highest
-              NUM_TRAIN_STEPS=10000 (3000)
+              NUM_TRAIN_STEPS=10000 (3500)
               NUM_WARMUP_STEPS            default: a tenth of the steps
               SAVE_CHECKPOINTS_STEPS=500
               TRAIN_FLAGS                 more flags for run_pretraining.py, e.g. --dtype=bfloat16
@@ -86,7 +86,7 @@ find_python() {
 
 set_defaults() {
   if [[ -z $input ]]; then
-    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=3000}" "${LEARNING_RATE:=5e-4}"
+    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=3500}" "${LEARNING_RATE:=5e-4}"
     : "${MAX_SEQ_LENGTH:=64}" "${TRAIN_BATCH_SIZE:=8}" "${DUPE_FACTOR:=20}" "${DO_WHOLE_WORD_MASK:=false}"
     default_sentences='대한민국의 주권은 [MASK]에게 있고, 모든 권력은 국민으로부터 나온다.
 모든 국민은 [MASK] 앞에 평등하다.
