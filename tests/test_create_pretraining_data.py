@@ -1,6 +1,7 @@
 """The command: google-research/bert's records, recovery, the token store, and everything that can be wrong."""
 
 import contextlib
+import gzip
 import importlib.util
 import json
 import os
@@ -117,6 +118,15 @@ def test_gzip_is_read_by_tensorflow(tmp_path):
     shards = sorted(map(str, tmp_path.glob("packed.tfrecord-*-of-00002.gz")))
     packed = [parse_example(r.numpy()) for r in tf.data.TFRecordDataset(shards, "GZIP")]
     assert packed == read(tmp_path / "plain.tfrecord")
+
+
+@pytest.mark.parametrize("mode", ["fast", "google"])
+def test_each_name_says_whether_it_is_compressed(mode, tmp_path):
+    create(f"{tmp_path / 'a.gz'},{tmp_path / 'b'}", mode=mode, token_store=None)
+    with gzip.open(tmp_path / "a.gz") as stream:
+        first = [parse_example(record) for record in read_records(stream)]
+    assert len(first) == load_manifest(str(tmp_path / "a.gz")).outputs["a.gz"]
+    assert len(read(tmp_path / "b")) == load_manifest(str(tmp_path / "b")).outputs["b"]
 
 
 def test_memory_filesystem(tmp_path):

@@ -13,16 +13,15 @@ over what is there. So an interrupted run continues, and ends with the same byte
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +34,7 @@ from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
 from morphbert.data.manifest import make_manifest, write_manifests
 from morphbert.data.parallel import run_tasks
+from morphbert.data.records import compressed
 from morphbert.data.store import STORE_FILE, TokenStore, open_store
 from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
@@ -122,7 +122,7 @@ class _Job:
     duplicates: int
     pieces: Pieces
     num_parts: int
-    packed: bool
+    outputs: tuple[str, ...]
 
 
 def shard_names(output_file: str, num_shards: int) -> list[str]:
@@ -285,7 +285,7 @@ def _make_split(
         chosen.duplicates,
         known_pieces(tokenizer),
         num_parts=len(outputs) * max(-(-expected // (_PART_RECORDS * len(outputs))), 1),
-        packed=outputs[0].endswith(".gz"),
+        outputs=outputs,
     )
     for _ in run_tasks(_plan, job, list(enumerate(tasks)), config.num_workers):
         pass
@@ -365,23 +365,14 @@ def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> Statistics:
         return Statistics(**json.loads(files.read_bytes(sums)))
     store = open_store(job.store)
     statistics = Statistics()
-    with files.atomic_write(path) as stream, _packed(stream, job.packed) as out:
+    output = job.outputs[number * len(job.outputs) // job.num_parts]
+    with files.atomic_write(path) as stream, compressed(stream, output) as out:
         for data, of_batch in batches.records(store, _plan_of_part(plans, number), job.config, job.pieces):
             out.write(data)
             statistics.add(of_batch)
     with files.atomic_write(sums) as stream:
         stream.write(json.dumps(statistics.as_dict()).encode())
     return statistics
-
-
-@contextmanager
-def _packed(stream: IO[bytes], packed: bool) -> Iterator[IO[bytes]]:
-    """With `packed`, a gzip member without name and time; members one after the other are a gzip file."""
-    if not packed:
-        yield stream
-        return
-    with gzip.GzipFile("", "wb", 6, stream, mtime=0) as out:
-        yield cast("IO[bytes]", out)
 
 
 def _write_shards(

@@ -17,7 +17,7 @@ from morphbert.data.documents import held_out
 from morphbert.data.google_mode import Document, TrainingInstance
 from morphbert.data.locks import only_writer
 from morphbert.data.manifest import make_manifest, write_manifests
-from morphbert.data.records import RecordWriter, serialize_example
+from morphbert.data.records import RecordWriter, compressed, serialize_example
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 
@@ -101,7 +101,10 @@ def _build_split(
     statistics = Statistics(len(made))
     unknown = tokenizer.vocab["[UNK]"]
     with ExitStack() as stack:
-        writers = [RecordWriter(stack.enter_context(files.atomic_write(output))) for output in outputs]
+        writers = []
+        for output in outputs:
+            stream = stack.enter_context(files.atomic_write(output))
+            writers.append(RecordWriter(stack.enter_context(compressed(stream, output))))
         for index, instance in enumerate(made):
             features = google_mode.features(instance, instance_config)
             writers[index % len(writers)].write(serialize_example(features))
