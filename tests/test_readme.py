@@ -96,3 +96,30 @@ def test_links_and_named_files_exist():
         for name in re.findall(r"`([\w./-]+\.(?:py|sh|json|txt|toml))`", text):
             if "/" in name and not name.startswith(("out/", "data/", "vocab/")):
                 assert (ROOT / name).exists(), f"{readme}: {name}"
+
+
+def test_every_flag_that_is_named_exists():
+    """Also where a command cannot run here: TPU, GPU, notebooks."""
+    known = {"--help", "--version"}
+    for script in ROOT.glob("*.py"):
+        known |= set(re.findall(r"--(?:\[no\])?\w+", _help(script)))
+    known = {flag.replace("[no]", "") for flag in known}
+    assert {"--do_train", "--vocab_size", "--tpu_name"} <= known
+    foreign = {"--logdir", "--no_such_flag"}  # TensorBoard's
+    for path in [
+        ROOT / "README.md",
+        ROOT / "README.ko.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("scripts/*.sh"),
+    ]:
+        named = set(re.findall(r"(?<![\w-])--[a-z]\w+", path.read_text(encoding="utf-8")))
+        assert named - known - foreign == set(), path.name
+
+
+def _help(script):
+    if script.name in ("setup.py", "tokenization.py"):
+        return ""
+    done = subprocess.run(
+        [sys.executable, script, "--help"], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    return done.stdout
