@@ -129,6 +129,16 @@ def test_each_name_says_whether_it_is_compressed(mode, tmp_path):
     assert len(read(tmp_path / "b")) == load_manifest(str(tmp_path / "b")).outputs["b"]
 
 
+@pytest.mark.parametrize("mode", ["fast", "google"])
+def test_one_name_in_two_folders(mode, tmp_path):
+    create(f"{tmp_path / 'x' / 'r'},{tmp_path / 'y' / 'r'}", mode=mode)
+    counts = [len(read(tmp_path / folder / "r")) for folder in "xy"]
+    for folder in "xy":
+        manifest = load_manifest(str(tmp_path / folder / "r"))
+        assert list(manifest.outputs.values()) == counts
+        assert manifest.num_records == sum(counts)
+
+
 def test_memory_filesystem(tmp_path):
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")

@@ -32,7 +32,7 @@ from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
-from morphbert.data.manifest import make_manifest, write_manifests
+from morphbert.data.manifest import make_manifest, output_counts, write_manifests
 from morphbert.data.parallel import run_tasks
 from morphbert.data.records import compressed
 from morphbert.data.store import STORE_FILE, TokenStore, open_store
@@ -433,7 +433,7 @@ def _write_manifests(
         config.instances,
         "fast",
         config.input_files,
-        dict(zip(map(os.path.basename, chosen.outputs), records, strict=True)),
+        output_counts(chosen.outputs, records),
         (result.documents, result.sentences),
         chosen.name,
         config.eval_fraction,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.google_mode import Document, TrainingInstance
 from morphbert.data.locks import only_writer
-from morphbert.data.manifest import make_manifest, write_manifests
+from morphbert.data.manifest import make_manifest, output_counts, write_manifests
 from morphbert.data.records import RecordWriter, compressed, serialize_example
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
@@ -109,13 +108,17 @@ def _build_split(
             features = google_mode.features(instance, instance_config)
             writers[index % len(writers)].write(serialize_example(features))
             _count(statistics, instance, unknown)
-    records = {
-        os.path.basename(output): len(range(index, len(made), len(outputs)))
-        for index, output in enumerate(outputs)
-    }
+    records = [len(range(index, len(made), len(outputs))) for index in range(len(outputs))]
     counts = (len(documents), sentences)
     manifest = make_manifest(
-        tokenizer, instance_config, "google", config.input_files, records, counts, name, config.eval_fraction
+        tokenizer,
+        instance_config,
+        "google",
+        config.input_files,
+        output_counts(outputs, records),
+        counts,
+        name,
+        config.eval_fraction,
     )
     write_manifests(manifest, outputs)
     return SplitResult(name, *counts, statistics)

@@ -82,7 +82,7 @@ def inspect(paths: Sequence[str], vocabulary: Vocabulary | None, num_examples: i
         except CorruptRecord as error:
             report.problem(f"{path}: {error}")
         if manifest is not None:
-            expected = manifest.outputs.get(os.path.basename(path))
+            expected = manifest.outputs.get(os.path.basename(path), manifest.outputs.get(path))
             if expected is not None and expected != report.records - before:
                 report.problem(f"{path}: {report.records - before} records, and its manifest says {expected}")
     return report

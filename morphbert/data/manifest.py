@@ -7,6 +7,7 @@ are found in the first second. It holds no time and no path: the same flags give
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
@@ -104,6 +105,14 @@ def load_manifest(
     except UnicodeDecodeError as error:
         raise MorphbertError(f"{path} is not UTF-8: make the records again.") from error
     return Manifest.from_json(text, path)
+
+
+def output_counts(output_files: Sequence[str], records: Sequence[int]) -> dict[str, int]:
+    """Records by base name, or by the path as it was given where two files in different folders share one."""
+    names = list(map(os.path.basename, output_files))
+    if len(set(names)) < len(names):
+        names = list(output_files)
+    return dict(zip(names, records, strict=True))
 
 
 def make_manifest(
