@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import PretrainingModel, replica_variable
-from morphbert.train.optimization import AdamWeightDecay, OptimizerConfig, learning_rate_at
+from morphbert.train.optimization import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
 
 
 def published_rate(step, top, steps, warmup):
@@ -23,8 +23,45 @@ def test_schedule_is_the_published_one(warmup):
         assert ours == pytest.approx(published_rate(step, 1e-4, 100, warmup), rel=1e-5, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        # At steps 0, 10 (end of the warm-up), 50, 90, 100 and 150 of 100, from 1 down to 0.2.
+        ("linear", [0.0, 0.92, 0.6, 0.28, 0.2, 0.2]),
+        ("polynomial", [0.0, 0.2 + 0.8 * 0.81, 0.4, 0.208, 0.2, 0.2]),
+        (
+            "cosine",
+            [
+                0.0,
+                0.2 + 0.4 * (1 + np.cos(0.1 * np.pi)),
+                0.6,
+                0.2 + 0.4 * (1 + np.cos(0.9 * np.pi)),
+                0.2,
+                0.2,
+            ],
+        ),
+        ("constant", [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("warmup_stable_decay", [0.0, 1.0, 1.0, 0.6, 0.2, 0.2]),
+    ],
+)
+def test_schedules(schedule, expected):
+    config = OptimizerConfig(
+        learning_rate=1.0,
+        num_train_steps=100,
+        num_warmup_steps=10,
+        schedule=schedule,
+        end_learning_rate=0.2,
+        power=2.0,
+        decay_share=0.2,
+    )
+    rates = [
+        float(learning_rate_at(config, tf.constant(step, tf.int64))) for step in (0, 10, 50, 90, 100, 150)
+    ]
+    assert rates == pytest.approx(expected, rel=1e-5)
+
+
 def reference_updates(weights, gradients, config, steps):
-    """BERT's Adam in float64: clip by global norm, no bias correction, decay decoupled and by name."""
+    """The published formulas in float64: clip by global norm, moments, decay decoupled and by name."""
     state = {name: [np.zeros_like(w, dtype=np.float64)] * 2 for name, w in weights.items()}
     weights = {name: w.astype(np.float64) for name, w in weights.items()}
     for step in range(steps):
@@ -37,14 +74,19 @@ def reference_updates(weights, gradients, config, steps):
             m = config.beta_1 * m + (1 - config.beta_1) * gradient
             v = config.beta_2 * v + (1 - config.beta_2) * gradient**2
             state[name] = [m, v]
+            if config.optimizer != "adam":
+                m, v = m / (1 - config.beta_1 ** (step + 1)), v / (1 - config.beta_2 ** (step + 1))
             update = m / (np.sqrt(v) + config.epsilon)
             if not any(part in name for part in ("LayerNorm", "layer_norm", "bias")):
                 update = update + config.weight_decay_rate * weight
+            if config.optimizer == "lamb":
+                update = update * np.linalg.norm(weight) / np.linalg.norm(update)
             weights[name] = weight - rate * update
     return weights
 
 
-def test_twenty_updates_equal_the_reference():
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lamb"])
+def test_twenty_updates_equal_the_reference(optimizer):
     random = np.random.default_rng(0)
     shapes = {
         "a/kernel": (7, 5),
@@ -57,22 +99,58 @@ def test_twenty_updates_equal_the_reference():
         name: random.normal(0, 0.7, (20, *shape)).astype(np.float32) for name, shape in shapes.items()
     }
     config = OptimizerConfig(
-        learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
+        optimizer=optimizer, learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
     )
     variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
-    optimizer = AdamWeightDecay(config, variables)
-    apply = tf.function(optimizer.apply)
+    ours = Optimizer(config, variables)
+    apply = tf.function(ours.apply)
     for step in range(20):
         norm, rate = apply(variables, {name: tf.constant(g[step]) for name, g in gradients.items()})
         assert float(norm) > config.clip_norm  # or clipping would not be tested
         assert float(rate) == pytest.approx(published_rate(step, 1e-2, 25, 4), rel=1e-5)
-    assert int(optimizer.step) == 20
+    assert int(ours.step) == 20
     for name, expected in reference_updates(weights, gradients, config, 20).items():
         np.testing.assert_allclose(variables[name], expected, rtol=0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parity
+def test_adamw_is_torchs():
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(1)
+    start, gradients = random.normal(0, 0.5, 40).astype(np.float32), random.normal(0, 0.01, (10, 40))
+    config = OptimizerConfig(
+        "adamw", 1e-2, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.1, epsilon=1e-8
+    )
+    ours = {"a/kernel": replica_variable(tf.constant(start), "a/kernel")}
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = Optimizer(config, ours)
+    reference = torch.optim.AdamW([theirs], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
+    for gradient in gradients.astype(np.float32):
+        optimizer.apply(ours, {"a/kernel": tf.constant(gradient)})
+        theirs.grad = torch.tensor(gradient)
+        reference.step()
+    np.testing.assert_allclose(ours["a/kernel"], theirs.detach(), rtol=0, atol=1e-6)
+
+
+def test_lamb_leaves_a_weight_of_zeros_its_update():
+    variables = {"a/bias": replica_variable(tf.zeros(4), "a/bias")}
+    config = OptimizerConfig(optimizer="lamb", learning_rate=0.1, num_warmup_steps=0, schedule="constant")
+    Optimizer(config, variables).apply(variables, {"a/bias": tf.constant([0.1, -0.1, 0.2, 0.0])})
+    np.testing.assert_allclose(variables["a/bias"], [-0.1, 0.1, -0.1, 0.0], atol=1e-5)
+
+
+def test_layers_further_down_learn_more_slowly():
+    names = [
+        *("bert/embeddings/word_embeddings", "bert/embeddings/LayerNorm/beta"),
+        *("bert/encoder/layer_0/output/dense/bias", "bert/encoder/layer_1/output/dense/bias"),
+        *("bert/pooler/dense/kernel", "cls/predictions/output_bias"),
+    ]
+    assert list(layer_scales(names, 0.5).values()) == [0.125, 0.125, 0.25, 0.5, 1.0, 1.0]
+    assert set(layer_scales(names, 1.0).values()) == {1.0}
+
+
 def test_weight_decay_leaves_out_layer_norm_and_biases():
-    optimizer = AdamWeightDecay(OptimizerConfig(), {})
+    optimizer = Optimizer(OptimizerConfig(), {})
     assert optimizer.decays("bert/embeddings/word_embeddings")
     assert optimizer.decays("cls/seq_relationship/output_weights")
     for name in ("bert/embeddings/LayerNorm/gamma", "bert/pooler/dense/bias", "cls/predictions/output_bias"):
@@ -90,7 +168,7 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
     reference = hugging_face_reference.hugging_face_model(
         {n: p.numpy() for n, p in ours.parameters.items()}, hugging_face_reference.CONFIG
     )
-    optimizer = AdamWeightDecay(config, ours.parameters)
+    optimizer = Optimizer(config, ours.parameters)
 
     @tf.function
     def step(batch):

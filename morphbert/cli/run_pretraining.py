@@ -11,6 +11,7 @@ from absl import flags
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
+from morphbert.train import choices
 
 if TYPE_CHECKING:
     from morphbert.train.config import RunConfig
@@ -119,7 +120,14 @@ def _define_training(command: Command) -> None:
 
 
 def _define_optimizer(command: Command) -> None:
-    command.group("Optimizer (BERT's; the defaults are those of the paper's code)")
+    command.group("Optimizer (the defaults are BERT's)")
+    command.enum(
+        "optimizer",
+        "adam",
+        choices.OPTIMIZERS,
+        "adam: BERT's, with decoupled weight decay and without bias correction. adamw: with it. lamb: for batches "
+        "of many thousand sequences.",
+    )
     command.number(
         "learning_rate",
         5e-5,
@@ -134,6 +142,29 @@ def _define_optimizer(command: Command) -> None:
         "Steps over which the learning rate rises from 0. Usually 1% to 10%.",
         lower_bound=0,
     )
+    command.enum(
+        "schedule",
+        "linear",
+        choices.SCHEDULES,
+        "How the learning rate falls to --end_learning_rate at the last step. warmup_stable_decay keeps it and falls "
+        "at the end, so that a run can be lengthened.",
+    )
+    command.number("end_learning_rate", 0.0, "The learning rate of the last step.", lower_bound=0.0)
+    command.number("power", 1.0, "Exponent of --schedule=polynomial.", lower_bound=0.0)
+    command.number(
+        "decay_share",
+        0.1,
+        "Share of the steps in which --schedule=warmup_stable_decay falls.",
+        lower_bound=1e-9,
+        upper_bound=1.0,
+    )
+    command.number(
+        "layer_decay",
+        1.0,
+        "Each layer learns at the rate of the layer above times this; for going on from a trained model. Example: 0.8",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     command.number(
         "weight_decay_rate", 0.01, "Decoupled weight decay.", lower_bound=0.0, upper_bound=_FLOAT_MAX
     )
@@ -145,7 +176,6 @@ def _define_optimizer(command: Command) -> None:
     command.number("adam_beta_1", 0.9, "Decay of the mean of gradients.", lower_bound=0.0, upper_bound=1.0)
     command.number("adam_beta_2", 0.999, "Decay of the mean of squares.", lower_bound=0.0, upper_bound=1.0)
     command.number("adam_epsilon", 1e-6, "Added to the root of the mean of squares.", lower_bound=0.0)
-    command.boolean("adam_bias_correction", False, "Adam's bias correction, which BERT leaves out.")
     command.number(
         "clip_norm", 1.0, "Gradients are scaled down to this norm, over the whole batch.", lower_bound=1e-12
     )
@@ -170,7 +200,7 @@ def _define_devices(command: Command) -> None:
     command.enum(
         "strategy",
         "auto",
-        ("auto", "cpu", "one_device", "mirrored", "tpu"),
+        choices.STRATEGIES,
         "auto: a TPU if --use_tpu, all GPUs if there are several, else the GPU or the CPU.",
     )
     command.integer(
@@ -182,7 +212,7 @@ def _define_devices(command: Command) -> None:
     command.enum(
         "dtype",
         "float32",
-        ("float32", "bfloat16"),
+        choices.DTYPES,
         "Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay float32.",
     )
     command.boolean(
@@ -253,16 +283,21 @@ def _config(values: flags.FlagValues) -> RunConfig:
         num_tpu_cores=values.num_tpu_cores,
     )
     optimizer = OptimizerConfig(
+        optimizer=values.optimizer,
         learning_rate=values.learning_rate,
         num_train_steps=num_train_steps,
         num_warmup_steps=values.num_warmup_steps,
+        schedule=values.schedule,
+        end_learning_rate=values.end_learning_rate,
+        power=values.power,
+        decay_share=values.decay_share,
+        layer_decay=values.layer_decay,
         weight_decay_rate=values.weight_decay_rate,
         exclude_from_weight_decay=tuple(filter(None, values.exclude_from_weight_decay.split(","))),
         beta_1=values.adam_beta_1,
         beta_2=values.adam_beta_2,
         epsilon=values.adam_epsilon,
         clip_norm=values.clip_norm,
-        bias_correction=values.adam_bias_correction,
     )
     step = StepConfig(
         dtype=values.dtype,

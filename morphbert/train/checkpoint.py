@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, PretrainingModel
-from morphbert.train.optimization import AdamWeightDecay
+from morphbert.train.optimization import Optimizer
 from morphbert.train.storage import writing
 
 FORMAT_VERSION = 1
@@ -65,7 +65,7 @@ class Checkpoints:
         self,
         directory: str,
         model: PretrainingModel,
-        optimizer: AdamWeightDecay,
+        optimizer: Optimizer,
         iterator: tf.data.Iterator,
         state: RunState,
         max_to_keep: int,

@@ -1,6 +1,7 @@
-"""BERT's optimizer and schedule, to the letter, with an option wherever its users differ.
+"""BERT's optimizer, to the letter, and the two that its users take instead.
 
-Source: google-research/bert `optimization.py`; decoupled weight decay is Loshchilov & Hutter 2019.
+Sources: google-research/bert `optimization.py`; AdamW is Loshchilov & Hutter 2019; LAMB is You et al. 2020,
+algorithm 2; layer-wise learning rates are Howard & Ruder 2018, section 3.2, as ELECTRA applies them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from morphbert.model.parameters import replica_variable
+from morphbert.train.schedules import scheduled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,49 +21,57 @@ class OptimizerConfig:
     """What the optimizer does at each step; the defaults are BERT's.
 
     Attributes:
+      optimizer: `adam` is BERT's: decoupled weight decay and no bias correction; `adamw` corrects the bias of
+        the moments; `lamb` does too, and scales each weight's update to the weight's norm.
       learning_rate: the highest rate, reached at the end of the warm-up.
-      num_train_steps: the step at which the rate has fallen to 0.
+      num_train_steps: the step at which the rate has fallen to its end.
       num_warmup_steps: steps over which the rate rises linearly from 0.
+      schedule: how the rate falls, see `scheduled`, also for the next three.
+      end_learning_rate: the rate at the end.
+      power: of the schedule `polynomial`.
+      decay_share: of the schedule `warmup_stable_decay`.
+      layer_decay: the rate of each layer is that of the layer above times this; 1 for none.
       weight_decay_rate: decoupled: multiplied by the learning rate and the weight itself.
       exclude_from_weight_decay: regular expressions; a weight whose name matches one is not decayed.
       beta_1: decay of the mean of gradients.
       beta_2: decay of the mean of squared gradients.
       epsilon: added to the root of the second moment.
       clip_norm: gradients are scaled down to this global norm, after the reduction over replicas.
-      bias_correction: Adam's own correction of the moments (Kingma & Ba 2015), which BERT leaves out.
     """
 
+    optimizer: str = "adam"
     learning_rate: float = 5e-5
     num_train_steps: int = 100_000
     num_warmup_steps: int = 10_000
+    schedule: str = "linear"
+    end_learning_rate: float = 0.0
+    power: float = 1.0
+    decay_share: float = 0.1
+    layer_decay: float = 1.0
     weight_decay_rate: float = 0.01
     exclude_from_weight_decay: tuple[str, ...] = ("LayerNorm", "layer_norm", "bias")
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
     clip_norm: float = 1.0
-    bias_correction: bool = False
 
 
 def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
-    """The rate of the update that follows `step` finished updates (int64 scalar → float32 scalar).
-
-    In the warm-up `learning_rate * step / num_warmup_steps`; from there on the line that falls from
-    `learning_rate` at step 0 to 0 at `num_train_steps` (so it starts, after the warm-up, below the top).
-
-    learning_rate=1, num_train_steps=10, num_warmup_steps=2: 0, 0.5, 0.8, 0.7, … 0.1, 0
-    """
-    done = tf.cast(step, tf.float32)
-    total = float(config.num_train_steps)
-    decayed = config.learning_rate * (1.0 - tf.minimum(done, total) / total)
-    if not config.num_warmup_steps:
-        return decayed
-    warming = config.learning_rate * done / float(config.num_warmup_steps)
-    return tf.where(done < config.num_warmup_steps, warming, decayed)
+    """The rate of the update that follows `step` finished updates: int64 scalar → float32 scalar."""
+    return scheduled(
+        config.schedule,
+        config.learning_rate,
+        step,
+        config.num_train_steps,
+        config.num_warmup_steps,
+        config.end_learning_rate,
+        config.power,
+        config.decay_share,
+    )
 
 
-class AdamWeightDecay(tf.Module):
-    """Adam with decoupled weight decay over weights that are known by name.
+class Optimizer(tf.Module):
+    """Adam, AdamW or LAMB over weights that are known by name.
 
     Its state is `step` (int64, finished updates) and the moments `adam_m`, `adam_v`, float32, one of each
     weight's shape; like the weights, each replica keeps a copy.
@@ -73,6 +83,7 @@ class AdamWeightDecay(tf.Module):
         self.step = replica_variable(tf.constant(0, tf.int64), "step")
         self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
         self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
+        self._scales = layer_scales(list(parameters), config.layer_decay)
 
     def apply(
         self, parameters: Mapping[str, tf.Variable], gradients: Mapping[str, tf.Tensor]
@@ -90,27 +101,52 @@ class AdamWeightDecay(tf.Module):
         clipped, norm = tf.clip_by_global_norm(list(gradients.values()), config.clip_norm)
         rate = learning_rate_at(config, self.step)
         for (name, weight), gradient in zip(parameters.items(), clipped, strict=True):
-            self._update(name, weight, gradient, rate)
+            update = self._direction(name, gradient)
+            if self.decays(name):
+                update += config.weight_decay_rate * weight
+            if config.optimizer == "lamb":
+                update *= _trust_ratio(weight, update)
+            weight.assign_sub(self._scales[name] * rate * update)
         self.step.assign_add(1)
         return norm, rate
 
-    def _update(self, name: str, weight: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+    def _direction(self, name: str, gradient: tf.Tensor) -> tf.Tensor:
+        """Adam's direction from the moments, which it brings up to date."""
         config, m, v = self.config, self.adam_m[name], self.adam_v[name]
         mean = config.beta_1 * m + (1.0 - config.beta_1) * gradient
         square = config.beta_2 * v + (1.0 - config.beta_2) * tf.square(gradient)
-        if config.bias_correction:
-            done = tf.cast(self.step, tf.float32) + 1.0
-            corrected = square / (1.0 - tf.pow(config.beta_2, done))
-            update = mean / (1.0 - tf.pow(config.beta_1, done)) / (tf.sqrt(corrected) + config.epsilon)
-        else:
-            update = mean / (tf.sqrt(square) + config.epsilon)
-        if self.decays(name):
-            update += config.weight_decay_rate * weight
         m.assign(mean)
         v.assign(square)
-        weight.assign_sub(rate * update)
+        if config.optimizer != "adam":
+            done = tf.cast(self.step, tf.float32) + 1.0
+            mean /= 1.0 - tf.pow(config.beta_1, done)
+            square /= 1.0 - tf.pow(config.beta_2, done)
+        return mean / (tf.sqrt(square) + config.epsilon)
 
     def decays(self, name: str) -> bool:
         """Whether weight decay applies to the weight: `bert/pooler/dense/kernel` → True, `…/bias` → False."""
         excluded = self.config.exclude_from_weight_decay
         return bool(self.config.weight_decay_rate) and not any(re.search(p, name) for p in excluded)
+
+
+def _trust_ratio(weight: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
+    """LAMB's norm of the weight over that of its update; 1 where either is 0, as with biases at the start."""
+    weight_norm, update_norm = tf.norm(weight), tf.norm(update)
+    usable = tf.logical_and(weight_norm > 0.0, update_norm > 0.0)
+    return tf.where(usable, weight_norm / tf.where(usable, update_norm, 1.0), 1.0)
+
+
+def layer_scales(names: list[str], decay: float) -> dict[str, float]:
+    """What each weight's learning rate is multiplied by: 1 for the heads, `decay` less with each layer below.
+
+    Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125.
+    """
+    numbers = {name: int(found[1]) for name in names if (found := re.search(r"/layer_(\d+)/", name))}
+    layers = max(numbers.values(), default=-1) + 1
+
+    def depth(name: str) -> int:
+        if name in numbers:
+            return layers - numbers[name]
+        return layers + 1 if "/embeddings/" in name else 0
+
+    return {name: decay ** depth(name) for name in names}

@@ -27,7 +27,7 @@ from morphbert.train.checkpoint import (
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.log import RunLog
-from morphbert.train.optimization import AdamWeightDecay
+from morphbert.train.optimization import Optimizer
 from morphbert.train.records_input import training_dataset
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
@@ -92,7 +92,7 @@ class _Run:
             check_shapes(self.restored.path, read_weights(self.restored.path), self.expected, exact=True)
         with self.strategy.scope():
             self.model = PretrainingModel(config.bert_config, config.step.seed)
-            self.optimizer = AdamWeightDecay(config.optimizer, self.model.parameters)
+            self.optimizer = Optimizer(config.optimizer, self.model.parameters)
         size = sum(int(np.prod(parameter.shape)) for parameter in self.expected.values())
         print(f"model: {size:,} parameters, {config.step.dtype}; {chosen}", flush=True)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from morphbert.model.losses import Batch, counts, pretraining_sums, total_loss
 from morphbert.model.parameters import PretrainingModel
-from morphbert.train.optimization import AdamWeightDecay
+from morphbert.train.optimization import Optimizer
 
 SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
 # The columns of what a step reports: sums and counts over the global batch, then the optimizer's two.
@@ -58,7 +58,7 @@ class TrainingStep:
     def __init__(
         self,
         model: PretrainingModel,
-        optimizer: AdamWeightDecay,
+        optimizer: Optimizer,
         strategy: tf.distribute.Strategy,
         config: StepConfig,
     ):

@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 
-CHOICES = ("auto", "cpu", "one_device", "mirrored", "tpu")
-
 
 @dataclasses.dataclass(frozen=True)
 class DeviceConfig:

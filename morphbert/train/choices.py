@@ -1,0 +1,6 @@
+"""The words that a run's configuration chooses from, where the command line can read them without TensorFlow."""
+
+STRATEGIES = ("auto", "cpu", "one_device", "mirrored", "tpu")
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("adam", "adamw", "lamb")
+SCHEDULES = ("linear", "polynomial", "cosine", "constant", "warmup_stable_decay")
