@@ -10,11 +10,11 @@ from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, is_remote
 from morphbert.text.counting import WordCounts, count_characters, count_words
 from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, learn
-from morphbert.text.metadata import METADATA_NAME, VOCABULARY_NAME, metadata_bytes
+from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.report import Figures, examples, figures_table, measure
 from morphbert.text.tokenizer import make_analyzer, make_tokenizer
-from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens
+from morphbert.text.vocabulary import VOCABULARY_NAME, vocabulary_bytes, vocabulary_from_tokens
 from morphbert.text.words import Continuation, WordSplitter
 
 REPORT_NAME = "report.md"

@@ -11,9 +11,9 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
+from morphbert.text.vocabulary import VOCABULARY_NAME
 
 METADATA_NAME = "morphbert_tokenizer.json"
-VOCABULARY_NAME = "vocab.txt"
 FORMAT_VERSION = 1
 
 _CHOICES = {

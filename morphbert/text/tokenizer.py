@@ -1,212 +1,37 @@
-"""Text → pieces, ids and the characters they stand for.
-
-One class serves both kinds of vocabulary, a plain `vocab.txt` (google-research/bert's tokenizer exactly) and
-a folder with metadata; `load_tokenizer` puts it together.
-"""
+"""The tokenizer of a path: a plain `vocab.txt`, a folder of ours, or a folder with a SentencePiece model."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from morphbert.errors import MorphbertError
 from morphbert.files import exists
 from morphbert.text import konlpy_adapter
-from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
-from morphbert.text.metadata import (
-    METADATA_NAME,
-    VOCABULARY_NAME,
-    check_analyzer,
-    check_vocabulary,
-    read_metadata,
-)
+from morphbert.text.metadata import METADATA_NAME, check_analyzer, check_vocabulary, read_metadata
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, Vocabulary, load_vocabulary
-from morphbert.text.wordpiece import CONTINUATION, longest_match
-from morphbert.text.words import Analyzer, Word, WordSplitter
+from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
+from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
+from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer, join_pieces
+from morphbert.text.words import Analyzer, WordSplitter
+
+__all__ = [
+    "ANALYZERS",
+    "Encoding",
+    "Tokenizer",
+    "bert_tokenizer",
+    "join_pieces",
+    "load_tokenizer",
+    "make_analyzer",
+    "make_tokenizer",
+]
 
 # google-research/bert gives [UNK] for words longer than this; so does its tokenizer here. Ours cut words
 # of any length.
 BERT_LONGEST_WORD = 200
-
-# Distinct eojeols that a tokenizer remembers (about 60 MB). Petitions of 4 million characters have 220,000,
-# and nine in ten of those occur once or twice.
-_REMEMBERED = 100_000
-_LONGEST_REMEMBERED = 64
-
-
-_LEFT_OUT = frozenset((PAD, CLS, SEP))
-_CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
-_OPENING = frozenset("([{‘“「『《〈【")
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The pieces of one text, without special tokens; the lists have the same length.
-
-    `offsets[i]` is the half-open range of characters of the ORIGINAL text that piece i stands for.
-    `word_ids[i]` is the number of its eojeol, which is what stands between spaces: a full stop has the number
-    of the word it follows. `morpheme_ids[i]` counts the analyser's morphemes in the same way, through the text.
-    """
-
-    ids: list[int]
-    tokens: list[str]
-    offsets: list[tuple[int, int]]
-    word_ids: list[int]
-    morpheme_ids: list[int]
-
-
-class _Pieces(NamedTuple):
-    """What one eojeol becomes; spans and morphemes are relative to its first."""
-
-    tokens: list[str]
-    spans: list[tuple[int, int]]
-    morphemes: list[int]
-    length: int
-
-
-class Tokenizer:
-    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled."""
-
-    def __init__(
-        self, vocabulary: Vocabulary, splitter: WordSplitter, longest_word: int | None = None
-    ) -> None:
-        """
-        Args:
-          longest_word: words of more characters become [UNK], as in google-research/bert (200).
-        """
-        self.vocabulary = vocabulary
-        self.splitter = splitter
-        self.vocab: Mapping[str, int] = vocabulary.ids
-        self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
-        self._longest_word = longest_word
-        self._longest_piece = max(len(token) for token in vocabulary.tokens)
-        self._remembered: dict[str, _Pieces] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_remembered": {}}
-
-    def tokenize(self, text: str) -> list[str]:
-        """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
-        splitter = self.splitter
-        remembered = self._remembered
-        tokens: list[str] = []
-        for marked in splitter.marked_eojeols(splitter.normalizer(text)):
-            pieces = remembered.get(marked)
-            tokens += (self._cut(marked) if pieces is None else pieces).tokens
-        return tokens
-
-    def encode(self, text: str) -> Encoding:
-        """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
-        normalized = self.splitter.normalizer.with_map(text)
-        moved = normalized.starts is not None
-        tokens: list[str] = []
-        offsets: list[tuple[int, int]] = []
-        word_ids: list[int] = []
-        morpheme_ids: list[int] = []
-        position = morpheme = 0
-        for number, marked in enumerate(self.splitter.marked_eojeols(normalized.text)):
-            pieces = self._remembered.get(marked)
-            if pieces is None:
-                pieces = self._cut(marked)
-            tokens += pieces.tokens
-            for start, end in pieces.spans:
-                offsets.append((position + start, position + end))
-            word_ids += [number] * len(pieces.tokens)
-            for index in pieces.morphemes:
-                morpheme_ids.append(morpheme + index)
-            morpheme = morpheme_ids[-1] + 1
-            position += pieces.length + 1
-        if moved:
-            offsets = [normalized.span(start, end) for start, end in offsets]
-        return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
-
-    def _ids_of(self, tokens: list[str]) -> list[int]:
-        try:
-            return self.convert_tokens_to_ids(tokens)
-        except KeyError:
-            raise MorphbertError(
-                f"the text has characters that the vocabulary lacks, and it has no {UNK} to stand for them. "
-                f"Put {UNK} on a line of {VOCABULARY_NAME}."
-            ) from None
-
-    def _cut(self, marked: str) -> _Pieces:
-        tokens: list[str] = []
-        spans: list[tuple[int, int]] = []
-        morphemes: list[int] = []
-        for word in self.splitter.words(marked):
-            pieces = self.cut_word(word)
-            start = word.start
-            if pieces is None:
-                tokens.append(UNK)
-                spans.append((start, start + len(word.text)))
-                morphemes.append(word.morpheme)
-                continue
-            tokens += pieces
-            morphemes += [word.morpheme] * len(pieces)
-            for index, piece in enumerate(pieces):
-                end = start + len(piece)
-                if index or word.continues:
-                    end -= len(CONTINUATION)
-                spans.append((start, end))
-                start = end
-        cut = _Pieces(tokens, spans, morphemes, len(marked) - marked.count(MARK))
-        if len(marked) <= _LONGEST_REMEMBERED:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[marked] = cut
-        return cut
-
-    def cut_word(self, word: Word) -> list[str] | None:
-        """The pieces of one word, or None where it becomes `[UNK]`."""
-        if self._longest_word is not None and len(word.text) > self._longest_word:
-            return None
-        return longest_match(word.text, self.vocab, word.continues, self._longest_piece)
-
-    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
-        vocab = self.vocab
-        return [vocab[token] for token in tokens]
-
-    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Ids → pieces."""
-        inverse = self.inv_vocab
-        return [inverse[number] for number in ids]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Ids → text: `##` pieces are joined to what stands before them, special tokens left out.
-
-        `사과 ##나무 ##를 심 ##었 ##습니다 .` → `"사과나무를 심었습니다."`. With continuation eojeol this is the
-        normalised text but for the spacing around punctuation and ideographs, which pieces do not tell: closing
-        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides.
-        """
-        return join_pieces(self.convert_ids_to_tokens(ids))
-
-    def describe(self) -> dict[str, Any]:
-        """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
-        return {
-            **self.splitter.describe(),
-            "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
-        }
-
-
-def join_pieces(tokens: Iterable[str]) -> str:
-    """Pieces → text (see `Tokenizer.decode`): `["나", "##는", "(", "간", "##다", ")", "!"]` → `"나는 (간다)!"`."""
-    parts: list[str] = []
-    glue = True
-    for token in tokens:
-        if token in _LEFT_OUT:
-            continue
-        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
-        if not glue and not continues and token not in _CLOSING:
-            parts.append(" ")
-        parts.append(token[len(CONTINUATION) :] if continues else token)
-        glue = token in _OPENING
-    return "".join(parts)
 
 
 def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
@@ -238,7 +63,8 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None) -> Tokenizer:
 
     Args:
       path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
-        `morphbert_tokenizer.json`, which makes the one that it describes.
+        `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
+        `*.model` (KoBERT's kind).
       do_lower_case: None takes what the metadata says and, for a plain file, BERT's default, True.
 
     Raises:
@@ -266,6 +92,8 @@ def _is_folder(path: str) -> bool:
 
 def _load_folder(folder: str, do_lower_case: bool | None) -> Tokenizer:
     path = os.path.join(folder, METADATA_NAME)
+    if not exists(path) and find_model(folder):
+        return load_sentencepiece(folder, do_lower_case)
     if not exists(path):
         raise MorphbertError(
             f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "

@@ -11,6 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.text.characters import is_hangul_syllable
 
+VOCABULARY_NAME = "vocab.txt"
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 

@@ -38,12 +38,14 @@ class WordSplitter:
     """Normalisation, analysis and cutting of one tokenizer; no vocabulary.
 
     The steps are apart so that a caller can remember what each distinct eojeol became: `marked_eojeols`
-    is the only one that looks at a whole line.
+    is the only one that looks at a whole line. With `marks_stand_alone` false, punctuation and ideographs stay in
+    their words (SentencePiece).
     """
 
     normalizer: Normalizer
     analyzer: Analyzer | None = None
     continuation: Continuation = "eojeol"
+    marks_stand_alone: bool = True
 
     def marked_eojeols(self, normalized: str) -> list[str]:
         """Normalised text → its eojeols, with MARK after every morpheme where there is an analyser.
@@ -70,7 +72,7 @@ class WordSplitter:
                 bare = True
             first = 0
             for index, char in enumerate(morpheme):
-                if not stands_alone(char):
+                if not (self.marks_stand_alone and stands_alone(char)):
                     continue
                 if first < index:
                     found.append(Word(morpheme[first:index], position + first, not bare, number))

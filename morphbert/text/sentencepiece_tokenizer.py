@@ -1,0 +1,145 @@
+"""SentencePiece models as KoBERT and others use them: a folder with one `*.model` and, perhaps, a vocabulary.
+
+Pieces that begin an eojeol carry `▁` instead of the others carrying `##`. Each eojeol is cut on its own, which is
+what SentencePiece does by itself, because its pieces do not cross spaces (it is trained with `split_by_whitespace`).
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import sentencepiece
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_bytes
+from morphbert.text.normalize import Normalizer
+from morphbert.text.vocabulary import (
+    CLS,
+    PAD,
+    SEP,
+    UNK,
+    VOCABULARY_NAME,
+    Vocabulary,
+    load_vocabulary,
+    vocabulary_from_tokens,
+)
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.words import Word, WordSplitter
+
+BEGINS = "\u2581"
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A SentencePiece model behind the methods of `Tokenizer`.
+
+    Text is cleaned as for `nfc` first; the model's own normalisation comes on top. Where that changes an eojeol
+    (`㈜` → `(주)`), each of its pieces has the offsets of the whole eojeol.
+    """
+
+    def __init__(
+        self, model: bytes, vocabulary: Vocabulary | None = None, do_lower_case: bool = False
+    ) -> None:
+        """
+        Args:
+          model: the content of the `*.model` file.
+          vocabulary: piece → id where that is another than the model's own.
+        """
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise MorphbertError(f"the SentencePiece model cannot be read: {error}") from error
+        if vocabulary is None:
+            size = self._processor.get_piece_size()
+            vocabulary = vocabulary_from_tokens(self._processor.id_to_piece(number) for number in range(size))
+        super().__init__(vocabulary, WordSplitter(Normalizer("nfc", do_lower_case), marks_stand_alone=False))
+        self._unknown = (
+            UNK if UNK in vocabulary.ids else self._processor.id_to_piece(self._processor.unk_id())
+        )
+        self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
+
+    def cut_word(self, word: Word) -> list[str]:
+        """`"학교에"` → `["▁학교", "에"]`; what the vocabulary lacks is the unknown token."""
+        return [piece if piece in self.vocab else self._unknown for piece in self._pieces(word.text)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_processor": self._processor.serialized_model_proto()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=state["_processor"])
+
+    def _pieces(self, text: str) -> list[str]:
+        pieces: list[str] = self._processor.encode(text, out_type=str)
+        # A sign alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
+        return pieces or [self._unknown]
+
+    def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
+        """By the written pieces, because the vocabulary may know one only as the unknown token."""
+        start, end = word.start, word.start + len(word.text)
+        written = [piece.replace(BEGINS, "") for piece in self._pieces(word.text)]
+        if "".join(written) != word.text:
+            return [(start, end)] * len(pieces)
+        spans = []
+        for surface in written:
+            spans.append((start, start + len(surface)))
+            start += len(surface)
+        return spans
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids → text: the pieces joined, `▁` a space."""
+        tokens = (token for token in self.convert_ids_to_tokens(ids) if token not in (PAD, CLS, SEP))
+        return "".join(tokens).replace(BEGINS, " ").strip()
+
+    def describe(self) -> dict[str, Any]:
+        """What the output depends on; `analyzer` names the model by its hash."""
+        return {**super().describe(), "analyzer": {"name": "sentencepiece", "model": self._fingerprint}}
+
+
+def find_model(folder: str) -> str | None:
+    """The path of the folder's only `*.model`, None where there is none.
+
+    Raises:
+      MorphbertError: there are several.
+    """
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), "*.model")))
+    if len(found) > 1:
+        raise MorphbertError(
+            f"the folder {folder} has several SentencePiece models ({', '.join(map(os.path.basename, found))}): "
+            "leave one."
+        )
+    return found[0] if found else None
+
+
+def load_sentencepiece(folder: str, do_lower_case: bool | None = None) -> SentencePieceTokenizer:
+    """Loads a folder with one `*.model` and, perhaps, a mapping to ids.
+
+    The mapping is `vocab.txt` (a piece a line) or one `*.json` with `token_to_idx`, as KoBERT's. Without one the
+    model's own ids are taken.
+    """
+    path = find_model(folder)
+    if path is None:
+        raise MorphbertError(f"the folder {folder} has no SentencePiece model (*.model).")
+    return SentencePieceTokenizer(read_bytes(path), _mapping(folder), bool(do_lower_case))
+
+
+def _mapping(folder: str) -> Vocabulary | None:
+    plain = os.path.join(folder, VOCABULARY_NAME)
+    if os.path.exists(plain):
+        return load_vocabulary(plain)
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.json"))):
+        try:
+            content = json.loads(read_bytes(path).decode("utf-8"))
+        except ValueError:
+            continue
+        ids = content.get("token_to_idx") if isinstance(content, dict) else None
+        if ids is None:
+            continue
+        if sorted(ids.values()) != list(range(len(ids))):
+            raise MorphbertError(f"{path}: the ids of token_to_idx are not 0, 1, 2… without a gap.")
+        return vocabulary_from_tokens(sorted(ids, key=ids.__getitem__))
+    return None
