@@ -84,15 +84,23 @@ def test_workers_change_nothing(run, monkeypatch):
     assert run(text) == run(text, "--num_workers=3", output="other.txt")
 
 
+def test_what_is_left_out_is_said(run, capsys):
+    text = "같은 글이다.\n\n같은  글이다.\n\n짧다.\n\nonly English text here.\n\n정말 재밌다ㅋㅋㅋㅋㅋㅋ 1000000원\n"
+    flags = ["--drop_duplicates", "--min_characters=5", "--min_hangul_share=0.3", "--max_repeats=2"]
+    assert run(text, *flags).decode() == "같은 글이다.\n\n정말 재밌다ㅋㅋ\n1000000원\n"
+    assert "(left out: duplicate: 1, too short: 1, too little Hangul: 1)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "flags", "message"),
     [
-        ("\n \n", [], "none of 1 file"),
+        ("\n \n", [], "holds a document"),
         ('{"text": "가"}\n{"text": ', ["--format=jsonl"], "line 2: not JSON"),
         ('{"body": "가"}', ["--format=jsonl"], "found: body"),
         ('{"text": 3}', ["--format=jsonl"], "holds int, not text"),
         ('["가"]', ["--format=jsonl"], "found: list"),
         ("가나다\n".encode("cp949"), [], "not UTF-8"),
+        ("가나다\n", ["--min_characters=9"], "too short: 1"),
     ],
 )
 def test_bad_input_leaves_no_output(run, capsys, content, flags, message):

@@ -51,6 +51,8 @@ def _command() -> Command:
     command.string(
         "output_file", None, "The file to write; with the ending .gz it is compressed.", required=True
     )
+    _define_filters(command)
+    command.group("Machine")
     command.integer(
         "num_workers",
         0,
@@ -58,6 +60,28 @@ def _command() -> Command:
         lower_bound=0,
     )
     return command
+
+
+def _define_filters(command: Command) -> None:
+    command.group("What is left out")
+    command.integer(
+        "max_repeats",
+        0,
+        "Shorten longer runs of one character, digits apart, to this many; 0 leaves them. With 3, ㅋㅋㅋㅋㅋ "
+        "becomes ㅋㅋㅋ.",
+        lower_bound=0,
+    )
+    command.integer("min_characters", 0, "Leave out documents with fewer characters.", lower_bound=0)
+    command.number(
+        "min_hangul_share",
+        0.0,
+        "Leave out documents with a smaller share of Hangul among their characters (spaces apart). Example: 0.5",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    command.boolean(
+        "drop_duplicates", False, "Leave out documents whose text is the same as an earlier one's."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,9 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = CorpusConfig(**{**chosen, "num_workers": values.num_workers or default_workers()})
         start = time.monotonic()
         done = prepare_corpus(config)
-        empty = f" ({done.empty_documents:,} without text left out)" if done.empty_documents else ""
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in done.dropped.most_common())
+        left_out = f" (left out: {reasons})" if reasons else ""
         print(
-            f"Corpus: read {done.files} file(s), wrote {done.documents:,} documents{empty} with {done.sentences:,} "
+            f"Corpus: read {done.files} file(s), wrote {done.documents:,} documents{left_out} with {done.sentences:,} "
             f"sentences ({done.characters:,} characters) to {config.output_file} "
             f"in {time.monotonic() - start:.0f} s."
         )

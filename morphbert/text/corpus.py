@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Literal, NamedTuple, cast
@@ -24,6 +26,7 @@ Splitter = Literal["rule", "line"]
 Format = Literal["auto", "text", "jsonl"]
 
 _BLOCK_CHARACTERS = 500_000
+_HANGUL = re.compile("[가-힣ㄱ-ㆎ]")
 _JSON_NAME = re.compile(r"\.(jsonl|ndjson|json)(\.gz|\.bz2)?$")
 
 
@@ -36,6 +39,10 @@ class CorpusConfig:
       format: `text` (documents end at empty lines) or `jsonl` (a document a line); `auto` goes by the names.
       text_field: the JSON field with the text; dots go into nested objects.
       splitter: `rule` splits Korean sentences; `line` keeps the lines as sentences.
+      max_repeats: longer runs of one character are shortened to this many (ㅋㅋㅋㅋㅋ → ㅋㅋㅋ with 3); 0 leaves them.
+      min_characters: shorter documents are left out.
+      min_hangul_share: documents with a smaller share of Hangul among their characters, spaces apart, are left out.
+      drop_duplicates: documents with the same text as an earlier one are left out.
     """
 
     input_file: str
@@ -43,18 +50,22 @@ class CorpusConfig:
     format: Format = "auto"
     text_field: str = "text"
     splitter: Splitter = "rule"
+    max_repeats: int = 0
+    min_characters: int = 0
+    min_hangul_share: float = 0.0
+    drop_duplicates: bool = False
     num_workers: int = 1
 
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """What was written; `empty_documents` had no text and are not in the output."""
+    """What was written; `dropped` says how many documents are not in the output, by reason."""
 
     files: int
     documents: int
     sentences: int
     characters: int
-    empty_documents: int
+    dropped: Counter[str]
 
 
 class _Raw(NamedTuple):
@@ -67,39 +78,52 @@ class _Raw(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """A block of documents as it is written."""
+    """One document as it is written, or the reason why it is not."""
 
-    content: bytes
-    documents: int
+    content: str
     sentences: int
     characters: int
-    empty: int
+    dropped: str
 
 
 def prepare_corpus(config: CorpusConfig) -> PreparedCorpus:
     """Reads documents, splits them and writes them in their order; the number of workers changes nothing.
 
-    Text is composed (NFC), control and format characters are dropped, and white space is one space.
+    Text is composed (NFC), control and format characters are dropped, and white space is one space. Finding
+    duplicates takes some 100 bytes of memory a document.
 
     Raises:
       MorphbertError: unreadable input, a line that is not JSON or has no such field, or no text at all.
     """
     paths = expand(config.input_file)
-    documents = sentences = characters = empty = 0
+    documents = sentences = characters = 0
+    dropped: Counter[str] = Counter()
+    seen: set[bytes] = set()
     progress = tqdm(desc="Preparing", unit=" documents", unit_scale=True, disable=None, file=sys.stderr)
     with _open_output(config.output_file) as stream, progress:
-        for done in run_tasks(_prepare_block, config, _blocks(_read(paths, config)), config.num_workers):
-            if done.documents:
-                stream.write(b"\n" if documents else b"")
-                stream.write(done.content)
-            documents += done.documents
-            sentences += done.sentences
-            characters += done.characters
-            empty += done.empty
-            progress.update(done.documents + done.empty)
+        for block in run_tasks(_prepare_block, config, _blocks(_read(paths, config)), config.num_workers):
+            for done in block:
+                content = done.content.encode("utf-8")
+                reason = done.dropped
+                if config.drop_duplicates and not reason:
+                    digest = hashlib.blake2b(content, digest_size=16).digest()
+                    reason = "duplicate" if digest in seen else ""
+                    seen.add(digest)
+                if reason:
+                    dropped[reason] += 1
+                    continue
+                stream.write(b"\n" + content if documents else content)
+                documents += 1
+                sentences += done.sentences
+                characters += done.characters
+            progress.update(len(block))
         if not documents:
-            raise MorphbertError(f"{config.input_file}: none of {len(paths)} file(s) holds any text.")
-    return PreparedCorpus(len(paths), documents, sentences, characters, empty)
+            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
+            raise MorphbertError(
+                f"{config.input_file}: none of {len(paths)} file(s) holds a document to keep"
+                f"{f' (left out: {reasons})' if reasons else ''}."
+            )
+    return PreparedCorpus(len(paths), documents, sentences, characters, dropped)
 
 
 @contextlib.contextmanager
@@ -152,25 +176,45 @@ def _blocks(documents: Iterable[_Raw]) -> Iterator[list[_Raw]]:
         yield block
 
 
-def _prepare_block(config: CorpusConfig, block: list[_Raw]) -> _Done:
-    normalize = Normalizer("nfc")
-    written: list[str] = []
-    sentences = characters = 0
-    for raw in block:
-        paragraphs = _json_paragraphs(raw, config.text_field) if raw.is_json else raw.lines
-        found: list[str] = []
-        for paragraph in map(normalize, paragraphs):
-            if config.splitter == "rule":
-                found += split_sentences(paragraph)
-            elif paragraph:
-                found.append(paragraph)
-        if found:
-            written.append("".join(f"{sentence}\n" for sentence in found))
-            sentences += len(found)
-            characters += sum(map(len, found))
+def _prepare_block(config: CorpusConfig, block: list[_Raw]) -> list[_Done]:
+    return [_prepare(config, raw) for raw in block]
+
+
+def _prepare(config: CorpusConfig, raw: _Raw) -> _Done:
+    paragraphs = _json_paragraphs(raw, config.text_field) if raw.is_json else raw.lines
+    found: list[str] = []
+    for paragraph in map(Normalizer("nfc"), paragraphs):
+        if config.max_repeats:
+            paragraph = _shorten_runs(paragraph, config.max_repeats)
+        if config.splitter == "rule":
+            found += split_sentences(paragraph)
+        elif paragraph:
+            found.append(paragraph)
+    characters = sum(map(len, found))
     return _Done(
-        "\n".join(written).encode("utf-8"), len(written), sentences, characters, len(block) - len(written)
+        "".join(f"{sentence}\n" for sentence in found),
+        len(found),
+        characters,
+        _reason_to_drop(config, found, characters),
     )
+
+
+def _shorten_runs(text: str, most: int) -> str:
+    """`("아ㅋㅋㅋㅋㅋ", 2)` → `"아ㅋㅋ"`; digits stay, because 1000000 is no exaggeration."""
+    return re.sub(rf"(\D)\1{{{most},}}", lambda run: run.group(1) * most, text)
+
+
+def _reason_to_drop(config: CorpusConfig, sentences: list[str], characters: int) -> str:
+    if not sentences:
+        return "no text"
+    if characters < config.min_characters:
+        return "too short"
+    if config.min_hangul_share:
+        visible = characters - sum(sentence.count(" ") for sentence in sentences)
+        hangul = sum(len(_HANGUL.findall(sentence)) for sentence in sentences)
+        if hangul < config.min_hangul_share * visible:
+            return "too little Hangul"
+    return ""
 
 
 def _json_paragraphs(raw: _Raw, field: str) -> list[str]:
