@@ -155,6 +155,19 @@ def test_every_learner_gives_the_exact_size_the_same_bytes_and_no_unknown(corpus
         assert "##었" in tokens
 
 
+def test_further_special_tokens_and_reserved_slots(corpus, tmp_path, capsys):
+    assert (
+        build(corpus, tmp_path / "v", "--vocab_size=500", "--special_tokens=[USER],[URL]", "--unused_slots=3")
+        == 0
+    )
+    tokens = load_vocabulary(str(tmp_path / "v" / "vocab.txt")).tokens
+    assert tokens[5:10] == ("[USER]", "[URL]", "[unused0]", "[unused1]", "[unused2]")
+    assert len(set(tokens)) == len(tokens) == 500
+    for wrong in ("USER", "[A],[A]", "[MASK]", "[A B]"):
+        assert build(corpus, tmp_path / "w", f"--special_tokens={wrong}") == 1
+        assert "square brackets" in capsys.readouterr().err
+
+
 def test_a_short_text_is_filled_up_with_a_warning(tmp_path, capsys):
     (tmp_path / "short.txt").write_text("사과나무를 심었습니다.\n", encoding="utf-8")
     assert build(tmp_path / "short.txt", tmp_path / "v", "--vocab_size=100") == 0

@@ -99,6 +99,18 @@ def _define_learning(command: Command) -> None:
         lower_bound=0.0,
         upper_bound=1.0,
     )
+    command.string(
+        "special_tokens",
+        "",
+        "Further special tokens, with commas, right after [PAD] [UNK] [CLS] [SEP] [MASK]. Text is never cut into "
+        "them; they are for programs to insert. Example: --special_tokens=[USER],[URL]",
+    )
+    command.integer(
+        "unused_slots",
+        0,
+        "Lines [unused0], [unused1]… to reserve for words that are added later without changing other ids.",
+        lower_bound=0,
+    )
     command.number(
         "held_out_share",
         0.01,
@@ -153,8 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(
                 "--character_coverage=0 would leave out every character: give a share such as 0.9995."
             )
+        special = tuple(token.strip() for token in values.special_tokens.split(",") if token.strip())
         chosen = {name: values[name].value for name in BuildConfig.__dataclass_fields__}
-        config = BuildConfig(**{**chosen, "num_workers": values.num_workers or default_workers()})
+        config = BuildConfig(
+            **{**chosen, "num_workers": values.num_workers or default_workers(), "special_tokens": special}
+        )
         start = time.monotonic()
         built = build_vocabulary(config)
         _warn(built)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -14,7 +15,12 @@ from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.report import Figures, examples, figures_table, measure
 from morphbert.text.tokenizer import make_analyzer, make_tokenizer
-from morphbert.text.vocabulary import VOCABULARY_NAME, vocabulary_bytes, vocabulary_from_tokens
+from morphbert.text.vocabulary import (
+    SPECIAL_TOKENS,
+    VOCABULARY_NAME,
+    vocabulary_bytes,
+    vocabulary_from_tokens,
+)
 from morphbert.text.words import Continuation, WordSplitter
 
 REPORT_NAME = "report.md"
@@ -28,6 +34,7 @@ class BuildConfig:
       input_file: paths and globs with commas.
       normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
       min_character_count, character_coverage: which characters the alphabet keeps.
+      special_tokens, unused_slots: further lines after the five special tokens.
       held_out_share: share of the lines that are kept back and measured.
     """
 
@@ -41,6 +48,8 @@ class BuildConfig:
     learner: Learner = "bpe"
     min_character_count: int = 1
     character_coverage: float = 1.0
+    special_tokens: tuple[str, ...] = ()
+    unused_slots: int = 0
     held_out_share: float = 0.01
     num_workers: int = 1
 
@@ -64,6 +73,7 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
       MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the
         alphabet.
     """
+    _check_special_tokens(config.special_tokens)
     paths = expand(config.input_file)
     _check_folder(config.vocab_dir)
     splitter = make_splitter(config)
@@ -73,7 +83,9 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     characters = counts.characters + count_characters(counts.held_out, splitter)
     alphabet = choose_alphabet(characters, config.min_character_count, config.character_coverage)
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
-    pieces = assemble(characters, alphabet, learned, config.vocab_size)
+    pieces = assemble(
+        characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
+    )
     vocabulary = vocabulary_from_tokens(pieces.tokens)
     tokenizer = make_tokenizer(vocabulary, splitter)
     only_held_out = set(characters).difference(counts.characters)
@@ -107,6 +119,19 @@ def make_splitter(config: BuildConfig) -> WordSplitter:
     return WordSplitter(Normalizer(form, config.do_lower_case), analyzer, config.continuation)
 
 
+def _check_special_tokens(tokens: tuple[str, ...]) -> None:
+    for token in tokens:
+        if (
+            re.fullmatch(r"\[[^\s\[\]]+\]", token) is None
+            or tokens.count(token) > 1
+            or token in SPECIAL_TOKENS
+        ):
+            raise MorphbertError(
+                f"--special_tokens: {token!r} has to be written in square brackets without spaces, once, and be "
+                f"none of {' '.join(SPECIAL_TOKENS)}. Example: --special_tokens=[USER],[URL]"
+            )
+
+
 def _check_folder(folder: str) -> None:
     """Before the work of minutes, not after it."""
     if is_remote(folder):
@@ -129,12 +154,13 @@ def _report(
     figures: Figures,
     shown: str,
 ) -> str:
-    learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - 5
+    reserved = len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
+    learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
     uncovered = Counter(pieces.uncovered)
     parts = [
         "# Vocabulary\n",
-        f"{len(pieces.tokens):,} lines: 5 special tokens, {pieces.alphabet:,} characters (plain and with `##`), "
-        f"{learned:,} learned pieces, {pieces.unused:,} unused.\n",
+        f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "
+        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused.\n",
         f"Learned with `{config.learner}` from {len(paths):,} file(s): {counts.lines:,} lines, "
         f"{counts.characters_read:,} characters, {len(counts.words) + counts.dropped_words:,} distinct words "
         f"(analyser {config.analyzer}, continuation {config.continuation}, "

@@ -1,8 +1,9 @@
 """Word counts → the pieces of a vocabulary of exactly the wanted size.
 
-The order of a vocabulary: special tokens, the alphabet (every character that was seen, as it was seen: beginning
-a word or, with `##`, continuing one), then the learner's pieces, the earliest learned first. With the alphabet
-complete, greedy longest-match-first cuts every word of the text without [UNK], whatever the other pieces are.
+The order of a vocabulary: special tokens, further ones that were asked for, reserved `[unusedN]`, the alphabet
+(every character that was seen, as it was seen: beginning a word or, with `##`, continuing one), then the learner's
+pieces, the best first. With the alphabet complete, greedy longest-match-first cuts every word of the text without
+[UNK], whatever the other pieces are.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class LearnedPieces:
     Attributes:
       tokens: exactly `vocab_size` of them.
       alphabet: how many are single characters from the alphabet.
-      unused: how many are `[unusedN]`, because the text had no more pieces.
+      unused: how many are `[unusedN]` at the end, because the text had no more pieces.
       uncovered: characters (plain or ##) that were seen and left out, with their counts.
     """
 
@@ -72,19 +73,29 @@ def choose_alphabet(characters: Counter[str], min_count: int = 1, coverage: floa
 
 
 def assemble(
-    characters: Counter[str], alphabet: list[str], learned: Iterable[str], vocab_size: int
+    characters: Counter[str],
+    alphabet: list[str],
+    learned: Iterable[str],
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+    unused_slots: int = 0,
 ) -> LearnedPieces:
     """Special tokens + alphabet + the first learned pieces that are not there yet, filled up to the size.
+
+    Args:
+      special_tokens: further ones, right after BERT's five.
+      unused_slots: how many `[unusedN]` to reserve after those, whatever the text has.
 
     Raises:
       MorphbertError: the size is too small for the special tokens and the alphabet; the minimum is named.
     """
-    tokens = dict.fromkeys((*SPECIAL_TOKENS, *alphabet))
+    reserved = [f"[unused{number}]" for number in range(unused_slots)]
+    tokens = dict.fromkeys((*SPECIAL_TOKENS, *special_tokens, *reserved, *alphabet))
     least = len(tokens)
     if vocab_size < least:
         raise MorphbertError(
-            f"--vocab_size={vocab_size} is too small: the special tokens and the {len(alphabet)} characters of "
-            f"the text (plain and with {CONTINUATION}) need {least}. Give --vocab_size={least} or more, or leave "
+            f"--vocab_size={vocab_size} is too small: the special and unused tokens and the {len(alphabet)} "
+            f"characters of the text (plain and with {CONTINUATION}) need {least}. Give --vocab_size={least} or more, or leave "
             "rare characters out, which then become [UNK]: --character_coverage=0.9995 or "
             "--min_character_count=5."
         )
@@ -93,7 +104,7 @@ def assemble(
             break
         tokens.setdefault(piece)
     unused = vocab_size - len(tokens)
-    tokens.update(dict.fromkeys(f"[unused{number}]" for number in range(unused)))
+    tokens.update(dict.fromkeys(f"[unused{number}]" for number in range(unused_slots, unused_slots + unused)))
     left_out = set(characters).difference(alphabet)
     return LearnedPieces(
         tuple(tokens),
