@@ -95,8 +95,8 @@ def assemble(
     if vocab_size < least:
         raise MorphbertError(
             f"--vocab_size={vocab_size} is too small: the special and unused tokens and the {len(alphabet)} "
-            f"characters of the text (plain and with {CONTINUATION}) need {least}. Give --vocab_size={least} or more, or leave "
-            "rare characters out, which then become [UNK]: --character_coverage=0.9995 or "
+            f"characters of the text (plain and with {CONTINUATION}) need {least}. Give --vocab_size={least} or more, "
+            "or leave rare characters out, which then become [UNK]: --character_coverage=0.9995 or "
             "--min_character_count=5."
         )
     for piece in learned:
