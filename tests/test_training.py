@@ -18,6 +18,8 @@ from samples import GOLDEN, ROOT, SHAPE, write_config
 
 from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape, RecordWriter, read_records, serialize_example
+from morphbert.errors import MorphbertError
+from morphbert.train.footprint import check_disk
 from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
 
 VOCAB_SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
@@ -138,6 +140,35 @@ def test_a_finished_run_is_not_done_again(finished, records, tiny_config, tmp_pa
     shutil.copytree(finished, tmp_path / "again")
     assert main(arguments(records, tiny_config, tmp_path / "again")) == 0
     assert "already at step 20 of 20" in capsys.readouterr().out
+
+
+def test_evaluation_on_the_way_keeps_the_best_and_survives_an_interruption(records, tiny_config, tmp_path):
+    flags = ["--eval_every=6", "--max_eval_steps=3", "--do_eval"]
+    assert main(arguments(records, tiny_config, tmp_path / "whole", *flags)) == 0
+    lines = {line["step"]: line for line in curve(tmp_path / "whole") if line["kind"] == "eval"}
+    assert list(lines) == [6, 12, 18, 20]
+    assert lines[20]["masked_lm_perplexity"] == pytest.approx(math.exp(lines[20]["masked_lm_loss"]))
+    best = min(lines, key=lambda step: lines[step]["loss"])
+    assert tf.train.latest_checkpoint(str(tmp_path / "whole" / "best")).endswith(f"model.ckpt-{best}")
+
+    go_back_to(16, tmp_path / "whole", tmp_path / "resumed")
+    assert main(arguments(records, tiny_config, tmp_path / "resumed", *flags)) == 0
+    assert curve(tmp_path / "resumed") == curve(tmp_path / "whole")
+    assert_same(tmp_path / "whole" / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
+
+
+def test_a_dry_run_takes_three_steps_and_keeps_nothing(records, tiny_config, tmp_path, capsys):
+    assert main(arguments(records, tiny_config, tmp_path / "out", "--dry_run", "--do_eval")) == 0
+    said = capsys.readouterr().out
+    losses = [float(loss) for loss in re.search(r"dry run: losses (\S+), (\S+), (\S+);", said).groups()]
+    assert losses[0] == pytest.approx(math.log(VOCAB_SIZE) + math.log(2), abs=0.2)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_first_step(tmp_path):
+    with pytest.raises(MorphbertError, match=r"GB free, and 6 checkpoints take .* GB: free some space"):
+        check_disk(str(tmp_path), checkpoint=10**15, keep=5)
+    check_disk(str(tmp_path), checkpoint=1000, keep=5)
 
 
 def test_another_setting_on_resume_is_said(finished, records, tiny_config, tmp_path, capsys):

@@ -93,6 +93,18 @@ def _define_training(command: Command) -> None:
         "eval_at_start", False, "Also evaluate before the first step, to have something to compare with."
     )
     command.integer(
+        "eval_every",
+        None,
+        "Also evaluate every so many steps, and keep the checkpoint with the lowest held-out loss in OUTPUT_DIR/best. "
+        "Example: --eval_every=1000",
+        lower_bound=1,
+    )
+    command.boolean(
+        "dry_run",
+        False,
+        "Check everything, take three steps, say how long a whole run would take, and keep nothing.",
+    )
+    command.integer(
         "train_batch_size",
         32,
         "Sequences in a step, over all devices together. BERT used 256.",
@@ -243,6 +255,8 @@ def _check(command: Command, values: flags.FlagValues) -> None:
         )
     if not values.do_train and not values.do_eval:
         raise UsageError("nothing to do: give --do_train, --do_eval or both.")
+    if values.dry_run and not values.do_train:
+        raise UsageError("--dry_run tries out training: add --do_train.")
     if values.num_train_epochs is not None and command.given("num_train_steps"):
         raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
     if values.use_tpu and values.strategy not in ("auto", "tpu"):
@@ -264,7 +278,7 @@ def _config(values: flags.FlagValues) -> RunConfig:
     bert_config = BertConfig.from_json_file(values.bert_config_file)
     input_files = expand_records(values.input_file, "--input_file")
     eval_files: tuple[str, ...] = ()
-    if values.do_eval or values.eval_at_start:
+    if values.do_eval or values.eval_at_start or values.eval_every:
         given = values.eval_input_file is not None
         eval_files = expand_records(values.eval_input_file, "--eval_input_file") if given else input_files
     num_train_steps = values.num_train_steps
@@ -306,7 +320,16 @@ def _config(values: flags.FlagValues) -> RunConfig:
         seed=values.seed,
     )
     same_name = (
-        *("output_dir", "init_checkpoint", "do_train", "do_eval", "eval_at_start", "train_batch_size"),
+        *(
+            "output_dir",
+            "init_checkpoint",
+            "do_train",
+            "do_eval",
+            "eval_at_start",
+            "eval_every",
+            "dry_run",
+            "train_batch_size",
+        ),
         *("eval_batch_size", "max_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max"),
         *("iterations_per_loop", "log_steps", "shuffle_buffer_size"),
     )

@@ -35,7 +35,8 @@ class RunState(tf.train.experimental.PythonState):
 
     Attributes:
       values: JSON-able: `format_version`, `morphbert_version`, `config` (the model's), `settings` (what
-        changes the trajectory), `data` (what identifies the input) and `log` (sums since the last log line).
+        changes the trajectory), `data` (what identifies the input), `log` (sums since the last log line) and
+        `best` (the lowest held-out loss so far).
     """
 
     def __init__(self, values: Mapping[str, Any]):
@@ -72,12 +73,13 @@ class Checkpoints:
     ):
         self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
         self._iterator = iterator
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**self._parts, iterator=iterator),
-            directory,
-            max_to_keep=max_to_keep,
-            checkpoint_name="model.ckpt",
-        )
+        checkpoint = tf.train.Checkpoint(**self._parts, iterator=iterator)
+
+        def manager(folder: str, keep: int) -> tf.train.CheckpointManager:
+            return tf.train.CheckpointManager(checkpoint, folder, keep, checkpoint_name="model.ckpt")
+
+        self._manager = manager(directory, max_to_keep)
+        self._best = manager(os.path.join(directory, "best"), 1)
 
     @property
     def newest(self) -> str | None:
@@ -88,6 +90,11 @@ class Checkpoints:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
         with writing(os.path.join(self._manager.directory, f"model.ckpt-{step}")):
             return str(self._manager.save(checkpoint_number=step))
+
+    def save_best(self, step: int) -> str:
+        """Writes `best/model.ckpt-STEP` in place of the one that was best so far; returns its prefix."""
+        with writing(os.path.join(self._best.directory, f"model.ckpt-{step}")):
+            return str(self._best.save(checkpoint_number=step))
 
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""

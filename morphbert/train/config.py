@@ -26,6 +26,8 @@ class RunConfig:
     do_train: bool = True
     do_eval: bool = False
     eval_at_start: bool = False
+    eval_every: int | None = None
+    dry_run: bool = False
     train_batch_size: int = 32
     eval_batch_size: int = 8
     max_eval_steps: int = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -31,7 +32,7 @@ class Evaluator:
         """Metrics over at most `max_steps` batches, each record once.
 
         Returns:
-          What `averages` gives, and `num_examples`.
+          What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`.
         """
         totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
         num_examples = 0
@@ -40,7 +41,9 @@ class Evaluator:
             for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                 totals[name] += value
             num_examples += int(tf.reduce_sum(batch["example_weights"]))
-        return {**averages(totals), "num_examples": num_examples}
+        metrics = averages(totals)
+        perplexity = math.exp(min(metrics["masked_lm_loss"], 700.0))
+        return {**metrics, "masked_lm_perplexity": perplexity, "num_examples": num_examples}
 
     @tf.function
     def _batch(self, batch: Batch) -> tf.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -60,8 +60,11 @@ def train(
     checkpoints: Checkpoints,
     state: RunState,
     log: RunLog,
+    evaluate: Callable[[int], object],
 ) -> tuple[int, int | None]:
     """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
+
+    `evaluate` is called every `config.eval_every` steps, but not at the last one.
 
     Returns:
       The step reached, and the signal that stopped it early.
@@ -86,6 +89,8 @@ def train(
             step += count
             if step % config.log_steps == 0 or step == last:
                 _log(log, step, state)
+            if config.eval_every and step % config.eval_every == 0 and step < last:
+                evaluate(step)  # before the save, so that a checkpoint knows of every evaluation up to it
             if step % config.save_checkpoints_steps == 0 or step == last:
                 checkpoints.save(step)
                 saved = step
@@ -96,10 +101,28 @@ def train(
     return step, stop.signal
 
 
+def try_out(config: RunConfig, iterator: tf.data.Iterator, training: TrainingStep) -> None:
+    """Takes three steps of which nothing is kept, and says what a whole run would take."""
+    seconds, losses = [], []
+    for _ in range(3):
+        started = time.monotonic()
+        row = dict(zip(COLUMNS, _call(config, training, iterator, 1)[0].tolist(), strict=True))
+        seconds.append(time.monotonic() - started)
+        losses.append(averages(row)["loss"])
+    whole = duration(min(seconds[1:]) * config.optimizer.num_train_steps)
+    print(
+        f"dry run: losses {', '.join(f'{loss:.4f}' for loss in losses)}; the first step took {seconds[0]:.1f} s with "
+        f"compilation, the next {min(seconds[1:]):.2f} s: {config.optimizer.num_train_steps} steps would take {whole}. "
+        "Nothing was saved.",
+        flush=True,
+    )
+
+
 def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int:
     """Steps to the next line, save or end, and no more than `SECONDS_PER_CALL` hold."""
     ends = [config.iterations_per_loop, config.optimizer.num_train_steps - step]
-    ends += [every - step % every for every in (config.log_steps, config.save_checkpoints_steps)]
+    marks = (config.log_steps, config.save_checkpoints_steps, config.eval_every)
+    ends += [every - step % every for every in marks if every]
     affordable = int(SECONDS_PER_CALL / seconds_per_step) if seconds_per_step else 1
     return min(*ends, max(1, affordable))
 

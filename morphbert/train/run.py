@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 import morphbert
@@ -26,6 +25,7 @@ from morphbert.train.checkpoint import (
 )
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
+from morphbert.train.footprint import check_disk, estimate
 from morphbert.train.log import RunLog
 from morphbert.train.optimization import Optimizer
 from morphbert.train.records_input import training_dataset
@@ -93,8 +93,12 @@ class _Run:
         with self.strategy.scope():
             self.model = PretrainingModel(config.bert_config, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
-        size = sum(int(np.prod(parameter.shape)) for parameter in self.expected.values())
-        print(f"model: {size:,} parameters, {config.step.dtype}; {chosen}", flush=True)
+        self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_files else None
+        needs = estimate(config, replicas)
+        print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {chosen}", flush=True)
+        if config.do_train:
+            print(f"memory: {needs}", flush=True)
+            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max)
 
     def go(self) -> Outcome:
         """Trains, evaluates, or both."""
@@ -104,7 +108,7 @@ class _Run:
             step, stopped = self._train()
         else:
             step = self._load_for_evaluation()
-        if not config.do_eval or stopped is not None:
+        if not config.do_eval or stopped is not None or config.dry_run:
             return Outcome(step, stopped)
         log = RunLog(config.output_dir, step, config.optimizer.num_train_steps, config.train_batch_size)
         metrics = self._evaluate(step, log)
@@ -127,15 +131,28 @@ class _Run:
             config.output_dir, self.model, self.optimizer, iterator, state, config.keep_checkpoint_max
         )
         step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
+        training = TrainingStep(self.model, self.optimizer, self.strategy, config.step)
+        if config.dry_run:
+            loop.try_out(config, iterator, training)
+            return step, None
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
         log = RunLog(config.output_dir, step, last, config.train_batch_size)
+
+        def evaluate(at: int) -> None:
+            loss = self._evaluate(at, log)["loss"]
+            if state.values["best"] is None or loss < state.values["best"]["loss"]:
+                state.values["best"] = {"step": at, "loss": loss}
+                checkpoints.save_best(at)
+
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            training = TrainingStep(self.model, self.optimizer, self.strategy, config.step)
-            return loop.train(config, step, iterator, training, checkpoints, state, log)
+            step, stopped = loop.train(config, step, iterator, training, checkpoints, state, log, evaluate)
+            if config.eval_every and stopped is None:
+                evaluate(step)
+            return step, stopped
         finally:
             log.close()
 
@@ -145,7 +162,8 @@ class _Run:
         if self.restored:
             now = state.values
             checkpoints.restore(self.restored.path, with_data_position=_compare(self.restored, now))
-            state.values = {**now, "log": self.restored.state["log"]}
+            kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best")}
+            state.values = {**now, **kept}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
         if config.init_checkpoint:
@@ -153,6 +171,8 @@ class _Run:
             new = f"; new: {', '.join(missing)}" if missing else ""
             taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
             print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
+        if config.dry_run:
+            return 0
         # Beside the checkpoints, so that later stages need no second path.
         write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
         return 0
@@ -178,6 +198,7 @@ class _Run:
                 "seed": config.step.seed,
             },
             "log": loop.empty_sums(),
+            "best": None,
         }
 
     def _load_for_evaluation(self) -> int:
@@ -193,7 +214,8 @@ class _Run:
         return self.restored.step if self.restored else 0
 
     def _evaluate(self, step: int, log: RunLog) -> dict[str, float]:
-        metrics = Evaluator(self.config, self.model, self.strategy)()
+        assert self.evaluator is not None  # the command gives files wherever it asks for an evaluation
+        metrics = self.evaluator()
         log.evaluation(step, metrics)
         return metrics
 

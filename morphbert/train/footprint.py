@@ -1,0 +1,77 @@
+"""What a run will need of memory and disk, estimated before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+
+from morphbert.errors import MorphbertError
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.train.config import RunConfig
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """Sizes in bytes, but for the number of parameters.
+
+    Attributes:
+      parameters: weights of the model.
+      state: weights, gradients and both moments, float32, on each device.
+      activations: what the backward pass keeps of one device's share of a batch, and the masked LM's scores.
+      checkpoint: one checkpoint on disk.
+    """
+
+    parameters: int
+    state: int
+    activations: int
+    checkpoint: int
+
+    def __str__(self) -> str:
+        """The estimate in a line."""
+        return (
+            f"about {_gigabytes(self.state)} for weights, gradients and moments and {_gigabytes(self.activations)} "
+            f"for activations on each device; {_gigabytes(self.checkpoint)} a checkpoint"
+        )
+
+
+def estimate(config: RunConfig, num_replicas: int) -> Footprint:
+    """Estimates what training takes; the activations are those of Korthikanti et al. 2022, section 4.1.
+
+    That is 34 B L H + 5 B N L² bytes a layer in 16 bits, twice that in 32; an allocator's waste is not in it.
+    """
+    model, shape = config.bert_config, config.shape
+    size = sum(math.prod(parameter.shape) for parameter in pretraining_parameters(model).values())
+    batch = config.train_batch_size // (num_replicas * config.step.gradient_accumulation_steps)
+    length, width = _BYTES[config.step.dtype], model.hidden_size
+    positions = batch * shape.max_seq_length
+    layer = positions * (17 * width + 2.5 * model.num_attention_heads * shape.max_seq_length) * length
+    scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
+    return Footprint(size, 16 * size, int(model.num_hidden_layers * layer + scores), 12 * size)
+
+
+def check_disk(directory: str, checkpoint: int, keep: int) -> None:
+    """Refuses a local output directory without room for the checkpoints that are kept, and one being written.
+
+    Raises:
+      MorphbertError: says what is needed and what is free.
+    """
+    if "://" in directory:
+        return
+    held = sum(
+        entry.stat().st_size for entry in os.scandir(directory) if entry.name.startswith("model.ckpt-")
+    )
+    needed, free = checkpoint * (keep + 1) - held, shutil.disk_usage(directory).free
+    if needed > free:
+        raise MorphbertError(
+            f"--output_dir={directory} has {_gigabytes(free)} free, and {keep + 1} checkpoints take "
+            f"{_gigabytes(checkpoint * (keep + 1))}: free some space, choose another folder, or lower "
+            "--keep_checkpoint_max."
+        )
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
