@@ -476,6 +476,16 @@ def test_a_damaged_file_is_named_with_the_record(records, tiny_config, tmp_path,
         assert re.search(rf"{name}: record [1-9]\d* \(at byte \d+\)", message), message
 
 
+def test_a_damaged_held_out_file_is_named_too(finished, records, tiny_config, tmp_path, capsys):
+    good = bytearray((records / "a.tfrecord").read_bytes())
+    good[len(good) // 2] ^= 0xFF
+    (tmp_path / "damaged.tfrecord").write_bytes(good)
+    run = arguments(records, tiny_config, tmp_path / "out", "--do_eval", f"--init_checkpoint={finished}")
+    run += [f"--eval_input_file={tmp_path}/damaged.tfrecord", "--max_eval_steps=1000"]
+    assert main([flag for flag in run if flag != "--do_train"]) == 1
+    assert re.search(r"damaged.tfrecord: record [1-9]\d* \(at byte \d+\)", capsys.readouterr().err)
+
+
 def test_another_models_checkpoint_is_refused_with_the_names_that_differ(finished, records, tmp_path, capsys):
     wider = write_config(tmp_path / "wider.json", vocab_size=VOCAB_SIZE, intermediate_size=96)
     shutil.copytree(finished, tmp_path / "run")

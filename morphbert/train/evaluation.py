@@ -12,7 +12,7 @@ from tqdm import tqdm
 from morphbert.model.losses import Batch, averages, counts, pretraining_sums
 from morphbert.model.parameters import PretrainingModel
 from morphbert.train.config import RunConfig
-from morphbert.train.records_input import evaluation_dataset
+from morphbert.train.records_input import evaluation_dataset, naming_bad_records
 from morphbert.train.step import SUMS, in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 
@@ -23,6 +23,7 @@ class Evaluator:
     def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
         dataset = evaluation_dataset(config.eval_files, config.record_format, config.eval_batch_size)
         self._dataset = dataset.take(config.max_eval_steps)
+        self._naming = lambda: naming_bad_records(config.eval_files, config.record_format)
         self._model = model
         self._strategy = strategy
         self._dtype = config.step.dtype
@@ -37,10 +38,11 @@ class Evaluator:
         totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
         num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
-        for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
-            for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
-                totals[name] += value
-            num_examples += int(tf.reduce_sum(batch["example_weights"]))
+        with self._naming():
+            for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
+                for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
+                    totals[name] += value
+                num_examples += int(tf.reduce_sum(batch["example_weights"]))
         metrics = averages(totals)
         perplexity = math.exp(min(metrics["masked_lm_loss"], 700.0))
         return {**metrics, "masked_lm_perplexity": perplexity, "num_examples": num_examples}

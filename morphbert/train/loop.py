@@ -17,7 +17,7 @@ from morphbert.model.losses import averages
 from morphbert.train.checkpoint import Checkpoints, RunState
 from morphbert.train.config import RunConfig
 from morphbert.train.log import RunLog, duration
-from morphbert.train.records_input import find_bad_record
+from morphbert.train.records_input import naming_bad_records
 from morphbert.train.step import COLUMNS, TrainingStep
 
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
@@ -129,11 +129,8 @@ def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int
 
 def _call(config: RunConfig, training: TrainingStep, iterator: tf.data.Iterator, count: int) -> np.ndarray:
     try:
-        return training.run(iterator, tf.constant(count)).numpy()
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        # TensorFlow says what, but neither in which file nor in which record.
-        find_bad_record(config.input_files, config.record_format)
-        raise MorphbertError(f"a training step failed: {error.message}") from error
+        with naming_bad_records(config.input_files, config.record_format):
+            return training.run(iterator, tf.constant(count)).numpy()
     except tf.errors.ResourceExhaustedError as error:
         raise MorphbertError(
             f"the device's memory is too small for this step: {error.message.splitlines()[0]}. Lower "

@@ -6,6 +6,7 @@ checkpoint, so that a resumed run sees exactly the records that an uninterrupted
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 from collections.abc import Iterator, Sequence
@@ -209,6 +210,16 @@ def find_bad_record(files: Sequence[str], form: RecordFormat) -> None:
             reason = explain_record(record, form)
             if reason:
                 raise MorphbertError(f"{file}: record {number} {reason}.")
+
+
+@contextlib.contextmanager
+def naming_bad_records(files: Sequence[str], form: RecordFormat) -> Iterator[None]:
+    """Turns TensorFlow's errors over unusable input, which tell neither file nor record, into ones that do."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        find_bad_record(files, form)
+        raise MorphbertError(f"a step failed, though all records can be read: {error.message}") from error
 
 
 def has_next_sentence_labels(files: Sequence[str]) -> bool:
