@@ -23,10 +23,9 @@ class Evaluator:
     def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
         dataset = evaluation_dataset(config.eval_files, config.record_format, config.eval_batch_size)
         self._dataset = dataset.take(config.max_eval_steps)
-        self._naming = lambda: naming_bad_records(config.eval_files, config.record_format)
+        self._config = config
         self._model = model
         self._strategy = strategy
-        self._dtype = config.step.dtype
         self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
 
     def __call__(self) -> dict[str, float]:
@@ -38,7 +37,7 @@ class Evaluator:
         totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
         num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
-        with self._naming():
+        with naming_bad_records(self._config.eval_files, self._config.record_format):
             for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
                 for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                     totals[name] += value
@@ -60,7 +59,7 @@ class Evaluator:
     def _sums(self, batch: Batch) -> tf.Tensor:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
-        sums = pretraining_sums(in_dtype(weights, self._dtype), self._model.config, batch)
+        sums = pretraining_sums(in_dtype(weights, self._config.step.dtype), self._model.config, batch)
         denominators = counts(batch)
         return tf.stack(
             [*(sums[name] for name in SUMS), denominators["masked_lm"], denominators["next_sentence"]]
