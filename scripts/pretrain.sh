@@ -175,7 +175,7 @@ remove_outputs() {
   case $1 in
     corpus) rm -rf "$output/corpus.txt" ;;
     vocab) rm -rf "$output/vocab" ;;
-    records) rm -rf "$output/records" ;;
+    records) rm -f "$output"/records/*.tfrecord* ;; # the token store stays: it knows itself whether it fits
     model) rm -rf "$output/model" "$output/bert_config.json" ;;
     filled) rm -f "$output/fill_mask.txt" ;;
   esac
