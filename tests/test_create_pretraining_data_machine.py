@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from morphbert.cli.create_pretraining_data import main
-from morphbert.data.parallel import run_tasks
 from morphbert.errors import MorphbertError
+from morphbert.parallel import run_tasks
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -79,7 +79,7 @@ def _status(entry):
 def test_workers_end_with_their_parent():
     program = (
         "import time\n"
-        "from morphbert.data.parallel import run_tasks\n"
+        "from morphbert.parallel import run_tasks\n"
         "def slow(shared, task):\n    time.sleep(60)\n"
         "list(run_tasks(slow, None, range(4), 2))\n"
     )

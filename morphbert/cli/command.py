@@ -102,15 +102,14 @@ class Command:
     def run(self, argv: Sequence[str] | None, main: Callable[[flags.FlagValues], None]) -> int:
         """Parses, calls `main` and returns the exit status: 0, 1 (input), 2 (usage), 130 (Ctrl-C)."""
         argv = sys.argv[1:] if argv is None else argv
-        if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv):
-            print(self.help())
-            return 0
-        if "--version" in argv:
-            print(f"morphbert {morphbert.__version__}")
-            return 0
         try:
-            self.parse(argv)
-            main(self.values)
+            if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv):
+                print(self.help(), flush=True)
+            elif "--version" in argv:
+                print(f"morphbert {morphbert.__version__}")
+            else:
+                self.parse(argv)
+                main(self.values)
         except UsageError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 2

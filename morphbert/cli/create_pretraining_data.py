@@ -15,8 +15,8 @@ from morphbert.cli.command import Command
 from morphbert.data import build, google_build
 from morphbert.data.build import BuildConfig, SplitResult, shard_names
 from morphbert.data.config import InstanceConfig, MaskingUnit
-from morphbert.data.parallel import default_workers
 from morphbert.errors import UsageError
+from morphbert.parallel import default_workers
 from morphbert.text.tokenizer import Tokenizer, load_tokenizer
 
 _MASK_FLAGS = ("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces")

@@ -33,11 +33,11 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
 from morphbert.data.manifest import make_manifest, output_counts, write_manifests
-from morphbert.data.parallel import run_tasks
 from morphbert.data.records import compressed
 from morphbert.data.store import STORE_FILE, TokenStore, open_store
 from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.parallel import run_tasks
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
 

@@ -22,9 +22,9 @@ import numpy as np
 from morphbert import files
 from morphbert.data.documents import DocumentDigest
 from morphbert.data.encoding import SentenceEncoder
-from morphbert.data.parallel import run_tasks
 from morphbert.data.store import ARRAYS, STORE_FILE, STORE_FORMAT, TokenStore, open_store, token_dtype
 from morphbert.errors import MorphbertError
+from morphbert.parallel import run_tasks
 from morphbert.text.tokenizer import Tokenizer
 
 # Characters of text in a block: enough to make the exchange between processes cheap, few enough that
