@@ -94,6 +94,7 @@ class _Run:
             self.model = PretrainingModel(config.bert_config, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
         self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_files else None
+        self._evaluations: dict[int, dict[str, float]] = {}
         needs = estimate(config, replicas)
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {chosen}", flush=True)
         if config.do_train:
@@ -110,9 +111,11 @@ class _Run:
             step = self._load_for_evaluation()
         if not config.do_eval or stopped is not None or config.dry_run:
             return Outcome(step, stopped)
-        log = RunLog(config.output_dir, step, config.optimizer.num_train_steps, config.train_batch_size)
-        metrics = self._evaluate(step, log)
-        log.close()
+        if step not in self._evaluations:
+            log = RunLog(config.output_dir, step, config.optimizer.num_train_steps, config.train_batch_size)
+            self._evaluate(step, log)
+            log.close()
+        metrics = self._evaluations[step]
         path = write_results(config.output_dir, step, metrics)
         print(f"evaluation: written to {path}", flush=True)
         return Outcome(step, None, metrics)
@@ -215,7 +218,7 @@ class _Run:
 
     def _evaluate(self, step: int, log: RunLog) -> dict[str, float]:
         assert self.evaluator is not None  # the command gives files wherever it asks for an evaluation
-        metrics = self.evaluator()
+        metrics = self._evaluations[step] = self.evaluator()
         log.evaluation(step, metrics)
         return metrics
 
