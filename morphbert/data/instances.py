@@ -27,7 +27,7 @@ Everything is computed for all sections and duplicates of a task at once, one ch
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,19 +68,40 @@ class Split:
     """The documents of one side of the held-out split, and how to draw sentences from them.
 
     documents: [D] their numbers in the store, ascending.
-    before: [D + 1] sentences in those that stand before each; the last entry is the number of all.
+    before: [D + 1] sentences in those of the split that stand before each, and before what follows the last.
+    first_number: what the store's first document is in the corpus, where the store holds a block of it.
+    corpus: documents and sentences of the split in all, where the store holds a block of them.
     """
 
     documents: Int64
     before: Int64
+    first_number: int = 0
+    corpus: tuple[int, int] | None = None
 
     @property
     def num_documents(self) -> int:
-        return len(self.documents)
+        return self.corpus[0] if self.corpus else len(self.documents)
 
     @property
     def num_sentences(self) -> int:
-        return int(self.before[-1])
+        return self.corpus[1] if self.corpus else int(self.before[-1])
+
+
+class Wanted(NamedTuple):
+    """Random next segments that are still to be found; all [N].
+
+    sentence: where they start, as its number among the sentences of the split. within: they start after its first
+    eojeol. room: pieces they have at most. key: of their instance.
+    """
+
+    sentence: Int64
+    within: Bool
+    room: Int64
+    key: Keys
+
+
+# Finds segments: their first pieces and how many they have, both [N].
+Find = Callable[[Wanted], tuple[Int64, Int64]]
 
 
 def split_of(store: TokenStore, chosen: Bool) -> Split:
@@ -154,9 +175,9 @@ def sections(
     if task.last_part is not None:
         chosen = slice(task.first_part, task.last_part)
         rank, numbers, part, starts, ends = (a[chosen] for a in (rank, numbers, part, starts, ends))
-    # The key is of the document's number in the store, so that the split does not change it.
+    # The key is of the document's number in the corpus, so that the split does not change it.
     duplicate = np.arange(duplicates)[:, None]
-    key = fold(fold(fold(key_of(config.random_seed), duplicate), numbers), part)
+    key = fold(fold(fold(key_of(config.random_seed), duplicate), numbers + split.first_number), part)
     return Sections(*(np.broadcast_to(a, key.shape).reshape(-1) for a in (rank, key, starts, ends)))
 
 
@@ -193,16 +214,26 @@ class _Chunks(NamedTuple):
 
 
 def plan(
-    store: TokenStore, split: Split, task: PlanTask, config: InstanceConfig, duplicates: int
+    store: TokenStore,
+    split: Split,
+    task: PlanTask,
+    config: InstanceConfig,
+    duplicates: int,
+    find: Find | None = None,
 ) -> npt.NDArray[np.void]:
-    """All instances of a task in all duplicates, as PLAN rows in no particular order."""
+    """All instances of a task in all duplicates, as PLAN rows in no particular order.
+
+    find: finds random next segments in other documents than the task's; None looks in the store. It is called for
+      the rows with label 1, in their order.
+    """
     made = sections(store, split, task, config, duplicates)
-    rows = [step for step in _steps(store, split, made, config) if len(step)]
+    find = find or finder(store, split)
+    rows = [step for step in _steps(store, split, made, config, find) if len(step)]
     return np.concatenate(rows) if rows else np.zeros(0, PLAN)
 
 
 def _steps(
-    store: TokenStore, split: Split, made: Sections, config: InstanceConfig
+    store: TokenStore, split: Split, made: Sections, config: InstanceConfig, find: Find
 ) -> Iterator[npt.NDArray[np.void]]:
     """Yields the n-th instance of every section that has one."""
     longest = config.max_seq_length - (3 if config.objective != "none" else 2)
@@ -225,7 +256,7 @@ def _steps(
             following, kept = _sentence_order(store, rows, chunk_end, key)
         else:
             chunks = _Chunks(position, chunk_end, end, target, rank, key)
-            following, kept = _next_sentence(store, split, rows, chunks, longest)
+            following, kept = _next_sentence(store, split, rows, chunks, longest, find)
         yield rows[kept]
         more = following < end
         rank, section_key, begin = rank[more], section_key[more], begin[more]
@@ -298,7 +329,7 @@ def _sentence_order(
 
 
 def _next_sentence(
-    store: TokenStore, split: Split, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int
+    store: TokenStore, split: Split, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int, find: Find
 ) -> tuple[Int64, Bool]:
     """Fills in BERT's objective; what a random B leaves over of the chunk is used again."""
     begin, end, section_end, target, rank, key = chunks
@@ -308,8 +339,10 @@ def _next_sentence(
     boundary[divisible], at_sentence[divisible] = _boundary(
         store, begin[divisible], end[divisible], key[divisible]
     )
-    second, limit = _random_place(store, split, rank, begin, end, key)
-    random_next = ((uniform(key, _COIN) < 0.5) | ~divisible) & (second >= 0)
+    random_next = (uniform(key, _COIN) < 0.5) | ~divisible
+    if split.num_documents == 1:
+        place, limit = _random_place_in_own(store, split, rank, begin, end, key)
+        random_next &= place >= 0
     # What is left of a section would be halved again and again: from half a sequence on, it stays whole.
     # So does a chunk that could only be divided within an eojeol.
     whole = (end == section_end) & (2 * (end - begin) <= target)
@@ -317,36 +350,52 @@ def _next_sentence(
         (store.marks[np.minimum(boundary, store.num_tokens - 1)] & SPACED) == 0
     )
     boundary = np.where(random_next & whole, end, boundary)
-    second = _within_sentence(store, second, ~at_sentence & random_next, key)
-    # A chunk may be longer than its target, by the rest of an eojeol.
-    room = np.maximum(target - (boundary - begin), end - boundary)
-    second_end = np.minimum(second + np.maximum(room, 1), limit)
-    cut = random_next & (second_end < limit)
-    second_end[cut] = at_space(store, second_end[cut], second[cut], second_end[cut])
     rows["label"] = random_next
     rows["first_length"] = boundary - begin
-    rows["second"] = np.where(random_next, second, boundary)
-    rows["second_length"] = np.where(random_next, second_end - second, end - boundary)
+    rows["second"] = boundary
+    rows["second_length"] = end - boundary
+    drawn = np.flatnonzero(random_next)
+    # A chunk may be longer than its target, by the rest of an eojeol.
+    room = np.maximum(np.maximum(target - (boundary - begin), end - boundary), 1)[drawn]
+    within, of_drawn = ~at_sentence[drawn], key[drawn]
+    if split.num_documents == 1:
+        found = _segment(store, place[drawn], limit[drawn], within, room, of_drawn)
+    else:
+        found = find(Wanted(_random_sentence(split, rank[drawn], of_drawn), within, room, of_drawn))
+    rows["second"][drawn], rows["second_length"][drawn] = found
     return np.where(random_next, boundary, end), divisible | random_next
 
 
-def _random_place(
-    store: TokenStore, split: Split, rank: Int64, begin: Int64, end: Int64, key: Keys
-) -> tuple[Int64, Int64]:
-    """The start of a random sentence of another document, and where that document ends.
-
-    −1 for the first where there is no such sentence.
-    """
+def _random_sentence(split: Split, rank: Int64, key: Keys) -> Int64:
+    """A random sentence of the other documents of the split, as its number among all of its sentences."""
     own_first, own_last = split.before[rank], split.before[rank + 1]
-    others = split.num_sentences - (own_last - own_first)
-    if split.num_documents == 1:
-        return _random_place_in_own(store, split, rank, begin, end, key)
-    drawn = below(others, key, _SENTENCE)
+    drawn = below(split.num_sentences - (own_last - own_first), key, _SENTENCE)
     drawn += np.where(drawn >= own_first, own_last - own_first, 0)
-    other = np.searchsorted(split.before, drawn, "right") - 1
-    number = split.documents[other]
-    sentence = store.documents[number] + drawn - split.before[other]
-    return store.sentences[sentence], store.document_tokens[number + 1]
+    return drawn
+
+
+def finder(store: TokenStore, split: Split) -> Find:
+    """Finds segments that start in sentences of this store."""
+
+    def find(wanted: Wanted) -> tuple[Int64, Int64]:
+        rank = np.searchsorted(split.before, wanted.sentence, "right") - 1
+        number = split.documents[rank]
+        sentence = store.documents[number] + wanted.sentence - split.before[rank]
+        place, limit = store.sentences[sentence], store.document_tokens[number + 1]
+        return _segment(store, place, limit, wanted.within, wanted.room, wanted.key)
+
+    return find
+
+
+def _segment(
+    store: TokenStore, place: Int64, limit: Int64, within: Bool, room: Int64, key: Keys
+) -> tuple[Int64, Int64]:
+    """Segments from the starts of sentences on (or from within them), up to `limit`, cut between eojeols."""
+    begin = _within_sentence(store, place, within, key)
+    end = np.minimum(begin + room, limit)
+    cut = end < limit
+    end[cut] = at_space(store, end[cut], begin[cut], end[cut])
+    return begin, end - begin
 
 
 def _random_place_in_own(
