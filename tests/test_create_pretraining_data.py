@@ -253,8 +253,9 @@ def test_a_shard_taken_away_is_made_again(larger, expected, tmp_path, monkeypatc
     assemble = build._assemble
     taken = []
 
-    def and_take_the_first(folder, parts, made, output, progress):
-        sums = assemble(folder, parts, made, output, progress)
+    def and_take_the_first(job, parts, made, names, progress):
+        sums = assemble(job, parts, made, names, progress)
+        (output,) = names
         if output.endswith("-00002-of-00003") and not taken:
             taken.append(output)
             os.unlink(output.replace("-00002-", "-00000-"))

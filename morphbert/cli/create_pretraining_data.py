@@ -15,13 +15,21 @@ from morphbert.cli.command import Command
 from morphbert.data import build, google_build
 from morphbert.data.build import BuildConfig, SplitResult, shard_names
 from morphbert.data.config import InstanceConfig, MaskingUnit
+from morphbert.data.listed_words import read_words
 from morphbert.errors import UsageError
 from morphbert.parallel import default_workers
 from morphbert.text.tokenizer import Tokenizer, load_tokenizer
 
-_MASK_FLAGS = ("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces")
+_MASK_FLAGS = (
+    *("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces"),
+    *("masking", "mask_words_factor"),
+)
+_ROOM_FLAGS = ("pack_sequences", "max_examples_per_seq", "cross_documents")
 # What google-research/bert has no counterpart of.
-_FAST_FLAGS = ("token_store", "num_workers", "shard_megabytes", *_MASK_FLAGS)
+_FAST_FLAGS = (
+    *("token_store", "num_workers", "shard_megabytes", "mask_words_file", "length_bins"),
+    *(*_MASK_FLAGS, *_ROOM_FLAGS),
+)
 
 
 def _command() -> Command:
@@ -36,6 +44,7 @@ def _command() -> Command:
     )
     _define_files(command)
     _define_instances(command)
+    _define_room(command)
     _define_machine(command)
     return command
 
@@ -150,6 +159,13 @@ def _define_instances(command: Command) -> None:
 
 def _define_masks(command: Command, default: InstanceConfig) -> None:
     command.group("Masks (--mode=fast)")
+    command.enum(
+        "masking",
+        default.masking,
+        ["static", "dynamic"],
+        "static: masks stand in the records, and --dupe_factor says how many different ones each text gets. dynamic: "
+        "run_pretraining.py draws them anew in each pass, by the same rules, so --dupe_factor=1 is enough.",
+    )
     command.number(
         "mask_token_prob", default.mask_token_prob, "Of the pieces to predict, the share replaced by [MASK]."
     )
@@ -173,6 +189,42 @@ def _define_masks(command: Command, default: InstanceConfig) -> None:
         default.max_word_pieces,
         "Never mask units of more pieces than this: what is cut into many is often a number, a name or "
         "an address. 0 is no limit.",
+    )
+    command.string(
+        "mask_words_file",
+        None,
+        "Words that matter to you, names or terms, one a line: they are masked --mask_words_factor times as often as "
+        "others, and the share of masked pieces stays the same.",
+    )
+    command.number(
+        "mask_words_factor", default.mask_words_factor, "How much likelier the listed words are masked."
+    )
+
+
+def _define_room(command: Command) -> None:
+    command.group("Less padding (--mode=fast)")
+    command.boolean(
+        "pack_sequences",
+        False,
+        "Put several short examples into one sequence. They do not see each other: attention, positions and labels "
+        "are each example's own. For corpora of short documents.",
+    )
+    command.integer(
+        "max_examples_per_seq",
+        0,
+        "How many examples share a sequence at most; 0 is one for every 8 pieces of --max_seq_length.",
+    )
+    command.boolean(
+        "cross_documents",
+        False,
+        "With --objective=none: fill the room that a document leaves with others, [SEP] between them, as RoBERTa "
+        "does. They do see each other.",
+    )
+    command.string(
+        "length_bins",
+        None,
+        "Write a set of files for each of these lengths, and each example to the shortest that holds it. "
+        "Example: --length_bins=32,64,128",
     )
 
 
@@ -203,6 +255,13 @@ def _masking_unit(values: flags.FlagValues, tokenizer: Tokenizer) -> MaskingUnit
     return unit or (whole_word if values.do_whole_word_mask else "piece")
 
 
+def _lengths(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise UsageError(f"--length_bins={text} is no list of numbers, for example 32,64,128.") from None
+
+
 def _instance_config(values: flags.FlagValues, unit: MaskingUnit) -> InstanceConfig:
     return InstanceConfig(
         max_seq_length=values.max_seq_length,
@@ -213,7 +272,9 @@ def _instance_config(values: flags.FlagValues, unit: MaskingUnit) -> InstanceCon
         random_seed=values.random_seed,
         objective=values.objective,
         masking_unit=unit,
-        **{name: getattr(values, name) for name in _MASK_FLAGS},
+        mask_words=read_words(values.mask_words_file) if values.mask_words_file else (),
+        length_bins=_lengths(values.length_bins),
+        **{name: getattr(values, name) for name in (*_MASK_FLAGS, *_ROOM_FLAGS)},
     )
 
 
@@ -265,17 +326,19 @@ def _summary(config: BuildConfig, results: Sequence[SplitResult]) -> str:
         rows.append((title, [form.format(number) for number in numbers]))
 
     sums = [result.statistics for result in results]
-    length = config.instances.max_seq_length
     row("documents", "{:,}", *(result.documents for result in results))
     row("sentences", "{:,}", *(result.sentences for result in results))
     row("records", "{:,}", *(s.records for s in sums))
-    row("padding", "{:.1%}", *(1 - s.pieces / (s.records * length) for s in sums))
-    row("masked pieces", "{:.1%}", *(s.masked / s.pieces for s in sums))
-    row("[UNK] (after masking)", "{:.2%}", *(s.unknown / s.pieces for s in sums))
+    if config.instances.examples > 1:
+        row("examples", "{:,}", *(s.examples for s in sums))
+    row("padding", "{:.1%}", *(1 - s.pieces / s.room for s in sums))
+    if config.instances.masking == "static":
+        row("masked pieces", "{:.1%}", *(s.masked / s.pieces for s in sums))
+    row("[UNK]", "{:.2%}", *(s.unknown / s.pieces for s in sums))
     if config.instances.objective == "nsp":
-        row("random next sentences", "{:.1%}", *(s.positives / s.records for s in sums))
+        row("random next sentences", "{:.1%}", *(s.positives / s.examples for s in sums))
     elif config.instances.objective == "sop":
-        row("swapped", "{:.1%}", *(s.positives / s.records for s in sums))
+        row("swapped", "{:.1%}", *(s.positives / s.examples for s in sums))
     return "\n".join(f"  {title:<24}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows)
 
 

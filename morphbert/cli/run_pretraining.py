@@ -270,8 +270,8 @@ def _config(values: flags.FlagValues) -> RunConfig:
     from morphbert.model.config import BertConfig
     from morphbert.train.config import RunConfig
     from morphbert.train.optimization import OptimizerConfig
-    from morphbert.train.preflight import expand_records, num_records
-    from morphbert.train.records_input import has_next_sentence_labels
+    from morphbert.train.preflight import expand_records, mask_rules, num_records
+    from morphbert.train.records_input import find_layout
     from morphbert.train.step import StepConfig
     from morphbert.train.strategy import DeviceConfig, accelerated
 
@@ -319,6 +319,9 @@ def _config(values: flags.FlagValues) -> RunConfig:
         gradient_accumulation_steps=values.gradient_accumulation_steps,
         seed=values.seed,
     )
+    layout, masks = find_layout(input_files), None
+    if layout.dynamic:
+        masks = mask_rules((*input_files, *eval_files), values.max_predictions_per_seq, values.seed)
     same_name = (
         *(
             "output_dir",
@@ -336,7 +339,8 @@ def _config(values: flags.FlagValues) -> RunConfig:
     return RunConfig(
         bert_config=bert_config,
         input_files=input_files,
-        next_sentence=has_next_sentence_labels(input_files),
+        layout=layout,
+        masks=masks,
         eval_files=eval_files,
         shape=RecordShape(values.max_seq_length, values.max_predictions_per_seq),
         optimizer=optimizer,

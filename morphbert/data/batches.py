@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data import listed_words, packing
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, WORD
-from morphbert.data.masking import Predictions, mask
-from morphbert.data.records import entry_bytes, framed
+from morphbert.data.masking import mask
+from morphbert.data.matrices import framed_rows
 from morphbert.data.store import TokenStore
 
 Int64 = npt.NDArray[np.int64]
@@ -25,20 +24,30 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class Pieces:
-    """What has to be known of the vocabulary: ids of special tokens, and those that text can become."""
+    """What has to be known of the vocabulary: ids of special tokens, and those that text can become.
+
+    listed: the pieces of each word that is masked with preference.
+    """
 
     cls: int
     sep: int
     mask: int
     unk: int
     real: Int64
+    listed: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass
 class Statistics:
-    """Sums over records; `positives` are those with label 1, `pieces` count the special tokens."""
+    """Sums over records; `pieces` count the special tokens.
+
+    room: pieces that there was room for. examples: more than records where some share one. positives: those of them
+    with label 1. masked: none where masks are drawn in training.
+    """
 
     records: int = 0
+    room: int = 0
+    examples: int = 0
     pieces: int = 0
     masked: int = 0
     unknown: int = 0
@@ -53,13 +62,20 @@ class Statistics:
 
 
 class Batch(NamedTuple):
-    """N instances before masking, each of the arrays [N, L]; 0 is padding."""
+    """N instances before masking, each of the arrays [N, L]; 0 is padding.
+
+    lengths: [N]. labels: [N, 1], or with packing [N, E] like `cls_positions`. sequences, positions: with packing.
+    """
 
     ids: Int64
     segments: Int64
     maskable: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.bool_]
-    lengths: Int64  # [N]
+    lengths: Int64
+    labels: Int64
+    sequences: Int64 | None = None
+    positions: Int64 | None = None
+    cls_positions: Int64 | None = None
 
 
 def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig, pieces: Pieces) -> Batch:
@@ -95,106 +111,113 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
         # A segment may begin within a long word: what is there of the word is a unit.
         starts |= (column == 1) | (in_second & (column == end_of_first + 1))
     segments = ((column > end_of_first) & (column <= end_of_second)).astype(np.int64)
-    return Batch(ids, segments, maskable, starts, end_of_second[:, 0] + 1)
+    labels = plan["label"].astype(np.int64)[:, None]
+    return Batch(ids, segments, maskable, starts, end_of_second[:, 0] + 1, labels)
+
+
+def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
+    """Puts instances together, `sizes[0]` into the first sequence and so on: [N, L] → [M, L].
+
+    With packing they keep their `[CLS]` and are told apart by `sequences`. Otherwise they are one text, with one
+    `[CLS]` before all of it.
+    """
+    within = np.arange(len(batch.ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    column = np.arange(config.max_seq_length)[None, :]
+    taken = column < batch.lengths[:, None]
+    if not config.pack_sequences:
+        taken &= (column > 0) | (within == 0)[:, None]
+    length = taken.sum(axis=1)
+    before = np.cumsum(length) - length
+    begin = before - before[np.cumsum(sizes) - sizes][row]
+    shape = (len(sizes), config.max_seq_length)
+    place = np.repeat(row * shape[1] + begin, length) + np.arange(length.sum()) - np.repeat(before, length)
+
+    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values [N, L] to their new places [M, L]."""
+        spread = np.zeros(shape, values.dtype)
+        spread.reshape(-1)[place] = values[taken]
+        return spread
+
+    lengths = np.bincount(row, length, len(sizes)).astype(np.int64)
+    ids, maskable, starts = spread(batch.ids), spread(batch.maskable), spread(batch.starts)
+    if not config.pack_sequences:
+        return Batch(ids, np.zeros(shape, np.int64), maskable, starts, lengths, batch.labels[within == 0])
+    labels, cls_positions = np.zeros((2, len(sizes), config.examples), np.int64)
+    labels[row, within] = batch.labels[:, 0]
+    cls_positions[row, within] = begin
+    sequences = spread(np.broadcast_to(within[:, None] + 1, batch.ids.shape))
+    positions = spread(np.broadcast_to(column, batch.ids.shape))
+    segments = spread(batch.segments)
+    return Batch(ids, segments, maskable, starts, lengths, labels, sequences, positions, cls_positions)
 
 
 def records(
     store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig, pieces: Pieces
 ) -> Iterator[tuple[bytes, Statistics]]:
-    """Yields framed records, joined, with their sums; in the order of `plan`, batch by batch."""
-    for start in range(0, len(plan), _BATCH):
-        rows = plan[start : start + _BATCH]
+    """Yields framed records, joined, with their sums, batch by batch.
+
+    They are in the order of `plan`; where several plans share a sequence, in that of the first of them.
+    """
+    groups = packing.group(plan, config)
+    ends = np.cumsum(groups.sizes)
+    for start in range(0, len(ends), _BATCH):
+        sizes = groups.sizes[start : start + _BATCH]
+        first = int(ends[start] - sizes[0])
+        rows = plan[groups.order[first : first + int(sizes.sum())]]
         batch = gather(store, rows, config, pieces)
-        masked = mask(batch.ids, batch.maskable, batch.starts, rows["key"], config, pieces.mask, pieces.real)
+        keys = rows["key"]
+        if config.examples > 1:
+            batch = joined(batch, sizes, config)
+            keys = keys[np.cumsum(sizes) - sizes]
+        columns = _inputs(batch, config)
+        if config.masking == "dynamic":
+            masked = 0
+        else:
+            predictions, masked = _masks(batch, keys, config, pieces)
+            columns |= predictions
         statistics = Statistics(
-            records=len(rows),
+            records=len(sizes),
+            room=len(sizes) * config.max_seq_length,
+            examples=len(rows),
             pieces=int(batch.lengths.sum()),
-            masked=int(masked.counts.sum()),
+            masked=masked,
             unknown=int((batch.ids == pieces.unk).sum()),
             positives=int(rows["label"].sum()),
         )
-        yield b"".join(_framed(batch, masked, rows["label"], config)), statistics
+        yield b"".join(framed_rows(columns)), statistics
 
 
-def _framed(
-    batch: Batch, masked: Predictions, labels: npt.NDArray[np.uint8], config: InstanceConfig
-) -> list[bytes]:
-    """The records of morphbert.data.records.features, features sorted by name as in `serialize_example`.
-
-    Features whose encoding has the same length in every record are laid side by side in a matrix, heads
-    included, and cut from it together.
-    """
-    weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
-    inputs = np.arange(config.max_seq_length)[None, :] < batch.lengths[:, None]
-    encoded = [
-        _varints("input_ids", masked.ids),
-        _fixed("input_mask", inputs.astype(np.uint8)),
-        _varints("masked_lm_ids", masked.labels),
-        _varints("masked_lm_positions", masked.positions),
-        _fixed("masked_lm_weights", weights.astype("<f4"), is_float=True),
-    ]
+def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:
+    """The features of morphbert.data.records.features that have nothing to do with masks."""
+    columns: dict[str, npt.NDArray[Any]] = {
+        "input_ids": batch.ids,
+        "segment_ids": batch.segments.astype(np.uint8),
+    }
+    if config.masking == "dynamic":
+        starts = batch.maskable if config.masking_unit == "piece" else batch.starts & batch.maskable
+        columns["word_ids"] = np.where(batch.maskable, np.cumsum(starts, axis=1) - 1, -1)
+    if batch.sequences is not None and batch.positions is not None:
+        columns["sequence_ids"], columns["position_ids"] = batch.sequences, batch.positions
     if config.objective != "none":
-        encoded.append(_fixed("next_sentence_labels", labels[:, None]))
-    encoded.append(_fixed("segment_ids", batch.segments.astype(np.uint8)))
-    columns: list[list[bytes]] = []
-    for is_fixed, group in itertools.groupby(encoded, lambda column: isinstance(column, np.ndarray)):
-        if is_fixed:
-            columns.append(_rows(np.concatenate(list(group), axis=1)))
-        else:
-            columns.extend(cast("Iterator[list[bytes]]", group))
-    return framed([b"".join(parts) for parts in zip(*columns, strict=True)])
+        columns["next_sentence_labels"] = batch.labels.astype(np.uint8)
+        if batch.cls_positions is not None:
+            columns["cls_positions"] = batch.cls_positions
+    return columns
 
 
-def _fixed(name: str, matrix: npt.NDArray[Any], is_float: bool = False) -> npt.NDArray[np.uint8]:
-    """[N, L] floats, or numbers below 128, → [N, bytes] the entries of one feature."""
-    values = np.ascontiguousarray(matrix).view(np.uint8).reshape(len(matrix), -1)
-    head = np.frombuffer(_entry_head(name, is_float, values.shape[1]), np.uint8)
-    return np.concatenate([np.broadcast_to(head, (len(matrix), len(head))), values], axis=1)
-
-
-@lru_cache(maxsize=8192)
-def _entry_head(name: str, is_float: bool, length: int) -> bytes:
-    """What stands before the values of an entry; it depends on their length in bytes alone."""
-    return entry_bytes(name, is_float, bytes(length))[:-length]
-
-
-def _rows(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
-    width = matrix.shape[1]
-    data = np.ascontiguousarray(matrix).tobytes()
-    return [data[start : start + width] for start in range(0, len(data), width)]
-
-
-def _varints(name: str, matrix: Int64) -> npt.NDArray[np.uint8] | list[bytes]:
-    """[N, L] ids or positions → the entries of one feature, a matrix where all have the same length."""
-    largest = int(matrix.max(initial=0))
-    if largest < 0x80:
-        return _fixed(name, matrix.astype(np.uint8))
-    encoded, used, lengths = _varint_tables(largest.bit_length())
-    numbers = matrix.reshape(-1)
-    data = encoded[numbers].view(np.uint8)[used[numbers].view(np.bool_)].tobytes()
-    sizes = lengths[numbers].reshape(matrix.shape).sum(axis=1, dtype=np.int64)
-    ends = np.cumsum(sizes).tolist()
-    return [
-        _entry_head(name, False, end - start) + data[start:end]
-        for start, end in itertools.pairwise([0, *ends])
-    ]
-
-
-@lru_cache(maxsize=4)
-def _varint_tables(
-    bit_length: int,
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
-    """For all numbers of so many bits: the bytes of the varint, 1 for each byte that is used, and how many.
-
-    Four bytes side by side make a uint32, the lowest first, so numbers have at most 28 bits.
-    """
-    numbers: npt.NDArray[np.uint32] = np.arange(1 << bit_length, dtype=np.uint32)
-    encoded: npt.NDArray[np.uint32] = numbers & np.uint32(0x7F)
-    used = np.ones_like(encoded)
-    for position in range(1, 4):
-        goes_on = (numbers >= 1 << 7 * position).astype(np.uint32)
-        encoded |= ((numbers >> 7 * position) & 0x7F) << 8 * position
-        encoded |= goes_on << (8 * position - 1)
-        used |= goes_on << 8 * position
-    lengths: npt.NDArray[np.uint8] = used.view(np.uint8).reshape(-1, 4).sum(axis=1, dtype=np.uint8)
-    return encoded, used, lengths
+def _masks(
+    batch: Batch, keys: npt.NDArray[np.uint64], config: InstanceConfig, pieces: Pieces
+) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The features of static masks, masks in `input_ids` included, and how many pieces they cover."""
+    preferred = listed_words.occurrences(batch.ids, pieces.listed) if pieces.listed else None
+    masked = mask(batch.ids, batch.maskable, batch.starts, keys, config, pieces.mask, pieces.real, preferred)
+    weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
+    columns = {
+        "input_ids": masked.ids,
+        "input_mask": np.arange(config.max_seq_length)[None, :] < batch.lengths[:, None],
+        "masked_lm_ids": masked.labels,
+        "masked_lm_positions": masked.positions,
+        "masked_lm_weights": weights.astype(np.float32),
+    }
+    return columns, int(masked.counts.sum())

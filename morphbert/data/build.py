@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import __version__, files
-from morphbert.data import batches, instances, masking
+from morphbert.data import batches, instances, listed_words, masking, packing
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
@@ -131,13 +132,26 @@ def shard_names(output_file: str, num_shards: int) -> list[str]:
     return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]
 
 
-def known_pieces(tokenizer: Tokenizer) -> Pieces:
+def binned_name(output_file: str, length: int) -> str:
+    """`("train.tfrecord-00000-of-00004", 64)` → `train.tfrecord-len64-00000-of-00004`."""
+    parts = re.fullmatch(r"(.*?)((?:-\d{5}-of-\d{5})?(?:\.gz)?)", output_file, re.S)
+    assert parts is not None  # the second part may be empty
+    return f"{parts[1]}-len{length}{parts[2]}"
+
+
+def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces:
     """What instance making has to know of a vocabulary that `check_for_pretraining` has let pass."""
     ids = tokenizer.vocab
     real = masking.real_pieces(tokenizer.vocabulary.tokens)
     if not len(real):
         raise MorphbertError("the vocabulary holds special tokens and nothing else: learn one from text.")
-    return Pieces(ids[CLS], ids[SEP], ids[MASK], ids[UNK], real)
+    listed = listed_words.pieces_of_words(mask_words, tokenizer)
+    if mask_words and not listed:
+        raise MorphbertError(
+            f"none of the {len(mask_words)} words of --mask_words_file, {mask_words[0]!r} among them, can be "
+            "written with the pieces of this vocabulary."
+        )
+    return Pieces(ids[CLS], ids[SEP], ids[MASK], ids[UNK], real, listed)
 
 
 def build(
@@ -168,8 +182,8 @@ def build(
             started = time.monotonic()
             result = _make_split(config, tokenizer, store, work, split, bars)
             results.append(result)
-            first = split.outputs[0]
-            where = first if len(split.outputs) == 1 else f"{len(split.outputs)} files, {first} …"
+            names = _final_names(split.outputs, config.instances)
+            where = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} …"
             say(
                 f"{result.name}: {result.statistics.records:,} records in {where}, in "
                 f"{time.monotonic() - started:.1f} s"
@@ -258,6 +272,19 @@ def _expected_records(
     return int(pieces * duplicates / (config.max_seq_length * used)) + 1
 
 
+def _final_names(outputs: Sequence[str], config: InstanceConfig) -> list[str]:
+    """The files of all shards: with length bins, those of the first bin come first."""
+    return [_file_of(output, config, length) for length in _lengths(config) for output in outputs]
+
+
+def _lengths(config: InstanceConfig) -> tuple[int, ...]:
+    return config.length_bins or (config.max_seq_length,)
+
+
+def _file_of(output: str, config: InstanceConfig, length: int) -> str:
+    return binned_name(output, length) if config.length_bins else output
+
+
 def _record_bytes(config: InstanceConfig) -> int:
     """About how large an uncompressed record is: ids take two bytes, flags one, weights four."""
     return 4 * config.max_seq_length + 7 * config.max_predictions_per_seq + 200
@@ -283,7 +310,7 @@ def _make_split(
         split,
         config.instances,
         chosen.duplicates,
-        known_pieces(tokenizer),
+        known_pieces(tokenizer, config.instances.mask_words),
         num_parts=len(outputs) * max(-(-expected // (_PART_RECORDS * len(outputs))), 1),
         outputs=outputs,
     )
@@ -300,9 +327,10 @@ def _make_split(
         shards = _write_shards(job, plans, outputs, config.num_workers, bar.update)
     statistics = Statistics()
     for of_shard in shards:
-        statistics.add(of_shard)
+        for of_length in of_shard:
+            statistics.add(of_length)
     result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
-    _write_manifests(config, tokenizer, result, chosen, [s.records for s in shards])
+    _write_manifests(config, tokenizer, result, chosen, shards)
     return result
 
 
@@ -352,90 +380,123 @@ def _plan_of_part(plans: Sequence[str], part: int) -> Plan:
 # ── Parts and shards ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _part_path(folder: str, number: int) -> str:
-    return os.path.join(folder, f"part-{number:06d}")
+def _part_path(folder: str, number: int, length: int) -> str:
+    return os.path.join(folder, f"part-{number:06d}-{length}")
 
 
-def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> Statistics:
-    """Writes the records of one part and then their sums; passes over a part that is there."""
+def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> list[Statistics]:
+    """Writes the records of one part, by length, and then their sums; passes over a part that is there."""
     job, plans = shared
-    path = _part_path(job.folder, number)
-    sums = path + ".json"
-    if os.path.exists(sums) and os.path.exists(path):
-        return Statistics(**json.loads(files.read_bytes(sums)))
+    lengths = _lengths(job.config)
+    paths = [_part_path(job.folder, number, length) for length in lengths]
+    sums = paths[0] + ".json"
+    if os.path.exists(sums) and all(map(os.path.exists, paths)):
+        return [Statistics(**values) for values in json.loads(files.read_bytes(sums))]
     store = open_store(job.store)
-    statistics = Statistics()
     output = job.outputs[number * len(job.outputs) // job.num_parts]
-    with files.atomic_write(path) as stream, compressed(stream, output) as out:
-        for data, of_batch in batches.records(store, _plan_of_part(plans, number), job.config, job.pieces):
-            out.write(data)
-            statistics.add(of_batch)
+    of_part = []
+    by_length = _by_length(_plan_of_part(plans, number), job.config)
+    for path, (config, plan) in zip(paths, by_length, strict=True):
+        statistics = Statistics()
+        with files.atomic_write(path) as stream, compressed(stream, output) as out:
+            for data, of_batch in batches.records(store, plan, config, job.pieces):
+                out.write(data)
+                statistics.add(of_batch)
+        of_part.append(statistics)
     with files.atomic_write(sums) as stream:
-        stream.write(json.dumps(statistics.as_dict()).encode())
-    return statistics
+        stream.write(json.dumps([statistics.as_dict() for statistics in of_part]).encode())
+    return of_part
+
+
+def _by_length(plan: Plan, config: InstanceConfig) -> Iterator[tuple[InstanceConfig, Plan]]:
+    """What goes into the files of each length."""
+    if not config.length_bins:
+        yield config, plan
+        return
+    bins = np.searchsorted(np.array(config.length_bins), packing.lengths_of(plan), "left")
+    for number, length in enumerate(config.length_bins):
+        yield config.of_bin(length), plan[bins == number]
 
 
 def _write_shards(
     job: _Job, plans: Sequence[str], outputs: Sequence[str], num_workers: int, progress: Callable[[int], None]
-) -> list[Statistics]:
-    """Makes the shards that are not there yet, in order; returns the sums of all."""
+) -> list[list[Statistics]]:
+    """Makes the shards that are not there yet, in order; returns the sums of all, by length."""
     in_shard = job.num_parts // len(outputs)
+    lengths = _lengths(job.config)
     marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
+    names = [[_file_of(output, job.config, length) for length in lengths] for output in outputs]
     # A shard that is taken away while others are being made is made again, in the next round.
     for _ in range(3):
-        missing = [index for index, output in enumerate(outputs) if not _is_done(marks[index], output)]
+        missing = [index for index in range(len(outputs)) if not _is_done(marks[index], names[index])]
         if not missing:
             break
         parts = (index * in_shard + part for index in missing for part in range(in_shard))
         made = run_tasks(_make_part, (job, plans), parts, num_workers)
         for index in missing:
             numbers = range(index * in_shard, (index + 1) * in_shard)
-            sums = _assemble(job.folder, numbers, made, outputs[index], progress)
+            sums = _assemble(job, numbers, made, names[index], progress)
+            done = [files.identity(name) for name in names[index]], [of.as_dict() for of in sums]
             with files.atomic_write(marks[index]) as stream:
-                stream.write(json.dumps([files.identity(outputs[index]), sums.as_dict()]).encode())
+                stream.write(json.dumps(done).encode())
             for number in numbers:
-                os.unlink(_part_path(job.folder, number))
+                for length in lengths:
+                    os.unlink(_part_path(job.folder, number, length))
     else:
         raise MorphbertError(
-            f"{outputs[missing[0]]} disappears or changes whenever it is written: is another process at work there?"
+            f"{names[missing[0]][0]} disappears or changes whenever it is written: is another process at work there?"
         )
-    return [Statistics(**json.loads(files.read_bytes(mark))[1]) for mark in marks]
+    return [[Statistics(**sums) for sums in json.loads(files.read_bytes(mark))[1]] for mark in marks]
 
 
-def _is_done(mark: str, output: str) -> bool:
-    """Whether the shard was finished, and is still what it was then."""
-    if not os.path.exists(mark) or not files.exists(output):
+def _is_done(mark: str, names: Sequence[str]) -> bool:
+    """Whether the files of a shard were finished, and are still what they were then."""
+    if not os.path.exists(mark) or not all(map(files.exists, names)):
         return False
-    return bool(json.loads(files.read_bytes(mark))[0] == files.identity(output))
+    return bool(json.loads(files.read_bytes(mark))[0] == [files.identity(name) for name in names])
 
 
 def _assemble(
-    folder: str, parts: range, made: Iterator[Statistics], output: str, progress: Callable[[int], None]
-) -> Statistics:
-    """Joins parts, as they are made, into one shard."""
-    statistics = Statistics()
-    with files.atomic_write(output) as stream:
+    job: _Job,
+    parts: range,
+    made: Iterator[list[Statistics]],
+    names: Sequence[str],
+    progress: Callable[[int], None],
+) -> list[Statistics]:
+    """Joins parts, as they are made, into one shard: a file for each length."""
+    lengths = _lengths(job.config)
+    statistics = [Statistics() for _ in lengths]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(files.atomic_write(name)) for name in names]
         for number in parts:
             of_part = next(made)
-            with open(_part_path(folder, number), "rb") as part:
-                shutil.copyfileobj(part, stream, _COPY)
-            statistics.add(of_part)
-            progress(of_part.records)
+            for stream, length, sums, of_length in zip(streams, lengths, statistics, of_part, strict=True):
+                with open(_part_path(job.folder, number, length), "rb") as part:
+                    shutil.copyfileobj(part, stream, _COPY)
+                sums.add(of_length)
+            progress(sum(of_length.examples for of_length in of_part))
     return statistics
 
 
 def _write_manifests(
-    config: BuildConfig, tokenizer: Tokenizer, result: SplitResult, chosen: _Split, records: Sequence[int]
+    config: BuildConfig,
+    tokenizer: Tokenizer,
+    result: SplitResult,
+    chosen: _Split,
+    shards: Sequence[Sequence[Statistics]],
 ) -> None:
-    """Beside each output file, the same manifest."""
-    manifest = make_manifest(
-        tokenizer,
-        config.instances,
-        "fast",
-        config.input_files,
-        output_counts(chosen.outputs, records),
-        (result.documents, result.sentences),
-        chosen.name,
-        config.eval_fraction,
-    )
-    write_manifests(replace(manifest, dupe_factor=chosen.duplicates), chosen.outputs)
+    """Beside each output file, the same manifest; with length bins, one for each length."""
+    for number, length in enumerate(_lengths(config.instances)):
+        of_length = config.instances.of_bin(length) if config.instances.length_bins else config.instances
+        names = [_file_of(output, config.instances, length) for output in chosen.outputs]
+        manifest = make_manifest(
+            tokenizer,
+            of_length,
+            "fast",
+            config.input_files,
+            output_counts(names, [shard[number].records for shard in shards]),
+            (result.documents, result.sentences),
+            chosen.name,
+            config.eval_fraction,
+        )
+        write_manifests(replace(manifest, dupe_factor=chosen.duplicates), names)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from morphbert.data.records import RecordShape
+from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
 
 Objective = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
+Masking = Literal["static", "dynamic"]
+
+# Pieces that a packed example has on average at least, where nobody says how many examples share a sequence.
+_PIECES_PER_EXAMPLE = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,15 @@ class InstanceConfig:
       their lengths geometric with `span_prob` (SpanBERT, arXiv:1907.10529, section 3.1: 10 and 0.2), and
       all of a span is replaced in the same way.
     max_word_pieces: units of more pieces than this are never masked; 0 is no limit.
+    masking: "static" masks stand in the records; "dynamic" ones are drawn in training, anew in each pass.
+    mask_words: units in which one of these words stands are `mask_words_factor` times as likely to be drawn first
+      as others. How many pieces are masked stays the same.
+    pack_sequences: several short examples share a sequence, and do not see each other.
+    max_examples_per_seq: how many of them at most; 0 is one for every 8 pieces of the sequence.
+    cross_documents: for "none": a sequence that a document leaves room in is filled up with others (RoBERTa's
+      FULL-SENTENCES, arXiv:1907.11692, section 4.2), with a `[SEP]` between; they do see each other.
+    length_bins: ascending lengths, the last one L: each instance is padded to the least of them that holds it,
+      and written to the files of that length.
     """
 
     max_seq_length: int = 128
@@ -44,6 +57,13 @@ class InstanceConfig:
     max_span_length: int = 1
     span_prob: float = 0.2
     max_word_pieces: int = 0
+    masking: Masking = "static"
+    mask_words: tuple[str, ...] = ()
+    mask_words_factor: float = 3.0
+    pack_sequences: bool = False
+    max_examples_per_seq: int = 0
+    cross_documents: bool = False
+    length_bins: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value out of its range or two that exclude each other."""
@@ -76,12 +96,71 @@ class InstanceConfig:
         for name, value, choices in (
             ("objective", self.objective, get_args(Objective)),
             ("masking_unit", self.masking_unit, get_args(MaskingUnit)),
+            ("masking", self.masking, get_args(Masking)),
         ):
             _require(value in choices, name, value, f"one of {', '.join(choices)}")
+        self._check_mask_words()
+        self._check_room()
+
+    def _check_mask_words(self) -> None:
+        _require(self.mask_words_factor >= 1, "mask_words_factor", self.mask_words_factor, "at least 1")
+        if self.mask_words and self.masking == "dynamic":
+            raise UsageError(
+                "--mask_words_file needs --masking=static: dynamic records do not carry which words are listed."
+            )
+
+    def _check_room(self) -> None:
+        """Packing, crossing and bins each mend padding in their own way."""
+        _require(
+            0 <= self.max_examples_per_seq <= self.max_seq_length,
+            "max_examples_per_seq",
+            self.max_examples_per_seq,
+            f"between 0 and --max_seq_length ({self.max_seq_length})",
+        )
+        if self.cross_documents and self.objective != "none":
+            raise UsageError(
+                f"--cross_documents needs --objective=none: with {self.objective} the segments have a meaning of "
+                "their own. --pack_sequences fills sequences without mixing examples."
+            )
+        chosen = [
+            name
+            for name, value in (
+                ("cross_documents", self.cross_documents),
+                ("pack_sequences", self.pack_sequences),
+                ("length_bins", self.length_bins),
+            )
+            if value
+        ]
+        if len(chosen) > 1:
+            raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other: give one of them.")
+        bins = self.length_bins
+        if bins and (list(bins) != sorted(set(bins)) or bins[0] < 5 or bins[-1] != self.max_seq_length):
+            raise UsageError(
+                f"--length_bins={','.join(map(str, bins))}: give ascending lengths from 5 up, the last of them "
+                f"--max_seq_length ({self.max_seq_length})."
+            )
 
     @property
     def shape(self) -> RecordShape:
         return RecordShape(self.max_seq_length, self.max_predictions_per_seq)
+
+    @property
+    def examples(self) -> int:
+        """How many examples share a sequence at most."""
+        if not (self.pack_sequences or self.cross_documents):
+            return 1
+        return self.max_examples_per_seq or max(2, self.max_seq_length // _PIECES_PER_EXAMPLE)
+
+    @property
+    def layout(self) -> RecordLayout:
+        labelled = self.objective != "none"
+        packed = (self.examples if labelled else 1) if self.pack_sequences else 0
+        return RecordLayout(labelled, self.masking == "dynamic", packed)
+
+    def of_bin(self, length: int) -> InstanceConfig:
+        """The same with one length, and places for predictions in proportion."""
+        places = -(-self.max_predictions_per_seq * length // self.max_seq_length)
+        return replace(self, max_seq_length=length, max_predictions_per_seq=places, length_bins=())
 
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:

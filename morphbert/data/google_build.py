@@ -97,7 +97,8 @@ def _build_split(
 ) -> SplitResult:
     sentences = sum(map(len, documents))
     made = google_mode.create_instances(documents, instance_config, pieces)
-    statistics = Statistics(len(made))
+    room = len(made) * instance_config.max_seq_length
+    statistics = Statistics(len(made), room, examples=len(made))
     unknown = tokenizer.vocab["[UNK]"]
     with ExitStack() as stack:
         writers = []
@@ -128,4 +129,7 @@ def _count(statistics: Statistics, instance: TrainingInstance, unknown: int) -> 
     statistics.pieces += len(instance.ids)
     statistics.masked += len(instance.positions)
     statistics.positives += instance.is_random_next
-    statistics.unknown += sum(1 for number in instance.ids if number == unknown)
+    # As the text was: masks hide some, and none is put in.
+    standing = list(instance.ids).count(unknown)
+    same = sum(instance.ids[position] == unknown for position in instance.positions)
+    statistics.unknown += standing - same + list(instance.labels).count(unknown)

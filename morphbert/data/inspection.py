@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,18 @@ from typing import IO, Any, cast
 
 from morphbert import files
 from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
-from morphbert.data.records import CorruptRecord, RecordShape, features, parse_example, read_records
+from morphbert.data.records import (
+    CLS_POSITIONS,
+    NEXT_SENTENCE_LABELS,
+    SEQUENCE_IDS,
+    WORD_IDS,
+    CorruptRecord,
+    RecordShape,
+    features,
+    layout_of,
+    parse_example,
+    read_records,
+)
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 
 # More than these are counted, not listed.
@@ -23,10 +35,14 @@ Parsed = dict[str, list[int] | list[float]]
 class Report:
     """Sums over all records, and what was found wrong, each with file and number of the record.
 
+    in_records: examples, more than records where some share one. units: what training can mask, in dynamic records.
+
     masked_words: [whole, in part]. replaced: [`[MASK]`, another piece, the piece itself].
     """
 
     records: int = 0
+    in_records: int = 0
+    units: int = 0
     padded: int = 0
     pieces: int = 0
     shortest: int = 1 << 62
@@ -112,12 +128,11 @@ def _check(parsed: Parsed, manifest: Manifest | None, vocabulary: Vocabulary | N
     """What contradicts the schema, the manifest or the vocabulary in one record."""
     length = len(parsed.get("input_ids", []))
     predictions = len(parsed.get("masked_lm_positions", []))
-    shape = RecordShape(length, predictions)
+    shape, layout = RecordShape(length, predictions), layout_of(parsed)
     if manifest is not None:
         shape = RecordShape(manifest.max_seq_length, manifest.max_predictions_per_seq)
-    schema = features(shape)
-    if "next_sentence_labels" not in parsed and (manifest is None or manifest.objective == "none"):
-        del schema["next_sentence_labels"]
+        layout = manifest.layout
+    schema = features(shape, layout)
     wrong = []
     for name in sorted(schema.keys() | parsed.keys()):
         expected = schema[name].length if name in schema else 0
@@ -127,40 +142,98 @@ def _check(parsed: Parsed, manifest: Manifest | None, vocabulary: Vocabulary | N
     return wrong or _check_values(parsed, len(vocabulary) if vocabulary is not None else None)
 
 
+def _real(parsed: Parsed) -> int:
+    """How many pieces stand before the padding; dynamic records have no `input_mask` to say it."""
+    if "input_mask" in parsed:
+        return int(sum(parsed["input_mask"]))
+    return sum(1 for number in parsed["input_ids"] if number)
+
+
 def _check_values(parsed: Parsed, vocab_size: int | None) -> list[str]:
     wrong = []
-    inputs = parsed["input_mask"]
-    real = int(sum(inputs))
-    if inputs != [1] * real + [0] * (len(inputs) - real):
+    real = _real(parsed)
+    if "input_mask" in parsed and parsed["input_mask"] != [1] * real + [0] * (
+        len(parsed["input_mask"]) - real
+    ):
         wrong.append("input_mask is not a row of 1 and then of 0")
     if any(parsed["input_ids"][real:]) or any(parsed["segment_ids"][real:]):
         wrong.append(f"something other than 0 stands in the padding, after {real} pieces")
-    largest = max([*parsed["input_ids"], *parsed["masked_lm_ids"]])
+    largest = max([*parsed["input_ids"], *parsed.get("masked_lm_ids", [])])
     if vocab_size is not None and largest >= vocab_size:
         wrong.append(f"the id {largest} is beyond the vocabulary of {vocab_size} tokens")
+    wrong += _check_words(parsed, real) if WORD_IDS in parsed else _check_masks(parsed, real)
+    if SEQUENCE_IDS in parsed:
+        wrong += _check_packing(parsed, real)
+    labels = parsed.get(NEXT_SENTENCE_LABELS, [])
+    wrong += [f"{NEXT_SENTENCE_LABELS} is {label}" for label in labels if label not in (0, 1)]
+    return wrong
+
+
+def _check_masks(parsed: Parsed, real: int) -> list[str]:
+    wrong = []
     masked = int(sum(parsed["masked_lm_weights"]))
     if parsed["masked_lm_weights"] != [1.0] * masked + [0.0] * (len(parsed["masked_lm_weights"]) - masked):
         wrong.append("masked_lm_weights is not a row of 1 and then of 0")
     positions = parsed["masked_lm_positions"][:masked]
     if positions != sorted(set(positions)) or not all(0 < position < real - 1 for position in positions):
         wrong.append(f"masked_lm_positions {positions} are not ascending positions within {real} pieces")
-    labels = parsed.get("next_sentence_labels")
-    if labels is not None and labels[0] not in (0, 1):
-        wrong.append(f"next_sentence_labels is {labels[0]}")
     return wrong
+
+
+def _check_words(parsed: Parsed, real: int) -> list[str]:
+    """Units are numbered from 0; special tokens, the first and last piece among them, belong to none."""
+    words = parsed[WORD_IDS]
+    units = [number for number in words if number != -1]
+    steps = {after - before for before, after in itertools.pairwise([-1, *units])}
+    if not steps <= {0, 1} or words[0] != -1 or set(words[real - 1 :]) != {-1}:
+        return [f"{WORD_IDS} are not the numbers of units, from 0 up, and -1 for special tokens and padding"]
+    return []
+
+
+def _check_packing(parsed: Parsed, real: int) -> list[str]:
+    wrong = []
+    starts = _starts(parsed)
+    ends = [*starts[1:], real]
+    sequences = [
+        number for n, (a, b) in enumerate(zip(starts, ends, strict=True), 1) for number in [n] * (b - a)
+    ]
+    padding = [0] * (len(parsed[SEQUENCE_IDS]) - real)
+    if parsed[SEQUENCE_IDS] != sequences + padding:
+        wrong.append(f"{SEQUENCE_IDS} are not the numbers of examples, from 1 up, and 0 for padding")
+    positions = [position for a, b in zip(starts, ends, strict=True) for position in range(b - a)]
+    if parsed["position_ids"] != positions + padding:
+        wrong.append("position_ids do not count from 0 in each example")
+    if CLS_POSITIONS in parsed:
+        given = parsed[CLS_POSITIONS]
+        if given != [*starts, *[0] * (len(given) - len(starts))]:
+            wrong.append(f"{CLS_POSITIONS} {given} are not where the examples begin, {starts}")
+    return wrong
+
+
+def _starts(parsed: Parsed) -> list[int]:
+    """Where the examples of a record begin; without packing, at its own beginning."""
+    sequences = parsed.get(SEQUENCE_IDS, [1])
+    return [
+        position
+        for position, number in enumerate(sequences)
+        if number and (position == 0 or sequences[position - 1] != number)
+    ]
 
 
 def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> None:
     length = len(parsed["input_ids"])
-    real = int(sum(parsed["input_mask"]))
+    real = _real(parsed)
     ids, original, positions = _restored(parsed)
+    examples = len(_starts(parsed))
+    report.in_records += examples
+    report.units += max(cast("list[int]", parsed.get(WORD_IDS, [-1]))) + 1
     report.padded += length - real
     report.pieces += real
     report.shortest, report.longest = min(report.shortest, real), max(report.longest, real)
     report.tenths[min(10 * (real - 1) // length, 9)] += 1
     report.predictions += len(positions)
-    if "next_sentence_labels" in parsed:
-        report.labels[int(parsed["next_sentence_labels"][0])] += 1
+    for label in parsed.get(NEXT_SENTENCE_LABELS, [])[:examples]:
+        report.labels[int(label)] += 1
     if vocabulary is None:
         return
     mask, unk = vocabulary.ids.get(MASK), vocabulary.ids.get(UNK)
@@ -192,10 +265,10 @@ def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabular
 def _restored(parsed: Parsed) -> tuple[list[int], list[int], list[int]]:
     """(ids as they stand, ids with the labels put back, masked positions)."""
     ids = cast("list[int]", list(parsed["input_ids"]))
-    masked = int(sum(parsed["masked_lm_weights"]))
-    positions = cast("list[int]", list(parsed["masked_lm_positions"][:masked]))
+    masked = int(sum(parsed.get("masked_lm_weights", [])))
+    positions = cast("list[int]", list(parsed.get("masked_lm_positions", [])[:masked]))
     original = list(ids)
-    for position, label in zip(positions, cast("list[int]", parsed["masked_lm_ids"]), strict=False):
+    for position, label in zip(positions, cast("list[int]", parsed.get("masked_lm_ids", [])), strict=False):
         original[position] = label
     return ids, original, positions
 
@@ -211,20 +284,27 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
         return vocabulary.tokens[number] if vocabulary is not None else str(number)
 
     masked = set(positions)
-    segments: list[list[str]] = [[], []]
-    for position, number in enumerate(ids[: int(sum(parsed["input_mask"]))]):
-        shown = name(number)
-        if position in masked:
-            was = name(original[position])
-            shown = f"{{{shown}}}" if number == original[position] else f"{{{shown}←{was}}}"
-        segments[int(parsed["segment_ids"][position])].append(shown)
-    lines = [
-        f"  {letter}: {' '.join(segment)}" for letter, segment in zip("AB", segments, strict=True) if segment
-    ]
-    if "next_sentence_labels" in parsed:
-        lines.append(f"  next_sentence_labels: {parsed['next_sentence_labels'][0]}")
-    padding = len(ids) - int(sum(parsed["input_mask"]))
-    lines.append(f"  {len(ids) - padding} pieces, {padding} × {name(0) if vocabulary else PAD}")
+    real = _real(parsed)
+    starts = _starts(parsed)
+    lines = []
+    for number, (start, end) in enumerate(itertools.pairwise([*starts, real])):
+        segments: list[list[str]] = [[], []]
+        for position in range(start, end):
+            shown = name(ids[position])
+            if position in masked:
+                same = ids[position] == original[position]
+                shown = f"{{{shown}}}" if same else f"{{{shown}←{name(original[position])}}}"
+            segments[int(parsed["segment_ids"][position])].append(shown)
+        lines += [
+            f"  {letter}: {' '.join(segment)}"
+            for letter, segment in zip("AB", segments, strict=True)
+            if segment
+        ]
+        if NEXT_SENTENCE_LABELS in parsed:
+            lines.append(f"  {NEXT_SENTENCE_LABELS}: {parsed[NEXT_SENTENCE_LABELS][number]}")
+    if WORD_IDS in parsed:
+        lines.append(f"  {max(parsed[WORD_IDS]) + 1} units to mask from")
+    lines.append(f"  {real} pieces, {len(ids) - real} × {name(0) if vocabulary else PAD}")
     return "\n".join(lines)
 
 
@@ -235,19 +315,24 @@ def summary(report: Report, with_vocabulary: bool) -> str:
         return ""
     rows = [
         ("records", f"{report.records:,}"),
+        *([("examples", f"{report.in_records:,}")] if report.in_records > sound else []),
         ("pieces in a record", f"{report.shortest} to {report.longest}, mean {report.pieces / sound:.1f}"),
         ("padding", f"{report.padded / (report.padded + report.pieces):.1%}"),
         ("lengths, by tenths", " ".join(f"{count / sound:.0%}" for count in report.tenths)),
-        ("masked pieces", f"{report.predictions / report.pieces:.1%}"),
     ]
+    if report.units:
+        rows.append(("masks", f"drawn in training, from {report.units / sound:.1f} units in a record"))
+    else:
+        rows.append(("masked pieces", f"{report.predictions / report.pieces:.1%}"))
     if with_vocabulary and report.predictions:
         shares = ", ".join(f"{count / report.predictions:.1%}" for count in report.replaced)
         whole, part = (count / max(report.words, 1) for count in report.masked_words)
         rows += [
             ("[MASK], random, same", shares),
             ("masked words", f"{whole:.1%} whole, {part:.1%} in part (a word is what ## marks)"),
-            ("[UNK]", f"{report.unknown / report.pieces:.2%}"),
         ]
+    if with_vocabulary:
+        rows.append(("[UNK]", f"{report.unknown / report.pieces:.2%}"))
     if sum(report.labels):
         rows.append(("next_sentence_labels = 1", f"{report.labels[1] / sum(report.labels):.1%}"))
     return "\n".join(f"{title:<26}{value}" for title, value in rows)

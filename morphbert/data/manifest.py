@@ -6,6 +6,7 @@ are found in the first second. It holds no time and no path: the same flags give
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +15,15 @@ from typing import IO, Any
 
 from morphbert import __version__, files
 from morphbert.data.config import InstanceConfig
+from morphbert.data.masking import real_pieces
+from morphbert.data.records import RecordLayout
 from morphbert.errors import MorphbertError
 from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import MASK
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What google-research/bert's records have is said in the first version, which older programs know.
+_OLDEST_FORMAT = 1
 SUFFIX = ".manifest.json"
 
 
@@ -26,7 +32,11 @@ class Manifest:
     """What made the records of one run.
 
     tokenizer: `describe()` of the tokenizer, with the vocabulary's `sha256` and size.
-    mode: "fast" or "google". objective: "nsp", "sop" or "none". masking: unit, probability, whether static.
+    mode: "fast" or "google". objective: "nsp", "sop" or "none". masking: unit, probability, whether static; where
+      not, also what training needs to draw masks: `mask_id`, and in `random_ids` the ranges [first, last + 1] of
+      the pieces that random ones are taken from.
+    packing: `examples`, how many share a sequence at most, and whether one text goes on in them (`cross_documents`).
+      Empty where each has its own.
     inputs: {"name": base name, "bytes": size} for each input file, in the order of reading.
     outputs: records in each output file, by base name, in the order in which they were given.
     split: which part of a run with held-out documents this is: "train", "eval" or "all".
@@ -46,10 +56,20 @@ class Manifest:
     num_sentences: int
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)
+    packing: dict[str, Any] = field(default_factory=dict)
     split: str = "all"
     eval_fraction: float = 0.0
     morphbert_version: str = ""
     format_version: int = FORMAT_VERSION
+
+    @property
+    def layout(self) -> RecordLayout:
+        """Which features the records have."""
+        labelled = self.objective != "none"
+        examples = 0
+        if self.packing and not self.packing["cross_documents"]:
+            examples = self.packing["examples"] if labelled else 1
+        return RecordLayout(labelled, not self.masking.get("static", True), examples)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
@@ -130,22 +150,13 @@ def make_manifest(
     for path in input_files:
         of_file = files.identity(path)
         inputs.append({"name": of_file["name"], "bytes": of_file["bytes"]})
-    description = tokenizer.describe()
+    is_plain = config.layout.examples == 0 and not config.layout.dynamic
     return Manifest(
-        tokenizer=description,
+        tokenizer=tokenizer.describe(),
         max_seq_length=config.max_seq_length,
         max_predictions_per_seq=config.max_predictions_per_seq,
         objective=config.objective,
-        masking={
-            "unit": config.masking_unit,
-            "prob": config.masked_lm_prob,
-            "static": True,
-            "mask_token_prob": config.mask_token_prob,
-            "random_token_prob": config.random_token_prob,
-            "max_span_length": config.max_span_length,
-            "span_prob": config.span_prob,
-            "max_word_pieces": config.max_word_pieces,
-        },
+        masking=_masking(tokenizer, config),
         mode=mode,
         dupe_factor=config.dupe_factor,
         short_seq_prob=config.short_seq_prob,
@@ -157,8 +168,50 @@ def make_manifest(
         outputs=dict(outputs),
         split=split,
         eval_fraction=eval_fraction,
+        packing=(
+            {"examples": config.examples, "cross_documents": config.cross_documents}
+            if config.examples > 1
+            else {}
+        ),
         morphbert_version=__version__,
+        format_version=_OLDEST_FORMAT if is_plain else FORMAT_VERSION,
     )
+
+
+def _masking(tokenizer: Tokenizer, config: InstanceConfig) -> dict[str, Any]:
+    """All that decides about masks, so that training can draw them where the records do not have them."""
+    masking: dict[str, Any] = {
+        "unit": config.masking_unit,
+        "prob": config.masked_lm_prob,
+        "static": config.masking == "static",
+        "mask_token_prob": config.mask_token_prob,
+        "random_token_prob": config.random_token_prob,
+        "max_span_length": config.max_span_length,
+        "span_prob": config.span_prob,
+        "max_word_pieces": config.max_word_pieces,
+    }
+    if config.mask_words:
+        words = "\n".join(config.mask_words).encode()
+        masking["mask_words"] = {
+            "number": len(config.mask_words),
+            "sha256": hashlib.sha256(words).hexdigest(),
+            "factor": config.mask_words_factor,
+        }
+    if config.masking == "dynamic":
+        masking["mask_id"] = tokenizer.vocab[MASK]
+        masking["random_ids"] = _ranges(real_pieces(tokenizer.vocabulary.tokens).tolist())
+    return masking
+
+
+def _ranges(numbers: Sequence[int]) -> list[list[int]]:
+    """`[5, 6, 7, 9]` → `[[5, 8], [9, 10]]`."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([number, number + 1])
+    return ranges
 
 
 def write_manifests(manifest: Manifest, output_files: Sequence[str]) -> None:

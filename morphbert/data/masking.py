@@ -47,7 +47,14 @@ def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> npt.NDA
 
 
 def mask(
-    ids: Ids, maskable: Bool, starts: Bool, keys: Keys, config: InstanceConfig, mask_id: int, real: Ids
+    ids: Ids,
+    maskable: Bool,
+    starts: Bool,
+    keys: Keys,
+    config: InstanceConfig,
+    mask_id: int,
+    real: Ids,
+    preferred: Bool | None = None,
 ) -> Predictions:
     """Masks a batch.
 
@@ -56,6 +63,7 @@ def mask(
       starts: [N, L] a unit starts here and lasts until the next start or what is not maskable; for the unit
         "piece" it is not looked at.
       keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
+      preferred: [N, L] pieces whose units are to be drawn `config.mask_words_factor` times as likely as others.
     """
     wanted = number_to_predict((ids != 0).sum(axis=1), config)
     columns = np.arange(ids.shape[1])[None, :]
@@ -71,6 +79,8 @@ def mask(
     if in_spans:
         starts = _span_starts(starts, maskable, keys, config)
     order = bits(keys[:, None], _ORDER + columns)
+    if preferred is not None:
+        order = _earlier(order, starts, preferred & maskable, config.mask_words_factor)
     # The position goes into the low bits, so that sorting the numbers sorts the positions with them.
     order &= ~np.uint64((1 << _POSITION_BITS) - 1)
     order |= columns.astype(np.uint64)
@@ -81,6 +91,23 @@ def mask(
         positions = _first_units(order, _sizes(starts, maskable), wanted, config.max_predictions_per_seq)
     decided_at = _unit_of(starts) if in_spans else np.broadcast_to(columns, ids.shape)
     return _replace(ids, positions, decided_at, keys, config, mask_id, real)
+
+
+def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
+    """Order numbers [N, L] with those of units that hold preferred pieces moved to the front.
+
+    u → 1 − (1 − u)^(1 / factor): drawn in this order, a unit is drawn next with a probability in proportion to its
+    weight (Efraimidis & Spirakis 2006, "Weighted random sampling with a reservoir").
+    """
+    rows, columns = np.nonzero(preferred)
+    chosen = np.zeros_like(starts)
+    chosen[rows, _unit_of(starts)[rows, columns]] = True
+    chosen &= starts
+    share = (order[chosen] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    moved = -np.expm1(np.log1p(-share) / factor)
+    order = order.copy()
+    order[chosen] = (moved * 2.0**53).astype(np.uint64) << np.uint64(11)
+    return order
 
 
 def _unit_of(starts: Bool) -> Ids:

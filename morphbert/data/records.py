@@ -50,31 +50,66 @@ class RecordShape:
     max_predictions_per_seq: int
 
 
+@dataclass(frozen=True)
+class RecordLayout:
+    """Which features records have beside their pieces.
+
+    next_sentence: a label for the segments of each example: next sentence, or sentence order.
+    dynamic: no masks, but the number of the masking unit of each piece, so that training draws the masks.
+    examples: how many examples share a sequence at most; 0 is one to a sequence, without the features of packing.
+    """
+
+    next_sentence: bool = True
+    dynamic: bool = False
+    examples: int = 0
+
+
 NEXT_SENTENCE_LABELS = "next_sentence_labels"
+WORD_IDS = "word_ids"
+SEQUENCE_IDS = "sequence_ids"
+CLS_POSITIONS = "cls_positions"
 
 
-def features(shape: RecordShape, next_sentence: bool = True) -> dict[str, Feature]:
-    """The features of one record with static masks, zero-padded to L and P.
+def features(shape: RecordShape, layout: RecordLayout | None = None) -> dict[str, Feature]:
+    """The features of one record, zero-padded to L and P. Without a layout, google-research/bert's.
 
     `RecordShape(128, 20)` → `{"input_ids": Feature(128, "int64"), …}`
 
-    Args:
-      shape: L and P.
-      next_sentence: whether there is a label of the segments: next sentence, or sentence order.
+    Dynamic records have `word_ids`, the number of the masking unit, -1 for special tokens and padding, and
+    nothing about masks; a piece is padding where `input_ids` is 0. Packed ones have `sequence_ids` (0 = padding,
+    1, 2, … = example), `position_ids` (from 0 in each example) and, where there are labels, one for each
+    example at the `[CLS]` of `cls_positions`; an entry after the first whose position is 0 is none.
 
-    Source: google-research/bert, create_pretraining_data.py.
+    Source: google-research/bert, create_pretraining_data.py, for the features of the default layout.
     """
-    length, predictions = shape.max_seq_length, shape.max_predictions_per_seq
-    label = {NEXT_SENTENCE_LABELS: Feature(1, "int64")} if next_sentence else {}
-    return {
-        "input_ids": Feature(length, "int64"),
-        "input_mask": Feature(length, "int64"),
-        "segment_ids": Feature(length, "int64"),
-        "masked_lm_positions": Feature(predictions, "int64"),
-        "masked_lm_ids": Feature(predictions, "int64"),
-        "masked_lm_weights": Feature(predictions, "float"),
-        **label,
-    }
+    layout = layout or RecordLayout()
+    tokens = Feature(shape.max_seq_length, "int64")
+    masks = Feature(shape.max_predictions_per_seq, "int64")
+    chosen = {"input_ids": tokens, "segment_ids": tokens}
+    if layout.dynamic:
+        chosen[WORD_IDS] = tokens
+    else:
+        chosen |= {
+            "input_mask": tokens,
+            "masked_lm_positions": masks,
+            "masked_lm_ids": masks,
+            "masked_lm_weights": Feature(shape.max_predictions_per_seq, "float"),
+        }
+    if layout.examples:
+        chosen |= {SEQUENCE_IDS: tokens, "position_ids": tokens}
+    if layout.next_sentence:
+        chosen[NEXT_SENTENCE_LABELS] = Feature(layout.examples or 1, "int64")
+        if layout.examples:
+            chosen[CLS_POSITIONS] = Feature(layout.examples, "int64")
+    return chosen
+
+
+def layout_of(record: Mapping[str, Values]) -> RecordLayout:
+    """The layout that the features of a parsed record show."""
+    examples = 0
+    if SEQUENCE_IDS in record:
+        examples = len(record.get(NEXT_SENTENCE_LABELS, ())) or 1
+    return RecordLayout(NEXT_SENTENCE_LABELS in record, WORD_IDS in record, examples)
 
 
 class CorruptRecord(MorphbertError):

@@ -23,7 +23,7 @@ def masked_lm_logits(
 
 
 def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:
-    """Scores of "B follows A" (0) and "B is random" (1): [B, H] → float32 [B, 2]."""
+    """Scores of "B follows A" (0) and "B is random" (1): [B, H] → float32 [B, 2], or [B, E, H] → [B, E, 2]."""
     name = "cls/seq_relationship"
-    scores = tf.matmul(pooled, parameters[f"{name}/output_weights"], transpose_b=True)
+    scores = tf.linalg.matmul(pooled, tf.transpose(parameters[f"{name}/output_weights"]))
     return tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)

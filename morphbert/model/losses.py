@@ -29,12 +29,24 @@ def example_weights(batch: Batch) -> tf.Tensor:
     return tf.ones(tf.shape(batch["input_ids"])[:1])
 
 
+def label_weights(batch: Batch) -> tf.Tensor:
+    """float32 [B, E], 1 for each example that has a label of its segments; E is 1 without packing.
+
+    Packed examples begin at their `cls_positions`; an entry after the first whose position is 0 is none.
+    """
+    weights = example_weights(batch)[:, None]
+    if "cls_positions" not in batch:
+        return weights
+    exists = tf.cast(batch["cls_positions"][:, 1:] > 0, tf.float32)
+    return tf.concat([weights, weights * exists], 1)
+
+
 def counts(batch: Batch) -> dict[str, tf.Tensor]:
     """The denominators of a batch: number of predicted positions, number of labelled sentence pairs."""
     labelled = "next_sentence_labels" in batch
     return {
         "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
-        "next_sentence": tf.reduce_sum(example_weights(batch)) if labelled else tf.constant(0.0),
+        "next_sentence": tf.reduce_sum(label_weights(batch)) if labelled else tf.constant(0.0),
     }
 
 
@@ -47,7 +59,8 @@ def pretraining_sums(
       parameters: weights by name, in the dtype to compute in.
       config: the model's configuration.
       batch: the records' features: int32 [B, L] and [B, P], float32 `masked_lm_weights` [B, P], int32
-        `next_sentence_labels` [B, 1], without which the sums of that task are 0.
+        `next_sentence_labels` [B, 1], without which the sums of that task are 0. Packed ones have `sequence_ids`
+        and `position_ids` [B, L], labels [B, E] and `cls_positions` [B, E] besides.
       dropout_key: int32 [2], or None for no dropout.
 
     Returns:
@@ -55,7 +68,14 @@ def pretraining_sums(
       cross entropy in nats, and counts.
     """
     hidden = encode(
-        parameters, config, batch["input_ids"], batch["input_mask"], batch["segment_ids"], dropout_key
+        parameters,
+        config,
+        batch["input_ids"],
+        batch["input_mask"],
+        batch["segment_ids"],
+        dropout_key,
+        batch.get("sequence_ids"),
+        batch.get("position_ids"),
     )
     masked_lm = masked_lm_logits(parameters, config, hidden, batch["masked_lm_positions"])
     masked_lm_loss, masked_lm_correct = _weighted_sums(
@@ -63,9 +83,10 @@ def pretraining_sums(
     )
     next_loss, next_correct = tf.constant(0.0), tf.constant(0.0)
     if "next_sentence_labels" in batch:
-        scores = next_sentence_logits(parameters, pool(parameters, hidden))
-        labels = batch["next_sentence_labels"][:, 0]
-        next_loss, next_correct = _weighted_sums(scores, labels, example_weights(batch))
+        labels = batch["next_sentence_labels"]
+        scores = next_sentence_logits(parameters, pool(parameters, hidden, batch.get("cls_positions")))
+        scores = tf.reshape(scores, [-1, labels.shape[1], 2])  # [B, E, 2]
+        next_loss, next_correct = _weighted_sums(scores, labels, label_weights(batch))
     return {
         "masked_lm_loss": masked_lm_loss,
         "masked_lm_correct": masked_lm_correct,

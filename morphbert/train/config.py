@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from morphbert.data.records import RecordShape
+from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.model.config import BertConfig
+from morphbert.train.dynamic_masks import MaskRules
 from morphbert.train.optimization import OptimizerConfig
 from morphbert.train.records_input import RecordFormat
 from morphbert.train.step import StepConfig
@@ -20,7 +21,8 @@ class RunConfig:
     input_files: tuple[str, ...]
     output_dir: str
     shape: RecordShape
-    next_sentence: bool = True
+    layout: RecordLayout = dataclasses.field(default_factory=RecordLayout)
+    masks: MaskRules | None = None
     eval_files: tuple[str, ...] = ()
     init_checkpoint: str | None = None
     do_train: bool = True
@@ -44,4 +46,4 @@ class RunConfig:
     def record_format(self) -> RecordFormat:
         """What the records have to be like."""
         model = self.bert_config
-        return RecordFormat(self.shape, model.vocab_size, model.type_vocab_size, self.next_sentence)
+        return RecordFormat(self.shape, model.vocab_size, model.type_vocab_size, self.layout, self.masks)

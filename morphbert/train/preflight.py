@@ -9,9 +9,10 @@ from typing import IO, cast
 import tensorflow as tf
 
 from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
-from morphbert.data.records import RecordShape
+from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
+from morphbert.train.dynamic_masks import MaskRules
 from morphbert.train.records_input import RecordFormat, check_first_records, count_records
 from morphbert.train.storage import writing
 
@@ -61,6 +62,29 @@ def num_records(files: Sequence[str]) -> int:
     return count_records(files)
 
 
+def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:
+    """How to mask records that have no masks: what their manifests say.
+
+    Raises:
+      MorphbertError: a file has no manifest, or they say different things.
+    """
+    known = manifests(files)
+    for file in files:
+        if file not in known:
+            raise MorphbertError(
+                f"{file} has records without masks, and the manifest beside it, which says how to mask them, is "
+                "missing: copy it there too, or make the records again."
+            )
+    first = files[0]
+    rules = MaskRules.from_manifest(known[first].masking, predictions, seed, first)
+    for file in files[1:]:
+        if known[file].masking != known[first].masking:
+            raise MorphbertError(
+                f"{first} and {file} were made for different masks: train on one kind only, or make them again."
+            )
+    return rules
+
+
 def check_records(files: Sequence[str], form: RecordFormat) -> None:
     """Holds the records against the flags and the model's configuration.
 
@@ -72,6 +96,11 @@ def check_records(files: Sequence[str], form: RecordFormat) -> None:
     vocabularies: dict[str, str] = {}
     for file, manifest in known.items():
         _check_manifest(file, manifest, form)
+        if manifest.layout != form.layout:
+            raise MorphbertError(
+                f"{file} has {_in_words(manifest.layout)}, other files that this run reads have "
+                f"{_in_words(form.layout)}: train and evaluate on one kind only."
+            )
         vocabularies.setdefault(str(manifest.tokenizer.get("vocab", {}).get("sha256")), file)
     if len(vocabularies) > 1:
         raise MorphbertError(
@@ -80,6 +109,14 @@ def check_records(files: Sequence[str], form: RecordFormat) -> None:
             + ". Make them again with one vocabulary, or train on one kind only."
         )
     check_first_records(files, form)
+
+
+def _in_words(layout: RecordLayout) -> str:
+    masks = "masks to be drawn in training" if layout.dynamic else "static masks"
+    packed = (
+        f"up to {layout.examples} examples in a sequence" if layout.examples else "one example in a sequence"
+    )
+    return f"{masks}, {packed} and {'labels' if layout.next_sentence else 'no labels'} of the segments"
 
 
 def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:

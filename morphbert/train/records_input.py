@@ -15,14 +15,19 @@ from typing import IO, Any, cast
 import tensorflow as tf
 
 from morphbert.data.records import (
+    CLS_POSITIONS,
     NEXT_SENTENCE_LABELS,
+    WORD_IDS,
     CorruptRecord,
+    RecordLayout,
     RecordShape,
     features,
+    layout_of,
     parse_example,
     read_records,
 )
 from morphbert.errors import MorphbertError
+from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +38,31 @@ class RecordFormat:
       shape: L and P.
       vocab_size: every piece's id is under it.
       type_vocab_size: every segment's id is under it.
-      next_sentence: whether they have labels of the segments.
+      layout: whether they have labels of the segments and masks, and how many examples are in one.
+      masks: how masks are drawn for records that have none.
     """
 
     shape: RecordShape
     vocab_size: int
     type_vocab_size: int
-    next_sentence: bool = True
+    layout: RecordLayout = dataclasses.field(default_factory=RecordLayout)
+    masks: MaskRules | None = None
 
     def limits(self) -> dict[str, tuple[int, str]]:
         """By feature: one more than the largest value, and what sets that limit."""
         pieces = (self.vocab_size, "vocab_size in the model configuration")
+        length = (self.shape.max_seq_length, "--max_seq_length")
         limits = {
             "input_ids": pieces,
             "masked_lm_ids": pieces,
             "segment_ids": (self.type_vocab_size, "type_vocab_size in the model configuration"),
-            "masked_lm_positions": (self.shape.max_seq_length, "--max_seq_length"),
+            "masked_lm_positions": length,
+            "position_ids": length,
+            CLS_POSITIONS: length,
+            WORD_IDS: length,
+            NEXT_SENTENCE_LABELS: (2, "the number of its classes"),
         }
-        return limits | (
-            {NEXT_SENTENCE_LABELS: (2, "the number of its classes")} if self.next_sentence else {}
-        )
+        return {name: limits[name] for name in features(self.shape, self.layout) if name in limits}
 
 
 def training_dataset(
@@ -62,21 +72,26 @@ def training_dataset(
 
     Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
     `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
-    start of the next, so that no record is dropped.
+    start of the next, so that no record is dropped. Masks that are not in the records are other ones in each pass.
 
     Returns:
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
     """
     names = tf.constant(list(files))
+    read_file = _numbered_records if form.masks else _records
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
         first = tf.constant(seed, tf.int64) * 1_000_003 + 2 * number
-        order = tf.data.Dataset.from_tensor_slices(names).shuffle(len(files), seed=first)
+        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, form)).shuffle(len(files), seed=first)
         read = order.interleave(
-            _records, cycle_length=min(4, len(files)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            read_file,
+            cycle_length=min(4, len(files)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
-        return read.shuffle(shuffle_buffer_size, seed=first + 1)
+        read = read.shuffle(shuffle_buffer_size, seed=first + 1)
+        return read.map(lambda record, *place: (record, number, *place)) if form.masks else read
 
     options = tf.data.Options()
     # A shuffle within flat_map counts as outside state, which would keep the iterator out of checkpoints;
@@ -84,7 +99,9 @@ def training_dataset(
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     dataset = tf.data.Dataset.counter().flat_map(one_pass).with_options(options)
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda batch: decode(batch, form), num_parallel_calls=2, deterministic=True)
+    dataset = dataset.map(
+        lambda record, *place: decode(record, form, place), num_parallel_calls=2, deterministic=True
+    )
     return dataset.prefetch(4)
 
 
@@ -93,13 +110,22 @@ def evaluation_dataset(files: Sequence[str], form: RecordFormat, batch_size: int
 
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
     """
-    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(list(files))).flat_map(_records)
+    names = _with_numbers(tf.constant(list(files)), form)
+    dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(
+        _numbered_records if form.masks else _records
+    )
 
-    def filled(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    def filled(serialized: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
         real = tf.shape(serialized)[0]
-        rows = tf.concat([serialized, tf.repeat(serialized[:1], batch_size - real)], 0)
+
+        def whole(values: tf.Tensor) -> tf.Tensor:
+            rows = tf.concat([values, tf.repeat(values[:1], batch_size - real)], 0)
+            return tf.ensure_shape(rows, [batch_size])
+
+        # All as in the first pass: an evaluation masks the same pieces each time.
+        place = (tf.zeros([batch_size], tf.int64), *map(whole, place)) if place else ()
         weights = tf.sequence_mask(real, batch_size, tf.float32)
-        return {**decode(tf.ensure_shape(rows, [batch_size]), form), "example_weights": weights}
+        return {**decode(whole(serialized), form, place), "example_weights": weights}
 
     return dataset.batch(batch_size).map(filled).prefetch(2)
 
@@ -109,23 +135,43 @@ def _records(file: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
 
 
-def decode(serialized: tf.Tensor, form: RecordFormat) -> dict[str, tf.Tensor]:
+def _with_numbers(names: tf.Tensor, form: RecordFormat) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+    """Names of files, and their numbers where masks depend on them."""
+    return (names, tf.range(tf.size(names, tf.int64))) if form.masks else names
+
+
+def _numbered_records(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:
+    """(record, number of the file, number in the file)."""
+    return _records(file).enumerate().map(lambda number, record: (record, of_file, number))
+
+
+def decode(
+    serialized: tf.Tensor, form: RecordFormat, place: tuple[tf.Tensor, ...] = ()
+) -> dict[str, tf.Tensor]:
     """Serialized Examples [B] → dense features, int32 and float32; ids beyond the model's tables are refused.
 
     The check is here, on the host: on an accelerator a gather out of range gives zeros without a word.
+
+    Args:
+      place: for records without masks, int64 [B] each: pass, number of the file, number of the record in it.
     """
     specification = {
         name: tf.io.FixedLenFeature([feature.length], tf.float32 if feature.dtype == "float" else tf.int64)
-        for name, feature in features(form.shape, form.next_sentence).items()
+        for name, feature in features(form.shape, form.layout).items()
     }
     batch = tf.io.parse_example(serialized, specification)
     checks = []
     for name, (limit, _) in form.limits().items():
         checks += [
             tf.debugging.assert_less(batch[name], tf.constant(limit, tf.int64), message=f"{name} too large"),
-            tf.debugging.assert_non_negative(batch[name], message=f"{name} below 0"),
+            tf.debugging.assert_non_negative(
+                batch[name] + (1 if name == WORD_IDS else 0), message=f"{name} below 0"
+            ),
         ]
     with tf.control_dependencies(checks):
+        if form.masks is not None:
+            batch = {name: tf.identity(values) for name, values in batch.items()}
+            batch = with_masks(batch, record_keys(form.masks.seed, *place), form.masks)
         return {
             name: tf.cast(values, tf.int32) if values.dtype == tf.int64 else tf.identity(values)
             for name, values in batch.items()
@@ -159,15 +205,16 @@ def explain_record(record: bytes, form: RecordFormat) -> str | None:
         values: dict[str, list[Any]] = cast("dict[str, list[Any]]", parse_example(record))
     except ValueError as error:
         return str(error)
-    for name, feature in features(form.shape, form.next_sentence).items():
+    for name, feature in features(form.shape, form.layout).items():
         if name not in values:
             return f"has no feature {name!r}; it has {', '.join(sorted(values)) or 'none'}"
         if len(values[name]) != feature.length:
             return _length_message(values, form.shape)
     for name, (limit, flag) in form.limits().items():
         low, high = min(values[name], default=0), max(values[name], default=0)
-        if low < 0 or high >= limit:
-            wrong = low if low < 0 else high
+        least = -1 if name == WORD_IDS else 0
+        if low < least or high >= limit:
+            wrong = low if low < least else high
             return (
                 f"has {wrong} in {name}, but {flag} is {limit}: it was made with another vocabulary or model"
             )
@@ -222,15 +269,15 @@ def naming_bad_records(files: Sequence[str], form: RecordFormat) -> Iterator[Non
         raise MorphbertError(f"a step failed, though all records can be read: {error.message}") from error
 
 
-def has_next_sentence_labels(files: Sequence[str]) -> bool:
-    """Whether the first record that can be read has labels; what is wrong with it comes to light later."""
+def find_layout(files: Sequence[str]) -> RecordLayout:
+    """The layout of the first record that can be read; what is wrong with it comes to light later."""
     for file in files:
         for record in checked_records(file):
             try:
-                return NEXT_SENTENCE_LABELS in parse_example(record)
+                return layout_of(parse_example(record))
             except ValueError:
-                return True
-    return True
+                return RecordLayout()
+    return RecordLayout()
 
 
 def count_records(files: Sequence[str]) -> int:
