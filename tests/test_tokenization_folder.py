@@ -137,10 +137,31 @@ def test_another_engine_is_refused(folder, analyzer):
         load_tokenizer(folder(analyzer=recorded))
 
 
+def test_a_mismatch_can_be_overridden_and_is_said(folder, analyzer, caplog):
+    recorded = json.loads(json.dumps(analyzer.describe()))
+    recorded["dictionary"]["files"]["sys.dic"]["size"] -= 1
+    recorded["engine"] = {"package": "mecab-python3", "version": "1.0.9"}
+    path = folder(analyzer=recorded, vocab={"size": 3, "sha256": "0" * 64})
+    with pytest.raises(MorphbertError, match="--allow_tokenizer_mismatch"):
+        load_tokenizer(path, do_lower_case=True)
+    tokenizer = load_tokenizer(path, do_lower_case=True, allow_mismatch=True)
+    said = [record.getMessage() for record in caplog.records]
+    assert [
+        part for part in ("do_lower_case", "lines", "sys.dic", "mecab-python3") if part in " ".join(said)
+    ] == [
+        "do_lower_case",
+        "lines",
+        "mecab-python3",
+    ]
+    # What it is now, not what the folder says, is what records will name.
+    assert tokenizer.describe()["do_lower_case"] is True
+    assert tokenizer.describe()["analyzer"] == analyzer.describe()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "pip install --upgrade morphbert"),
+        ({"format_version": 3}, "pip install --upgrade morphbert"),
         ({"format_version": "1"}, "no format_version"),
         ({"continuation": "syllable"}, r'continuation is "syllable".*"eojeol", "morpheme"'),
         ({"do_lower_case": None}, "do_lower_case is null"),

@@ -48,6 +48,20 @@ def _command() -> Command:
         "What cuts eojeols into morphemes before pieces are learned. none is plain BERT. The konlpy: ones "
         "need the package konlpy (GPL-3) and, but for konlpy:Mecab, Java; they are 10 to 100 times slower.",
     )
+    command.string(
+        "morpheme_tags",
+        "",
+        "Where morphemes are cut apart, by their part-of-speech tags (--analyzer=mecab); the default is everywhere. "
+        "Tags say where alone, tags with a minus before what not. J: only particles (josa), 사과나무 ##를 심었습니다; "
+        "J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 심었습니다.",
+    )
+    command.string(
+        "user_dictionary",
+        "",
+        "Words of your own for Mecab, one a line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost wins more "
+        "often; the default 0 nearly always), or lines as in mecab-ko-dic. They are compiled into the vocabulary "
+        "folder. Example line: 갑분싸,NNG",
+    )
     command.enum(
         "continuation",
         "eojeol",

@@ -78,6 +78,12 @@ def _define_files(command: Command) -> None:
         "Lower the case and strip accents. Left out, a vocabulary folder decides; for a plain vocab.txt the "
         "default is true, as in google-research/bert, which turns Hangul into Jamo: say false for Korean.",
     )
+    command.boolean(
+        "allow_tokenizer_mismatch",
+        False,
+        "Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary folder "
+        "was made with. Text may then be cut into other pieces.",
+    )
     command.integer(
         "num_shards",
         None,
@@ -303,7 +309,7 @@ def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
 
 
 def _tokenizer(values: flags.FlagValues) -> Tokenizer:
-    tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case)
+    tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)
     tokenizer.vocabulary.check_for_pretraining(values.vocab_file)
     normalizer = tokenizer.splitter.normalizer
     if normalizer.form == "bert" and normalizer.do_lower_case and tokenizer.vocabulary.has_hangul_syllables():

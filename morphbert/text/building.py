@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, is_remote
+from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.counting import WordCounts, count_characters, count_words
 from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, learn
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.report import Figures, examples, figures_table, measure
 from morphbert.text.tokenizer import make_analyzer, make_tokenizer
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
 from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
@@ -32,6 +34,8 @@ class BuildConfig:
 
     Attributes:
       input_file: paths and globs with commas.
+      morpheme_tags: where the analyser's boundaries count (see `morphbert.text.morpheme_tags`).
+      user_dictionary: path of a file with words of one's own for the analyser.
       normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
       min_character_count, character_coverage: which characters the alphabet keeps.
       special_tokens, unused_slots: further lines after the five special tokens.
@@ -42,6 +46,8 @@ class BuildConfig:
     vocab_dir: str
     vocab_size: int = 32_000
     analyzer: str = "mecab"
+    morpheme_tags: str = ""
+    user_dictionary: str = ""
     continuation: Continuation = "eojeol"
     do_lower_case: bool = False
     normalization: Form | None = None
@@ -94,12 +100,12 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     )
     figures = measure(measured, counts.held_out)
     report = _report(config, paths, counts, pieces, figures, examples(tokenizer))
+    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.tokens), REPORT_NAME: report.encode("utf-8")}
+    if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
+        contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
     # The metadata last: a folder without it is not taken for a vocabulary.
-    for name, content in (
-        (VOCABULARY_NAME, vocabulary_bytes(vocabulary.tokens)),
-        (REPORT_NAME, report.encode("utf-8")),
-        (METADATA_NAME, metadata_bytes(tokenizer.describe())),
-    ):
+    contents[METADATA_NAME] = metadata_bytes(tokenizer.describe())
+    for name, content in contents.items():
         with atomic_write(os.path.join(config.vocab_dir, name)) as stream:
             stream.write(content)
     return BuiltVocabulary(len(paths), counts, pieces, figures)
@@ -107,16 +113,20 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
 
 def make_splitter(config: BuildConfig) -> WordSplitter:
     """The tokenizer's first half, as the metadata will describe it."""
-    analyzer = make_analyzer(config.analyzer)
     form = config.normalization
     if form is None:
-        form = "bert" if analyzer is None and not config.do_lower_case else "nfc"
-    if form == "bert" and analyzer is not None:
+        form = "bert" if config.analyzer == "none" and not config.do_lower_case else "nfc"
+    if form == "bert" and config.analyzer != "none":
         raise MorphbertError(
             f"--normalization=bert does not go with --analyzer={config.analyzer}: an analyser reads composed text. "
             "Leave the flag out."
         )
-    return WordSplitter(Normalizer(form, config.do_lower_case), analyzer, config.continuation)
+    normalizer = Normalizer(form, config.do_lower_case)
+    compiled = None
+    if config.user_dictionary:
+        compiled = compile_user_dictionary(config.user_dictionary, normalizer)
+    analyzer = make_analyzer(config.analyzer, config.morpheme_tags, compiled)
+    return WordSplitter(normalizer, analyzer, config.continuation)
 
 
 def _check_special_tokens(tokens: tuple[str, ...]) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import VOCABULARY_NAME
 
 METADATA_NAME = "morphbert_tokenizer.json"
-FORMAT_VERSION = 1
+OVERRIDE = "To go on all the same, with a warning: --allow_tokenizer_mismatch"
+FORMAT_VERSION = 2
 
 _CHOICES = {
     "continuation": ("eojeol", "morpheme"),
@@ -24,9 +26,17 @@ _CHOICES = {
 
 
 def metadata_bytes(description: dict[str, Any]) -> bytes:
-    """The file's content for a tokenizer's description; same description, same bytes."""
-    content = {"format_version": FORMAT_VERSION, **description}
+    """The file's content for a tokenizer's description; same description, same bytes.
+
+    It has the lowest version that can say it, so that older programs read what they can follow.
+    """
+    content = {"format_version": _needed_version(description), **description}
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+
+
+def _needed_version(description: dict[str, Any]) -> int:
+    newer = {"morpheme_tags", "user_dictionary"} & set(description["analyzer"])
+    return 2 if newer else 1
 
 
 def read_metadata(path: str) -> dict[str, Any]:
@@ -75,6 +85,15 @@ def check_vocabulary(path: str, recorded: dict[str, Any], sha256: str, size: int
         )
 
 
+def check_casing(path: str, recorded: bool, wanted: bool) -> None:
+    """Refuses a casing other than the one that the vocabulary was learned with."""
+    if recorded != wanted:
+        raise MorphbertError(
+            f"--do_lower_case={str(wanted).lower()} contradicts {path}, which says {str(recorded).lower()}: the "
+            f"vocabulary was learned that way. Leave the flag out, or learn another vocabulary. {OVERRIDE}"
+        )
+
+
 def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any]) -> None:
     """Refuses an engine or dictionary other than the one that the vocabulary was learned with.
 
@@ -83,6 +102,11 @@ def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any
       recorded: its entry `analyzer`.
       installed: what the analyser on this machine says of itself.
     """
+    if recorded.get("user_dictionary") != installed.get("user_dictionary"):
+        raise MorphbertError(
+            f"the {USER_DICTIONARY_NAME} beside {path} is not the one that the folder was made with (its size or hash "
+            f"differs). Copy the folder again. {OVERRIDE}"
+        )
     for part in ("engine", "dictionary"):
         if recorded.get(part) == installed.get(part):
             continue
@@ -97,5 +121,6 @@ def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any
         raise MorphbertError(
             f"{path} was made with {package} {version}, and this machine has {now.get('package')} "
             f"{now.get('version')}{detail}. Another {part} cuts text differently, and the model would read "
-            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}"
+            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}. "
+            f"{OVERRIDE}"
         )
