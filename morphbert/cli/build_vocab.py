@@ -75,10 +75,11 @@ def _command() -> Command:
     command.enum(
         "normalization",
         None,
-        ["nfc", "bert"],
-        "nfc composes text (한 written as three Jamo becomes one character). bert does what google-research/bert does, "
-        "to the character; with --do_lower_case it takes Hangul apart into Jamo. Default: bert for cased text without "
-        "an analyser, else nfc.",
+        ["nfc", "jamo", "bert"],
+        "nfc composes text (한 written as three Jamo becomes one character). jamo takes syllables apart after the "
+        "analysis, so that pieces may end within one (sub-characters, as in KR-BERT); nothing is lost. bert does what "
+        "google-research/bert does, to the character; with --do_lower_case it takes Hangul apart into Jamo. Default: "
+        "bert for cased text without an analyser, else nfc.",
     )
     _define_learning(command)
     return command

@@ -13,9 +13,9 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.jamo import decompose
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import UNK
-from morphbert.text.wordpiece import longest_match
 from morphbert.train.checkpoint import check_shapes, read_weights, resolve
 
 MASK = "[MASK]"
@@ -41,6 +41,8 @@ def pieces_with_masks(tokenizer: Tokenizer, text: str) -> list[str]:
     holder = next(char for char in "뷁쀍똻꿻뙜" if char not in text)
     splitter = tokenizer.splitter
     place = splitter.normalizer(holder)
+    if splitter.decomposes:
+        place = decompose(place)
     pieces: list[str] = []
     for eojeol in splitter.marked_eojeols(splitter.normalizer(text.replace(MASK, holder))):
         for word in splitter.words(eojeol):
@@ -50,7 +52,7 @@ def pieces_with_masks(tokenizer: Tokenizer, text: str) -> list[str]:
                     pieces.append(MASK)
                     continues = True
                 if part:
-                    pieces += longest_match(part, tokenizer.vocab, continues) or [UNK]
+                    pieces += tokenizer.cut_word(word._replace(text=part, continues=continues)) or [UNK]
                     continues = True
     return pieces
 

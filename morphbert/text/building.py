@@ -11,6 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, is_remote
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.counting import WordCounts, count_characters, count_words
+from morphbert.text.jamo import word_characters_of_jamo
 from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, learn
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
@@ -88,6 +89,9 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     # the text becomes [UNK]. What is measured on them is the vocabulary without those.
     characters = counts.characters + count_characters(counts.held_out, splitter)
     alphabet = choose_alphabet(characters, config.min_character_count, config.character_coverage)
+    if splitter.decomposes:
+        # Few enough to have them all: then every syllable can be written, seen or not.
+        alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
     pieces = assemble(
         characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots

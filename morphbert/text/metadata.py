@@ -20,7 +20,7 @@ FORMAT_VERSION = 2
 
 _CHOICES = {
     "continuation": ("eojeol", "morpheme"),
-    "normalization": ("nfc", "bert"),
+    "normalization": ("nfc", "jamo", "bert"),
     "do_lower_case": (False, True),
 }
 
@@ -36,7 +36,7 @@ def metadata_bytes(description: dict[str, Any]) -> bytes:
 
 def _needed_version(description: dict[str, Any]) -> int:
     newer = {"morpheme_tags", "user_dictionary"} & set(description["analyzer"])
-    return 2 if newer else 1
+    return 2 if newer or description["normalization"] == "jamo" else 1
 
 
 def read_metadata(path: str) -> dict[str, Any]:

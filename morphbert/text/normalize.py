@@ -1,14 +1,16 @@
 """Raw text → the text that is cut into words, with a way back to the original characters.
 
-Two forms:
+Three forms:
 
     nfc    ours. Composed (NFC), cased; control and format characters dropped, every Unicode space and line
            separator one space, a lone surrogate U+FFFD. With `do_lower_case`, lower case and accents
            stripped, and Hangul left whole.
+    jamo   the same; when eojeols are cut into words (`morphbert.text.words`), syllables become conjoining Jamo,
+           한 three of them. Not earlier: analysers read syllables.
     bert   google-research/bert's, character for character. Text is not composed; with `do_lower_case`
            it is decomposed (NFD), and 한국어 becomes a row of conjoining Jamo.
 
-Both leave single spaces between eojeols and none at the ends.
+All leave single spaces between eojeols and none at the ends.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Literal
 
 from morphbert.text.characters import is_control, is_whitespace
 
-Form = Literal["nfc", "bert"]
+Form = Literal["nfc", "jamo", "bert"]
 
 # Characters that neither form changes, joins or drops: text made of them alone (nearly all Korean text)
 # skips the work. The test of this module proves the property for each of them.
@@ -82,7 +84,11 @@ class _BertTable(dict[int, "str | None"]):
         return result
 
 
-_TABLES: dict[str, dict[int, str | None]] = {"nfc": _NfcTable(), "bert": _BertTable()}
+_TABLES: dict[str, dict[int, str | None]] = {
+    "nfc": (_NFC_TABLE := _NfcTable()),
+    "jamo": _NFC_TABLE,
+    "bert": _BertTable(),
+}
 
 
 class _KeepTable(dict[int, "int | None"]):
@@ -116,7 +122,7 @@ class Normalizer:
             text = text.lower()
             if self.form == "bert" or not plain:
                 text = _strip_accents(text)
-        if self.form == "nfc" and not plain:
+        if self.form != "bert" and not plain:
             text = unicodedata.normalize("NFC", text)
         return " ".join(text.split())
 
@@ -129,7 +135,7 @@ class Normalizer:
         ends = [start + 1 for start in starts]
         if self.do_lower_case:
             chars, starts, ends = _lower(chars, starts, ends)
-        if self.do_lower_case or self.form == "nfc":
+        if self.do_lower_case or self.form != "bert":
             chars, starts, ends = self._compose(chars, starts, ends)
         chars, starts, ends = _collapse_spaces(chars, starts, ends)
         return Normalized(chars, starts, ends)
@@ -153,7 +159,7 @@ class Normalizer:
         for first, last in _clusters(text):
             cluster = text[first:last]
             result = _strip_accents(cluster) if self.do_lower_case else cluster
-            if self.form == "nfc":
+            if self.form != "bert":
                 result = unicodedata.normalize("NFC", result)
             out.append(result)
             if result == cluster:

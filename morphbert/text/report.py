@@ -48,7 +48,7 @@ def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
         count += 1
         encoding = tokenizer.encode(line)
         pieces += len(encoding.tokens)
-        characters += sum(end - start for start, end in encoding.offsets)
+        characters += _covered(encoding.offsets)
         per_eojeol = _pieces_by_eojeol(encoding)
         eojeols += len(per_eojeol)
         for tokens in per_eojeol:
@@ -57,6 +57,15 @@ def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
             with_unknown += missing > 0
             whole += len(tokens) == 1 and not missing
     return Figures(count, eojeols, pieces, characters, unknown, with_unknown, whole)
+
+
+def _covered(offsets: Iterable[tuple[int, int]]) -> int:
+    """How many characters lie in ascending ranges; those that two pieces share count once."""
+    total = position = 0
+    for start, end in offsets:
+        total += max(0, end - max(start, position))
+        position = max(position, end)
+    return total
 
 
 def _pieces_by_eojeol(encoding: Encoding) -> list[list[str]]:

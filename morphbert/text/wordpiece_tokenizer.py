@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MARK
+from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
 from morphbert.text.wordpiece import CONTINUATION, longest_match
 from morphbert.text.words import Word, WordSplitter
@@ -121,7 +122,7 @@ class Tokenizer:
             pieces = self.cut_word(word)
             if pieces is None:
                 tokens.append(UNK)
-                spans.append((word.start, word.start + len(word.text)))
+                spans.append((word.start, word.start + self._length(word)))
                 morphemes.append(word.morpheme)
                 continue
             tokens += pieces
@@ -134,6 +135,9 @@ class Tokenizer:
             self._remembered[marked] = cut
         return cut
 
+    def _length(self, word: Word) -> int:
+        return len(compose(word.text)) if self.splitter.decomposes else len(word.text)
+
     def cut_word(self, word: Word) -> list[str] | None:
         """The pieces of one word, or None where it becomes `[UNK]`."""
         if self._longest_word is not None and len(word.text) > self._longest_word:
@@ -143,14 +147,18 @@ class Tokenizer:
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """The characters of the eojeol that each piece of a word stands for."""
         found = []
-        start = word.start
+        start = 0
         for index, piece in enumerate(pieces):
             end = start + len(piece)
             if index or word.continues:
                 end -= len(CONTINUATION)
             found.append((start, end))
             start = end
-        return found
+        if self.splitter.decomposes:
+            # A piece that ends within a syllable stands for all of it, and so does the next one.
+            numbers = syllable_numbers(word.text)
+            found = [(numbers[start], numbers[end - 1] + 1) for start, end in found]
+        return [(word.start + start, word.start + end) for start, end in found]
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
         """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
@@ -167,9 +175,11 @@ class Tokenizer:
 
         `사과 ##나무 ##를 심 ##었 ##습니다 .` → `"사과나무를 심었습니다."`. With continuation eojeol this is the
         normalised text but for the spacing around punctuation and ideographs, which pieces do not tell: closing
-        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides.
+        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides. Jamo
+        are composed.
         """
-        return join_pieces(self.convert_ids_to_tokens(ids))
+        text = join_pieces(self.convert_ids_to_tokens(ids))
+        return compose(text) if self.splitter.decomposes else text
 
     def describe(self) -> dict[str, Any]:
         """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""

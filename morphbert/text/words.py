@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from morphbert.text.analyzers import MARK
 from morphbert.text.characters import stands_alone
+from morphbert.text.jamo import decompose
 from morphbert.text.normalize import Normalizer
 
 Continuation = Literal["eojeol", "morpheme"]
@@ -25,7 +26,10 @@ class Analyzer(Protocol):
 
 
 class Word(NamedTuple):
-    """What WordPiece cuts: its characters, where it stands in the eojeol, how its first piece is written."""
+    """What WordPiece cuts: its characters, where it stands in the eojeol, how its first piece is written.
+
+    With normalisation `jamo`, `text` is decomposed, and `start` still counts the eojeol's own characters.
+    """
 
     text: str
     start: int
@@ -64,6 +68,17 @@ class WordSplitter:
         `"심|었|습니다|.|"` → 심, ##었, ##습니다, . (continuation eojeol) or 심, 었, 습니다, . (morpheme);
         `"한국어|(|韓|國語|)|는|"` → 한국어, (, 韓, 國, 語, ), 는 with either.
         """
+        found = self._composed_words(marked)
+        if self.decomposes:
+            return [word._replace(text=decompose(word.text)) for word in found]
+        return found
+
+    @property
+    def decomposes(self) -> bool:
+        """Whether syllables become Jamo (normalisation `jamo`)."""
+        return self.normalizer.form == "jamo"
+
+    def _composed_words(self, marked: str) -> list[Word]:
         found: list[Word] = []
         position = 0
         bare = True
