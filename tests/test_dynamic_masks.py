@@ -16,7 +16,7 @@ from morphbert.data.manifest import load_manifest
 from morphbert.data.records import RecordLayout, RecordShape, features
 from morphbert.errors import MorphbertError
 from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
-from morphbert.train.preflight import mask_rules
+from morphbert.train.record_sets import mask_rules
 from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
 
 MASK_ID, RANGES = 4, ((5, 90), (95, 300))

@@ -229,8 +229,8 @@ def _define_room(command: Command) -> None:
     command.string(
         "length_bins",
         None,
-        "Write a set of files for each of these lengths, and each example to the shortest that holds it. "
-        "Example: --length_bins=32,64,128",
+        "Write a set of files for each of these lengths, and each example to the shortest that holds it; "
+        "run_pretraining.py --group_by_length trains on all of them. Example: --length_bins=32,64,128",
     )
 
 

@@ -75,6 +75,12 @@ def _define_input(command: Command) -> None:
         "Pieces in a sequence, [CLS] and [SEP] included. Has to be that of the records: it is checked.",
         lower_bound=1,
     )
+    command.boolean(
+        "group_by_length",
+        False,
+        "Train on records of several lengths (create_pretraining_data.py --length_bins): a step takes a batch of one "
+        "length, each length in proportion to its records. The two flags around this one are those of the longest.",
+    )
     command.integer(
         "max_predictions_per_seq",
         20,
@@ -270,8 +276,8 @@ def _config(values: flags.FlagValues) -> RunConfig:
     from morphbert.model.config import BertConfig
     from morphbert.train.config import RunConfig
     from morphbert.train.optimization import OptimizerConfig
-    from morphbert.train.preflight import expand_records, mask_rules, num_records
-    from morphbert.train.records_input import find_layout
+    from morphbert.train.preflight import check_shapes, expand_records
+    from morphbert.train.record_sets import SetFinder, num_records
     from morphbert.train.step import StepConfig
     from morphbert.train.strategy import DeviceConfig, accelerated
 
@@ -319,9 +325,9 @@ def _config(values: flags.FlagValues) -> RunConfig:
         gradient_accumulation_steps=values.gradient_accumulation_steps,
         seed=values.seed,
     )
-    layout, masks = find_layout(input_files), None
-    if layout.dynamic:
-        masks = mask_rules((*input_files, *eval_files), values.max_predictions_per_seq, values.seed)
+    shape = RecordShape(values.max_seq_length, values.max_predictions_per_seq)
+    check_shapes(shape, bert_config)
+    finder = SetFinder.of(bert_config, shape, values.group_by_length, input_files, eval_files, values.seed)
     same_name = (
         *(
             "output_dir",
@@ -338,11 +344,8 @@ def _config(values: flags.FlagValues) -> RunConfig:
     )
     return RunConfig(
         bert_config=bert_config,
-        input_files=input_files,
-        layout=layout,
-        masks=masks,
-        eval_files=eval_files,
-        shape=RecordShape(values.max_seq_length, values.max_predictions_per_seq),
+        records=finder.sets(input_files),
+        eval_records=finder.sets(eval_files),
         optimizer=optimizer,
         step=step,
         devices=devices,

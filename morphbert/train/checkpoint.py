@@ -3,7 +3,8 @@
     model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, checkpoint
 
 What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
-`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `iterator` (position in the data) and `run` (a JSON string,
+`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `iterator` (position in the data, or
+`iterator/L` for each length) and `run` (a JSON string,
 see `RunState`). TensorFlow writes beside and renames last, so a run that is killed while saving leaves the
 previous checkpoint as the newest.
 """
@@ -67,7 +68,7 @@ class Checkpoints:
         directory: str,
         model: PretrainingModel,
         optimizer: Optimizer,
-        iterator: tf.data.Iterator,
+        iterator: Any,
         state: RunState,
         max_to_keep: int,
     ):

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
-from morphbert.train.dynamic_masks import MaskRules
 from morphbert.train.optimization import OptimizerConfig
-from morphbert.train.records_input import RecordFormat
+from morphbert.train.record_sets import RecordSet
 from morphbert.train.step import StepConfig
 from morphbert.train.strategy import DeviceConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them."""
+    """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
+
+    `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length.
+    """
 
     bert_config: BertConfig
-    input_files: tuple[str, ...]
+    records: tuple[RecordSet, ...]
     output_dir: str
-    shape: RecordShape
-    layout: RecordLayout = dataclasses.field(default_factory=RecordLayout)
-    masks: MaskRules | None = None
-    eval_files: tuple[str, ...] = ()
+    eval_records: tuple[RecordSet, ...] = ()
     init_checkpoint: str | None = None
     do_train: bool = True
     do_eval: bool = False
@@ -43,7 +42,11 @@ class RunConfig:
     devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
 
     @property
-    def record_format(self) -> RecordFormat:
-        """What the records have to be like."""
-        model = self.bert_config
-        return RecordFormat(self.shape, model.vocab_size, model.type_vocab_size, self.layout, self.masks)
+    def shape(self) -> RecordShape:
+        """L and P of the longest records."""
+        return self.records[-1].form.shape
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """All files to train on."""
+        return tuple(file for chosen in self.records for file in chosen.files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -21,15 +21,23 @@ class Evaluator:
     """Evaluates a model on record files, dropout off, with the same strategy as training."""
 
     def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
-        dataset = evaluation_dataset(config.eval_files, config.record_format, config.eval_batch_size)
-        self._dataset = dataset.take(config.max_eval_steps)
+        total = sum(chosen.share for chosen in config.eval_records)
+        self._datasets = [
+            (
+                chosen,
+                evaluation_dataset(chosen.files, chosen.form, config.eval_batch_size, chosen.first_file).take(
+                    max(1, config.max_eval_steps * chosen.share // total)
+                ),
+            )
+            for chosen in config.eval_records
+        ]
         self._config = config
         self._model = model
         self._strategy = strategy
         self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
 
     def __call__(self) -> dict[str, float]:
-        """Metrics over at most `max_steps` batches, each record once.
+        """Metrics over at most `max_eval_steps` batches, each record once; several lengths get their share of them.
 
         Returns:
           What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`.
@@ -37,14 +45,18 @@ class Evaluator:
         totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
         num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
-        with naming_bad_records(self._config.eval_files, self._config.record_format):
-            for batch in tqdm(self._dataset, desc="evaluation", unit="batch", leave=False, disable=None):
-                for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
-                    totals[name] += value
-                num_examples += int(tf.reduce_sum(batch["example_weights"]))
+        for batch in tqdm(self._batches(), desc="evaluation", unit="batch", leave=False, disable=None):
+            for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
+                totals[name] += value
+            num_examples += int(tf.reduce_sum(batch["example_weights"]))
         metrics = averages(totals)
         perplexity = math.exp(min(metrics["masked_lm_loss"], 700.0))
         return {**metrics, "masked_lm_perplexity": perplexity, "num_examples": num_examples}
+
+    def _batches(self) -> Iterator[Batch]:
+        for chosen, dataset in self._datasets:
+            with naming_bad_records(chosen.files, chosen.form):
+                yield from dataset
 
     @tf.function
     def _batch(self, batch: Batch) -> tf.Tensor:

@@ -17,6 +17,7 @@ from morphbert.model.losses import averages
 from morphbert.train.checkpoint import Checkpoints, RunState
 from morphbert.train.config import RunConfig
 from morphbert.train.log import RunLog, duration
+from morphbert.train.record_sets import Feed, Portion
 from morphbert.train.records_input import naming_bad_records
 from morphbert.train.step import COLUMNS, TrainingStep
 
@@ -55,7 +56,7 @@ def empty_sums() -> dict[str, Any]:
 def train(
     config: RunConfig,
     step: int,
-    iterator: tf.data.Iterator,
+    feed: Feed,
     training: TrainingStep,
     checkpoints: Checkpoints,
     state: RunState,
@@ -74,19 +75,19 @@ def train(
         does not fit into memory; the last checkpoint stays as it was.
     """
     first, last, began = step, config.optimizer.num_train_steps, time.monotonic()
+    feed.begin(step)
     stop, seconds_per_step, saved = StopRequest(), 0.0, step
     with stop.installed():
         while step < last and stop.signal is None:
-            # The first call is one step: its time is mostly compilation, and says nothing of the next.
-            count = 1 if step == first else _steps_of_call(config, step, seconds_per_step)
+            portion = feed.take(_steps_of_call(config, step, seconds_per_step))
             started = time.monotonic()
-            rows = _call(config, training, iterator, count)
+            rows = _call(training, portion)
             seconds = time.monotonic() - started
             _add(config, state, step, rows)
-            if step > first:
-                log.steps_done(count, seconds)
-                seconds_per_step = seconds / count
-            step += count
+            if not portion.first:  # the time of a first call is mostly compilation
+                log.steps_done(portion.count, seconds)
+                seconds_per_step = seconds / portion.count
+            step += portion.count
             if step % config.log_steps == 0 or step == last:
                 _log(log, step, state)
             if config.eval_every and step % config.eval_every == 0 and step < last:
@@ -101,18 +102,22 @@ def train(
     return step, stop.signal
 
 
-def try_out(config: RunConfig, iterator: tf.data.Iterator, training: TrainingStep) -> None:
-    """Takes three steps of which nothing is kept, and says what a whole run would take."""
-    seconds, losses = [], []
-    for _ in range(3):
-        started = time.monotonic()
-        row = dict(zip(COLUMNS, _call(config, training, iterator, 1)[0].tolist(), strict=True))
-        seconds.append(time.monotonic() - started)
-        losses.append(averages(row)["loss"])
-    whole = duration(min(seconds[1:]) * config.optimizer.num_train_steps)
+def try_out(config: RunConfig, feed: Feed, training: TrainingStep) -> None:
+    """Takes three steps of each length, of which nothing is kept, and says what a whole run would take."""
+    compilation, later, losses = 0.0, 0.0, []
+    for portion, share in feed.each():
+        seconds = []
+        for _ in range(3):
+            started = time.monotonic()
+            row = dict(zip(COLUMNS, _call(training, portion)[0].tolist(), strict=True))
+            seconds.append(time.monotonic() - started)
+            losses.append(averages(row)["loss"])
+        compilation += seconds[0]
+        later += share * min(seconds[1:])
+    whole = duration(later * config.optimizer.num_train_steps)
     print(
-        f"dry run: losses {', '.join(f'{loss:.4f}' for loss in losses)}; the first step took {seconds[0]:.1f} s with "
-        f"compilation, the next {min(seconds[1:]):.2f} s: {config.optimizer.num_train_steps} steps would take {whole}. "
+        f"dry run: losses {', '.join(f'{loss:.4f}' for loss in losses)}; the first step took {compilation:.1f} s with "
+        f"compilation, the next {later:.2f} s: {config.optimizer.num_train_steps} steps would take {whole}. "
         "Nothing was saved.",
         flush=True,
     )
@@ -127,10 +132,10 @@ def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int
     return min(*ends, max(1, affordable))
 
 
-def _call(config: RunConfig, training: TrainingStep, iterator: tf.data.Iterator, count: int) -> np.ndarray:
+def _call(training: TrainingStep, portion: Portion) -> np.ndarray:
     try:
-        with naming_bad_records(config.input_files, config.record_format):
-            return training.run(iterator, tf.constant(count)).numpy()
+        with naming_bad_records(portion.records.files, portion.records.form):
+            return training.run(portion.iterator, tf.constant(portion.count)).numpy()
     except tf.errors.ResourceExhaustedError as error:
         raise MorphbertError(
             f"the device's memory is too small for this step: {error.message.splitlines()[0]}. Lower "

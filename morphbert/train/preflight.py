@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import IO, cast
 
 import tensorflow as tf
 
-from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
+from morphbert.data.manifest import SUFFIX, Manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
-from morphbert.train.dynamic_masks import MaskRules
-from morphbert.train.records_input import RecordFormat, check_first_records, count_records
+from morphbert.train.record_sets import RecordSet, manifests
+from morphbert.train.records_input import RecordFormat, check_first_records
 from morphbert.train.storage import writing
 
 
@@ -41,59 +40,28 @@ def expand_records(patterns: str, flag: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _open_with_tensorflow(path: str) -> IO[bytes]:
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(path)
-    return cast("IO[bytes]", tf.io.gfile.GFile(path, "rb"))
-
-
-def manifests(files: Sequence[str]) -> dict[str, Manifest]:
-    """The manifests beside record files, by record file; files without one are left out."""
-    found = {file: load_manifest(file, _open_with_tensorflow) for file in files}
-    return {file: manifest for file, manifest in found.items() if manifest is not None}
-
-
-def num_records(files: Sequence[str]) -> int:
-    """How many records the files hold: from their manifests where all have one, else by reading them."""
-    known = manifests(files)
-    counts = [known[f].outputs.get(os.path.basename(f)) if f in known else None for f in files]
-    if all(count is not None for count in counts):
-        return sum(cast("list[int]", counts))
-    return count_records(files)
-
-
-def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:
-    """How to mask records that have no masks: what their manifests say.
-
-    Raises:
-      MorphbertError: a file has no manifest, or they say different things.
-    """
-    known = manifests(files)
-    for file in files:
-        if file not in known:
-            raise MorphbertError(
-                f"{file} has records without masks, and the manifest beside it, which says how to mask them, is "
-                "missing: copy it there too, or make the records again."
-            )
-    first = files[0]
-    rules = MaskRules.from_manifest(known[first].masking, predictions, seed, first)
-    for file in files[1:]:
-        if known[file].masking != known[first].masking:
-            raise MorphbertError(
-                f"{first} and {file} were made for different masks: train on one kind only, or make them again."
-            )
-    return rules
-
-
-def check_records(files: Sequence[str], form: RecordFormat) -> None:
+def check_records(sets: Sequence[RecordSet]) -> None:
     """Holds the records against the flags and the model's configuration.
 
     Raises:
       MorphbertError: another length, another vocabulary, vocabularies that differ between the files, or a
         file that cannot be read.
     """
-    known = manifests(files)
     vocabularies: dict[str, str] = {}
+    for chosen in sets:
+        _check_set(chosen, vocabularies)
+    if len(vocabularies) > 1:
+        raise MorphbertError(
+            "the records were made with different vocabularies: "
+            + " and ".join(vocabularies.values())
+            + ". Make them again with one vocabulary, or train on one kind only."
+        )
+    for chosen in sets:
+        check_first_records(chosen.files, chosen.form)
+
+
+def _check_set(chosen: RecordSet, vocabularies: dict[str, str]) -> None:
+    form, known = chosen.form, manifests(chosen.files)
     for file, manifest in known.items():
         _check_manifest(file, manifest, form)
         if manifest.layout != form.layout:
@@ -102,13 +70,6 @@ def check_records(files: Sequence[str], form: RecordFormat) -> None:
                 f"{_in_words(form.layout)}: train and evaluate on one kind only."
             )
         vocabularies.setdefault(str(manifest.tokenizer.get("vocab", {}).get("sha256")), file)
-    if len(vocabularies) > 1:
-        raise MorphbertError(
-            "the records were made with different vocabularies: "
-            + " and ".join(vocabularies.values())
-            + ". Make them again with one vocabulary, or train on one kind only."
-        )
-    check_first_records(files, form)
 
 
 def _in_words(layout: RecordLayout) -> str:
@@ -127,8 +88,8 @@ def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:
             f"{file} was made with max_seq_length={made.max_seq_length} and max_predictions_per_seq="
             f"{made.max_predictions_per_seq}, but the flags say --max_seq_length={shape.max_seq_length} and "
             f"--max_predictions_per_seq={shape.max_predictions_per_seq}: give --max_seq_length="
-            f"{made.max_seq_length} --max_predictions_per_seq={made.max_predictions_per_seq}, or make the "
-            "records again."
+            f"{made.max_seq_length} --max_predictions_per_seq={made.max_predictions_per_seq}, add --group_by_length to "
+            "train on records of several lengths, or make the records again."
         )
     size = manifest.tokenizer.get("vocab", {}).get("size")
     if size is not None and size != form.vocab_size:

@@ -66,13 +66,19 @@ class RecordFormat:
 
 
 def training_dataset(
-    files: Sequence[str], form: RecordFormat, batch_size: int, seed: int, shuffle_buffer_size: int
+    files: Sequence[str],
+    form: RecordFormat,
+    batch_size: int,
+    seed: int,
+    shuffle_buffer_size: int,
+    first_file: int = 0,
 ) -> tf.data.Dataset:
     """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
 
     Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
     `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
-    start of the next, so that no record is dropped. Masks that are not in the records are other ones in each pass.
+    start of the next, so that no record is dropped. Masks that are not in the records are other ones in each pass,
+    and other ones for files that are counted from another `first_file`.
 
     Returns:
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
@@ -83,7 +89,9 @@ def training_dataset(
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
         first = tf.constant(seed, tf.int64) * 1_000_003 + 2 * number
-        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, form)).shuffle(len(files), seed=first)
+        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, form, first_file)).shuffle(
+            len(files), seed=first
+        )
         read = order.interleave(
             read_file,
             cycle_length=min(4, len(files)),
@@ -105,12 +113,14 @@ def training_dataset(
     return dataset.prefetch(4)
 
 
-def evaluation_dataset(files: Sequence[str], form: RecordFormat, batch_size: int) -> tf.data.Dataset:
+def evaluation_dataset(
+    files: Sequence[str], form: RecordFormat, batch_size: int, first_file: int = 0
+) -> tf.data.Dataset:
     """Every record once, in file order; the last batch is filled up with copies whose weight is 0.
 
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
     """
-    names = _with_numbers(tf.constant(list(files)), form)
+    names = _with_numbers(tf.constant(list(files)), form, first_file)
     dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(
         _numbered_records if form.masks else _records
     )
@@ -135,9 +145,12 @@ def _records(file: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
 
 
-def _with_numbers(names: tf.Tensor, form: RecordFormat) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+def _with_numbers(
+    names: tf.Tensor, form: RecordFormat, first_file: int
+) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
     """Names of files, and their numbers where masks depend on them."""
-    return (names, tf.range(tf.size(names, tf.int64))) if form.masks else names
+    numbers = first_file + tf.range(tf.size(names, tf.int64))
+    return (names, numbers) if form.masks else names
 
 
 def _numbered_records(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:

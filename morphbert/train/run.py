@@ -28,7 +28,7 @@ from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate
 from morphbert.train.log import RunLog
 from morphbert.train.optimization import Optimizer
-from morphbert.train.records_input import training_dataset
+from morphbert.train.record_sets import Feed
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy
@@ -49,12 +49,10 @@ def pretrain(config: RunConfig) -> Outcome:
     Raises:
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
     """
-    preflight.check_shapes(config.shape, config.bert_config)
     preflight.check_output_dir(config.output_dir)
     with _locked(config.output_dir):
-        for files in (config.input_files if config.do_train else (), config.eval_files):
-            if files:
-                preflight.check_records(files, config.record_format)
+        for sets in (config.records if config.do_train else (), config.eval_records):
+            preflight.check_records(sets)
         return _Run(config).go()
 
 
@@ -93,7 +91,7 @@ class _Run:
         with self.strategy.scope():
             self.model = PretrainingModel(config.bert_config, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
-        self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_files else None
+        self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_records else None
         self._evaluations: dict[int, dict[str, float]] = {}
         needs = estimate(config, replicas)
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {chosen}", flush=True)
@@ -122,21 +120,15 @@ class _Run:
 
     def _train(self) -> tuple[int, int | None]:
         config = self.config
-        dataset = training_dataset(
-            config.input_files,
-            config.record_format,
-            config.train_batch_size,
-            config.step.seed,
-            config.shuffle_buffer_size,
-        )
-        iterator, state = iter(dataset), RunState(self._description())
+        feed = Feed(config.records, config.train_batch_size, config.step.seed, config.shuffle_buffer_size)
+        state = RunState(self._description())
         checkpoints = Checkpoints(
-            config.output_dir, self.model, self.optimizer, iterator, state, config.keep_checkpoint_max
+            config.output_dir, self.model, self.optimizer, feed.position, state, config.keep_checkpoint_max
         )
         step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
         training = TrainingStep(self.model, self.optimizer, self.strategy, config.step)
         if config.dry_run:
-            loop.try_out(config, iterator, training)
+            loop.try_out(config, feed, training)
             return step, None
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
@@ -152,7 +144,7 @@ class _Run:
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            step, stopped = loop.train(config, step, iterator, training, checkpoints, state, log, evaluate)
+            step, stopped = loop.train(config, step, feed, training, checkpoints, state, log, evaluate)
             if config.eval_every and stopped is None:
                 evaluate(step)
             return step, stopped
@@ -183,6 +175,9 @@ class _Run:
     def _description(self) -> dict[str, Any]:
         """What a checkpoint says about its run: all that changes where it would arrive."""
         config = self.config
+        several = [(chosen.form.shape.max_seq_length, chosen.share) for chosen in config.records]
+        # Only where there are several, so that a run on one length goes on from checkpoints that do not know of it.
+        lengths = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
         return {
             "morphbert_version": morphbert.__version__,
             "config": dataclasses.asdict(config.bert_config),
@@ -199,6 +194,7 @@ class _Run:
                 "train_batch_size": config.train_batch_size,
                 "shuffle_buffer_size": config.shuffle_buffer_size,
                 "seed": config.step.seed,
+                **lengths,
             },
             "log": loop.empty_sums(),
             "best": None,

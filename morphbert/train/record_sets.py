@@ -1,0 +1,229 @@
+"""Which records a run reads: one set of files for each length, and the order in which steps take from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, cast
+
+import tensorflow as tf
+
+from morphbert.data.manifest import Manifest, load_manifest
+from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
+from morphbert.train.dynamic_masks import MaskRules
+from morphbert.train.records_input import RecordFormat, count_records, find_layout, training_dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSet:
+    """Record files of one length.
+
+    Attributes:
+      files: their paths.
+      form: what their records have to be like.
+      share: of a run's steps that take from this set, in whole numbers: its records where there are several sets.
+      first_file: the number of the first file among all of the run, which masks are drawn by.
+    """
+
+    files: tuple[str, ...]
+    form: RecordFormat
+    share: int = 1
+    first_file: int = 0
+
+
+def _open_with_tensorflow(path: str) -> IO[bytes]:
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(path)
+    return cast("IO[bytes]", tf.io.gfile.GFile(path, "rb"))
+
+
+def manifests(files: Sequence[str]) -> dict[str, Manifest]:
+    """The manifests beside record files, by record file; files without one are left out."""
+    found = {file: load_manifest(file, _open_with_tensorflow) for file in files}
+    return {file: manifest for file, manifest in found.items() if manifest is not None}
+
+
+def num_records(files: Sequence[str]) -> int:
+    """How many records the files hold: from their manifests where all have one, else by reading them."""
+    known = manifests(files)
+    counts = [known[f].outputs.get(os.path.basename(f)) if f in known else None for f in files]
+    if all(count is not None for count in counts):
+        return sum(cast("list[int]", counts))
+    return count_records(files)
+
+
+def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:
+    """How to mask records that have no masks: what their manifests say.
+
+    Raises:
+      MorphbertError: a file has no manifest, or they say different things.
+    """
+    known = manifests(files)
+    for file in files:
+        if file not in known:
+            raise MorphbertError(
+                f"{file} has records without masks, and the manifest beside it, which says how to mask them, is "
+                "missing: copy it there too, or make the records again."
+            )
+    first = files[0]
+    rules = MaskRules.from_manifest(known[first].masking, predictions, seed, first)
+    for file in files[1:]:
+        if known[file].masking != known[first].masking:
+            raise MorphbertError(
+                f"{first} and {file} were made for different masks: train on one kind only, or make them again."
+            )
+    return rules
+
+
+@dataclasses.dataclass(frozen=True)
+class SetFinder:
+    """Turns the files that a user named into sets.
+
+    Attributes:
+      model: that is trained on them.
+      shape: what the flags say of the records; of the longest, with `by_length`.
+      by_length: whether there are several lengths, which the manifests then tell apart.
+      layout: of the records that are trained on, which all others have to share.
+      masks: for records without masks.
+    """
+
+    model: BertConfig
+    shape: RecordShape
+    by_length: bool
+    layout: RecordLayout
+    masks: MaskRules | None
+
+    @classmethod
+    def of(
+        cls,
+        model: BertConfig,
+        shape: RecordShape,
+        by_length: bool,
+        files: Sequence[str],
+        more: Sequence[str],
+        seed: int,
+    ) -> SetFinder:
+        """Looks at the first record of `files`, and at the manifests of all where masks have to be drawn."""
+        layout = find_layout(files)
+        masks = mask_rules((*files, *more), shape.max_predictions_per_seq, seed) if layout.dynamic else None
+        return cls(model, shape, by_length, layout, masks)
+
+    def sets(self, files: Sequence[str]) -> tuple[RecordSet, ...]:
+        """The sets of some files, the shortest records first.
+
+        Raises:
+          MorphbertError: with `by_length`, a file has no manifest, or the longest records are not as long as the
+            flags say.
+        """
+        if not files:
+            return ()
+        if not self.by_length:
+            return (RecordSet(tuple(files), self._form(self.shape)),)
+        known = manifests(files)
+        by_shape: dict[tuple[int, int], list[str]] = {}
+        for file in files:
+            if file not in known:
+                raise MorphbertError(
+                    f"--group_by_length: the manifest beside {file}, which tells its length, is missing: copy it "
+                    "there too, or make the records again."
+                )
+            by_shape.setdefault((known[file].max_seq_length, known[file].max_predictions_per_seq), []).append(
+                file
+            )
+        ordered = sorted(by_shape)
+        longest = RecordShape(*ordered[-1])
+        if longest != self.shape:
+            raise MorphbertError(
+                f"--group_by_length: the longest records have max_seq_length={longest.max_seq_length} and "
+                f"max_predictions_per_seq={longest.max_predictions_per_seq}: give --max_seq_length="
+                f"{longest.max_seq_length} --max_predictions_per_seq={longest.max_predictions_per_seq}."
+            )
+        found, first = [], 0
+        for shape in ordered:
+            names = tuple(by_shape[shape])
+            count = num_records(names)
+            if count:  # a text may have no example of some length
+                found.append(RecordSet(names, self._form(RecordShape(*shape)), count, first))
+            first += len(names)
+        if not found:
+            raise MorphbertError(f"--group_by_length: there is no record in {', '.join(files)}.")
+        return tuple(found)
+
+    def _form(self, shape: RecordShape) -> RecordFormat:
+        masks = self.masks and dataclasses.replace(self.masks, predictions=shape.max_predictions_per_seq)
+        return RecordFormat(shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks)
+
+
+def turns(shares: Sequence[int]) -> Iterator[int]:
+    """Endless: the number of the set whose turn it is, each as often and as evenly as its share says.
+
+    The one that is owed most comes next: after n turns, none is more than one away from n × share / sum.
+    """
+    total, owed = sum(shares), [0] * len(shares)
+    while True:
+        owed = [before + share for before, share in zip(owed, shares, strict=True)]
+        chosen = max(range(len(owed)), key=owed.__getitem__)
+        owed[chosen] -= total
+        yield chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Portion:
+    """What one call of the compiled loop gets: `count` batches of one set; `first` if it is that set's first call."""
+
+    records: RecordSet
+    iterator: tf.data.Iterator
+    count: int
+    first: bool
+
+
+class Feed:
+    """The batches of a run. A step's set is a function of its number, so it is the same after a resume."""
+
+    def __init__(self, sets: Sequence[RecordSet], batch_size: int, seed: int, shuffle_buffer_size: int):
+        self.sets = tuple(sets)
+        self._iterators = [
+            iter(
+                training_dataset(
+                    chosen.files, chosen.form, batch_size, seed, shuffle_buffer_size, chosen.first_file
+                )
+            )
+            for chosen in self.sets
+        ]
+        self._called: set[int] = set()
+        self.begin(0)
+
+    @property
+    def position(self) -> Any:
+        """What a checkpoint keeps of it: an iterator, or one for each length."""
+        if len(self.sets) == 1:
+            return self._iterators[0]
+        return {
+            str(chosen.form.shape.max_seq_length): iterator
+            for chosen, iterator in zip(self.sets, self._iterators, strict=True)
+        }
+
+    def begin(self, step: int) -> None:
+        """Says which step is taken next."""
+        self._turns = itertools.islice(turns([chosen.share for chosen in self.sets]), step, None)
+        self._next = next(self._turns)
+
+    def take(self, most: int) -> Portion:
+        """The next steps that take from one set, `most` at most; a set's first call is one step, to compile it."""
+        chosen, count = self._next, 0
+        first = chosen not in self._called
+        self._called.add(chosen)
+        while count < (1 if first else most) and self._next == chosen:
+            self._next = next(self._turns)
+            count += 1
+        return Portion(self.sets[chosen], self._iterators[chosen], count, first)
+
+    def each(self) -> Iterator[tuple[Portion, float]]:
+        """A step of each set, and its share of all steps; for trying out."""
+        total = sum(chosen.share for chosen in self.sets)
+        for chosen, iterator in zip(self.sets, self._iterators, strict=True):
+            yield Portion(chosen, iterator, 1, True), chosen.share / total
