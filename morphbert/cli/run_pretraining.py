@@ -134,6 +134,25 @@ def _define_training(command: Command) -> None:
         "Computes each batch in that many parts, for batches that do not fit into memory; the update is the same.",
         lower_bound=1,
     )
+    command.boolean(
+        "recompute",
+        False,
+        "Compute each layer a second time for its gradients instead of keeping its activations: far less memory, about "
+        "a third more time, the same numbers.",
+    )
+    command.enum(
+        "on_divergence",
+        "stop",
+        choices.ON_DIVERGENCE,
+        "When the loss is not a number or blows up. stop: end the run. rollback: go back to the last checkpoint and "
+        "leave out the data since; after three times in vain, end it.",
+    )
+    command.boolean(
+        "skip_corrupt_records",
+        False,
+        "Leave out what cannot be read of damaged record files instead of stopping. All files are read through first, "
+        "to name what is left out.",
+    )
     command.integer("seed", 12345, "Of initial weights, dropout and order of the records.", lower_bound=0)
 
 
@@ -231,7 +250,8 @@ def _define_devices(command: Command) -> None:
         "dtype",
         "float32",
         choices.DTYPES,
-        "Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay float32.",
+        "Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay float32. "
+        "float16, with dynamic loss scaling, is for GPUs before 2020 (V100, T4).",
     )
     command.boolean(
         "xla", None, "Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing."
@@ -323,11 +343,20 @@ def _config(values: flags.FlagValues) -> RunConfig:
         dtype=values.dtype,
         xla=accelerated(devices) if values.xla is None else values.xla,
         gradient_accumulation_steps=values.gradient_accumulation_steps,
+        recompute=values.recompute,
         seed=values.seed,
     )
     shape = RecordShape(values.max_seq_length, values.max_predictions_per_seq)
     check_shapes(shape, bert_config)
-    finder = SetFinder.of(bert_config, shape, values.group_by_length, input_files, eval_files, values.seed)
+    finder = SetFinder.of(
+        bert_config,
+        shape,
+        values.group_by_length,
+        input_files,
+        eval_files,
+        values.seed,
+        values.skip_corrupt_records,
+    )
     same_name = (
         *(
             "output_dir",
@@ -340,7 +369,7 @@ def _config(values: flags.FlagValues) -> RunConfig:
             "train_batch_size",
         ),
         *("eval_batch_size", "max_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max"),
-        *("iterations_per_loop", "log_steps", "shuffle_buffer_size"),
+        *("iterations_per_loop", "log_steps", "shuffle_buffer_size", "on_divergence"),
     )
     return RunConfig(
         bert_config=bert_config,

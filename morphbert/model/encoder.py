@@ -97,6 +97,30 @@ def transformer_layer(
     return add_and_norm("output", inner, hidden)
 
 
+def recomputed_layer(
+    parameters: Parameters,
+    name: str,
+    config: BertConfig,
+    hidden: tf.Tensor,
+    bias: tf.Tensor,
+    keys: DropoutKeys,
+) -> tf.Tensor:
+    """`transformer_layer`, of which only the input is kept for the gradients (checkpointing, Chen et al. 2016).
+
+    The gradients are taken by computing the layer a second time, with the same dropout masks: the same numbers.
+    """
+    own = {key: value for key, value in parameters.items() if key.startswith(f"{name}/")}
+    calls_before = keys.calls
+
+    @tf.recompute_grad
+    def layer(hidden: tf.Tensor, bias: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+        keys.calls = calls_before
+        named = dict(zip(own, weights, strict=True))
+        return transformer_layer(named, name, config, hidden, bias, keys)
+
+    return layer(hidden, bias, *own.values())
+
+
 def encode(
     parameters: Parameters,
     config: BertConfig,
@@ -106,6 +130,7 @@ def encode(
     dropout_key: tf.Tensor | None = None,
     sequence_ids: tf.Tensor | None = None,
     position_ids: tf.Tensor | None = None,
+    recompute: bool = False,
 ) -> tf.Tensor:
     """Runs the encoder.
 
@@ -118,6 +143,7 @@ def encode(
       dropout_key: int32 [2]; None switches dropout off.
       sequence_ids: int32 [B, L], which of the examples that share a sequence a piece belongs to; None for one each.
       position_ids: int32 [B, L], the position of a piece in its example.
+      recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
 
     Returns:
       The last layer's output, [B, L, H].
@@ -128,8 +154,9 @@ def encode(
         bias = attention_bias(input_mask, hidden.dtype)
     else:
         bias = packed_attention_bias(sequence_ids, hidden.dtype)
+    layer = recomputed_layer if recompute else transformer_layer
     for index in range(config.num_hidden_layers):
-        hidden = transformer_layer(parameters, f"bert/encoder/layer_{index}", config, hidden, bias, keys)
+        hidden = layer(parameters, f"bert/encoder/layer_{index}", config, hidden, bias, keys)
     return hidden
 
 

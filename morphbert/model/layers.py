@@ -22,6 +22,15 @@ class DropoutKeys:
         self._key = key
         self._calls = 0
 
+    @property
+    def calls(self) -> int:
+        """Seeds handed out so far; set back to compute a part again with the same masks."""
+        return self._calls
+
+    @calls.setter
+    def calls(self, number: int) -> None:
+        self._calls = number
+
     def dropout(self, inputs: tf.Tensor, rate: float) -> tf.Tensor:
         """Zeroes a share `rate` of the elements and scales the rest by 1 / (1 - rate)."""
         if self._key is None or not rate:

@@ -51,7 +51,11 @@ def counts(batch: Batch) -> dict[str, tf.Tensor]:
 
 
 def pretraining_sums(
-    parameters: Parameters, config: BertConfig, batch: Batch, dropout_key: tf.Tensor | None = None
+    parameters: Parameters,
+    config: BertConfig,
+    batch: Batch,
+    dropout_key: tf.Tensor | None = None,
+    recompute: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Loss and number of right predictions of both tasks, summed over the batch.
 
@@ -62,6 +66,7 @@ def pretraining_sums(
         `next_sentence_labels` [B, 1], without which the sums of that task are 0. Packed ones have `sequence_ids`
         and `position_ids` [B, L], labels [B, E] and `cls_positions` [B, E] besides.
       dropout_key: int32 [2], or None for no dropout.
+      recompute: as in `encode`.
 
     Returns:
       float32 scalars `masked_lm_loss`, `masked_lm_correct`, `next_sentence_loss`, `next_sentence_correct`:
@@ -76,6 +81,7 @@ def pretraining_sums(
         dropout_key,
         batch.get("sequence_ids"),
         batch.get("position_ids"),
+        recompute,
     )
     masked_lm = masked_lm_logits(parameters, config, hidden, batch["masked_lm_positions"])
     masked_lm_loss, masked_lm_correct = _weighted_sums(

@@ -3,7 +3,7 @@
     model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, checkpoint
 
 What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
-`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `iterator` (position in the data, or
+`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
 see `RunState`). TensorFlow writes beside and renames last, so a run that is killed while saving leaves the
 previous checkpoint as the newest.
@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, PretrainingModel
+from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.storage import writing
 
@@ -71,8 +72,11 @@ class Checkpoints:
         iterator: Any,
         state: RunState,
         max_to_keep: int,
+        loss_scale: LossScale | None = None,
     ):
         self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
+        if loss_scale is not None:
+            self._parts["loss_scale"] = loss_scale
         self._iterator = iterator
         checkpoint = tf.train.Checkpoint(**self._parts, iterator=iterator)
 
@@ -100,6 +104,8 @@ class Checkpoints:
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""
         parts = dict(self._parts)
+        if not any(key.startswith("loss_scale/") for key in _reader(path).get_variable_to_shape_map()):
+            parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
         if with_data_position:
             parts["iterator"] = self._iterator
         tf.train.Checkpoint(**parts).restore(path).expect_partial().assert_existing_objects_matched()

@@ -37,6 +37,7 @@ class RunConfig:
     iterations_per_loop: int = 1000
     log_steps: int = 100
     shuffle_buffer_size: int = 1000
+    on_divergence: str = "stop"
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     step: StepConfig = dataclasses.field(default_factory=StepConfig)
     devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)

@@ -11,7 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.config import RunConfig
 
-_BYTES = {"float32": 4, "bfloat16": 2}
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,12 @@ def estimate(config: RunConfig, num_replicas: int) -> Footprint:
     length, width = _BYTES[config.step.dtype], model.hidden_size
     positions = batch * shape.max_seq_length
     layer = positions * (17 * width + 2.5 * model.num_attention_heads * shape.max_seq_length) * length
+    if config.step.recompute:  # one layer at a time, and the inputs of the others
+        kept = layer + (model.num_hidden_layers - 1) * positions * width * length
+    else:
+        kept = model.num_hidden_layers * layer
     scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
-    return Footprint(size, 16 * size, int(model.num_hidden_layers * layer + scores), 12 * size)
+    return Footprint(size, 16 * size, int(kept + scores), 12 * size)
 
 
 def check_disk(directory: str, checkpoint: int, keep: int) -> None:

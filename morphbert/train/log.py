@@ -71,6 +71,12 @@ class RunLog:
         self._print(f"step {step}  held out ({values['num_examples']} examples)  {_tasks(values)}")
         self._record("eval", step, values)
 
+    def go_back(self, step: int) -> None:
+        """Takes out the lines after `step`, from where the run goes on."""
+        self._recorded = self._drop_after(step)
+        self._bar.n = step
+        self._bar.refresh()
+
     def close(self) -> None:
         self._bar.close()
         for writer in self._writers.values():

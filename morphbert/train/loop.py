@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.losses import averages
-from morphbert.train.checkpoint import Checkpoints, RunState
+from morphbert.train.checkpoint import Checkpoints, RunState, latest
 from morphbert.train.config import RunConfig
 from morphbert.train.log import RunLog, duration
 from morphbert.train.record_sets import Feed, Portion
@@ -24,6 +25,9 @@ from morphbert.train.step import COLUMNS, TrainingStep
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
 # of progress and a save are never far away, whatever --iterations_per_loop says.
 SECONDS_PER_CALL = 10.0
+# A model that knows nothing has the loss of guessing, ln V + ln 2: twice that, it is broken.
+BLOWN_UP = 2.0
+MOST_ROLLBACKS = 3
 
 
 class StopRequest:
@@ -48,6 +52,14 @@ class StopRequest:
                 signal.signal(number, handler)
 
 
+class Diverged(MorphbertError):
+    """A step's loss or gradient is not finite, or its loss is far above that of guessing; `reason` is short."""
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
 def empty_sums() -> dict[str, Any]:
     """What a checkpoint keeps of the steps since the last line, so that a resumed run logs the same lines."""
     return {"sums": [0.0] * len(COLUMNS), "steps": 0, "learning_rate": 0.0}
@@ -65,7 +77,9 @@ def train(
 ) -> tuple[int, int | None]:
     """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
 
-    `evaluate` is called every `config.eval_every` steps, but not at the last one.
+    With `on_divergence="rollback"` a loss that is not finite or blows up takes the weights back to the last
+    checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps, but not at
+    the last one.
 
     Returns:
       The step reached, and the signal that stopped it early.
@@ -83,7 +97,12 @@ def train(
             started = time.monotonic()
             rows = _call(training, portion)
             seconds = time.monotonic() - started
-            _add(config, state, step, rows)
+            try:
+                _add(config, state, step, rows)
+            except Diverged as error:
+                step = saved = _roll_back(config, error, checkpoints, state, log)
+                feed.begin(step)
+                continue
             if not portion.first:  # the time of a first call is mostly compilation
                 log.steps_done(portion.count, seconds)
                 seconds_per_step = seconds / portion.count
@@ -123,6 +142,29 @@ def try_out(config: RunConfig, feed: Feed, training: TrainingStep) -> None:
     )
 
 
+def _roll_back(
+    config: RunConfig, error: Diverged, checkpoints: Checkpoints, state: RunState, log: RunLog
+) -> int:
+    """Weights and moments as in the last checkpoint, the data where it is; returns the step to go on from.
+
+    Raises:
+      Diverged: rolling back was not asked for, there is no checkpoint, or it has not helped.
+    """
+    restored = latest(config.output_dir)
+    if config.on_divergence != "rollback" or restored is None:
+        raise error
+    before = state.values["rollbacks"]
+    times = before["times"] + 1 if before["step"] == restored.step else 1
+    if times > MOST_ROLLBACKS:
+        raise Diverged(f"{error} Rolling back to step {restored.step} has not helped {MOST_ROLLBACKS} times.")
+    settings = {name: state.values[name] for name in ("settings", "data")}
+    checkpoints.restore(restored.path, with_data_position=False)
+    state.values = {**state.values, **settings, "rollbacks": {"step": restored.step, "times": times}}
+    log.go_back(restored.step)
+    print(f"training: {error.reason}: back to {restored.path}, and on with the data after it", flush=True)
+    return restored.step
+
+
 def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int:
     """Steps to the next line, save or end, and no more than `SECONDS_PER_CALL` hold."""
     ends = [config.iterations_per_loop, config.optimizer.num_train_steps - step]
@@ -144,15 +186,29 @@ def _call(training: TrainingStep, portion: Portion) -> np.ndarray:
 
 
 def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> None:
-    """Adds steps to the sums since the last line; a number that is not finite ends the run."""
+    """Adds steps to the sums since the last line.
+
+    Raises:
+      Diverged: a number is not finite, or a loss is over `BLOWN_UP` times that of guessing all alike.
+    """
     sums = state.values["log"]
     for index, row in enumerate(rows):
-        if not np.isfinite(row).all():
-            names = [name for name, value in zip(COLUMNS, row, strict=True) if not np.isfinite(value)]
-            raise MorphbertError(
-                f"step {step + index + 1}: {', '.join(names)} is not a finite number. Nothing was saved since; "
-                f"the last good checkpoint is {tf.train.latest_checkpoint(config.output_dir)}. Lower "
-                "--learning_rate, lengthen --num_warmup_steps, or look at the data of these steps."
+        named = dict(zip(COLUMNS, row.tolist(), strict=True))
+        names = [name for name, value in named.items() if not np.isfinite(value)]
+        limit = BLOWN_UP * (math.log(config.bert_config.vocab_size) + math.log(2.0))
+        if names:
+            reason = f"{', '.join(names)} is not a finite number"
+        elif (loss := averages(named)["loss"]) > limit:
+            reason = f"the loss is {loss:.1f}, over {limit:.1f}, {BLOWN_UP:g} times that of guessing"
+        else:
+            reason = ""
+        if reason:
+            reason = f"step {step + index + 1}: {reason}"
+            raise Diverged(
+                f"{reason}. Nothing was saved since; the last good checkpoint is "
+                f"{tf.train.latest_checkpoint(config.output_dir)}. Lower --learning_rate, lengthen "
+                "--num_warmup_steps, look at the data of these steps, or leave it out with --on_divergence=rollback.",
+                reason,
             )
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]

@@ -110,6 +110,12 @@ class Optimizer(tf.Module):
         self.step.assign_add(1)
         return norm, rate
 
+    def pass_over(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Counts a step whose gradients were not finite and changes nothing else; returns norm 0 and the rate."""
+        rate = learning_rate_at(self.config, self.step)
+        self.step.assign_add(1)
+        return tf.constant(0.0), rate
+
     def _direction(self, name: str, gradient: tf.Tensor) -> tf.Tensor:
         """Adam's direction from the moments, which it brings up to date."""
         config, m, v = self.config, self.adam_m[name], self.adam_v[name]

@@ -12,7 +12,12 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
 from morphbert.train.record_sets import RecordSet, manifests
-from morphbert.train.records_input import RecordFormat, check_first_records
+from morphbert.train.records_input import (
+    RecordFormat,
+    check_first_records,
+    checked_records,
+    explain_record,
+)
 from morphbert.train.storage import writing
 
 
@@ -57,7 +62,38 @@ def check_records(sets: Sequence[RecordSet]) -> None:
             + ". Make them again with one vocabulary, or train on one kind only."
         )
     for chosen in sets:
-        check_first_records(chosen.files, chosen.form)
+        if chosen.form.skip_corrupt:
+            _name_damaged(chosen)
+        else:
+            check_first_records(chosen.files, chosen.form)
+
+
+def _name_damaged(chosen: RecordSet) -> None:
+    """Reads all files through and names those that are used up to a damaged record only.
+
+    Raises:
+      MorphbertError: nothing is left to read, or a record is wrong in another way.
+    """
+    left = 0
+    for file in chosen.files:
+        try:
+            for number, record in enumerate(checked_records(file)):
+                reason = explain_record(record, chosen.form) if number == 0 else None
+                if reason:
+                    raise UnusableRecord(f"{file}: record 0 {reason}.")
+                left += 1
+        except UnusableRecord:
+            raise
+        except MorphbertError as error:
+            print(f"warning: {error}; this record and those after it in the file are left out", flush=True)
+    if not left:
+        raise MorphbertError(
+            f"there is no undamaged record in {', '.join(chosen.files)}: make the records again."
+        )
+
+
+class UnusableRecord(MorphbertError):
+    """A record that is whole, but of another model."""
 
 
 def _check_set(chosen: RecordSet, vocabularies: dict[str, str]) -> None:

@@ -89,6 +89,7 @@ class SetFinder:
       by_length: whether there are several lengths, which the manifests then tell apart.
       layout: of the records that are trained on, which all others have to share.
       masks: for records without masks.
+      skip_corrupt: leave damaged records out.
     """
 
     model: BertConfig
@@ -96,6 +97,7 @@ class SetFinder:
     by_length: bool
     layout: RecordLayout
     masks: MaskRules | None
+    skip_corrupt: bool = False
 
     @classmethod
     def of(
@@ -106,11 +108,12 @@ class SetFinder:
         files: Sequence[str],
         more: Sequence[str],
         seed: int,
+        skip_corrupt: bool = False,
     ) -> SetFinder:
         """Looks at the first record of `files`, and at the manifests of all where masks have to be drawn."""
         layout = find_layout(files)
         masks = mask_rules((*files, *more), shape.max_predictions_per_seq, seed) if layout.dynamic else None
-        return cls(model, shape, by_length, layout, masks)
+        return cls(model, shape, by_length, layout, masks, skip_corrupt)
 
     def sets(self, files: Sequence[str]) -> tuple[RecordSet, ...]:
         """The sets of some files, the shortest records first.
@@ -155,7 +158,9 @@ class SetFinder:
 
     def _form(self, shape: RecordShape) -> RecordFormat:
         masks = self.masks and dataclasses.replace(self.masks, predictions=shape.max_predictions_per_seq)
-        return RecordFormat(shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks)
+        return RecordFormat(
+            shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks, self.skip_corrupt
+        )
 
 
 def turns(shares: Sequence[int]) -> Iterator[int]:

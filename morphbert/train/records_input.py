@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
 import tensorflow as tf
@@ -40,6 +40,7 @@ class RecordFormat:
       type_vocab_size: every segment's id is under it.
       layout: whether they have labels of the segments and masks, and how many examples are in one.
       masks: how masks are drawn for records that have none.
+      skip_corrupt: whether a file's rest is left out from a damaged record on, instead of ending the run.
     """
 
     shape: RecordShape
@@ -47,6 +48,7 @@ class RecordFormat:
     type_vocab_size: int
     layout: RecordLayout = dataclasses.field(default_factory=RecordLayout)
     masks: MaskRules | None = None
+    skip_corrupt: bool = False
 
     def limits(self) -> dict[str, tuple[int, str]]:
         """By feature: one more than the largest value, and what sets that limit."""
@@ -84,7 +86,7 @@ def training_dataset(
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
     """
     names = tf.constant(list(files))
-    read_file = _numbered_records if form.masks else _records
+    read_file = _reader(form)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
@@ -121,9 +123,7 @@ def evaluation_dataset(
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
     """
     names = _with_numbers(tf.constant(list(files)), form, first_file)
-    dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(
-        _numbered_records if form.masks else _records
-    )
+    dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(_reader(form))
 
     def filled(serialized: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
         real = tf.shape(serialized)[0]
@@ -140,9 +140,18 @@ def evaluation_dataset(
     return dataset.batch(batch_size).map(filled).prefetch(2)
 
 
-def _records(file: tf.Tensor) -> tf.data.Dataset:
-    packed = tf.strings.regex_full_match(file, r".*\.gz")
-    return tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
+def _reader(form: RecordFormat) -> Callable[..., tf.data.Dataset]:
+    """What opens a file: name → records, or (name, its number) → (record, number of the file, number in the file)."""
+
+    def records(file: tf.Tensor) -> tf.data.Dataset:
+        packed = tf.strings.regex_full_match(file, r".*\.gz")
+        dataset = tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
+        return dataset.ignore_errors() if form.skip_corrupt else dataset
+
+    def numbered(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:
+        return records(file).enumerate().map(lambda number, record: (record, of_file, number))
+
+    return numbered if form.masks else records
 
 
 def _with_numbers(
@@ -151,11 +160,6 @@ def _with_numbers(
     """Names of files, and their numbers where masks depend on them."""
     numbers = first_file + tf.range(tf.size(names, tf.int64))
     return (names, numbers) if form.masks else names
-
-
-def _numbered_records(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:
-    """(record, number of the file, number in the file)."""
-    return _records(file).enumerate().map(lambda number, record: (record, of_file, number))
 
 
 def decode(
@@ -285,11 +289,9 @@ def naming_bad_records(files: Sequence[str], form: RecordFormat) -> Iterator[Non
 def find_layout(files: Sequence[str]) -> RecordLayout:
     """The layout of the first record that can be read; what is wrong with it comes to light later."""
     for file in files:
-        for record in checked_records(file):
-            try:
+        with contextlib.suppress(MorphbertError, ValueError):
+            for record in checked_records(file):
                 return layout_of(parse_example(record))
-            except ValueError:
-                return RecordLayout()
     return RecordLayout()
 
 

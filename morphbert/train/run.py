@@ -27,6 +27,7 @@ from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate
 from morphbert.train.log import RunLog
+from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.record_sets import Feed
 from morphbert.train.step import TrainingStep
@@ -91,6 +92,7 @@ class _Run:
         with self.strategy.scope():
             self.model = PretrainingModel(config.bert_config, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
+            self.loss_scale = LossScale() if config.step.dtype == "float16" else None
         self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_records else None
         self._evaluations: dict[int, dict[str, float]] = {}
         needs = estimate(config, replicas)
@@ -123,10 +125,16 @@ class _Run:
         feed = Feed(config.records, config.train_batch_size, config.step.seed, config.shuffle_buffer_size)
         state = RunState(self._description())
         checkpoints = Checkpoints(
-            config.output_dir, self.model, self.optimizer, feed.position, state, config.keep_checkpoint_max
+            config.output_dir,
+            self.model,
+            self.optimizer,
+            feed.position,
+            state,
+            config.keep_checkpoint_max,
+            self.loss_scale,
         )
         step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
-        training = TrainingStep(self.model, self.optimizer, self.strategy, config.step)
+        training = TrainingStep(self.model, self.optimizer, self.strategy, config.step, self.loss_scale)
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
@@ -157,7 +165,7 @@ class _Run:
         if self.restored:
             now = state.values
             checkpoints.restore(self.restored.path, with_data_position=_compare(self.restored, now))
-            kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best")}
+            kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best", "rollbacks")}
             state.values = {**now, **kept}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
@@ -198,6 +206,7 @@ class _Run:
             },
             "log": loop.empty_sums(),
             "best": None,
+            "rollbacks": {"step": -1, "times": 0},
         }
 
     def _load_for_evaluation(self) -> int:
@@ -219,10 +228,14 @@ class _Run:
         return metrics
 
 
+# Settings that older checkpoints do not name, with what they did.
+_SINCE = {"recompute": False}
+
+
 def _compare(restored: Restored, now: dict[str, Any]) -> bool:
     """Says what differs from the run so far; returns whether the data is the same."""
     for part in ("config", "settings", "data"):
-        before = restored.state[part]
+        before = {**_SINCE, **restored.state[part]}
         for name, value in now[part].items():
             if before.get(name) != value:
                 change = (

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from morphbert.model.losses import Batch, counts, pretraining_sums, total_loss
 from morphbert.model.parameters import PretrainingModel
+from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 
 SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
@@ -21,16 +22,19 @@ class StepConfig:
     """How a step is computed, as opposed to what; all of it can change the last bits of the result.
 
     Attributes:
-      dtype: of activations and matrix products, `float32` or `bfloat16`; weights and moments stay float32.
+      dtype: of activations and matrix products, `float32`, `bfloat16` or `float16`; weights and moments stay
+        float32. With `float16` the loss is scaled, and a step whose gradients overflow changes no weight.
       xla: compile the step's two halves with XLA.
       gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
         other, so that only one part's activations are in memory.
+      recompute: keep only each layer's input for the gradients, and compute the layer again.
       seed: of the dropout masks.
     """
 
     dtype: str = "float32"
     xla: bool = False
     gradient_accumulation_steps: int = 1
+    recompute: bool = False
     seed: int = 12345
 
 
@@ -49,7 +53,7 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
 
 
 class TrainingStep:
-    """The compiled training step of one model under one strategy.
+    """The compiled training step of one model under one strategy; `loss_scale` is for float16.
 
     All-reduces stand directly in the replica function, never inside a nested or compiled one: there they
     deadlock or fail to compile under MirroredStrategy.
@@ -61,11 +65,13 @@ class TrainingStep:
         optimizer: Optimizer,
         strategy: tf.distribute.Strategy,
         config: StepConfig,
+        loss_scale: LossScale | None = None,
     ):
         self._model = model
         self._optimizer = optimizer
         self._strategy = strategy
         self._config = config
+        self._loss_scale = loss_scale
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
         self.update = tf.function(self._update, jit_compile=config.xla or None)
 
@@ -120,13 +126,23 @@ class TrainingStep:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             sums = pretraining_sums(
-                in_dtype(weights, self._config.dtype), self._model.config, batch, dropout_key=key
+                in_dtype(weights, self._config.dtype), self._model.config, batch, key, self._config.recompute
             )
             loss = total_loss(sums, denominators)
+            if self._loss_scale is not None:
+                loss *= self._loss_scale.scale
         gradients = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
         # Embedding gradients come as slices with repeated rows, which optimizers mistake for distinct ones.
         return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in SUMS]
 
     def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        parameters = self._model.parameters
-        return self._optimizer.apply(parameters, dict(zip(parameters, gradients, strict=True)))
+        parameters, scaling = self._model.parameters, self._loss_scale
+        if scaling is None:
+            return self._optimizer.apply(parameters, dict(zip(parameters, gradients, strict=True)))
+        gradients = [gradient / scaling.scale for gradient in gradients]
+        finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+        scaling.update(finite)
+        named = dict(zip(parameters, gradients, strict=True))
+        return tf.cond(
+            finite, lambda: self._optimizer.apply(parameters, named), lambda: self._optimizer.pass_over()
+        )
