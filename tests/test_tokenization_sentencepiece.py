@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import sentencepiece
+from samples import GOLDEN, SHAPE, write_config
 
 from morphbert.errors import MorphbertError
 from morphbert.text.sequences import encode_sequence
@@ -101,3 +102,127 @@ def test_bad_folders(folder):
     (folder / "tokenizer_78b3253a26.model").unlink()
     with pytest.raises(MorphbertError, match="cannot be read"):
         load_tokenizer(str(folder))
+
+
+@pytest.fixture(scope="module")
+def kobert(tmp_path_factory):
+    """A folder laid out as KoBERT's: [UNK] is 0 and [PAD] 1."""
+    written = io.BytesIO()
+    lines = [line for line in (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").splitlines() if line]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=written,
+        vocab_size=400,
+        model_type="unigram",
+        unk_piece="[UNK]",
+        pad_piece="[PAD]",
+        unk_id=0,
+        pad_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    folder = tmp_path_factory.mktemp("kobert")
+    (folder / "tokenizer_78b3253a26.model").write_bytes(written.getvalue())
+    return folder
+
+
+def test_behind_a_mask_an_eojeol_goes_on(kobert):
+    from morphbert.interop.fill_mask import MASK, pieces_with_masks
+
+    tokenizer = load_tokenizer(str(kobert))
+    pieces = pieces_with_masks(tokenizer, "우리는 [MASK]에서 책을 읽었다.")
+    behind = pieces[pieces.index(MASK) + 1 :]
+    assert not behind[0].startswith("▁")
+    assert "".join(behind).replace("▁", " ") == "에서 책을 읽었다."
+    assert "".join(pieces[: pieces.index(MASK)]) == "▁우리는"
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--mode=google"], ["--masking=dynamic"]], ids=["fast", "google", "dynamic"]
+)
+def test_records_mask_whole_eojeols(kobert, tmp_path, flags):
+    from morphbert.cli.create_pretraining_data import main as create
+    from morphbert.data.records import parse_example, read_records
+
+    output = tmp_path / "a.tfrecord"
+    arguments = [
+        f"--input_file={GOLDEN}/documents_ko.txt",
+        f"--vocab_file={kobert}",
+        f"--output_file={output}",
+    ]
+    assert create([*arguments, "--do_whole_word_mask", "--dupe_factor=2", *SHAPE, *flags]) == 0
+    tokens = load_tokenizer(str(kobert)).vocabulary.tokens
+    together = 0
+    with open(output, "rb") as stream:
+        for record in map(parse_example, read_records(stream)):
+            ids = list(record["input_ids"])
+            if "word_ids" in record:
+                words = record["word_ids"]
+            else:
+                masked = dict(zip(record["masked_lm_positions"], record["masked_lm_ids"], strict=True))
+                masked.pop(0, None)  # padding
+                words = [position in masked for position in range(len(ids))]
+                for position, label in masked.items():
+                    ids[position] = label
+                length = sum(record["input_mask"])
+                assert tokens[ids[length - 1]] == "[SEP]"
+                if not flags:
+                    assert len(masked) <= max(1, round(length * 0.15))
+            # What goes on with an eojeol is masked with it, or not at all.
+            for position in range(2, len(ids)):
+                if tokens[ids[position]][0] not in "▁[" and tokens[ids[position - 1]][0] != "[":
+                    assert words[position] == words[position - 1]
+                    together += words[position] >= 0
+    assert together > 100
+
+
+def test_masks_drawn_in_training_count_unknown_pieces(kobert):
+    import tensorflow as tf
+
+    from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
+
+    ids = tf.constant([[2, 0, 20, 0, 0, 0, 0, 3, 0, 0]], tf.int64)
+    words = tf.constant([[-1, 0, 1, 2, 3, 4, 5, -1, -1, -1]], tf.int64)
+    keys = record_keys(1, *(tf.constant([number], tf.int64) for number in range(3)))
+    batch = with_masks({"input_ids": ids, "word_ids": words}, keys, rules(MaskRules))
+    assert batch["input_mask"].numpy().tolist() == [[1] * 8 + [0] * 2]
+    assert batch["masked_lm_weights"].numpy().sum() == 4  # half of eight
+
+
+def rules(cls):
+    import dataclasses
+
+    values = {"predictions": 5, "seed": 1, "unit": "piece", "prob": 0.5, "mask_token_prob": 0.8}
+    values |= {"random_token_prob": 0.1, "max_span_length": 1, "span_prob": 0.2, "max_word_pieces": 0}
+    values |= {"random_ids": ((5, 100),), "mask_id": 4}
+    return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
+@pytest.mark.slow
+def test_training_and_masks_filled(kobert, tmp_path, command):
+    create = command(
+        "create_pretraining_data.py",
+        *(f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_file={kobert}"),
+        *(f"--output_file={tmp_path}/a.tfrecord", "--do_whole_word_mask", *SHAPE),
+    )
+    assert create.returncode == 0, create.stderr
+    size = len(load_tokenizer(str(kobert)).vocabulary)
+    config = write_config(tmp_path / "bert_config.json", vocab_size=size)
+    inspected = command("inspect_records.py", f"--input_file={tmp_path}/a.tfrecord", f"--vocab_file={kobert}")
+    assert inspected.returncode == 0, inspected.stderr + inspected.stdout
+    trained = command(
+        "run_pretraining.py",
+        *("--do_train", f"--bert_config_file={config}", f"--input_file={tmp_path}/a.tfrecord"),
+        *(f"--output_dir={tmp_path}/model", "--num_train_steps=3", "--train_batch_size=4", "--strategy=cpu"),
+        *("--num_warmup_steps=0", *SHAPE),
+    )
+    assert trained.returncode == 0, trained.stderr
+    filled = command(
+        "fill_mask.py",
+        *(f"--checkpoint={tmp_path}/model", f"--vocab_file={kobert}", "--text=나는 [MASK]에 간다."),
+    )
+    assert filled.returncode == 0, filled.stderr
+    assert filled.stdout.count("%") == 5

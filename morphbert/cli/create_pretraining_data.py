@@ -310,7 +310,7 @@ def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
 
 def _tokenizer(values: flags.FlagValues) -> Tokenizer:
     tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)
-    tokenizer.vocabulary.check_for_pretraining(values.vocab_file)
+    tokenizer.check_for_pretraining(values.vocab_file)
     normalizer = tokenizer.splitter.normalizer
     if normalizer.form == "bert" and normalizer.do_lower_case and tokenizer.vocabulary.has_hangul_syllables():
         _say(

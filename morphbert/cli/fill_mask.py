@@ -67,7 +67,7 @@ def _fill(values: flags.FlagValues) -> None:
     from morphbert.text.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)
-    tokenizer.vocabulary.check_for_pretraining(values.vocab_file)
+    tokenizer.check_for_pretraining(values.vocab_file)
     quiet_tensorflow.load()
     from morphbert.interop.fill_mask import MaskFiller
 

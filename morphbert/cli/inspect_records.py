@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from morphbert import files
 from morphbert.cli.command import Command
 from morphbert.data import inspection
 from morphbert.errors import MorphbertError
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.tokenizer import load_vocabulary_of
 
 
 def _command() -> Command:
@@ -46,8 +45,7 @@ def _inspect(values: flags.FlagValues) -> None:
         raise MorphbertError(f"--input_file={values.input_file} matches manifests only, no records.")
     vocabulary = None
     if values.vocab_file:
-        folder = os.path.join(values.vocab_file, "vocab.txt")
-        vocabulary = load_vocabulary(folder if files.exists(folder) else values.vocab_file)
+        vocabulary = load_vocabulary_of(values.vocab_file)
     report = inspection.inspect(paths, vocabulary, values.num_examples)
     for example in report.examples:
         print(example + "\n")

@@ -44,7 +44,7 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
     Documents are held out before anything is drawn: without `eval_fraction` the output is the original's.
     """
     known = known_pieces(tokenizer)
-    is_continuation = [token.startswith("##") for token in tokenizer.vocabulary.tokens]
+    is_continuation = tokenizer.vocabulary.continuations
     pieces = google_mode.Pieces(known.cls, known.sep, known.mask, is_continuation)
     started = time.monotonic()
 

@@ -34,7 +34,7 @@ class Pieces(NamedTuple):
     cls: int
     sep: int
     mask: int
-    is_continuation: Sequence[bool]  # [vocabulary size], True for pieces that start with ##
+    is_continuation: Sequence[bool]  # [vocabulary size], True for pieces that go on with a word
 
 
 class TrainingInstance(NamedTuple):

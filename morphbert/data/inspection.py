@@ -245,13 +245,14 @@ def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> Non
 
 
 def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabulary: Vocabulary) -> None:
-    """Words as `##` marks them: how many are masked whole, how many in part."""
+    """Words as `##` or `▁` marks them: how many are masked whole, how many in part."""
     special = {vocabulary.ids.get(CLS), vocabulary.ids.get(SEP)}
+    continues = vocabulary.continuations
     words: list[list[int]] = []
     for position, number in enumerate(ids):
         if number in special:
             continue
-        if words and words[-1][-1] == position - 1 and vocabulary.tokens[number].startswith("##"):
+        if words and words[-1][-1] == position - 1 and continues[number]:
             words[-1].append(position)
         else:
             words.append([position])
@@ -329,7 +330,7 @@ def summary(report: Report, with_vocabulary: bool) -> str:
         whole, part = (count / max(report.words, 1) for count in report.masked_words)
         rows += [
             ("[MASK], random, same", shares),
-            ("masked words", f"{whole:.1%} whole, {part:.1%} in part (a word is what ## marks)"),
+            ("masked words", f"{whole:.1%} whole, {part:.1%} in part (a word is what ## or ▁ marks)"),
         ]
     if with_vocabulary:
         rows.append(("[UNK]", f"{report.unknown / report.pieces:.2%}"))

@@ -65,7 +65,7 @@ def mask(
       keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
       preferred: [N, L] pieces whose units are to be drawn `config.mask_words_factor` times as likely as others.
     """
-    wanted = number_to_predict((ids != 0).sum(axis=1), config)
+    wanted = number_to_predict(_lengths(maskable), config)
     columns = np.arange(ids.shape[1])[None, :]
     if config.masking_unit == "piece":
         starts = maskable
@@ -108,6 +108,16 @@ def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
     order = order.copy()
     order[chosen] = (moved * 2.0**53).astype(np.uint64) << np.uint64(11)
     return order
+
+
+def _lengths(maskable: Bool) -> Ids:
+    """[N] the pieces of a row, padding not counted: its last maskable one and the `[SEP]` after it.
+
+    Not by the id 0, which is `[UNK]` and no padding in KoBERT's vocabulary.
+    """
+    length = maskable.shape[1]
+    lengths: Ids = np.minimum(length - np.argmax(maskable[:, ::-1], axis=1) + 1, length)
+    return lengths
 
 
 def _unit_of(starts: Bool) -> Ids:

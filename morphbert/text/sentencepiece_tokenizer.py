@@ -33,6 +33,9 @@ from morphbert.text.words import Word, WordSplitter
 
 BEGINS = "\u2581"
 
+# What comes later in a protocol buffer wins: normalizer_spec (3) { add_dummy_prefix (3): false }.
+_NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
+
 
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model behind the methods of `Tokenizer`.
@@ -50,7 +53,7 @@ class SentencePieceTokenizer(Tokenizer):
           vocabulary: piece → id where that is another than the model's own.
         """
         try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+            self._open(model)
         except RuntimeError as error:
             raise MorphbertError(f"the SentencePiece model cannot be read: {error}") from error
         if vocabulary is None:
@@ -62,26 +65,43 @@ class SentencePieceTokenizer(Tokenizer):
         )
         self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
+    def check_for_pretraining(self, path: str) -> None:
+        """As for others, but that `[PAD]` may have any id: KoBERT's is 1."""
+        self.vocabulary.check_for_pretraining(path, pad_first=False)
+
     def cut_word(self, word: Word) -> list[str]:
-        """`"학교에"` → `["▁학교", "에"]`; what the vocabulary lacks is the unknown token."""
-        return [piece if piece in self.vocab else self._unknown for piece in self._pieces(word.text)]
+        """`"학교에"` → `["▁학교", "에"]`; what the vocabulary lacks is the unknown token.
+
+        A word that continues another (behind a mask) begins without `▁`.
+        """
+        return [
+            piece if piece in self.vocab else self._unknown
+            for piece in self._pieces(word.text, word.continues)
+        ]
+
+    def _open(self, model: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self._inside = sentencepiece.SentencePieceProcessor(model_proto=model + _NO_DUMMY_PREFIX)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_processor": self._processor.serialized_model_proto()}
+        state = super().__getstate__()
+        del state["_inside"]
+        return {**state, "_processor": self._processor.serialized_model_proto()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=state["_processor"])
+        self._open(state["_processor"])
 
-    def _pieces(self, text: str) -> list[str]:
-        pieces: list[str] = self._processor.encode(text, out_type=str)
+    def _pieces(self, text: str, continues: bool = False) -> list[str]:
+        processor = self._inside if continues else self._processor
+        pieces: list[str] = processor.encode(text, out_type=str)
         # A sign alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
         return pieces or [self._unknown]
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """By the written pieces, because the vocabulary may know one only as the unknown token."""
         start, end = word.start, word.start + len(word.text)
-        written = [piece.replace(BEGINS, "") for piece in self._pieces(word.text)]
+        written = [piece.replace(BEGINS, "") for piece in self._pieces(word.text, word.continues)]
         if "".join(written) != word.text:
             return [(start, end)] * len(pieces)
         spans = []

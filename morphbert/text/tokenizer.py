@@ -105,6 +105,15 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
 
 
+def load_vocabulary_of(path: str) -> Vocabulary:
+    """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
+    if not _is_folder(path):
+        return load_vocabulary(path)
+    if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):
+        return load_sentencepiece(path).vocabulary
+    return load_vocabulary(os.path.join(path, VOCABULARY_NAME))
+
+
 def _is_folder(path: str) -> bool:
     return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -30,19 +31,35 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @functools.cached_property
+    def continuations(self) -> tuple[bool, ...]:
+        """For each id, whether its piece goes on with the word before it, as the piece itself shows.
+
+        That is `##`; or, where the vocabulary has pieces with SentencePiece's `▁` instead, not to begin with `▁`.
+        """
+        by_sharps = tuple(token.startswith("##") for token in self.tokens)
+        if any(by_sharps) or not any(token.startswith("▁") for token in self.tokens):
+            return by_sharps
+        return tuple(
+            not token.startswith("▁") and not (token[:1] == "[" and token[-1:] == "]")
+            for token in self.tokens
+        )
+
     def has_hangul_syllables(self) -> bool:
         """Whether any token holds a composed syllable, which BERT's lower-casing would never produce."""
         return any(is_hangul_syllable(char) for token in self.tokens for char in token)
 
-    def check_for_pretraining(self, path: str) -> None:
+    def check_for_pretraining(self, path: str, pad_first: bool = True) -> None:
         """Refuses a vocabulary that records or training could not use.
 
         Args:
           path: where it was read from, for the message.
+          pad_first: refuse a `[PAD]` that is not the first line. Records are padded with 0 in any case, and what
+            stands there is never looked at; but in a vocabulary of one's own it is a mistake.
 
         Raises:
           MorphbertError: a special token is missing, a token stands on two lines, or `[PAD]` is not the
-            first line (records are padded with 0).
+            first line.
         """
         missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
         if missing:
@@ -60,7 +77,7 @@ class Vocabulary:
                         f"{number}. Give each id a token of its own, for example [unused{number}]."
                     )
                 first[token] = number
-        if self.ids[PAD] != 0:
+        if pad_first and self.ids[PAD] != 0:
             raise MorphbertError(
                 f"{path}: [PAD] stands on line {self.ids[PAD] + 1} and has to stand on the first, "
                 "because records are padded with 0."

@@ -160,6 +160,10 @@ class Tokenizer:
             found = [(numbers[start], numbers[end - 1] + 1) for start, end in found]
         return [(word.start + start, word.start + end) for start, end in found]
 
+    def check_for_pretraining(self, path: str) -> None:
+        """Refuses a vocabulary that records or training could not use (`Vocabulary.check_for_pretraining`)."""
+        self.vocabulary.check_for_pretraining(path)
+
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
         """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
         vocab = self.vocab

@@ -92,6 +92,7 @@ def with_masks(batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules
     """
     ids, words = batch["input_ids"], batch["word_ids"]
     maskable = words >= 0
+    lengths = _lengths(maskable)
     starts = maskable & tf.not_equal(words, _shifted(words, 1, -1))
     if rules.max_word_pieces:
         too_long = _sizes(starts, maskable) > rules.max_word_pieces
@@ -101,7 +102,7 @@ def with_masks(batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules
     if rules.max_span_length > 1:
         starts = _span_starts(starts, maskable, keys, rules)
         decided_at = _unit_of(starts)
-    wanted = _number_to_predict(ids, rules)
+    wanted = _number_to_predict(lengths, rules)
     if rules.unit == "piece" and rules.max_span_length == 1:
         masked = _first_pieces(starts, keys, wanted)
     else:
@@ -114,17 +115,22 @@ def with_masks(batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules
     return {
         **others,
         "input_ids": tf.where(masked, _replacements(ids, decided_at, keys, rules), ids),
-        "input_mask": tf.cast(tf.not_equal(ids, 0), tf.int64),
+        "input_mask": tf.cast(_columns(ids) < lengths[:, None], tf.int64),
         "masked_lm_positions": at,
         "masked_lm_ids": labels,
         "masked_lm_weights": tf.cast(taken, tf.float32),
     }
 
 
-def _number_to_predict(ids: tf.Tensor, rules: MaskRules) -> tf.Tensor:
+def _lengths(maskable: tf.Tensor) -> tf.Tensor:
+    """int64 [B]: the last piece that can be masked, and the `[SEP]` after it; id 0 need not be padding."""
+    last = tf.reduce_max(tf.where(maskable, _columns(maskable), -1), 1)
+    return tf.minimum(last + 2, maskable.shape[1])
+
+
+def _number_to_predict(lengths: tf.Tensor, rules: MaskRules) -> tf.Tensor:
     """int64 [B]: the share of the length, at least 1 and at most P."""
-    lengths = tf.reduce_sum(tf.cast(tf.not_equal(ids, 0), tf.float64), 1)
-    share = tf.cast(tf.round(lengths * tf.constant(rules.prob, tf.float64)), tf.int64)
+    share = tf.cast(tf.round(tf.cast(lengths, tf.float64) * tf.constant(rules.prob, tf.float64)), tf.int64)
     return tf.clip_by_value(share, 1, rules.predictions)
 
 
