@@ -126,6 +126,13 @@ def _define_learning(command: Command) -> None:
         "Lines [unused0], [unused1]… to reserve for words that are added later without changing other ids.",
         lower_bound=0,
     )
+    command.string(
+        "init_vocab",
+        "",
+        "Extend this vocabulary (a folder, or a plain vocab.txt) instead of starting anew, to go on pretraining on "
+        "another domain: every old piece keeps its id, new ones take the place of [unusedN] and then follow behind, up "
+        "to --vocab_size. Other flags have to be those that made it.",
+    )
     command.number(
         "held_out_share",
         0.01,

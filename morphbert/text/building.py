@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass
 
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write, expand, is_remote
+from morphbert.files import atomic_write, exists, expand, is_remote
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.counting import WordCounts, count_characters, count_words
 from morphbert.text.jamo import word_characters_of_jamo
-from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, learn
+from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, extend, learn
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.report import Figures, examples, figures_table, measure
-from morphbert.text.tokenizer import make_analyzer, make_tokenizer
+from morphbert.text.tokenizer import load_tokenizer, load_vocabulary_of, make_analyzer, make_tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
 from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
+    Vocabulary,
     vocabulary_bytes,
     vocabulary_from_tokens,
 )
@@ -40,6 +42,7 @@ class BuildConfig:
       normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
       min_character_count, character_coverage: which characters the alphabet keeps.
       special_tokens, unused_slots: further lines after the five special tokens.
+      init_vocab: a vocabulary folder or `vocab.txt` whose pieces are kept with their ids and added to.
       held_out_share: share of the lines that are kept back and measured.
     """
 
@@ -57,6 +60,7 @@ class BuildConfig:
     character_coverage: float = 1.0
     special_tokens: tuple[str, ...] = ()
     unused_slots: int = 0
+    init_vocab: str = ""
     held_out_share: float = 0.01
     num_workers: int = 1
 
@@ -83,6 +87,7 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     _check_special_tokens(config.special_tokens)
     paths = expand(config.input_file)
     _check_folder(config.vocab_dir)
+    old = _vocabulary_to_extend(config)
     splitter = make_splitter(config)
     counts = count_words(paths, splitter, config.num_workers, config.held_out_share)
     # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
@@ -93,9 +98,12 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
         # Few enough to have them all: then every syllable can be written, seen or not.
         alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
-    pieces = assemble(
-        characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
-    )
+    if old is None:
+        pieces = assemble(
+            characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
+        )
+    else:
+        pieces = extend(old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens)
     vocabulary = vocabulary_from_tokens(pieces.tokens)
     tokenizer = make_tokenizer(vocabulary, splitter)
     only_held_out = set(characters).difference(counts.characters)
@@ -108,7 +116,15 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
         contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
     # The metadata last: a folder without it is not taken for a vocabulary.
-    contents[METADATA_NAME] = metadata_bytes(tokenizer.describe())
+    description = tokenizer.describe()
+    if old is not None:
+        description["init_vocab"] = {
+            "size": len(old),
+            "sha256": old.sha256,
+            "filled_unused": pieces.filled,
+            "appended": pieces.appended,
+        }
+    contents[METADATA_NAME] = metadata_bytes(description)
     for name, content in contents.items():
         with atomic_write(os.path.join(config.vocab_dir, name)) as stream:
             stream.write(content)
@@ -146,6 +162,34 @@ def _check_special_tokens(tokens: tuple[str, ...]) -> None:
             )
 
 
+def _vocabulary_to_extend(config: BuildConfig) -> Vocabulary | None:
+    """The vocabulary of `--init_vocab`, which has to cut text as the new one will."""
+    if not config.init_vocab:
+        return None
+    if config.unused_slots:
+        raise MorphbertError(
+            "--unused_slots does not go with --init_vocab: its [unusedN] are there already and are filled."
+        )
+    path = os.path.join(config.init_vocab, METADATA_NAME)
+    if not exists(path):
+        old = load_vocabulary_of(config.init_vocab)
+        old.check_for_pretraining(config.init_vocab)
+        return old
+    old_tokenizer = load_tokenizer(config.init_vocab)
+    then, now = old_tokenizer.splitter.describe(), make_splitter(config).describe()
+    for key, value in then.items():
+        if now[key] != value:
+            shown = (
+                json.dumps(side.get("name", side) if isinstance(side, dict) else side)
+                for side in (value, now[key])
+            )
+            raise MorphbertError(
+                "--init_vocab={} was made with {} {} and this run has {}: old and new pieces would not fit together. "
+                "Give the same flags that made it.".format(config.init_vocab, key, *shown)
+            )
+    return old_tokenizer.vocabulary
+
+
 def _check_folder(folder: str) -> None:
     """Before the work of minutes, not after it."""
     if is_remote(folder):
@@ -171,10 +215,18 @@ def _report(
     reserved = len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
     uncovered = Counter(pieces.uncovered)
+    lines = (
+        f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "
+        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused.\n"
+    )
+    if config.init_vocab:
+        lines = (
+            f"{len(pieces.tokens):,} lines: those of another vocabulary with their ids, {pieces.filled:,} new pieces in "
+            f"its `[unusedN]` and {pieces.appended:,} behind it; {pieces.unused:,} unused.\n"
+        )
     parts = [
         "# Vocabulary\n",
-        f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "
-        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused.\n",
+        lines,
         f"Learned with `{config.learner}` from {len(paths):,} file(s): {counts.lines:,} lines, "
         f"{counts.characters_read:,} characters, {len(counts.words) + counts.dropped_words:,} distinct words "
         f"(analyser {config.analyzer}, continuation {config.continuation}, "

@@ -9,6 +9,8 @@ pieces, the best first. With the alphabet complete, greedy longest-match-first c
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,12 +43,15 @@ class LearnedPieces:
       alphabet: how many are single characters from the alphabet.
       unused: how many are `[unusedN]` at the end, because the text had no more pieces.
       uncovered: characters (plain or ##) that were seen and left out, with their counts.
+      filled, appended: where another vocabulary was extended, new pieces that stand in its `[unusedN]`, and behind it.
     """
 
     tokens: tuple[str, ...]
     alphabet: int
     unused: int
     uncovered: Counter[str]
+    filled: int = 0
+    appended: int = 0
 
 
 def choose_alphabet(characters: Counter[str], min_count: int = 1, coverage: float = 1.0) -> list[str]:
@@ -111,6 +116,58 @@ def assemble(
         len(alphabet),
         unused,
         Counter({character: characters[character] for character in left_out}),
+    )
+
+
+def extend(
+    old: Sequence[str],
+    characters: Counter[str],
+    alphabet: list[str],
+    learned: Iterable[str],
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+) -> LearnedPieces:
+    """An existing vocabulary with what another text needs more; every old piece keeps its id.
+
+    New pieces go into the old `[unusedN]` first and then behind the last line; what is still `[unusedN]` at the end
+    is counted as unused. Special tokens come first, then characters, then the learner's pieces.
+
+    Raises:
+      MorphbertError: the size is smaller than the old vocabulary, or too small for the new characters.
+    """
+    if vocab_size < len(old):
+        raise MorphbertError(
+            f"--vocab_size={vocab_size} is smaller than the vocabulary of --init_vocab, which has {len(old)} lines and "
+            f"keeps them all: give --vocab_size={len(old)} or more."
+        )
+    tokens = list(old)
+    slots = [number for number, token in enumerate(tokens) if re.fullmatch(r"\[unused\d+\]", token)]
+    known = set(tokens)
+    needed = [token for token in dict.fromkeys((*special_tokens, *alphabet)) if token not in known]
+    room = len(slots) + vocab_size - len(tokens)
+    if len(needed) > room:
+        raise MorphbertError(
+            f"--vocab_size={vocab_size} is too small: the text has {len(needed)} characters and special tokens that the "
+            f"vocabulary of --init_vocab lacks, and there is room for {room}. Give --vocab_size="
+            f"{vocab_size + len(needed) - room} or more, or leave rare ones out: --character_coverage=0.9995 or "
+            "--min_character_count=5."
+        )
+    new = list(dict.fromkeys((*needed, *(piece for piece in learned if piece not in known))))[:room]
+    filled = min(len(slots), len(new))
+    for slot, piece in zip(slots, new, strict=False):
+        tokens[slot] = piece
+    tokens += new[filled:]
+    taken = {int(token[len("[unused") : -1]) for token in old if re.fullmatch(r"\[unused\d+\]", token)}
+    more = (f"[unused{number}]" for number in itertools.count() if number not in taken)
+    tokens += itertools.islice(more, vocab_size - len(tokens))
+    have = set(tokens)
+    return LearnedPieces(
+        tuple(tokens),
+        len([token for token in alphabet if token not in known]),
+        len([token for token in tokens if re.fullmatch(r"\[unused\d+\]", token)]),
+        Counter({character: count for character, count in characters.items() if character not in have}),
+        filled,
+        len(new) - filled,
     )
 
 
