@@ -221,8 +221,8 @@ def _report(
     )
     if config.init_vocab:
         lines = (
-            f"{len(pieces.tokens):,} lines: those of another vocabulary with their ids, {pieces.filled:,} new pieces in "
-            f"its `[unusedN]` and {pieces.appended:,} behind it; {pieces.unused:,} unused.\n"
+            f"{len(pieces.tokens):,} lines: those of another vocabulary with their ids, {pieces.filled:,} new pieces "
+            f"in its `[unusedN]` and {pieces.appended:,} behind it; {pieces.unused:,} unused.\n"
         )
     parts = [
         "# Vocabulary\n",

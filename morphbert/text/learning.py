@@ -147,8 +147,8 @@ def extend(
     room = len(slots) + vocab_size - len(tokens)
     if len(needed) > room:
         raise MorphbertError(
-            f"--vocab_size={vocab_size} is too small: the text has {len(needed)} characters and special tokens that the "
-            f"vocabulary of --init_vocab lacks, and there is room for {room}. Give --vocab_size="
+            f"--vocab_size={vocab_size} is too small: the text has {len(needed)} characters and special tokens that "
+            f"the vocabulary of --init_vocab lacks, and there is room for {room}. Give --vocab_size="
             f"{vocab_size + len(needed) - room} or more, or leave rare ones out: --character_coverage=0.9995 or "
             "--min_character_count=5."
         )
