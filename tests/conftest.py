@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from samples import GOLDEN, ROOT, SHAPE, write_config
+from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_random_model
 
 # TensorFlow's notes about the machine would bury a failure's own words.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -37,6 +37,28 @@ def tiny_config(tmp_path_factory):
     """Path of a model configuration with two narrow layers and the vocabulary's size."""
     size = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
     return write_config(tmp_path_factory.mktemp("config") / "bert_config.json", vocab_size=size)
+
+
+@pytest.fixture(scope="session")
+def trained(records, tiny_config, tmp_path_factory):
+    """The output folder of a run of three steps."""
+    from morphbert.cli.run_pretraining import main
+
+    output = tmp_path_factory.mktemp("trained")
+    paths = [
+        f"--bert_config_file={tiny_config}",
+        f"--input_file={records}/*.tfrecord",
+        f"--output_dir={output}",
+    ]
+    steps = ["--num_train_steps=3", "--num_warmup_steps=0", "--train_batch_size=4", "--max_eval_steps=2"]
+    assert main([*paths, *steps, "--do_train", "--do_eval", "--strategy=cpu", *SHAPE]) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory):
+    """A model of random weights, large enough that every part moves the result, for the shipped Mecab vocabulary."""
+    return write_random_model(tmp_path_factory.mktemp("random") / "model", MECAB_VOCABULARY)
 
 
 @pytest.fixture

@@ -5,6 +5,13 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+MECAB_VOCABULARY = ROOT / "vocab" / "ko-mecab-8k"
+SENTENCES = [
+    "사과나무를 심었습니다.",
+    "대한민국의 주권은 국민에게 있고, 모든 권력은 국민으로부터 나온다.",
+    "나는 [MASK]에 간다. 진짜 개꿀잼ㅋㅋㅋ 안보면 후회함!!",
+    "  BERT(2019)를  한국어로 다시 학습시키기 韓國語 시작했다\u3000😀 ",
+]
 SHAPE = ["--max_seq_length=64", "--max_predictions_per_seq=10"]
 
 
@@ -21,3 +28,28 @@ def write_config(path, **changes):
     }
     path.write_text(json.dumps({**values, **changes}), encoding="utf-8")
     return path
+
+
+def write_random_model(folder, vocabulary, seed=3, **changes):
+    """Writes a tiny model of random weights for a vocabulary folder in our own format; returns its path."""
+    import numpy as np
+
+    from morphbert.interop import native
+    from morphbert.interop.pretrained import Pretrained
+    from morphbert.interop.vocabularies import write_vocabulary
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import pretraining_parameters
+    from morphbert.text.tokenizer import load_tokenizer
+
+    folder.mkdir()
+    tokenizer = load_tokenizer(str(vocabulary))
+    values = json.loads(write_config(folder / "bert_config.json").read_text())
+    config = BertConfig(**{**values, "vocab_size": len(tokenizer.vocabulary), **changes})
+    random = np.random.default_rng(seed)
+    weights = {
+        name: random.normal(1.0 if p.initial == "ones" else 0.0, 0.2, p.shape).astype(np.float32)
+        for name, p in pretraining_parameters(config).items()
+    }
+    native.write(str(folder), Pretrained(config, weights, "random"))
+    write_vocabulary(str(folder), tokenizer, str(vocabulary))
+    return folder

@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
-from samples import GOLDEN, SHAPE
+from samples import GOLDEN
 
 from morphbert.cli.fill_mask import main
-from morphbert.interop.fill_mask import MASK, MaskFiller, pieces_with_masks
+from morphbert.interop.fill_mask import MaskFiller
+from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.vocabulary import MASK
 
 SENTENCE = "나는 [MASK]에 간다."
+
+
+def pieces_with_masks(tokenizer, text):
+    return encode_special(tokenizer, text).tokens
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +29,6 @@ def folder(tmp_path_factory):
         == 0
     )
     return path
-
-
-@pytest.fixture(scope="module")
-def trained(records, tiny_config, tmp_path_factory):
-    from morphbert.cli.run_pretraining import main as run_pretraining
-
-    output = tmp_path_factory.mktemp("trained")
-    flags = [
-        *(
-            f"--bert_config_file={tiny_config}",
-            f"--input_file={records}/*.tfrecord",
-            f"--output_dir={output}",
-        ),
-        *(
-            "--do_train",
-            "--num_train_steps=3",
-            "--num_warmup_steps=0",
-            "--train_batch_size=4",
-            "--strategy=cpu",
-        ),
-    ]
-    assert run_pretraining([*flags, *SHAPE]) == 0
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +111,19 @@ def test_bad_input_is_refused_with_the_remedy(changes, words, trained, capsys):
     assert main([f"--{name}={value}" for name, value in {**flags, **changes}.items()]) == 1
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
+
+
+def test_a_mask_among_jamo_keeps_its_place(tmp_path):
+    """[MASK] and its neighbours stand for their own characters, below the syllable too."""
+    from morphbert.cli.build_vocab import main as build_vocab
+
+    flags = [f"--input_file={GOLDEN}/documents_ko.txt", "--num_workers=1", "--vocab_size=500"]
+    assert build_vocab([*flags, "--normalization=jamo", f"--vocab_dir={tmp_path}/v"]) == 0
+    tokenizer = load_tokenizer(str(tmp_path / "v"))
+    encoding = encode_special(tokenizer, SENTENCE)
+    index = encoding.tokens.index(MASK)
+    assert encoding.offsets[index] == (3, 9)
+    assert encoding.offsets[index + 1][0] == 9
+    assert [encoding.word_ids[i] for i in (index - 1, index, index + 1)] == [0, 1, 1]
+    spelled = "".join(token.removeprefix("##") for token in encoding.tokens[:index])
+    assert spelled == "\u1102\u1161\u1102\u1173\u11ab"  # 나는

@@ -88,14 +88,14 @@ def test_a_vocabulary_learned_on_jamo(folder):
 
 
 def test_records_and_a_mask(folder, tmp_path, capsys):
-    from morphbert.interop.fill_mask import MASK, pieces_with_masks
+    from morphbert.text.special_tokens import encode_special
 
     flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_file={folder}"]
     output = tmp_path / "a.tfrecord"
     assert create([*flags, f"--output_file={output}", "--do_whole_word_mask", "--num_workers=1", *SHAPE]) == 0
     assert output.stat().st_size > 10_000
     tokenizer = load_tokenizer(str(folder))
-    pieces = pieces_with_masks(tokenizer, "우리는 [MASK]에서 책을 읽었다.")
-    mask = pieces.index(MASK)
+    pieces = encode_special(tokenizer, "우리는 [MASK]에서 책을 읽었다.").tokens
+    mask = pieces.index("[MASK]")
     whole = tokenizer.tokenize("우리는 학교에서 책을 읽었다.")
     assert pieces[:mask] + tokenizer.tokenize("학교") + pieces[mask + 1 :] == whole

@@ -11,6 +11,7 @@ from samples import GOLDEN, SHAPE, write_config
 from morphbert.errors import MorphbertError
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.vocabulary import MASK
 
 SENTENCES = [
     "사과나무를 심었습니다.",
@@ -130,10 +131,14 @@ def kobert(tmp_path_factory):
 
 
 def test_behind_a_mask_an_eojeol_goes_on(kobert):
-    from morphbert.interop.fill_mask import MASK, pieces_with_masks
+    from morphbert.text.special_tokens import encode_special
 
-    tokenizer = load_tokenizer(str(kobert))
-    pieces = pieces_with_masks(tokenizer, "우리는 [MASK]에서 책을 읽었다.")
+    tokenizer, text = load_tokenizer(str(kobert)), "우리는 [MASK]에서 책을 읽었다."
+    encoding = encode_special(tokenizer, text)
+    pieces = encoding.tokens
+    assert encoding.offsets[pieces.index(MASK)] == (4, 10)
+    for piece, (start, end) in zip(pieces, encoding.offsets, strict=True):
+        assert text[start:end] == piece.removeprefix("▁")
     behind = pieces[pieces.index(MASK) + 1 :]
     assert not behind[0].startswith("▁")
     assert "".join(behind).replace("▁", " ") == "에서 책을 읽었다."

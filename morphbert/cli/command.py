@@ -50,11 +50,13 @@ class Command:
     def boolean(self, name: str, default: bool | None, help: str) -> None:
         self._define(flags.DEFINE_bool, name, default, help)
 
-    def enum(self, name: str, default: str | None, choices: Sequence[str], help: str) -> None:
+    def enum(
+        self, name: str, default: str | None, choices: Sequence[str], help: str, required: bool = False
+    ) -> None:
         def define(name: str, default: str | None, help: str, flag_values: flags.FlagValues) -> None:
             flags.DEFINE_enum(name, default, list(choices), help, flag_values=flag_values)
 
-        self._define(define, name, default, help)
+        self._define(define, name, default, help, required)
 
     def _define(
         self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any

@@ -67,7 +67,8 @@ def _define_input(command: Command) -> None:
         "init_checkpoint",
         None,
         "Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
-        "google-research/bert, as a prefix or a folder. What it lacks is listed and stays random.",
+        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT or RoBERTa. What it lacks "
+        "is listed and stays random. For another vocabulary or more positions see import_model.py.",
     )
     command.integer(
         "max_seq_length",
@@ -390,9 +391,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def pretrain(values: flags.FlagValues) -> None:
         _check(command, values)
         quiet_tensorflow.load()
+        from morphbert.interop.importing import initial_weights
         from morphbert.train.run import pretrain as run
 
-        outcome = run(_config(values))
+        outcome = run(_config(values), initial_weights)
         if outcome.stopped_by is not None:
             stopped_by.append(outcome.stopped_by)
             print(

@@ -13,12 +13,10 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.text.jamo import decompose
+from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import UNK
+from morphbert.text.vocabulary import CLS, MASK, SEP
 from morphbert.train.checkpoint import check_shapes, read_weights, resolve
-
-MASK = "[MASK]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,34 +25,6 @@ class Filled:
 
     position: int
     pieces: tuple[tuple[str, float], ...]
-
-
-def pieces_with_masks(tokenizer: Tokenizer, text: str) -> list[str]:
-    """Text with [MASK] in it → pieces, cut as if a word stood at each [MASK].
-
-    The analyser sees the whole sentence, and what follows a mask without a space goes on with its eojeol, as in
-    the records that the model was trained on:
-
-    `"나는 [MASK]에 간다"` → `["나", "##는", "[MASK]", "##에", "간", "##다"]`
-    """
-    # Any syllable that is rare and does not stand in the text can hold the place.
-    holder = next(char for char in "뷁쀍똻꿻뙜" if char not in text)
-    splitter = tokenizer.splitter
-    place = splitter.normalizer(holder)
-    if splitter.decomposes:
-        place = decompose(place)
-    pieces: list[str] = []
-    for eojeol in splitter.marked_eojeols(splitter.normalizer(text.replace(MASK, holder))):
-        for word in splitter.words(eojeol):
-            continues = word.continues
-            for index, part in enumerate(word.text.split(place)):
-                if index:
-                    pieces.append(MASK)
-                    continues = True
-                if part:
-                    pieces += tokenizer.cut_word(word._replace(text=part, continues=continues)) or [UNK]
-                    continues = True
-    return pieces
 
 
 class MaskFiller:
@@ -90,7 +60,7 @@ class MaskFiller:
         Raises:
           MorphbertError: there is no [MASK], or the text is longer than the model's positions.
         """
-        pieces = ["[CLS]", *pieces_with_masks(self.tokenizer, text), "[SEP]"]
+        pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
         positions = [index for index, piece in enumerate(pieces) if piece == MASK]
         if not positions:
             raise MorphbertError(f"there is no {MASK} in {text!r}: write it where a piece is to be guessed.")

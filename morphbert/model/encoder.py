@@ -10,7 +10,7 @@ import math
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import DropoutKeys, Parameters, activation, dense, layer_norm
+from morphbert.model.layers import DropoutKeys, Parameters, activation, dense, layer_norm, length_of
 
 
 def embed(
@@ -26,7 +26,7 @@ def embed(
     Without `position_ids`, int32 [B, L], positions count from 0.
     """
     table = "bert/embeddings"
-    length = input_ids.shape[1]
+    length = length_of(input_ids, 1)
     words = tf.gather(parameters[f"{table}/word_embeddings"], input_ids)
     segments = tf.gather(parameters[f"{table}/token_type_embeddings"], segment_ids)
     positions = parameters[f"{table}/position_embeddings"]
@@ -62,7 +62,7 @@ def self_attention(
     keys: DropoutKeys,
 ) -> tf.Tensor:
     """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
-    length, heads = hidden.shape[1], config.num_attention_heads
+    length, heads = length_of(hidden, 1), config.num_attention_heads
     size = config.hidden_size // heads
 
     def project(part: str) -> tf.Tensor:
@@ -132,12 +132,37 @@ def encode(
     position_ids: tf.Tensor | None = None,
     recompute: bool = False,
 ) -> tf.Tensor:
+    """The last of `encode_layers`, [B, L, H]."""
+    return encode_layers(
+        parameters,
+        config,
+        input_ids,
+        input_mask,
+        segment_ids,
+        dropout_key,
+        sequence_ids,
+        position_ids,
+        recompute,
+    )[-1]
+
+
+def encode_layers(
+    parameters: Parameters,
+    config: BertConfig,
+    input_ids: tf.Tensor,
+    input_mask: tf.Tensor,
+    segment_ids: tf.Tensor,
+    dropout_key: tf.Tensor | None = None,
+    sequence_ids: tf.Tensor | None = None,
+    position_ids: tf.Tensor | None = None,
+    recompute: bool = False,
+) -> list[tf.Tensor]:
     """Runs the encoder.
 
     Args:
       parameters: weights by name, in the dtype to compute in.
       config: the model's configuration.
-      input_ids: int32 [B, L], under `config.vocab_size`; L is static.
+      input_ids: int32 [B, L], under `config.vocab_size`.
       input_mask: int32 [B, L], 1 for pieces and 0 for padding.
       segment_ids: int32 [B, L], under `config.type_vocab_size`.
       dropout_key: int32 [2]; None switches dropout off.
@@ -146,18 +171,19 @@ def encode(
       recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
 
     Returns:
-      The last layer's output, [B, L, H].
+      The embeddings, then each layer's output: [B, L, H] each.
     """
     keys = DropoutKeys(dropout_key)
-    hidden = embed(parameters, config, input_ids, segment_ids, keys, position_ids)
+    outputs = [embed(parameters, config, input_ids, segment_ids, keys, position_ids)]
     if sequence_ids is None:
-        bias = attention_bias(input_mask, hidden.dtype)
+        bias = attention_bias(input_mask, outputs[0].dtype)
     else:
-        bias = packed_attention_bias(sequence_ids, hidden.dtype)
+        bias = packed_attention_bias(sequence_ids, outputs[0].dtype)
     layer = recomputed_layer if recompute else transformer_layer
     for index in range(config.num_hidden_layers):
-        hidden = layer(parameters, f"bert/encoder/layer_{index}", config, hidden, bias, keys)
-    return hidden
+        name = f"bert/encoder/layer_{index}"
+        outputs.append(layer(parameters, name, config, outputs[-1], bias, keys))
+    return outputs
 
 
 def pool(parameters: Parameters, hidden: tf.Tensor, cls_positions: tf.Tensor | None = None) -> tf.Tensor:

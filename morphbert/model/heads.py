@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters, activation, dense, layer_norm
+from morphbert.model.layers import Parameters, activation, dense, layer_norm, length_of
 
 
 def masked_lm_logits(
@@ -19,7 +19,7 @@ def masked_lm_logits(
     rows = tf.reshape(inner, [-1, config.hidden_size])
     scores = tf.matmul(rows, parameters["bert/embeddings/word_embeddings"], transpose_b=True)
     scores = tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)
-    return tf.reshape(scores, [-1, positions.shape[1], config.vocab_size])
+    return tf.reshape(scores, [-1, length_of(positions, 1), config.vocab_size])
 
 
 def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:

@@ -58,12 +58,19 @@ def stateless_dropout(inputs: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Ten
     return inputs * (tf.cast(keep, inputs.dtype) * scale)
 
 
+def length_of(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The size of an axis: a number where it is known (training, always), a scalar tensor in a served graph."""
+    static = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if static is None else static
+
+
 def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
     """Maps inputs [B, ..., in] → [B, ..., out] by `name`/kernel [in, out] and `name`/bias [out]."""
     kernel, bias = parameters[f"{name}/kernel"], parameters[f"{name}/bias"]
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])  # one large matrix product, whatever the rank
     outputs = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
-    return tf.reshape(outputs, [-1, *inputs.shape[1:-1], kernel.shape[1]])
+    between = [length_of(inputs, axis) for axis in range(1, len(inputs.shape) - 1)]
+    return tf.reshape(outputs, [-1, *between, kernel.shape[1]])
 
 
 def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: float) -> tf.Tensor:
@@ -115,9 +122,14 @@ _fused_gelu_gradient = tf.function(_gelu_gradient, jit_compile=True)
 
 
 @tf.custom_gradient
-def gelu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))): google-research/bert's form (Hendrycks & Gimpel 2016)."""
+def _fused_gelu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return _fused_gelu_value(inputs), lambda upstream: _fused_gelu_gradient(inputs, upstream)
+
+
+def gelu(inputs: tf.Tensor) -> tf.Tensor:
+    """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))): google-research/bert's form (Hendrycks & Gimpel 2016)."""
+    # Where the shape is not known, as in a served graph, each new one would be compiled anew.
+    return _fused_gelu(inputs) if inputs.shape.is_fully_defined() else _gelu_value(inputs)
 
 
 def gelu_erf(inputs: tf.Tensor) -> tf.Tensor:

@@ -122,7 +122,7 @@ class Tokenizer:
             pieces = self.cut_word(word)
             if pieces is None:
                 tokens.append(UNK)
-                spans.append((word.start, word.start + self._length(word)))
+                spans.append((word.start, word.start + self.length(word)))
                 morphemes.append(word.morpheme)
                 continue
             tokens += pieces
@@ -135,7 +135,8 @@ class Tokenizer:
             self._remembered[marked] = cut
         return cut
 
-    def _length(self, word: Word) -> int:
+    def length(self, word: Word) -> int:
+        """How many characters of the normalised text a word is."""
         return len(compose(word.text)) if self.splitter.decomposes else len(word.text)
 
     def cut_word(self, word: Word) -> list[str] | None:

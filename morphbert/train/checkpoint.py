@@ -15,7 +15,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -120,28 +120,55 @@ def latest(directory: str) -> Restored | None:
     path = tf.train.latest_checkpoint(directory)
     if path is None:
         return None
-    reader = _reader(path)
-    if _RUN_KEY not in reader.get_variable_to_shape_map():
+    found = read_state(path)
+    if found is None or found.step is None:
         raise MorphbertError(
-            f"{path} is not a checkpoint of this program, so its run cannot be continued: give another "
+            f"{path} is not a checkpoint of a run of this program, so there is none to be continued: give another "
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
+    return Restored(path, found.step, found.state)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a checkpoint of this program says about itself; without a step it is a model and no run."""
+
+    step: int | None
+    state: dict[str, Any]
+
+
+def read_state(prefix: str) -> State | None:
+    """What the checkpoint says about its run; None for one of another program.
+
+    Raises:
+      MorphbertError: it is unreadable, or of a newer version of this program.
+    """
+    reader = _reader(prefix)
+    keys = reader.get_variable_to_shape_map()
+    if _RUN_KEY not in keys:
+        return None
     state = json.loads(reader.get_tensor(_RUN_KEY))
     if state["format_version"] > FORMAT_VERSION:
         raise MorphbertError(
-            f"{path} has format version {state['format_version']}, this program knows up to {FORMAT_VERSION}: "
+            f"{prefix} has format version {state['format_version']}, this program knows up to {FORMAT_VERSION}: "
             f"use morphbert {state['morphbert_version']} or newer."
         )
-    return Restored(path, int(reader.get_tensor("optimizer/step" + _VALUE)), state)
+    step = "optimizer/step" + _VALUE
+    return State(int(reader.get_tensor(step)) if step in keys else None, state)
 
 
 def resolve(path: str) -> str:
-    """A checkpoint's prefix, or a directory of which the newest is taken: → prefix.
+    """A checkpoint's prefix, or a directory of which the newest is taken, or the only one: → prefix.
 
     Raises:
       MorphbertError: there is no checkpoint.
     """
-    found = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else path
+    found: str | None = path
+    if tf.io.gfile.isdir(path):
+        found = tf.train.latest_checkpoint(path)
+        # Google's released folders have no file that names the newest.
+        alone = [] if found else tf.io.gfile.glob(os.path.join(path, "*.index"))
+        found = alone[0] if len(alone) == 1 else found
     found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
     if found is None or not tf.io.gfile.exists(found + ".index"):
         raise MorphbertError(
@@ -169,20 +196,49 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     prefix = resolve(path)
     reader = _reader(prefix)
     keys = reader.get_variable_to_shape_map()
-    if _RUN_KEY in keys:
-        names = {_unescaped(key): key for key in keys if key.startswith("model/") and key.endswith(_VALUE)}
-    else:
-        names = {
-            key: key for key in keys if re.match(r"(bert|cls)/", key) and not re.search(r"adam_[mv]$", key)
-        }
+    names = weight_names(keys)
     if not names:
         raise MorphbertError(f"{prefix} holds no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
-    return {name: reader.get_tensor(key) for name, key in names.items()}
+    return {name: _tensor(prefix, reader, key) for name, key in names.items()}
 
 
-def _unescaped(key: str) -> str:
-    """`model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` → `bert/pooler/dense/bias`."""
-    return key[len("model/") : -len(_VALUE)].replace(".S", "/").replace("..", ".")
+def read_slots(path: str) -> dict[str, np.ndarray]:
+    """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
+
+    Empty where the checkpoint is not one of a run of this program.
+    """
+    prefix = resolve(path)
+    reader = _reader(prefix)
+    keys = reader.get_variable_to_shape_map()
+    if "optimizer/step" + _VALUE not in keys:
+        return {}
+    slots = {"global_step": np.asarray(reader.get_tensor("optimizer/step" + _VALUE), np.int64)}
+    for slot in ("adam_m", "adam_v"):
+        names = weight_names(keys, f"optimizer/{slot}/")
+        slots |= {f"{name}/{slot}": _tensor(prefix, reader, key) for name, key in names.items()}
+    return slots
+
+
+def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
+    """The weights among a checkpoint's keys: name → key. Of this program under `part`, else TensorFlow 1's.
+
+    `model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` is `bert/pooler/dense/bias`.
+    """
+    ours = {
+        key[len(part) : -len(_VALUE)].replace(".S", "/").replace("..", "."): key
+        for key in keys
+        if key.startswith(part) and key.endswith(_VALUE)
+    }
+    return ours or {
+        key: key for key in keys if re.match(r"(bert|cls)/", key) and not re.search(r"/adam_[mv]$", key)
+    }
+
+
+def _tensor(prefix: str, reader: Any, key: str) -> np.ndarray:
+    try:
+        return reader.get_tensor(key)
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise MorphbertError(f"the checkpoint {prefix} is damaged or cut off: {error}") from error
 
 
 def check_shapes(
@@ -215,13 +271,25 @@ def check_shapes(
         )
 
 
-def load_weights(path: str, model: PretrainingModel, expected: Mapping[str, Parameter]) -> list[str]:
+WeightReader = Callable[[str], Mapping[str, np.ndarray]]
+
+
+def load_weights(
+    path: str,
+    model: PretrainingModel,
+    expected: Mapping[str, Parameter],
+    read: WeightReader = read_weights,
+) -> list[str]:
     """Initialises a model from a checkpoint (`--init_checkpoint`).
+
+    Args:
+      path: what `read` reads.
+      read: path → weights by name; another one knows more formats than this module.
 
     Returns:
       The names that the checkpoint does not have, which keep their initial values.
     """
-    weights = read_weights(path)
+    weights = read(path)
     check_shapes(path, weights, expected, exact=False)
     for name, variable in model.parameters.items():
         if name in weights:

@@ -18,6 +18,7 @@ from morphbert.train.checkpoint import (
     Checkpoints,
     Restored,
     RunState,
+    WeightReader,
     check_shapes,
     latest,
     load_weights,
@@ -44,8 +45,12 @@ class Outcome:
     metrics: dict[str, float] | None = None
 
 
-def pretrain(config: RunConfig) -> Outcome:
+def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
     """Checks everything, then trains and evaluates as the configuration says.
+
+    Args:
+      config: the run.
+      read: `config.init_checkpoint` → weights by name; another reader knows more formats.
 
     Raises:
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
@@ -54,7 +59,7 @@ def pretrain(config: RunConfig) -> Outcome:
     with _locked(config.output_dir):
         for sets in (config.records if config.do_train else (), config.eval_records):
             preflight.check_records(sets)
-        return _Run(config).go()
+        return _Run(config, read).go()
 
 
 @contextlib.contextmanager
@@ -78,8 +83,9 @@ def _locked(directory: str) -> Iterator[None]:
 class _Run:
     """The parts of a run, built in the order in which TensorFlow needs them."""
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, read: WeightReader):
         self.config = config
+        self._read = read
         self.strategy, chosen = build_strategy(config.devices)
         replicas = self.strategy.num_replicas_in_sync
         parts = config.step.gradient_accumulation_steps
@@ -170,7 +176,7 @@ class _Run:
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
         if config.init_checkpoint:
-            missing = load_weights(config.init_checkpoint, self.model, self.expected)
+            missing = load_weights(config.init_checkpoint, self.model, self.expected, self._read)
             new = f"; new: {', '.join(missing)}" if missing else ""
             taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
             print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
@@ -216,7 +222,8 @@ class _Run:
                 f"--do_eval: there is no checkpoint in {self.config.output_dir}: train first, or give "
                 "--init_checkpoint."
             )
-        missing = load_weights(source, self.model, self.expected)
+        read = read_weights if self.restored else self._read
+        missing = load_weights(source, self.model, self.expected, read)
         if missing:
             raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")
         return self.restored.step if self.restored else 0

@@ -1,0 +1,87 @@
+"""`export_model.py`: a checkpoint → a folder for Hugging Face, google-research/bert, TF Serving or ONNX."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from morphbert.cli import quiet_tensorflow
+from morphbert.cli.command import Command
+from morphbert.interop.choices import EXPORT_FORMATS
+
+
+def _command() -> Command:
+    command = Command(
+        "export_model.py",
+        "Writes a trained model into a folder that other programs load.",
+        """
+        export_model.py --checkpoint=out/model --vocab_file=out/vocab --output_dir=out/huggingface --format=huggingface
+        """,
+    )
+    command.group("Model")
+    command.string(
+        "checkpoint",
+        None,
+        "The model: a folder, of which the newest checkpoint is taken, or a prefix such as out/model/model.ckpt-1000. "
+        "Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
+        required=True,
+    )
+    command.string(
+        "bert_config_file", None, "Its configuration. Default: bert_config.json beside the checkpoint."
+    )
+    command.string(
+        "vocab_file",
+        None,
+        "The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: the "
+        "one beside the model, if there is one.",
+    )
+    command.boolean(
+        "do_lower_case",
+        None,
+        "For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters.",
+    )
+    command.group("Output")
+    command.string("output_dir", None, "The new folder.", required=True)
+    command.enum(
+        "format",
+        None,
+        EXPORT_FORMATS,
+        "huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
+        "google-research/bert's names.",
+        required=True,
+    )
+    command.boolean("overwrite", False, "Replace the folder if there is one.")
+    command.group("Details of single formats")
+    command.string("model_name", None, "huggingface: the model card's title. Default: the folder's name.")
+    command.string(
+        "sample_text_file",
+        None,
+        "huggingface: text, a sentence a line, on which the agreement of the stock tokenizer with the exact one is "
+        "measured for the model card. Example: --sample_text_file=data/corpus.txt",
+    )
+    command.boolean(
+        "with_optimizer", False, "google: also the optimizer's moments (adam_m, adam_v) and global_step."
+    )
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+
+    def run(values: flags.FlagValues) -> None:
+        quiet_tensorflow.load()
+        from morphbert.interop.export import ExportConfig, export
+
+        config = ExportConfig(**{name: values[name].value for name in ExportConfig.__dataclass_fields__})
+        notes = export(config)
+        print(f"export: {config.checkpoint} as {config.format}, written to {config.output_dir}")
+        for note in notes:
+            print(f"note: {note}")
+
+    return _command().run(argv, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

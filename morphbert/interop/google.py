@@ -1,0 +1,60 @@
+"""google-research/bert's format: a TensorFlow 1 checkpoint and `bert_config.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.interop.native import mark_newest, write_config
+from morphbert.interop.pretrained import Pretrained
+
+CHECKPOINT_NAME = "bert_model.ckpt"  # as Google's releases call it
+# What google-research/bert's modeling.py computes, whatever the configuration says.
+_LAYER_NORM_EPS = 1e-12
+_ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
+
+
+def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes `bert_model.ckpt` (index, data, meta) and `bert_config.json`.
+
+    Args:
+      slots: `…/adam_m`, `…/adam_v` and `global_step`, which its `run_pretraining.py` would have written.
+    """
+    values = {**model.weights, **(slots or {})}
+    with tf.Graph().as_default():
+        variables = {}
+        for name, value in values.items():
+            variables[name] = tf.compat.v1.get_variable(
+                name, value.shape, value.dtype, tf.compat.v1.zeros_initializer(), use_resource=False
+            )
+        with tf.compat.v1.Session() as session:
+            for name, variable in variables.items():
+                # Through a placeholder: as constants the weights would go into the .meta file too.
+                fed = tf.compat.v1.placeholder(values[name].dtype, values[name].shape)
+                session.run(tf.compat.v1.assign(variable, fed), {fed: values[name]})
+            saver = tf.compat.v1.train.Saver(variables)
+            saver.save(
+                session, os.path.join(folder, CHECKPOINT_NAME), write_state=False, write_meta_graph=True
+            )
+    mark_newest(folder, CHECKPOINT_NAME)
+    plain = model.config.hidden_act == "gelu_new"  # Hugging Face's name for what is `gelu` there
+    write_config(folder, dataclasses.replace(model.config, hidden_act="gelu") if plain else model.config)
+
+
+def differences(model: Pretrained) -> list[str]:
+    """What google-research/bert's own code would compute otherwise, in words."""
+    found = []
+    if model.config.hidden_act not in (*_ACTIVATIONS, "gelu_new"):
+        found.append(
+            f"hidden_act is {model.config.hidden_act}, which google-research/bert's modeling.py does not know"
+        )
+    if model.config.layer_norm_eps != _LAYER_NORM_EPS:
+        found.append(
+            f"layer_norm_eps is {model.config.layer_norm_eps:g}, and google-research/bert always takes "
+            f"{_LAYER_NORM_EPS:g}"
+        )
+    return found

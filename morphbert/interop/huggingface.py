@@ -1,0 +1,314 @@
+"""Hugging Face's folders: `config.json` and `model.safetensors`, read and written without torch.
+
+Names are those of `BertForPreTraining`: AutoModel, BertForPreTraining and BertForMaskedLM of transformers load
+the folder. Read are BERT and RoBERTa (also XLM-RoBERTa's kind of encoder), with or without heads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import Pretrained, check_weights, find_vocabulary
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import pretraining_parameters
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+PICKLE_NAME = "pytorch_model.bin"
+PICKLE_INDEX_NAME = "pytorch_model.bin.index.json"
+BERT_TYPES = ("bert",)
+ROBERTA_TYPES = ("roberta", "xlm-roberta")
+
+# google-research/bert's `gelu` is the tanh form. transformers calls that `gelu_new` ("currently in Google BERT
+# repo") and means the exact form by `gelu`.
+_ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
+_THEIR_ACTIVATIONS = {
+    "gelu": "gelu_erf",
+    "gelu_python": "gelu_erf",
+    "gelu_new": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "gelu_python_tanh": "gelu",
+    "gelu_fast": "gelu",
+    "gelu_accurate": "gelu",
+}
+_SPECIAL_NAMES = {
+    "bert/embeddings/word_embeddings": "bert.embeddings.word_embeddings.weight",
+    "bert/embeddings/token_type_embeddings": "bert.embeddings.token_type_embeddings.weight",
+    "bert/embeddings/position_embeddings": "bert.embeddings.position_embeddings.weight",
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
+}
+# What RoBERTa's masked-LM head is called in BERT's.
+_ROBERTA_HEAD = {
+    "lm_head.dense.weight": "cls.predictions.transform.dense.weight",
+    "lm_head.dense.bias": "cls.predictions.transform.dense.bias",
+    "lm_head.layer_norm.weight": "cls.predictions.transform.LayerNorm.weight",
+    "lm_head.layer_norm.bias": "cls.predictions.transform.LayerNorm.bias",
+    "lm_head.bias": "cls.predictions.bias",
+    "lm_head.decoder.weight": "cls.predictions.decoder.weight",
+    "lm_head.decoder.bias": "cls.predictions.decoder.bias",
+}
+# Counters that old versions of transformers saved with the weights.
+_BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
+
+
+def hugging_face_name(name: str) -> tuple[str, bool]:
+    """Our name → (theirs, whether the matrix is transposed there).
+
+    `bert/encoder/layer_0/output/dense/kernel` → (`bert.encoder.layer.0.output.dense.weight`, True)
+    """
+    if name in _SPECIAL_NAMES:
+        return _SPECIAL_NAMES[name], False
+    theirs = name.replace("layer_", "layer.").replace("/", ".")
+    theirs = theirs.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    return theirs.replace(".kernel", ".weight"), name.endswith("kernel")
+
+
+def write_weights(folder: str, weights: Mapping[str, np.ndarray]) -> None:
+    """Writes `model.safetensors`: float32, with the names of `BertForPreTraining`."""
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    for name, value in weights.items():
+        theirs, transposed = hugging_face_name(name)
+        tensors[theirs] = np.ascontiguousarray(value.T if transposed else value, dtype=np.float32)
+    # Without this entry transformers 4 refuses the file.
+    save_file(tensors, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
+
+
+def write_config(folder: str, config: BertConfig) -> None:
+    """Writes `config.json`."""
+    values = {
+        "architectures": ["BertForPreTraining"],
+        "model_type": "bert",
+        **dataclasses.asdict(config),
+        "hidden_act": _ACTIVATIONS.get(config.hidden_act, config.hidden_act),
+        "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        "use_cache": False,
+    }
+    with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
+        json.dump(values, stream, indent=2, sort_keys=True)
+        stream.write("\n")
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is one of Hugging Face's: `config.json` with a `model_type`."""
+    if not os.path.isfile(os.path.join(path, CONFIG_NAME)):
+        return False
+    return "model_type" in _read_json(os.path.join(path, CONFIG_NAME))
+
+
+def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
+    """Reads a folder.
+
+    Args:
+      folder: with `config.json` and weights: `model.safetensors`, or its parts and their index.
+      allow_pickle: whether `pytorch_model.bin` may be read (through torch, tensors only).
+
+    Raises:
+      MorphbertError: another kind of model, a file that is missing or damaged, a tensor that is missing, has another
+        shape or belongs to an encoder that the configuration does not describe.
+    """
+    path = os.path.join(folder, CONFIG_NAME)
+    values = _read_json(path)
+    roberta = values.get("model_type") in ROBERTA_TYPES
+    config = read_config(values, path)
+    tensors = {_bert_name(name): value for name, value in _read_tensors(folder, allow_pickle).items()}
+    if roberta:
+        name = _SPECIAL_NAMES["bert/embeddings/position_embeddings"]
+        first = int(values.get("pad_token_id", 1)) + 1  # the rows up to the padding's are no piece's
+        if name in tensors:
+            tensors[name] = tensors[name][first:]
+        config = dataclasses.replace(config, max_position_embeddings=config.max_position_embeddings - first)
+    weights, left_over = _ours(tensors, config, folder)
+    check_weights(folder, config, weights)
+    vocabulary = find_vocabulary(folder)
+    return Pretrained(config, weights, folder, left_over, vocabulary, _lower_cases(folder))
+
+
+def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
+    """Their `config.json` → our configuration.
+
+    Raises:
+      MorphbertError: the model is of a type that is not read, or does something that BERT does not.
+    """
+    kind = values.get("model_type")
+    if kind not in (*BERT_TYPES, *ROBERTA_TYPES):
+        raise MorphbertError(
+            f"{path}: the model is of type {kind!r}; read are {', '.join((*BERT_TYPES, *ROBERTA_TYPES))}. "
+            "Other encoders compute something else than BERT, so their weights cannot be taken."
+        )
+    for name, plain in (
+        ("position_embedding_type", "absolute"),
+        ("is_decoder", False),
+        ("add_cross_attention", False),
+    ):
+        if values.get(name, plain) != plain:
+            raise MorphbertError(f"{path}: {name} is {values[name]!r}; only {plain!r} is read.")
+    known = {field.name for field in dataclasses.fields(BertConfig)}
+    # transformers leaves out what has its default, and that differs from google-research/bert's here.
+    chosen: dict[str, Any] = {"vocab_size": 30522, "type_vocab_size": 2, "hidden_act": "gelu"}
+    chosen |= {name: value for name, value in values.items() if name in known}
+    act = chosen["hidden_act"]
+    chosen["hidden_act"] = _THEIR_ACTIVATIONS.get(act, act)
+    return BertConfig.from_dict(chosen, source=path)
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            values = json.load(stream)
+    except OSError as error:
+        raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise MorphbertError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise MorphbertError(f"{path} holds {type(values).__name__}, not an object.")
+    return values
+
+
+def _bert_name(name: str) -> str:
+    """A tensor's name as `BertForPreTraining` has it: `embeddings.…`, `roberta.…` and `lm_head.…` are mapped."""
+    name = _ROBERTA_HEAD.get(name, name)
+    name = re.sub(r"^roberta\.", "bert.", name)
+    if re.match(r"(embeddings|encoder|pooler)\.", name):
+        name = "bert." + name
+    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
+
+
+def _ours(
+    tensors: dict[str, np.ndarray], config: BertConfig, folder: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Tensors by their names → weights by ours, and the names that are left over."""
+    decoder = tensors.pop("cls.predictions.decoder.weight", None)
+    bias = tensors.pop("cls.predictions.decoder.bias", None)
+    if bias is not None:
+        tensors.setdefault("cls.predictions.bias", bias)
+    weights = {}
+    for name in pretraining_parameters(config):
+        theirs, transposed = hugging_face_name(name)
+        if theirs in tensors:
+            value = tensors.pop(theirs)
+            weights[name] = np.ascontiguousarray(value.T if transposed else value)
+    for name in _BUFFERS:
+        tensors.pop(name, None)
+    extra = sorted(name for name in tensors if re.match(r"bert\.(encoder|embeddings)\.", name))
+    if extra:
+        raise MorphbertError(
+            f"{folder}: the weights have {', '.join(extra[:4])}{' …' if extra[4:] else ''}, which the encoder that "
+            "config.json describes does not: is it the configuration of these weights?"
+        )
+    table = weights.get("bert/embeddings/word_embeddings")
+    left_over = sorted(tensors)
+    if decoder is not None and table is not None and not np.array_equal(decoder, table):
+        left_over.append(
+            "cls.predictions.decoder.weight (differs from the embeddings, which are used for it)"
+        )
+    return weights, tuple(left_over)
+
+
+def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
+    if os.path.isfile(os.path.join(folder, WEIGHTS_NAME)):
+        return _read_safetensors(os.path.join(folder, WEIGHTS_NAME))
+    if os.path.isfile(os.path.join(folder, INDEX_NAME)):
+        return {
+            name: value
+            for part in _parts(folder, INDEX_NAME)
+            for name, value in _read_safetensors(os.path.join(folder, part)).items()
+        }
+    pickles = [PICKLE_NAME] if os.path.isfile(os.path.join(folder, PICKLE_NAME)) else []
+    if os.path.isfile(os.path.join(folder, PICKLE_INDEX_NAME)):
+        pickles = _parts(folder, PICKLE_INDEX_NAME)
+    if not pickles:
+        raise MorphbertError(
+            f"{folder} has no {WEIGHTS_NAME}: give a folder with {CONFIG_NAME} and the weights."
+        )
+    if not allow_pickle:
+        raise MorphbertError(
+            f"{folder} has its weights in {pickles[0]} only, a pickle, which can run code when it is read. If you "
+            "trust where it comes from, give --allow_pickle; it is then read with torch's weights_only."
+        )
+    return {
+        name: value for part in pickles for name, value in _read_pickle(os.path.join(folder, part)).items()
+    }
+
+
+def _parts(folder: str, index: str) -> list[str]:
+    """The files that an index names; each has to lie in the folder."""
+    path = os.path.join(folder, index)
+    names = _read_json(path).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(part, str) for part in names.values()):
+        raise MorphbertError(f"{path} has no weight_map from tensors to files.")
+    for part in names.values():
+        if part != os.path.basename(part) or part in ("", ".", "..") or "\\" in part:
+            raise MorphbertError(f"{path} names {part!r}, which is not a file of the folder: refused.")
+    return sorted(set(names.values()))
+
+
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
+
+
+def _read_safetensors(path: str) -> dict[str, np.ndarray]:
+    """Every floating-point tensor as float32, others as they are."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        tensors = deserialize(content)
+    except OSError as error:
+        raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise MorphbertError(
+            f"{path} is damaged or cut off ({error}); it has {len(content):,} bytes. Copy or load it again."
+        ) from error
+    return {name: _array(path, name, tensor) for name, tensor in tensors}
+
+
+def _array(path: str, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
+    kind, data = tensor["dtype"], tensor["data"]
+    if kind == "BF16":  # the upper half of a float32
+        values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in _DTYPES:
+        values = np.frombuffer(data, np.dtype(_DTYPES[kind]).newbyteorder("<"))
+        if kind[0] == "F":
+            values = values.astype(np.float32)
+    else:
+        raise MorphbertError(f"{path}: {name} is of type {kind}; read are {', '.join(_DTYPES)} and BF16.")
+    return values.reshape(tensor["shape"])
+
+
+def _read_pickle(path: str) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise MorphbertError(
+            f"{path} is read with torch, which is not installed: pip install torch"
+        ) from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: value.float().numpy() for name, value in tensors.items() if value.is_floating_point()}
+    except Exception as error:  # torch raises many types
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MorphbertError(f"{path} cannot be read as tensors: {first}") from error
+
+
+def _lower_cases(folder: str) -> bool | None:
+    path = os.path.join(folder, "tokenizer_config.json")
+    if not os.path.isfile(path):
+        return None
+    value = _read_json(path).get("do_lower_case")
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,252 @@
+"""The tokenizer files of a Hugging Face folder: a stock one where that is exact, else one that brings its code.
+
+    analyser none    `tokenizer.json` alone: read by AutoTokenizer in every version, and by other programs.
+    mecab            `tokenization_morphbert.py` (`trust_remote_code=True`) gives exactly our ids and offsets; beside
+                     it `stock_tokenizer/`, which cuts without Mecab and so differently.
+
+A stock tokenizer of transformers matches special tokens in the text before anything else is done to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.flatten import flatten
+from morphbert.interop.vocabularies import user_dictionary_of
+from morphbert.text.metadata import METADATA_NAME, metadata_bytes
+from morphbert.text.normalize import Normalizer
+from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
+from morphbert.text.tokenizer import BERT_LONGEST_WORD, make_tokenizer
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
+from morphbert.text.vocabulary import (
+    CLS,
+    MASK,
+    PAD,
+    SEP,
+    SPECIAL_TOKENS,
+    UNK,
+    VOCABULARY_NAME,
+    vocabulary_bytes,
+)
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.words import WordSplitter
+
+STOCK_FOLDER = "stock_tokenizer"
+CODE_NAME = "tokenization_morphbert.py"
+CODE_CLASS = "MorphbertTokenizer"
+_CODE_MODULE = "morphbert.interop.remote_tokenizer"
+# Longer than any text: only google-research/bert has a limit.
+_NO_LIMIT = 2**31 - 1
+
+# White space and what is dropped, as Oniguruma writes them; \x1c-\x1f are white space to Python.
+_NFC_SPACE = r"[\t-\r\x1c-\x1f\x{85}\p{Z}]"
+_NFC_DROPPED = r"[[\p{Cc}\p{Cf}]&&[^\t-\r\x1c-\x1f\x{85}]]"
+_BERT_SPACE = r"[ \t\n\r\p{Zs}\x{2028}\x{2029}]"
+_PUNCTUATION = r"[!-/:-@\[-`{-~\p{P}]"
+_BERT_DROPPED = r"[[\p{Cc}\p{Cf}\x{fffd}]&&[^\t\n\r]]"
+
+
+def has_exact_stock_tokenizer(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer of transformers gives the same ids: neither analyser nor Jamo."""
+    plain = tokenizer.splitter.analyzer is None and not tokenizer.splitter.decomposes
+    return plain and not isinstance(tokenizer, SentencePieceTokenizer)
+
+
+def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
+    """Writes `vocab.txt`, our metadata and what transformers needs.
+
+    Raises:
+      MorphbertError: the tokenizer is of a kind that no tokenizer file can be written for.
+    """
+    analyzer = tokenizer.describe()["analyzer"]["name"]
+    if analyzer not in ("none", "mecab"):
+        raise MorphbertError(
+            f"a tokenizer with the analyser {analyzer} cannot be exported to Hugging Face: there are files for "
+            "mecab and none."
+        )
+    tokens = tokenizer.vocabulary.tokens
+    _write(folder, VOCABULARY_NAME, vocabulary_bytes(tokens))
+    described = tokenizer.describe()
+    described["vocab"] = {"size": len(tokens), "sha256": _sha256(tokens)}
+    _write(folder, METADATA_NAME, metadata_bytes(described))
+    if has_exact_stock_tokenizer(tokenizer):
+        _write_stock(folder, tokenizer, max_length)
+        return
+    words = user_dictionary_of(tokenizer)
+    if words is not None:
+        _write(folder, USER_DICTIONARY_NAME, words)
+    _write(folder, CODE_NAME, flatten(_CODE_MODULE).encode("utf-8"))
+    _write_json(
+        folder,
+        "tokenizer_config.json",
+        {
+            **_common(max_length),
+            "tokenizer_class": CODE_CLASS,
+            "auto_map": {"AutoTokenizer": [f"{CODE_NAME.removesuffix('.py')}.{CODE_CLASS}", None]},
+            "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
+        },
+    )
+    stock = os.path.join(folder, STOCK_FOLDER)
+    os.makedirs(stock)
+    _write(stock, VOCABULARY_NAME, vocabulary_bytes(tokens))
+    _write_stock(stock, without_analyzer(tokenizer), max_length)
+
+
+def without_analyzer(tokenizer: Tokenizer) -> Tokenizer:
+    """The same vocabulary and normalisation without Mecab: what the stock tokenizer does."""
+    normalizer = tokenizer.splitter.normalizer
+    return make_tokenizer(tokenizer.vocabulary, WordSplitter(normalizer, None, "eojeol"))
+
+
+def agreement(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[int, float, float]:
+    """How often the stock tokenizer cuts as `tokenizer` does: (eojeols, share of them, share of lines)."""
+    stock = without_analyzer(tokenizer)
+    eojeols = same = texts = same_texts = 0
+    for line in lines:
+        ours, theirs = _by_eojeol(tokenizer, line), _by_eojeol(stock, line)
+        equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
+        eojeols += len(ours)
+        same += equal
+        texts += 1
+        same_texts += equal == len(ours)
+    return eojeols, same / max(eojeols, 1), same_texts / max(texts, 1)
+
+
+def _by_eojeol(tokenizer: Tokenizer, line: str) -> list[tuple[int, ...]]:
+    encoding = tokenizer.encode(line)
+    found: list[list[int]] = [[] for _ in range(encoding.word_ids[-1] + 1)] if encoding.ids else []
+    for number, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        found[word].append(number)
+    return [tuple(ids) for ids in found]
+
+
+def _common(max_length: int) -> dict[str, Any]:
+    names = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return {
+        **names,
+        "model_max_length": max_length,
+        "model_input_names": inputs,
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _write_stock(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
+    content = json.dumps(stock_tokenizer(tokenizer), ensure_ascii=False, indent=1) + "\n"
+    _write(folder, "tokenizer.json", content.encode("utf-8"))
+    # The class that takes tokenizer.json as it is: BertTokenizer builds its own normalisation since transformers 5.
+    _write_json(
+        folder,
+        "tokenizer_config.json",
+        {
+            **_common(max_length),
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
+        },
+    )
+
+
+def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The content of `tokenizer.json` for a tokenizer without analyser."""
+    ids = tokenizer.vocab
+    bert = tokenizer.splitter.normalizer.form == "bert"
+    single: list[dict[str, Any]] = [_special(CLS, 0), _sequence("A", 0), _special(SEP, 0)]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": ids[token],
+                "content": token,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for token in SPECIAL_TOKENS
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(tokenizer.splitter.normalizer)},
+        # BertPreTokenizer would do, but for punctuation that Unicode has had since version 8.
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "WhitespaceSplit"},
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": _PUNCTUATION},
+                    "behavior": "Isolated",
+                    "invert": False,
+                },
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, _sequence("B", 1), _special(SEP, 1)],
+            "special_tokens": {
+                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (CLS, SEP)
+            },
+        },
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": UNK,
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": BERT_LONGEST_WORD if bert else _NO_LIMIT,
+            "vocab": dict(ids),
+        },
+    }
+
+
+def _normalizers(normalizer: Normalizer) -> list[dict[str, Any]]:
+    """Our normalisation in the terms of the library `tokenizers`; ideographs are parted from their neighbours last."""
+    bert = normalizer.form == "bert"
+    steps = [
+        _replace(_BERT_SPACE if bert else _NFC_SPACE, " "),
+        _replace(_BERT_DROPPED if bert else _NFC_DROPPED, ""),
+    ]
+    if normalizer.do_lower_case:
+        steps += [{"type": "Lowercase"}, {"type": "NFD"}, _replace(r"\p{Mn}", "")]
+    if not bert:
+        # Beside the exact tokenizer only: NFD takes apart more than Hangul.
+        steps.append({"type": "NFD" if normalizer.form == "jamo" else "NFC"})
+    ideographs = {
+        "clean_text": False,
+        "handle_chinese_chars": True,
+        "strip_accents": False,
+        "lowercase": False,
+    }
+    return [*steps, {"type": "BertNormalizer", **ideographs}]
+
+
+def _replace(pattern: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+
+
+def _special(token: str, segment: int) -> dict[str, Any]:
+    return {"SpecialToken": {"id": token, "type_id": segment}}
+
+
+def _sequence(name: str, segment: int) -> dict[str, Any]:
+    return {"Sequence": {"id": name, "type_id": segment}}
+
+
+def _sha256(tokens: Iterable[str]) -> str:
+    import hashlib
+
+    return hashlib.sha256(vocabulary_bytes(tokens)).hexdigest()
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    with open(os.path.join(folder, name), "wb") as stream:
+        stream.write(content)
+
+
+def _write_json(folder: str, name: str, values: dict[str, Any]) -> None:
+    _write(folder, name, (json.dumps(values, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))

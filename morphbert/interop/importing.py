@@ -1,0 +1,114 @@
+"""A model of any format that is read → one of ours, with an account of what was taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.interop import huggingface, native, sources
+from morphbert.interop.adapting import with_positions, with_vocabulary
+from morphbert.interop.pretrained import Pretrained, new_folder
+from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.train.checkpoint import read_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportConfig:
+    """One import. Names are those of the flags of `import_model.py`, which explains them."""
+
+    checkpoint: str
+    output_dir: str
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    new_vocab_file: str | None = None
+    max_position_embeddings: int | None = None
+    allow_pickle: bool = False
+    seed: int = 12345
+    overwrite: bool = False
+
+
+def import_model(config: ImportConfig) -> list[str]:
+    """Writes the folder; returns lines about what is in it.
+
+    Raises:
+      MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
+    """
+    model = sources.read(
+        config.checkpoint,
+        config.bert_config_file,
+        config.vocab_file,
+        config.do_lower_case,
+        config.allow_pickle,
+    )
+    notes = account(model)
+    tokenizer, vocabulary = tokenizer_of(model), model.vocabulary
+    if config.new_vocab_file is not None:
+        if tokenizer is None:
+            raise MorphbertError(
+                f"--new_vocab_file: there is no vocabulary beside {model.source}, so its embeddings cannot be mapped: "
+                "give --vocab_file, the one it was trained with."
+            )
+        new, vocabulary = load_tokenizer(config.new_vocab_file), config.new_vocab_file
+        model, mapped = with_vocabulary(model, tokenizer, new)
+        notes.append(f"vocabulary: {mapped}")
+        tokenizer = new
+    if config.max_position_embeddings is not None:
+        before = model.config.max_position_embeddings
+        model = with_positions(model, config.max_position_embeddings)
+        notes.append(f"positions: {before} before, {config.max_position_embeddings} now")
+    with new_folder(config.output_dir, config.overwrite) as folder:
+        native.write(folder, model.completed(config.seed))
+        _write_vocabulary(folder, tokenizer, vocabulary)
+    return notes
+
+
+def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | None) -> None:
+    if tokenizer is not None and source is not None:
+        write_vocabulary(folder, tokenizer, source)
+
+
+def initial_weights(path: str) -> Mapping[str, np.ndarray]:
+    """Weights for `--init_checkpoint` of training: a checkpoint's, or a Hugging Face folder's with its account."""
+    if not (os.path.isdir(path) and huggingface.is_folder(path)):
+        return read_weights(path)
+    model = sources.read(path)
+    for line in account(model):
+        print(f"training: {line}", flush=True)
+    return model.weights
+
+
+def account(model: Pretrained) -> list[str]:
+    """A table of what the source has of each part of a pretraining model, and what it has besides."""
+    parts: dict[str, list[str]] = {}
+    for name in pretraining_parameters(model.config):
+        parts.setdefault(_part(name), []).append(name)
+    lines = [f"{'weights':<22}{'taken':>7}{'new':>7}"]
+    for part, names in parts.items():
+        taken = sum(name in model.weights for name in names)
+        lines.append(f"{part:<22}{taken:>7}{len(names) - taken:>7}")
+    missing = model.missing()
+    if missing:
+        lines.append(f"new, with initial values: {', '.join(missing)}")
+    if model.left_over:
+        lines.append(f"left over, not taken: {', '.join(model.left_over)}")
+    return lines
+
+
+def _part(name: str) -> str:
+    if name.startswith("bert/encoder/layer_"):
+        return f"layer {name.split('/')[2].removeprefix('layer_')}"
+    heads = {
+        "bert/embeddings": "embeddings",
+        "bert/pooler": "pooler",
+        "cls/predictions": "masked LM head",
+        "cls/seq_relationship": "next sentence head",
+    }
+    return heads["/".join(name.split("/")[:2])]

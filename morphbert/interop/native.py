@@ -1,0 +1,104 @@
+"""A model in this program's own format: a folder with a checkpoint, `bert_config.json` and the vocabulary.
+
+It is what every command takes as `--checkpoint` or `--init_checkpoint`. Unlike the output of a run it has no
+optimizer and no position in the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import morphbert
+from morphbert.data.manifest import load_manifest
+from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.train.checkpoint import RunState, read_state, read_weights, resolve
+from morphbert.train.log import METRICS_FILE, read_metrics
+
+CHECKPOINT_NAME = "model.ckpt-0"
+
+
+def write(folder: str, model: Pretrained) -> None:
+    """Writes checkpoint and configuration; `model` has every weight."""
+    variables = {name: tf.Variable(value, name=name) for name, value in model.weights.items()}
+    state = RunState(
+        {
+            "morphbert_version": morphbert.__version__,
+            "config": dataclasses.asdict(model.config),
+            "origin": os.path.basename(os.path.abspath(model.source)),
+        }
+    )
+    tf.train.Checkpoint(model=variables, run=state).write(os.path.join(folder, CHECKPOINT_NAME))
+    mark_newest(folder, CHECKPOINT_NAME)
+    write_config(folder, model.config)
+
+
+def mark_newest(folder: str, name: str) -> None:
+    """Writes the file `checkpoint`, by which `tf.train.latest_checkpoint` finds `name` wherever the folder goes."""
+    with open(os.path.join(folder, "checkpoint"), "w", encoding="utf-8") as stream:
+        stream.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
+
+
+def write_config(folder: str, config: BertConfig) -> None:
+    with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
+        stream.write(config.to_json())
+
+
+def read(path: str, config_file: str | None = None) -> Pretrained:
+    """Reads a checkpoint of this program, or a TensorFlow 1 one of google-research/bert.
+
+    Args:
+      path: a prefix, or a folder of which the newest is taken.
+      config_file: its `bert_config.json`; None takes the one beside it.
+
+    Raises:
+      MorphbertError: nothing readable there, or weights and configuration do not belong together.
+    """
+    prefix = resolve(path)
+    folder = os.path.dirname(prefix)
+    config = BertConfig.from_json_file(config_file or os.path.join(folder, CONFIG_NAME))
+    weights = read_weights(prefix)
+    known = pretraining_parameters(config)
+    extra = sorted(name for name in weights if name not in known)
+    layers = [name for name in extra if name.startswith(("bert/encoder/", "bert/embeddings/"))]
+    if layers:
+        raise MorphbertError(
+            f"{prefix} has {', '.join(layers[:3])}{' …' if layers[3:] else ''}, which the encoder that the "
+            "configuration describes does not: is it the configuration of this checkpoint?"
+        )
+    kept = {name: weights[name].astype(np.float32, copy=False) for name in known if name in weights}
+    check_weights(prefix, config, kept)
+    return Pretrained(config, kept, prefix, tuple(extra), find_vocabulary(folder), None, _details(prefix))
+
+
+def _details(prefix: str) -> Mapping[str, Any]:
+    """What the run that made the checkpoint left behind: settings, manifest of its records, last evaluation."""
+    found = read_state(prefix)
+    if found is None or found.step is None:
+        return {}
+    details: dict[str, Any] = {"step": found.step, **found.state}
+    for file, _ in found.state["data"]["files"][:1]:
+        try:
+            manifest = load_manifest(file)
+        except MorphbertError:
+            manifest = None
+        if manifest is not None:
+            details["manifest"] = json.loads(manifest.to_json())
+    folder = os.path.dirname(prefix)
+    for place in (folder, os.path.dirname(folder)):  # best/ lies one deeper
+        metrics = os.path.join(place, METRICS_FILE)
+        if tf.io.gfile.exists(metrics):
+            lines = [m for m in read_metrics(metrics) if m["kind"] == "eval" and m["step"] <= found.step]
+            if lines:
+                details["evaluation"] = lines[-1]
+            break
+    return details

@@ -1,0 +1,128 @@
+"""A model between two formats: configuration, weights by name, and where its tokenizer lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import Parameter, encoder_parameters, initial_value, pretraining_parameters
+from morphbert.text.metadata import METADATA_NAME
+from morphbert.text.sentencepiece_tokenizer import find_model
+from morphbert.text.vocabulary import VOCABULARY_NAME
+
+CONFIG_NAME = "bert_config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """What every format is read into and written from.
+
+    Attributes:
+      config: the model's configuration.
+      weights: float32, by google-research/bert's names; heads and pooler may be missing.
+      source: the file or folder that they were read from, for messages.
+      left_over: names, as they are there, of what the source has and a BERT model does not.
+      vocabulary: a vocabulary folder or a plain `vocab.txt`; None where the source has neither.
+      do_lower_case: of a plain `vocab.txt`; None where the source does not say.
+      details: what is known about how it was trained (JSON-able); may be empty.
+    """
+
+    config: BertConfig
+    weights: Mapping[str, np.ndarray]
+    source: str
+    left_over: tuple[str, ...] = ()
+    vocabulary: str | None = None
+    do_lower_case: bool | None = None
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def missing(self) -> list[str]:
+        """Weights of a pretraining model that are not there, in the order of the network."""
+        return [name for name in pretraining_parameters(self.config) if name not in self.weights]
+
+    def completed(self, seed: int = 0) -> Pretrained:
+        """The same with initial values for what is missing, drawn from the seed."""
+        expected = pretraining_parameters(self.config)
+        new = {
+            name: initial_value(name, expected[name], self.config, seed).numpy() for name in self.missing()
+        }
+        ordered = {name: self.weights[name] if name in self.weights else new[name] for name in expected}
+        return dataclasses.replace(self, weights=ordered)
+
+
+def optional_parameters(config: BertConfig) -> set[str]:
+    """What a pretrained encoder may come without: pooler and heads."""
+    required = {name for name in encoder_parameters(config) if not name.startswith("bert/pooler/")}
+    return set(pretraining_parameters(config)) - required
+
+
+def check_weights(source: str, config: BertConfig, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuses weights that do not fit the configuration.
+
+    Raises:
+      MorphbertError: lists every shape that differs and every weight of the encoder that is missing.
+    """
+    expected: dict[str, Parameter] = pretraining_parameters(config)
+    optional = optional_parameters(config)
+    problems = [
+        f"{name} is {list(weights[name].shape)}, the configuration's is {list(parameter.shape)}"
+        for name, parameter in expected.items()
+        if name in weights and tuple(weights[name].shape) != parameter.shape
+    ]
+    problems += [f"{name} is missing" for name in expected if name not in weights and name not in optional]
+    if problems:
+        shown = "\n  ".join(problems[:8]) + (f"\n  … and {len(problems) - 8} more" if problems[8:] else "")
+        raise MorphbertError(
+            f"{source} does not hold the model that its configuration describes:\n  {shown}\n"
+            "Is the file complete, and the configuration the one that belongs to it?"
+        )
+
+
+def find_vocabulary(folder: str) -> str | None:
+    """The vocabulary of a model's folder: the folder itself, its plain `vocab.txt`, or None."""
+    if os.path.exists(os.path.join(folder, METADATA_NAME)):
+        return folder
+    plain = os.path.join(folder, VOCABULARY_NAME)
+    if os.path.exists(plain):
+        return plain
+    return folder if os.path.isdir(folder) and find_model(folder) else None
+
+
+@contextmanager
+def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
+    """A folder beside `path` to write into, which takes its name when the block ends, or is gone if it fails.
+
+    Raises:
+      MorphbertError: `path` exists and holds something, or cannot be written.
+    """
+    if "://" in path:
+        raise MorphbertError(f"{path} is a remote path: write to a local folder, and copy that.")
+    target = os.path.abspath(path)
+    if os.path.isdir(target) and os.listdir(target) and not overwrite:
+        raise MorphbertError(
+            f"the folder {path} is not empty: give another one, or --overwrite to replace it."
+        )
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise MorphbertError(f"{path} is a file: give a folder.")
+    partial = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.makedirs(partial)
+        yield partial
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        os.rename(partial, target)
+    except OSError as error:
+        raise MorphbertError(
+            f"{path} cannot be written: {error.strerror or error}. Check that there is room and that the folder "
+            "may be written to."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

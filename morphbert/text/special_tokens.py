@@ -1,0 +1,106 @@
+"""Text in which [MASK] and its like stand: for putting a model to use, where they are meant as themselves.
+
+Records are made by `Tokenizer.encode`, which takes `[MASK]` for three words, as any other text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from morphbert.text.jamo import decompose
+from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK
+from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer
+
+# Rare syllables: whichever does not stand in the text can hold a mask's place.
+_HOLDERS = "뷁쀍똻꿻뙜"
+_DIVIDING = re.compile("|".join(map(re.escape, (CLS, SEP, PAD, UNK))))
+
+
+def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
+    """`Tokenizer.encode`, with special tokens that stand in the text as themselves.
+
+    At each [MASK] the text is cut as if a word stood there: the analyser sees the whole sentence, and what
+    follows a mask without a space goes on with its eojeol, as in the records that the model was trained on.
+    The others divide the text.
+
+    `"나는 [MASK]에 간다"` → `["나", "##는", "[MASK]", "##에", "간", "##다"]`
+    """
+    if "[" not in text:
+        return tokenizer.encode(text)
+    whole = Encoding([], [], [], [], [])
+    start = 0
+    for match in _DIVIDING.finditer(text):
+        _append(whole, _encode_masks(tokenizer, text[start : match.start()]), start)
+        token, span = match.group(), (0, match.end() - match.start())
+        _append(
+            whole,
+            Encoding(tokenizer.convert_tokens_to_ids([token]), [token], [span], [0], [0]),
+            match.start(),
+        )
+        start = match.end()
+    _append(whole, _encode_masks(tokenizer, text[start:]), start)
+    return whole
+
+
+def _append(whole: Encoding, part: Encoding, start: int) -> None:
+    word = whole.word_ids[-1] + 1 if whole.word_ids else 0
+    morpheme = whole.morpheme_ids[-1] + 1 if whole.morpheme_ids else 0
+    whole.ids.extend(part.ids)
+    whole.tokens.extend(part.tokens)
+    whole.offsets.extend((start + first, start + last) for first, last in part.offsets)
+    whole.word_ids.extend(word + number for number in part.word_ids)
+    whole.morpheme_ids.extend(morpheme + number for number in part.morpheme_ids)
+
+
+def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
+    if MASK not in text:
+        return tokenizer.encode(text)
+    holder = next(char for char in _HOLDERS if char not in text)
+    splitter = tokenizer.splitter
+    held = splitter.normalizer(holder)
+    place = decompose(held) if splitter.decomposes else held
+    normalized = splitter.normalizer.with_map(text.replace(MASK, holder))
+    encoding = Encoding([], [], [], [], [])
+    position = morpheme = 0
+    for number, marked in enumerate(splitter.marked_eojeols(normalized.text)):
+        length = 0
+        for word in splitter.words(marked):
+            start, continues = word.start, word.continues
+            length = word.start + tokenizer.length(word)
+            for index, part in enumerate(word.text.split(place)):
+                found: list[tuple[str, int, int]] = []
+                if index:
+                    found.append((MASK, start, start + len(held)))
+                    start += len(held)
+                    continues = True
+                if part:
+                    piece = word._replace(text=part, start=start, continues=continues)
+                    pieces = tokenizer.cut_word(piece)
+                    if pieces is None:
+                        found.append((UNK, start, start + tokenizer.length(piece)))
+                    else:
+                        spans = tokenizer.spans(piece, pieces)
+                        found += [(token, *span) for token, span in zip(pieces, spans, strict=True)]
+                    start += tokenizer.length(piece)
+                    continues = True
+                for token, first, last in found:
+                    encoding.tokens.append(token)
+                    encoding.offsets.append(normalized.span(position + first, position + last))
+                    encoding.word_ids.append(number)
+                    encoding.morpheme_ids.append(morpheme + word.morpheme)
+        morpheme = encoding.morpheme_ids[-1] + 1
+        position += length + 1
+    encoding.ids.extend(tokenizer.convert_tokens_to_ids(encoding.tokens))
+    encoding.offsets[:] = _without_holders(encoding.offsets, text)
+    return encoding
+
+
+def _without_holders(offsets: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Places in the text whose masks are one character long → places in the text as it is."""
+    longer = len(MASK) - 1
+    masks = [match.start() - index * longer for index, match in enumerate(re.finditer(re.escape(MASK), text))]
+
+    def original(position: int) -> int:
+        return position + longer * sum(mask < position for mask in masks)
+
+    return [(original(start), original(end)) for start, end in offsets]
