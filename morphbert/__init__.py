@@ -7,6 +7,7 @@ The way of the data, one sub-package a stage:
     model    configuration and graph
     train    records → weights
     interop  weights ↔ the world
+    finetune weights → tasks
     cli      one module a command: flags → one frozen config → one call
 """
 

@@ -19,7 +19,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.losses import counts, pretraining_sums, total_loss
-from morphbert.model.parameters import PretrainingModel, initial_value, pretraining_parameters
+from morphbert.model.parameters import TrainableModel, initial_value, pretraining_parameters
 
 
 def random_weights(config=CONFIG, seed=3):
@@ -139,8 +139,11 @@ def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
 
 def test_initial_weights_are_berts_and_depend_on_seed_and_name_alone():
     config = dataclasses.replace(CONFIG, vocab_size=2000)
-    first, again = PretrainingModel(config, seed=5).parameters, PretrainingModel(config, seed=5).parameters
-    other = PretrainingModel(config, seed=6).parameters
+    first, again = (
+        TrainableModel(config, pretraining_parameters(config), seed=5).parameters,
+        TrainableModel(config, pretraining_parameters(config), seed=5).parameters,
+    )
+    other = TrainableModel(config, pretraining_parameters(config), seed=6).parameters
     table = "bert/embeddings/word_embeddings"
     np.testing.assert_array_equal(first[table], again[table])
     assert not np.array_equal(first[table], other[table])

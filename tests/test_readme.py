@@ -33,7 +33,7 @@ def _commands(readme):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the checkout with a small corpus in `corpus/`, as text and as JSON Lines."""
+    """A copy of the checkout with a small corpus in `corpus/`, as text and as JSON Lines, and labelled reviews."""
     folder = tmp_path_factory.mktemp("readme") / "morphbert"
     shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
     corpus = folder / "corpus"
@@ -46,6 +46,10 @@ def checkout(tmp_path_factory):
     with gzip.open(corpus / "documents.jsonl.gz", "wt", encoding="utf-8") as stream:
         for number, document in enumerate(documents):
             stream.write(json.dumps({"id": number, "text": document}, ensure_ascii=False) + "\n")
+    labelled = "document\tlabel\n" + "정말 재미있는 영화였다.\t1\n너무 지루한 영화였다.\t0\n" * 20
+    (folder / "reviews").mkdir()
+    for name in ("train.tsv", "test.tsv"):
+        (folder / "reviews" / name).write_text(labelled, encoding="utf-8")
     return folder
 
 

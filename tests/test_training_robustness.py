@@ -11,9 +11,10 @@ from test_training import SHAPE, all_ids, arguments, assert_same, curve, tensors
 
 from morphbert.cli.run_pretraining import main
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import PretrainingModel
+from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop
 from morphbert.train.loss_scale import FIRST, LossScale
+from morphbert.train.objective import pretraining_objective
 from morphbert.train.optimization import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
 
@@ -61,7 +62,8 @@ def one_step(folder, dtype, scale):
     config = BertConfig.from_json_file(str(write_config(folder / "one.json")))
     strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
     with strategy.scope():
-        model = PretrainingModel(config, seed=1)
+        objective = pretraining_objective(config)
+        model = TrainableModel(config, objective.parameters, seed=1)
         optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.parameters)
         scaling = LossScale() if dtype == "float16" else None
     if scaling is not None:
@@ -76,7 +78,7 @@ def one_step(folder, dtype, scale):
         "masked_lm_weights": np.ones((2, 2), np.float32),
         "next_sentence_labels": np.array([[0], [1]], np.int32),
     }
-    step = TrainingStep(model, optimizer, strategy, StepConfig(dtype=dtype), scaling)
+    step = TrainingStep(objective, model, optimizer, strategy, StepConfig(dtype=dtype), scaling)
     row = step.run(iter(tf.data.Dataset.from_tensors(batch).repeat()), tf.constant(1)).numpy()[0]
     after = {name: value.numpy() for name, value in model.parameters.items()}
     return before, after, row, optimizer, scaling

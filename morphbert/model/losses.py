@@ -18,6 +18,10 @@ from morphbert.model.layers import Parameters
 
 Batch = Mapping[str, tf.Tensor]
 
+# What `pretraining_sums` and `counts` give, in the order in which a step reports them.
+SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
+COUNTS = ("masked_lm", "next_sentence")
+
 # google-research/bert adds this to the masked LM's denominator, so that a batch without masks gives 0.
 DENOMINATOR_EPSILON = 1e-5
 

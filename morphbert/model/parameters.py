@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Mapping
 from typing import Literal
 
 import tensorflow as tf
@@ -90,7 +91,7 @@ def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int
     return tf.ones(parameter.shape) if parameter.initial == "ones" else tf.zeros(parameter.shape)
 
 
-class PretrainingModel(tf.Module):
+class TrainableModel(tf.Module):
     """Holds the float32 weights by name; what is computed with them are functions of `parameters`.
 
     Create it inside the strategy's scope. Every replica keeps its own copy of each weight and updates it
@@ -98,12 +99,12 @@ class PretrainingModel(tf.Module):
     nested and compiled functions, and a checkpoint stores the first replica's copy.
     """
 
-    def __init__(self, config: BertConfig, seed: int = 0):
+    def __init__(self, config: BertConfig, parameters: Mapping[str, Parameter], seed: int = 0):
         super().__init__()
         self.config = config
         self.parameters = {
             name: replica_variable(initial_value(name, parameter, config, seed), name)
-            for name, parameter in pretraining_parameters(config).items()
+            for name, parameter in parameters.items()
         }
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.model.parameters import Parameter, PretrainingModel
+from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.storage import writing
@@ -67,7 +67,7 @@ class Checkpoints:
     def __init__(
         self,
         directory: str,
-        model: PretrainingModel,
+        model: TrainableModel,
         optimizer: Optimizer,
         iterator: Any,
         state: RunState,
@@ -78,7 +78,8 @@ class Checkpoints:
         if loss_scale is not None:
             self._parts["loss_scale"] = loss_scale
         self._iterator = iterator
-        checkpoint = tf.train.Checkpoint(**self._parts, iterator=iterator)
+        position = {} if iterator is None else {"iterator": iterator}
+        checkpoint = tf.train.Checkpoint(**self._parts, **position)
 
         def manager(folder: str, keep: int) -> tf.train.CheckpointManager:
             return tf.train.CheckpointManager(checkpoint, folder, keep, checkpoint_name="model.ckpt")
@@ -106,7 +107,7 @@ class Checkpoints:
         parts = dict(self._parts)
         if not any(key.startswith("loss_scale/") for key in _reader(path).get_variable_to_shape_map()):
             parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
-        if with_data_position:
+        if with_data_position and self._iterator is not None:
             parts["iterator"] = self._iterator
         tf.train.Checkpoint(**parts).restore(path).expect_partial().assert_existing_objects_matched()
 
@@ -276,7 +277,7 @@ WeightReader = Callable[[str], Mapping[str, np.ndarray]]
 
 def load_weights(
     path: str,
-    model: PretrainingModel,
+    model: TrainableModel,
     expected: Mapping[str, Parameter],
     read: WeightReader = read_weights,
 ) -> list[str]:

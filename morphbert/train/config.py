@@ -12,35 +12,46 @@ from morphbert.train.step import StepConfig
 from morphbert.train.strategy import DeviceConfig
 
 
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """What a run of any objective has; the names are those of the flags.
+
+    Attributes:
+      step: how a step is computed.
+      devices: where.
+    """
+
+    bert_config: BertConfig
+    output_dir: str
+    init_checkpoint: str | None = None
+    do_train: bool = True
+    do_eval: bool = False
+    eval_every: int | None = None
+    train_batch_size: int = 32
+    eval_batch_size: int = 8
+    save_checkpoints_steps: int = 1000
+    keep_checkpoint_max: int = 5
+    iterations_per_loop: int = 1000
+    log_steps: int = 100
+    on_divergence: str = "stop"
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    step: StepConfig = dataclasses.field(default_factory=StepConfig)
+    devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(LoopConfig):
     """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
 
     `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length.
     """
 
-    bert_config: BertConfig
     records: tuple[RecordSet, ...]
-    output_dir: str
     eval_records: tuple[RecordSet, ...] = ()
-    init_checkpoint: str | None = None
-    do_train: bool = True
-    do_eval: bool = False
     eval_at_start: bool = False
-    eval_every: int | None = None
     dry_run: bool = False
-    train_batch_size: int = 32
-    eval_batch_size: int = 8
     max_eval_steps: int = 100
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    iterations_per_loop: int = 1000
-    log_steps: int = 100
     shuffle_buffer_size: int = 1000
-    on_divergence: str = "stop"
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    step: StepConfig = dataclasses.field(default_factory=StepConfig)
-    devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
 
     @property
     def shape(self) -> RecordShape:

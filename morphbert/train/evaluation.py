@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 from tqdm import tqdm
 
-from morphbert.model.losses import Batch, averages, counts, pretraining_sums
-from morphbert.model.parameters import PretrainingModel
+from morphbert.model.losses import COUNTS, SUMS, Batch, averages, counts, pretraining_sums
+from morphbert.model.parameters import TrainableModel
 from morphbert.train.config import RunConfig
 from morphbert.train.records_input import evaluation_dataset, naming_bad_records
-from morphbert.train.step import SUMS, in_dtype, share_of_replica
+from morphbert.train.step import in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 
 
 class Evaluator:
     """Evaluates a model on record files, dropout off, with the same strategy as training."""
 
-    def __init__(self, config: RunConfig, model: PretrainingModel, strategy: tf.distribute.Strategy):
+    def __init__(self, config: RunConfig, model: TrainableModel, strategy: tf.distribute.Strategy):
         total = sum(chosen.share for chosen in config.eval_records)
         self._datasets = [
             (
@@ -42,7 +42,7 @@ class Evaluator:
         Returns:
           What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`.
         """
-        totals = dict.fromkeys((*SUMS, "masked_lm", "next_sentence"), 0.0)
+        totals = dict.fromkeys((*SUMS, *COUNTS), 0.0)
         num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
         for batch in tqdm(self._batches(), desc="evaluation", unit="batch", leave=False, disable=None):
@@ -73,9 +73,7 @@ class Evaluator:
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
         sums = pretraining_sums(in_dtype(weights, self._config.step.dtype), self._model.config, batch)
         denominators = counts(batch)
-        return tf.stack(
-            [*(sums[name] for name in SUMS), denominators["masked_lm"], denominators["next_sentence"]]
-        )
+        return tf.stack([*(sums[name] for name in SUMS), *(denominators[name] for name in COUNTS)])
 
 
 def write_results(directory: str, step: int, metrics: Mapping[str, float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,16 +15,6 @@ from morphbert.train.storage import write_text, writing
 METRICS_FILE = "metrics.jsonl"
 
 
-def _tasks(values: Mapping[str, float]) -> str:
-    """Loss and share of right answers of each task there is."""
-    names = {"masked_lm": "masked LM", "next_sentence": "next sentence"}
-    return "  ".join(
-        f"{shown} {values[f'{name}_loss']:.4f} ({values[f'{name}_accuracy']:.1%} right)"
-        for name, shown in names.items()
-        if f"{name}_loss" in values
-    )
-
-
 def duration(seconds: float) -> str:
     """93784 → "26:03:04", 65 → "1:05"."""
     minutes, rest = divmod(round(seconds), 60)
@@ -33,12 +23,23 @@ def duration(seconds: float) -> str:
 
 
 class RunLog:
-    """Writes one run's figures; a continued run goes on where its checkpoint stands."""
+    """Writes one run's figures; a continued run goes on where its checkpoint stands.
 
-    def __init__(self, directory: str, start_step: int, num_steps: int, batch_size: int):
+    `describe` puts an objective's figures into words.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        start_step: int,
+        num_steps: int,
+        batch_size: int,
+        describe: Callable[[Mapping[str, float]], str],
+    ):
         self._path = os.path.join(directory, METRICS_FILE)
         self._num_steps = num_steps
         self._batch_size = batch_size
+        self._describe = describe
         self._writers = {
             name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
         }
@@ -60,7 +61,7 @@ class RunLog:
         self._clocked_steps, self._seconds = 0, 0.0
         left = (self._num_steps - step) / rate if rate else 0.0
         self._print(
-            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {_tasks(values)}  "
+            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {self._describe(values)}  "
             f"{rate:.2f} steps/s  {rate * self._batch_size:.1f} sequences/s  {duration(left)} left"
         )
         speed = {"steps_per_second": rate, "sequences_per_second": rate * self._batch_size}
@@ -68,7 +69,7 @@ class RunLog:
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """One line of held-out figures."""
-        self._print(f"step {step}  held out ({values['num_examples']} examples)  {_tasks(values)}")
+        self._print(f"step {step}  held out ({values['num_examples']} examples)  {self._describe(values)}")
         self._record("eval", step, values)
 
     def go_back(self, step: int) -> None:

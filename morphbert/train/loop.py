@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.model.losses import averages
 from morphbert.train.checkpoint import Checkpoints, RunState, latest
-from morphbert.train.config import RunConfig
+from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog, duration
+from morphbert.train.objective import Objective
 from morphbert.train.record_sets import Feed, Portion
 from morphbert.train.records_input import naming_bad_records
-from morphbert.train.step import COLUMNS, TrainingStep
+from morphbert.train.step import TrainingStep
 
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
 # of progress and a save are never far away, whatever --iterations_per_loop says.
@@ -60,15 +59,25 @@ class Diverged(MorphbertError):
         self.reason = reason
 
 
-def empty_sums() -> dict[str, Any]:
+def empty_sums(objective: Objective) -> dict[str, Any]:
     """What a checkpoint keeps of the steps since the last line, so that a resumed run logs the same lines."""
-    return {"sums": [0.0] * len(COLUMNS), "steps": 0, "learning_rate": 0.0}
+    return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0}
+
+
+class Batches(Protocol):
+    """Where steps take their batches from."""
+
+    def begin(self, step: int) -> None:
+        """Says which step is taken next."""
+
+    def take(self, most: int) -> Portion:
+        """The next steps whose batches have one shape, `most` at most."""
 
 
 def train(
-    config: RunConfig,
+    config: LoopConfig,
     step: int,
-    feed: Feed,
+    feed: Batches,
     training: TrainingStep,
     checkpoints: Checkpoints,
     state: RunState,
@@ -98,7 +107,7 @@ def train(
             rows = _call(training, portion)
             seconds = time.monotonic() - started
             try:
-                _add(config, state, step, rows)
+                _add(config, training.objective, state, step, rows)
             except Diverged as error:
                 step = saved = _roll_back(config, error, checkpoints, state, log)
                 feed.begin(step)
@@ -108,7 +117,7 @@ def train(
                 seconds_per_step = seconds / portion.count
             step += portion.count
             if step % config.log_steps == 0 or step == last:
-                _log(log, step, state)
+                _log(log, step, state, training.objective)
             if config.eval_every and step % config.eval_every == 0 and step < last:
                 evaluate(step)  # before the save, so that a checkpoint knows of every evaluation up to it
             if step % config.save_checkpoints_steps == 0 or step == last:
@@ -121,16 +130,16 @@ def train(
     return step, stop.signal
 
 
-def try_out(config: RunConfig, feed: Feed, training: TrainingStep) -> None:
+def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
     """Takes three steps of each length, of which nothing is kept, and says what a whole run would take."""
     compilation, later, losses = 0.0, 0.0, []
     for portion, share in feed.each():
         seconds = []
         for _ in range(3):
             started = time.monotonic()
-            row = dict(zip(COLUMNS, _call(training, portion)[0].tolist(), strict=True))
+            row = dict(zip(training.objective.columns, _call(training, portion)[0].tolist(), strict=True))
             seconds.append(time.monotonic() - started)
-            losses.append(averages(row)["loss"])
+            losses.append(training.objective.averages(row)["loss"])
         compilation += seconds[0]
         later += share * min(seconds[1:])
     whole = duration(later * config.optimizer.num_train_steps)
@@ -143,7 +152,7 @@ def try_out(config: RunConfig, feed: Feed, training: TrainingStep) -> None:
 
 
 def _roll_back(
-    config: RunConfig, error: Diverged, checkpoints: Checkpoints, state: RunState, log: RunLog
+    config: LoopConfig, error: Diverged, checkpoints: Checkpoints, state: RunState, log: RunLog
 ) -> int:
     """Weights and moments as in the last checkpoint, the data where it is; returns the step to go on from.
 
@@ -165,7 +174,7 @@ def _roll_back(
     return restored.step
 
 
-def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int:
+def _steps_of_call(config: LoopConfig, step: int, seconds_per_step: float) -> int:
     """Steps to the next line, save or end, and no more than `SECONDS_PER_CALL` hold."""
     ends = [config.iterations_per_loop, config.optimizer.num_train_steps - step]
     marks = (config.log_steps, config.save_checkpoints_steps, config.eval_every)
@@ -176,7 +185,8 @@ def _steps_of_call(config: RunConfig, step: int, seconds_per_step: float) -> int
 
 def _call(training: TrainingStep, portion: Portion) -> np.ndarray:
     try:
-        with naming_bad_records(portion.records.files, portion.records.form):
+        records = portion.records
+        with naming_bad_records(records.files, records.form) if records else contextlib.nullcontext():
             return training.run(portion.iterator, tf.constant(portion.count)).numpy()
     except tf.errors.ResourceExhaustedError as error:
         raise MorphbertError(
@@ -185,7 +195,7 @@ def _call(training: TrainingStep, portion: Portion) -> np.ndarray:
         ) from error
 
 
-def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> None:
+def _add(config: LoopConfig, objective: Objective, state: RunState, step: int, rows: np.ndarray) -> None:
     """Adds steps to the sums since the last line.
 
     Raises:
@@ -193,12 +203,12 @@ def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> Non
     """
     sums = state.values["log"]
     for index, row in enumerate(rows):
-        named = dict(zip(COLUMNS, row.tolist(), strict=True))
+        named = dict(zip(objective.columns, row.tolist(), strict=True))
         names = [name for name, value in named.items() if not np.isfinite(value)]
-        limit = BLOWN_UP * (math.log(config.bert_config.vocab_size) + math.log(2.0))
+        limit = BLOWN_UP * objective.guessing
         if names:
             reason = f"{', '.join(names)} is not a finite number"
-        elif (loss := averages(named)["loss"]) > limit:
+        elif (loss := objective.averages(named)["loss"]) > limit:
             reason = f"the loss is {loss:.1f}, over {limit:.1f}, {BLOWN_UP:g} times that of guessing"
         else:
             reason = ""
@@ -213,12 +223,12 @@ def _add(config: RunConfig, state: RunState, step: int, rows: np.ndarray) -> Non
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
         sums["steps"] += 1
-        sums["learning_rate"] = float(row[COLUMNS.index("learning_rate")])
+        sums["learning_rate"] = float(row[objective.columns.index("learning_rate")])
 
 
-def _log(log: RunLog, step: int, state: RunState) -> None:
+def _log(log: RunLog, step: int, state: RunState, objective: Objective) -> None:
     since = state.values["log"]
-    state.values["log"] = empty_sums()
-    sums = dict(zip(COLUMNS, since["sums"], strict=True))
+    state.values["log"] = empty_sums(objective)
+    sums = dict(zip(objective.columns, since["sums"], strict=True))
     more = {"gradient_norm": sums["gradient_norm"] / since["steps"], "learning_rate": since["learning_rate"]}
-    log.training(step, {**averages(sums), **more})
+    log.training(step, {**objective.averages(sums), **more})

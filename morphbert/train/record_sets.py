@@ -178,9 +178,12 @@ def turns(shares: Sequence[int]) -> Iterator[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Portion:
-    """What one call of the compiled loop gets: `count` batches of one set; `first` if it is that set's first call."""
+    """What one call of the compiled loop gets: `count` batches of one shape; `first` if it is that shape's first call.
 
-    records: RecordSet
+    `records` is where they come from, None where they come from memory.
+    """
+
+    records: RecordSet | None
     iterator: tf.data.Iterator
     count: int
     first: bool

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError
-from morphbert.model.parameters import PretrainingModel, pretraining_parameters
+from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import (
     Checkpoints,
@@ -29,6 +29,7 @@ from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate
 from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
+from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimization import Optimizer
 from morphbert.train.record_sets import Feed
 from morphbert.train.step import TrainingStep
@@ -91,12 +92,13 @@ class _Run:
         parts = config.step.gradient_accumulation_steps
         preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
         preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
-        self.expected = pretraining_parameters(config.bert_config)
+        self.objective = pretraining_objective(config.bert_config)
+        self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
         if self.restored:
             check_shapes(self.restored.path, read_weights(self.restored.path), self.expected, exact=True)
         with self.strategy.scope():
-            self.model = PretrainingModel(config.bert_config, config.step.seed)
+            self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
         self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_records else None
@@ -118,7 +120,13 @@ class _Run:
         if not config.do_eval or stopped is not None or config.dry_run:
             return Outcome(step, stopped)
         if step not in self._evaluations:
-            log = RunLog(config.output_dir, step, config.optimizer.num_train_steps, config.train_batch_size)
+            log = RunLog(
+                config.output_dir,
+                step,
+                config.optimizer.num_train_steps,
+                config.train_batch_size,
+                describe_pretraining,
+            )
             self._evaluate(step, log)
             log.close()
         metrics = self._evaluations[step]
@@ -140,14 +148,16 @@ class _Run:
             self.loss_scale,
         )
         step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
-        training = TrainingStep(self.model, self.optimizer, self.strategy, config.step, self.loss_scale)
+        training = TrainingStep(
+            self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
+        )
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
-        log = RunLog(config.output_dir, step, last, config.train_batch_size)
+        log = RunLog(config.output_dir, step, last, config.train_batch_size, describe_pretraining)
 
         def evaluate(at: int) -> None:
             loss = self._evaluate(at, log)["loss"]
@@ -210,7 +220,7 @@ class _Run:
                 "seed": config.step.seed,
                 **lengths,
             },
-            "log": loop.empty_sums(),
+            "log": loop.empty_sums(self.objective),
             "best": None,
             "rollbacks": {"step": -1, "times": 0},
         }

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from morphbert.model.losses import Batch, counts, pretraining_sums, total_loss
-from morphbert.model.parameters import PretrainingModel
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import TrainableModel
 from morphbert.train.loss_scale import LossScale
+from morphbert.train.objective import Objective
 from morphbert.train.optimization import Optimizer
-
-SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
-# The columns of what a step reports: sums and counts over the global batch, then the optimizer's two.
-COLUMNS = (*SUMS, "masked_lm", "next_sentence", "gradient_norm", "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +58,14 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: PretrainingModel,
+        objective: Objective,
+        model: TrainableModel,
         optimizer: Optimizer,
         strategy: tf.distribute.Strategy,
         config: StepConfig,
         loss_scale: LossScale | None = None,
     ):
+        self.objective = objective
         self._model = model
         self._optimizer = optimizer
         self._strategy = strategy
@@ -76,22 +75,22 @@ class TrainingStep:
         self.update = tf.function(self._update, jit_compile=config.xla or None)
 
     def replica_step(self, batch: Batch) -> tf.Tensor:
-        """What each replica does with the global batch: returns float32 [len(COLUMNS)], equal on all."""
+        """What each replica does with the global batch: returns float32 [columns], equal on all."""
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
         local = share_of_replica(batch, replica, self._strategy.num_replicas_in_sync)
 
-        denominators = context.all_reduce("SUM", counts(local))
+        denominators = context.all_reduce("SUM", dict(self.objective.count(local)))
         gradients, sums = self.gradients(local, denominators, self._optimizer.step, replica)
         gradients, sums = context.all_reduce("SUM", (gradients, sums))
         norm, rate = self.update(gradients)
 
-        return tf.stack([*sums, denominators["masked_lm"], denominators["next_sentence"], norm, rate])
+        return tf.stack([*sums, *(denominators[name] for name in self.objective.counts), norm, rate])
 
     @tf.function
     def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tf.Tensor:
-        """Takes `num_steps` global batches from a host iterator: → float32 [num_steps, len(COLUMNS)]."""
-        rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(COLUMNS)])
+        """Takes `num_steps` global batches from a host iterator: → float32 [num_steps, columns]."""
+        rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(self.objective.columns)])
         for index in tf.range(num_steps):
             row = self._strategy.run(self.replica_step, (next(iterator),))
             rows = rows.write(index, self._strategy.experimental_local_results(row)[0])
@@ -100,7 +99,7 @@ class TrainingStep:
     def _gradients(
         self, batch: Batch, denominators: Mapping[str, tf.Tensor], step: tf.Tensor, replica: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Gradients of this replica's part of the global loss, and the sums of `SUMS`."""
+        """Gradients of this replica's part of the global loss, and the objective's sums."""
         parts = self._config.gradient_accumulation_steps
         key = tf.stack([self._config.seed, 0])
         for number in (tf.cast(step, tf.int32), replica):
@@ -110,7 +109,7 @@ class TrainingStep:
 
         split = {name: tf.reshape(v, [parts, v.shape[0] // parts, *v.shape[1:]]) for name, v in batch.items()}
         gradients = [tf.zeros(p.shape) for p in self._model.parameters.values()]
-        sums = [tf.zeros([]) for _ in SUMS]
+        sums = [tf.zeros([]) for _ in self.objective.sums]
         for index in tf.range(parts):
             part = {name: values[index] for name, values in split.items()}
             part_key = tf.random.experimental.stateless_fold_in(key, index)
@@ -125,15 +124,14 @@ class TrainingStep:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            sums = pretraining_sums(
-                in_dtype(weights, self._config.dtype), self._model.config, batch, key, self._config.recompute
-            )
-            loss = total_loss(sums, denominators)
+            computed = in_dtype(weights, self._config.dtype)
+            sums = self.objective.compute(computed, batch, key, self._config.recompute)
+            loss = self.objective.loss(sums, denominators)
             if self._loss_scale is not None:
                 loss *= self._loss_scale.scale
         gradients = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
         # Embedding gradients come as slices with repeated rows, which optimizers mistake for distinct ones.
-        return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in SUMS]
+        return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in self.objective.sums]
 
     def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         parameters, scaling = self._model.parameters, self._loss_scale

@@ -1,0 +1,1 @@
+"""Weights → tasks: a pretrained encoder, a head, labelled data."""

@@ -1,0 +1,5 @@
+"""The words that a task's configuration chooses from, where the command line can read them without TensorFlow."""
+
+POOLINGS = ("cls", "mean", "max")
+LOSSES = ("cross_entropy", "focal", "ldam")
+METRICS = ("korquad", "squad")

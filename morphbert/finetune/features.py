@@ -1,0 +1,89 @@
+"""Labelled examples as arrays, and the order in which steps take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from morphbert.text.sequences import Sequence as Encoded
+
+# Shares of the longest length that batches are cut to: a step is compiled once for each.
+_SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+# Batches whose examples are put together by length; the next ones are others, so that order stays random.
+_POOL = 50
+
+
+@dataclass(frozen=True)
+class Features:
+    """N examples of at most L pieces.
+
+    Attributes:
+      pieces: `input_ids`, `input_mask`, `segment_ids` and what else there is one of for each piece: int32 [N, L].
+      labels: what there is one of for each example: [N, …].
+    """
+
+    pieces: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.pieces["input_ids"])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Pieces of each example: int64 [N]."""
+        return np.asarray(self.pieces["input_mask"].sum(1))
+
+    @property
+    def max_length(self) -> int:
+        return int(self.pieces["input_ids"].shape[1])
+
+
+def piece_arrays(encoded: Sequence[Encoded], max_length: int) -> dict[str, np.ndarray]:
+    """Sequences of at most `max_length` pieces → `input_ids`, `input_mask`, `segment_ids`: int32 [N, L]."""
+    arrays = {
+        name: np.zeros((len(encoded), max_length), np.int32)
+        for name in ("input_ids", "input_mask", "segment_ids")
+    }
+    for row, sequence in enumerate(encoded):
+        length = len(sequence.ids)
+        arrays["input_ids"][row, :length] = sequence.ids
+        arrays["input_mask"][row, :length] = 1
+        arrays["segment_ids"][row, :length] = sequence.segment_ids
+    return arrays
+
+
+def cut_lengths(lengths: np.ndarray, max_length: int) -> np.ndarray:
+    """Each length rounded up to one of a few, the largest `max_length`."""
+    few = np.unique([min(max_length, max(8, -(-int(max_length * share) // 8) * 8)) for share in _SHARES])
+    few = np.unique([*few, max_length])
+    return few[np.searchsorted(few, lengths)]
+
+
+def plan(
+    lengths: np.ndarray, max_length: int, batch_size: int, num_steps: int, seed: int, group_by_length: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which examples each step takes: a function of its arguments alone, so that a resumed run takes the same.
+
+    Every pass over the examples has an order of its own, drawn from (seed, pass); passes follow without a gap.
+
+    Args:
+      group_by_length: put examples of like length into a batch, among those of 50 batches, and cut it to them.
+
+    Returns:
+      int64 [num_steps, batch_size], the examples; int64 [num_steps], what the step's batch is cut to.
+    """
+    total, passes = num_steps * batch_size, []
+    for number in range(-(-total // len(lengths))):
+        passes.append(np.random.default_rng((seed, number)).permutation(len(lengths)))
+    order = np.concatenate([*passes, np.zeros(0, np.int64)])[:total]
+    if not group_by_length:
+        return order.reshape(num_steps, batch_size), np.full(num_steps, max_length)
+    random, rows = np.random.default_rng((seed, len(passes), 1)), []
+    for start in range(0, total, _POOL * batch_size):
+        pool = order[start : start + _POOL * batch_size]
+        batches = pool[np.argsort(lengths[pool], kind="stable")].reshape(-1, batch_size)
+        rows.append(batches[random.permutation(len(batches))])
+    chosen = np.concatenate(rows) if rows else np.zeros((0, batch_size), np.int64)
+    return chosen, cut_lengths(lengths[chosen].max(1), max_length)

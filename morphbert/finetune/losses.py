@@ -1,0 +1,48 @@
+"""Losses of classification, each [B, C] scores and int32 [B] labels → float32 [B].
+
+Sources: label smoothing, Szegedy et al. 2016, section 7; focal loss, Lin et al. 2017, equation 5 over softmax
+probabilities; LDAM, Cao et al. 2019, equations 12-13, with margins C / n^(1/4) and scale s; class weights by the
+effective number of samples, Cui et al. 2019, equation 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def cross_entropy(scores: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """-Σ q log p, where q is 1 - smoothing on the label, and smoothing / C on every class besides."""
+    logs = tf.nn.log_softmax(scores)
+    label = -tf.gather(logs, labels, batch_dims=1)
+    return (1.0 - smoothing) * label - smoothing * tf.reduce_mean(logs, -1)
+
+
+def focal(scores: tf.Tensor, labels: tf.Tensor, gamma: float) -> tf.Tensor:
+    """-(1 - p)^gamma log p: what is right already counts less; gamma 0 is cross entropy."""
+    logs = tf.gather(tf.nn.log_softmax(scores), labels, batch_dims=1)
+    # -expm1 keeps the digits of 1 - p where p is near 1; its power's slope is not finite at 0.
+    wrong = tf.maximum(-tf.math.expm1(logs), 1e-12)
+    return -tf.pow(wrong, gamma) * logs
+
+
+def ldam(scores: tf.Tensor, labels: tf.Tensor, margins: tf.Tensor, scale: float) -> tf.Tensor:
+    """Cross entropy of scale × (scores, the label's lowered by its class's margin); margins float32 [C]."""
+    lowered = tf.one_hot(labels, scores.shape[-1], dtype=scores.dtype) * margins
+    return cross_entropy(scale * (scores - lowered), labels)
+
+
+def ldam_margins(counts: Sequence[int], largest: float = 0.5) -> np.ndarray:
+    """Margins that fall with the fourth root of a class's count, the rarest class's being `largest`: [C]."""
+    roots = 1.0 / np.power(np.maximum(counts, 1), 0.25)
+    margins: np.ndarray = (roots * (largest / roots.max())).astype(np.float32)
+    return margins
+
+
+def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
+    """(1 - beta) / (1 - beta^n) for each class, scaled to a mean of 1: float32 [C]."""
+    weights = (1.0 - beta) / (1.0 - np.power(beta, np.maximum(counts, 1)))
+    scaled: np.ndarray = (weights * (len(weights) / weights.sum())).astype(np.float32)
+    return scaled

@@ -1,0 +1,57 @@
+"""What a fine-tuning run starts from: encoder, its configuration and its tokenizer, from any format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.interop import sources
+from morphbert.interop.vocabularies import tokenizer_of
+from morphbert.model.config import BertConfig
+from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Start:
+    """Attributes: the model's configuration, its tokenizer with where it lies, and its weights (None: random ones)."""
+
+    config: BertConfig
+    tokenizer: Tokenizer
+    vocabulary: str
+    weights: Mapping[str, np.ndarray] | None
+
+
+def find_start(
+    init_checkpoint: str | None, config_file: str | None, vocab_file: str | None, do_lower_case: bool | None
+) -> Start:
+    """Reads a model of any format that `import_model.py` reads, or only a configuration and a vocabulary.
+
+    Raises:
+      MorphbertError: parts are missing or do not belong together.
+    """
+    if init_checkpoint is None:
+        if config_file is None or vocab_file is None:
+            raise UsageError(
+                "give --init_checkpoint; or, for random weights, --bert_config_file and --vocab_file."
+            )
+        config, tokenizer = (
+            BertConfig.from_json_file(config_file),
+            load_tokenizer(vocab_file, do_lower_case),
+        )
+        if len(tokenizer.vocabulary) != config.vocab_size:
+            raise MorphbertError(
+                f"--vocab_file={vocab_file} has {len(tokenizer.vocabulary)} pieces, and "
+                f"--bert_config_file={config_file} says vocab_size={config.vocab_size}: they have to be equal."
+            )
+        return Start(config, tokenizer, vocab_file, None)
+    model = sources.read(init_checkpoint, config_file, vocab_file, do_lower_case)
+    found = tokenizer_of(model)
+    if found is None:
+        raise MorphbertError(
+            f"there is no vocabulary beside {model.source}: give --vocab_file, the one it was trained with."
+        )
+    return Start(model.config, found, str(model.vocabulary), model.weights)

@@ -1,0 +1,112 @@
+"""What a task is to the training loop: a head's weights, what it computes, and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import tensorflow as tf
+
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter, encoder_parameters
+from morphbert.train.objective import Objective
+
+
+class Task(Protocol):
+    """A head on the encoder. B examples, L pieces, H hidden."""
+
+    uses_pooler: bool
+    guessing: float
+
+    def head(self, config: BertConfig) -> dict[str, Parameter]:
+        """The head's weights."""
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Hidden states [B, L, H] → float32 scores [B, …]; `key` is for dropout, None for none."""
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Each example's loss: float32 [B]."""
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 for each example that is right and else 0, float32 [B]; None where there is no right and wrong."""
+
+
+def outputs(
+    task: Task,
+    config: BertConfig,
+    parameters: Parameters,
+    batch: Batch,
+    key: tf.Tensor | None = None,
+    recompute: bool = False,
+) -> tf.Tensor:
+    """The task's scores for a batch, float32 [B, …]."""
+    hidden = encode(
+        parameters,
+        config,
+        batch["input_ids"],
+        batch["input_mask"],
+        batch["segment_ids"],
+        key,
+        recompute=recompute,
+    )
+    return task.scores(parameters, config, hidden, batch, key)
+
+
+def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
+    """The encoder's weights, without a pooler that would not be used, and the head's."""
+    encoder = encoder_parameters(config)
+    kept = {n: p for n, p in encoder.items() if task.uses_pooler or not n.startswith("bert/pooler/")}
+    return {**kept, **task.head(config)}
+
+
+def objective_of(task: Task, config: BertConfig) -> Objective:
+    """The task as the training step knows it: the mean of the examples' losses."""
+
+    def compute(
+        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
+    ) -> Mapping[str, tf.Tensor]:
+        scores = outputs(task, config, weights, batch, key, recompute)
+        right = task.right(scores, batch)
+        return {
+            "loss_sum": tf.reduce_sum(task.losses(scores, batch)),
+            "right": tf.constant(float("nan")) if right is None else tf.reduce_sum(right),
+        }
+
+    def averages(totals: Mapping[str, float]) -> dict[str, float]:
+        values = {"loss": totals["loss_sum"] / totals["examples"]}
+        if "right" in totals:
+            values["accuracy"] = totals["right"] / totals["examples"]
+        return values
+
+    has_right = task.guessing != float("inf")
+    return Objective(
+        parameters=parameters_of(task, config),
+        sums=("loss_sum", "right") if has_right else ("loss_sum",),
+        counts=("examples",),
+        count=lambda batch: {"examples": tf.cast(tf.shape(batch["input_ids"])[0], tf.float32)},
+        compute=compute,
+        loss=lambda sums, counts: sums["loss_sum"] / counts["examples"],
+        averages=averages,
+        describe=describe,
+        guessing=task.guessing,
+    )
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Figures in a line: `accuracy 0.8512  f1 0.8500`."""
+    left_out = ("loss", "gradient_norm", "learning_rate", "num_examples")
+    return "  ".join(
+        f"{name} {value:.4f}"
+        for name, value in values.items()
+        if name not in left_out and isinstance(value, float)
+    )

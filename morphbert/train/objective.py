@@ -1,0 +1,81 @@
+"""What a run minimises, apart from how: the step, the loop and the log know a task by this alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from morphbert.model import losses
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter, pretraining_parameters
+
+Compute = Callable[[Parameters, Batch, "tf.Tensor | None", bool], Mapping[str, tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A task to train.
+
+    Attributes:
+      parameters: every weight by name, before it exists.
+      sums: names of what `compute` gives.
+      counts: names of what `count` gives.
+      count: a batch → float32 scalars, the denominators of its means.
+      compute: (weights in the dtype to compute in, batch, dropout key int32 [2] or None, recompute) → float32
+        scalars, sums over the batch.
+      loss: (sums of a part of the global batch, counts of all of it) → that part's share of the loss.
+      averages: sums and counts over any number of batches → figures, `loss` among them.
+      describe: figures → the words of a line of progress, without the loss.
+      guessing: the loss of a model that knows nothing, by which a run that blew up is known.
+    """
+
+    parameters: Mapping[str, Parameter]
+    sums: tuple[str, ...]
+    counts: tuple[str, ...]
+    count: Callable[[Batch], Mapping[str, tf.Tensor]]
+    compute: Compute
+    loss: Callable[[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]], tf.Tensor]
+    averages: Callable[[Mapping[str, float]], dict[str, float]]
+    describe: Callable[[Mapping[str, float]], str]
+    guessing: float
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a step reports: sums and counts over the global batch, then the optimizer's two."""
+        return (*self.sums, *self.counts, "gradient_norm", "learning_rate")
+
+
+def pretraining_objective(config: BertConfig) -> Objective:
+    """Masked language model and, where the records have labels, next sentence (Devlin et al. 2019)."""
+
+    def compute(
+        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
+    ) -> Mapping[str, tf.Tensor]:
+        return losses.pretraining_sums(weights, config, batch, key, recompute)
+
+    return Objective(
+        parameters=pretraining_parameters(config),
+        sums=losses.SUMS,
+        counts=losses.COUNTS,
+        count=losses.counts,
+        compute=compute,
+        loss=losses.total_loss,
+        averages=losses.averages,
+        describe=describe_pretraining,
+        guessing=math.log(config.vocab_size) + math.log(2.0),
+    )
+
+
+def describe_pretraining(values: Mapping[str, float]) -> str:
+    """Loss and share of right answers of each task there is."""
+    names = {"masked_lm": "masked LM", "next_sentence": "next sentence"}
+    return "  ".join(
+        f"{shown} {values[f'{name}_loss']:.4f} ({values[f'{name}_accuracy']:.1%} right)"
+        for name, shown in names.items()
+        if f"{name}_loss" in values
+    )
