@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from morphbert.model.losses import counts, pretraining_sums, total_loss
-from morphbert.model.parameters import PretrainingModel, replica_variable
+from morphbert.model.parameters import TrainableModel, pretraining_parameters, replica_variable
 from morphbert.train.optimization import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
 
 
@@ -164,7 +164,8 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
     config = OptimizerConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
     batches = [hugging_face_reference.random_batch(100 + n) for n in range(5)]
 
-    ours = PretrainingModel(hugging_face_reference.CONFIG, seed=9)
+    config = hugging_face_reference.CONFIG
+    ours = TrainableModel(config, pretraining_parameters(config), seed=9)
     reference = hugging_face_reference.hugging_face_model(
         {n: p.numpy() for n, p in ours.parameters.items()}, hugging_face_reference.CONFIG
     )
