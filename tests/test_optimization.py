@@ -164,8 +164,8 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
     config = OptimizerConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
     batches = [hugging_face_reference.random_batch(100 + n) for n in range(5)]
 
-    config = hugging_face_reference.CONFIG
-    ours = TrainableModel(config, pretraining_parameters(config), seed=9)
+    model = hugging_face_reference.CONFIG
+    ours = TrainableModel(model, pretraining_parameters(model), seed=9)
     reference = hugging_face_reference.hugging_face_model(
         {n: p.numpy() for n, p in ours.parameters.items()}, hugging_face_reference.CONFIG
     )
