@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	2>/dev/null && { echo $$python; break; }; done)
 
 RUN := .venv/bin/python
-EXTRAS := cpu,text,konlpy,dev,finetune
+EXTRAS := cpu,text,onnx,konlpy,finetune,dev
 OUT ?= out
 
 .PHONY: help pretrain test parity test-all check fix

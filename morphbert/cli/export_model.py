@@ -49,7 +49,7 @@ def _command() -> Command:
         None,
         EXPORT_FORMATS,
         "huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
-        "google-research/bert's names.",
+        "google-research/bert's names. saved_model: TensorFlow's, for TF Serving. onnx: encoder and masked LM.",
         required=True,
     )
     command.boolean("overwrite", False, "Replace the folder if there is one.")
@@ -64,6 +64,7 @@ def _command() -> Command:
     command.boolean(
         "with_optimizer", False, "google: also the optimizer's moments (adam_m, adam_v) and global_step."
     )
+    command.boolean("int8", False, "onnx: also both models with matrices of 8-bit integers, *.int8.onnx.")
     return command
 
 

@@ -1,3 +1,3 @@
 """Values of flags, apart so that a command line can read them without TensorFlow."""
 
-EXPORT_FORMATS = ("huggingface", "google")
+EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, read_lines
-from morphbert.interop import google, huggingface, sources
+from morphbert.interop import google, huggingface, native, sources
 from morphbert.interop.huggingface_tokenizer import (
     STOCK_FOLDER,
     agreement,
@@ -22,6 +22,8 @@ from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_slots
 
+# Where the files lie that cut text for a model that takes ids.
+TOKENIZER_FOLDER = "tokenizer"
 # Lines that the agreement of the stock tokenizer is measured on at most.
 _SAMPLE_LINES = 5000
 
@@ -39,6 +41,7 @@ class ExportConfig:
     model_name: str | None = None
     sample_text_file: str | None = None
     with_optimizer: bool = False
+    int8: bool = False
     overwrite: bool = False
 
 
@@ -152,4 +155,43 @@ def _note_missing(model: Pretrained) -> list[str]:
     return [f"{model.source} has no {', '.join(missing)}: written with initial values, of no use untrained"]
 
 
-_WRITERS = {"huggingface": _huggingface, "google": _google}
+def _saved_model(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+    from morphbert.interop import saved_model
+
+    tokenizer = tokenizer_of(model)
+    notes = saved_model.write(folder, model.completed(), tokenizer)
+    return [*_note_missing(model), *notes, *_client_tokenizer(folder, model, tokenizer)]
+
+
+def _onnx(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+    try:
+        from morphbert.interop import onnx_graph
+    except ImportError as error:
+        raise MorphbertError(
+            f"--format=onnx needs the packages onnx and onnxruntime: pip install 'morphbert[onnx]' ({error})"
+        ) from error
+    tokenizer = tokenizer_of(model)
+    onnx_graph.write(folder, model.completed(), config.int8)
+    native.write_config(folder, model.config)
+    return [*_note_missing(model), *_client_tokenizer(folder, model, tokenizer)]
+
+
+def _client_tokenizer(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[str]:
+    """Writes `tokenizer/`, with which a client makes the ids."""
+    if tokenizer is None:
+        return []
+    inside = os.path.join(folder, TOKENIZER_FOLDER)
+    os.makedirs(inside)
+    if tokenizer.describe()["analyzer"]["name"] not in ("none", "mecab"):
+        write_vocabulary(inside, tokenizer, str(model.vocabulary))
+        return [f"{TOKENIZER_FOLDER}/ is for morphbert's load_tokenizer: its analyser is not Mecab"]
+    write_tokenizer(inside, tokenizer, model.config.max_position_embeddings)
+    if has_exact_stock_tokenizer(tokenizer):
+        return []
+    return [
+        f"{TOKENIZER_FOLDER}/ makes the ids, with Mecab: "
+        "AutoTokenizer.from_pretrained(…, trust_remote_code=True) and mecab-ko"
+    ]
+
+
+_WRITERS = {"huggingface": _huggingface, "google": _google, "saved_model": _saved_model, "onnx": _onnx}

@@ -1,0 +1,214 @@
+"""A model as ONNX: `model.onnx` (encoder) and `masked_lm.onnx`, built operation by operation.
+
+The converter from TensorFlow's graphs (tf2onnx) does not run with the TensorFlow and NumPy of today; a BERT is a
+dozen kinds of operation, so it is written down once more here, for `onnx.helper`. Names of inputs and outputs are
+those of transformers' exports. Axes: B sequences, L positions, H hidden, N heads, D = H / N.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import morphbert
+from morphbert.interop.pretrained import Pretrained
+from morphbert.model.config import BertConfig
+
+ENCODER_NAME = "model.onnx"
+MASKED_LM_NAME = "masked_lm.onnx"
+# The first with LayerNormalization, and the file format of its time: old runtimes read it.
+_OPSET, _IR_VERSION = 17, 8
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class _Graph:
+    """Operations and constants in the order in which they are asked for; every method returns a tensor's name."""
+
+    def __init__(self, config: BertConfig, weights: Mapping[str, np.ndarray]):
+        self.config = config
+        self._weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+
+    def apply(self, kind: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+        name = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=f"node_{name}", **attributes))
+        return name
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        self.constants.setdefault(name, numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def weight(self, name: str) -> str:
+        return self.constant(name, self._weights[name])
+
+    def number(self, value: float) -> str:
+        return self.constant(f"float_{value}", np.array(value, np.float32))
+
+    def integers(self, *values: int) -> str:
+        return self.constant("int_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def dense(self, name: str, inputs: str, output: str | None = None) -> str:
+        product = self.apply("MatMul", inputs, self.weight(f"{name}/kernel"))
+        return self.apply("Add", product, self.weight(f"{name}/bias"), output=output)
+
+    def layer_norm(self, name: str, inputs: str, output: str | None = None) -> str:
+        scale, shift = self.weight(f"{name}/LayerNorm/gamma"), self.weight(f"{name}/LayerNorm/beta")
+        return self.apply(
+            "LayerNormalization",
+            inputs,
+            scale,
+            shift,
+            output=output,
+            axis=-1,
+            epsilon=self.config.layer_norm_eps,
+        )
+
+    def activation(self, x: str) -> str:
+        act = self.config.hidden_act
+        if act in ("relu", "tanh"):
+            return self.apply(act.capitalize(), x)
+        if act == "linear":
+            return x
+        if act == "gelu_erf":
+            inner = self.apply("Erf", self.apply("Mul", x, self.number(math.sqrt(0.5))))
+        else:  # the tanh form: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+            cubic = self.apply("Mul", self.apply("Mul", x, x), self.number(0.044715))
+            factor = self.apply(
+                "Mul", self.apply("Add", cubic, self.number(1.0)), self.number(math.sqrt(2 / math.pi))
+            )
+            inner = self.apply("Tanh", self.apply("Mul", x, factor))
+        gate = self.apply("Mul", self.apply("Add", inner, self.number(1.0)), self.number(0.5))
+        return self.apply("Mul", x, gate)
+
+    def embeddings(self) -> str:
+        """input_ids, token_type_ids [B, L] → [B, L, H]."""
+        table = "bert/embeddings"
+        words = self.apply("Gather", self.weight(f"{table}/word_embeddings"), "input_ids")
+        segments = self.apply("Gather", self.weight(f"{table}/token_type_embeddings"), "token_type_ids")
+        length = self.apply("Shape", "input_ids", start=1, end=2)
+        positions = self.apply(
+            "Slice", self.weight(f"{table}/position_embeddings"), self.integers(0), length, self.integers(0)
+        )
+        total = self.apply("Add", self.apply("Add", words, segments), positions)
+        return self.layer_norm(table, total)
+
+    def attention_bias(self) -> str:
+        """attention_mask [B, L] → [B, 1, 1, L], 0 or -10000, as in training."""
+        mask = self.apply("Cast", "attention_mask", to=TensorProto.FLOAT)
+        bias = self.apply("Mul", self.apply("Sub", self.number(1.0), mask), self.number(-10000.0))
+        return self.apply("Unsqueeze", bias, self.integers(1, 2))
+
+    def attention(self, name: str, hidden: str, bias: str) -> str:
+        """[B, L, H] → [B, L, H], before the output projection."""
+        heads = self.config.num_attention_heads
+        size = self.config.hidden_size // heads
+
+        def project(part: str, order: Sequence[int]) -> str:
+            split = self.apply(
+                "Reshape", self.dense(f"{name}/{part}", hidden), self.integers(0, 0, heads, size)
+            )
+            return self.apply("Transpose", split, perm=order)
+
+        query = self.apply(
+            "Mul", project("query", [0, 2, 1, 3]), self.number(1.0 / math.sqrt(size))
+        )  # [B, N, L, D]
+        scores = self.apply("Add", self.apply("MatMul", query, project("key", [0, 2, 3, 1])), bias)
+        context = self.apply("MatMul", self.apply("Softmax", scores, axis=-1), project("value", [0, 2, 1, 3]))
+        joined = self.apply("Transpose", context, perm=[0, 2, 1, 3])  # [B, L, N, D]
+        return self.apply("Reshape", joined, self.integers(0, 0, self.config.hidden_size))
+
+    def encode(self, output: str) -> str:
+        hidden, bias = self.embeddings(), self.attention_bias()
+        for index in range(self.config.num_hidden_layers):
+            name = f"bert/encoder/layer_{index}"
+            last = output if index == self.config.num_hidden_layers - 1 else None
+            context = self.dense(
+                f"{name}/attention/output/dense", self.attention(f"{name}/attention/self", hidden, bias)
+            )
+            hidden = self.layer_norm(f"{name}/attention/output", self.apply("Add", context, hidden))
+            inner = self.activation(self.dense(f"{name}/intermediate/dense", hidden))
+            update = self.dense(f"{name}/output/dense", inner)
+            hidden = self.layer_norm(f"{name}/output", self.apply("Add", update, hidden), last)
+        return hidden
+
+    def pool(self, hidden: str, output: str) -> str:
+        first = self.apply("Gather", hidden, self.constant("int_first", np.array(0, np.int64)), axis=1)
+        return self.apply("Tanh", self.dense("bert/pooler/dense", first), output=output)
+
+    def masked_lm(self, hidden: str, output: str) -> str:
+        name = "cls/predictions"
+        inner = self.activation(self.dense(f"{name}/transform/dense", hidden))
+        inner = self.layer_norm(f"{name}/transform", inner)
+        # Transposed in the graph: the table is stored once, and runtimes transpose it once, when they load it.
+        table = self.apply("Transpose", self.weight("bert/embeddings/word_embeddings"), perm=[1, 0])
+        return self.apply(
+            "Add", self.apply("MatMul", inner, table), self.weight(f"{name}/output_bias"), output=output
+        )
+
+    def model(self, outputs: Mapping[str, Sequence[str | int]]) -> onnx.ModelProto:
+        inputs = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in _INPUTS
+        ]
+        results = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+            for name, shape in outputs.items()
+        ]
+        graph = helper.make_graph(self.nodes, "bert", inputs, results, list(self.constants.values()))
+        made = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="morphbert",
+            producer_version=morphbert.__version__,
+        )
+        onnx.checker.check_model(made)
+        return made
+
+
+def encoder(model: Pretrained) -> onnx.ModelProto:
+    """input_ids, attention_mask, token_type_ids int64 [B, L] → last_hidden_state [B, L, H], pooler_output [B, H]."""
+    graph = _Graph(model.config, model.weights)
+    graph.pool(graph.encode("last_hidden_state"), "pooler_output")
+    width = model.config.hidden_size
+    return graph.model({"last_hidden_state": ["batch", "length", width], "pooler_output": ["batch", width]})
+
+
+def masked_lm(model: Pretrained) -> onnx.ModelProto:
+    """input_ids, attention_mask, token_type_ids int64 [B, L] → logits [B, L, V] of every position."""
+    graph = _Graph(model.config, model.weights)
+    graph.masked_lm(graph.encode("hidden"), "logits")
+    return graph.model({"logits": ["batch", "length", model.config.vocab_size]})
+
+
+def write(folder: str, model: Pretrained, int8: bool = False) -> None:
+    """Writes both files; with `int8` also `model.int8.onnx` and `masked_lm.int8.onnx`.
+
+    Args:
+      folder: where to.
+      model: with every weight.
+      int8: matrices as 8-bit integers, activations scaled as they come (onnxruntime's dynamic quantization).
+    """
+    for name, made in ((ENCODER_NAME, encoder(model)), (MASKED_LM_NAME, masked_lm(model))):
+        path = os.path.join(folder, name)
+        onnx.save(made, path)
+        if int8:
+            _quantize(path)
+
+
+def _quantize(path: str) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # It advises on the root logger to preprocess, which changes nothing for this graph.
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        quantize_dynamic(path, path.removesuffix(".onnx") + ".int8.onnx", weight_type=QuantType.QInt8)
+    finally:
+        logging.getLogger().setLevel(level)
