@@ -1,0 +1,248 @@
+"""Answers as spans of pieces, and back to exactly the characters of the paragraph (run_squad.py's task)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.finetune.features import Features, piece_arrays
+from morphbert.finetune.heads import linear
+from morphbert.finetune.questions import Question
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter
+from morphbert.text.sequences import Sequence as Encoded
+from morphbert.text.sequences import encode_sequence
+from morphbert.text.wordpiece_tokenizer import Tokenizer
+
+HEAD = "cls/squad/output"
+# What stands after the last piece of a paragraph for the model: [SEP].
+_SPECIAL = 3
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How paragraphs are cut.
+
+    Attributes:
+      max_seq_length: pieces of question and window, special tokens included.
+      doc_stride: pieces from the beginning of one window to that of the next.
+      max_query_length: pieces of the question that are kept.
+    """
+
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+
+
+@dataclass(frozen=True)
+class Window:
+    """A question with a part of its paragraph.
+
+    Attributes:
+      question: its number.
+      sequence: pieces with offsets into the paragraph.
+      first: index of the first piece of the paragraph; they go on to the last but one of the sequence.
+      best: for each piece of the sequence, whether this is the window in which it has the most context.
+    """
+
+    question: int
+    sequence: Encoded
+    first: int
+    best: list[bool]
+
+
+class SpanTask:
+    """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2)."""
+
+    uses_pooler = False
+
+    def __init__(self, max_seq_length: int) -> None:
+        self.guessing = math.log(max_seq_length)
+
+    def head(self, config: BertConfig) -> dict[str, Parameter]:
+        """`cls/squad/output_weights` [2, H] and its bias, as in google-research/bert's run_squad.py."""
+        return {
+            f"{HEAD}_weights": Parameter((2, config.hidden_size), "truncated_normal"),
+            f"{HEAD}_bias": Parameter((2,), "zeros"),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Float32 [B, L, 2]; padding is lowered, so that it is never chosen."""
+        scores = linear(parameters, HEAD, hidden)
+        return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The mean of both cross entropies over the positions: float32 [B]."""
+        start = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["start_positions"], scores[:, :, 0])
+        end = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["end_positions"], scores[:, :, 1])
+        return (start + end) / 2.0
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 where both ends are right: float32 [B]."""
+        ends = tf.argmax(scores, 1, output_type=tf.int32)
+        wanted = tf.stack([batch["start_positions"], batch["end_positions"]], -1)
+        return tf.cast(tf.reduce_all(tf.equal(ends, wanted), -1), tf.float32)
+
+
+def windows_of(tokenizer: Tokenizer, questions: Sequence[Question], config: WindowConfig) -> Iterator[Window]:
+    """Each question with as many windows of its paragraph as it takes, in order."""
+    for number, question in enumerate(questions):
+        text = _cut_question(tokenizer, question.text, config.max_query_length)
+        used = len(tokenizer.encode(text).ids) + _SPECIAL
+        stride = max(0, config.max_seq_length - used - config.doc_stride)
+        found = encode_sequence(tokenizer, text, question.context, config.max_seq_length, "windows", stride)
+        first, starts, begin = used - 1, [], 0
+        for sequence in found:
+            starts.append(begin)
+            begin += len(sequence.ids) - used - stride
+        for index, sequence in enumerate(found):
+            best = [False] * len(sequence.ids)
+            for position in range(first, len(sequence.ids) - 1):
+                piece = starts[index] + position - first
+                best[position] = _best_window(piece, starts, found, used) == index
+            yield Window(number, sequence, first, best)
+
+
+def _cut_question(tokenizer: Tokenizer, text: str, most: int) -> str:
+    offsets = tokenizer.encode(text).offsets
+    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
+
+
+def _best_window(piece: int, starts: Sequence[int], found: Sequence[Encoded], used: int) -> int:
+    """The window in which a piece of the paragraph has the most context on its poorer side."""
+
+    def context(index: int) -> float:
+        length = len(found[index].ids) - used
+        left, right = piece - starts[index], starts[index] + length - 1 - piece
+        return min(left, right) + 0.01 * length if left >= 0 and right >= 0 else -1.0
+
+    return max(range(len(starts)), key=context)
+
+
+def span_of(window: Window, start: int, end: int) -> tuple[int, int] | None:
+    """Characters [start, end) of the paragraph → first and last piece; None where the window lacks some.
+
+    A piece that an answer begins or ends within is taken whole.
+    """
+    first = last = None
+    for position in range(window.first, len(window.sequence.ids) - 1):
+        low, high = window.sequence.offsets[position]
+        if low < end and start < high:
+            first = position if first is None else first
+            last = position
+    if first is None or last is None:
+        return None
+    offsets = window.sequence.offsets
+    covered = offsets[first][0] <= start and offsets[last][1] >= end
+    # At the window's inner edge a part of the answer may stand in a piece that is not here.
+    return (first, last) if covered else None
+
+
+def text_of(window: Window, first: int, last: int, context: str) -> tuple[str, int]:
+    """Pieces → the paragraph's own characters, and where they begin."""
+    start, end = window.sequence.offsets[first][0], window.sequence.offsets[last][1]
+    return context[start:end], start
+
+
+def features_of(
+    windows: Sequence[Window], questions: Sequence[Question], max_seq_length: int, labelled: bool
+) -> Features:
+    """Windows as arrays; with labels, `start_positions` and `end_positions`: [CLS] where the answer is elsewhere."""
+    pieces = piece_arrays([window.sequence for window in windows], max_seq_length)
+    if not labelled:
+        return Features(pieces, {})
+    ends = np.zeros((len(windows), 2), np.int32)
+    for row, window in enumerate(windows):
+        for answer in questions[window.question].answers[:1]:
+            ends[row] = _label(window, answer.text, answer.start, questions[window.question].context)
+    return Features(pieces, {"start_positions": ends[:, 0], "end_positions": ends[:, 1]})
+
+
+def _label(window: Window, text: str, start: int, context: str) -> tuple[int, int]:
+    begin, end = _stripped(context, start, start + len(text))
+    return span_of(window, begin, end) or (0, 0)
+
+
+def _stripped(context: str, start: int, end: int) -> tuple[int, int]:
+    """Without spaces and invisible marks at the edges, which no piece stands for."""
+
+    def empty(character: str) -> bool:
+        return character.isspace() or character in "\u200b\u200e\u200f\ufeff"
+
+    while start < end and empty(context[start]):
+        start += 1
+    while start < end and empty(context[end - 1]):
+        end -= 1
+    return start, end
+
+
+def ceiling(windows: Sequence[Window], questions: Sequence[Question]) -> dict[str, str]:
+    """For each question the best that spans of these pieces can say: prediction texts by id."""
+    best: dict[str, str] = {}
+    for window in windows:
+        question = questions[window.question]
+        if not question.answers:
+            best.setdefault(question.id, "")
+        for answer in question.answers:
+            span = span_of(
+                window, *_stripped(question.context, answer.start, answer.start + len(answer.text))
+            )
+            if span is not None and question.id not in best:
+                best[question.id] = text_of(window, *span, question.context)[0]
+    return best
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A span with its score (sum of both logits) and its share among the best ones; `start` in characters."""
+
+    text: str
+    start: int
+    score: float
+    probability: float
+
+
+def guesses_of(
+    windows: Sequence[Window],
+    scores: Sequence[np.ndarray],
+    questions: Sequence[Question],
+    n_best_size: int = 20,
+    max_answer_length: int = 30,
+) -> tuple[list[list[Guess]], list[float]]:
+    """Scores [L, 2] of each window → for each question its best spans, and the score of there being no answer."""
+    found: list[list[tuple[float, str, int]]] = [[] for _ in questions]
+    nothing = [math.inf] * len(questions)
+    for window, logits in zip(windows, scores, strict=True):
+        number, last = window.question, len(window.sequence.ids) - 1
+        nothing[number] = min(nothing[number], float(logits[0, 0] + logits[0, 1]))
+        starts = window.first + np.argsort(-logits[window.first : last, 0], kind="stable")[:n_best_size]
+        ends = window.first + np.argsort(-logits[window.first : last, 1], kind="stable")[:n_best_size]
+        for start in starts:
+            if not window.best[start]:
+                continue
+            for end in ends:
+                if start <= end < start + max_answer_length:
+                    text, place = text_of(window, start, end, questions[number].context)
+                    found[number].append((float(logits[start, 0] + logits[end, 1]), text, place))
+    return [_shares(sorted(spans, key=lambda span: -span[0])[:n_best_size]) for spans in found], nothing
+
+
+def _shares(spans: Sequence[tuple[float, str, int]]) -> list[Guess]:
+    powers = [math.exp(score - spans[0][0]) for score, _, _ in spans]
+    return [
+        Guess(text, place, score, power / sum(powers))
+        for (score, text, place), power in zip(spans, powers, strict=True)
+    ]

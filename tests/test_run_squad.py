@@ -1,0 +1,197 @@
+"""`run_squad.py`: answers by characters, both ways, and the official figures."""
+
+import json
+
+import numpy as np
+import pytest
+from samples import MECAB_VOCABULARY, ROOT
+
+from morphbert.cli.run_squad import main
+from morphbert.finetune import answers
+from morphbert.finetune.answer_metrics import evaluate, korquad_normalized, scores_of
+from morphbert.finetune.questions import Question, locate, read_questions
+from morphbert.text.tokenizer import load_tokenizer
+
+CONTEXT = (
+    "  대한민국의 수도는 서울특별시이며,  서울은 한강을 끼고 있다. 1394년부터 조선의 수도였다. "
+    "《훈민정음》은 세종대왕이 1443년에 만든 문자이다. BERT(2018)는 구글이 발표하였다.\u200e "
+)
+KORQUAD = ROOT.parent / "shared" / "data" / "korquad" / "KorQuAD_v1.0_dev.json"
+
+
+def entry(name, question, *spans, **more):
+    return {
+        "id": name,
+        "question": question,
+        "answers": [{"text": text, "answer_start": start} for text, start in spans],
+        **more,
+    }
+
+
+def write(path, entries, context=CONTEXT):
+    content = {"data": [{"title": "한국", "paragraphs": [{"context": context, "qas": entries}]}]}
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def at(text):
+    return (text, CONTEXT.index(text))
+
+
+# Answers that end before a josa, within an eojeol, at double spaces, within brackets, at a mark without a glyph.
+SPANS = [
+    "서울특별시",
+    "서울특별시이며,  서울",
+    "한강",
+    "1394년",
+    "1443",
+    "세종대왕",
+    "훈민정음",
+    "2018",
+    "구글",
+    "문자이다",
+]
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    path = tmp_path_factory.mktemp("squad") / "train.json"
+    write(path, [entry(str(n), f"{n}번째 질문은 무엇인가?", at(text)) for n, text in enumerate(SPANS)])
+    return path
+
+
+@pytest.mark.parametrize("length", [24, 32, 384])
+def test_every_answer_comes_back_to_its_characters(questions, length):
+    found, account = read_questions(str(questions))
+    assert (account.questions, account.answers, account.mended, account.lost) == (10, 10, 0, [])
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    windows = list(answers.windows_of(tokenizer, found, answers.WindowConfig(length, 8, 8)))
+    best = answers.ceiling(windows, found)
+    assert [best[str(n)] for n in range(len(SPANS))] == SPANS
+
+
+def test_windows_cover_the_paragraph_and_each_piece_is_best_in_one(questions):
+    found, _ = read_questions(str(questions))
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    windows = list(answers.windows_of(tokenizer, found[:1], answers.WindowConfig(24, 4, 8)))
+    whole = tokenizer.encode(CONTEXT)
+    assert len(windows) > 3
+    chosen = [
+        window.sequence.offsets[position]
+        for window in windows
+        for position in range(window.first, len(window.sequence.ids) - 1)
+        if window.best[position]
+    ]
+    assert chosen == whole.offsets
+    begins = [window.sequence.offsets[window.first][0] for window in windows]
+    assert begins == [whole.offsets[4 * number][0] for number in range(len(windows))]
+
+
+def test_scores_that_point_at_the_labels_give_the_answers(questions):
+    """Characters → labels → scores → characters, by the way that training and prediction take."""
+    found, _ = read_questions(str(questions))
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    windows = list(answers.windows_of(tokenizer, found, answers.WindowConfig(32, 8, 8)))
+    features = answers.features_of(windows, found, 32, labelled=True)
+    scores = np.zeros((len(windows), 32, 2), np.float32)
+    for row in range(len(windows)):
+        begin, end = features.labels["start_positions"][row], features.labels["end_positions"][row]
+        if begin:
+            scores[row, begin, 0] = scores[row, end, 1] = 9.0
+    guesses, nothing = answers.guesses_of(windows, list(scores), found, max_answer_length=32)
+    figures = evaluate(found, {q.id: g[0].text for q, g in zip(found, guesses, strict=True)})
+    assert figures["exact_match"] == 100.0
+    assert all(CONTEXT[g[0].start :].startswith(g[0].text) for g in guesses)
+    assert nothing == [0.0] * len(found)
+    assert all(sum(one.probability for one in g) == pytest.approx(1.0) for g in guesses)
+
+
+def test_answers_are_mended_or_named(tmp_path):
+    off = CONTEXT.index("서울은")
+    path = write(
+        tmp_path / "odd.json",
+        [
+            entry("edges", "어디?", (" 한강을 ", CONTEXT.index("한강") - 1)),
+            entry("off", "어디?", ("서울", off + 3)),
+            entry("elsewhere", "누구?", ("이순신", 3)),
+            entry("none", "언제?", is_impossible=True),
+        ],
+    )
+    found, account = read_questions(str(path))
+    assert account.lost == ["elsewhere"]
+    assert account.mended == 1
+    assert found[1].answers[0].start == off
+    assert found[3].is_impossible
+    assert "1 left out, because they are not in their paragraph: elsewhere" in str(account)
+    assert locate(CONTEXT, "구글이\u200e", 0).text == "구글이"
+
+
+def test_figures_are_those_of_the_official_definition():
+    """Worked out by hand from KorQuAD 1.0's rules: marks become spaces, punctuation goes, F1 over characters."""
+    assert korquad_normalized("'《삼국지》' (14권)") == "삼국지 14권"
+    assert scores_of("《훈민정음》", ["훈민정음"], "korquad") == (1.0, 1.0)
+    exact, f1 = scores_of("서울특별시이며", ["서울특별시", "서울"], "korquad")
+    assert exact == 0.0
+    assert f1 == pytest.approx(2 * (5 / 7) * 1.0 / (5 / 7 + 1.0))
+    assert scores_of("", ["서울"], "korquad") == (0.0, 0.0)
+    assert scores_of("!!", ["서울"], "korquad") == (0.0, 0.0)
+    assert scores_of("A.B,C", ["abc"], "korquad") == (1.0, 1.0)
+    assert scores_of("the Beatles", ["Beatles!"], "squad") == (1.0, 1.0)
+    assert scores_of("BERT model", ["a BERT"], "squad") == (0.0, pytest.approx(2 / 3))
+    found = [Question("a", "", "", (), True), Question("b", "", "", locate_all("서울"))]
+    assert evaluate(found, {"a": ""}) == {
+        "exact_match": 50.0,
+        "f1": 50.0,
+        "no_answer_accuracy": 100.0,
+        "num_examples": 2,
+    }
+
+
+def locate_all(text):
+    return (locate(text, text, 0),)
+
+
+def test_the_command_trains_answers_and_goes_by_its_folder(questions, random_model, tmp_path, capsys):
+    output = tmp_path / "out"
+    shape = ["--max_seq_length=48", "--doc_stride=16", "--max_query_length=12", "--strategy=cpu"]
+    train = [f"--init_checkpoint={random_model}", f"--train_file={questions}", "--do_train"]
+    steps = ["--num_train_steps=3", "--train_batch_size=4"]
+    ask = [f"--predict_file={questions}", f"--output_dir={output}", "--do_predict", *shape]
+    assert main([*train, *steps, *ask]) == 0
+    said = capsys.readouterr().out
+    assert "ceiling: exact match 100.00, F1 100.00" in said
+    assert "evaluation: exact match" in said
+    first = json.loads((output / "predictions.json").read_text(encoding="utf-8"))
+    assert list(first) == [str(n) for n in range(10)]
+    assert all(text in CONTEXT for text in first.values())
+    best = json.loads((output / "nbest_predictions.json").read_text(encoding="utf-8"))
+    assert all(
+        CONTEXT[one["answer_start"] :].startswith(one["text"]) for some in best.values() for one in some
+    )
+    assert main(ask) == 0
+    assert json.loads((output / "predictions.json").read_text(encoding="utf-8")) == first
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ('{"data": [{"text": "가"}]}', "SQuAD's format"),
+        ('{"data": []}', "has no question"),
+    ],
+)
+def test_other_json_is_refused(tmp_path, random_model, capsys, content, message):
+    path = tmp_path / "bad.json"
+    path.write_text(content, encoding="utf-8")
+    flags = [f"--init_checkpoint={random_model}", f"--train_file={path}", "--do_train", "--max_seq_length=48"]
+    assert main([*flags, f"--output_dir={tmp_path / 'out'}"]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not KORQUAD.exists(), reason="KorQuAD is not in ../shared/data")
+def test_korquad_s_ceiling_with_mecab_is_over_99():
+    found, account = read_questions(str(KORQUAD))
+    assert account.lost == []
+    some = found[::8]
+    windows = list(answers.windows_of(load_tokenizer(str(MECAB_VOCABULARY)), some, answers.WindowConfig()))
+    assert evaluate(some, answers.ceiling(windows, some))["exact_match"] > 99.0
