@@ -14,9 +14,9 @@ from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.inspect_records import main as inspect
 from morphbert.cli.run_pretraining import main as train
 from morphbert.data import listed_words
-from morphbert.data.build import binned_name
 from morphbert.data.config import InstanceConfig
 from morphbert.data.manifest import load_manifest
+from morphbert.data.outputs import binned_name
 from morphbert.data.packing import best_fit
 from morphbert.data.records import RecordShape, features, parse_example, read_records
 from morphbert.errors import UsageError

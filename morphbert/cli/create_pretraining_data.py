@@ -13,9 +13,10 @@ from tqdm import tqdm
 from morphbert import files
 from morphbert.cli.command import Command
 from morphbert.data import build, google_build
-from morphbert.data.build import BuildConfig, SplitResult, shard_names
+from morphbert.data.build import BuildConfig, SplitResult
 from morphbert.data.config import InstanceConfig, MaskingUnit
 from morphbert.data.listed_words import read_words
+from morphbert.data.outputs import shard_names
 from morphbert.errors import UsageError
 from morphbert.parallel import default_workers
 from morphbert.text.tokenizer import Tokenizer, load_tokenizer

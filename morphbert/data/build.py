@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +27,22 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import __version__, files
-from morphbert.data import batches, instances, listed_words, masking, packing
+from morphbert.data import batches, instances, listed_words, masking
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
 from morphbert.data.manifest import make_manifest, output_counts, write_manifests
+from morphbert.data.outputs import (
+    by_length,
+    expected_records,
+    file_of,
+    final_names,
+    lengths_of,
+    number_of_parts,
+    part_edges,
+    shards_of_size,
+)
 from morphbert.data.records import compressed
 from morphbert.data.store import STORE_FILE, TokenStore, open_store
 from morphbert.data.store_build import prepare_store
@@ -42,9 +51,8 @@ from morphbert.parallel import run_tasks
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
 
-# Pieces of text in a planning task, and records in a part. Both bound the memory of a worker.
+# Pieces of text in a planning task: they bound the memory of a worker.
 _PLAN_TOKENS = 1 << 18
-_PART_RECORDS = 8192
 _COPY = 1 << 20
 
 Plan = npt.NDArray[np.void]
@@ -126,19 +134,6 @@ class _Job:
     outputs: tuple[str, ...]
 
 
-def shard_names(output_file: str, num_shards: int) -> list[str]:
-    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
-    stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
-    return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]
-
-
-def binned_name(output_file: str, length: int) -> str:
-    """`("train.tfrecord-00000-of-00004", 64)` → `train.tfrecord-len64-00000-of-00004`."""
-    parts = re.fullmatch(r"(.*?)((?:-\d{5}-of-\d{5})?(?:\.gz)?)", output_file, re.S)
-    assert parts is not None  # the second part may be empty
-    return f"{parts[1]}-len{length}{parts[2]}"
-
-
 def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces:
     """What instance making has to know of a vocabulary that `check_for_pretraining` has let pass."""
     ids = tokenizer.vocab
@@ -182,7 +177,7 @@ def build(
             started = time.monotonic()
             result = _make_split(config, tokenizer, store, work, split, bars)
             results.append(result)
-            names = _final_names(split.outputs, config.instances)
+            names = final_names(split.outputs, config.instances)
             where = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} …"
             say(
                 f"{result.name}: {result.statistics.records:,} records in {where}, in "
@@ -244,10 +239,8 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     duplicates = config.instances.dupe_factor
     outputs = config.output_files
     if config.shard_bytes is not None:
-        size = _expected_records(store, ~evaluation, config.instances, duplicates) * _record_bytes(
-            config.instances
-        )
-        outputs = tuple(shard_names(outputs[0], max(round(size / config.shard_bytes), 1)))
+        expected = expected_records(_pieces_of(store, ~evaluation), config.instances, duplicates)
+        outputs = tuple(shards_of_size(outputs[0], config.shard_bytes, expected, config.instances))
     if config.eval_output_file is None:
         yield _Split("all", ~evaluation, outputs, duplicates)
         return
@@ -261,33 +254,9 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     yield _Split("eval", evaluation, (config.eval_output_file,), 1)
 
 
-def _expected_records(
-    store: TokenStore, documents: npt.NDArray[np.bool_], config: InstanceConfig, duplicates: int
-) -> int:
-    """About how many records there will be; exact enough to divide them into parts and shards."""
+def _pieces_of(store: TokenStore, documents: npt.NDArray[np.bool_]) -> int:
     numbers = np.flatnonzero(documents)
-    pieces = int((store.document_tokens[numbers + 1] - store.document_tokens[numbers]).sum())
-    # On average, a random next sentence leaves half of a chunk over, which is used again.
-    used = 2 / 3 if config.objective == "nsp" else 1.0
-    return int(pieces * duplicates / (config.max_seq_length * used)) + 1
-
-
-def _final_names(outputs: Sequence[str], config: InstanceConfig) -> list[str]:
-    """The files of all shards: with length bins, those of the first bin come first."""
-    return [_file_of(output, config, length) for length in _lengths(config) for output in outputs]
-
-
-def _lengths(config: InstanceConfig) -> tuple[int, ...]:
-    return config.length_bins or (config.max_seq_length,)
-
-
-def _file_of(output: str, config: InstanceConfig, length: int) -> str:
-    return binned_name(output, length) if config.length_bins else output
-
-
-def _record_bytes(config: InstanceConfig) -> int:
-    """About how large an uncompressed record is: ids take two bytes, flags one, weights four."""
-    return 4 * config.max_seq_length + 7 * config.max_predictions_per_seq + 200
+    return int((store.document_tokens[numbers + 1] - store.document_tokens[numbers]).sum())
 
 
 def _make_split(
@@ -302,7 +271,7 @@ def _make_split(
     tasks = instances.plan_tasks(store, split, config.instances, _PLAN_TOKENS)
     folder = os.path.join(work, chosen.name)
     os.makedirs(folder, exist_ok=True)
-    expected = _expected_records(store, chosen.documents, config.instances, chosen.duplicates)
+    expected = expected_records(_pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
     outputs = chosen.outputs
     job = _Job(
         config.token_store,
@@ -311,7 +280,7 @@ def _make_split(
         config.instances,
         chosen.duplicates,
         known_pieces(tokenizer, config.instances.mask_words),
-        num_parts=len(outputs) * max(-(-expected // (_PART_RECORDS * len(outputs))), 1),
+        num_parts=number_of_parts(expected, len(outputs)),
         outputs=outputs,
     )
     for _ in run_tasks(_plan, job, list(enumerate(tasks)), config.num_workers):
@@ -349,8 +318,7 @@ def _plan(job: _Job, task: tuple[int, instances.PlanTask]) -> None:
     store = open_store(job.store)
     plan = instances.plan(store, job.split, task[1], job.config, job.duplicates)
     plan = plan[np.argsort(plan["key"], kind="stable")]
-    # Part p holds the keys from p / parts to (p + 1) / parts of all keys.
-    edges = np.array([(p << 64) // job.num_parts for p in range(1, job.num_parts)], np.uint64)
+    edges = part_edges(job.num_parts)
     offsets = np.concatenate([[0], np.searchsorted(plan["key"], edges), [len(plan)]]).astype(np.int64)
     with files.atomic_write(path + ".offsets") as stream:
         stream.write(offsets.tobytes())
@@ -387,7 +355,7 @@ def _part_path(folder: str, number: int, length: int) -> str:
 def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> list[Statistics]:
     """Writes the records of one part, by length, and then their sums; passes over a part that is there."""
     job, plans = shared
-    lengths = _lengths(job.config)
+    lengths = lengths_of(job.config)
     paths = [_part_path(job.folder, number, length) for length in lengths]
     sums = paths[0] + ".json"
     if os.path.exists(sums) and all(map(os.path.exists, paths)):
@@ -395,8 +363,8 @@ def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> list[Statisti
     store = open_store(job.store)
     output = job.outputs[number * len(job.outputs) // job.num_parts]
     of_part = []
-    by_length = _by_length(_plan_of_part(plans, number), job.config)
-    for path, (config, plan) in zip(paths, by_length, strict=True):
+    divided = by_length(_plan_of_part(plans, number), job.config)
+    for path, (config, plan) in zip(paths, divided, strict=True):
         statistics = Statistics()
         with files.atomic_write(path) as stream, compressed(stream, output) as out:
             for data, of_batch in batches.records(store, plan, config, job.pieces):
@@ -408,24 +376,14 @@ def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> list[Statisti
     return of_part
 
 
-def _by_length(plan: Plan, config: InstanceConfig) -> Iterator[tuple[InstanceConfig, Plan]]:
-    """What goes into the files of each length."""
-    if not config.length_bins:
-        yield config, plan
-        return
-    bins = np.searchsorted(np.array(config.length_bins), packing.lengths_of(plan), "left")
-    for number, length in enumerate(config.length_bins):
-        yield config.of_bin(length), plan[bins == number]
-
-
 def _write_shards(
     job: _Job, plans: Sequence[str], outputs: Sequence[str], num_workers: int, progress: Callable[[int], None]
 ) -> list[list[Statistics]]:
     """Makes the shards that are not there yet, in order; returns the sums of all, by length."""
     in_shard = job.num_parts // len(outputs)
-    lengths = _lengths(job.config)
+    lengths = lengths_of(job.config)
     marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
-    names = [[_file_of(output, job.config, length) for length in lengths] for output in outputs]
+    names = [[file_of(output, job.config, length) for length in lengths] for output in outputs]
     # A shard that is taken away while others are being made is made again, in the next round.
     for _ in range(3):
         missing = [index for index in range(len(outputs)) if not _is_done(marks[index], names[index])]
@@ -464,7 +422,7 @@ def _assemble(
     progress: Callable[[int], None],
 ) -> list[Statistics]:
     """Joins parts, as they are made, into one shard: a file for each length."""
-    lengths = _lengths(job.config)
+    lengths = lengths_of(job.config)
     statistics = [Statistics() for _ in lengths]
     with ExitStack() as stack:
         streams = [stack.enter_context(files.atomic_write(name)) for name in names]
@@ -486,9 +444,9 @@ def _write_manifests(
     shards: Sequence[Sequence[Statistics]],
 ) -> None:
     """Beside each output file, the same manifest; with length bins, one for each length."""
-    for number, length in enumerate(_lengths(config.instances)):
+    for number, length in enumerate(lengths_of(config.instances)):
         of_length = config.instances.of_bin(length) if config.instances.length_bins else config.instances
-        names = [_file_of(output, config.instances, length) for output in chosen.outputs]
+        names = [file_of(output, config.instances, length) for output in chosen.outputs]
         manifest = make_manifest(
             tokenizer,
             of_length,

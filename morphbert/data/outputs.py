@@ -1,0 +1,82 @@
+"""Which files the records of a run go to, and in how many parts they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert.data import packing
+from morphbert.data.config import InstanceConfig
+
+# Records in a part: they bound the memory of a worker.
+_PART_RECORDS = 8192
+
+
+def shard_names(output_file: str, num_shards: int) -> list[str]:
+    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
+    stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
+    return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]
+
+
+def binned_name(output_file: str, length: int) -> str:
+    """`("train.tfrecord-00000-of-00004", 64)` → `train.tfrecord-len64-00000-of-00004`."""
+    parts = re.fullmatch(r"(.*?)((?:-\d{5}-of-\d{5})?(?:\.gz)?)", output_file, re.S)
+    assert parts is not None  # the second part may be empty
+    return f"{parts[1]}-len{length}{parts[2]}"
+
+
+def expected_records(pieces: int, config: InstanceConfig, duplicates: int) -> int:
+    """About how many records so many pieces of text give; exact enough to divide them into parts and shards."""
+    # On average, a random next sentence leaves half of a chunk over, which is used again.
+    used = 2 / 3 if config.objective == "nsp" else 1.0
+    return int(pieces * duplicates / (config.max_seq_length * used)) + 1
+
+
+def record_bytes(config: InstanceConfig) -> int:
+    """About how large an uncompressed record is: ids take two bytes, flags one, weights four."""
+    return 4 * config.max_seq_length + 7 * config.max_predictions_per_seq + 200
+
+
+def shards_of_size(output_file: str, shard_bytes: int, records: int, config: InstanceConfig) -> list[str]:
+    """As many names as give files of about that size."""
+    return shard_names(output_file, max(round(records * record_bytes(config) / shard_bytes), 1))
+
+
+def number_of_parts(records: int, num_shards: int) -> int:
+    """Parts of about `_PART_RECORDS`, the same number in each shard."""
+    return num_shards * max(-(-records // (_PART_RECORDS * num_shards)), 1)
+
+
+def part_edges(num_parts: int) -> npt.NDArray[np.uint64]:
+    """Part p holds the keys from `edges[p - 1]` to below `edges[p]`: p / parts to (p + 1) / parts of all keys."""
+    return np.array([(p << 64) // num_parts for p in range(1, num_parts)], np.uint64)
+
+
+def lengths_of(config: InstanceConfig) -> tuple[int, ...]:
+    """The lengths that have files of their own."""
+    return config.length_bins or (config.max_seq_length,)
+
+
+def file_of(output: str, config: InstanceConfig, length: int) -> str:
+    """Where the records of a length go, of those for `output`."""
+    return binned_name(output, length) if config.length_bins else output
+
+
+def final_names(outputs: Sequence[str], config: InstanceConfig) -> list[str]:
+    """The files of all shards: with length bins, those of the first bin come first."""
+    return [file_of(output, config, length) for length in lengths_of(config) for output in outputs]
+
+
+def by_length(
+    plan: npt.NDArray[np.void], config: InstanceConfig
+) -> Iterator[tuple[InstanceConfig, npt.NDArray[np.void]]]:
+    """What goes into the files of each length."""
+    if not config.length_bins:
+        yield config, plan
+        return
+    bins = np.searchsorted(np.array(config.length_bins), packing.lengths_of(plan), "left")
+    for number, length in enumerate(config.length_bins):
+        yield config.of_bin(length), plan[bins == number]
