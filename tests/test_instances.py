@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphbert.data import batches, instances
+from morphbert.data import batches
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, SPACED, WORD, SentenceEncoder
-from morphbert.data.instances import Split, plan, plan_tasks, split_of
+from morphbert.data.instances import plan
 from morphbert.data.records import parse_example, read_records
+from morphbert.data.sections import PlanTask, Split, plan_tasks, split_of
 from morphbert.data.store import TokenStore
 from morphbert.errors import UsageError
 from morphbert.text.tokenizer import load_tokenizer
@@ -211,7 +212,7 @@ def test_one_document_of_a_million_pieces_is_planned_in_parts():
     tasks = plan_tasks(store, whole(store), config, 100_000)
     assert len(tasks) >= 10
     plans = all_plans(store, whole(store), config, tokens=100_000)
-    one_task = plan(store, whole(store), instances.PlanTask(0, 1), config, 2)
+    one_task = plan(store, whole(store), PlanTask(0, 1), config, 2)
     assert by_key(plans) == by_key(one_task)
     seen = np.zeros(store.num_tokens, bool)
     for row, end in zip(plans, segment_ends(plans)[0], strict=True):
@@ -320,7 +321,7 @@ def test_records_hold_the_planned_pieces(corpus, unit, objective):
         dupe_factor=1, max_seq_length=64, max_predictions_per_seq=10, masking_unit=unit, objective=objective
     )
     split = whole(corpus)
-    plans = plan(corpus, Split(split.documents[:50], split.before[:51]), instances.PlanTask(0, 50), config, 1)
+    plans = plan(corpus, Split(split.documents[:50], split.before[:51]), PlanTask(0, 50), config, 1)
     data = b"".join(data for data, _ in batches.records(corpus, plans, config, PIECES))
     parsed = [parse_example(record) for record in read_records(io.BytesIO(data))]
     assert len(parsed) == len(plans)

@@ -44,6 +44,7 @@ from morphbert.data.outputs import (
     shards_of_size,
 )
 from morphbert.data.records import compressed
+from morphbert.data.sections import PlanTask, Split, plan_tasks, split_of
 from morphbert.data.store import STORE_FILE, TokenStore, open_store
 from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
@@ -126,7 +127,7 @@ class _Job:
 
     store: str
     folder: str
-    split: instances.Split
+    split: Split
     config: InstanceConfig
     duplicates: int
     pieces: Pieces
@@ -267,8 +268,8 @@ def _make_split(
     chosen: _Split,
     bars: Callable[..., Any],
 ) -> SplitResult:
-    split = instances.split_of(store, chosen.documents)
-    tasks = instances.plan_tasks(store, split, config.instances, _PLAN_TOKENS)
+    split = split_of(store, chosen.documents)
+    tasks = plan_tasks(store, split, config.instances, _PLAN_TOKENS)
     folder = os.path.join(work, chosen.name)
     os.makedirs(folder, exist_ok=True)
     expected = expected_records(_pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
@@ -310,7 +311,7 @@ def _plan_path(folder: str, number: int) -> str:
     return os.path.join(folder, f"plan-{number:06d}")
 
 
-def _plan(job: _Job, task: tuple[int, instances.PlanTask]) -> None:
+def _plan(job: _Job, task: tuple[int, PlanTask]) -> None:
     """Writes the plans of one task, sorted by key, and where each part begins in them."""
     path = _plan_path(job.folder, task[0])
     if os.path.exists(path):
