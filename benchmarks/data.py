@@ -2,7 +2,8 @@
 
     python benchmarks/data.py --input=corpus.txt --vocab=vocab.txt [--mecab_vocab=vocab/FOLDER] [--bert=CHECKOUT]
 
-The input is in BERT's format. `--repeat=70` makes a larger corpus of it, each copy with its own document ids.
+The input is in BERT's format. `--repeat=1,7,70` makes larger corpora of it, one after the other: in each copy the
+documents stand in another order, and each begins with a number of its own.
 Every program runs as users run it, in a process of its own, start included. `wall` depends on what else the
 machine does, `cpu` much less; `memory` is the peak of anonymous memory of all its processes together (pages of
 mapped files, which the system takes back when it needs them, left out). Linux only.
@@ -10,8 +11,8 @@ mapped files, which the system takes back when it needs them, left out). Linux o
 
 import argparse
 import os
+import random
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,12 +90,13 @@ def measure(name, command):
 
 
 def repeated(text, times, path):
-    """The corpus `times` times; a number as the first sentence makes every copy of a document another one."""
-    documents = [d for d in text.split("\n\n") if d.strip()]
+    """The corpus `times` times, no document twice."""
+    documents = [d.strip() for d in text.split("\n\n") if d.strip()]
     with open(path, "w", encoding="utf-8") as out:
         for copy in range(times):
+            random.Random(copy).shuffle(documents)
             for number, document in enumerate(documents):
-                out.write(f"문서 {copy}-{number}\n{document.strip()}\n\n")
+                out.write(f"문서 {copy}-{number}\n{document}\n\n")
 
 
 def ours(folder, corpus, vocabulary, name, dupe_factor, *more):
@@ -111,6 +113,45 @@ def ours(folder, corpus, vocabulary, name, dupe_factor, *more):
     ]
 
 
+def run_ours(folder, corpus, times, arguments):
+    """Our program on a corpus that is the input `times` times: with and without an analyser, and a second run."""
+    more = [f"--num_workers={arguments.num_workers}"] if arguments.num_workers else []
+    if times > 1:
+        more.append(f"--num_shards={times}")
+    size = os.path.getsize(corpus)
+    print(f"\n{size / 1e6:.1f} MB of text, dupe_factor {arguments.dupe_factor}, {os.cpu_count()} cores")
+    print(f"{'':<44}{'wall':>11}{'cpu':>11}{'memory':>12}")
+    plain = ours(
+        folder, corpus, arguments.vocab, "plain", arguments.dupe_factor, "--do_lower_case=false", *more
+    )
+    runs = [measure("morphbert, no analyser", plain), measure("morphbert, token store again", plain)]
+    if arguments.mecab_vocab:
+        mecab = ours(folder, corpus, arguments.mecab_vocab, "mecab", arguments.dupe_factor, *more)
+        runs.append(measure("morphbert, Mecab", mecab))
+    written = sum(path.stat().st_size for path in Path(folder).glob("records*"))
+    print(f"{written / 1e6:,.0f} MB of records")
+    for run in runs:
+        print(f"{run.name}: {run.cpu / size * 1e7:.2f} s of processor time for 10 MB of text")
+    return runs
+
+
+def run_original(folder, arguments):
+    sys.path.insert(0, str(REPOSITORY / "tests" / "golden"))
+    from regenerate_pretraining_data import original_command
+
+    command = original_command(
+        arguments.bert,
+        [
+            f"--input_file={arguments.input}",
+            f"--vocab_file={arguments.vocab}",
+            f"--output_file={os.path.join(folder, 'original')}",
+            f"--dupe_factor={arguments.dupe_factor}",
+            "--do_lower_case=false",
+        ],
+    )
+    return measure("google-research/bert", command)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,50 +159,32 @@ def main():
     parser.add_argument("--input", required=True, help="text in BERT's format")
     parser.add_argument("--vocab", required=True, help="a plain vocab.txt, cased")
     parser.add_argument("--mecab_vocab", help="a vocabulary folder with Mecab")
-    parser.add_argument("--bert", help="a checkout of google-research/bert")
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--bert", help="a checkout of google-research/bert; it runs on the input as it is")
+    parser.add_argument("--repeat", default="1", help="how often the input is repeated; several with commas")
     parser.add_argument("--dupe_factor", type=int, default=10)
     parser.add_argument("--num_workers", type=int)
+    parser.add_argument(
+        "--folder", help="where the text and the records go for the time; default: the system's"
+    )
     arguments = parser.parse_args()
-    workers = [f"--num_workers={arguments.num_workers}"] if arguments.num_workers else []
-    folder = tempfile.mkdtemp()
-    try:
-        corpus = arguments.input
-        if arguments.repeat > 1:
-            corpus = os.path.join(folder, "corpus.txt")
-            repeated(Path(arguments.input).read_text(encoding="utf-8"), arguments.repeat, corpus)
-        size = os.path.getsize(corpus)
-        print(f"{size / 1e6:.1f} MB of text, dupe_factor {arguments.dupe_factor}, {os.cpu_count()} cores")
-        print(f"{'':<44}{'wall':>11}{'cpu':>11}{'memory':>12}")
-        cased = ["--do_lower_case=false", *workers]
-        plain = ours(folder, corpus, arguments.vocab, "plain", arguments.dupe_factor, *cased)
-        runs = [measure("morphbert, no analyser", plain), measure("morphbert, token store again", plain)]
-        if arguments.mecab_vocab:
-            mecab = ours(folder, corpus, arguments.mecab_vocab, "mecab", arguments.dupe_factor, *workers)
-            runs.append(measure("morphbert, Mecab", mecab))
-        if arguments.bert:
-            sys.path.insert(0, str(REPOSITORY / "tests" / "golden"))
-            from regenerate_pretraining_data import original_command
-
-            original = original_command(
-                arguments.bert,
-                [
-                    f"--input_file={corpus}",
-                    f"--vocab_file={arguments.vocab}",
-                    f"--output_file={os.path.join(folder, 'original')}",
-                    f"--dupe_factor={arguments.dupe_factor}",
-                    "--do_lower_case=false",
-                ],
-            )
-            baseline = measure("google-research/bert", original)
-            print()
-            for run in runs:
-                print(
-                    f"{run.name}: {baseline.wall / run.wall:.1f} × in wall time, {baseline.cpu / run.cpu:.1f} × in "
-                    f"processor time, {run.memory / baseline.memory:.2f} of the memory"
-                )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    of_input = []
+    for times in map(int, arguments.repeat.split(",")):
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            corpus = arguments.input
+            if times > 1:
+                corpus = os.path.join(folder, "corpus.txt")
+                repeated(Path(arguments.input).read_text(encoding="utf-8"), times, corpus)
+            runs = run_ours(folder, corpus, times, arguments)
+            of_input = runs if times == 1 else of_input
+    if not arguments.bert:
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        baseline = run_original(folder, arguments)
+    for run in of_input:
+        print(
+            f"{run.name}: {baseline.wall / run.wall:.1f} × in wall time, {baseline.cpu / run.cpu:.1f} × in "
+            f"processor time, {run.memory / baseline.memory:.2f} of the memory"
+        )
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
+from morphbert.text.analyzers import MARK
 from morphbert.text.characters import stands_alone
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import UNK
-from morphbert.text.words import Word
 
 # Bits that say what starts at a piece. A space (or the start of the sentence) is before a SPACED piece.
 # A unit of whole-word masking starts at a WORD piece (an eojeol, with punctuation and ideographs apart
@@ -16,6 +18,18 @@ SPACED, WORD, MORPHEME = 1, 2, 4
 
 _REMEMBERED = 100_000
 _LONGEST_REMEMBERED = 64
+
+Kept = TypeVar("Kept")
+
+
+class _Part(NamedTuple):
+    """A morpheme as it stands in an eojeol: its ids, what starts at each, and whether a character that stands alone
+    is its last.
+    """
+
+    ids: array[int]
+    marks: bytes
+    alone: bool
 
 
 class SentenceEncoder:
@@ -26,8 +40,8 @@ class SentenceEncoder:
         self._normalizer = tokenizer.splitter.normalizer
         self._eojeols = tokenizer.splitter.marked_eojeols
         self._remembered: dict[str, tuple[array[int], bytes]] = {}
-        # Words, apart by whether their first piece carries ##: new eojeols are mostly made of known ones.
-        self._words: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
+        # Morphemes, apart by whether a word begins with them: new eojeols are mostly made of known ones.
+        self._morphemes: tuple[dict[str, _Part], dict[str, _Part]] = ({}, {})
 
     def __call__(self, text: str) -> tuple[array[int], bytes]:
         """One sentence → ids (uint32) and, for each, the bits of what starts there.
@@ -47,35 +61,52 @@ class SentenceEncoder:
         return ids, b"".join(marks)
 
     def _encode(self, eojeol: str) -> tuple[array[int], bytes]:
+        morphemes = eojeol.removesuffix(MARK).split(MARK)
+        if len(morphemes) == 1:
+            ids, marks, _ = self._cut(morphemes[0], begins=True)
+        else:
+            ids, marks = self._joined(morphemes)
+        if marks:
+            marks = bytes([marks[0] | SPACED]) + marks[1:]
+        if len(eojeol) <= _LONGEST_REMEMBERED:
+            _remember(self._remembered, eojeol, (ids, marks))
+        return ids, marks
+
+    def _joined(self, morphemes: Sequence[str]) -> tuple[array[int], bytes]:
+        ids = array("I")
+        marks: list[bytes] = []
+        begins = True
+        for morpheme in morphemes:
+            part = self._morphemes[begins].get(morpheme)
+            if part is None:
+                part = self._cut(morpheme, begins)
+                if len(morpheme) <= _LONGEST_REMEMBERED:
+                    _remember(self._morphemes[begins], morpheme, part)
+            ids += part.ids
+            marks.append(part.marks)
+            begins = part.alone
+        return ids, b"".join(marks)
+
+    def _cut(self, morpheme: str, begins: bool) -> _Part:
+        """Cuts one morpheme into pieces; `begins` says whether a word begins with it, as `##` shows it."""
+        tokenizer = self._tokenizer
         ids: list[int] = []
         marks = bytearray()
-        alone_before = True
-        for word in self._tokenizer.splitter.words(eojeol):
+        alone_before = begins
+        for word in tokenizer.splitter.words(morpheme):
             text = word.text
-            pieces = self._words[word.continues].get(text)
-            if pieces is None:
-                pieces = self._cut(word)
             alone = len(text) == 1 and stands_alone(text)
+            if not (alone or alone_before) and tokenizer.splitter.continuation == "eojeol":
+                word = word._replace(continues=True)
+            pieces = tokenizer.cut_word(word) or [UNK]
+            ids += tokenizer.convert_tokens_to_ids(pieces)
             marks.append(MORPHEME | WORD if alone or alone_before else MORPHEME)
-            if len(pieces) > 1:
-                marks += bytes(len(pieces) - 1)
-            ids += pieces
+            marks += bytes(len(pieces) - 1)
             alone_before = alone
-        if marks:
-            marks[0] |= SPACED
-        encoded = array("I", ids), bytes(marks)
-        if len(eojeol) <= _LONGEST_REMEMBERED:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[eojeol] = encoded
-        return encoded
+        return _Part(array("I", ids), bytes(marks), alone_before)
 
-    def _cut(self, word: Word) -> list[int]:
-        pieces = self._tokenizer.cut_word(word) or [UNK]
-        ids = self._tokenizer.convert_tokens_to_ids(pieces)
-        known = self._words[word.continues]
-        if len(word.text) <= _LONGEST_REMEMBERED:
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[word.text] = ids
-        return ids
+
+def _remember(known: dict[str, Kept], text: str, made: Kept) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[text] = made

@@ -174,20 +174,22 @@ def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predict
     rows, length = order.shape
     order = np.sort(order, axis=1)
     most = int((order != _NEVER).sum(axis=1).max(initial=0))
-    order = order[:, :most]
+    order = order[:, :most].T  # [units, N]
     unit = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
     unit[order == _NEVER] = 0
-    sizes = np.take_along_axis(sizes, unit, axis=1)
+    sizes = sizes[np.arange(rows), unit]
     sizes[order == _NEVER] = length + predictions  # never fits
     chosen = np.zeros((rows, length), np.int64)
     left = wanted.copy()
-    every = np.arange(rows)
-    for column in range(most):
-        size = sizes[:, column]
-        fits = size <= left
-        left -= np.where(fits, size, 0)
-        chosen[every[fits], unit[fits, column]] = size[fits]
-        if not left.any():
+    unfilled = np.arange(rows)
+    for nth in range(most):
+        size = sizes[nth, unfilled]
+        fits = size <= left[unfilled]
+        taken, size = unfilled[fits], size[fits]
+        left[taken] -= size
+        chosen[taken, unit[nth, taken]] = size
+        unfilled = unfilled[left[unfilled] > 0]
+        if not len(unfilled):
             break
     return _spread(chosen, predictions)
 

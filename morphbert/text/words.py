@@ -6,6 +6,7 @@ WordPiece is applied to: a morpheme, or the part of one that stands between punc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -15,6 +16,9 @@ from morphbert.text.jamo import decompose
 from morphbert.text.normalize import Normalizer
 
 Continuation = Literal["eojeol", "morpheme"]
+
+# Everything but the characters of nearly all words, none of which stands alone.
+_OTHERS = re.compile("[^가-힣ㄱ-ㆎA-Za-z0-9]")
 
 
 class Analyzer(Protocol):
@@ -86,8 +90,9 @@ class WordSplitter:
             if self.continuation == "morpheme":
                 bare = True
             first = 0
-            for index, char in enumerate(morpheme):
-                if not (self.marks_stand_alone and stands_alone(char)):
+            for other in _OTHERS.finditer(morpheme) if self.marks_stand_alone else ():
+                index, char = other.start(), other[0]
+                if not stands_alone(char):
                     continue
                 if first < index:
                     found.append(Word(morpheme[first:index], position + first, not bare, number))
