@@ -33,6 +33,17 @@ def records(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def larger(tmp_path_factory):
+    """A few thousand sentences: blocks, plans and parts enough to be interrupted between."""
+    path = tmp_path_factory.mktemp("larger") / "corpus.txt"
+    names = ("documents_ko.txt", "documents_ko_2.txt")
+    text = "".join((GOLDEN / name).read_text(encoding="utf-8") + "\n\n" for name in names)
+    numbered = (text.replace("다.", f"다 {number}.") for number in range(250))
+    path.write_text("".join(numbered), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory):
     """Path of a model configuration with two narrow layers and the vocabulary's size."""
     size = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())

@@ -1,58 +1,23 @@
 """The command: google-research/bert's records, recovery, the token store, and everything that can be wrong."""
 
-import contextlib
 import gzip
 import importlib.util
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from creating import KOREAN, VOCABULARY, create, files_of, flags, read
+from samples import GOLDEN
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.data.manifest import load_manifest
 from morphbert.data.records import RecordShape, features, parse_example, read_records
 
-GOLDEN = Path(__file__).parent / "golden"
-KOREAN = f"{GOLDEN / 'documents_ko.txt'},{GOLDEN / 'documents_ko_2.txt'}"
-VOCABULARY = GOLDEN / "vocab_ko.txt"
-
 _spec = importlib.util.spec_from_file_location("regenerate", GOLDEN / "regenerate_pretraining_data.py")
 golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 DIGESTS = json.loads(Path(golden.DIGESTS).read_text())
-
-
-def flags(output, **more):
-    values = {
-        "input_file": KOREAN,
-        "vocab_file": VOCABULARY,
-        "do_lower_case": "false",
-        "max_seq_length": 32,
-        "max_predictions_per_seq": 5,
-        "dupe_factor": 3,
-        "output_file": output,
-        **more,
-    }
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
-
-
-def create(output, **more):
-    assert main(flags(output, **more)) == 0
-
-
-def read(path):
-    with open(path, "rb") as stream:
-        return [parse_example(record) for record in read_records(stream)]
-
-
-def files_of(folder):
-    return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.is_file()}
 
 
 # ── --mode=google ────────────────────────────────────────────────────────────────────────────────────────
@@ -185,86 +150,6 @@ def test_at_least_one_document_is_held_out_and_one_is_not(tmp_path):
         create(tmp_path / "t", eval_fraction=fraction, eval_output_file=tmp_path / "e")
         assert load_manifest(str(tmp_path / "t")).num_documents >= 1
         assert load_manifest(str(tmp_path / "e")).num_documents >= 1
-
-
-# ── The same bytes, whatever happens ─────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def larger(tmp_path_factory):
-    """A few thousand sentences: blocks, plans and parts enough to be interrupted between."""
-    path = tmp_path_factory.mktemp("larger") / "corpus.txt"
-    text = "".join(Path(name).read_text(encoding="utf-8") + "\n\n" for name in KOREAN.split(","))
-    numbered = (text.replace("다.", f"다 {number}.") for number in range(250))
-    path.write_text("".join(numbered), encoding="utf-8")
-    return path
-
-
-LARGER = {"num_shards": 3, "eval_fraction": 0.1, "dupe_factor": 5, "max_seq_length": 64}
-
-
-@pytest.fixture(scope="module")
-def expected(larger, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("expected")
-    create(folder / "r", input_file=larger, eval_output_file=folder / "e", num_workers=1, **LARGER)
-    return files_of(folder)
-
-
-@pytest.mark.parametrize("workers", [2, 5])
-def test_workers_change_nothing(workers, larger, expected, tmp_path):
-    create(tmp_path / "r", input_file=larger, eval_output_file=tmp_path / "e", num_workers=workers, **LARGER)
-    assert files_of(tmp_path) == expected
-
-
-@pytest.mark.slow
-def test_killed_at_twenty_moments_and_started_again(larger, expected, tmp_path):
-    arguments = flags(
-        tmp_path / "r", input_file=larger, eval_output_file=tmp_path / "e", num_workers=2, **LARGER
-    )
-    command = [sys.executable, "-m", "morphbert.cli.create_pretraining_data", *arguments]
-    started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    whole = time.monotonic() - started
-    finished = 0
-    for moment in range(20):
-        for path in tmp_path.iterdir():
-            if path.is_file():
-                path.unlink()
-        if moment % 3 == 0:
-            with contextlib.suppress(FileNotFoundError):
-                (tmp_path / "token_store" / "store.json").unlink()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(whole * (moment + 1) / 20)
-        finished += process.poll() is not None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        for name, content in files_of(tmp_path).items():
-            if not name.startswith("."):
-                assert content == expected[name], "a file under its final name is whole"
-        again = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert again.returncode == 0, again.stderr
-        assert {n: c for n, c in files_of(tmp_path).items() if not n.startswith(".")} == expected
-    assert finished < 15, "most of the runs were meant to be interrupted"
-
-
-def test_a_shard_taken_away_is_made_again(larger, expected, tmp_path, monkeypatch):
-    from morphbert.data import build
-
-    assemble = build._assemble
-    taken = []
-
-    def and_take_the_first(job, parts, made, names, progress):
-        sums = assemble(job, parts, made, names, progress)
-        (output,) = names
-        if output.endswith("-00002-of-00003") and not taken:
-            taken.append(output)
-            os.unlink(output.replace("-00002-", "-00000-"))
-        return sums
-
-    monkeypatch.setattr(build, "_assemble", and_take_the_first)
-    create(tmp_path / "r", input_file=larger, eval_output_file=tmp_path / "e", num_workers=1, **LARGER)
-    assert taken
-    assert files_of(tmp_path) == expected
 
 
 # ── The token store ──────────────────────────────────────────────────────────────────────────────────────
@@ -439,24 +324,3 @@ def test_input_as_output_is_refused(tmp_path, capsys):
     assert main(flags(text, input_file=text)) == 2
     assert "is an input and an output file" in capsys.readouterr().err
     assert text.read_text(encoding="utf-8") == "비가 온다.\n"
-
-
-@pytest.mark.parametrize("mode", ["fast", "google"])
-def test_full_disk(mode, tmp_path, capsys):
-    """A limit on the size of files stands for the full disk: the same error path, no half file."""
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        status = main(flags(tmp_path / "r", mode=mode, num_workers=1 if mode == "fast" else None))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, previous)
-    assert status == 1
-    captured = capsys.readouterr()
-    assert "cannot be written" in captured.err
-    assert "Traceback" not in captured.err
-    assert not (tmp_path / "r").exists()
-    create(tmp_path / "r", mode=mode)

@@ -1,11 +1,6 @@
 """Raw text → record files on one machine: `--mode=fast`.
 
-    text ─ store_build ─► token store ─ instances ─► plans ─ shuffle ─► parts ─ batches ─► shards
-
-A plan says which pieces stand in an instance; it is a twentieth of the record's size, so plans are what is
-shuffled. Each has a random key. A *part* is a range of keys: it is sorted by key, turned into records and
-written; a shard is a range of parts, one after the other. So the order of the records is that of their keys, a
-uniform shuffle of the whole corpus, and nothing in it depends on who made which plan or part.
+    text ─ store_build ─► token store ─ shards (instances, batches) ─► record files
 
 Every step writes files that appear whole or not at all into a working folder in the token store, and passes
 over what is there. So an interrupted run continues, and ends with the same bytes.
@@ -27,36 +22,27 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import __version__, files
-from morphbert.data import batches, instances, listed_words, masking
+from morphbert.data import listed_words, masking
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
 from morphbert.data.manifest import make_manifest, output_counts, write_manifests
 from morphbert.data.outputs import (
-    by_length,
     expected_records,
     file_of,
     final_names,
     lengths_of,
     number_of_parts,
-    part_edges,
     shards_of_size,
 )
-from morphbert.data.records import compressed
-from morphbert.data.sections import PlanTask, Split, plan_tasks, split_of
-from morphbert.data.store import STORE_FILE, TokenStore, open_store
+from morphbert.data.sections import split_of
+from morphbert.data.shards import Job, make_plans, write_shards
+from morphbert.data.store import STORE_FILE, TokenStore
 from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.parallel import run_tasks
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
-
-# Pieces of text in a planning task: they bound the memory of a worker.
-_PLAN_TOKENS = 1 << 18
-_COPY = 1 << 20
-
-Plan = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -119,20 +105,6 @@ class _Split(NamedTuple):
     documents: npt.NDArray[np.bool_]
     outputs: tuple[str, ...]
     duplicates: int
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What the workers have that make the plans and parts of one side of the split."""
-
-    store: str
-    folder: str
-    split: Split
-    config: InstanceConfig
-    duplicates: int
-    pieces: Pieces
-    num_parts: int
-    outputs: tuple[str, ...]
 
 
 def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces:
@@ -269,14 +241,11 @@ def _make_split(
     bars: Callable[..., Any],
 ) -> SplitResult:
     split = split_of(store, chosen.documents)
-    tasks = plan_tasks(store, split, config.instances, _PLAN_TOKENS)
-    folder = os.path.join(work, chosen.name)
-    os.makedirs(folder, exist_ok=True)
     expected = expected_records(_pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
     outputs = chosen.outputs
-    job = _Job(
+    job = Job(
         config.token_store,
-        folder,
+        os.path.join(work, chosen.name),
         split,
         config.instances,
         chosen.duplicates,
@@ -284,17 +253,14 @@ def _make_split(
         num_parts=number_of_parts(expected, len(outputs)),
         outputs=outputs,
     )
-    for _ in run_tasks(_plan, job, list(enumerate(tasks)), config.num_workers):
-        pass
-    plans = [_plan_path(folder, number) for number in range(len(tasks))]
-    records = sum(int(_offsets(path)[-1]) for path in plans)
+    records = make_plans(job, store, config.num_workers)
     if not records:
         raise MorphbertError(
             "the text gives no pair of segments: its documents have a single piece each. Are they separated by "
             "empty lines, with one sentence on a line?"
         )
     with bars(desc=f"{chosen.name} records", total=records, unit=" records", unit_scale=True) as bar:
-        shards = _write_shards(job, plans, outputs, config.num_workers, bar.update)
+        shards = write_shards(job, config.num_workers, bar.update)
     statistics = Statistics()
     for of_shard in shards:
         for of_length in of_shard:
@@ -302,139 +268,6 @@ def _make_split(
     result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
     _write_manifests(config, tokenizer, result, chosen, shards)
     return result
-
-
-# ── Plans ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _plan_path(folder: str, number: int) -> str:
-    return os.path.join(folder, f"plan-{number:06d}")
-
-
-def _plan(job: _Job, task: tuple[int, PlanTask]) -> None:
-    """Writes the plans of one task, sorted by key, and where each part begins in them."""
-    path = _plan_path(job.folder, task[0])
-    if os.path.exists(path):
-        return
-    store = open_store(job.store)
-    plan = instances.plan(store, job.split, task[1], job.config, job.duplicates)
-    plan = plan[np.argsort(plan["key"], kind="stable")]
-    edges = part_edges(job.num_parts)
-    offsets = np.concatenate([[0], np.searchsorted(plan["key"], edges), [len(plan)]]).astype(np.int64)
-    with files.atomic_write(path + ".offsets") as stream:
-        stream.write(offsets.tobytes())
-    with files.atomic_write(path) as stream:
-        stream.write(plan.tobytes())
-
-
-def _offsets(path: str) -> npt.NDArray[np.int64]:
-    return np.fromfile(path + ".offsets", np.int64)
-
-
-def _plan_of_part(plans: Sequence[str], part: int) -> Plan:
-    """The plans of one part from all tasks, in the order of their keys."""
-    pieces = []
-    for path in plans:
-        with open(path + ".offsets", "rb") as stream:
-            stream.seek(part * 8)
-            first, last = np.frombuffer(stream.read(16), np.int64).tolist()
-        if last > first:
-            pieces.append(
-                np.fromfile(path, instances.PLAN, last - first, offset=first * instances.PLAN.itemsize)
-            )
-    plan: Plan = np.concatenate(pieces) if pieces else np.zeros(0, instances.PLAN)
-    return plan[np.argsort(plan["key"], kind="stable")]
-
-
-# ── Parts and shards ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _part_path(folder: str, number: int, length: int) -> str:
-    return os.path.join(folder, f"part-{number:06d}-{length}")
-
-
-def _make_part(shared: tuple[_Job, Sequence[str]], number: int) -> list[Statistics]:
-    """Writes the records of one part, by length, and then their sums; passes over a part that is there."""
-    job, plans = shared
-    lengths = lengths_of(job.config)
-    paths = [_part_path(job.folder, number, length) for length in lengths]
-    sums = paths[0] + ".json"
-    if os.path.exists(sums) and all(map(os.path.exists, paths)):
-        return [Statistics(**values) for values in json.loads(files.read_bytes(sums))]
-    store = open_store(job.store)
-    output = job.outputs[number * len(job.outputs) // job.num_parts]
-    of_part = []
-    divided = by_length(_plan_of_part(plans, number), job.config)
-    for path, (config, plan) in zip(paths, divided, strict=True):
-        statistics = Statistics()
-        with files.atomic_write(path) as stream, compressed(stream, output) as out:
-            for data, of_batch in batches.records(store, plan, config, job.pieces):
-                out.write(data)
-                statistics.add(of_batch)
-        of_part.append(statistics)
-    with files.atomic_write(sums) as stream:
-        stream.write(json.dumps([statistics.as_dict() for statistics in of_part]).encode())
-    return of_part
-
-
-def _write_shards(
-    job: _Job, plans: Sequence[str], outputs: Sequence[str], num_workers: int, progress: Callable[[int], None]
-) -> list[list[Statistics]]:
-    """Makes the shards that are not there yet, in order; returns the sums of all, by length."""
-    in_shard = job.num_parts // len(outputs)
-    lengths = lengths_of(job.config)
-    marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
-    names = [[file_of(output, job.config, length) for length in lengths] for output in outputs]
-    # A shard that is taken away while others are being made is made again, in the next round.
-    for _ in range(3):
-        missing = [index for index in range(len(outputs)) if not _is_done(marks[index], names[index])]
-        if not missing:
-            break
-        parts = (index * in_shard + part for index in missing for part in range(in_shard))
-        made = run_tasks(_make_part, (job, plans), parts, num_workers)
-        for index in missing:
-            numbers = range(index * in_shard, (index + 1) * in_shard)
-            sums = _assemble(job, numbers, made, names[index], progress)
-            done = [files.identity(name) for name in names[index]], [of.as_dict() for of in sums]
-            with files.atomic_write(marks[index]) as stream:
-                stream.write(json.dumps(done).encode())
-            for number in numbers:
-                for length in lengths:
-                    os.unlink(_part_path(job.folder, number, length))
-    else:
-        raise MorphbertError(
-            f"{names[missing[0]][0]} disappears or changes whenever it is written: is another process at work there?"
-        )
-    return [[Statistics(**sums) for sums in json.loads(files.read_bytes(mark))[1]] for mark in marks]
-
-
-def _is_done(mark: str, names: Sequence[str]) -> bool:
-    """Whether the files of a shard were finished, and are still what they were then."""
-    if not os.path.exists(mark) or not all(map(files.exists, names)):
-        return False
-    return bool(json.loads(files.read_bytes(mark))[0] == [files.identity(name) for name in names])
-
-
-def _assemble(
-    job: _Job,
-    parts: range,
-    made: Iterator[list[Statistics]],
-    names: Sequence[str],
-    progress: Callable[[int], None],
-) -> list[Statistics]:
-    """Joins parts, as they are made, into one shard: a file for each length."""
-    lengths = lengths_of(job.config)
-    statistics = [Statistics() for _ in lengths]
-    with ExitStack() as stack:
-        streams = [stack.enter_context(files.atomic_write(name)) for name in names]
-        for number in parts:
-            of_part = next(made)
-            for stream, length, sums, of_length in zip(streams, lengths, statistics, of_part, strict=True):
-                with open(_part_path(job.folder, number, length), "rb") as part:
-                    shutil.copyfileobj(part, stream, _COPY)
-                sums.add(of_length)
-            progress(sum(of_length.examples for of_length in of_part))
-    return statistics
 
 
 def _write_manifests(
