@@ -31,7 +31,7 @@ def read_table(patterns: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     """
     rows = []
     for path in expand(patterns):
-        for number, row in enumerate(_rows(path), start=1):
+        for number, row in enumerate(rows_of(path), start=1):
             missing = [name for name in columns if row.get(name) is None]
             if missing:
                 raise MorphbertError(
@@ -45,10 +45,21 @@ def read_table(patterns: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows(path: str) -> Iterator[Mapping[str, Any]]:
+def is_table(path: str) -> bool:
+    """Whether a file is a table by its name, as opposed to text a line."""
+    return _plain_name(path).endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet"))
+
+
+def _plain_name(path: str) -> str:
     name = path.lower()
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
+    return name
+
+
+def rows_of(path: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of one file, as they are read; see `read_table`."""
+    name = _plain_name(path)
     if name.endswith(".parquet"):
         yield from _parquet(path)
     elif name.endswith((".json", ".jsonl")):

@@ -52,16 +52,23 @@ def export(config: ExportConfig) -> list[str]:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
-    with new_folder(config.output_dir, config.overwrite) as folder:
-        return _WRITERS[config.format](folder, model, config)
-
-
-def _huggingface(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
     tokenizer = tokenizer_of(model)
-    if tokenizer is None:
+    if tokenizer is None and config.format == "huggingface":
         raise MorphbertError(
             f"there is no vocabulary beside {model.source}: give --vocab_file, the one it was trained with."
         )
+    return write(model, tokenizer, config)
+
+
+def write(model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) -> list[str]:
+    """Writes a model and its tokenizer (that of `model.vocabulary`), if it has one, as the configuration says."""
+    with new_folder(config.output_dir, config.overwrite) as folder:
+        return _WRITERS[config.format](folder, model, tokenizer, config)
+
+
+def _huggingface(
+    folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig
+) -> list[str]:
     notes = _note_missing(model)
     write_huggingface(
         folder,
@@ -70,25 +77,33 @@ def _huggingface(folder: str, model: Pretrained, config: ExportConfig) -> list[s
         config.model_name or os.path.basename(os.path.abspath(config.output_dir)),
         _measure(tokenizer, config.sample_text_file),
     )
-    if not has_exact_stock_tokenizer(tokenizer):
+    if tokenizer is not None and not has_exact_stock_tokenizer(tokenizer):
         notes.append("the tokenizer needs trust_remote_code=True and mecab-ko: see README.md in the folder")
     return notes
 
 
 def write_huggingface(
-    folder: str, model: Pretrained, tokenizer: Tokenizer, name: str, measured: Agreement | None = None
+    folder: str,
+    model: Pretrained,
+    tokenizer: Tokenizer | None,
+    name: str,
+    measured: Agreement | None = None,
 ) -> None:
-    """Writes a whole Hugging Face folder, model card included."""
+    """Writes a whole Hugging Face folder, model card included; without tokenizer the model alone."""
     huggingface.write_weights(folder, model.completed().weights)
     huggingface.write_config(folder, model.config)
-    write_tokenizer(folder, tokenizer, model.config.max_position_embeddings)
-    exact = has_exact_stock_tokenizer(tokenizer)
-    if measured is None and not exact:
-        instead = ["The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."]
+    if tokenizer is None:
+        use = ["The folder has no tokenizer: the vocabulary of the model was not known when it was written."]
     else:
-        instead = []
-    korean = tokenizer.vocabulary.has_hangul_syllables()
-    text = model_card(name, model, korean, [*_use(exact), *instead], measured)
+        write_tokenizer(folder, tokenizer, model.config.max_position_embeddings)
+        exact = has_exact_stock_tokenizer(tokenizer)
+        use = [*_use(exact)]
+        if measured is None and not exact:
+            use.append(
+                "The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."
+            )
+    korean = tokenizer is not None and tokenizer.vocabulary.has_hangul_syllables()
+    text = model_card(name, model, korean, use, measured)
     with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as stream:
         stream.write(text)
 
@@ -119,8 +134,8 @@ def _use(exact: bool) -> Sequence[str]:
     ]
 
 
-def _measure(tokenizer: Tokenizer, sample: str | None) -> Agreement | None:
-    if sample is None or has_exact_stock_tokenizer(tokenizer):
+def _measure(tokenizer: Tokenizer | None, sample: str | None) -> Agreement | None:
+    if sample is None or tokenizer is None or has_exact_stock_tokenizer(tokenizer):
         return None
     paths = expand(sample)
     lines = (line for path in paths for line in read_lines(path) if line.strip())
@@ -128,7 +143,13 @@ def _measure(tokenizer: Tokenizer, sample: str | None) -> Agreement | None:
     return Agreement(", ".join(map(os.path.basename, paths)), eojeols, words, whole)
 
 
-def _google(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+def _ours(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) -> list[str]:
+    native.write(folder, model.completed())
+    _copy_vocabulary(folder, model, tokenizer)
+    return _note_missing(model)
+
+
+def _google(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) -> list[str]:
     slots = {}
     if config.with_optimizer:
         slots = read_slots(config.checkpoint)
@@ -137,15 +158,13 @@ def _google(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
                 f"--with_optimizer: {model.source} is no checkpoint of a run: leave the flag out."
             )
     google.write(folder, model.completed(), slots)
-    _copy_vocabulary(folder, model)
+    _copy_vocabulary(folder, model, tokenizer)
     return [*_note_missing(model), *google.differences(model)]
 
 
-def _copy_vocabulary(folder: str, model: Pretrained) -> Tokenizer | None:
-    tokenizer = tokenizer_of(model)
+def _copy_vocabulary(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> None:
     if tokenizer is not None:
         write_vocabulary(folder, tokenizer, str(model.vocabulary))
-    return tokenizer
 
 
 def _note_missing(model: Pretrained) -> list[str]:
@@ -155,22 +174,22 @@ def _note_missing(model: Pretrained) -> list[str]:
     return [f"{model.source} has no {', '.join(missing)}: written with initial values, of no use untrained"]
 
 
-def _saved_model(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+def _saved_model(
+    folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig
+) -> list[str]:
     from morphbert.interop import saved_model
 
-    tokenizer = tokenizer_of(model)
     notes = saved_model.write(folder, model.completed(), tokenizer)
     return [*_note_missing(model), *notes, *_client_tokenizer(folder, model, tokenizer)]
 
 
-def _onnx(folder: str, model: Pretrained, config: ExportConfig) -> list[str]:
+def _onnx(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) -> list[str]:
     try:
         from morphbert.interop import onnx_graph
     except ImportError as error:
         raise MorphbertError(
             f"--format=onnx needs the packages onnx and onnxruntime: pip install 'morphbert[onnx]' ({error})"
         ) from error
-    tokenizer = tokenizer_of(model)
     onnx_graph.write(folder, model.completed(), config.int8)
     native.write_config(folder, model.config)
     return [*_note_missing(model), *_client_tokenizer(folder, model, tokenizer)]
@@ -194,4 +213,10 @@ def _client_tokenizer(folder: str, model: Pretrained, tokenizer: Tokenizer | Non
     ]
 
 
-_WRITERS = {"huggingface": _huggingface, "google": _google, "saved_model": _saved_model, "onnx": _onnx}
+_WRITERS = {
+    "ours": _ours,
+    "huggingface": _huggingface,
+    "google": _google,
+    "saved_model": _saved_model,
+    "onnx": _onnx,
+}

@@ -19,6 +19,7 @@ from morphbert.text.jamo import compose
 from morphbert.text.metadata import check_analyzer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
+from morphbert.text.text_batches import texts_and_pairs
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.wordpiece_tokenizer import Tokenizer, join_pieces
@@ -178,7 +179,7 @@ class MorphbertTokenizer(PreTrainedTokenizer):
                 row["overflowing_tokens"] = [int(number) for number in row["overflowing_tokens"]]
             return row
 
-        pairs, batched = _pairs(text, text_pair, is_split_into_words)
+        pairs, batched = texts_and_pairs(text, text_pair, is_split_into_words)
         rows = [one(first, second) for first, second in pairs]
         names = list(dict.fromkeys(name for row in rows for name in row))
         if return_tensors:  # of different lengths, and of no use as tensors
@@ -247,28 +248,6 @@ class MorphbertTokenizer(PreTrainedTokenizer):
                 shutil.copyfile(source, target)
             saved.append(target)
         return tuple(saved)
-
-
-def _pairs(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[Any, Any]], bool]:
-    """What `__call__` takes → (texts or pairs of them, whether it was a batch)."""
-    if isinstance(text, str) or (text and isinstance(text[0], int)):
-        return [(text, text_pair)], False
-    if words and text and isinstance(text[0], str):
-        return [(text, text_pair)], False
-    if text_pair is not None:
-        if isinstance(text_pair, str) or len(text_pair) != len(text):
-            raise ValueError("a batch of texts needs a batch of as many text pairs.")
-        return list(zip(text, text_pair, strict=True)), True
-    pairs: list[tuple[Any, Any]] = []
-    for item in text:
-        is_pair = isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[0], int)
-        if is_pair and (not words or isinstance(item, tuple)):
-            pairs.append((item[0], item[1]))
-        elif not words and isinstance(item, (tuple, list)) and item and isinstance(item[0], str):
-            raise ValueError(f"a text or a pair of texts is expected, not {len(item)} texts.")
-        else:
-            pairs.append((item, None))
-    return pairs, True
 
 
 def _padded(offsets: list[tuple[int, int]], length: int, side: str) -> list[tuple[int, int]]:

@@ -59,20 +59,22 @@ def encode_sequence(
     first = tokenizer.encode(text)
     second = None if pair is None else tokenizer.encode(pair)
     if max_length is None:
-        return [_join(tokenizer, first, second)]
+        return [join(tokenizer, first, second)]
     room = max_length - (2 if second is None else 3)
     if truncation == "longest_first":
-        _check_room(room, 1, max_length)
-        keep_first, keep_second = _longest_first(len(first.ids), len(second.ids) if second else 0, room)
+        check_room(room, 1, max_length)
+        keep_first, keep_second = longest_first(len(first.ids), len(second.ids) if second else 0, room)
         return [
-            _join(tokenizer, _slice(first, 0, keep_first), _slice(second, 0, keep_second) if second else None)
+            join(
+                tokenizer, part_of(first, 0, keep_first), part_of(second, 0, keep_second) if second else None
+            )
         ]
     if second is None:
-        _check_room(room, stride + 1, max_length)
-        return [_join(tokenizer, window, None) for window in _windows(first, room, stride)]
+        check_room(room, stride + 1, max_length)
+        return [join(tokenizer, window, None) for window in windows(first, room, stride)]
     room -= len(first.ids)
-    _check_room(room, stride + 1, max_length)
-    return [_join(tokenizer, first, window) for window in _windows(second, room, stride)]
+    check_room(room, stride + 1, max_length)
+    return [join(tokenizer, first, window) for window in windows(second, room, stride)]
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Iterable[str], max_length: int | None = None) -> list[Sequence]:
@@ -80,7 +82,8 @@ def encode_batch(tokenizer: Tokenizer, texts: Iterable[str], max_length: int | N
     return [encode_sequence(tokenizer, text, None, max_length)[0] for text in texts]
 
 
-def _check_room(room: int, least: int, max_length: int) -> None:
+def check_room(room: int, least: int, max_length: int) -> None:
+    """Refuses a length that leaves less than `least` pieces of room."""
     if room < least:
         raise MorphbertError(
             f"max_length={max_length} leaves room for {max(0, room)} pieces of the text beside special tokens, the "
@@ -88,7 +91,7 @@ def _check_room(room: int, least: int, max_length: int) -> None:
         )
 
 
-def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """How many pieces stay of each: one at a time goes from the longer, from the second where equal."""
     if first + second <= room:
         return first, second
@@ -98,16 +101,18 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return room - room // 2, room // 2
 
 
-def _windows(encoding: Encoding, room: int, stride: int) -> Iterator[Encoding]:
+def windows(encoding: Encoding, room: int, stride: int) -> Iterator[Encoding]:
+    """Parts of at most `room` pieces that cover the text; each shares `stride` with the one before it."""
     start = 0
     while True:
-        yield _slice(encoding, start, start + room)
+        yield part_of(encoding, start, start + room)
         if start + room >= len(encoding.ids):
             return
         start += room - stride
 
 
-def _slice(encoding: Encoding, start: int, end: int) -> Encoding:
+def part_of(encoding: Encoding, start: int, end: int) -> Encoding:
+    """The pieces from `start` up to `end`."""
     return Encoding(
         encoding.ids[start:end],
         encoding.tokens[start:end],
@@ -117,23 +122,32 @@ def _slice(encoding: Encoding, start: int, end: int) -> Encoding:
     )
 
 
-def _join(tokenizer: Tokenizer, first: Encoding, second: Encoding | None) -> Sequence:
-    cls, sep = tokenizer.convert_tokens_to_ids((CLS, SEP))
-    result = Sequence(
-        [cls, *first.ids, sep],
-        [CLS, *first.tokens, SEP],
-        [0] * (len(first.ids) + 2),
-        [1, *[0] * len(first.ids), 1],
-        [(0, 0), *first.offsets, (0, 0)],
-        [-1, *first.word_ids, -1],
-        [-1, *first.morpheme_ids, -1],
-    )
-    if second is not None:
-        result.ids.extend([*second.ids, sep])
-        result.tokens.extend([*second.tokens, SEP])
-        result.segment_ids.extend([1] * (len(second.ids) + 1))
-        result.special_tokens_mask.extend([*[0] * len(second.ids), 1])
-        result.offsets.extend([*second.offsets, (0, 0)])
-        result.word_ids.extend([*second.word_ids, -1])
-        result.morpheme_ids.extend([*second.morpheme_ids, -1])
-    return result
+def join(
+    tokenizer: Tokenizer, first: Encoding, second: Encoding | None, special_tokens: bool = True
+) -> Sequence:
+    """One or two encodings → what a model reads; without special tokens the two just follow each other."""
+    joined = Sequence([], [], [], [], [], [], [])
+    if special_tokens:
+        _append_special(joined, tokenizer, CLS, 0)
+    for segment, encoding in enumerate((first,) if second is None else (first, second)):
+        size = len(encoding.ids)
+        joined.ids.extend(encoding.ids)
+        joined.tokens.extend(encoding.tokens)
+        joined.segment_ids.extend([segment] * size)
+        joined.special_tokens_mask.extend([0] * size)
+        joined.offsets.extend(encoding.offsets)
+        joined.word_ids.extend(encoding.word_ids)
+        joined.morpheme_ids.extend(encoding.morpheme_ids)
+        if special_tokens:
+            _append_special(joined, tokenizer, SEP, segment)
+    return joined
+
+
+def _append_special(joined: Sequence, tokenizer: Tokenizer, token: str, segment: int) -> None:
+    joined.ids.extend(tokenizer.convert_tokens_to_ids((token,)))
+    joined.tokens.append(token)
+    joined.segment_ids.append(segment)
+    joined.special_tokens_mask.append(1)
+    joined.offsets.append((0, 0))
+    joined.word_ids.append(-1)
+    joined.morpheme_ids.append(-1)

@@ -1,0 +1,285 @@
+"""Texts → hidden states of a pretrained model, piece by piece: google-research/bert's `extract_features.py`.
+
+The feature-based way of use (Devlin et al. 2019, section 5.3), as opposed to fine-tuning: the model stays as it is.
+
+    lines or rows → Encoded → batches of like length → [layers, B, L, H] → JSON Lines or Parquet, in the input's order
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import atomic_write, expand, read_lines
+from morphbert.finetune.features import Features, piece_arrays
+from morphbert.finetune.feed import scoring_batches
+from morphbert.finetune.pretrained_start import find_start
+from morphbert.finetune.tables import is_table, rows_of
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode_layers
+from morphbert.text.sequences import Sequence as Encoded
+from morphbert.text.sequences import encode_sequence
+
+# Figures that are held before they are written, in the order of the input: 256 MB.
+_HELD_FIGURES = 1 << 26
+_MOST_BATCHES = 50
+_PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
+
+Pooling = Literal["none", "cls", "mean"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractConfig:
+    """One extraction. Names are those of the flags of `extract_features.py`, which explains them."""
+
+    init_checkpoint: str
+    input_file: str
+    output_file: str
+    layers: tuple[int, ...] = (-1, -2, -3, -4)
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    do_lower_case: bool | None = None
+    max_seq_length: int = 128
+    batch_size: int = 32
+    text_field: str = "text"
+    text_pair_field: str | None = None
+    pooling: Pooling = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extracted:
+    """What a model has for one text.
+
+    Attributes:
+      index: the number of its line or row in the input, from 0.
+      tokens: its pieces, special tokens included.
+      values: float32 [layers, pieces, H]; with pooling [layers, H].
+    """
+
+    index: int
+    tokens: list[str]
+    values: np.ndarray
+
+
+Write = Callable[[Extracted], None]
+
+
+def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter) -> int:
+    """Reads the texts, writes what the model has for them; returns how many there were.
+
+    Args:
+      config: the extraction.
+      progress: what the examples pass through on their way to the file.
+
+    Raises:
+      MorphbertError: the input cannot be read or does not fit the model; no file is left then.
+    """
+    start = find_start(
+        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
+    )
+    assert start.weights is not None
+    if config.max_seq_length > start.config.max_position_embeddings:
+        raise UsageError(
+            f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
+            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
+        )
+    run = _runner(start.config, start.weights, config)
+    texts = read_texts(config.input_file, config.text_field, config.text_pair_field)
+    encoded = (
+        encode_sequence(start.tokenizer, first, second, config.max_seq_length)[0] for first, second in texts
+    )
+    count = 0
+    with _writer(config, start.config.hidden_size) as write:
+        for example in progress(_extracted(encoded, run, config, start.config.hidden_size)):
+            write(example)
+            count += 1
+    if not count:
+        raise MorphbertError(f"there is no text in {config.input_file}.")
+    return count
+
+
+def layer_numbers(text: str) -> tuple[int, ...]:
+    """`"-1,-2"` → `(-1, -2)`.
+
+    Raises:
+      UsageError: one is no number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--layers={text}: numbers with commas between them, -1 for the last layer. Example: --layers=-1,-2"
+        ) from None
+
+
+def read_texts(
+    patterns: str, text_field: str = "text", text_pair_field: str | None = None
+) -> Iterator[tuple[str, str | None]]:
+    """Texts or pairs of them, in order.
+
+    Args:
+      patterns: paths or globs, with commas. `.jsonl`, `.json`, `.parquet`, `.csv` and `.tsv` are tables; everything
+        else has a text a line, or a pair as `FIRST ||| SECOND`, as google-research/bert has it.
+      text_field: the column of a table with the text.
+      text_pair_field: the column with the second text, if any.
+
+    Raises:
+      MorphbertError: a file cannot be read, or a row lacks the column or has something else there.
+    """
+    for path in expand(patterns):
+        if not is_table(path):
+            for line in read_lines(path):
+                line = line.strip()
+                pair = _PAIR.match(line)
+                yield (pair.group(1), pair.group(2)) if pair else (line, None)
+            continue
+        for number, row in enumerate(rows_of(path), start=1):
+            first = _field(path, number, row, text_field, "text_field")
+            second = None
+            if text_pair_field is not None:
+                second = _field(path, number, row, text_pair_field, "text_pair_field")
+            yield first, second
+
+
+def _field(path: str, number: int, row: Any, name: str, flag: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise MorphbertError(
+            f"{path}: row {number} has no text in {name!r} (it has {', '.join(map(repr, row))}): say with --{flag} "
+            "where it is."
+        )
+    return value
+
+
+def _runner(
+    config: BertConfig, weights: Any, asked: ExtractConfig
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """ids, mask, segments int32 [B, L] → the layers that are asked for: float32 [layers, B, L, H] or [layers, B, H]."""
+    count = config.num_hidden_layers
+    wrong = [layer for layer in asked.layers if not -count <= layer < count]
+    if wrong:
+        raise UsageError(
+            f"--layers: the model has {count} layers, numbered from 0 to {count - 1} or from -{count} to -1; "
+            f"there is no {wrong[0]}."
+        )
+    held = {name: tf.constant(value) for name, value in weights.items()}
+
+    @tf.function  # compiled for each of the few lengths
+    def run(ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
+        outputs = encode_layers(held, config, ids, mask, segments)[1:]
+        chosen = tf.stack([outputs[layer] for layer in asked.layers])
+        if asked.pooling == "cls":
+            return chosen[:, :, 0]
+        if asked.pooling == "mean":
+            real = tf.cast(mask, chosen.dtype)[None, :, :, None]
+            return tf.reduce_sum(chosen * real, 2) / tf.reduce_sum(real, 2)
+        return chosen
+
+    return lambda ids, mask, segments: run(*map(tf.constant, (ids, mask, segments))).numpy()
+
+
+def _extracted(
+    encoded: Iterator[Encoded],
+    run: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    config: ExtractConfig,
+    width: int,
+) -> Iterator[Extracted]:
+    """Takes some batches' texts at a time, those of like length together, and puts them back in order."""
+    figures = len(config.layers) * width * (config.max_seq_length if config.pooling == "none" else 1)
+    batches = max(1, min(_MOST_BATCHES, _HELD_FIGURES // (figures * config.batch_size)))
+    index = 0
+    while window := list(itertools.islice(encoded, batches * config.batch_size)):
+        features = Features(piece_arrays(window, config.max_seq_length), {})
+        found: dict[int, np.ndarray] = {}
+        for rows, pieces in scoring_batches(features, config.batch_size):
+            values = run(pieces["input_ids"], pieces["input_mask"], pieces["segment_ids"])
+            for place, row in enumerate(rows):
+                value = values[:, place]
+                found[int(row)] = value if config.pooling != "none" else value[:, : len(window[row].ids)]
+        for place, sequence in enumerate(window):
+            yield Extracted(index, sequence.tokens, found.pop(place))
+            index += 1
+
+
+def _writer(config: ExtractConfig, width: int) -> AbstractContextManager[Write]:
+    if config.output_file.lower().endswith(".parquet"):
+        return _parquet_writer(config)
+    return _json_writer(config)
+
+
+@contextmanager
+def _json_writer(config: ExtractConfig) -> Iterator[Write]:
+    with atomic_write(config.output_file) as stream:
+
+        def write(example: Extracted) -> None:
+            line = json.dumps(as_json(example, config.layers), ensure_ascii=False)
+            stream.write(line.encode("utf-8") + b"\n")
+
+        yield write
+
+
+def as_json(example: Extracted, layers: Sequence[int]) -> dict[str, Any]:
+    """What google-research/bert writes for one text (`linex_index` is its spelling); figures to six places.
+
+    `{"linex_index": 0, "features": [{"token": "[CLS]", "layers": [{"index": -1, "values": […]}]}]}`; with pooling
+    `{"linex_index": 0, "tokens": ["[CLS]"], "layers": […]}`.
+    """
+    figures = np.round(example.values.astype(np.float64), 6).tolist()
+    if example.values.ndim == 2:
+        pooled = [{"index": layer, "values": values} for layer, values in zip(layers, figures, strict=True)]
+        return {"linex_index": example.index, "tokens": example.tokens, "layers": pooled}
+    features = [
+        {
+            "token": token,
+            "layers": [{"index": layer, "values": figures[i][place]} for i, layer in enumerate(layers)],
+        }
+        for place, token in enumerate(example.tokens)
+    ]
+    return {"linex_index": example.index, "features": features}
+
+
+@contextmanager
+def _parquet_writer(config: ExtractConfig) -> Iterator[Write]:
+    """Columns `linex_index`, `tokens`, and for each layer `layer_-1`: a list of figures for each piece, or one list."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MorphbertError(
+            f"{config.output_file}: Parquet needs pyarrow: pip install 'morphbert[finetune]'"
+        ) from error
+    figures = pa.list_(pa.float32())
+    kind = figures if config.pooling != "none" else pa.list_(figures)
+    names = [f"layer_{layer}" for layer in config.layers]
+    schema = pa.schema(
+        [("linex_index", pa.int64()), ("tokens", pa.list_(pa.string())), *((name, kind) for name in names)]
+    )
+    rows: list[Extracted] = []
+    with atomic_write(config.output_file) as stream, pq.ParquetWriter(stream, schema) as parquet:
+
+        def flush() -> None:
+            columns = [
+                pa.array([row.index for row in rows], pa.int64()),
+                pa.array([row.tokens for row in rows], pa.list_(pa.string())),
+                *(pa.array([list(row.values[i]) for row in rows], kind) for i in range(len(names))),
+            ]
+            parquet.write_table(pa.Table.from_arrays(columns, schema=schema))
+            rows.clear()
+
+        def write(example: Extracted) -> None:
+            rows.append(example)
+            if len(rows) == config.batch_size:
+                flush()
+
+        yield write
+        if rows:
+            flush()

@@ -1,0 +1,217 @@
+"""The model that `morphbert.load` gives: weights, and what is computed with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import Pretrained
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+
+if TYPE_CHECKING:
+    from morphbert.interop.pretrained_tokenizer import PretrainedTokenizer
+
+
+class ModelOutput(NamedTuple):
+    """What a model returns; also by the names of transformers, and by name in brackets.
+
+    Attributes:
+      hidden_states: of the last layer, [B, L, H].
+      pooled_output: tanh of a dense layer over [CLS], [B, H].
+    """
+
+    hidden_states: tf.Tensor
+    pooled_output: tf.Tensor
+
+    @property
+    def last_hidden_state(self) -> tf.Tensor:
+        return self.hidden_states
+
+    @property
+    def pooler_output(self) -> tf.Tensor:
+        return self.pooled_output
+
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(self, key) if isinstance(key, str) else tuple.__getitem__(self, key)
+
+
+class BertModel(tf.Module):
+    """A BERT model, computed in float32 as it is called; its weights are `tf.Variable`s under their names.
+
+    Axes: B sequences, L positions, H hidden, V pieces.
+
+    Attributes:
+      config: its configuration.
+      parameters: every weight of a pretraining model, by google-research/bert's names.
+      tokenizer: the one that was loaded with it; None where there is none.
+    """
+
+    def __init__(self, config: BertConfig, seed: int = 0):
+        """A model with initial values drawn from the seed."""
+        super().__init__()
+        self._take(Pretrained(config, {}, "a configuration").completed(seed))
+        self.tokenizer: PretrainedTokenizer | None = None
+
+    def _take(self, model: Pretrained) -> None:
+        self.config = model.config
+        self.parameters = {name: tf.Variable(value, name=name) for name, value in model.weights.items()}
+        self.source = model.source
+
+    @classmethod
+    def of(cls, model: Pretrained, tokenizer: PretrainedTokenizer | None = None) -> BertModel:
+        """A model with weights that were read; what they lack gets initial values."""
+        made = cls.__new__(cls)
+        tf.Module.__init__(made)
+        made._take(model.completed())
+        made.tokenizer = tokenizer
+        return made
+
+    def __call__(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        *,
+        input_mask: Any = None,
+        segment_ids: Any = None,
+        position_ids: Any = None,
+        training: bool = False,
+    ) -> ModelOutput:
+        """Encodes: `model(**tokenizer(texts, padding=True, return_tensors="np"))`.
+
+        Args:
+          input_ids: [B, L], under V.
+          attention_mask: [B, L], 1 for pieces and 0 for padding; None for no padding. Also called `input_mask`.
+          token_type_ids: [B, L], the segments; None for 0. Also called `segment_ids`.
+          position_ids: [B, L]; None counts from 0.
+          training: whether to drop out, at random.
+
+        Raises:
+          MorphbertError: a shape is another, or a number is out of its range.
+        """
+        inputs = self._inputs(
+            input_ids, attention_mask, token_type_ids, input_mask, segment_ids, position_ids
+        )
+        hidden = self._encode(inputs, training)[-1]
+        return ModelOutput(hidden, pool(self._weights(), hidden))
+
+    def layers(self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any) -> list[tf.Tensor]:
+        """The embeddings, then the output of each layer: [B, L, H] each. Takes what a call takes."""
+        return self._encode(self._inputs(input_ids, *args, **inputs), training)
+
+    def masked_lm_logits(
+        self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
+    ) -> tf.Tensor:
+        """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes."""
+        hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
+        shape = tf.shape(hidden)
+        every = tf.broadcast_to(tf.range(shape[1])[None], shape[:2])
+        return masked_lm_logits(self._weights(), self.config, hidden, every)
+
+    def next_sentence_logits(
+        self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
+    ) -> tf.Tensor:
+        """Scores of "B follows A" (0) and "B is random" (1), float32 [B, 2]. Takes what a call takes."""
+        hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
+        return next_sentence_logits(self._weights(), pool(self._weights(), hidden))
+
+    def save(
+        self,
+        path: str,
+        tokenizer: PretrainedTokenizer | None = None,
+        format: str = "ours",
+        overwrite: bool = False,
+    ) -> None:
+        """Writes model and tokenizer into a new folder, which `morphbert.load` reads again.
+
+        Args:
+          path: the folder.
+          tokenizer: None takes the one that was loaded with the model, if any.
+          format: "ours", "huggingface", "google", or one of the others of `export_model.py`.
+          overwrite: whether to replace the folder if there is one.
+
+        Raises:
+          MorphbertError: there is something in the folder, it cannot be written, or the tokenizer is another model's.
+        """
+        from morphbert.interop.loading import save
+
+        save(path, self, self.tokenizer if tokenizer is None else tokenizer, format, overwrite)
+
+    def _weights(self) -> dict[str, tf.Tensor]:
+        return {name: tf.convert_to_tensor(variable) for name, variable in self.parameters.items()}
+
+    def _encode(self, inputs: tuple[Any, Any, Any, Any], training: bool) -> list[tf.Tensor]:
+        ids, mask, segments, positions = inputs
+        key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32) if training else None
+        return encode_layers(
+            self._weights(), self.config, ids, mask, segments, dropout_key=key, position_ids=positions
+        )
+
+    def _inputs(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        input_mask: Any = None,
+        segment_ids: Any = None,
+        position_ids: Any = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        mask = _either("attention_mask", attention_mask, "input_mask", input_mask)
+        segments = _either("token_type_ids", token_type_ids, "segment_ids", segment_ids)
+        config = self.config
+        ids = _rows("input_ids", input_ids, config.vocab_size)
+        longest = config.max_position_embeddings
+        if position_ids is None and ids.shape[1] is not None and ids.shape[1] > longest:
+            raise MorphbertError(
+                f"input_ids has {ids.shape[1]} positions, the model takes {longest}: shorten the text "
+                "(truncation=True), or lengthen the model with import_model.py --max_position_embeddings."
+            )
+        mask = tf.ones_like(ids) if mask is None else _rows("attention_mask", mask, 2, ids)
+        segments = (
+            tf.zeros_like(ids)
+            if segments is None
+            else _rows("token_type_ids", segments, config.type_vocab_size, ids)
+        )
+        positions = None if position_ids is None else _rows("position_ids", position_ids, longest, ids)
+        return ids, mask, segments, positions
+
+
+def _either(name: str, value: Any, other_name: str, other: Any) -> Any:
+    if value is not None and other is not None:
+        raise MorphbertError(f"{name} and {other_name} are two names of one thing: give one of them.")
+    return other if value is None else value
+
+
+def _rows(name: str, values: Any, limit: int, like: tf.Tensor | None = None) -> tf.Tensor:
+    """Numbers from 0 up to `limit` (not included) → int32 [B, L], of the shape of `like`."""
+    if not tf.is_tensor(values):
+        try:
+            values = np.asarray(values)
+        except ValueError:
+            raise MorphbertError(
+                f"{name} has rows of different lengths: tokenizer(…, padding=True) makes them equal."
+            ) from None
+        if values.size and values.dtype.kind not in "iub":
+            raise MorphbertError(f"{name} holds {values.dtype}; whole numbers are taken.")
+    tensor = tf.cast(values, tf.int32)
+    if tensor.shape.rank != 2:
+        raise MorphbertError(
+            f"{name} has the shape {list(tensor.shape)}; [batch, length] is taken: give the tokenizer a list of texts, "
+            'or return_tensors="np".'
+        )
+    if like is not None and not tensor.shape.is_compatible_with(like.shape):
+        raise MorphbertError(f"{name} has the shape {list(tensor.shape)}, and input_ids {list(like.shape)}.")
+    # Out of range, the CPU names a number of the wrong row, and a GPU reads zeros without a word.
+    if tf.executing_eagerly() and tf.size(tensor) > 0:
+        least, most = int(tf.reduce_min(tensor)), int(tf.reduce_max(tensor))
+        if least < 0 or most >= limit:
+            raise MorphbertError(
+                f"{name} has numbers from {least} to {most}; the model takes 0 to {limit - 1}: is it the tokenizer of "
+                "this model?"
+            )
+    return tensor

@@ -1,0 +1,363 @@
+"""The tokenizer that `morphbert.load` gives: our pieces behind the calls that users of transformers know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.vocabularies import write_vocabulary
+from morphbert.text.sequences import Sequence as Encoded
+from morphbert.text.sequences import check_room, join, longest_first, part_of, windows
+from morphbert.text.special_tokens import encode_special
+from morphbert.text.text_batches import texts_and_pairs
+from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
+from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer
+
+PADDING = ("longest", "max_length", "do_not_pad")
+TRUNCATION = ("longest_first", "only_first", "only_second", "do_not_truncate")
+TENSORS = ("np", "tf", "pt")
+
+
+class BatchEncoding(dict[str, Any]):
+    """What the tokenizer returns: a dictionary for `model(**encoding)`, whose entries are attributes too."""
+
+    def __init__(self, columns: Mapping[str, Any], rows: Sequence[Encoded]):
+        super().__init__(columns)
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """The pieces of a row, special tokens and padding included."""
+        return self._rows[batch_index].tokens
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each piece of a row the number of its eojeol in its text; None for special tokens and padding."""
+        return [None if number < 0 else number for number in self._rows[batch_index].word_ids]
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each piece of a row its text, 0 or 1; None for special tokens and padding."""
+        row = self._rows[batch_index]
+        return [
+            None if special else segment
+            for segment, special in zip(row.segment_ids, row.special_tokens_mask, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How long a row may be and what is done with what is over."""
+
+    truncation: str
+    max_length: int | None
+    stride: int
+    special_tokens: bool
+    overflowing: bool
+
+
+class PretrainedTokenizer:
+    """Texts → what a model takes. Called as a tokenizer of transformers is; not for several threads at a time.
+
+    Special tokens that stand in a text are themselves, and an analyser sees the whole text around a `[MASK]`.
+    What cuts the text is `pieces`, the tokenizer of `morphbert.text`.
+    """
+
+    def __init__(self, pieces: Tokenizer, source: str, model_max_length: int | None = None):
+        """
+        Args:
+          pieces: what cuts the text.
+          source: the vocabulary folder or plain `vocab.txt` that it was loaded from; `save` copies its files.
+          model_max_length: pieces that the model takes; what `truncation=True` cuts to.
+        """
+        self.pieces = pieces
+        self.source = source
+        self.model_max_length = model_max_length
+        self.padding_side = "right"
+        known = pieces.vocab
+        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = SPECIAL_TOKENS
+        self.pad_token_id, self.unk_token_id, self.cls_token_id, self.sep_token_id, self.mask_token_id = (
+            known.get(token) for token in (PAD, UNK, CLS, SEP, MASK)
+        )
+        self.all_special_tokens = [token for token in SPECIAL_TOKENS if token in known]
+        self.all_special_ids = [known[token] for token in self.all_special_tokens]
+
+    def __len__(self) -> int:
+        return len(self.pieces.vocabulary)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Piece → id."""
+        return dict(self.pieces.vocab)
+
+    def __call__(
+        self,
+        text: str | Sequence[Any],
+        text_pair: str | Sequence[Any] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool = True,
+        return_attention_mask: bool = True,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+    ) -> BatchEncoding:
+        """Texts → `input_ids`, `token_type_ids`, `attention_mask` and what else is asked for.
+
+        `tokenizer("사과나무를 심었습니다.")` gives lists of numbers, `tokenizer(["가", "나"])` lists of such lists, and
+        with `return_tensors` arrays [batch, length].
+
+        Args:
+          text: a text, or a list of texts or of pairs (tuples of two).
+          text_pair: the second text of each pair.
+          padding: True or "longest" to the longest row, "max_length", or False.
+          truncation: True or "longest_first", "only_first", "only_second", or False.
+          max_length: pieces of a row, special tokens included. Default: what the model takes.
+          stride: with `return_overflowing_tokens`, pieces that a row shares with the one before it.
+          is_split_into_words: texts come as lists of words, each of which is cut on its own.
+          padding_side: "right" or "left". Default: the attribute of that name.
+          return_tensors: "np", "tf" or "pt".
+          return_overflowing_tokens: what truncation would drop makes further rows; `overflow_to_sample_mapping`
+            tells the text of each.
+          return_offsets_mapping: the characters of its text that each piece stands for (of its word, with
+            `is_split_into_words`); (0, 0) for special tokens and padding.
+
+        Raises:
+          MorphbertError: the arguments contradict each other, or the text does not fit.
+          ValueError: `text` is no text.
+        """
+        padding = _chosen("padding", padding, "longest", "do_not_pad", PADDING)
+        truncation = _chosen("truncation", truncation, "longest_first", "do_not_truncate", TRUNCATION)
+        if max_length is None and (padding == "max_length" or _cuts(truncation)):
+            max_length = self.model_max_length
+            if max_length is None and padding == "max_length":
+                raise MorphbertError("padding='max_length' needs max_length: the model says none.")
+        cut = _Cut(truncation, max_length, stride, add_special_tokens, return_overflowing_tokens)
+        pairs, batched = texts_and_pairs(text, text_pair, is_split_into_words)
+        rows: list[Encoded] = []
+        samples: list[int] = []
+        for sample, (first, second) in enumerate(pairs):
+            made = self._rows(first, second, is_split_into_words, cut)
+            rows += made
+            samples += [sample] * len(made)
+        lengths = [len(row.ids) for row in rows]
+        target = _padded_length(lengths, padding, max_length, pad_to_multiple_of)
+        side = _one_of("padding_side", padding_side or self.padding_side, ("right", "left"))
+        masks = [_placed([1] * length, target, 0, side) for length in lengths]
+        rows = [self._padded(row, target, side) for row in rows]
+        columns: dict[str, Any] = {"input_ids": [row.ids for row in rows]}
+        if return_token_type_ids:
+            columns["token_type_ids"] = [row.segment_ids for row in rows]
+        if return_attention_mask:
+            columns["attention_mask"] = masks
+        if return_special_tokens_mask:
+            columns["special_tokens_mask"] = [row.special_tokens_mask for row in rows]
+        if return_offsets_mapping:
+            columns["offset_mapping"] = [row.offsets for row in rows]
+        if return_length:
+            columns["length"] = [len(row.ids) for row in rows]
+        if return_overflowing_tokens:
+            columns["overflow_to_sample_mapping"] = samples
+        if return_tensors is not None:
+            columns = {name: _tensor(name, values, return_tensors) for name, values in columns.items()}
+        elif not batched and not return_overflowing_tokens:
+            columns = {name: values[0] for name, values in columns.items()}
+        return BatchEncoding(columns, rows)
+
+    def _rows(self, first: Any, second: Any, words: bool, cut: _Cut) -> list[Encoded]:
+        """One text or pair → its row, or its rows where what is over is kept."""
+        a = self._encoded(first, words)
+        b = None if second is None else self._encoded(second, words)
+
+        def joined(one: Encoding, other: Encoding | None) -> Encoded:
+            return join(self.pieces, one, other, cut.special_tokens)
+
+        special = 0 if not cut.special_tokens else 2 if b is None else 3
+        sizes = len(a.ids), 0 if b is None else len(b.ids)
+        if not _cuts(cut.truncation) or cut.max_length is None or sum(sizes) + special <= cut.max_length:
+            return [joined(a, b)]
+        room = cut.max_length - special
+        if cut.truncation == "longest_first" and b is not None:
+            if cut.overflowing:
+                raise MorphbertError(
+                    "truncation='longest_first' of a pair drops pieces of both texts, which make no rows of their "
+                    "own: give truncation='only_first' or 'only_second'."
+                )
+            check_room(room, 1, cut.max_length)
+            keep = longest_first(*sizes, room)
+            return [joined(part_of(a, 0, keep[0]), part_of(b, 0, keep[1]))]
+        if cut.truncation == "only_second" and b is None:
+            raise MorphbertError("truncation='only_second' needs a second text.")
+        if cut.truncation == "only_second":
+            assert b is not None
+            room -= sizes[0]
+            parts = self._parts(b, room, cut)
+            return [joined(a, part) for part in parts]
+        return [joined(part, b) for part in self._parts(a, room - sizes[1], cut)]
+
+    def _parts(self, encoding: Encoding, room: int, cut: _Cut) -> list[Encoding]:
+        assert cut.max_length is not None
+        check_room(room, cut.stride + 1 if cut.overflowing else 1, cut.max_length)
+        if not cut.overflowing:
+            return [part_of(encoding, 0, room)]
+        return list(windows(encoding, room, cut.stride))
+
+    def _encoded(self, text: Any, words: bool) -> Encoding:
+        if not words:
+            if not isinstance(text, str):
+                raise ValueError(f"a text is expected, not {type(text).__name__}: {text!r:.60}")
+            return encode_special(self.pieces, text)
+        whole = Encoding([], [], [], [], [])
+        for number, word in enumerate(text):
+            part = encode_special(self.pieces, word)
+            morphemes = whole.morpheme_ids[-1] + 1 if whole.morpheme_ids else 0
+            whole.ids.extend(part.ids)
+            whole.tokens.extend(part.tokens)
+            whole.offsets.extend(part.offsets)
+            whole.word_ids.extend([number] * len(part.ids))
+            whole.morpheme_ids.extend(morphemes + index for index in part.morpheme_ids)
+        return whole
+
+    def _padded(self, row: Encoded, length: int | None, side: str) -> Encoded:
+        if length is None or len(row.ids) >= length:
+            return row
+        if self.pad_token_id is None:
+            raise MorphbertError(f"the vocabulary has no {PAD}, so rows cannot be padded.")
+        return Encoded(
+            _placed(row.ids, length, self.pad_token_id, side),
+            _placed(row.tokens, length, PAD, side),
+            _placed(row.segment_ids, length, 0, side),
+            _placed(row.special_tokens_mask, length, 1, side),
+            _placed(row.offsets, length, (0, 0), side),
+            _placed(row.word_ids, length, -1, side),
+            _placed(row.morpheme_ids, length, -1, side),
+        )
+
+    def encode(self, text: Any, text_pair: Any = None, **more: Any) -> list[int]:
+        """The ids of one text or pair, as a call gives them."""
+        ids: list[int] = self(text, text_pair, **more)["input_ids"]
+        return ids
+
+    def tokenize(self, text: str) -> list[str]:
+        """Text → pieces, without special tokens but those that stand in it."""
+        return encode_special(self.pieces, text).tokens
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """A piece → its id, pieces → a list of theirs; `[UNK]`'s for what the vocabulary lacks."""
+        if isinstance(tokens, str):
+            return self.pieces.vocab.get(tokens, self.unk_token_id)
+        return [self.pieces.vocab.get(token, self.unk_token_id) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
+        """An id → its piece, ids → a list of theirs."""
+        if isinstance(ids, (int, np.integer)):
+            return self.pieces.inv_vocab[int(ids)]
+        return self.pieces.convert_ids_to_tokens(int(number) for number in ids)
+
+    def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
+        """Ids → text (see `Tokenizer.decode`); special tokens stay as they are, or are left out."""
+        parts: list[str] = []
+        run: list[int] = []
+        left_out = set(self.all_special_ids) if skip_special_tokens else set()
+        divides = {self.cls_token_id, self.sep_token_id, self.pad_token_id}
+        for number in np.asarray(ids).ravel().tolist():
+            if number in left_out:
+                continue
+            if number in divides:
+                parts += [self.pieces.decode(run), self.pieces.inv_vocab[number]]
+                run = []
+            else:
+                run.append(number)
+        parts.append(self.pieces.decode(run))
+        return " ".join(filter(None, parts))
+
+    def batch_decode(self, rows: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
+        """`decode` of each row."""
+        return [self.decode(row, skip_special_tokens) for row in rows]
+
+    def save(self, folder: str) -> None:
+        """Writes the vocabulary and what else `load_tokenizer(folder)` needs into a folder, which is made.
+
+        Raises:
+          MorphbertError: the files that it was loaded from are gone, or the folder cannot be written.
+        """
+        try:
+            os.makedirs(folder, exist_ok=True)
+            write_vocabulary(folder, self.pieces, self.source)
+        except OSError as error:
+            raise MorphbertError(
+                f"the vocabulary {self.source} cannot be copied to {folder}: {error.strerror or error}."
+            ) from error
+
+
+def _chosen(name: str, value: bool | str, if_true: str, if_false: str, known: Sequence[str]) -> str:
+    if isinstance(value, bool) or value is None:
+        return if_true if value else if_false
+    return _one_of(name, value, known)
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise MorphbertError(f"{name}={value!r} is not known; known are {', '.join(map(repr, known))}.")
+    return value
+
+
+def _cuts(truncation: str) -> bool:
+    return truncation != "do_not_truncate"
+
+
+def _padded_length(
+    lengths: Sequence[int], padding: str, max_length: int | None, multiple: int | None
+) -> int | None:
+    if padding == "do_not_pad" or not lengths:
+        return None
+    target = max(lengths) if padding == "longest" or max_length is None else max_length
+    return -(-target // multiple) * multiple if multiple else target
+
+
+def _placed(values: list[Any], length: int | None, filler: Any, side: str) -> list[Any]:
+    padding = [filler] * ((length or 0) - len(values))
+    return padding + values if side == "left" else values + padding
+
+
+def _tensor(name: str, values: list[Any], kind: str) -> Any:
+    _one_of("return_tensors", kind, TENSORS)
+    try:
+        array = np.array(values, np.int64)
+    except ValueError:
+        lengths = sorted({len(row) for row in values})
+        raise MorphbertError(
+            f"{name} has rows of {', '.join(map(str, lengths[:5]))} pieces, which make no array: give padding=True, "
+            "and truncation=True for texts that are too long."
+        ) from None
+    if kind == "tf":
+        import tensorflow as tf
+
+        return tf.constant(array, tf.int32)
+    if kind == "pt":
+        try:
+            import torch
+        except ImportError as error:
+            raise MorphbertError("return_tensors='pt' needs torch: pip install torch") from error
+        return torch.from_numpy(array)
+    return array
