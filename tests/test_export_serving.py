@@ -155,17 +155,20 @@ def test_onnxruntime_gives_the_same_numbers(act, random_model, batch, tmp_path):
 
 def test_the_onnx_folder_and_its_smaller_variant(random_model, batch, expected, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    folder = run_export(random_model, tmp_path / "onnx", "--format=onnx", "--int8")
+    folder = run_export(random_model, tmp_path / "onnx", "--format=onnx", "--int8", "--fp16")
     assert json.loads((folder / "bert_config.json").read_text())["hidden_size"] == 32
     assert (folder / "tokenizer" / "vocab.txt").is_file()
     names = ("input_ids", "attention_mask", "token_type_ids")
     feed = {name: value.astype(np.int64) for name, value in zip(names, batch.values(), strict=True)}
     results = {}
-    for name in ("masked_lm.onnx", "masked_lm.int8.onnx"):
+    for name in ("masked_lm.onnx", "masked_lm.int8.onnx", "masked_lm.fp16.onnx"):
         (results[name],) = onnxruntime.InferenceSession(str(folder / name)).run(["logits"], feed)
     np.testing.assert_allclose(results["masked_lm.onnx"], expected["masked_lm_logits"], atol=1e-5)
-    # Eight bits: near, and not the same.
-    exact, near = (value[batch["input_mask"] > 0] for value in results.values())
-    assert np.abs(exact - near).max() > 0
+    # Eight bits, or sixteen: near, and not the same.
+    exact, near, nearer = (value[batch["input_mask"] > 0] for value in results.values())
+    assert exact.dtype == near.dtype == nearer.dtype == np.float32
+    assert np.abs(exact - near).max() > np.abs(exact - nearer).max() > 0
     assert np.corrcoef(exact.ravel(), near.ravel())[0, 1] > 0.99
+    np.testing.assert_allclose(nearer, exact, atol=0.05)
+    assert (folder / "model.fp16.onnx").stat().st_size < 0.55 * (folder / "model.onnx").stat().st_size
     assert (folder / "model.int8.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, SHAPE, write_random_model
+from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, SHAPE, write_config, write_random_model
 
 from morphbert.cli.export_model import main as export
 from morphbert.cli.import_model import main
@@ -185,6 +185,34 @@ def test_training_from_an_exported_model_is_training_from_our_own(
         curves.append([json.loads(line)["loss"] for line in lines])
     assert len(curves[0]) == 20
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("form", ["ours", "huggingface"])
+def test_training_takes_a_model_with_fewer_positions_and_prints_what_it_took(
+    form, trained, records, tmp_path, capsys
+):
+    start = trained
+    if form == "huggingface":
+        flags = [f"--vocab_file={GOLDEN}/vocab_ko.txt", "--do_lower_case=false", f"--format={form}"]
+        assert export([f"--checkpoint={trained}", f"--output_dir={tmp_path}/start", *flags]) == 0
+        start = tmp_path / "start"
+    size = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
+    config = write_config(tmp_path / "longer.json", vocab_size=size, max_position_embeddings=150)
+    run = [
+        f"--bert_config_file={config}",
+        f"--input_file={records}/*.tfrecord",
+        f"--output_dir={tmp_path}/out",
+        f"--init_checkpoint={start}",
+        *("--num_train_steps=1", "--learning_rate=1e-30", "--train_batch_size=4", "--strategy=cpu"),
+        *("--weight_decay_rate=0", "--num_warmup_steps=0", "--do_train", *SHAPE),
+    ]
+    assert train(run) == 0
+    out = capsys.readouterr().out
+    assert "training: positions: 64 before, 150 now" in out
+    assert "training: layer 1                    16      0" in out
+    name = "bert/embeddings/position_embeddings"
+    before, after = (sources.read(str(path)).weights[name] for path in (start, tmp_path / "out"))
+    np.testing.assert_allclose(after, np.concatenate([before, before, before])[:150], atol=1e-12)
 
 
 # ── another vocabulary, more positions ─────────────────────────────────────────────────────────────────

@@ -31,6 +31,11 @@ def _commands(readme):
     ]
 
 
+def _programs(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A copy of the checkout with a small corpus in `corpus/`, as text and as JSON Lines, and labelled reviews."""
@@ -73,6 +78,7 @@ def _run(command, folder):
 
 def test_both_readmes_have_the_same_commands():
     assert _commands("README.ko.md") == _commands("README.md")
+    assert _programs("README.ko.md") == _programs("README.md")
 
 
 def test_the_commands_run(checkout):
@@ -93,8 +99,14 @@ def test_the_commands_run(checkout):
     assert filled == 1
     assert (checkout / "out" / "huggingface" / "model.safetensors").is_file()
     assert (checkout / "out" / "start" / "bert_config.json").is_file()
+    assert (checkout / "out" / "features.parquet").is_file()
     for name in ("mine", "small"):
         assert (checkout / "out" / name / "fill_mask.txt").is_file()
+    (program,) = _programs("README.md")
+    (checkout / "example.py").write_text(program, encoding="utf-8")
+    done = _run("python example.py", checkout)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "out" / "tensorflow-1" / "bert_model.ckpt.index").is_file()
 
 
 def test_links_and_named_files_exist():

@@ -64,6 +64,7 @@ def _command() -> Command:
     command.boolean(
         "with_optimizer", False, "google: also the optimizer's moments (adam_m, adam_v) and global_step."
     )
+    command.boolean("fp16", False, "onnx: also both models in float16, *.fp16.onnx: half the size, for GPUs.")
     command.boolean("int8", False, "onnx: also both models with matrices of 8-bit integers, *.int8.onnx.")
     return command
 

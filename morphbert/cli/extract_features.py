@@ -69,7 +69,11 @@ def _command() -> Command:
         "the input.",
         required=True,
     )
-    command.string("layers", "-1,-2,-3,-4", "The layers to write: -1 is the last, 0 the first.")
+    command.string(
+        "layers",
+        "-1,-2,-3,-4",
+        "The layers to write: -1 is the last, 0 the first. By default fewer where the model has fewer.",
+    )
     command.enum(
         "pooling",
         "none",
@@ -97,14 +101,12 @@ def _extract(values: flags.FlagValues) -> None:
     quiet_tensorflow.load()
     from morphbert.finetune.extraction import ExtractConfig, extract, layer_numbers
 
-    layers = layer_numbers(values.layers)
+    layers = layer_numbers(values.layers) if values["layers"].present else None
     names = [name for name in ExtractConfig.__dataclass_fields__ if name != "layers"]
     config = ExtractConfig(**{name: values[name].value for name in names}, layers=layers)
     bar: partial[Iterable[Any]] = partial(tqdm, desc="Extracting", unit=" texts", disable=None)
     count = extract(config, bar)
-    print(
-        f"features: {count:,} texts, {len(layers)} layer{'s' * (len(layers) > 1)}, written to {config.output_file}"
-    )
+    print(f"features: {count:,} texts, written to {config.output_file}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

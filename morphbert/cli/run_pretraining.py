@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -249,7 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from morphbert.interop.importing import initial_weights
         from morphbert.train.run import pretrain as run
 
-        outcome = run(_config(values), initial_weights)
+        config = _config(values)
+        outcome = run(config, partial(initial_weights, config=config.bert_config))
         if outcome.stopped_by is not None:
             stopped_by.append(outcome.stopped_by)
             print(

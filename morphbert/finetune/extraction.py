@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class ExtractConfig:
     init_checkpoint: str
     input_file: str
     output_file: str
-    layers: tuple[int, ...] = (-1, -2, -3, -4)
+    layers: tuple[int, ...] | None = None
     bert_config_file: str | None = None
     vocab_file: str | None = None
     do_lower_case: bool | None = None
@@ -71,6 +71,7 @@ class Extracted:
 
 
 Write = Callable[[Extracted], None]
+Run = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter) -> int:
@@ -92,18 +93,20 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
             f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
             "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
         )
-    run = _runner(start.config, start.weights, config)
+    layers = _layers(config.layers, start.config.num_hidden_layers)
+    run = _runner(start.config, start.weights, layers, config.pooling)
     texts = read_texts(config.input_file, config.text_field, config.text_pair_field)
     encoded = (
         encode_sequence(start.tokenizer, first, second, config.max_seq_length)[0] for first, second in texts
     )
     count = 0
-    with _writer(config, start.config.hidden_size) as write:
-        for example in progress(_extracted(encoded, run, config, start.config.hidden_size)):
+    figures = len(layers) * start.config.hidden_size
+    with _writer(config, layers) as write:
+        for example in progress(_extracted(encoded, run, config, figures)):
             write(example)
             count += 1
-    if not count:
-        raise MorphbertError(f"there is no text in {config.input_file}.")
+        if not count:
+            raise MorphbertError(f"there is no text in {config.input_file}.")
     return count
 
 
@@ -160,26 +163,32 @@ def _field(path: str, number: int, row: Any, name: str, flag: str) -> str:
     return value
 
 
-def _runner(
-    config: BertConfig, weights: Any, asked: ExtractConfig
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """ids, mask, segments int32 [B, L] → the layers that are asked for: float32 [layers, B, L, H] or [layers, B, H]."""
-    count = config.num_hidden_layers
-    wrong = [layer for layer in asked.layers if not -count <= layer < count]
+def _layers(asked: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
+    """The layers that are asked for, or the last four, of a model with `count` of them."""
+    if asked is None:
+        return tuple(range(-1, -1 - min(4, count), -1))
+    wrong = [layer for layer in asked if not -count <= layer < count]
     if wrong:
         raise UsageError(
             f"--layers: the model has {count} layers, numbered from 0 to {count - 1} or from -{count} to -1; "
             f"there is no {wrong[0]}."
         )
+    return asked
+
+
+def _runner(
+    config: BertConfig, weights: Mapping[str, np.ndarray], layers: tuple[int, ...], pooling: Pooling
+) -> Run:
+    """ids, mask, segments int32 [B, L] → the layers that are asked for: float32 [layers, B, L, H] or [layers, B, H]."""
     held = {name: tf.constant(value) for name, value in weights.items()}
 
     @tf.function  # compiled for each of the few lengths
     def run(ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
         outputs = encode_layers(held, config, ids, mask, segments)[1:]
-        chosen = tf.stack([outputs[layer] for layer in asked.layers])
-        if asked.pooling == "cls":
+        chosen = tf.stack([outputs[layer] for layer in layers])
+        if pooling == "cls":
             return chosen[:, :, 0]
-        if asked.pooling == "mean":
+        if pooling == "mean":
             real = tf.cast(mask, chosen.dtype)[None, :, :, None]
             return tf.reduce_sum(chosen * real, 2) / tf.reduce_sum(real, 2)
         return chosen
@@ -188,13 +197,14 @@ def _runner(
 
 
 def _extracted(
-    encoded: Iterator[Encoded],
-    run: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-    config: ExtractConfig,
-    width: int,
+    encoded: Iterator[Encoded], run: Run, config: ExtractConfig, figures: int
 ) -> Iterator[Extracted]:
-    """Takes some batches' texts at a time, those of like length together, and puts them back in order."""
-    figures = len(config.layers) * width * (config.max_seq_length if config.pooling == "none" else 1)
+    """Takes some batches' texts at a time, those of like length together, and puts them back in order.
+
+    Args:
+      figures: of one piece.
+    """
+    figures *= config.max_seq_length if config.pooling == "none" else 1
     batches = max(1, min(_MOST_BATCHES, _HELD_FIGURES // (figures * config.batch_size)))
     index = 0
     while window := list(itertools.islice(encoded, batches * config.batch_size)):
@@ -210,18 +220,18 @@ def _extracted(
             index += 1
 
 
-def _writer(config: ExtractConfig, width: int) -> AbstractContextManager[Write]:
+def _writer(config: ExtractConfig, layers: tuple[int, ...]) -> AbstractContextManager[Write]:
     if config.output_file.lower().endswith(".parquet"):
-        return _parquet_writer(config)
-    return _json_writer(config)
+        return _parquet_writer(config, layers)
+    return _json_writer(config.output_file, layers)
 
 
 @contextmanager
-def _json_writer(config: ExtractConfig) -> Iterator[Write]:
-    with atomic_write(config.output_file) as stream:
+def _json_writer(path: str, layers: tuple[int, ...]) -> Iterator[Write]:
+    with atomic_write(path) as stream:
 
         def write(example: Extracted) -> None:
-            line = json.dumps(as_json(example, config.layers), ensure_ascii=False)
+            line = json.dumps(as_json(example, layers), ensure_ascii=False)
             stream.write(line.encode("utf-8") + b"\n")
 
         yield write
@@ -248,7 +258,7 @@ def as_json(example: Extracted, layers: Sequence[int]) -> dict[str, Any]:
 
 
 @contextmanager
-def _parquet_writer(config: ExtractConfig) -> Iterator[Write]:
+def _parquet_writer(config: ExtractConfig, layers: tuple[int, ...]) -> Iterator[Write]:
     """Columns `linex_index`, `tokens`, and for each layer `layer_-1`: a list of figures for each piece, or one list."""
     try:
         import pyarrow as pa
@@ -259,7 +269,7 @@ def _parquet_writer(config: ExtractConfig) -> Iterator[Write]:
         ) from error
     figures = pa.list_(pa.float32())
     kind = figures if config.pooling != "none" else pa.list_(figures)
-    names = [f"layer_{layer}" for layer in config.layers]
+    names = [f"layer_{layer}" for layer in layers]
     schema = pa.schema(
         [("linex_index", pa.int64()), ("tokens", pa.list_(pa.string())), *((name, kind) for name in names)]
     )

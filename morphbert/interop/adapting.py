@@ -15,7 +15,7 @@ from morphbert.text.words import Word
 
 _TABLE = "bert/embeddings/word_embeddings"
 _BIAS = "cls/predictions/output_bias"
-_POSITIONS = "bert/embeddings/position_embeddings"
+POSITIONS = "bert/embeddings/position_embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def with_positions(model: Pretrained, positions: int) -> Pretrained:
     """
     if positions < 1:
         raise MorphbertError(f"--max_position_embeddings={positions}: at least 1.")
-    table = model.weights[_POSITIONS]
-    weights = {**model.weights, _POSITIONS: np.resize(table, (positions, table.shape[1]))}
+    table = model.weights[POSITIONS]
+    weights = {**model.weights, POSITIONS: np.resize(table, (positions, table.shape[1]))}
     config = dataclasses.replace(model.config, max_position_embeddings=positions)
     return dataclasses.replace(model, config=config, weights=weights)

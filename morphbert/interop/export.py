@@ -42,6 +42,7 @@ class ExportConfig:
     sample_text_file: str | None = None
     with_optimizer: bool = False
     int8: bool = False
+    fp16: bool = False
     overwrite: bool = False
 
 
@@ -190,7 +191,7 @@ def _onnx(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: E
         raise MorphbertError(
             f"--format=onnx needs the packages onnx and onnxruntime: pip install 'morphbert[onnx]' ({error})"
         ) from error
-    onnx_graph.write(folder, model.completed(), config.int8)
+    onnx_graph.write(folder, model.completed(), config.int8, config.fp16)
     native.write_config(folder, model.config)
     return [*_note_missing(model), *_client_tokenizer(folder, model, tokenizer)]
 

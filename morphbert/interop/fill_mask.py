@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.model.config import BertConfig
+from morphbert.interop import sources
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
-from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP
-from morphbert.train.checkpoint import check_shapes, read_weights, resolve
+from morphbert.text.wordpiece_tokenizer import Encoding
+from morphbert.text.words import WordSplitter
+
+# The weights that a masked LM has beyond the encoder.
+_HEAD = "cls/predictions/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,32 +31,71 @@ class Filled:
     pieces: tuple[tuple[str, float], ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """How a text is cut, eojeol by eojeol: into morphemes, and into pieces."""
+
+    morphemes: list[list[str]]
+    pieces: list[list[str]]
+
+
+class Segmenter:
+    """Shows how a tokenizer cuts a text, and how Mecab does, also where the tokenizer has no analyser."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = self._by_morpheme = tokenizer
+        if tokenizer.splitter.analyzer is None:
+            splitter = WordSplitter(Normalizer("nfc"), MecabAnalyzer())
+            self._by_morpheme = Tokenizer(tokenizer.vocabulary, splitter)
+
+    def __call__(self, text: str) -> Segmentation:
+        """`"사과는 심었다"` → `[["사과", "는"], ["심", "었", "다"]]`, and the pieces in the same way."""
+        by_piece = encode_special(self._tokenizer, text)
+        by_morpheme = encode_special(self._by_morpheme, text)
+        spans: dict[tuple[int, int], tuple[int, int]] = {}
+        for word, morpheme, (start, end) in zip(
+            by_morpheme.word_ids, by_morpheme.morpheme_ids, by_morpheme.offsets, strict=True
+        ):
+            first, last = spans.get((word, morpheme), (start, end))
+            spans[word, morpheme] = (min(first, start), max(last, end))
+        morphemes = [(word, text[start:end]) for (word, _), (start, end) in spans.items()]
+        pieces = list(zip(by_piece.word_ids, by_piece.tokens, strict=True))
+        return Segmentation(_by_word(by_morpheme, morphemes), _by_word(by_piece, pieces))
+
+
+def _by_word(encoding: Encoding, parts: list[tuple[int, str]]) -> list[list[str]]:
+    count = encoding.word_ids[-1] + 1 if encoding.word_ids else 0
+    return [[part for number, part in parts if number == word] for word in range(count)]
+
+
 class MaskFiller:
-    """A checkpoint and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
+    """A model and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
 
     def __init__(self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None):
         """Loads the weights.
 
         Args:
-          checkpoint: a prefix, or a folder of which the newest is taken.
+          checkpoint: a prefix, a folder of which the newest is taken, or another model that `sources.read` reads.
           tokenizer: of the vocabulary that the model was trained with.
           config_file: the model's `bert_config.json`; None takes the one beside the checkpoint.
 
         Raises:
           MorphbertError: nothing readable there, or configuration, weights and vocabulary do not belong together.
         """
-        prefix = resolve(checkpoint)
-        beside = os.path.join(os.path.dirname(prefix), "bert_config.json")
-        self.config = BertConfig.from_json_file(config_file or beside)
+        model = sources.read(checkpoint, config_file)
+        self.config = model.config
         self.tokenizer = tokenizer
         if len(tokenizer.vocabulary) != self.config.vocab_size:
             raise MorphbertError(
-                f"the vocabulary has {len(tokenizer.vocabulary)} pieces, but the model of {prefix} has "
+                f"the vocabulary has {len(tokenizer.vocabulary)} pieces, but the model of {model.source} has "
                 f"{self.config.vocab_size}: give the vocabulary that the model was trained with."
             )
-        weights = read_weights(prefix)
-        check_shapes(prefix, weights, pretraining_parameters(self.config), exact=True)
-        self._parameters = {name: tf.constant(value) for name, value in weights.items()}
+        if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
+            raise MorphbertError(
+                f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "
+                "pretrained model with it."
+            )
+        self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}
 
     def __call__(self, text: str, top_k: int = 5) -> list[Filled]:
         """The `top_k` likeliest pieces for each [MASK], in order.

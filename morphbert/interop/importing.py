@@ -10,13 +10,14 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import huggingface, native, sources
-from morphbert.interop.adapting import with_positions, with_vocabulary
+from morphbert.interop.adapting import POSITIONS, with_positions, with_vocabulary
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.wordpiece_tokenizer import Tokenizer
-from morphbert.train.checkpoint import read_weights
+from morphbert.train.checkpoint import other_names, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +76,25 @@ def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | No
         write_vocabulary(folder, tokenizer, source)
 
 
-def initial_weights(path: str) -> Mapping[str, np.ndarray]:
-    """Weights for `--init_checkpoint` of training: a checkpoint's, or a Hugging Face folder's with its account."""
-    if not (os.path.isdir(path) and huggingface.is_folder(path)):
-        return read_weights(path)
-    model = sources.read(path)
-    for line in account(model):
+def initial_weights(path: str, config: BertConfig) -> Mapping[str, np.ndarray]:
+    """Weights for `--init_checkpoint` of training, of any format that is read; prints an account of them.
+
+    Args:
+      path: a checkpoint, which needs no configuration beside it, or a Hugging Face folder.
+      config: of the model that is trained; where it has more positions than the source, those are repeated.
+    """
+    if os.path.isdir(path) and huggingface.is_folder(path):
+        model = sources.read(path)
+    else:
+        weights, known = read_weights(path), pretraining_parameters(config)
+        extra = sorted(name for name in weights if name not in known)
+        model = Pretrained(config, weights, path, (*extra, *other_names(path)))
+    notes = account(dataclasses.replace(model, config=config))
+    positions = len(model.weights.get(POSITIONS, ()))
+    if 0 < positions < config.max_position_embeddings:
+        model = with_positions(model, config.max_position_embeddings)
+        notes.append(f"positions: {positions} before, {config.max_position_embeddings} now")
+    for line in notes:
         print(f"training: {line}", flush=True)
     return model.weights
 

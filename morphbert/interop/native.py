@@ -21,7 +21,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.train.checkpoint import RunState, read_state, read_weights, resolve
+from morphbert.train.checkpoint import RunState, other_names, read_state, read_weights, resolve
 from morphbert.train.log import METRICS_FILE, read_metrics
 
 CHECKPOINT_NAME = "model.ckpt-0"
@@ -77,7 +77,8 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
         )
     kept = {name: weights[name].astype(np.float32, copy=False) for name in known if name in weights}
     check_weights(prefix, config, kept)
-    return Pretrained(config, kept, prefix, tuple(extra), find_vocabulary(folder), None, _details(prefix))
+    left_over = (*extra, *other_names(prefix))
+    return Pretrained(config, kept, prefix, left_over, find_vocabulary(folder), None, _details(prefix))
 
 
 def _details(prefix: str) -> Mapping[str, Any]:

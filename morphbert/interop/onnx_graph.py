@@ -30,8 +30,10 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class _Graph:
     """Operations and constants in the order in which they are asked for; every method returns a tensor's name."""
 
-    def __init__(self, config: BertConfig, weights: Mapping[str, np.ndarray]):
+    def __init__(self, config: BertConfig, weights: Mapping[str, np.ndarray], half: bool = False):
+        """With `half` everything between the inputs and the outputs is float16."""
         self.config = config
+        self.half = half
         self._weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -42,6 +44,8 @@ class _Graph:
         return name
 
     def constant(self, name: str, value: np.ndarray) -> str:
+        if self.half and value.dtype == np.float32:
+            value = value.astype(np.float16)
         self.constants.setdefault(name, numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
@@ -54,18 +58,17 @@ class _Graph:
     def integers(self, *values: int) -> str:
         return self.constant("int_" + "_".join(map(str, values)), np.array(values, np.int64))
 
-    def dense(self, name: str, inputs: str, output: str | None = None) -> str:
+    def dense(self, name: str, inputs: str) -> str:
         product = self.apply("MatMul", inputs, self.weight(f"{name}/kernel"))
-        return self.apply("Add", product, self.weight(f"{name}/bias"), output=output)
+        return self.apply("Add", product, self.weight(f"{name}/bias"))
 
-    def layer_norm(self, name: str, inputs: str, output: str | None = None) -> str:
+    def layer_norm(self, name: str, inputs: str) -> str:
         scale, shift = self.weight(f"{name}/LayerNorm/gamma"), self.weight(f"{name}/LayerNorm/beta")
         return self.apply(
             "LayerNormalization",
             inputs,
             scale,
             shift,
-            output=output,
             axis=-1,
             epsilon=self.config.layer_norm_eps,
         )
@@ -101,7 +104,9 @@ class _Graph:
 
     def attention_bias(self) -> str:
         """attention_mask [B, L] → [B, 1, 1, L], 0 or -10000, as in training."""
-        mask = self.apply("Cast", "attention_mask", to=TensorProto.FLOAT)
+        mask = self.apply(
+            "Cast", "attention_mask", to=TensorProto.FLOAT16 if self.half else TensorProto.FLOAT
+        )
         bias = self.apply("Mul", self.apply("Sub", self.number(1.0), mask), self.number(-10000.0))
         return self.apply("Unsqueeze", bias, self.integers(1, 2))
 
@@ -124,33 +129,35 @@ class _Graph:
         joined = self.apply("Transpose", context, perm=[0, 2, 1, 3])  # [B, L, N, D]
         return self.apply("Reshape", joined, self.integers(0, 0, self.config.hidden_size))
 
-    def encode(self, output: str) -> str:
+    def encode(self) -> str:
+        """The last layer's output, [B, L, H]."""
         hidden, bias = self.embeddings(), self.attention_bias()
         for index in range(self.config.num_hidden_layers):
             name = f"bert/encoder/layer_{index}"
-            last = output if index == self.config.num_hidden_layers - 1 else None
             context = self.dense(
                 f"{name}/attention/output/dense", self.attention(f"{name}/attention/self", hidden, bias)
             )
             hidden = self.layer_norm(f"{name}/attention/output", self.apply("Add", context, hidden))
             inner = self.activation(self.dense(f"{name}/intermediate/dense", hidden))
             update = self.dense(f"{name}/output/dense", inner)
-            hidden = self.layer_norm(f"{name}/output", self.apply("Add", update, hidden), last)
+            hidden = self.layer_norm(f"{name}/output", self.apply("Add", update, hidden))
         return hidden
 
-    def pool(self, hidden: str, output: str) -> str:
+    def pool(self, hidden: str) -> str:
         first = self.apply("Gather", hidden, self.constant("int_first", np.array(0, np.int64)), axis=1)
-        return self.apply("Tanh", self.dense("bert/pooler/dense", first), output=output)
+        return self.apply("Tanh", self.dense("bert/pooler/dense", first))
 
-    def masked_lm(self, hidden: str, output: str) -> str:
+    def masked_lm(self, hidden: str) -> str:
         name = "cls/predictions"
         inner = self.activation(self.dense(f"{name}/transform/dense", hidden))
         inner = self.layer_norm(f"{name}/transform", inner)
         # Transposed in the graph: the table is stored once, and runtimes transpose it once, when they load it.
         table = self.apply("Transpose", self.weight("bert/embeddings/word_embeddings"), perm=[1, 0])
-        return self.apply(
-            "Add", self.apply("MatMul", inner, table), self.weight(f"{name}/output_bias"), output=output
-        )
+        return self.apply("Add", self.apply("MatMul", inner, table), self.weight(f"{name}/output_bias"))
+
+    def output(self, name: str, value: str) -> None:
+        """Names a result, which is float32 in any case."""
+        self.apply("Cast", value, output=name, to=TensorProto.FLOAT)
 
     def model(self, outputs: Mapping[str, Sequence[str | int]]) -> onnx.ModelProto:
         inputs = [
@@ -172,32 +179,38 @@ class _Graph:
         return made
 
 
-def encoder(model: Pretrained) -> onnx.ModelProto:
+def encoder(model: Pretrained, half: bool = False) -> onnx.ModelProto:
     """input_ids, attention_mask, token_type_ids int64 [B, L] → last_hidden_state [B, L, H], pooler_output [B, H]."""
-    graph = _Graph(model.config, model.weights)
-    graph.pool(graph.encode("last_hidden_state"), "pooler_output")
+    graph = _Graph(model.config, model.weights, half)
+    hidden = graph.encode()
+    graph.output("last_hidden_state", hidden)
+    graph.output("pooler_output", graph.pool(hidden))
     width = model.config.hidden_size
     return graph.model({"last_hidden_state": ["batch", "length", width], "pooler_output": ["batch", width]})
 
 
-def masked_lm(model: Pretrained) -> onnx.ModelProto:
+def masked_lm(model: Pretrained, half: bool = False) -> onnx.ModelProto:
     """input_ids, attention_mask, token_type_ids int64 [B, L] → logits [B, L, V] of every position."""
-    graph = _Graph(model.config, model.weights)
-    graph.masked_lm(graph.encode("hidden"), "logits")
+    graph = _Graph(model.config, model.weights, half)
+    graph.output("logits", graph.masked_lm(graph.encode()))
     return graph.model({"logits": ["batch", "length", model.config.vocab_size]})
 
 
-def write(folder: str, model: Pretrained, int8: bool = False) -> None:
-    """Writes both files; with `int8` also `model.int8.onnx` and `masked_lm.int8.onnx`.
+def write(folder: str, model: Pretrained, int8: bool = False, fp16: bool = False) -> None:
+    """Writes both files.
 
     Args:
       folder: where to.
       model: with every weight.
-      int8: matrices as 8-bit integers, activations scaled as they come (onnxruntime's dynamic quantization).
+      int8: also `model.int8.onnx` and `masked_lm.int8.onnx`: matrices as 8-bit integers, activations scaled as they
+        come (onnxruntime's dynamic quantization).
+      fp16: also `model.fp16.onnx` and `masked_lm.fp16.onnx`: half the size, for GPUs; results are float32.
     """
-    for name, made in ((ENCODER_NAME, encoder(model)), (MASKED_LM_NAME, masked_lm(model))):
+    for name, make in ((ENCODER_NAME, encoder), (MASKED_LM_NAME, masked_lm)):
         path = os.path.join(folder, name)
-        onnx.save(made, path)
+        onnx.save(make(model), path)
+        if fp16:
+            onnx.save(make(model, True), path.removesuffix(".onnx") + ".fp16.onnx")
         if int8:
             _quantize(path)
 

@@ -29,6 +29,7 @@ from morphbert.train.storage import writing
 
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SLOT = re.compile(r"/adam_[mv]$")
 _RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
@@ -203,6 +204,19 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     return {name: _tensor(prefix, reader, key) for name, key in names.items()}
 
 
+def other_names(path: str) -> list[str]:
+    """What a TensorFlow 1 checkpoint holds besides BERT's weights; slots of an optimizer are counted, not named.
+
+    Empty for a checkpoint of this program, whose other parts belong to its run.
+    """
+    keys = _reader(resolve(path)).get_variable_to_shape_map()
+    if any(key.endswith(_VALUE) for key in keys):
+        return []
+    slots = [key for key in keys if _SLOT.search(key)]
+    others = sorted(set(keys) - set(slots) - set(weight_names(keys)))
+    return others + ([f"{len(slots)} slots of an optimizer"] if slots else [])
+
+
 def read_slots(path: str) -> dict[str, np.ndarray]:
     """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
 
@@ -230,9 +244,7 @@ def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
         for key in keys
         if key.startswith(part) and key.endswith(_VALUE)
     }
-    return ours or {
-        key: key for key in keys if re.match(r"(bert|cls)/", key) and not re.search(r"/adam_[mv]$", key)
-    }
+    return ours or {key: key for key in keys if re.match(r"(bert|cls)/", key) and not _SLOT.search(key)}
 
 
 def _tensor(prefix: str, reader: Any, key: str) -> np.ndarray:

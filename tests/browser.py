@@ -1,0 +1,107 @@
+"""A real browser for tests: Debian's headless Chromium, driven through its chromedriver (W3C WebDriver, plain HTTP)."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+# No connection of its own to anywhere, and as root no sandbox.
+FLAGS = (
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+    "disable-component-update disable-sync disable-dev-shm-usage window-size=900,1000"
+)
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Browser:
+    """One session; also a context manager, which ends it."""
+
+    def __init__(self, profile, language="ko-KR"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._driver = subprocess.Popen(
+            [CHROMEDRIVER, f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        flags = [f"--{flag}" for flag in FLAGS.split()] + [f"--user-data-dir={profile}", f"--lang={language}"]
+        options = {"binary": CHROMIUM, "args": flags, "prefs": {"intl.accept_languages": language}}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
+        self._session = ""
+        try:
+            for _ in range(100):
+                try:
+                    self._send("GET", "/status")
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            made = self._send("POST", "/session", capabilities={"alwaysMatch": wanted})
+        except BaseException:
+            self._driver.kill()
+            raise
+        self._session = f"/session/{made['sessionId']}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self._send("DELETE", "")
+        finally:
+            self._driver.terminate()
+            self._driver.wait(20)
+
+    def _send(self, method, path, **body):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._port}{self._session}{path}",
+            json.dumps(body).encode() if method == "POST" else None,
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"]) from None
+
+    def open(self, url):
+        self._send("POST", "/url", url=url)
+
+    def run(self, script, *arguments):
+        """Runs JavaScript in the page; what it returns."""
+        return self._send("POST", "/execute/sync", script=script, args=list(arguments))
+
+    def wait(self, script, seconds=60):
+        """Waits until JavaScript returns something true; that."""
+        end = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            assert time.monotonic() < end, f"not within {seconds} s: {script}"
+            time.sleep(0.05)
+        return value
+
+    def _element(self, selector):
+        found = self._send("POST", "/element", using="css selector", value=selector)
+        return f"/element/{found[_ELEMENT]}"
+
+    def click(self, selector):
+        self._send("POST", self._element(selector) + "/click")
+
+    def type(self, selector, text):
+        """Replaces what stands in a field by what a person types."""
+        element = self._element(selector)
+        self._send("POST", element + "/clear")
+        self._send("POST", element + "/value", text=text)
+
+    def texts(self, selector):
+        """The visible texts of all elements that match."""
+        return self.run(
+            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector
+        )
+
+    def picture(self):
+        """What the window shows, as a PNG file's bytes."""
+        return base64.b64decode(self._send("GET", "/screenshot"))

@@ -1,0 +1,223 @@
+"""The page on which masks are filled: in a real browser, and what it refuses."""
+
+import http.client
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from browser import CHROMEDRIVER, CHROMIUM, Browser
+from samples import GOLDEN, MECAB_VOCABULARY, ROOT, write_random_model
+
+from morphbert.errors import MorphbertError
+from morphbert.interop.fill_mask import MaskFiller, Segmenter
+from morphbert.interop.fill_mask_page import Filling, PageServer, checkpoints_of
+from morphbert.text.tokenizer import load_tokenizer
+
+SENTENCE = "사과나무를 [MASK]에 심었습니다."
+BOLD = "<img src=x onerror=\"document.title='hit'\"> [MASK] <b>굵게</b>"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run with two checkpoints and a best one, of different weights."""
+    folder = tmp_path_factory.mktemp("page")
+    for place, step, seed in (("run", 1000, 1), ("run", 2000, 2), ("run/best", 1000, 1)):
+        model = write_random_model(folder / f"{place.replace('/', '-')}-{step}", MECAB_VOCABULARY, seed)
+        (folder / place).mkdir(exist_ok=True)
+        for part in ("index", "data-00000-of-00001"):
+            shutil.copy(model / f"model.ckpt-0.{part}", folder / place / f"model.ckpt-{step}.{part}")
+        shutil.copy(model / "bert_config.json", folder / place)
+    newest = 'model_checkpoint_path: "model.ckpt-2000"\n'
+    (folder / "run" / "checkpoint").write_text(newest)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def server(run):
+    with PageServer(Filling(str(run), load_tokenizer(str(MECAB_VOCABULARY))), 0) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def ask(server, method="POST", path="/fill", body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    values = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    connection.request(method, path, content, values)
+    answer = connection.getresponse()
+    text = answer.read().decode("utf-8")
+    connection.close()
+    return answer, json.loads(text) if "json" in answer.headers["Content-Type"] else text
+
+
+# ── in a browser ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER),
+    reason="there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
+)
+def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoints(server, run, tmp_path):
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+
+    def results(browser, number):
+        browser.wait(f"return document.getElementById('results').dataset.number === '{number}'")
+        return list(zip(browser.texts("td.piece"), browser.texts("td.share"), strict=True))
+
+    def expected(step, text, top_k=5):
+        (filled,) = MaskFiller(str(run / f"model.ckpt-{step}"), tokenizer)(text, top_k)
+        return [(piece, f"{share:.1%}") for piece, share in filled.pieces]
+
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(server.url)
+        assert len(results(browser, 1)) == 5  # the sentence that stands there at the beginning
+        assert browser.texts("h1") == ["[MASK]에 들어갈 말"]
+        browser.type("#text", SENTENCE)
+        browser.click("#fill")
+        assert results(browser, 2) == expected(2000, SENTENCE)
+        widths = browser.run(
+            "return [...document.querySelectorAll('.bar')].map(e => e.getBoundingClientRect().width)"
+        )
+        assert len(widths) == 5
+        assert widths == sorted(widths, reverse=True)
+        assert widths[0] > 1
+        cut = Segmenter(tokenizer)(SENTENCE)
+        assert browser.texts("#mecab .part") == [part for eojeol in cut.morphemes for part in eojeol]
+        assert browser.texts("#mecab .eojeol") == ["사과나무를", "[MASK]에", "심었습니다."]
+        assert browser.texts("#wordpiece .part") == [part for eojeol in cut.pieces for part in eojeol]
+        assert browser.texts("#checkpoint option") == ["step 2,000", "step 1,000", "best, step 1,000"]
+        browser.run(
+            "const s = document.getElementById('checkpoint'); s.value = arguments[0];"
+            "s.dispatchEvent(new Event('change'))",
+            "step 1,000",
+        )
+        assert results(browser, 3) == expected(1000, SENTENCE)
+        assert expected(1000, SENTENCE) != expected(2000, SENTENCE)
+        # By the keyboard: a mask put in by the button, Enter, more pieces.
+        browser.type("#text", "오늘은 ")
+        browser.click("#mask")
+        browser.run("document.getElementById('top_k').value = 7")
+        browser._send("POST", browser._element("#text") + "/value", text="\ue007")
+        assert len(results(browser, 4)) == 7
+        # What is typed is text and stays text; what is wrong is said.
+        browser.type("#text", BOLD)
+        browser.click("#fill")
+        results(browser, 5)
+        assert browser.run("return document.title") == "morphbert: [MASK]"
+        assert browser.run("return document.querySelectorAll('#results img, #results b').length") == 0
+        assert "".join(browser.texts("#mecab .part")) == BOLD.replace(" ", "")
+        browser.type("#text", "마스크가 없는 문장")
+        browser.click("#fill")
+        browser.wait("return document.getElementById('error').textContent.includes('[MASK]')")
+        assert browser.run("return document.getElementById('results').hidden")
+        assert browser.picture().startswith(b"\x89PNG")
+
+
+# ── what it answers and refuses ────────────────────────────────────────────────────────────────────────
+
+
+def test_an_answer_is_what_the_command_gives(server, run):
+    answer, found = ask(server, body={"text": SENTENCE, "top_k": 3, "checkpoint": "step 1,000"})
+    assert answer.status == 200
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    (filled,) = MaskFiller(str(run / "model.ckpt-1000"), tokenizer)(SENTENCE, 3)
+    assert [[(p["piece"], p["probability"]) for p in mask] for mask in found["masks"]] == [
+        list(filled.pieces)
+    ]
+    assert found["mecab"][0] == ["사과나무", "를"]
+    assert "".join(found["wordpiece"][0]).replace("##", "") == "사과나무를"
+
+
+def test_the_page_is_one_file_that_asks_for_nothing_from_elsewhere(server):
+    answer, page = ask(server, "GET", "/")
+    assert answer.status == 200
+    assert not re.findall(r"https?://|src=|url\(|@import", page)
+    policy = answer.headers["Content-Security-Policy"]
+    nonce = re.search(r"script-src 'nonce-([\w-]+)'", policy).group(1)
+    assert "default-src 'none'" in policy
+    assert page.count(f'nonce="{nonce}"') == 2
+    assert "{{" not in page
+    assert nonce not in ask(server, "GET", "/")[1]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"Host": "evil.example"}, 421, ["evil.example"]),
+        ({"Host": "127.0.0.1"}, 421, ["127.0.0.1"]),
+        ({"Origin": "http://evil.example"}, 403, ["another page"]),
+        ({"Origin": "null"}, 403, ["another page"]),
+        ({"Content_Type": "text/plain"}, 415, ["application/json"]),
+        ({"path": "/../pyproject.toml"}, 404, ["nothing here"]),
+        ({"path": "/fill", "method": "GET"}, 404, ["nothing here"]),
+        ({"body": b"{"}, 400, ["not JSON"]),
+        ({"body": b"[" * 30000}, 400, ["not JSON"]),
+        ({"body": [1]}, 400, ["object"]),
+        ({"body": {}}, 400, ["text"]),
+        ({"body": {"text": 3}}, 400, ["text"]),
+        ({"body": {"text": "가"}}, 400, ["[MASK]"]),
+        ({"body": {"text": "[MASK]", "top_k": 0}}, 400, ["top_k"]),
+        ({"body": {"text": "[MASK]", "top_k": True}}, 400, ["top_k"]),
+        ({"body": {"text": "[MASK]", "checkpoint": "../../etc/passwd"}}, 404, ["no checkpoint"]),
+        ({"body": {"text": "가" * 2001}}, 413, ["2,001 characters"]),
+        ({"body": {"text": "가 " * 900 + "[MASK]"}}, 400, ["pieces", "64"]),
+        ({"body": b'{"text": "' + b"a" * 70000 + b'"}'}, 413, ["65,536 bytes"]),
+        ({"body": {"text": "\ud800 [MASK]"}}, 200, []),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_word(asked, status, words, server):
+    values = {"body": {"text": SENTENCE}, **asked}
+    try:
+        answer, found = ask(server, **values)
+    except (BrokenPipeError, ConnectionResetError):
+        assert status == 413  # answered before all of it was sent
+        return
+    assert answer.status == status, found
+    assert all(word in found.get("error", "") for word in words), found
+
+
+def test_the_checkpoints_of_a_run_a_prefix_and_something_else(run, random_model, tmp_path):
+    names = ["step 2,000", "step 1,000", "best, step 1,000"]
+    assert list(checkpoints_of(str(run))) == names
+    prefix = str(run / "model.ckpt-1000")
+    assert list(checkpoints_of(prefix)) == names
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    assert Filling(prefix, tokenizer).checkpoints() == {"checkpoints": names, "selected": "step 1,000"}
+    assert checkpoints_of(str(tmp_path)) == {tmp_path.name: str(tmp_path)}
+    with pytest.raises(MorphbertError, match="no checkpoint"):
+        Filling(str(tmp_path), tokenizer)
+
+
+def test_mecab_is_shown_where_the_tokenizer_has_no_analyser():
+    cut = Segmenter(load_tokenizer(str(GOLDEN / "vocab_ko.txt"), do_lower_case=False))("나는 학교에 [MASK].")
+    assert cut.morphemes[:2] == [["나", "는"], ["학교", "에"]]
+    assert cut.morphemes[2] == ["[MASK]", "."]
+    assert cut.pieces[2] == ["[MASK]", "."]
+
+
+def test_the_command_serves_until_ctrl_c(random_model, server):
+    """Its vocabulary lies beside the model; a port that is taken is named."""
+    command = [sys.executable, str(ROOT / "fill_mask.py"), f"--checkpoint={random_model}", "--serve"]
+    taken = subprocess.run(
+        [*command, f"--port={server.server_port}"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert taken.returncode == 1
+    assert f"--port={server.server_port}" in taken.stderr
+    with subprocess.Popen([*command, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)/ shows step 0 ", line).group(1))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/checkpoints")
+        assert json.load(connection.getresponse())["checkpoints"] == ["step 0"]
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "page: closed\n"
+        assert process.wait(60) == 0
