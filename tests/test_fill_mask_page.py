@@ -13,6 +13,7 @@ import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, write_random_model
 
+from morphbert.cli.fill_mask import main
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
 from morphbert.interop.fill_mask_page import Filling, PageServer, checkpoints_of
@@ -204,14 +205,9 @@ def test_mecab_is_shown_where_the_tokenizer_has_no_analyser():
     assert cut.pieces[2] == ["[MASK]", "."]
 
 
-def test_the_command_serves_until_ctrl_c(random_model, server):
-    """Its vocabulary lies beside the model; a port that is taken is named."""
+def test_the_command_serves_until_ctrl_c(random_model):
+    """Its vocabulary lies beside the model."""
     command = [sys.executable, str(ROOT / "fill_mask.py"), f"--checkpoint={random_model}", "--serve"]
-    taken = subprocess.run(
-        [*command, f"--port={server.server_port}"], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert taken.returncode == 1
-    assert f"--port={server.server_port}" in taken.stderr
     with subprocess.Popen([*command, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         port = int(re.search(r"http://127\.0\.0\.1:(\d+)/ shows step 0 ", line).group(1))
@@ -221,3 +217,39 @@ def test_the_command_serves_until_ctrl_c(random_model, server):
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "page: closed\n"
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        (["--serve"], 1, ["--port=", "--port=0"]),
+        (["--serve", "--text=가"], 2, ["--serve", "--text"]),
+        (["--serve", "--port=70000"], 2, ["port"]),
+    ],
+)
+def test_a_page_that_cannot_be_served_says_why(flags, status, words, server, random_model, capsys):
+    port = [] if "--port=70000" in flags else [f"--port={server.server_port}"]
+    assert main([f"--checkpoint={random_model}", *port, *flags]) == status
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+
+
+def test_a_model_without_vocabulary_or_head_says_so(trained, random_model, tmp_path, capsys):
+    assert main([f"--checkpoint={trained}", "--text=[MASK]"]) == 2
+    assert "--vocab_file is required" in capsys.readouterr().err
+    from safetensors.numpy import load_file, save_file
+
+    from morphbert.cli.export_model import main as export
+
+    flags = [f"--checkpoint={random_model}", f"--output_dir={tmp_path}/out", "--format=huggingface"]
+    assert export(flags) == 0
+    capsys.readouterr()
+    assert main([f"--checkpoint={tmp_path}/out", f"--text={SENTENCE}"]) == 0
+    filled = capsys.readouterr().out
+    assert main([f"--checkpoint={random_model}", f"--text={SENTENCE}"]) == 0
+    assert capsys.readouterr().out == filled
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.startswith("cls.predictions")}
+    save_file(kept, tmp_path / "out" / "model.safetensors")
+    assert main([f"--checkpoint={tmp_path}/out", f"--text={SENTENCE}"]) == 1
+    assert "no masked LM head" in capsys.readouterr().err

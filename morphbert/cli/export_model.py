@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from morphbert.cli import quiet_tensorflow
+from morphbert.cli import model_flags, quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.interop.choices import EXPORT_FORMATS
 
@@ -28,20 +28,7 @@ def _command() -> Command:
         "Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
         required=True,
     )
-    command.string(
-        "bert_config_file", None, "Its configuration. Default: bert_config.json beside the checkpoint."
-    )
-    command.string(
-        "vocab_file",
-        None,
-        "The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: the "
-        "one beside the model, if there is one.",
-    )
-    command.boolean(
-        "do_lower_case",
-        None,
-        "For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters.",
-    )
+    model_flags.define_parts(command)
     command.group("Output")
     command.string("output_dir", None, "The new folder.", required=True)
     command.enum(

@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from tqdm import tqdm
 
-from morphbert.cli import quiet_tensorflow
+from morphbert.cli import model_flags, quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 
@@ -41,20 +41,7 @@ def _command() -> Command:
         "The model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face folder.",
         required=True,
     )
-    command.string(
-        "bert_config_file", None, "Its configuration. Default: bert_config.json beside the checkpoint."
-    )
-    command.string(
-        "vocab_file",
-        None,
-        "The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: the "
-        "one beside the model, if there is one.",
-    )
-    command.boolean(
-        "do_lower_case",
-        None,
-        "For a plain vocab.txt: lower-case the text. Default: unless the vocabulary has capital letters.",
-    )
+    model_flags.define_parts(command)
     command.integer(
         "max_seq_length",
         128,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from morphbert.cli import quiet_tensorflow
+from morphbert.cli import model_flags, quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 
@@ -33,18 +33,8 @@ def _command() -> Command:
         "Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
         required=True,
     )
-    command.string(
-        "bert_config_file", None, "Its configuration. Default: bert_config.json beside the checkpoint."
-    )
-    command.string(
-        "vocab_file",
-        None,
-        "The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: the "
-        "one beside the model, if there is one.",
-    )
-    command.boolean(
-        "do_lower_case",
-        None,
+    model_flags.define_parts(
+        command,
         "For a plain vocab.txt: lower-case the text. Default: yes, as in BERT; for one beside the model, unless it has "
         "capital letters.",
     )
