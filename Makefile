@@ -16,7 +16,7 @@ RUN := .venv/bin/python
 EXTRAS := cpu,text,onnx,konlpy,finetune,dev
 OUT ?= out
 
-.PHONY: help pretrain test parity test-all check fix
+.PHONY: help pretrain test parity beam test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
@@ -24,7 +24,8 @@ help:
 	@echo "make check      format, lint, floors (imports between the parts), types"
 	@echo "make fix        formats, and mends what the linter can mend"
 	@echo "make parity     compares with transformers and torch, which it installs"
-	@echo "make test-all   everything: slow tests, parity, and the tests on TensorFlow 2.20 in .venv-tf2.20"
+	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
+	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
 # Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
 pretrain: .venv/ready
@@ -36,11 +37,16 @@ test: .venv/ready
 parity: .venv/ready-parity
 	@$(RUN) -m pytest -q -m 'parity and not slow'
 
+beam: .venv-beam/ready
+	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
+
 test-all: check .venv/ready-parity .venv-tf2.20/ready
 	@echo "== TensorFlow 2.21: all tests"
 	@$(RUN) -m pytest -q
 	@echo "== TensorFlow 2.20: the tests less slow and parity"
 	@.venv-tf2.20/bin/python -m pytest -q -m 'not slow and not parity'
+	@echo "== Apache Beam"
+	@$(MAKE) beam
 
 check: .venv/ready
 	@status=0; \
@@ -55,7 +61,7 @@ fix: .venv/ready
 	@$(RUN) -m ruff format .
 
 .venv/ready: pyproject.toml setup.py constraints.txt
-	@$(call environment,.venv,constraints.txt)
+	@$(call environment,.venv,constraints.txt,-e '.[$(EXTRAS)]')
 	@touch $@
 
 .venv/ready-parity: .venv/ready
@@ -64,7 +70,11 @@ fix: .venv/ready
 	@touch $@
 
 .venv-tf2.20/ready: pyproject.toml setup.py constraints-tf2.20.txt
-	@$(call environment,.venv-tf2.20,constraints-tf2.20.txt)
+	@$(call environment,.venv-tf2.20,constraints-tf2.20.txt,-e '.[$(EXTRAS)]')
+	@touch $@
+
+.venv-beam/ready: pyproject.toml setup.py constraints-beam.txt
+	@$(call environment,.venv-beam,constraints-beam.txt,-e '.[beam]' pytest)
 	@touch $@
 
 # $(call quietly,NAME,COMMAND): one line, with the command's output only where it fails.
@@ -72,7 +82,7 @@ define quietly
 	printf '%-8s' '$(1)'; if output=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$output"; status=1; fi
 endef
 
-# $(call environment,FOLDER,CONSTRAINTS): an environment with every version as pinned. One that was cut off
+# $(call environment,FOLDER,CONSTRAINTS,WHAT): an environment with every version as pinned. One that was cut off
 # in the middle, or whose interpreter is gone, is made anew.
 define environment
 	if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
@@ -84,6 +94,6 @@ define environment
 	else echo "Bringing $(1) up to date …" >&2; fi; \
 	start=$$SECONDS; \
 	$(1)/bin/python -m pip install -qq -c $(2) setuptools; \
-	$(1)/bin/python -m pip install -qq -c $(2) --no-build-isolation -e '.[$(EXTRAS)]'; \
+	$(1)/bin/python -m pip install -qq -c $(2) --no-build-isolation $(3); \
 	echo "$(1) is ready ($$((SECONDS - start)) s)." >&2
 endef

@@ -115,6 +115,11 @@ def read_bytes(path: str) -> bytes:
         return stream.read()
 
 
+def is_compressed(path: str) -> bool:
+    """Whether its name says that a file has to be unpacked as a whole to be read."""
+    return os.path.splitext(path)[1] in _DECOMPRESSORS
+
+
 def read_lines(path: str) -> Iterator[str]:
     r"""Yields the lines of a UTF-8 text file without their `\n`; `.gz` and `.bz2` are unpacked.
 
@@ -124,23 +129,33 @@ def read_lines(path: str) -> Iterator[str]:
       MorphbertError: the file cannot be read or unpacked, or is not UTF-8 (the message names the line).
     """
     with open_for_reading(path) as raw:
-        opener = _DECOMPRESSORS.get(os.path.splitext(path)[1])
-        stream: IO[bytes] = cast("IO[bytes]", opener(raw)) if opener else raw
-        number = 0
-        try:
-            for line in io.BufferedReader(cast(Any, stream), 1 << 20):
-                number += 1
-                yield line.decode("utf-8").rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise MorphbertError(
-                f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start} of the line). "
-                "Convert the file first, for example: iconv -f CP949 -t UTF-8 IN > OUT"
-            ) from error
-        except (OSError, EOFError) as error:
-            raise MorphbertError(
-                f"{path} cannot be read after line {number}: {error}. "
-                "Is the file complete, and is its ending the right one?"
-            ) from error
+        yield from lines_of(raw, path)
+
+
+def lines_of(raw: IO[bytes], path: str) -> Iterator[str]:
+    """`read_lines` of a file that is open; `path` says how it is packed."""
+    opener = _DECOMPRESSORS.get(os.path.splitext(path)[1])
+    stream: IO[bytes] = cast("IO[bytes]", opener(raw)) if opener else raw
+    number = 0
+    try:
+        for line in io.BufferedReader(cast(Any, stream), 1 << 20):
+            number += 1
+            yield line.decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise not_utf8(f"{path}, line {number}", error) from error
+    except (OSError, EOFError) as error:
+        raise MorphbertError(
+            f"{path} cannot be read after line {number}: {error}. "
+            "Is the file complete, and is its ending the right one?"
+        ) from error
+
+
+def not_utf8(where: str, error: UnicodeDecodeError) -> MorphbertError:
+    """The message for a line that is in another encoding."""
+    return MorphbertError(
+        f"{where}: not UTF-8 ({error.reason} at byte {error.start} of the line). "
+        "Convert the file first, for example: iconv -f CP949 -t UTF-8 IN > OUT"
+    )
 
 
 def write_error(path: str, error: OSError) -> MorphbertError:

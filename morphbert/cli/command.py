@@ -33,6 +33,12 @@ class Command:
         self.values = flags.FlagValues()
         self._groups: list[tuple[str, list[str]]] = []
         self._required: list[str] = []
+        self._foreign_with: tuple[str, str] | None = None
+        self.foreign: list[str] = []
+
+    def pass_on_with(self, name: str, value: str) -> None:
+        """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
+        self._foreign_with = (name, value)
 
     def group(self, title: str) -> None:
         """Flags defined from here on stand under `title` in `--help`."""
@@ -92,7 +98,7 @@ class Command:
             of its bounds, a required flag that is missing, or a word that is no flag.
         """
         try:
-            rest = self.values([self.name, *argv])[1:]
+            rest = self._parse(argv)
         except flags.Error as error:
             raise UsageError(f"{error} (all flags: {self.name} --help)") from error
         if rest:
@@ -100,6 +106,21 @@ class Command:
         missing = [name for name in self._required if not self.values[name].value]
         if missing:
             raise UsageError(f"--{missing[0]} is required: {self.values[missing[0]].help}")
+
+    def _parse(self, argv: Sequence[str]) -> list[str]:
+        """Sets the flags; returns the words that are none. Of another program's flags the values may be words."""
+        if self._foreign_with is None:
+            return list(self.values([self.name, *argv])[1:])
+        self.values.set_gnu_getopt(True)
+        self.foreign = list(self.values([self.name, *argv], known_only=True)[1:])
+        name, value = self._foreign_with
+        if self.values[name].value == value:
+            return []
+        # None is another program's: parsed again, so that what is wrong with them is said.
+        self.foreign = []
+        self.values.unparse_flags()
+        self.values.set_gnu_getopt(False)
+        return list(self.values([self.name, *argv])[1:])
 
     def run(self, argv: Sequence[str] | None, main: Callable[[flags.FlagValues], None]) -> int:
         """Parses, calls `main` and returns the exit status: 0, 1 (input), 2 (usage), 130 (Ctrl-C)."""

@@ -47,6 +47,7 @@ def _command() -> Command:
     _define_instances(command)
     _define_room(command)
     _define_machine(command)
+    _define_beam(command)
     return command
 
 
@@ -251,6 +252,19 @@ def _define_machine(command: Command) -> None:
     )
 
 
+def _define_beam(command: Command) -> None:
+    command.group("Beyond one machine (--mode=fast)")
+    command.enum(
+        "engine",
+        "local",
+        ["local", "beam"],
+        "local: this machine. beam: an Apache Beam pipeline with the same records, for Dataflow, Flink or Spark "
+        "(pip install 'morphbert[beam]'). Beam's own flags are passed on to it, --num_workers too. Example: "
+        "--engine=beam --runner=DataflowRunner --region=asia-northeast3 --temp_location=gs://BUCKET/tmp",
+    )
+    command.pass_on_with("engine", "beam")
+
+
 def _masking_unit(values: flags.FlagValues, tokenizer: Tokenizer) -> MaskingUnit:
     whole_word: MaskingUnit = "morpheme" if tokenizer.splitter.continuation == "morpheme" else "eojeol"
     unit: MaskingUnit | None = values.masking_unit
@@ -285,7 +299,7 @@ def _instance_config(values: flags.FlagValues, unit: MaskingUnit) -> InstanceCon
     )
 
 
-def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
+def _config(values: flags.FlagValues, config: InstanceConfig, input_files: Sequence[str]) -> BuildConfig:
     outputs = [name for name in values.output_file.split(",") if name]
     if values.num_shards is not None:
         if len(outputs) != 1:
@@ -298,7 +312,7 @@ def _config(values: flags.FlagValues, config: InstanceConfig) -> BuildConfig:
         outputs = shard_names(outputs[0], values.num_shards)
     folder = "." if files.is_remote(outputs[0]) else os.path.dirname(outputs[0])
     return BuildConfig(
-        input_files=tuple(files.expand(values.input_file)),
+        input_files=tuple(input_files),
         output_files=tuple(outputs),
         instances=config,
         token_store=values.token_store or os.path.join(folder, "token_store"),
@@ -349,24 +363,54 @@ def _summary(config: BuildConfig, results: Sequence[SplitResult]) -> str:
     return "\n".join(f"  {title:<24}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows)
 
 
-def _create(command: Command, values: flags.FlagValues) -> None:
-    # A bar's monitor thread and forked workers do not go together.
-    tqdm.monitor_interval = 0
-    # Flags first: nothing is read before they are known to be sound.
-    _instance_config(values, values.masking_unit or "piece")
+def _check_engine(command: Command, values: flags.FlagValues) -> None:
     if values.mode == "google":
         google_build.check_flags(
             values.objective,
             values.masking_unit,
             [name for name in _FAST_FLAGS if command.given(name)],
         )
-    tokenizer = _tokenizer(values)
-    config = _config(values, _instance_config(values, _masking_unit(values, tokenizer)))
-    if values.mode == "google":
-        results = google_build.build(config, tokenizer, _say)
+        if values.engine == "beam":
+            raise UsageError(
+                "--mode=google runs in one process by its nature: --engine=beam is for --mode=fast."
+            )
+    if values.engine == "beam" and values.token_store:
+        raise UsageError("--token_store is for --engine=local: a pipeline keeps no token store.")
+
+
+def _create(command: Command, values: flags.FlagValues) -> None:
+    # A bar's monitor thread and forked workers do not go together.
+    tqdm.monitor_interval = 0
+    # Flags first: nothing is read before they are known to be sound.
+    _instance_config(values, values.masking_unit or "piece")
+    _check_engine(command, values)
+    if values.engine == "beam":
+        config, results = _run_beam(command, values)
     else:
-        results = build.build(config, tokenizer, _say, partial(tqdm, disable=None))
+        config, results = _run_here(values)
     print(_summary(config, results))
+
+
+def _run_here(values: flags.FlagValues) -> tuple[BuildConfig, list[SplitResult]]:
+    tokenizer = _tokenizer(values)
+    instances = _instance_config(values, _masking_unit(values, tokenizer))
+    config = _config(values, instances, files.expand(values.input_file))
+    if values.mode == "google":
+        return config, google_build.build(config, tokenizer, _say)
+    return config, build.build(config, tokenizer, _say, partial(tqdm, disable=None))
+
+
+def _run_beam(command: Command, values: flags.FlagValues) -> tuple[BuildConfig, list[SplitResult]]:
+    from morphbert.data.beam import run, vocabulary
+
+    workers = [f"--num_workers={values.num_workers}"] if values.num_workers else []
+    options = run.options_of([*command.foreign, *workers])
+    tokenizer = _tokenizer(values)
+    inputs = run.match_inputs(values.input_file, options)
+    instances = _instance_config(values, _masking_unit(values, tokenizer))
+    config = _config(values, instances, [path for path, _ in inputs])
+    packed = vocabulary.pack(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)
+    return config, run.build(config, packed, inputs, options, _say)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,7 +27,7 @@ from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
-from morphbert.data.manifest import make_manifest, output_counts, write_manifests
+from morphbert.data.manifest import Manifest, inputs_of, make_manifest, output_counts, write_manifests
 from morphbert.data.outputs import (
     expected_records,
     file_of,
@@ -43,6 +43,15 @@ from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
+
+NOTHING_TO_HOLD_OUT = (
+    "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty line between "
+    "documents."
+)
+NO_PAIR = (
+    "the text gives no pair of segments: its documents have a single piece each. Are they separated by empty lines, "
+    "with one sentence on a line?"
+)
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def _work_folder(config: BuildConfig) -> str:
 
 def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     evaluation = held_out(store.digests, config.eval_fraction)
-    duplicates = config.instances.dupe_factor
+    duplicates = duplicates_of("train", config.instances)
     outputs = config.output_files
     if config.shard_bytes is not None:
         expected = expected_records(_pieces_of(store, ~evaluation), config.instances, duplicates)
@@ -218,13 +227,9 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
         yield _Split("all", ~evaluation, outputs, duplicates)
         return
     if not evaluation.any():
-        raise MorphbertError(
-            "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty "
-            "line between documents."
-        )
+        raise MorphbertError(NOTHING_TO_HOLD_OUT)
     yield _Split("train", ~evaluation, outputs, duplicates)
-    # Duplicates of held-out text would cost time in every evaluation and say the same.
-    yield _Split("eval", evaluation, (config.eval_output_file,), 1)
+    yield _Split("eval", evaluation, (config.eval_output_file,), duplicates_of("eval", config.instances))
 
 
 def _pieces_of(store: TokenStore, documents: npt.NDArray[np.bool_]) -> int:
@@ -255,10 +260,7 @@ def _make_split(
     )
     records = make_plans(job, store, config.num_workers)
     if not records:
-        raise MorphbertError(
-            "the text gives no pair of segments: its documents have a single piece each. Are they separated by "
-            "empty lines, with one sentence on a line?"
-        )
+        raise MorphbertError(NO_PAIR)
     with bars(desc=f"{chosen.name} records", total=records, unit=" records", unit_scale=True) as bar:
         shards = write_shards(job, config.num_workers, bar.update)
     statistics = Statistics()
@@ -266,29 +268,40 @@ def _make_split(
         for of_length in of_shard:
             statistics.add(of_length)
     result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
-    _write_manifests(config, tokenizer, result, chosen, shards)
+    inputs = inputs_of(config.input_files)
+    for manifest, names in manifests_of(config, tokenizer, result, outputs, shards, inputs):
+        write_manifests(manifest, names)
     return result
 
 
-def _write_manifests(
+def manifests_of(
     config: BuildConfig,
     tokenizer: Tokenizer,
     result: SplitResult,
-    chosen: _Split,
+    outputs: Sequence[str],
     shards: Sequence[Sequence[Statistics]],
-) -> None:
-    """Beside each output file, the same manifest; with length bins, one for each length."""
+    inputs: Sequence[dict[str, Any]],
+) -> Iterator[tuple[Manifest, list[str]]]:
+    """Manifests and the output files that they belong to: one for all, or with length bins one for each length.
+
+    shards: sums of each of `outputs`, by length. inputs: see `morphbert.data.manifest.inputs_of`.
+    """
     for number, length in enumerate(lengths_of(config.instances)):
         of_length = config.instances.of_bin(length) if config.instances.length_bins else config.instances
-        names = [file_of(output, config.instances, length) for output in chosen.outputs]
+        names = [file_of(output, config.instances, length) for output in outputs]
         manifest = make_manifest(
             tokenizer,
             of_length,
             "fast",
-            config.input_files,
+            inputs,
             output_counts(names, [shard[number].records for shard in shards]),
             (result.documents, result.sentences),
-            chosen.name,
+            result.name,
             config.eval_fraction,
         )
-        write_manifests(replace(manifest, dupe_factor=chosen.duplicates), names)
+        yield replace(manifest, dupe_factor=duplicates_of(result.name, config.instances)), names
+
+
+def duplicates_of(split: str, config: InstanceConfig) -> int:
+    """Duplicates of held-out text would cost time in every evaluation and say the same."""
+    return 1 if split == "eval" else config.dupe_factor

@@ -43,6 +43,10 @@ class SentenceEncoder:
         # Morphemes, apart by whether a word begins with them: new eojeols are mostly made of known ones.
         self._morphemes: tuple[dict[str, _Part], dict[str, _Part]] = ({}, {})
 
+    @property
+    def vocab_size(self) -> int:
+        return len(self._tokenizer.vocabulary)
+
     def __call__(self, text: str) -> tuple[array[int], bytes]:
         """One sentence → ids (uint32) and, for each, the bits of what starts there.
 

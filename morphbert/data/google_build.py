@@ -15,7 +15,7 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.google_mode import Document, TrainingInstance
 from morphbert.data.locks import only_writer
-from morphbert.data.manifest import make_manifest, output_counts, write_manifests
+from morphbert.data.manifest import inputs_of, make_manifest, output_counts, write_manifests
 from morphbert.data.records import RecordWriter, compressed, serialize_example
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
@@ -115,7 +115,7 @@ def _build_split(
         tokenizer,
         instance_config,
         "google",
-        config.input_files,
+        inputs_of(config.input_files),
         output_counts(outputs, records),
         counts,
         name,

@@ -135,21 +135,26 @@ def output_counts(output_files: Sequence[str], records: Sequence[int]) -> dict[s
     return dict(zip(names, records, strict=True))
 
 
+def inputs_of(input_files: Sequence[str]) -> list[dict[str, Any]]:
+    """What a manifest says of the input: base name and size of each file."""
+    identities = map(files.identity, input_files)
+    return [{"name": one["name"], "bytes": one["bytes"]} for one in identities]
+
+
 def make_manifest(
     tokenizer: Tokenizer,
     config: InstanceConfig,
     mode: str,
-    input_files: Sequence[str],
+    inputs: Sequence[dict[str, Any]],
     outputs: Mapping[str, int],
     counts: tuple[int, int],
     split: str,
     eval_fraction: float,
 ) -> Manifest:
-    """The manifest of one side of a run. outputs: records by base name; counts: documents, sentences."""
-    inputs = []
-    for path in input_files:
-        of_file = files.identity(path)
-        inputs.append({"name": of_file["name"], "bytes": of_file["bytes"]})
+    """The manifest of one side of a run.
+
+    inputs: see `inputs_of`. outputs: records by base name. counts: documents, sentences.
+    """
     is_plain = config.layout.examples == 0 and not config.layout.dynamic
     return Manifest(
         tokenizer=tokenizer.describe(),
@@ -164,7 +169,7 @@ def make_manifest(
         num_records=sum(outputs.values()),
         num_documents=counts[0],
         num_sentences=counts[1],
-        inputs=inputs,
+        inputs=list(inputs),
         outputs=dict(outputs),
         split=split,
         eval_fraction=eval_fraction,

@@ -1,0 +1,304 @@
+"""What the stages of the pipeline hand to each other, and how numbers of the corpus come to its blocks.
+
+A *block* is some consecutive documents as a `TokenStore` in memory. Its *place* tells where it stands in the
+corpus; what place comes how late, and how many documents and sentences stand before it, is known once all blocks
+are made: that is the `Corpus`, which is small, and goes to every worker.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from morphbert.data import instances
+from morphbert.data.config import InstanceConfig
+from morphbert.data.documents import DocumentDigest
+from morphbert.data.encoding import SentenceEncoder
+from morphbert.data.sections import PlanTask, Split
+from morphbert.data.store import TokenStore, token_dtype
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+Tokens = npt.NDArray[np.unsignedinteger[Any]]
+Marks = npt.NDArray[np.uint8]
+
+# File, byte at which its range begins, number of the block within the range.
+Place = tuple[int, int, int]
+TRAIN, HELD_OUT = 0, 1
+
+
+class Extreme(NamedTuple):
+    """The document of a block with the lowest or highest digest: the first of several."""
+
+    digest: int
+    document: int
+    sentences: int
+    tokens: int
+
+
+class Summary(NamedTuple):
+    """What the corpus has to know of a block; pairs are of the training side and of the held-out one."""
+
+    place: Place
+    documents: tuple[int, int]
+    sentences: tuple[int, int]
+    tokens: tuple[int, int]
+    lowest: Extreme
+    highest: Extreme
+
+
+def blocks(texts: Iterable[list[str]], encoder: SentenceEncoder, tokens: int) -> Iterator[TokenStore]:
+    """Documents → blocks of about `tokens` pieces. Documents and sentences without a piece are left out."""
+    making = _Block()
+    for text in texts:
+        making.add(text, encoder)
+        if len(making.ids) >= tokens:
+            yield making.finished(encoder)
+            making = _Block()
+    if making.digests:
+        yield making.finished(encoder)
+
+
+class _Block:
+    def __init__(self) -> None:
+        self.ids = array("I")
+        self.marks: list[bytes] = []
+        self.sentences = array("q", [0])
+        self.documents = array("q", [0])
+        self.document_tokens = array("q", [0])
+        self.digests = array("Q")
+
+    def add(self, text: list[str], encoder: SentenceEncoder) -> None:
+        digest = DocumentDigest()
+        before = len(self.ids)
+        for sentence in text:
+            digest.add(sentence)
+            ids, marks = encoder(sentence)
+            if ids:
+                self.ids += ids
+                self.marks.append(marks)
+                self.sentences.append(len(self.ids))
+        if len(self.ids) > before:
+            self.documents.append(len(self.sentences) - 1)
+            self.document_tokens.append(len(self.ids))
+            self.digests.append(digest.value())
+
+    def finished(self, encoder: SentenceEncoder) -> TokenStore:
+        return TokenStore(
+            np.frombuffer(self.ids, np.uint32).astype(token_dtype(encoder.vocab_size)),
+            np.frombuffer(b"".join(self.marks), np.uint8),
+            np.frombuffer(self.sentences, np.int64),
+            np.frombuffer(self.documents, np.int64),
+            np.frombuffer(self.document_tokens, np.int64),
+            np.frombuffer(self.digests, np.uint64),
+        )
+
+
+def summary(place: Place, block: TokenStore, fraction: float) -> Summary:
+    out = _below(block, fraction)
+    sentences, tokens = np.diff(block.documents), np.diff(block.document_tokens)
+
+    def extreme(number: np.intp) -> Extreme:
+        return Extreme(
+            int(block.digests[number]), *(int(n) for n in (number, sentences[number], tokens[number]))
+        )
+
+    def sides(values: Int64) -> tuple[int, int]:
+        return int(values[~out].sum()), int(values[out].sum())
+
+    return Summary(
+        place,
+        sides(np.ones(len(out), np.int64)),
+        sides(sentences),
+        sides(tokens),
+        extreme(np.argmin(block.digests)),
+        extreme(np.argmax(block.digests)),
+    )
+
+
+def _below(block: TokenStore, fraction: float) -> Bool:
+    """`held_out` less what it does for tiny corpora, where it has to know all documents."""
+    out: Bool = block.digests < np.uint64(int(fraction * 2**64))
+    return out
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All blocks together.
+
+    numbers: place → number of the block. documents: [B + 1] documents before each block. sentences: [2, B + 1]
+    sentences of each side before each block. total_documents, total_tokens: of each side.
+    moved: block and document that is on the other side than its digest says, because that side would have none.
+    """
+
+    numbers: dict[Place, int]
+    documents: Int64
+    sentences: Int64
+    total_documents: tuple[int, int]
+    total_tokens: tuple[int, int]
+    fraction: float
+    moved: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, summaries: Iterable[Summary], fraction: float) -> Corpus:
+        """Brings blocks into their order, whatever order they come in."""
+        ordered = sorted(summaries)
+        counts = np.array([(s.documents, s.sentences, s.tokens) for s in ordered], np.int64).reshape(-1, 3, 2)
+        totals = counts.sum(axis=0)
+        moved = None
+        if fraction > 0 and totals[0].sum() > 1 and (side := _empty_side(totals[0])) is not None:
+            number, extreme = _to_move(ordered, side)
+            moved = number, extreme.document
+            change = np.array([1, extreme.sentences, extreme.tokens])
+            for values in (counts[number], totals):
+                values[:, side] += change
+                values[:, 1 - side] -= change
+        before = np.concatenate([np.zeros((1, 3, 2), np.int64), np.cumsum(counts, axis=0)])
+        return cls(
+            {one.place: number for number, one in enumerate(ordered)},
+            before[:, 0].sum(axis=1),
+            np.ascontiguousarray(before[:, 1].T),
+            (int(totals[0, TRAIN]), int(totals[0, HELD_OUT])),
+            (int(totals[2, TRAIN]), int(totals[2, HELD_OUT])),
+            fraction,
+            moved,
+        )
+
+    def split(self, number: int, block: TokenStore, side: int) -> Split:
+        """The documents of one side in a block, as part of the whole split."""
+        out = _below(block, self.fraction)
+        if self.moved is not None and self.moved[0] == number:
+            out[self.moved[1]] = not out[self.moved[1]]
+        chosen = np.flatnonzero(out == (side == HELD_OUT)).astype(np.int64)
+        lengths = block.documents[chosen + 1] - block.documents[chosen]
+        first = self.sentences[side, number]
+        before = first + np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        return Split(
+            chosen,
+            before,
+            int(self.documents[number]),
+            (self.total_documents[side], int(self.sentences[side, -1])),
+        )
+
+    def block_of_sentence(self, sentences: Int64, side: int) -> Int64:
+        """The numbers of the blocks in which sentences of a side stand, given as their numbers in it."""
+        return np.searchsorted(self.sentences[side], sentences, "right") - 1
+
+
+def _empty_side(documents: Int64) -> int | None:
+    """The side that has no document, where one has none (`held_out` gives it one)."""
+    empty = np.flatnonzero(documents == 0)
+    return int(empty[0]) if len(empty) else None
+
+
+def _to_move(ordered: list[Summary], side: int) -> tuple[int, Extreme]:
+    """The first document with the lowest digest is held out, the first with the highest is not."""
+    if side == HELD_OUT:
+        number = min(range(len(ordered)), key=lambda n: ordered[n].lowest.digest)
+        return number, ordered[number].lowest
+    number = max(range(len(ordered)), key=lambda n: ordered[n].highest.digest)
+    return number, ordered[number].highest
+
+
+class Rows(NamedTuple):
+    """Instances with the pieces that they are made of.
+
+    order: [N] where they stand among all instances. plan: [N] PLAN, whose `first` and `second` are places in `tokens`
+    and `marks` [T]. A random next segment that is in another block has the length 0 until it is found.
+    """
+
+    order: Int64
+    plan: npt.NDArray[np.void]
+    tokens: Tokens
+    marks: Marks
+
+
+class Requests(NamedTuple):
+    """Random next segments that a block is asked for, for one part: `order` [N] of their instances, what is wanted."""
+
+    order: Int64
+    wanted: instances.Wanted
+    part: int
+
+
+class Found(NamedTuple):
+    """The answers: lengths [N] of the segments of the instances `order` [N], and their pieces [T], end to end."""
+
+    order: Int64
+    lengths: Int64
+    tokens: Tokens
+    marks: npt.NDArray[np.uint8]
+
+
+def taken(block: TokenStore, begin: Int64, length: Int64) -> tuple[Tokens, npt.NDArray[np.uint8], Int64]:
+    """Pieces of ranges of a block, one range after the other, their marks, and where each begins among them."""
+    starts = np.cumsum(length) - length
+    places = np.repeat(begin - starts, length) + np.arange(length.sum())
+    return block.tokens[places], block.marks[places], starts
+
+
+def planned(
+    block: TokenStore,
+    split: Split,
+    task: PlanTask,
+    config: InstanceConfig,
+    duplicates: int,
+) -> tuple[npt.NDArray[np.void], Int64, instances.Wanted | None]:
+    """The plan of a task; which of its rows want a random next segment of another block; and which segments."""
+    wanted: list[instances.Wanted] = []
+
+    def later(more: instances.Wanted) -> tuple[Int64, Int64]:
+        wanted.append(more)
+        nothing = np.zeros(len(more.sentence), np.int64)
+        return nothing, nothing
+
+    plan = instances.plan(block, split, task, config, duplicates, later)
+    if not wanted:
+        return plan, np.zeros(0, np.int64), None
+    rows = np.flatnonzero(plan["label"] == 1)
+    return plan, rows, instances.Wanted(*(np.concatenate(column) for column in zip(*wanted, strict=True)))
+
+
+def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> Rows:
+    """Takes the pieces of plans out of their block."""
+    first, second = plan["first_length"].astype(np.int64), plan["second_length"].astype(np.int64)
+    begin = np.concatenate([plan["first"], plan["second"]])
+    tokens, marks, starts = taken(block, begin, np.concatenate([first, second]))
+    plan = plan.copy()
+    plan["first"], plan["second"] = starts[: len(plan)], starts[len(plan) :]
+    return Rows(order, plan, tokens, marks)
+
+
+def found(block: TokenStore, split: Split, requests: Requests) -> Found:
+    """Answers what other blocks ask for."""
+    begin, length = instances.finder(block, split)(requests.wanted)
+    tokens, marks, _ = taken(block, begin, length)
+    return Found(requests.order, length, tokens, marks)
+
+
+def joined(rows: list[Rows], answers: list[Found]) -> tuple[TokenStore, npt.NDArray[np.void]]:
+    """Instances of a part with what was found for them → their plan, by key, over a store of its own."""
+    order = np.concatenate([one.order for one in rows])
+    plan = np.concatenate([one.plan for one in rows])
+    tokens = [one.tokens for one in rows] + [one.tokens for one in answers]
+    marks = [one.marks for one in rows] + [one.marks for one in answers]
+    bases = np.cumsum([0, *map(len, tokens)])
+    base = np.repeat(bases[: len(rows)], [len(one.order) for one in rows])
+    plan["first"] += base
+    plan["second"] += base
+    by_order = np.argsort(order)
+    for answer, base_of in zip(answers, bases[len(rows) :], strict=False):
+        at = by_order[np.searchsorted(order, answer.order, sorter=by_order)]
+        plan["second"][at] = base_of + np.cumsum(answer.lengths) - answer.lengths
+        plan["second_length"][at] = answer.lengths
+    none = np.zeros(1, np.int64)
+    store = TokenStore(
+        np.concatenate(tokens), np.concatenate(marks), none, none, none, np.zeros(0, np.uint64)
+    )
+    # Equal keys are rare; then the order in the corpus decides, as on one machine.
+    return store, plan[np.lexsort((order, plan["key"]))]

@@ -1,0 +1,369 @@
+"""The stages of `morphbert.data.build` as an Apache Beam pipeline. Its records are those of one machine, byte for byte.
+
+    ranges ─► blocks ─► corpus (which place comes how late)
+                │  └──► plans ─► rows ────────────────────┐
+                │           └──► requests ─┐              ├─► parts ─► shards ─► manifests
+                └──────────────────────────┴─► answers ───┘
+
+What differs from one machine is that no worker sees the whole token store. So a plan that needs a random next segment
+asks for it by the segment's number, the block that has it answers, and both meet in the part of their key.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from morphbert.data import batches
+from morphbert.data.batches import Statistics
+from morphbert.data.beam import corpus as stages
+from morphbert.data.beam.corpus import HELD_OUT, TRAIN, Corpus, Found, Requests, Rows
+from morphbert.data.beam.text import Range, documents
+from morphbert.data.beam.vocabulary import PackedVocabulary, encoder_of, pieces_of, unpack
+from morphbert.data.build import (
+    NO_PAIR,
+    NOTHING_TO_HOLD_OUT,
+    BuildConfig,
+    SplitResult,
+    duplicates_of,
+    manifests_of,
+)
+from morphbert.data.instances import PLAN, Wanted
+from morphbert.data.manifest import manifest_path
+from morphbert.data.outputs import (
+    by_length,
+    expected_records,
+    file_of,
+    lengths_of,
+    number_of_parts,
+    part_edges,
+    shards_of_size,
+)
+from morphbert.data.records import compressed
+from morphbert.data.sections import plan_tasks
+from morphbert.data.store import TokenStore
+from morphbert.errors import MorphbertError
+
+# Pieces in a planning task: they bound the memory of a worker.
+_PLAN_TOKENS = 1 << 18
+_COPY = 1 << 20
+# A key is a side and a number; an instance's place in the order is a block and a number.
+_SIDE, _BLOCK = 32, 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker has.
+
+    inputs: base name and bytes of each input file. temporary: a folder for what is not finished. block_tokens: pieces
+      in a block.
+    """
+
+    config: BuildConfig
+    vocabulary: PackedVocabulary
+    inputs: tuple[dict[str, Any], ...]
+    temporary: str
+    block_tokens: int
+
+
+class Side(NamedTuple):
+    """One side of the held-out split: its files, how often its documents are gone through, in how many parts."""
+
+    name: str
+    number: int
+    outputs: tuple[str, ...]
+    duplicates: int
+    num_parts: int
+
+
+def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
+    """The sides that there are.
+
+    Raises:
+      MorphbertError: there is no document, or one that would have to be on both sides.
+    """
+    if not sum(corpus.total_documents):
+        raise MorphbertError(
+            f"the input holds no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. One "
+            "sentence a line, an empty line between documents."
+        )
+    if config.eval_output_file is not None and sum(corpus.total_documents) == 1:
+        raise MorphbertError(NOTHING_TO_HOLD_OUT)
+
+    def side(name: str, number: int, outputs: tuple[str, ...]) -> Side:
+        duplicates = duplicates_of(name, config.instances)
+        expected = expected_records(corpus.total_tokens[number], config.instances, duplicates)
+        if number == TRAIN and config.shard_bytes is not None:
+            outputs = tuple(shards_of_size(outputs[0], config.shard_bytes, expected, config.instances))
+        return Side(name, number, outputs, duplicates, number_of_parts(expected, len(outputs)))
+
+    if config.eval_output_file is None:
+        return [side("all", TRAIN, config.output_files)]
+    return [side("train", TRAIN, config.output_files), side("eval", HELD_OUT, (config.eval_output_file,))]
+
+
+class _Tokenize(beam.DoFn):
+    """Range → its blocks, each with its place."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(self, element: Range) -> Iterator[tuple[stages.Place, TokenStore]]:
+        texts = documents(
+            element, lambda path: FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        )
+        made = stages.blocks(texts, encoder_of(self._job.vocabulary), self._job.block_tokens)
+        for number, block in enumerate(made):
+            yield (element.file, element.begin, number), block
+
+
+class _Plan(beam.DoFn):
+    """Block → the rows of its instances, by part; and what they ask other blocks for, by the number of the block."""
+
+    REQUESTS = "requests"
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, element: tuple[int, TokenStore], corpus: Corpus
+    ) -> Iterator[tuple[int, Rows] | beam.pvalue.TaggedOutput]:
+        number, block = element
+        made = 0
+        for side in sides_of(self._job.config, corpus):
+            split = corpus.split(number, block, side.number)
+            if not len(split.documents):
+                continue
+            instances = self._job.config.instances
+            for task in plan_tasks(block, split, instances, _PLAN_TOKENS):
+                plan, asking, wanted = stages.planned(block, split, task, instances, side.duplicates)
+                order = (np.int64(number) << _BLOCK) + made + np.arange(len(plan))
+                made += len(plan)
+                part = np.searchsorted(part_edges(side.num_parts), plan["key"], "right")
+                for chosen, key in _groups(part):
+                    rows = stages.rows_of(block, plan[chosen], order[chosen])
+                    yield (side.number << _SIDE) + key, rows
+                if wanted is not None:
+                    yield from self._requests(corpus, side, order[asking], part[asking], wanted)
+
+    def _requests(
+        self, corpus: Corpus, side: Side, order: Any, part: Any, wanted: Wanted
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        target = corpus.block_of_sentence(wanted.sentence, side.number)
+        for chosen, key in _groups(target * side.num_parts + part):
+            request = Requests(
+                order[chosen],
+                Wanted(*(column[chosen] for column in wanted)),
+                (side.number << _SIDE) + key % side.num_parts,
+            )
+            yield beam.pvalue.TaggedOutput(self.REQUESTS, (key // side.num_parts, request))
+
+
+def _groups(keys: Any) -> Iterator[tuple[Any, int]]:
+    """For each different key [N], the places where it stands, ascending."""
+    by_key = np.argsort(keys, kind="stable")
+    edges = np.flatnonzero(np.diff(keys[by_key])) + 1
+    for places in np.split(by_key, edges):
+        if len(places):
+            yield places, int(keys[places[0]])
+
+
+class _Answer(beam.DoFn):
+    """A block and what it is asked for → the answers, by part."""
+
+    def process(
+        self, element: tuple[int, dict[str, Iterable[Any]]], corpus: Corpus
+    ) -> Iterator[tuple[int, Found]]:
+        number, both = element
+        block = next(iter(both["blocks"]))
+        splits = {}
+        for request in both["requests"]:
+            side = request.part >> _SIDE
+            if side not in splits:
+                splits[side] = corpus.split(number, block, side)
+            yield request.part, stages.found(block, splits[side], request)
+
+
+class _Record(beam.DoFn):
+    """Rows and answers of a part → its records in a temporary file for each length, and their sums, by shard."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, element: tuple[int, Iterable[Rows | Found]], corpus: Corpus
+    ) -> Iterator[tuple[int, tuple[int, list[str], list[dict[str, int]]]]]:
+        key, values = element
+        number, part = key >> _SIDE, key & ((1 << _SIDE) - 1)
+        side = next(side for side in sides_of(self._job.config, corpus) if side.number == number)
+        shard = part * len(side.outputs) // side.num_parts
+        given = list(values)
+        store, plan = stages.joined(
+            [one for one in given if isinstance(one, Rows)], [one for one in given if isinstance(one, Found)]
+        )
+        instances = self._job.config.instances
+        pieces = pieces_of(self._job.vocabulary, instances.mask_words)
+        names, sums = [], []
+        for length, (config, chosen) in zip(lengths_of(instances), by_length(plan, instances), strict=True):
+            statistics = Statistics()
+            names.append(_temporary(self._job, f"part-{number}-{part}-{length}"))
+            with _create(names[-1]) as stream, compressed(stream, side.outputs[shard]) as out:
+                for data, of_batch in batches.records(store, chosen, config, pieces):
+                    out.write(data)
+                    statistics.add(of_batch)
+            sums.append(statistics.as_dict())
+        yield (number << _SIDE) + shard, (part, names, sums)
+
+
+class _Shard(beam.DoFn):
+    """Parts of a shard → its files under their final names, and their sums, by side."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, element: tuple[int, Iterable[tuple[int, list[str], list[dict[str, int]]]]], corpus: Corpus
+    ) -> Iterator[tuple[int, tuple[int, list[dict[str, int]]]]]:
+        key, values = element
+        number, shard = key >> _SIDE, key & ((1 << _SIDE) - 1)
+        side = next(side for side in sides_of(self._job.config, corpus) if side.number == number)
+        parts = sorted(values)
+        instances = self._job.config.instances
+        sums = []
+        for at, length in enumerate(lengths_of(instances)):
+            name = _temporary(self._job, f"shard-{number}-{shard}-{length}")
+            statistics = Statistics()
+            with _create(name) as out:
+                for _, names, of_part in parts:
+                    statistics.add(Statistics(**of_part[at]))
+                    with FileSystems.open(
+                        names[at], compression_type=CompressionTypes.UNCOMPRESSED
+                    ) as stream:
+                        while data := stream.read(_COPY):
+                            out.write(data)
+            _move(name, file_of(side.outputs[shard], instances, length))
+            sums.append(statistics.as_dict())
+        yield number, (shard, sums)
+
+
+class _Finish(beam.DoFn):
+    """Sums of all shards of a side → manifests beside them, and the result as JSON in a temporary file."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(
+        self, element: tuple[int, Iterable[tuple[int, list[dict[str, int]]]]], corpus: Corpus
+    ) -> Iterator[str]:
+        number, values = element
+        config = self._job.config
+        side = next(side for side in sides_of(config, corpus) if side.number == number)
+        shards = [[Statistics(**sums) for sums in of_shard] for _, of_shard in sorted(values)]
+        statistics = Statistics()
+        for of_shard in shards:
+            for sums in of_shard:
+                statistics.add(sums)
+        if not statistics.records:
+            files = [
+                file_of(output, config.instances, n)
+                for output in side.outputs
+                for n in lengths_of(config.instances)
+            ]
+            FileSystems.delete([name for name in files if FileSystems.exists(name)])
+            raise MorphbertError(NO_PAIR)
+        documents, sentences = corpus.total_documents[number], int(corpus.sentences[number, -1])
+        result = SplitResult(side.name, documents, sentences, statistics)
+        tokenizer = unpack(self._job.vocabulary)
+        for manifest, names in manifests_of(
+            config, tokenizer, result, side.outputs, shards, self._job.inputs
+        ):
+            for name in names:
+                _write(self._job, manifest_path(name), manifest.to_json())
+        content = json.dumps([result.name, documents, sentences, statistics.as_dict()])
+        _write(self._job, result_path(self._job, number), content)
+        yield side.name
+
+
+def _temporary(job: Job, name: str) -> str:
+    # A part may be made twice, where a worker is lost or slow: never under one name.
+    return FileSystems.join(job.temporary, f"{name}-{uuid.uuid4().hex}")
+
+
+def _create(path: str) -> Any:
+    return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+
+
+def _move(path: str, final: str) -> None:
+    if FileSystems.exists(final):
+        FileSystems.delete([final])
+    FileSystems.rename([path], [final])
+
+
+def _write(job: Job, path: str, text: str) -> None:
+    name = _temporary(job, "text")
+    with _create(name) as stream:
+        stream.write(text.encode())
+    _move(name, path)
+
+
+def result_path(job: Job, number: int) -> str:
+    """Where the result of a side is left for the program that started the pipeline."""
+    return FileSystems.join(job.temporary, f"result-{number}.json")
+
+
+def _parts(job: Job, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
+    """Every part once, so that also one without instances gets its place in its shard."""
+    tokens = np.zeros(0, np.uint16)
+    nothing = Rows(np.zeros(0, np.int64), np.zeros(0, PLAN), tokens, np.zeros(0, np.uint8))
+    for side in sides_of(job.config, corpus):
+        for part in range(side.num_parts):
+            yield (side.number << _SIDE) + part, nothing
+
+
+def construct(pipeline: beam.Pipeline, job: Job, ranges: list[Range]) -> None:
+    """Puts all stages into a pipeline."""
+    fraction = job.config.eval_fraction
+    keyed = tuple[int, Any]
+    placed = (
+        pipeline | "Ranges" >> beam.Create(ranges, reshuffle=True) | "Tokenize" >> beam.ParDo(_Tokenize(job))
+    )
+    corpus = beam.pvalue.AsSingleton(
+        placed
+        | "Summarize" >> beam.MapTuple(lambda place, block: stages.summary(place, block, fraction))
+        | "List" >> beam.combiners.ToList()
+        | "Corpus" >> beam.Map(Corpus.of, fraction)
+    )
+    blocks = placed | "Number" >> beam.Map(
+        lambda element, known: (known.numbers[element[0]], element[1]), corpus
+    ).with_output_types(keyed)
+    rows, requests = blocks | "Plan" >> beam.ParDo(_Plan(job), corpus).with_outputs(
+        _Plan.REQUESTS, main="rows"
+    ).with_output_types(keyed)
+    answers = (
+        {"blocks": blocks, "requests": requests}
+        | "Meet" >> beam.CoGroupByKey()
+        | "Answer" >> beam.ParDo(_Answer(), corpus).with_output_types(keyed)
+    )
+    everywhere = (
+        pipeline
+        | "Start" >> beam.Create([job])
+        | "Parts" >> beam.FlatMap(_parts, corpus).with_output_types(keyed)
+    )
+    (
+        (rows, answers, everywhere)
+        | "Gather" >> beam.Flatten()
+        | "Part" >> beam.GroupByKey()
+        | "Record" >> beam.ParDo(_Record(job), corpus).with_output_types(keyed)
+        | "Shard" >> beam.GroupByKey()
+        | "Write" >> beam.ParDo(_Shard(job), corpus).with_output_types(keyed)
+        | "Side" >> beam.GroupByKey()
+        | "Finish" >> beam.ParDo(_Finish(job), corpus)
+    )

@@ -1,0 +1,153 @@
+"""Starts the pipeline on a runner of Beam's and brings back what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from morphbert.data.batches import Statistics
+from morphbert.data.build import BuildConfig, SplitResult
+from morphbert.errors import MorphbertError, UsageError
+
+try:
+    import apache_beam as beam
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+except ImportError as error:
+    raise MorphbertError(
+        "--engine=beam needs Apache Beam, which is not installed: pip install 'morphbert[beam]', in an environment "
+        "of its own where TensorFlow's is another protobuf than Beam's."
+    ) from error
+
+from morphbert.data.beam.pipeline import Job, construct, result_path
+from morphbert.data.beam.text import ranges_of
+from morphbert.data.beam.vocabulary import PackedVocabulary
+
+# Pieces in a block: with those of its instances, some 50 MB.
+BLOCK_TOKENS = 1 << 20
+# Beam's DirectRunner may download a program (Prism) and run that; this is the part of it that stays in Python.
+_LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
+
+
+def options_of(arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options from the command line.
+
+    Raises:
+      UsageError: one that Beam does not know.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    unknown = parser.parse_known_args(list(arguments))[1]
+    if unknown:
+        raise UsageError(f"{unknown[0]} is a flag neither of this program nor of Apache Beam (see --help).")
+    return PipelineOptions(list(arguments))
+
+
+def match_inputs(patterns: str, options: PipelineOptions) -> list[tuple[str, int]]:
+    """Files on any filesystem that Beam knows, given as paths and globs with commas; each with its bytes."""
+    FileSystems.set_options(options)
+    chosen = [part.strip() for part in patterns.split(",") if part.strip()]
+    found: list[tuple[str, int]] = []
+    try:
+        for pattern, match in zip(chosen, FileSystems.match(chosen), strict=True):
+            if not match.metadata_list:
+                raise MorphbertError(
+                    f"no file matches {pattern!r} (working directory: {os.getcwd()}). Give a path, a glob in quotes "
+                    "or a comma-separated list of both."
+                )
+            found += sorted((one.path, one.size_in_bytes) for one in match.metadata_list)
+    except (ValueError, beam.io.filesystem.BeamIOError) as error:
+        raise MorphbertError(f"{patterns} cannot be read by Apache Beam: {error}") from error
+    return found
+
+
+def build(
+    config: BuildConfig,
+    vocabulary: PackedVocabulary,
+    inputs: Sequence[tuple[str, int]],
+    options: PipelineOptions,
+    say: Callable[[str], None],
+) -> list[SplitResult]:
+    """Makes the records of a run with Apache Beam.
+
+    Args:
+      config: its `input_files` are those of `inputs`; `token_store` and `num_workers` mean nothing here.
+      options: Beam's, the runner among them.
+
+    Raises:
+      MorphbertError: bad input, or the pipeline failed.
+    """
+    names = tuple({"name": os.path.basename(path), "bytes": size} for path, size in inputs)
+    temporary = f"{config.output_files[0]}.beam-{uuid.uuid4().hex[:12]}"
+    config = replace(config, input_files=tuple(path for path, _ in inputs))
+    job = Job(config, vocabulary, names, temporary, BLOCK_TOKENS)
+    runner: Any = options.view_as(StandardOptions).runner
+    if runner in _LOCAL_RUNNERS:
+        runner = FnApiRunner()
+        _let_workers_import()
+    folders = {os.path.dirname(name) for name in (*config.output_files, config.eval_output_file or "")}
+    for folder in (*sorted(folders), temporary):
+        _make_folder(folder)
+    try:
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        construct(pipeline, job, ranges_of(list(inputs)))
+        say(
+            f"Apache Beam {beam.__version__}, {type(runner).__name__ if not isinstance(runner, str) else runner}"
+        )
+        _run(pipeline)
+        results = []
+        for number in range(2 if config.eval_output_file is not None else 1):
+            with FileSystems.open(result_path(job, number)) as stream:
+                name, documents, sentences, sums = json.loads(stream.read())
+            results.append(SplitResult(name, documents, sentences, Statistics(**sums)))
+            say(f"{name}: {results[-1].statistics.records:,} records")
+        return results
+    finally:
+        try:
+            FileSystems.delete([temporary])
+        except Exception as error:
+            logging.getLogger("morphbert").warning("%s could not be removed: %s", temporary, error)
+
+
+def _make_folder(folder: str) -> None:
+    """Folders on disks have to be made; in object stores there are none."""
+    try:
+        if folder and not FileSystems.exists(folder):
+            FileSystems.mkdirs(folder)
+    except (OSError, ValueError, beam.io.filesystem.BeamIOError) as error:
+        raise MorphbertError(f"{folder} cannot be written: {error}") from error
+
+
+def _let_workers_import() -> None:
+    """Worker processes that the local runner starts do not know where this program's script lies."""
+    import morphbert
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(morphbert.__file__)))
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *paths])
+
+
+def _run(pipeline: beam.Pipeline) -> None:
+    try:
+        state = pipeline.run().wait_until_finish()
+    except MorphbertError as error:
+        # Beam adds where in the pipeline it was.
+        raise MorphbertError(re.sub(r" \[while running .*", "", str(error), flags=re.S)) from error
+    except Exception as error:
+        # From a worker process an error comes as text.
+        ours = re.findall(r"MorphbertError: (.*?)(?: \[while running |\n|$)", str(error))
+        if ours:
+            raise MorphbertError(ours[-1]) from error
+        raise MorphbertError(f"the pipeline failed: {error}") from error
+    if state not in (None, "DONE"):
+        raise MorphbertError(f"the pipeline ended as {state}: see the log of its runner.")

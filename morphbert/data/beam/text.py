@@ -1,0 +1,90 @@
+"""Ranges of text files → the documents that begin in them.
+
+A file is divided into ranges of bytes, so that many workers can read it. A document belongs to the range in which the
+empty line before it begins, and to the first range where it begins the file: so each is read once, whole, whatever the
+ranges are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple, cast
+
+from morphbert import files
+from morphbert.errors import MorphbertError
+
+_BUFFER = 1 << 20
+# Bytes of text in a range: many for a large corpus, and even a small one is worth several workers.
+_LEAST, _MOST, _RANGES = 1 << 18, 1 << 25, 256
+
+Open = Callable[[str], IO[bytes]]
+
+
+class Range(NamedTuple):
+    """Bytes `begin` to `end` of the input file with that number; `end` None is all of a compressed file."""
+
+    file: int
+    path: str
+    begin: int
+    end: int | None
+
+
+def ranges_of(inputs: list[tuple[str, int]], size: int | None = None) -> list[Range]:
+    """Divides files, given as (path, bytes), into ranges of `size` bytes; by default fitting to their sum."""
+    if size is None:
+        size = min(max(sum(length for _, length in inputs) // _RANGES, _LEAST), _MOST)
+    ranges = []
+    for number, (path, length) in enumerate(inputs):
+        if files.is_compressed(path):
+            ranges.append(Range(number, path, 0, None))
+        else:
+            ranges += [Range(number, path, begin, begin + size) for begin in range(0, length, size)]
+    return ranges
+
+
+def documents(chosen: Range, open_file: Open) -> Iterator[list[str]]:
+    """Yields the documents of a range, each as its lines, stripped and without empty ones.
+
+    Raises:
+      MorphbertError: the file cannot be read or unpacked, or is not UTF-8.
+    """
+    document: list[str] = []
+    # Whether the lines belong to a document of this range; at the start of a file they do.
+    ours = chosen.begin == 0
+    for begin, line in _lines(chosen, open_file):
+        if line:
+            if ours:
+                document.append(line)
+            continue
+        if document:
+            yield document
+            document = []
+        if chosen.end is not None and begin >= chosen.end:
+            return
+        ours = True
+    if document:
+        yield document
+
+
+def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
+    """Stripped lines from the first that begins at `chosen.begin` or after it, with where they begin."""
+    if chosen.end is None:
+        with open_file(chosen.path) as raw:
+            for line in files.lines_of(raw, chosen.path):
+                yield 0, line.strip()
+        return
+    with open_file(chosen.path) as raw:
+        position = max(chosen.begin - 1, 0)
+        try:
+            raw.seek(position)
+            stream = io.BufferedReader(cast(Any, raw), _BUFFER)
+            if chosen.begin:  # the rest of a line that begins before
+                position += len(stream.readline())
+            for data in stream:
+                yield position, data.decode("utf-8").strip()
+                position += len(data)
+        except UnicodeDecodeError as error:
+            raise files.not_utf8(f"{chosen.path}, the line at byte {position}", error) from error
+        except OSError as error:
+            raise MorphbertError(f"{chosen.path} cannot be read after byte {position}: {error}.") from error

@@ -1,0 +1,79 @@
+"""A vocabulary that travels: its files as bytes, from which every worker makes the tokenizer."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from morphbert import files
+from morphbert.data.batches import Pieces
+from morphbert.data.build import known_pieces
+from morphbert.data.encoding import SentenceEncoder
+from morphbert.errors import MorphbertError
+from morphbert.text.metadata import METADATA_NAME
+from morphbert.text.tokenizer import Tokenizer, load_tokenizer
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
+from morphbert.text.vocabulary import VOCABULARY_NAME
+
+# A vocabulary's own files are a few megabytes; whatever else lies in the folder stays there.
+_MOST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class PackedVocabulary:
+    """What `load_tokenizer` is given, to be given again elsewhere.
+
+    entries: name and content of each file. single: the path was that of one file and not of a folder.
+    """
+
+    entries: tuple[tuple[str, bytes], ...]
+    single: bool
+    do_lower_case: bool | None = None
+    allow_mismatch: bool = False
+
+
+def pack(path: str, do_lower_case: bool | None, allow_mismatch: bool) -> PackedVocabulary:
+    """Reads the files of the vocabulary at `path`."""
+    if not os.path.isdir(path) and not files.exists(os.path.join(path, METADATA_NAME)):
+        single = (os.path.basename(path), files.read_bytes(path))
+        return PackedVocabulary((single,), True, do_lower_case, allow_mismatch)
+    entries = tuple((name, files.read_bytes(os.path.join(path, name))) for name in _names(path))
+    size = sum(len(content) for _, content in entries)
+    if size > _MOST_BYTES:
+        raise MorphbertError(
+            f"the folder {path} holds {size >> 20} MB, too much to send to every worker: give a folder that holds the "
+            "vocabulary and nothing else."
+        )
+    return PackedVocabulary(entries, False, do_lower_case, allow_mismatch)
+
+
+def _names(folder: str) -> Iterator[str]:
+    if files.is_remote(folder):
+        ours = (METADATA_NAME, VOCABULARY_NAME, USER_DICTIONARY_NAME)
+        yield from (name for name in ours if files.exists(os.path.join(folder, name)))
+        return
+    yield from sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))
+
+
+@functools.lru_cache(maxsize=1)
+def unpack(packed: PackedVocabulary) -> Tokenizer:
+    """The tokenizer, made once in a process."""
+    with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
+        for name, content in packed.entries:
+            with open(os.path.join(folder, name), "wb") as stream:
+                stream.write(content)
+        path = os.path.join(folder, packed.entries[0][0]) if packed.single else folder
+        return load_tokenizer(path, packed.do_lower_case, packed.allow_mismatch)
+
+
+@functools.lru_cache(maxsize=1)
+def encoder_of(packed: PackedVocabulary) -> SentenceEncoder:
+    return SentenceEncoder(unpack(packed))
+
+
+@functools.lru_cache(maxsize=1)
+def pieces_of(packed: PackedVocabulary, mask_words: tuple[str, ...]) -> Pieces:
+    return known_pieces(unpack(packed), mask_words)
