@@ -252,15 +252,8 @@ do_records() {
 }
 
 do_model() {
-  "$PYTHON" - "$config_source" "$output/vocab/vocab.txt" "$output/bert_config.json" <<'PY'
-import json, sys
-source, vocabulary, target = sys.argv[1:]
-config = json.load(open(source, encoding="utf-8"))
-config["vocab_size"] = open(vocabulary, "rb").read().count(b"\n")
-with open(target, "w", encoding="utf-8") as stream:
-    json.dump(config, stream, indent=2, sort_keys=True)
-    stream.write("\n")
-PY
+  "$PYTHON" "$root/scripts/model_config.py" "$config_source" "$output/vocab/vocab.txt" \
+    "$output/bert_config.json"
   # shellcheck disable=SC2086 (TRAIN_FLAGS holds several words)
   "$PYTHON" "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
     --bert_config_file="$output/bert_config.json" --input_file="$output/records/train.tfrecord" \

@@ -15,7 +15,7 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_mode
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
 from morphbert.interop.flatten import flatten
-from morphbert.interop.huggingface import hugging_face_name
+from morphbert.interop.huggingface_names import hugging_face_name
 from morphbert.model.config import ACTIVATIONS
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits

@@ -24,8 +24,8 @@ def _command() -> Command:
     command.string(
         "checkpoint",
         None,
-        "The model: a Hugging Face folder (BERT or RoBERTa), or a TensorFlow 1 checkpoint of google-research/bert (a "
-        "folder or a prefix), or one of this program.",
+        "The model: a Hugging Face folder (BERT, RoBERTa or ALBERT), or a TensorFlow 1 checkpoint of "
+        "google-research/bert or albert (a folder or a prefix), or one of this program.",
         required=True,
     )
     command.string("bert_config_file", None, "Its configuration. Default: the one beside the checkpoint.")

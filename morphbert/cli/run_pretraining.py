@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -13,8 +13,11 @@ from morphbert.cli import quiet_tensorflow, training_flags
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 from morphbert.train import choices
+from morphbert.train.phases import in_phases, parse_phases
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from morphbert.train.config import RunConfig
 
 
@@ -66,8 +69,18 @@ def _define_input(command: Command) -> None:
         "init_checkpoint",
         None,
         "Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
-        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT or RoBERTa. What it lacks "
-        "is listed and stays random. For another vocabulary or more positions see import_model.py.",
+        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
+        "it lacks is listed and stays random. More positions repeat those that it has; for another vocabulary see "
+        "--vocab_file.",
+    )
+    command.string(
+        "vocab_file",
+        None,
+        "With --init_checkpoint of another vocabulary: that of the records. A piece that both have keeps its "
+        "embedding, another starts from the mean of the old pieces that spell it. Example: --vocab_file=vocab/mine",
+    )
+    command.string(
+        "init_vocab_file", None, "The vocabulary of --init_checkpoint. Default: the one beside it."
     )
     command.integer(
         "max_seq_length",
@@ -80,6 +93,14 @@ def _define_input(command: Command) -> None:
         False,
         "Train on records of several lengths (create_pretraining_data.py --length_bins): a step takes a batch of one "
         "length, each length in proportion to its records. The two flags around this one are those of the longest.",
+    )
+    command.string(
+        "phases",
+        None,
+        "Train on records of one length after the other, each for a share of the steps: LENGTH:SHARE, and :BATCH_SIZE "
+        "where it is not --train_batch_size. --input_file names the records of all of them; their manifests tell "
+        "lengths and places for masks, so that the flags around this one are not needed. Example, as BERT was "
+        "trained: --phases=128:0.9,512:0.1",
     )
     command.integer(
         "max_predictions_per_seq",
@@ -140,6 +161,17 @@ def _define_training(command: Command) -> None:
         "Compute each layer a second time for its gradients instead of keeping its activations: far less memory, about "
         "a third more time, the same numbers.",
     )
+    for name, what in (
+        ("hidden_dropout_prob", "of embeddings and both sub-layers"),
+        ("attention_probs_dropout_prob", "of the attention weights"),
+    ):
+        command.number(
+            name,
+            None,
+            f"Dropout rate {what}, instead of the one in --bert_config_file. Example: --{name}=0",
+            lower_bound=0.0,
+            upper_bound=1.0,
+        )
     command.enum(
         "on_divergence",
         "stop",
@@ -173,10 +205,22 @@ def _define_output(command: Command) -> None:
 def _check(command: Command, values: flags.FlagValues) -> None:
     if not values.do_train and not values.do_eval:
         raise UsageError("nothing to do: give --do_train, --do_eval or both.")
+    if values.init_checkpoint is None and (values.vocab_file or values.init_vocab_file):
+        raise UsageError(
+            "--vocab_file and --init_vocab_file are for --init_checkpoint: add it, or leave them out."
+        )
     if values.dry_run and not values.do_train:
         raise UsageError("--dry_run tries out training: add --do_train.")
     if values.num_train_epochs is not None and command.given("num_train_steps"):
         raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+    if values.phases is not None:
+        if values.group_by_length or values.num_train_epochs is not None:
+            raise UsageError("--phases goes neither with --group_by_length nor with --num_train_epochs.")
+        longest = max(phase.max_seq_length for phase in parse_phases(values.phases))
+        if command.given("max_seq_length") and values.max_seq_length != longest:
+            raise UsageError(
+                f"--max_seq_length={values.max_seq_length}, but the longest of --phases is {longest}: leave it out."
+            )
     training_flags.check(values)
 
 
@@ -188,6 +232,10 @@ def _config(values: flags.FlagValues) -> RunConfig:
     from morphbert.train.record_sets import SetFinder, num_records
 
     bert_config = BertConfig.from_json_file(values.bert_config_file)
+    rates = {name: getattr(values, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+    bert_config = dataclasses.replace(
+        bert_config, **{n: rate for n, rate in rates.items() if rate is not None}
+    )
     input_files = expand_records(values.input_file, "--input_file")
     eval_files: tuple[str, ...] = ()
     if values.do_eval or values.eval_at_start or values.eval_every:
@@ -195,25 +243,31 @@ def _config(values: flags.FlagValues) -> RunConfig:
         eval_files = expand_records(values.eval_input_file, "--eval_input_file") if given else input_files
     num_train_steps = values.num_train_steps
     if values.num_train_epochs is not None:
-        records = num_records(input_files)
-        num_train_steps = max(1, round(records * values.num_train_epochs / values.train_batch_size))
-        print(
-            f"training: {values.num_train_epochs:g} epochs of {records} records are {num_train_steps} steps"
-        )
+        count = num_records(input_files)
+        num_train_steps = max(1, round(count * values.num_train_epochs / values.train_batch_size))
+        print(f"training: {values.num_train_epochs:g} epochs of {count} records are {num_train_steps} steps")
     devices = training_flags.devices(values)
     optimizer = training_flags.optimizer(values, num_train_steps, values.num_warmup_steps)
     step = training_flags.step(values, devices)
-    shape = RecordShape(values.max_seq_length, values.max_predictions_per_seq)
-    check_shapes(shape, bert_config)
+    shape, by_length = RecordShape(values.max_seq_length, values.max_predictions_per_seq), None
+    if values.group_by_length:
+        by_length = "--group_by_length"
+    phases = parse_phases(values.phases) if values.phases is not None else ()
     finder = SetFinder.of(
         bert_config,
-        shape,
-        values.group_by_length,
+        None if phases else shape,
+        "--phases" if phases else by_length,
         input_files,
         eval_files,
         values.seed,
         values.skip_corrupt_records,
     )
+    records = finder.sets(input_files)
+    if phases:
+        records = in_phases(records, phases, num_train_steps)
+    eval_records = finder.sets(eval_files)
+    for chosen in (*records, *eval_records):
+        check_shapes(chosen.form.shape, bert_config)
     same_name = (
         *(
             "output_dir",
@@ -230,8 +284,9 @@ def _config(values: flags.FlagValues) -> RunConfig:
     )
     return RunConfig(
         bert_config=bert_config,
-        records=finder.sets(input_files),
-        eval_records=finder.sets(eval_files),
+        records=records,
+        phases=phases,
+        eval_records=eval_records,
         optimizer=optimizer,
         step=step,
         devices=devices,
@@ -247,11 +302,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     def pretrain(values: flags.FlagValues) -> None:
         _check(command, values)
         quiet_tensorflow.load()
-        from morphbert.interop.importing import initial_weights
+        from morphbert.interop.starting import initial_weights
         from morphbert.train.run import pretrain as run
 
         config = _config(values)
-        outcome = run(config, partial(initial_weights, config=config.bert_config))
+
+        def read(path: str) -> Mapping[str, np.ndarray]:
+            return initial_weights(path, config.bert_config, values.vocab_file, values.init_vocab_file)
+
+        outcome = run(config, read)
         if outcome.stopped_by is not None:
             stopped_by.append(outcome.stopped_by)
             print(

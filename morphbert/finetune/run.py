@@ -197,7 +197,7 @@ class FineTuning:
         optimizer["exclude_from_weight_decay"] = list(config.optimizer.exclude_from_weight_decay)
         return {
             "morphbert_version": morphbert.__version__,
-            "config": dataclasses.asdict(config.bert_config),
+            "config": config.bert_config.to_dict(),
             "settings": {
                 "optimizer": optimizer,
                 "step": dataclasses.asdict(config.step),

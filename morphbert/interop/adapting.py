@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -41,13 +42,22 @@ class Mapped:
 
 
 def with_vocabulary(model: Pretrained, old: Tokenizer, new: Tokenizer) -> tuple[Pretrained, Mapped]:
+    """The model for another vocabulary, see `map_pieces`."""
+    weights, mapped = map_pieces(model.weights, old, new)
+    config = dataclasses.replace(model.config, vocab_size=len(new.vocabulary))
+    return dataclasses.replace(model, config=config, weights=weights), mapped
+
+
+def map_pieces(
+    weights: Mapping[str, np.ndarray], old: Tokenizer, new: Tokenizer
+) -> tuple[dict[str, np.ndarray], Mapped]:
     """Maps the word embeddings and the masked LM's bias piece by piece.
 
     A piece that both vocabularies have keeps its row, wherever it stands; another gets the mean of the rows of
     the old pieces that spell it; one that they cannot spell, the mean of all rows, as a piece that means nothing yet.
     """
-    table = model.weights[_TABLE]
-    bias = model.weights.get(_BIAS)
+    table = weights[_TABLE]
+    bias = weights.get(_BIAS)
     rows = np.empty((len(new.vocabulary), table.shape[1]), np.float32)
     biases = np.zeros(len(new.vocabulary), np.float32)
     counts = [0, 0, 0]
@@ -62,11 +72,10 @@ def with_vocabulary(model: Pretrained, old: Tokenizer, new: Tokenizer) -> tuple[
         if bias is not None:
             biases[number] = bias[sources].mean()
         counts[kind] += 1
-    weights = {**model.weights, _TABLE: rows}
+    mapped = {**weights, _TABLE: rows}
     if bias is not None:
-        weights[_BIAS] = biases
-    config = dataclasses.replace(model.config, vocab_size=len(new.vocabulary))
-    return dataclasses.replace(model, config=config, weights=weights), Mapped(*counts)
+        mapped[_BIAS] = biases
+    return mapped, Mapped(*counts)
 
 
 def _spelled(token: str, old: Tokenizer) -> list[int]:
@@ -94,7 +103,27 @@ def with_positions(model: Pretrained, positions: int) -> Pretrained:
     """
     if positions < 1:
         raise MorphbertError(f"--max_position_embeddings={positions}: at least 1.")
-    table = model.weights[POSITIONS]
-    weights = {**model.weights, POSITIONS: np.resize(table, (positions, table.shape[1]))}
+    weights = {
+        **model.weights,
+        POSITIONS: resize_positions(model.weights, positions, model.config.position_offset),
+    }
     config = dataclasses.replace(model.config, max_position_embeddings=positions)
     return dataclasses.replace(model, config=config, weights=weights)
+
+
+def resize_positions(
+    weights: Mapping[str, np.ndarray], positions: int, offset: int = 0, new_offset: int | None = None
+) -> np.ndarray:
+    """The position table with so many positions, see `with_positions`.
+
+    Args:
+      weights: by name.
+      positions: how many.
+      offset: rows of the table before the first position (`BertConfig.position_offset`).
+      new_offset: of the new table; None for the same. Rows that were not there are 0: they are for padding alone.
+    """
+    table = weights[POSITIONS]
+    before = table[:offset]
+    if new_offset is not None and new_offset != offset:
+        before = np.zeros((new_offset, table.shape[1]), table.dtype)
+    return np.concatenate([before, np.resize(table[offset:], (positions, table.shape[1]))])

@@ -116,7 +116,13 @@ class BertModel(tf.Module):
     def next_sentence_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
     ) -> tf.Tensor:
-        """Scores of "B follows A" (0) and "B is random" (1), float32 [B, 2]. Takes what a call takes."""
+        """Scores of "B follows A" (0) and "B is random" (1), float32 [B, 2]. Takes what a call takes.
+
+        Raises:
+          MorphbertError: the model has no such head, as a RoBERTa.
+        """
+        if not self.config.next_sentence_head:
+            raise MorphbertError(f"{self.source} has no next sentence head: it was trained without the task.")
         hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
         return next_sentence_logits(self._weights(), pool(self._weights(), hidden))
 
@@ -175,7 +181,9 @@ class BertModel(tf.Module):
         segments = (
             tf.zeros_like(ids)
             if segments is None
-            else _rows("token_type_ids", segments, config.type_vocab_size, ids)
+            else _rows(
+                "token_type_ids", segments, max(2, config.type_vocab_size), ids
+            )  # a pair is always taken
         )
         positions = None if position_ids is None else _rows("position_ids", position_ids, longest, ids)
         return ids, mask, segments, positions

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, read_lines
 from morphbert.interop import google, huggingface, native, sources
+from morphbert.interop.huggingface_names import check_exportable
 from morphbert.interop.huggingface_tokenizer import (
     STOCK_FOLDER,
     agreement,
@@ -19,6 +20,7 @@ from morphbert.interop.huggingface_tokenizer import (
 from morphbert.interop.model_card import Agreement, model_card
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.text.vocabulary import PAD
 from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_slots
 
@@ -91,12 +93,14 @@ def write_huggingface(
     measured: Agreement | None = None,
 ) -> None:
     """Writes a whole Hugging Face folder, model card included; without tokenizer the model alone."""
-    huggingface.write_weights(folder, model.completed().weights)
+    check_exportable(model.config, None if tokenizer is None else tokenizer.vocab[PAD])
+    huggingface.write_weights(folder, model.completed().weights, model.config)
     huggingface.write_config(folder, model.config)
     if tokenizer is None:
         use = ["The folder has no tokenizer: the vocabulary of the model was not known when it was written."]
     else:
-        write_tokenizer(folder, tokenizer, model.config.max_position_embeddings)
+        segments = model.config.type_vocab_size > 1
+        write_tokenizer(folder, tokenizer, model.config.max_position_embeddings, segments)
         exact = has_exact_stock_tokenizer(tokenizer)
         use = [*_use(exact)]
         if measured is None and not exact:
@@ -205,7 +209,7 @@ def _client_tokenizer(folder: str, model: Pretrained, tokenizer: Tokenizer | Non
     if tokenizer.describe()["analyzer"]["name"] not in ("none", "mecab"):
         write_vocabulary(inside, tokenizer, str(model.vocabulary))
         return [f"{TOKENIZER_FOLDER}/ is for morphbert's load_tokenizer: its analyser is not Mecab"]
-    write_tokenizer(inside, tokenizer, model.config.max_position_embeddings)
+    write_tokenizer(inside, tokenizer, model.config.max_position_embeddings, model.config.type_vocab_size > 1)
     if has_exact_stock_tokenizer(tokenizer):
         return []
     return [

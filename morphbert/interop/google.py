@@ -1,4 +1,4 @@
-"""google-research/bert's format: a TensorFlow 1 checkpoint and `bert_config.json`."""
+"""google-research/bert's format, or google-research/albert's: a TensorFlow 1 checkpoint and `bert_config.json`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from morphbert.errors import MorphbertError
 from morphbert.interop.native import mark_newest, write_config
 from morphbert.interop.pretrained import Pretrained
 
@@ -23,7 +24,15 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
 
     Args:
       slots: `…/adam_m`, `…/adam_v` and `global_step`, which its `run_pretraining.py` would have written.
+
+    Raises:
+      MorphbertError: it is a RoBERTa or has pre-LN.
     """
+    if model.config.kind not in ("BERT", "ALBERT"):
+        raise MorphbertError(
+            f"{model.source} is a {model.config.kind}, and google-research/bert's modeling.py computes BERT alone: "
+            "export it with --format=huggingface or saved_model."
+        )
     values = {**model.weights, **(slots or {})}
     with tf.Graph().as_default():
         variables = {}
@@ -48,6 +57,8 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
 def differences(model: Pretrained) -> list[str]:
     """What google-research/bert's own code would compute otherwise, in words."""
     found = []
+    if model.config.kind == "ALBERT":
+        found.append("an ALBERT: for google-research/albert, whose albert_config.json bert_config.json is")
     if model.config.hidden_act not in (*_ACTIVATIONS, "gelu_new"):
         found.append(
             f"hidden_act is {model.config.hidden_act}, which google-research/bert's modeling.py does not know"

@@ -1,12 +1,12 @@
 """Hugging Face's folders: `config.json` and `model.safetensors`, read and written without torch.
 
-Names are those of `BertForPreTraining`: AutoModel, BertForPreTraining and BertForMaskedLM of transformers load
-the folder. Read are BERT and RoBERTa (also XLM-RoBERTa's kind of encoder), with or without heads.
+Names are those of `BertForPreTraining` and its like (see `huggingface_names`): AutoModel, BertForPreTraining and
+BertForMaskedLM of transformers load the folder. Read are BERT, ALBERT, RoBERTa (also XLM-RoBERTa's kind of encoder)
+and Megatron's BERT, which is pre-LN, with or without heads.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -16,8 +16,17 @@ from typing import Any
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.interop.huggingface_names import (
+    HEADS,
+    PREFIXES,
+    config_values,
+    full_name,
+    hugging_face_name,
+    mapping_tensors,
+)
 from morphbert.interop.pretrained import Pretrained, check_weights, find_vocabulary
-from morphbert.model.config import BertConfig
+from morphbert.model.config import BertConfig, only_known
+from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.parameters import pretraining_parameters
 
 CONFIG_NAME = "config.json"
@@ -25,62 +34,17 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 PICKLE_NAME = "pytorch_model.bin"
 PICKLE_INDEX_NAME = "pytorch_model.bin.index.json"
-BERT_TYPES = ("bert",)
-ROBERTA_TYPES = ("roberta", "xlm-roberta")
-
-# google-research/bert's `gelu` is the tanh form. transformers calls that `gelu_new` ("currently in Google BERT
-# repo") and means the exact form by `gelu`.
-_ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
-_THEIR_ACTIVATIONS = {
-    "gelu": "gelu_erf",
-    "gelu_python": "gelu_erf",
-    "gelu_new": "gelu",
-    "gelu_pytorch_tanh": "gelu",
-    "gelu_python_tanh": "gelu",
-    "gelu_fast": "gelu",
-    "gelu_accurate": "gelu",
-}
-_SPECIAL_NAMES = {
-    "bert/embeddings/word_embeddings": "bert.embeddings.word_embeddings.weight",
-    "bert/embeddings/token_type_embeddings": "bert.embeddings.token_type_embeddings.weight",
-    "bert/embeddings/position_embeddings": "bert.embeddings.position_embeddings.weight",
-    "cls/predictions/output_bias": "cls.predictions.bias",
-    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
-    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
-}
-# What RoBERTa's masked-LM head is called in BERT's.
-_ROBERTA_HEAD = {
-    "lm_head.dense.weight": "cls.predictions.transform.dense.weight",
-    "lm_head.dense.bias": "cls.predictions.transform.dense.bias",
-    "lm_head.layer_norm.weight": "cls.predictions.transform.LayerNorm.weight",
-    "lm_head.layer_norm.bias": "cls.predictions.transform.LayerNorm.bias",
-    "lm_head.bias": "cls.predictions.bias",
-    "lm_head.decoder.weight": "cls.predictions.decoder.weight",
-    "lm_head.decoder.bias": "cls.predictions.decoder.bias",
-}
 # Counters that old versions of transformers saved with the weights.
-_BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 
-def hugging_face_name(name: str) -> tuple[str, bool]:
-    """Our name → (theirs, whether the matrix is transposed there).
-
-    `bert/encoder/layer_0/output/dense/kernel` → (`bert.encoder.layer.0.output.dense.weight`, True)
-    """
-    if name in _SPECIAL_NAMES:
-        return _SPECIAL_NAMES[name], False
-    theirs = name.replace("layer_", "layer.").replace("/", ".")
-    theirs = theirs.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-    return theirs.replace(".kernel", ".weight"), name.endswith("kernel")
-
-
-def write_weights(folder: str, weights: Mapping[str, np.ndarray]) -> None:
-    """Writes `model.safetensors`: float32, with the names of `BertForPreTraining`."""
+def write_weights(folder: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> None:
+    """Writes `model.safetensors`: float32, under transformers' names."""
     from safetensors.numpy import save_file
 
-    tensors = {}
+    tensors = mapping_tensors(config)
     for name, value in weights.items():
-        theirs, transposed = hugging_face_name(name)
+        theirs, transposed = hugging_face_name(name, config.kind)
         tensors[theirs] = np.ascontiguousarray(value.T if transposed else value, dtype=np.float32)
     # Without this entry transformers 4 refuses the file.
     save_file(tensors, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
@@ -88,19 +52,8 @@ def write_weights(folder: str, weights: Mapping[str, np.ndarray]) -> None:
 
 def write_config(folder: str, config: BertConfig) -> None:
     """Writes `config.json`."""
-    values = {
-        "architectures": ["BertForPreTraining"],
-        "model_type": "bert",
-        **dataclasses.asdict(config),
-        "hidden_act": _ACTIVATIONS.get(config.hidden_act, config.hidden_act),
-        "pad_token_id": 0,
-        "position_embedding_type": "absolute",
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
-        "use_cache": False,
-    }
     with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
-        json.dump(values, stream, indent=2, sort_keys=True)
+        json.dump(config_values(config), stream, indent=2, sort_keys=True)
         stream.write("\n")
 
 
@@ -123,16 +76,9 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
         shape or belongs to an encoder that the configuration does not describe.
     """
     path = os.path.join(folder, CONFIG_NAME)
-    values = _read_json(path)
-    roberta = values.get("model_type") in ROBERTA_TYPES
-    config = read_config(values, path)
-    tensors = {_bert_name(name): value for name, value in _read_tensors(folder, allow_pickle).items()}
-    if roberta:
-        name = _SPECIAL_NAMES["bert/embeddings/position_embeddings"]
-        first = int(values.get("pad_token_id", 1)) + 1  # the rows up to the padding's are no piece's
-        if name in tensors:
-            tensors[name] = tensors[name][first:]
-        config = dataclasses.replace(config, max_position_embeddings=config.max_position_embeddings - first)
+    config = read_config(_read_json(path), path)
+    found = _read_tensors(folder, allow_pickle)
+    tensors = {full_name(name, config.kind): value for name, value in found.items()}
     weights, left_over = _ours(tensors, config, folder)
     check_weights(folder, config, weights)
     vocabulary = find_vocabulary(folder)
@@ -146,10 +92,10 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
       MorphbertError: the model is of a type that is not read, or does something that BERT does not.
     """
     kind = values.get("model_type")
-    if kind not in (*BERT_TYPES, *ROBERTA_TYPES):
+    if kind not in MODEL_TYPES:
         raise MorphbertError(
-            f"{path}: the model is of type {kind!r}; read are {', '.join((*BERT_TYPES, *ROBERTA_TYPES))}. "
-            "Other encoders compute something else than BERT, so their weights cannot be taken."
+            f"{path}: the model is of type {kind!r}; read are {', '.join(MODEL_TYPES)}. "
+            "Other encoders compute something else, so their weights cannot be taken."
         )
     for name, plain in (
         ("position_embedding_type", "absolute"),
@@ -158,13 +104,13 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
     ):
         if values.get(name, plain) != plain:
             raise MorphbertError(f"{path}: {name} is {values[name]!r}; only {plain!r} is read.")
-    known = {field.name for field in dataclasses.fields(BertConfig)}
-    # transformers leaves out what has its default, and that differs from google-research/bert's here.
-    chosen: dict[str, Any] = {"vocab_size": 30522, "type_vocab_size": 2, "hidden_act": "gelu"}
-    chosen |= {name: value for name, value in values.items() if name in known}
-    act = chosen["hidden_act"]
-    chosen["hidden_act"] = _THEIR_ACTIVATIONS.get(act, act)
-    return BertConfig.from_dict(chosen, source=path)
+    config = BertConfig(**only_known(from_hugging_face(values, path)))
+    if config.position_offset and config.hidden_act != "gelu_erf":
+        raise MorphbertError(
+            f"{path}: hidden_act is {values['hidden_act']!r}; the masked LM's head of a RoBERTa takes 'gelu' whatever "
+            "it says, so that only models with 'gelu' are read."
+        )
+    return config
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -180,32 +126,30 @@ def _read_json(path: str) -> dict[str, Any]:
     return values
 
 
-def _bert_name(name: str) -> str:
-    """A tensor's name as `BertForPreTraining` has it: `embeddings.…`, `roberta.…` and `lm_head.…` are mapped."""
-    name = _ROBERTA_HEAD.get(name, name)
-    name = re.sub(r"^roberta\.", "bert.", name)
-    if re.match(r"(embeddings|encoder|pooler)\.", name):
-        name = "bert." + name
-    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
-
-
 def _ours(
     tensors: dict[str, np.ndarray], config: BertConfig, folder: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Tensors by their names → weights by ours, and the names that are left over."""
-    decoder = tensors.pop("cls.predictions.decoder.weight", None)
-    bias = tensors.pop("cls.predictions.decoder.bias", None)
+    kind, head = config.kind, HEADS[config.kind]
+    decoder = tensors.pop(f"{head}.decoder.weight", None)
+    bias = tensors.pop(f"{head}.decoder.bias", None)
     if bias is not None:
-        tensors.setdefault("cls.predictions.bias", bias)
+        tensors.setdefault(f"{head}.bias", bias)
+    for name, plain in mapping_tensors(config).items():
+        if not np.array_equal(tensors.pop(name, plain), plain):
+            raise MorphbertError(
+                f"{folder}: {name} maps embeddings that are as wide as the layers, which google-research/albert's "
+                "models do not: this one cannot be read."
+            )
     weights = {}
     for name in pretraining_parameters(config):
-        theirs, transposed = hugging_face_name(name)
+        theirs, transposed = hugging_face_name(name, kind)
         if theirs in tensors:
             value = tensors.pop(theirs)
             weights[name] = np.ascontiguousarray(value.T if transposed else value)
     for name in _BUFFERS:
-        tensors.pop(name, None)
-    extra = sorted(name for name in tensors if re.match(r"bert\.(encoder|embeddings)\.", name))
+        tensors.pop(f"{PREFIXES[kind]}.{name}", None)
+    extra = sorted(name for name in tensors if re.match(rf"{PREFIXES[kind]}\.(encoder|embeddings)\.", name))
     if extra:
         raise MorphbertError(
             f"{folder}: the weights have {', '.join(extra[:4])}{' …' if extra[4:] else ''}, which the encoder that "
@@ -214,9 +158,7 @@ def _ours(
     table = weights.get("bert/embeddings/word_embeddings")
     left_over = sorted(tensors)
     if decoder is not None and table is not None and not np.array_equal(decoder, table):
-        left_over.append(
-            "cls.predictions.decoder.weight (differs from the embeddings, which are used for it)"
-        )
+        left_over.append(f"{head}.decoder.weight (differs from the embeddings, which are used for it)")
     return weights, tuple(left_over)
 
 

@@ -56,8 +56,14 @@ def has_exact_stock_tokenizer(tokenizer: Tokenizer) -> bool:
     return plain and not isinstance(tokenizer, SentencePieceTokenizer)
 
 
-def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
+def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments: bool = True) -> None:
     """Writes `vocab.txt`, our metadata and what transformers needs.
+
+    Args:
+      folder: where to.
+      tokenizer: whose files are written.
+      max_length: pieces that the model takes.
+      segments: whether the model tells segments apart, so that `token_type_ids` are among its inputs.
 
     Raises:
       MorphbertError: the tokenizer is of a kind that no tokenizer file can be written for.
@@ -74,7 +80,7 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
     described["vocab"] = {"size": len(tokens), "sha256": _sha256(tokens)}
     _write(folder, METADATA_NAME, metadata_bytes(described))
     if has_exact_stock_tokenizer(tokenizer):
-        _write_stock(folder, tokenizer, max_length)
+        _write_stock(folder, tokenizer, _common(max_length, segments))
         return
     words = user_dictionary_of(tokenizer)
     if words is not None:
@@ -84,7 +90,7 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
         folder,
         "tokenizer_config.json",
         {
-            **_common(max_length),
+            **_common(max_length, segments),
             "tokenizer_class": CODE_CLASS,
             "auto_map": {"AutoTokenizer": [f"{CODE_NAME.removesuffix('.py')}.{CODE_CLASS}", None]},
             "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
@@ -93,7 +99,7 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
     stock = os.path.join(folder, STOCK_FOLDER)
     os.makedirs(stock)
     _write(stock, VOCABULARY_NAME, vocabulary_bytes(tokens))
-    _write_stock(stock, without_analyzer(tokenizer), max_length)
+    _write_stock(stock, without_analyzer(tokenizer), _common(max_length, segments))
 
 
 def without_analyzer(tokenizer: Tokenizer) -> Tokenizer:
@@ -124,9 +130,9 @@ def _by_eojeol(tokenizer: Tokenizer, line: str) -> list[tuple[int, ...]]:
     return [tuple(ids) for ids in found]
 
 
-def _common(max_length: int) -> dict[str, Any]:
+def _common(max_length: int, segments: bool) -> dict[str, Any]:
     names = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     return {
         **names,
         "model_max_length": max_length,
@@ -135,7 +141,7 @@ def _common(max_length: int) -> dict[str, Any]:
     }
 
 
-def _write_stock(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
+def _write_stock(folder: str, tokenizer: Tokenizer, common: dict[str, Any]) -> None:
     content = json.dumps(stock_tokenizer(tokenizer), ensure_ascii=False, indent=1) + "\n"
     _write(folder, "tokenizer.json", content.encode("utf-8"))
     # The class that takes tokenizer.json as it is: BertTokenizer builds its own normalisation since transformers 5.
@@ -143,7 +149,7 @@ def _write_stock(folder: str, tokenizer: Tokenizer, max_length: int) -> None:
         folder,
         "tokenizer_config.json",
         {
-            **_common(max_length),
+            **common,
             "tokenizer_class": "PreTrainedTokenizerFast",
             "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
         },

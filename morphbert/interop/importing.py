@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping
-
-import numpy as np
+import re
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import huggingface, native, sources
-from morphbert.interop.adapting import POSITIONS, with_positions, with_vocabulary
+from morphbert.interop import native, sources
+from morphbert.interop.adapting import with_positions, with_vocabulary
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
-from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.wordpiece_tokenizer import Tokenizer
-from morphbert.train.checkpoint import other_names, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,29 +71,6 @@ def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | No
         write_vocabulary(folder, tokenizer, source)
 
 
-def initial_weights(path: str, config: BertConfig) -> Mapping[str, np.ndarray]:
-    """Weights for `--init_checkpoint` of training, of any format that is read; prints an account of them.
-
-    Args:
-      path: a checkpoint, which needs no configuration beside it, or a Hugging Face folder.
-      config: of the model that is trained; where it has more positions than the source, those are repeated.
-    """
-    if os.path.isdir(path) and huggingface.is_folder(path):
-        model = sources.read(path)
-    else:
-        weights, known = read_weights(path), pretraining_parameters(config)
-        extra = sorted(name for name in weights if name not in known)
-        model = Pretrained(config, weights, path, (*extra, *other_names(path)))
-    notes = account(dataclasses.replace(model, config=config))
-    positions = len(model.weights.get(POSITIONS, ()))
-    if 0 < positions < config.max_position_embeddings:
-        model = with_positions(model, config.max_position_embeddings)
-        notes.append(f"positions: {positions} before, {config.max_position_embeddings} now")
-    for line in notes:
-        print(f"training: {line}", flush=True)
-    return model.weights
-
-
 def account(model: Pretrained) -> list[str]:
     """A table of what the source has of each part of a pretraining model, and what it has besides."""
     parts: dict[str, list[str]] = {}
@@ -117,8 +89,10 @@ def account(model: Pretrained) -> list[str]:
 
 
 def _part(name: str) -> str:
-    if name.startswith("bert/encoder/layer_"):
-        return f"layer {name.split('/')[2].removeprefix('layer_')}"
+    if found := re.match(r"bert/encoder/(?:layer_|transformer/group_)(\d+)/", name):
+        return f"{'layer' if '/layer_' in name else 'group'} {found[1]}"
+    if name.startswith("bert/encoder/"):  # ALBERT's mapping of the embeddings, pre-LN's last LayerNorm
+        return name.split("/")[2]
     heads = {
         "bert/embeddings": "embeddings",
         "bert/pooler": "pooler",

@@ -6,7 +6,6 @@ optimizer and no position in the data.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ def write(folder: str, model: Pretrained) -> None:
     state = RunState(
         {
             "morphbert_version": morphbert.__version__,
-            "config": dataclasses.asdict(model.config),
+            "config": model.config.to_dict(),
             "origin": os.path.basename(os.path.abspath(model.source)),
         }
     )
@@ -65,7 +64,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     """
     prefix = resolve(path)
     folder = os.path.dirname(prefix)
-    config = BertConfig.from_json_file(config_file or os.path.join(folder, CONFIG_NAME))
+    config = BertConfig.from_json_file(config_file or _config_beside(folder))
     weights = read_weights(prefix)
     known = pretraining_parameters(config)
     extra = sorted(name for name in weights if name not in known)
@@ -79,6 +78,12 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     check_weights(prefix, config, kept)
     left_over = (*extra, *other_names(prefix))
     return Pretrained(config, kept, prefix, left_over, find_vocabulary(folder), None, _details(prefix))
+
+
+def _config_beside(folder: str) -> str:
+    """`bert_config.json`, or what Google's ALBERTs have instead."""
+    path, other = (os.path.join(folder, name) for name in (CONFIG_NAME, "albert_config.json"))
+    return other if not tf.io.gfile.exists(path) and tf.io.gfile.exists(other) else path
 
 
 def _details(prefix: str) -> Mapping[str, Any]:

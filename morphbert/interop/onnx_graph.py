@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import morphbert
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
+from morphbert.model.parameters import EMBEDDING_MAPPING, FINAL_NORM, BlockNames, layer_blocks
 
 ENCODER_NAME = "model.onnx"
 MASKED_LM_NAME = "masked_lm.onnx"
@@ -63,7 +64,7 @@ class _Graph:
         return self.apply("Add", product, self.weight(f"{name}/bias"))
 
     def layer_norm(self, name: str, inputs: str) -> str:
-        scale, shift = self.weight(f"{name}/LayerNorm/gamma"), self.weight(f"{name}/LayerNorm/beta")
+        scale, shift = self.weight(f"{name}/gamma"), self.weight(f"{name}/beta")
         return self.apply(
             "LayerNormalization",
             inputs,
@@ -95,12 +96,23 @@ class _Graph:
         table = "bert/embeddings"
         words = self.apply("Gather", self.weight(f"{table}/word_embeddings"), "input_ids")
         segments = self.apply("Gather", self.weight(f"{table}/token_type_embeddings"), "token_type_ids")
-        length = self.apply("Shape", "input_ids", start=1, end=2)
-        positions = self.apply(
-            "Slice", self.weight(f"{table}/position_embeddings"), self.integers(0), length, self.integers(0)
+        total = self.apply("Add", self.apply("Add", words, segments), self.positions())
+        if not self.config.pre_layer_norm:
+            total = self.layer_norm(f"{table}/LayerNorm", total)
+        narrow = self.config.embedding_width != self.config.hidden_size
+        return self.dense(EMBEDDING_MAPPING, total) if narrow else total
+
+    def positions(self) -> str:
+        """→ [L, E], or [B, L, E] for RoBERTa, which counts the pieces that are not padding."""
+        table = self.weight("bert/embeddings/position_embeddings")
+        if not self.config.position_offset:
+            length = self.apply("Shape", "input_ids", start=1, end=2)
+            return self.apply("Slice", table, self.integers(0), length, self.integers(0))
+        counted = self.apply("CumSum", "attention_mask", self.constant("int_axis", np.array(1, np.int64)))
+        counted = self.apply("Mul", counted, "attention_mask")
+        return self.apply(
+            "Gather", table, self.apply("Add", counted, self.integers(self.config.position_offset - 1))
         )
-        total = self.apply("Add", self.apply("Add", words, segments), positions)
-        return self.layer_norm(table, total)
 
     def attention_bias(self) -> str:
         """attention_mask [B, L] → [B, 1, 1, L], 0 or -10000, as in training."""
@@ -132,16 +144,24 @@ class _Graph:
     def encode(self) -> str:
         """The last layer's output, [B, L, H]."""
         hidden, bias = self.embeddings(), self.attention_bias()
-        for index in range(self.config.num_hidden_layers):
-            name = f"bert/encoder/layer_{index}"
-            context = self.dense(
-                f"{name}/attention/output/dense", self.attention(f"{name}/attention/self", hidden, bias)
-            )
-            hidden = self.layer_norm(f"{name}/attention/output", self.apply("Add", context, hidden))
-            inner = self.activation(self.dense(f"{name}/intermediate/dense", hidden))
-            update = self.dense(f"{name}/output/dense", inner)
-            hidden = self.layer_norm(f"{name}/output", self.apply("Add", update, hidden))
-        return hidden
+        for layer in layer_blocks(self.config):
+            for names in layer:
+                hidden = self.block(names, hidden, bias)
+        return self.layer_norm(FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
+
+    def block(self, names: BlockNames, hidden: str, bias: str) -> str:
+        """[B, L, H] → [B, L, H]: `transformer_block` without dropout."""
+        first = self.config.pre_layer_norm
+        before = self.layer_norm(names.attention_norm, hidden) if first else hidden
+        context = self.dense(names.attention_output, self.attention(names.self_attention, before, bias))
+        hidden = self.apply("Add", context, hidden)
+        if first:
+            before = self.layer_norm(names.output_norm, hidden)
+        else:
+            before = hidden = self.layer_norm(names.attention_norm, hidden)
+        update = self.dense(names.output, self.activation(self.dense(names.intermediate, before)))
+        hidden = self.apply("Add", update, hidden)
+        return hidden if first else self.layer_norm(names.output_norm, hidden)
 
     def pool(self, hidden: str) -> str:
         first = self.apply("Gather", hidden, self.constant("int_first", np.array(0, np.int64)), axis=1)
@@ -150,7 +170,7 @@ class _Graph:
     def masked_lm(self, hidden: str) -> str:
         name = "cls/predictions"
         inner = self.activation(self.dense(f"{name}/transform/dense", hidden))
-        inner = self.layer_norm(f"{name}/transform", inner)
+        inner = self.layer_norm(f"{name}/transform/LayerNorm", inner)
         # Transposed in the graph: the table is stored once, and runtimes transpose it once, when they load it.
         table = self.apply("Transpose", self.weight("bert/embeddings/word_embeddings"), perm=[1, 0])
         return self.apply("Add", self.apply("MatMul", inner, table), self.weight(f"{name}/output_bias"))

@@ -1,6 +1,7 @@
-"""BERT's encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
+"""The encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
 
-Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
+Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), RoBERTa's (Liu et al. 2019:
+positions) and pre-LN. Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import DropoutKeys, Parameters, activation, dense, layer_norm, length_of
+from morphbert.model.parameters import (
+    EMBEDDING_MAPPING,
+    FINAL_NORM,
+    BlockNames,
+    block_parameters,
+    layer_blocks,
+)
 
 
 def embed(
@@ -21,21 +29,35 @@ def embed(
     keys: DropoutKeys,
     position_ids: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Sum of word, segment and position embeddings, normalised: ids int32 [B, L] → [B, L, H].
+    """Sum of word, segment and position embeddings, normalised (not with pre-LN): ids int32 [B, L] → [B, L, H].
 
     Without `position_ids`, int32 [B, L], positions count from 0.
     """
     table = "bert/embeddings"
     length = length_of(input_ids, 1)
     words = tf.gather(parameters[f"{table}/word_embeddings"], input_ids)
-    segments = tf.gather(parameters[f"{table}/token_type_embeddings"], segment_ids)
+    segments = parameters[f"{table}/token_type_embeddings"]
+    # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
+    segments = segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
     positions = parameters[f"{table}/position_embeddings"]
     if position_ids is None:
         positions = positions[None, :length]
     else:
-        positions = tf.gather(positions, position_ids)
-    hidden = layer_norm(parameters, table, words + segments + positions, config.layer_norm_eps)
-    return keys.dropout(hidden, config.hidden_dropout_prob)
+        positions = tf.gather(positions, position_ids + config.position_offset)
+    hidden = words + segments + positions  # [B, L, E]
+    if not config.pre_layer_norm:
+        hidden = layer_norm(parameters, f"{table}/LayerNorm", hidden, config.layer_norm_eps)
+    hidden = keys.dropout(hidden, config.hidden_dropout_prob)
+    return (
+        hidden
+        if config.embedding_width == config.hidden_size
+        else dense(parameters, EMBEDDING_MAPPING, hidden)
+    )
+
+
+def roberta_positions(input_mask: tf.Tensor) -> tf.Tensor:
+    """Pieces numbered from 0, and -1 for padding, whose row is the one before theirs: int32 [B, L] → [B, L]."""
+    return tf.cumsum(input_mask, 1) * input_mask - 1
 
 
 def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -77,48 +99,59 @@ def self_attention(
     return tf.reshape(context, [-1, length, config.hidden_size])
 
 
-def transformer_layer(
+def transformer_block(
     parameters: Parameters,
-    name: str,
+    names: BlockNames,
     config: BertConfig,
     hidden: tf.Tensor,
     bias: tf.Tensor,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """One layer: attention and feed-forward, each followed by dropout, residual and LayerNorm."""
+    """Attention and feed-forward, each with dropout and residual, and LayerNorm after it or, with pre-LN, before."""
 
-    def add_and_norm(part: str, update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-        update = keys.dropout(dense(parameters, f"{name}/{part}/dense", update), config.hidden_dropout_prob)
-        return layer_norm(parameters, f"{name}/{part}", update + residual, config.layer_norm_eps)
+    def norm(name: str, values: tf.Tensor) -> tf.Tensor:
+        return layer_norm(parameters, name, values, config.layer_norm_eps)
 
-    context = self_attention(parameters, f"{name}/attention/self", config, hidden, bias, keys)
-    hidden = add_and_norm("attention/output", context, hidden)
-    inner = activation(config.hidden_act, dense(parameters, f"{name}/intermediate/dense", hidden))
-    return add_and_norm("output", inner, hidden)
+    def add(name: str, update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
+        return keys.dropout(dense(parameters, name, update), config.hidden_dropout_prob) + residual
+
+    before = norm(names.attention_norm, hidden) if config.pre_layer_norm else hidden
+    context = self_attention(parameters, names.self_attention, config, before, bias, keys)
+    hidden = add(names.attention_output, context, hidden)
+    if config.pre_layer_norm:
+        before = norm(names.output_norm, hidden)
+    else:
+        before = hidden = norm(names.attention_norm, hidden)
+    inner = activation(config.hidden_act, dense(parameters, names.intermediate, before))
+    hidden = add(names.output, inner, hidden)
+    return hidden if config.pre_layer_norm else norm(names.output_norm, hidden)
 
 
-def recomputed_layer(
+def recomputed_block(
     parameters: Parameters,
-    name: str,
+    names: BlockNames,
     config: BertConfig,
     hidden: tf.Tensor,
     bias: tf.Tensor,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """`transformer_layer`, of which only the input is kept for the gradients (checkpointing, Chen et al. 2016).
+    """`transformer_block`, of which only the input is kept for the gradients (checkpointing, Chen et al. 2016).
 
-    The gradients are taken by computing the layer a second time, with the same dropout masks: the same numbers.
+    The gradients are taken by computing the block a second time, with the same dropout masks: the same numbers.
     """
-    own = {key: value for key, value in parameters.items() if key.startswith(f"{name}/")}
+    own = {
+        name: parameters[name]
+        for name in block_parameters(names, config.hidden_size, config.intermediate_size)
+    }
     calls_before = keys.calls
 
     @tf.recompute_grad
-    def layer(hidden: tf.Tensor, bias: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+    def block(hidden: tf.Tensor, bias: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
         keys.calls = calls_before
         named = dict(zip(own, weights, strict=True))
-        return transformer_layer(named, name, config, hidden, bias, keys)
+        return transformer_block(named, names, config, hidden, bias, keys)
 
-    return layer(hidden, bias, *own.values())
+    return block(hidden, bias, *own.values())
 
 
 def encode(
@@ -171,18 +204,24 @@ def encode_layers(
       recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
 
     Returns:
-      The embeddings, then each layer's output: [B, L, H] each.
+      The embeddings, then each layer's output: [B, L, H] each. With pre-LN the last is normalised.
     """
     keys = DropoutKeys(dropout_key)
+    if config.position_offset and position_ids is None:
+        position_ids = roberta_positions(input_mask)
     outputs = [embed(parameters, config, input_ids, segment_ids, keys, position_ids)]
     if sequence_ids is None:
         bias = attention_bias(input_mask, outputs[0].dtype)
     else:
         bias = packed_attention_bias(sequence_ids, outputs[0].dtype)
-    layer = recomputed_layer if recompute else transformer_layer
-    for index in range(config.num_hidden_layers):
-        name = f"bert/encoder/layer_{index}"
-        outputs.append(layer(parameters, name, config, outputs[-1], bias, keys))
+    block = recomputed_block if recompute else transformer_block
+    for blocks in layer_blocks(config):
+        hidden = outputs[-1]
+        for names in blocks:
+            hidden = block(parameters, names, config, hidden, bias, keys)
+        outputs.append(hidden)
+    if config.pre_layer_norm:
+        outputs[-1] = layer_norm(parameters, FINAL_NORM, outputs[-1], config.layer_norm_eps)
     return outputs
 
 

@@ -15,8 +15,8 @@ def masked_lm_logits(
     name = "cls/predictions"
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
     inner = activation(config.hidden_act, dense(parameters, f"{name}/transform/dense", picked))
-    inner = layer_norm(parameters, f"{name}/transform", inner, config.layer_norm_eps)
-    rows = tf.reshape(inner, [-1, config.hidden_size])
+    inner = layer_norm(parameters, f"{name}/transform/LayerNorm", inner, config.layer_norm_eps)
+    rows = tf.reshape(inner, [-1, config.embedding_width])
     scores = tf.matmul(rows, parameters["bert/embeddings/word_embeddings"], transpose_b=True)
     scores = tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)
     return tf.reshape(scores, [-1, length_of(positions, 1), config.vocab_size])

@@ -74,8 +74,8 @@ def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Normalises the last axis to mean 0 and variance 1 (computed in float32), then scale and shift."""
-    gamma, beta = parameters[f"{name}/LayerNorm/gamma"], parameters[f"{name}/LayerNorm/beta"]
+    """Normalises the last axis to mean 0 and variance 1 (computed in float32), then scale `gamma` and shift `beta`."""
+    gamma, beta = parameters[f"{name}/gamma"], parameters[f"{name}/beta"]
     values = tf.cast(inputs, tf.float32)
     mean, variance = tf.nn.moments(values, axes=[-1], keepdims=True)
     outputs = tf.nn.batch_normalization(

@@ -7,6 +7,7 @@ import dataclasses
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
 from morphbert.train.optimization import OptimizerConfig
+from morphbert.train.phases import Phase
 from morphbert.train.record_sets import RecordSet
 from morphbert.train.step import StepConfig
 from morphbert.train.strategy import DeviceConfig
@@ -43,10 +44,12 @@ class LoopConfig:
 class RunConfig(LoopConfig):
     """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
 
-    `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length.
+    `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
+    `phases`, `records` are in their order, and a set's share is its steps.
     """
 
     records: tuple[RecordSet, ...]
+    phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     eval_at_start: bool = False
     dry_run: bool = False
@@ -56,7 +59,7 @@ class RunConfig(LoopConfig):
     @property
     def shape(self) -> RecordShape:
         """L and P of the longest records."""
-        return self.records[-1].form.shape
+        return max((chosen.form.shape for chosen in self.records), key=lambda shape: shape.max_seq_length)
 
     @property
     def input_files(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import shutil
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.config import RunConfig
+from morphbert.train.record_sets import RecordSet
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -43,9 +44,17 @@ def estimate(config: RunConfig, num_replicas: int) -> Footprint:
 
     That is 34 B L H + 5 B N L² bytes a layer in 16 bits, twice that in 32; an allocator's waste is not in it.
     """
-    model, shape = config.bert_config, config.shape
-    size = sum(math.prod(parameter.shape) for parameter in pretraining_parameters(model).values())
-    batch = config.train_batch_size // (num_replicas * config.step.gradient_accumulation_steps)
+    size = sum(
+        math.prod(parameter.shape) for parameter in pretraining_parameters(config.bert_config).values()
+    )
+    most = max(_activations(config, chosen, num_replicas) for chosen in config.records)
+    return Footprint(size, 16 * size, most, 12 * size)
+
+
+def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> int:
+    model, shape = config.bert_config, records.form.shape
+    parts = num_replicas * config.step.gradient_accumulation_steps
+    batch = (records.batch_size or config.train_batch_size) // parts
     length, width = _BYTES[config.step.dtype], model.hidden_size
     positions = batch * shape.max_seq_length
     layer = positions * (17 * width + 2.5 * model.num_attention_heads * shape.max_seq_length) * length
@@ -54,7 +63,7 @@ def estimate(config: RunConfig, num_replicas: int) -> Footprint:
     else:
         kept = model.num_hidden_layers * layer
     scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
-    return Footprint(size, 16 * size, int(kept + scores), 12 * size)
+    return int(kept + scores)
 
 
 def check_disk(directory: str, checkpoint: int, keep: int) -> None:

@@ -47,24 +47,29 @@ class RunLog:
         self._bar = tqdm(
             total=num_steps, initial=start_step, desc="training", unit="step", leave=False, disable=None
         )
-        self._clocked_steps, self._seconds = 0, 0.0
+        self._clocked_steps, self._clocked_sequences, self._seconds = 0, 0, 0.0
 
-    def steps_done(self, steps: int, seconds: float) -> None:
-        """Counts steps that just took `seconds`, which leaves compilation and saving out of the rate."""
+    def steps_done(self, steps: int, seconds: float, batch_size: int | None = None) -> None:
+        """Counts steps that just took `seconds`, which leaves compilation and saving out of the rate.
+
+        `batch_size` is theirs where it is not the run's.
+        """
         self._bar.update(steps)
         self._clocked_steps += steps
+        self._clocked_sequences += steps * (batch_size or self._batch_size)
         self._seconds += seconds
 
     def training(self, step: int, values: Mapping[str, float]) -> None:
         """One line about the steps since the last: losses, accuracies, speed and time left."""
         rate = self._clocked_steps / self._seconds if self._seconds else 0.0
-        self._clocked_steps, self._seconds = 0, 0.0
+        sequences = self._clocked_sequences / self._seconds if self._seconds else 0.0
+        self._clocked_steps, self._clocked_sequences, self._seconds = 0, 0, 0.0
         left = (self._num_steps - step) / rate if rate else 0.0
         self._print(
             f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {self._describe(values)}  "
-            f"{rate:.2f} steps/s  {rate * self._batch_size:.1f} sequences/s  {duration(left)} left"
+            f"{rate:.2f} steps/s  {sequences:.1f} sequences/s  {duration(left)} left"
         )
-        speed = {"steps_per_second": rate, "sequences_per_second": rate * self._batch_size}
+        speed = {"steps_per_second": rate, "sequences_per_second": sequences}
         self._record("train", step, {**values, **speed})
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:

@@ -112,8 +112,12 @@ def train(
                 step = saved = _roll_back(config, error, checkpoints, state, log)
                 feed.begin(step)
                 continue
-            if not portion.first:  # the time of a first call is mostly compilation
-                log.steps_done(portion.count, seconds)
+            if portion.first:  # the time is mostly compilation, and another length has another speed
+                seconds_per_step = 0.0
+            else:
+                log.steps_done(
+                    portion.count, seconds, portion.records.batch_size if portion.records else None
+                )
                 seconds_per_step = seconds / portion.count
             step += portion.count
             if step % config.log_steps == 0 or step == last:

@@ -145,14 +145,16 @@ def _trust_ratio(weight: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
 def layer_scales(names: list[str], decay: float) -> dict[str, float]:
     """What each weight's learning rate is multiplied by: 1 for the heads, `decay` less with each layer below.
 
-    Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125.
+    Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125. Layers that share their weights
+    (ALBERT's groups) count as one.
     """
-    numbers = {name: int(found[1]) for name in names if (found := re.search(r"/layer_(\d+)/", name))}
+    pattern = r"/(?:layer|group)_(\d+)/"
+    numbers = {name: int(found[1]) for name in names if (found := re.search(pattern, name))}
     layers = max(numbers.values(), default=-1) + 1
 
     def depth(name: str) -> int:
         if name in numbers:
             return layers - numbers[name]
-        return layers + 1 if "/embeddings/" in name else 0
+        return layers + 1 if re.search("/embeddings/|/embedding_hidden_mapping_in/", name) else 0
 
     return {name: decay ** depth(name) for name in names}

@@ -149,6 +149,15 @@ def check_shapes(shape: RecordShape, model: BertConfig) -> None:
         )
 
 
+def check_labels(layout: RecordLayout, model: BertConfig) -> None:
+    """Refuses labels of the segments for a model without the head that learns from them."""
+    if layout.next_sentence and not model.next_sentence_head:
+        raise MorphbertError(
+            "the records have labels of the segments, and next_sentence_head in --bert_config_file is false: make the "
+            "records with create_pretraining_data.py --objective=none, or give the model the head."
+        )
+
+
 def check_batch(name: str, batch_size: int, num_replicas: int, parts: int = 1) -> None:
     """Every replica and every part of an accumulated batch gets the same number of sequences."""
     if batch_size % (num_replicas * parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
 import tensorflow as tf
@@ -27,12 +27,14 @@ class RecordSet:
       form: what their records have to be like.
       share: of a run's steps that take from this set, in whole numbers: its records where there are several sets.
       first_file: the number of the first file among all of the run, which masks are drawn by.
+      batch_size: of the steps that take from this set; None for the run's.
     """
 
     files: tuple[str, ...]
     form: RecordFormat
     share: int = 1
     first_file: int = 0
+    batch_size: int | None = None
 
 
 def _open_with_tensorflow(path: str) -> IO[bytes]:
@@ -85,16 +87,17 @@ class SetFinder:
 
     Attributes:
       model: that is trained on them.
-      shape: what the flags say of the records; of the longest, with `by_length`.
-      by_length: whether there are several lengths, which the manifests then tell apart.
+      shape: what the flags say of the records; of the longest, with `by_length`, or None where the manifests alone
+        tell.
+      by_length: the flag that asks for several lengths, which the manifests then tell apart; None for one length.
       layout: of the records that are trained on, which all others have to share.
       masks: for records without masks.
       skip_corrupt: leave damaged records out.
     """
 
     model: BertConfig
-    shape: RecordShape
-    by_length: bool
+    shape: RecordShape | None
+    by_length: str | None
     layout: RecordLayout
     masks: MaskRules | None
     skip_corrupt: bool = False
@@ -103,8 +106,8 @@ class SetFinder:
     def of(
         cls,
         model: BertConfig,
-        shape: RecordShape,
-        by_length: bool,
+        shape: RecordShape | None,
+        by_length: str | None,
         files: Sequence[str],
         more: Sequence[str],
         seed: int,
@@ -112,7 +115,8 @@ class SetFinder:
     ) -> SetFinder:
         """Looks at the first record of `files`, and at the manifests of all where masks have to be drawn."""
         layout = find_layout(files)
-        masks = mask_rules((*files, *more), shape.max_predictions_per_seq, seed) if layout.dynamic else None
+        predictions = shape.max_predictions_per_seq if shape else 1  # a set's own are put in with it
+        masks = mask_rules((*files, *more), predictions, seed) if layout.dynamic else None
         return cls(model, shape, by_length, layout, masks, skip_corrupt)
 
     def sets(self, files: Sequence[str]) -> tuple[RecordSet, ...]:
@@ -124,14 +128,15 @@ class SetFinder:
         """
         if not files:
             return ()
-        if not self.by_length:
+        if self.by_length is None:
+            assert self.shape is not None
             return (RecordSet(tuple(files), self._form(self.shape)),)
         known = manifests(files)
         by_shape: dict[tuple[int, int], list[str]] = {}
         for file in files:
             if file not in known:
                 raise MorphbertError(
-                    f"--group_by_length: the manifest beside {file}, which tells its length, is missing: copy it "
+                    f"{self.by_length}: the manifest beside {file}, which tells its length, is missing: copy it "
                     "there too, or make the records again."
                 )
             by_shape.setdefault((known[file].max_seq_length, known[file].max_predictions_per_seq), []).append(
@@ -139,9 +144,9 @@ class SetFinder:
             )
         ordered = sorted(by_shape)
         longest = RecordShape(*ordered[-1])
-        if longest != self.shape:
+        if self.shape is not None and longest != self.shape:
             raise MorphbertError(
-                f"--group_by_length: the longest records have max_seq_length={longest.max_seq_length} and "
+                f"{self.by_length}: the longest records have max_seq_length={longest.max_seq_length} and "
                 f"max_predictions_per_seq={longest.max_predictions_per_seq}: give --max_seq_length="
                 f"{longest.max_seq_length} --max_predictions_per_seq={longest.max_predictions_per_seq}."
             )
@@ -153,7 +158,7 @@ class SetFinder:
                 found.append(RecordSet(names, self._form(RecordShape(*shape)), count, first))
             first += len(names)
         if not found:
-            raise MorphbertError(f"--group_by_length: there is no record in {', '.join(files)}.")
+            raise MorphbertError(f"{self.by_length}: there is no record in {', '.join(files)}.")
         return tuple(found)
 
     def _form(self, shape: RecordShape) -> RecordFormat:
@@ -161,6 +166,14 @@ class SetFinder:
         return RecordFormat(
             shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks, self.skip_corrupt
         )
+
+
+def one_after_the_other(shares: Sequence[int]) -> Iterator[int]:
+    """Endless: the number of the set whose turn it is, each as often as its share says before the next comes."""
+    for number, share in enumerate(shares):
+        yield from itertools.repeat(number, share)
+    while True:
+        yield len(shares) - 1
 
 
 def turns(shares: Sequence[int]) -> Iterator[int]:
@@ -192,12 +205,25 @@ class Portion:
 class Feed:
     """The batches of a run. A step's set is a function of its number, so it is the same after a resume."""
 
-    def __init__(self, sets: Sequence[RecordSet], batch_size: int, seed: int, shuffle_buffer_size: int):
+    def __init__(
+        self,
+        sets: Sequence[RecordSet],
+        batch_size: int,
+        seed: int,
+        shuffle_buffer_size: int,
+        order: Callable[[Sequence[int]], Iterator[int]] = turns,
+    ):
         self.sets = tuple(sets)
+        self._order = order
         self._iterators = [
             iter(
                 training_dataset(
-                    chosen.files, chosen.form, batch_size, seed, shuffle_buffer_size, chosen.first_file
+                    chosen.files,
+                    chosen.form,
+                    chosen.batch_size or batch_size,
+                    seed,
+                    shuffle_buffer_size,
+                    chosen.first_file,
                 )
             )
             for chosen in self.sets
@@ -217,7 +243,7 @@ class Feed:
 
     def begin(self, step: int) -> None:
         """Says which step is taken next."""
-        self._turns = itertools.islice(turns([chosen.share for chosen in self.sets]), step, None)
+        self._turns = itertools.islice(self._order([chosen.share for chosen in self.sets]), step, None)
         self._next = next(self._turns)
 
     def take(self, most: int) -> Portion:

@@ -31,7 +31,8 @@ from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimization import Optimizer
-from morphbert.train.record_sets import Feed
+from morphbert.train.phases import describe_phases
+from morphbert.train.record_sets import Feed, one_after_the_other, turns
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy
@@ -60,6 +61,8 @@ def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
     with _locked(config.output_dir):
         for sets in (config.records if config.do_train else (), config.eval_records):
             preflight.check_records(sets)
+            for chosen in sets:
+                preflight.check_labels(chosen.form.layout, config.bert_config)
         return _Run(config, read).go()
 
 
@@ -91,6 +94,8 @@ class _Run:
         replicas = self.strategy.num_replicas_in_sync
         parts = config.step.gradient_accumulation_steps
         preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
+        for phase in config.phases:
+            preflight.check_batch("phases", phase.batch_size or replicas * parts, replicas, parts)
         preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
         self.objective = pretraining_objective(config.bert_config)
         self.expected = self.objective.parameters
@@ -136,7 +141,15 @@ class _Run:
 
     def _train(self) -> tuple[int, int | None]:
         config = self.config
-        feed = Feed(config.records, config.train_batch_size, config.step.seed, config.shuffle_buffer_size)
+        feed = Feed(
+            config.records,
+            config.train_batch_size,
+            config.step.seed,
+            config.shuffle_buffer_size,
+            one_after_the_other if config.phases else turns,
+        )
+        if config.phases:
+            print(f"phases: {describe_phases(config.records, config.train_batch_size)}", flush=True)
         state = RunState(self._description())
         checkpoints = Checkpoints(
             config.output_dir,
@@ -201,10 +214,12 @@ class _Run:
         config = self.config
         several = [(chosen.form.shape.max_seq_length, chosen.share) for chosen in config.records]
         # Only where there are several, so that a run on one length goes on from checkpoints that do not know of it.
-        lengths = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
+        lengths: dict[str, Any] = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
+        if config.phases:
+            lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
         return {
             "morphbert_version": morphbert.__version__,
-            "config": dataclasses.asdict(config.bert_config),
+            "config": config.bert_config.to_dict(),
             "settings": {
                 **dataclasses.asdict(config.optimizer),
                 **dataclasses.asdict(config.step),

@@ -1,0 +1,153 @@
+"""What weights and configurations are called at Hugging Face, by kind of model (`BertConfig.kind`)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import EMBEDDING_MAPPING
+
+# By kind: `model_type`, what their names of the encoder begin with, and those of the masked LM's head.
+MODEL_TYPES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "megatron-bert"}
+PREFIXES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "bert"}
+HEADS = {
+    "BERT": "cls.predictions",
+    "ALBERT": "predictions",
+    "RoBERTa": "lm_head",
+    "pre-LN BERT": "cls.predictions",
+}
+_ARCHITECTURES = {
+    "BERT": ("BertForPreTraining", "BertForMaskedLM"),
+    "ALBERT": ("AlbertForPreTraining", "AlbertForMaskedLM"),
+    "RoBERTa": ("RobertaForMaskedLM", "RobertaForMaskedLM"),
+    "pre-LN BERT": ("MegatronBertForPreTraining", "MegatronBertForMaskedLM"),
+}
+
+# Our names → theirs, one replacement after the other.
+_ALBERT = (
+    (r"^bert/", "albert/"),
+    (r"transformer/group_(\d+)/inner_group_(\d+)/", r"albert_layer_groups/\1/albert_layers/\2/"),
+    (r"attention_1/self/", "attention/"),
+    (r"attention_1/output/dense", "attention/dense"),
+    (r"(albert_layers/\d+)/LayerNorm/", r"\1/attention/LayerNorm/"),
+    (r"/LayerNorm_1/", "/full_layer_layer_norm/"),
+    (r"ffn_1/intermediate/output/dense", "ffn_output"),
+    (r"ffn_1/intermediate/dense", "ffn"),
+    (r"pooler/dense", "pooler"),
+    (r"cls/predictions/transform/", "predictions/"),
+    (r"cls/predictions/output_bias", "predictions/bias"),
+    (r"cls/seq_relationship/output_weights", "sop_classifier/classifier/weight"),
+    (r"cls/seq_relationship/output_bias", "sop_classifier/classifier/bias"),
+)
+_ROBERTA = (
+    (r"^bert/", "roberta/"),
+    (r"cls/predictions/transform/dense", "lm_head/dense"),
+    (r"cls/predictions/transform/LayerNorm", "lm_head/layer_norm"),
+    (r"cls/predictions/output_bias", "lm_head/bias"),
+)
+_PRE_LN = (
+    (r"attention/LayerNorm", "attention/ln"),
+    (r"intermediate/LayerNorm", "ln"),
+    (r"encoder/LayerNorm", "encoder/ln"),
+)
+_BERT = (
+    (r"layer_(\d+)/", r"layer/\1/"),
+    (r"cls/predictions/output_bias", "cls/predictions/bias"),
+    (r"output_weights$", "weight"),
+    (r"output_bias$", "bias"),
+)
+_EVERY = ((r"_embeddings$", "_embeddings/weight"), (r"/(kernel|gamma)$", "/weight"), (r"/beta$", "/bias"))
+_REPLACED = {
+    "BERT": (*_BERT, *_EVERY),
+    "ALBERT": (*_ALBERT, *_EVERY),
+    "RoBERTa": (*_ROBERTA, *_BERT, *_EVERY),
+    "pre-LN BERT": (*_PRE_LN, *_BERT, *_EVERY),
+}
+# google-research/bert's `gelu` is the tanh form. transformers calls that `gelu_new` ("currently in Google BERT
+# repo") and means the exact form by `gelu`.
+_ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
+
+
+def hugging_face_name(name: str, kind: str = "BERT") -> tuple[str, bool]:
+    """Our name → (theirs, whether the matrix is transposed there).
+
+    `bert/encoder/layer_0/output/dense/kernel` → (`bert.encoder.layer.0.output.dense.weight`, True)
+    """
+    theirs = name
+    for pattern, replacement in _REPLACED[kind]:
+        theirs = re.sub(pattern, replacement, theirs)
+    return theirs.replace("/", "."), name.endswith("kernel")
+
+
+def full_name(name: str, kind: str) -> str:
+    """A tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
+    if re.match(r"(embeddings|encoder|pooler)\.", name):
+        name = f"{PREFIXES[kind]}.{name}"
+    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
+
+
+def check_exportable(config: BertConfig, padding: int | None) -> None:
+    """Refuses a model that none of transformers' computes; `padding` is the id of [PAD], if known.
+
+    Raises:
+      MorphbertError: says what there is no class for.
+    """
+    offset = config.position_offset
+    if config.pre_layer_norm and offset:
+        raise MorphbertError(
+            "transformers has no model that this could be exported to: pre_layer_norm together with position_offset."
+        )
+    if not offset:
+        return
+    if config.next_sentence_head:
+        raise MorphbertError(
+            "transformers' RoBERTa has no next sentence head, so a model with position_offset and next_sentence_head "
+            "cannot be exported to it."
+        )
+    if config.hidden_act != "gelu_erf":
+        raise MorphbertError(
+            f"hidden_act is {config.hidden_act}, and the masked LM's head of transformers' RoBERTa always takes "
+            "gelu_erf: the model cannot be exported to it."
+        )
+    if padding not in (None, offset - 1):
+        raise MorphbertError(
+            f"position_offset is {offset}, so that transformers' RoBERTa takes piece {offset - 1} for padding, but "
+            f"[PAD] is piece {padding} of the vocabulary: a model whose position_offset is one more than that can be "
+            "exported."
+        )
+
+
+def config_values(config: BertConfig) -> dict[str, Any]:
+    """The content of `config.json`."""
+    kind, values = config.kind, config.to_dict()
+    if kind == "RoBERTa":
+        values.pop("next_sentence_head", None)
+        values["max_position_embeddings"] += values.pop("position_offset")
+    if kind == "ALBERT":
+        values |= {"embedding_size": config.embedding_width, "inner_group_num": config.inner_group_num}
+    values.pop("pre_layer_norm", None)
+    return {
+        "architectures": [_ARCHITECTURES[kind][0 if config.next_sentence_head else 1]],
+        "model_type": MODEL_TYPES[kind],
+        **values,
+        "hidden_act": _ACTIVATIONS.get(config.hidden_act, config.hidden_act),
+        "pad_token_id": max(0, config.position_offset - 1),
+        "position_embedding_type": "absolute",
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        "use_cache": False,
+    }
+
+
+def mapping_tensors(config: BertConfig) -> dict[str, np.ndarray]:
+    """Theirs maps an ALBERT's embeddings also where they are as wide as its layers: ours are mapped to themselves."""
+    width = config.hidden_size
+    if config.kind != "ALBERT" or config.embedding_width != width:
+        return {}
+    weight, _ = hugging_face_name(f"{EMBEDDING_MAPPING}/kernel", "ALBERT")
+    bias, _ = hugging_face_name(f"{EMBEDDING_MAPPING}/bias", "ALBERT")
+    return {weight: np.eye(width, dtype=np.float32), bias: np.zeros(width, np.float32)}

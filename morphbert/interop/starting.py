@@ -1,0 +1,105 @@
+"""Weights for `--init_checkpoint` of pretraining, brought into the shape of the model that is to be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.interop import huggingface, sources
+from morphbert.interop.adapting import POSITIONS, map_pieces, resize_positions
+from morphbert.interop.importing import account
+from morphbert.interop.pretrained import Pretrained, find_vocabulary
+from morphbert.interop.vocabularies import tokenizer_of
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.tokenizer import load_tokenizer
+from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
+
+_TABLE = "bert/embeddings/word_embeddings"
+
+
+def initial_weights(
+    path: str, config: BertConfig, vocab_file: str | None = None, init_vocab_file: str | None = None
+) -> Mapping[str, np.ndarray]:
+    """Reads weights and fits them to `config`, saying what was taken and what was changed.
+
+    More positions than there are repeat those that there are; another vocabulary is mapped piece by piece. Everything
+    else has to fit, which is not checked here.
+
+    Args:
+      path: a checkpoint of this program or of TensorFlow 1, or a Hugging Face folder.
+      config: of the model to be trained.
+      vocab_file: its vocabulary, that of the records; None where it is that of the checkpoint.
+      init_vocab_file: the checkpoint's; None takes the one beside it.
+
+    Raises:
+      MorphbertError: nothing readable there, or another number of pieces and no vocabularies to map them by.
+    """
+    start = _read(path, config)
+    for line in account(dataclasses.replace(start, config=config)):
+        print(f"training: {line}", flush=True)
+    weights = dict(start.weights)
+    if vocab_file is not None:
+        weights = _in_vocabulary(start, config.vocab_size, vocab_file, init_vocab_file)
+    elif _TABLE in weights and len(weights[_TABLE]) != config.vocab_size:
+        raise MorphbertError(
+            f"{path}: {_TABLE} is {list(weights[_TABLE].shape)}, and vocab_size in --bert_config_file is "
+            f"{config.vocab_size}: to map the pieces of one vocabulary to another, give --vocab_file, that of the "
+            "records; else give the configuration that the checkpoint was trained with."
+        )
+    if POSITIONS in weights:
+        weights[POSITIONS] = _positions(weights, start.config.position_offset, config)
+    return weights
+
+
+def _read(path: str, config: BertConfig) -> Pretrained:
+    """What is at `path`; of a checkpoint only weights, vocabulary and `position_offset` are known for sure."""
+    if os.path.isdir(path) and huggingface.is_folder(path):
+        return sources.read(path)
+    prefix, weights, known = resolve(path), read_weights(path), pretraining_parameters(config)
+    extra = sorted(name for name in weights if name not in known)
+    found = read_state(prefix)
+    described = BertConfig.from_dict(found.state["config"]) if found else config
+    vocabulary = find_vocabulary(os.path.dirname(prefix))
+    return Pretrained(described, weights, path, (*extra, *other_names(path)), vocabulary)
+
+
+def _in_vocabulary(
+    start: Pretrained, size: int, vocab_file: str, init_vocab_file: str | None
+) -> dict[str, np.ndarray]:
+    source = init_vocab_file or start.vocabulary
+    if source is None:
+        raise MorphbertError(
+            f"--vocab_file: there is no vocabulary beside {start.source}, so its embeddings cannot be mapped: give "
+            "--init_vocab_file, the one it was trained with."
+        )
+    rows = len(start.weights[_TABLE])
+    lower = start.do_lower_case if init_vocab_file is None else None
+    config = dataclasses.replace(start.config, vocab_size=rows)
+    old = tokenizer_of(dataclasses.replace(start, config=config, vocabulary=source, do_lower_case=lower))
+    new = load_tokenizer(vocab_file)
+    assert old is not None
+    if len(new.vocabulary) != size:
+        raise MorphbertError(
+            f"--vocab_file={vocab_file} has {len(new.vocabulary)} pieces, and vocab_size in --bert_config_file is "
+            f"{size}: give the vocabulary that the records were made with."
+        )
+    if old.vocabulary.tokens == new.vocabulary.tokens:
+        return dict(start.weights)
+    weights, mapped = map_pieces(start.weights, old, new)
+    print(f"training: vocabulary: {mapped}", flush=True)
+    return weights
+
+
+def _positions(weights: Mapping[str, np.ndarray], offset: int, config: BertConfig) -> np.ndarray:
+    before, now = len(weights[POSITIONS]) - offset, config.max_position_embeddings
+    if (before, offset) == (now, config.position_offset):
+        return weights[POSITIONS]
+    if before != now:
+        how = "the new ones repeat them" if now > before else "the last ones are left out"
+        print(f"training: positions: {before} before, {now} now; {how}", flush=True)
+    return resize_positions(weights, now, offset, config.position_offset)
