@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from morphbert.data import records
 from morphbert.data.manifest import Manifest, load_manifest, manifest_path
+from morphbert.data.matrices import framed_rows
 from morphbert.errors import MorphbertError
 
 VALUES = {
@@ -105,10 +106,28 @@ def test_files_are_read_by_tensorflow_and_back(tf, tmp_path):
         assert list(records.read_records(stream)) == payloads
 
 
-def test_framing_many_is_framing_each():
-    entries = [records.entry_bytes("x", False, bytes(length)) for length in (1, 127, 128, 20_000)]
-    each = [records.frame(records.message_bytes(entry)) for entry in entries]
-    assert b"".join(records.framed(entries)) == b"".join(each)
+@pytest.mark.parametrize("rows", [1, 300])
+@pytest.mark.parametrize(
+    ("least", "most"), [(0, 100), (0, 200), (0, 32_000), (0, 2**22), (-1, 40), (-1, 16_000)]
+)
+def test_many_records_at_once_are_each_of_them(rows, least, most):
+    """Numbers of one to four and of ten bytes, beside features of fixed length, in records of many lengths."""
+    random = np.random.default_rng(most)
+    kept = random.random((rows, 128)) < random.random((rows, 1))
+    columns = {
+        "input_ids": np.where(kept, random.integers(least, most, (rows, 128)), 0),
+        "masked_lm_ids": random.integers(0, 300, (rows, 3)),
+        "masked_lm_weights": random.integers(0, 2, (rows, 20)).astype(np.float32),
+        "input_mask": random.random((rows, 128)) < 0.5,
+        "next_sentence_labels": random.integers(0, 2, (rows, 1)).astype(np.uint8),
+    }
+    each = [
+        records.frame(
+            records.serialize_example({name: values[row].tolist() for name, values in columns.items()})
+        )
+        for row in range(rows)
+    ]
+    assert framed_rows(columns) == b"".join(each)
 
 
 def test_damage_is_found_and_named():

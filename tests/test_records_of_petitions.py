@@ -1,4 +1,4 @@
-"""A hundred thousand records of real petitions, by the command, read back and compared with the text itself.
+"""Records of real petitions, by the command, read back and compared with the text itself: some thousand, and 100,000.
 
 What stands in the records is found again in the text as the tokenizer cuts it, without the token store or
 any other part of the program that made them.
@@ -53,10 +53,10 @@ def tokenizer():
     return load_tokenizer(str(MECAB_VOCABULARY))
 
 
-@pytest.fixture(scope="module")
-def documents():
+@pytest.fixture(scope="module", params=[60, pytest.param(1400, marks=pytest.mark.slow)])
+def documents(request):
     with gzip.open(PETITIONS, "rt", encoding="utf-8") as stream:
-        texts = [json.loads(line)["text"] for line, _ in zip(stream, range(1000), strict=False)]
+        texts = [json.loads(line)["text"] for line, _ in zip(stream, range(request.param), strict=False)]
     made = [
         [s for part in text.splitlines() for s in split_sentences(" ".join(part.split()))] for text in texts
     ]
@@ -82,7 +82,7 @@ def records(documents, tmp_path_factory):
     for path in sorted(Path(folder).glob("out-?????-of-00003")):
         with open(path, "rb") as stream:
             parsed += [parse_example(record) for record in read_records(stream)]
-    assert len(parsed) > 100_000
+    assert len(parsed) > (4000 if len(documents) < 100 else 100_000)
     return {name: np.array([record[name] for record in parsed]) for name in parsed[0]}
 
 
@@ -127,7 +127,7 @@ def test_form_and_lengths(records, unmasked, tokenizer):
     assert (lengths - 1 - end_of_first).min() > 1
     second = (columns > end_of_first[:, None]) & (columns < lengths[:, None])
     assert (records["segment_ids"] == second).all()
-    assert (lengths == LENGTH).mean() > 0.4
+    assert (lengths > LENGTH - 8).mean() > 0.6
 
 
 def test_fifteen_in_a_hundred_are_predicted(records, real):
@@ -154,7 +154,10 @@ def test_eighty_ten_ten(records, real, tokenizer):
         n for token, n in tokenizer.vocab.items() if token[0] == "[" and token[-1] == "]" and token[1:-1]
     ]
     assert not np.isin(drawn, special).any()
-    assert len(np.unique(drawn)) > 0.99 * (len(tokenizer.vocab) - len(special))
+    # Each piece is drawn as often as the others: Poisson, so that exp(-mean) of them are not drawn at all.
+    drawable = len(tokenizer.vocab) - len(special)
+    share = np.exp(-len(drawn) / drawable)
+    assert within_three_standard_errors(drawable - len(np.unique(drawn)), drawable, share)
 
 
 def test_no_word_is_half_masked(records, real, unmasked, tokenizer):
@@ -172,7 +175,7 @@ def test_no_word_is_half_masked(records, real, unmasked, tokenizer):
     sizes = np.bincount(word)
     of_word = np.bincount(word, masked.reshape(-1), len(sizes))
     assert np.isin(of_word / sizes, (0, 1)).all()
-    assert (of_word > 1).sum() > 50_000
+    assert (of_word > 1).sum() > len(records["input_ids"])
 
 
 def test_segments_are_runs_of_one_document_and_nothing_is_lost(records, unmasked, documents, tokenizer):

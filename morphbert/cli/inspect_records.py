@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
+from tqdm import tqdm
 
 from morphbert import files
 from morphbert.cli.command import Command
@@ -46,7 +47,9 @@ def _inspect(values: flags.FlagValues) -> None:
     vocabulary = None
     if values.vocab_file:
         vocabulary = load_vocabulary_of(values.vocab_file)
-    report = inspection.inspect(paths, vocabulary, values.num_examples)
+    size = sum(int(files.identity(path)["bytes"]) for path in paths)
+    with tqdm(desc="inspecting", total=size, unit="B", unit_scale=True, disable=None) as bar:
+        report = inspection.inspect(paths, vocabulary, values.num_examples, bar.update)
     for example in report.examples:
         print(example + "\n")
     if text := inspection.summary(report, vocabulary is not None):

@@ -185,7 +185,7 @@ def records(
             unknown=int((batch.ids == pieces.unk).sum()),
             positives=int(rows["label"].sum()),
         )
-        yield b"".join(framed_rows(columns)), statistics
+        yield framed_rows(columns), statistics
 
 
 def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:

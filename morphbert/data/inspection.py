@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -70,12 +70,18 @@ def record_files(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if not path.endswith(SUFFIX)]
 
 
-def inspect(paths: Sequence[str], vocabulary: Vocabulary | None, num_examples: int) -> Report:
+def inspect(
+    paths: Sequence[str],
+    vocabulary: Vocabulary | None,
+    num_examples: int,
+    progress: Callable[[int], object] = lambda read: None,
+) -> Report:
     """Reads all records of the files once.
 
     Args:
       vocabulary: for pieces instead of numbers, and for checks against it; None does without.
       num_examples: examples to show, from the start of the first file on.
+      progress: receives numbers of bytes of the files as they are read.
     """
     report = Report()
     for path in paths:
@@ -84,7 +90,7 @@ def inspect(paths: Sequence[str], vocabulary: Vocabulary | None, num_examples: i
             _check_vocabulary(report, path, manifest, vocabulary)
         before = report.records
         try:
-            for number, parsed in _parsed(path):
+            for number, parsed in _parsed(path, progress):
                 where = f"{path}, record {number}"
                 wrong = _check(parsed, manifest, vocabulary)
                 for what in wrong:
@@ -104,14 +110,17 @@ def inspect(paths: Sequence[str], vocabulary: Vocabulary | None, num_examples: i
     return report
 
 
-def _parsed(path: str) -> Iterator[tuple[int, Parsed]]:
+def _parsed(path: str, progress: Callable[[int], object]) -> Iterator[tuple[int, Parsed]]:
     with files.open_for_reading(path) as raw:
         stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
+        read = 0
         for number, record in enumerate(read_records(stream)):
             try:
                 yield number, parse_example(record)
             except ValueError as error:
                 raise CorruptRecord(str(error), number, 0) from error
+            progress(raw.tell() - read)
+            read = raw.tell()
 
 
 def _check_vocabulary(report: Report, path: str, manifest: Manifest, vocabulary: Vocabulary) -> None:

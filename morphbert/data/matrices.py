@@ -1,90 +1,116 @@
 """Matrices of features, a row a record → the framed bytes of the records.
 
-Features whose encoding has the same length in every record are laid side by side in a matrix, heads included, and
-cut from it together: many times faster than record by record.
+Everything that can stand in a record is laid side by side in one matrix of bytes, with a second one that says which
+are used, because heads and varints differ in length. The used ones, taken together, are the records: many times
+faster than record by record.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from morphbert.data.records import entry_bytes, framed
+from morphbert.data.records import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    checksums,
+    entry_bytes,
+    frame_header,
+    message_head,
+)
 
 Int64 = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
-def framed_rows(columns: Mapping[str, npt.NDArray[Any]]) -> list[bytes]:
-    """Features by name, [N, values] each → what to write, the features sorted by name as in `serialize_example`.
+class _Columns(NamedTuple):
+    """Some bytes of each of N records: `data` [N, width], of which those count where `used` [N, width] is true.
+
+    sizes: [N] how many those are.
+    """
+
+    data: Bytes
+    used: npt.NDArray[np.bool_]
+    sizes: Int64
+
+
+def framed_rows(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Features by name, [N, values] each → N framed records, the features sorted by name as in `serialize_example`.
 
     Floats are float32 weights; booleans and uint8 are numbers below 128; int64 are any numbers from -1 to 2²⁸ - 1.
     """
-    encoded = [_encoded(name, columns[name]) for name in sorted(columns)]
-    parts: list[list[bytes]] = []
-    for is_fixed, group in itertools.groupby(encoded, lambda column: isinstance(column, np.ndarray)):
-        if is_fixed:
-            parts.append(_rows(np.concatenate(list(group), axis=1)))
-        else:
-            parts.extend(cast("Iterator[list[bytes]]", group))
-    return framed([b"".join(row) for row in zip(*parts, strict=True)])
+    entries = [part for name in sorted(columns) for part in _entry(name, columns[name])]
+    of_entries: Int64 = np.sum([part.sizes for part in entries], axis=0)
+    message = _by_length(of_entries, message_head)
+    of_records = of_entries + message.sizes
+    header = _by_length(of_records, frame_header)
+    footer = _all_used(np.zeros((len(of_records), FOOTER_BYTES), np.uint8))
+    parts = [header, message, *entries, footer]
+    used = np.concatenate([part.used for part in parts], axis=1).reshape(-1)
+    framed = np.concatenate([part.data for part in parts], axis=1).reshape(-1)[np.flatnonzero(used)]
+    ends = np.cumsum(of_records + HEADER_BYTES + FOOTER_BYTES) - FOOTER_BYTES
+    framed[ends[:, None] + np.arange(FOOTER_BYTES)] = checksums(framed, ends - of_records, ends)
+    return framed.tobytes()
 
 
-def _encoded(name: str, matrix: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | list[bytes]:
-    if matrix.dtype == np.float32:
-        return _fixed(name, matrix.astype("<f4"), is_float=True)
-    if matrix.dtype != np.int64:
-        return _fixed(name, matrix.astype(np.uint8))
-    return _varints(name, matrix)
+def _entry(name: str, matrix: npt.NDArray[Any]) -> tuple[_Columns, _Columns]:
+    """One feature: what stands before the values, which depends on their length in bytes alone, and the values."""
+    is_float = matrix.dtype == np.float32
+    if is_float:
+        values = _all_used(np.ascontiguousarray(matrix, "<f4").view(np.uint8))
+    elif matrix.dtype != np.int64:
+        values = _all_used(matrix.astype(np.uint8))
+    else:
+        values = _varints(matrix)
+    return _by_length(values.sizes, lambda length: _entry_head(name, is_float, length)), values
 
 
-def _fixed(name: str, matrix: npt.NDArray[Any], is_float: bool = False) -> npt.NDArray[np.uint8]:
-    """[N, L] floats, or numbers below 128, → [N, bytes] the entries of one feature."""
-    values = np.ascontiguousarray(matrix).view(np.uint8).reshape(len(matrix), -1)
-    head = np.frombuffer(_entry_head(name, is_float, values.shape[1]), np.uint8)
-    return np.concatenate([np.broadcast_to(head, (len(matrix), len(head))), values], axis=1)
+def _all_used(data: Bytes) -> _Columns:
+    return _Columns(data, np.ones(data.shape, np.bool_), np.full(len(data), data.shape[1]))
 
 
 @lru_cache(maxsize=8192)
 def _entry_head(name: str, is_float: bool, length: int) -> bytes:
-    """What stands before the values of an entry; it depends on their length in bytes alone."""
     return entry_bytes(name, is_float, bytes(length))[:-length]
 
 
-def _rows(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
-    width = matrix.shape[1]
-    data = np.ascontiguousarray(matrix).tobytes()
-    return [data[start : start + width] for start in range(0, len(data), width)]
+def _by_length(lengths: Int64, head: Callable[[int], bytes]) -> _Columns:
+    """What stands before something, where it depends on the length [N] of that."""
+    different, which = np.unique(lengths, return_inverse=True)
+    heads = [head(length) for length in different.tolist()]
+    width = max(map(len, heads), default=0)
+    data = np.frombuffer(b"".join(one.ljust(width, b"\0") for one in heads), np.uint8).reshape(-1, width)
+    sizes = np.array(list(map(len, heads)), np.int64)
+    used = np.arange(width) < sizes[:, None]
+    return _Columns(data[which], used[which], sizes[which])
 
 
-def _varints(name: str, matrix: Int64) -> npt.NDArray[np.uint8] | list[bytes]:
-    """[N, L] ids or positions → the entries of one feature, a matrix where all have the same length."""
+def _varints(matrix: Int64) -> _Columns:
+    """[N, L] ids or positions → their varints."""
     largest = int(matrix.max(initial=0))
     if matrix.min(initial=0) < 0:
-        data, sizes = _with_minus_one(matrix, largest)
-    elif largest < 0x80:
-        return _fixed(name, matrix.astype(np.uint8))
-    else:
-        encoded, used, lengths = _varint_tables(largest.bit_length())
-        numbers = matrix.reshape(-1)
-        data = encoded[numbers].view(np.uint8)[used[numbers].view(np.bool_)].tobytes()
-        sizes = lengths[numbers].reshape(matrix.shape).sum(axis=1, dtype=np.int64)
-    ends = np.cumsum(sizes).tolist()
-    return [
-        _entry_head(name, False, end - start) + data[start:end]
-        for start, end in itertools.pairwise([0, *ends])
-    ]
+        data, used = _table_with_minus_one(largest)
+        return _laid_out(data[matrix + 1], used[matrix + 1])
+    if largest < 0x80:
+        return _all_used(matrix.astype(np.uint8))
+    encoded, flags = _varint_tables(largest.bit_length())
+    return _laid_out(encoded[matrix].view(np.uint8), flags[matrix].view(np.bool_))
+
+
+def _laid_out(data: Bytes, used: npt.NDArray[np.bool_]) -> _Columns:
+    """The bytes of all values of a row side by side."""
+    rows = len(data)
+    used = used.reshape(rows, -1)
+    return _Columns(data.reshape(rows, -1), used, np.count_nonzero(used, axis=1))
 
 
 @lru_cache(maxsize=4)
-def _varint_tables(
-    bit_length: int,
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
-    """For all numbers of so many bits: the bytes of the varint, 1 for each byte that is used, and how many.
+def _varint_tables(bit_length: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """For all numbers of so many bits: the bytes of the varint, and 1 for each byte that is used.
 
     Four bytes side by side make a uint32, the lowest first, so numbers have at most 28 bits.
     """
@@ -96,22 +122,19 @@ def _varint_tables(
         encoded |= ((numbers >> 7 * position) & 0x7F) << 8 * position
         encoded |= goes_on << (8 * position - 1)
         used |= goes_on << 8 * position
-    lengths: npt.NDArray[np.uint8] = used.view(np.uint8).reshape(-1, 4).sum(axis=1, dtype=np.uint8)
-    return encoded, used, lengths
+    return encoded, used
 
 
 # -1 is ten bytes long: all 64 bits of its two's complement are set.
 _MINUS_ONE = b"\xff" * 9 + b"\x01"
 
 
-def _with_minus_one(matrix: Int64, largest: int) -> tuple[bytes, Int64]:
-    """All bytes one after the other, and how many belong to each row [N]; for numbers from -1 to 2¹⁴ - 1."""
+def _table_with_minus_one(largest: int) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    """The varints of -1, 0, 1, … and which of their ten bytes are used, for numbers up to 2¹⁴ - 1."""
     table = np.zeros((largest + 2, len(_MINUS_ONE)), np.uint8)
     table[0] = np.frombuffer(_MINUS_ONE, np.uint8)
     numbers = np.arange(largest + 1)
     table[1:, 0] = numbers & 0x7F | np.where(numbers > 0x7F, 0x80, 0)
     table[1:, 1] = numbers >> 7
     lengths = np.concatenate([[len(_MINUS_ONE)], np.where(numbers > 0x7F, 2, 1)])
-    used = np.arange(len(_MINUS_ONE)) < lengths[:, None]
-    chosen = matrix.reshape(-1) + 1
-    return table[chosen][used[chosen]].tobytes(), lengths[chosen].reshape(matrix.shape).sum(axis=1)
+    return table, np.arange(len(_MINUS_ONE)) < lengths[:, None]

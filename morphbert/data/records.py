@@ -192,11 +192,12 @@ def serialize_example(values: Mapping[str, Values]) -> bytes:
 
 def message_bytes(entries: bytes) -> bytes:
     """The Example around its entries (`entry_bytes`), which come sorted by name."""
-    return _message_head(len(entries)) + entries
+    return message_head(len(entries)) + entries
 
 
 @lru_cache(maxsize=4096)
-def _message_head(length: int) -> bytes:
+def message_head(length: int) -> bytes:
+    """What stands before the entries of an Example, which have `length` bytes."""
     return b"%c%b" % (1 << 3 | 2, _varint(length))
 
 
@@ -301,6 +302,7 @@ def parse_example(data: bytes) -> dict[str, list[int] | list[float]]:
 # ── TFRecord ─────────────────────────────────────────────────────────────────────────────────────────────
 
 _MASK_DELTA = 0xA282EAD8
+HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 
 def _masked_crc(data: bytes) -> int:
@@ -310,25 +312,23 @@ def _masked_crc(data: bytes) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _frame_header(length: int) -> bytes:
+def frame_header(length: int) -> bytes:
+    """What stands before a record of `length` bytes."""
     encoded = struct.pack("<Q", length)
     return encoded + struct.pack("<I", _masked_crc(encoded))
 
 
 def frame(record: bytes) -> bytes:
     """One record with the TFRecord framing around it: 16 bytes more than the record."""
-    return b"%b%b%b" % (_frame_header(len(record)), record, struct.pack("<I", _masked_crc(record)))
+    return b"%b%b%b" % (frame_header(len(record)), record, struct.pack("<I", _masked_crc(record)))
 
 
-def framed(entries: Iterable[bytes]) -> list[bytes]:
-    """The parts of a record file, to be joined: `frame(message_bytes(e))` for each e, many at a time."""
-    records = [_message_head(len(entry)) + entry for entry in entries]
-    crcs = np.array([google_crc32c.value(record) for record in records], np.uint32)
-    masked = ((crcs >> 15 | crcs << 17) + np.uint32(_MASK_DELTA)).astype("<u4").tobytes()
-    parts: list[bytes] = []
-    for index, record in enumerate(records):
-        parts += (_frame_header(len(record)), record, masked[4 * index : 4 * index + 4])
-    return parts
+def checksums(data: np.ndarray[Any, Any], starts: Iterable[int], ends: Iterable[int]) -> np.ndarray[Any, Any]:
+    """What stands behind the records `data[start:end]` of an array of bytes: [N, 4], the bytes of their checksums."""
+    view = data.tobytes()
+    crcs = np.array([google_crc32c.value(view[a:b]) for a, b in zip(starts, ends, strict=True)], np.uint32)
+    masked: np.ndarray[Any, Any] = (crcs >> 15 | crcs << 17) + np.uint32(_MASK_DELTA)
+    return masked.astype("<u4").view(np.uint8).reshape(-1, FOOTER_BYTES)
 
 
 class RecordWriter:
