@@ -1,5 +1,6 @@
 """ALBERT, RoBERTa and pre-LN: transformers' numbers in and out, and training with everything that BERT trains with."""
 
+import importlib.util
 import json
 import math
 import shutil
@@ -278,6 +279,27 @@ cls/seq_relationship/output_bias cls/seq_relationship/output_weights
         )
     ]
 )
+
+
+def module_of(name):
+    """A script of tests/golden as a module."""
+    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_our_numbers_are_those_of_googles_albert():
+    """Of its own modeling.py, for a checkpoint that we exported: two groups of two blocks in four layers."""
+    batch, albert = module_of("regenerate_model"), module_of("regenerate_albert")
+    config = BertConfig(**albert.CONFIG)
+    shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
+    weights = tensors(batch.weights_by_formula(shapes))
+    inputs = [tf.constant(batch.BATCH[name]) for name in ("input_ids", "input_mask", "segment_ids")]
+    hidden = encode_layers(weights, config, *inputs)[-1]
+    expected = json.loads((GOLDEN / "albert.json").read_text())
+    for name, found in (("hidden_states", hidden), ("pooled_output", pool(weights, hidden))):
+        np.testing.assert_allclose(found, np.reshape(expected[name], found.shape), rtol=1e-5, atol=1e-5)
 
 
 def test_googles_albert_goes_out_and_comes_in(tmp_path):
