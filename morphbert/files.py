@@ -12,14 +12,22 @@ import errno
 import glob
 import gzip
 import io
+import lzma
 import os
-from collections.abc import Iterator
+import sys
+import zlib
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
 from morphbert.errors import MorphbertError
 
-# Opened by name, so that a compressed corpus is used as it lies on the disk.
-_DECOMPRESSORS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+# Taken by name, so that a compressed corpus is used as it lies on the disk.
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+STANDARD_INPUT = "-"
+
+# What prepare_corpus.py says about the file beside it: no glob that finds that file means this one too.
+REPORT_ENDING = ".report.md"
 
 
 def is_remote(path: str) -> bool:
@@ -61,6 +69,7 @@ def expand(patterns: str) -> list[str]:
             matches = [pattern]
         else:
             matches = sorted(glob.glob(pattern, recursive=True))
+            matches = [name for name in matches if not name.endswith(REPORT_ENDING)]
         matches = [name for name in matches if is_remote(name) or not os.path.isdir(name)]
         if not matches:
             kind = "no file matches" if glob.has_magic(pattern) else "there is no file"
@@ -75,7 +84,9 @@ def expand(patterns: str) -> list[str]:
 
 
 def open_for_reading(path: str) -> IO[bytes]:
-    """Opens a local or remote file for reading bytes, as they are stored."""
+    """Opens a local or remote file, or standard input (`-`), for reading bytes, as they are stored."""
+    if path == STANDARD_INPUT:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
     try:
         if is_remote(path):
             system, inner = _filesystem(path)
@@ -117,35 +128,75 @@ def read_bytes(path: str) -> bytes:
 
 def is_compressed(path: str) -> bool:
     """Whether its name says that a file has to be unpacked as a whole to be read."""
-    return os.path.splitext(path)[1] in _DECOMPRESSORS
+    return os.path.splitext(path)[1] in COMPRESSED
 
 
-def read_lines(path: str) -> Iterator[str]:
-    r"""Yields the lines of a UTF-8 text file without their `\n`; `.gz` and `.bz2` are unpacked.
+class _Counted(io.RawIOBase):
+    """A stream that tells how many bytes were taken from it."""
+
+    def __init__(self, stream: IO[bytes], count: Callable[[int], object]):
+        self._stream = stream
+        self._count = count
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._count(len(data))
+        return len(data)
+
+
+def _compression(path: str) -> tuple[Callable[..., Any] | None, type[Exception]]:
+    """How a file of this name is opened, and what is raised, beside OSError and EOFError, where it is damaged."""
+    ending = os.path.splitext(path)[1]
+    if ending == ".gz":
+        return gzip.open, zlib.error
+    if ending == ".bz2":
+        return bz2.open, OSError
+    if ending == ".xz":
+        return lzma.open, lzma.LZMAError
+    if ending != ".zst":
+        return None, OSError
+    try:
+        from backports import zstd
+    except ImportError as error:
+        raise MorphbertError(f"{path}: .zst needs a package: pip install backports.zstd") from error
+    return zstd.open, zstd.ZstdError
+
+
+def read_lines(path: str, count: Callable[[int], object] | None = None) -> Iterator[str]:
+    r"""Yields the lines of a UTF-8 text file without their `\n`; `.gz`, `.bz2`, `.xz` and `.zst` are unpacked.
 
     Only `\n` ends a line: U+2028, form feed and the like are characters of the text.
+
+    Args:
+      count: receives the bytes of the file that were read, as it lies on the disk.
 
     Raises:
       MorphbertError: the file cannot be read or unpacked, or is not UTF-8 (the message names the line).
     """
     with open_for_reading(path) as raw:
-        yield from lines_of(raw, path)
+        counted: Any = _Counted(raw, count) if count else raw
+        yield from lines_of(counted, path)
 
 
 def lines_of(raw: IO[bytes], path: str) -> Iterator[str]:
     """`read_lines` of a file that is open; `path` says how it is packed."""
-    opener = _DECOMPRESSORS.get(os.path.splitext(path)[1])
-    stream: IO[bytes] = cast("IO[bytes]", opener(raw)) if opener else raw
+    opener, damaged = _compression(path)
+    stream: Any = opener(raw) if opener else raw
+    name = "standard input" if path == STANDARD_INPUT else path
     number = 0
     try:
-        for line in io.BufferedReader(cast(Any, stream), 1 << 20):
+        for line in io.BufferedReader(stream, 1 << 20):
             number += 1
             yield line.decode("utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
-        raise not_utf8(f"{path}, line {number}", error) from error
-    except (OSError, EOFError) as error:
+        raise not_utf8(f"{name}, line {number}", error) from error
+    except (OSError, EOFError, damaged) as error:
         raise MorphbertError(
-            f"{path} cannot be read after line {number}: {error}. "
+            f"{name} cannot be read after line {number}: {error}. "
             "Is the file complete, and is its ending the right one?"
         ) from error
 
@@ -203,3 +254,22 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
+
+
+@contextlib.contextmanager
+def compressed(stream: IO[bytes], path: str) -> Iterator[IO[bytes]]:
+    """What to write the bytes of `path` to: where it ends with `.gz`, a gzip member without name and time.
+
+    Members one after the other are a gzip file, so parts of a file may be compressed apart.
+    """
+    if not path.endswith(".gz"):
+        yield stream
+        return
+    with gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
+        yield cast("IO[bytes]", packed)
+
+
+def shard_names(output_file: str, num_shards: int) -> list[str]:
+    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
+    stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
+    return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]

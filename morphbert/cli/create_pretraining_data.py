@@ -16,7 +16,6 @@ from morphbert.data import build, google_build
 from morphbert.data.build import BuildConfig, SplitResult
 from morphbert.data.config import InstanceConfig, MaskingUnit
 from morphbert.data.listed_words import read_words
-from morphbert.data.outputs import shard_names
 from morphbert.errors import UsageError
 from morphbert.parallel import default_workers
 from morphbert.text.tokenizer import Tokenizer, load_tokenizer
@@ -309,7 +308,7 @@ def _config(values: flags.FlagValues, config: InstanceConfig, input_files: Seque
             )
         if values.shard_megabytes is not None:
             raise UsageError("--num_shards and --shard_megabytes exclude each other: give one of them.")
-        outputs = shard_names(outputs[0], values.num_shards)
+        outputs = files.shard_names(outputs[0], values.num_shards)
     folder = "." if files.is_remote(outputs[0]) else os.path.dirname(outputs[0])
     return BuildConfig(
         input_files=tuple(input_files),

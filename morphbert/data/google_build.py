@@ -16,7 +16,7 @@ from morphbert.data.documents import held_out
 from morphbert.data.google_mode import Document, TrainingInstance
 from morphbert.data.locks import only_writer
 from morphbert.data.manifest import inputs_of, make_manifest, output_counts, write_manifests
-from morphbert.data.records import RecordWriter, compressed, serialize_example
+from morphbert.data.records import RecordWriter, serialize_example
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 
@@ -104,7 +104,7 @@ def _build_split(
         writers = []
         for output in outputs:
             stream = stack.enter_context(files.atomic_write(output))
-            writers.append(RecordWriter(stack.enter_context(compressed(stream, output))))
+            writers.append(RecordWriter(stack.enter_context(files.compressed(stream, output))))
         for index, instance in enumerate(made):
             features = google_mode.features(instance, instance_config)
             writers[index % len(writers)].write(serialize_example(features))

@@ -10,15 +10,10 @@ import numpy.typing as npt
 
 from morphbert.data import packing
 from morphbert.data.config import InstanceConfig
+from morphbert.files import shard_names
 
 # Records in a part: they bound the memory of a worker.
 _PART_RECORDS = 8192
-
-
-def shard_names(output_file: str, num_shards: int) -> list[str]:
-    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
-    stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
-    return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]
 
 
 def binned_name(output_file: str, length: int) -> str:

@@ -18,13 +18,11 @@ TFRecord (tensorflow/core/lib/io/record_writer.h), little-endian:
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import IO, Any, Literal, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -339,19 +337,6 @@ class RecordWriter:
 
     def write(self, record: bytes) -> None:
         self._stream.write(frame(record))
-
-
-@contextlib.contextmanager
-def compressed(stream: IO[bytes], path: str) -> Iterator[IO[bytes]]:
-    """What to write the records of `path` to: where it ends with `.gz`, a gzip member without name and time.
-
-    Members one after the other are a gzip file, so parts of a file may be compressed apart.
-    """
-    if not path.endswith(".gz"):
-        yield stream
-        return
-    with gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
-        yield cast("IO[bytes]", packed)
 
 
 def read_records(stream: IO[bytes]) -> Iterator[bytes]:

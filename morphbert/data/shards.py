@@ -27,7 +27,6 @@ from morphbert.data import batches, instances
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.outputs import by_length, file_of, lengths_of, part_edges
-from morphbert.data.records import compressed
 from morphbert.data.sections import PlanTask, Split, plan_tasks
 from morphbert.data.store import TokenStore, open_store
 from morphbert.errors import MorphbertError
@@ -136,7 +135,7 @@ def _make_part(job: Job, number: int) -> list[Statistics]:
     divided = by_length(_read_plan(_bucket_path(job.folder, number), number, number + 1), job.config)
     for path, (config, plan) in zip(paths, divided, strict=True):
         statistics = Statistics()
-        with files.atomic_write(path) as stream, compressed(stream, output) as out:
+        with files.atomic_write(path) as stream, files.compressed(stream, output) as out:
             for data, of_batch in batches.records(store, plan, config, job.pieces):
                 out.write(data)
                 statistics.add(of_batch)

@@ -1,33 +1,45 @@
-"""Raw files → BERT's input format: a sentence a line, an empty line between documents."""
+"""Raw files → BERT's input format: a sentence a line, an empty line between documents.
+
+    files ─ raw_documents ─► RawDocument ─ cleaning ─► paragraphs ─ splitters ─► sentences ─ filters, duplicates ─► file
+
+The first step and the last run in the main process, in the order of the documents, and what is between them on all
+cores; so nothing depends on the number of workers.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import hashlib
-import json
 import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import IO, Any, Literal, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write, expand, read_lines
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import (
+    COMPRESSED,
+    REPORT_ENDING,
+    STANDARD_INPUT,
+    expand,
+    identity,
+    is_remote,
+    shard_names,
+)
 from morphbert.parallel import run_tasks
-from morphbert.text.normalize import Normalizer
-from morphbert.text.sentences import split_sentences
-
-Splitter = Literal["rule", "line"]
-Format = Literal["auto", "text", "jsonl"]
+from morphbert.text.cleaning import Cleaning
+from morphbert.text.corpus_output import open_corpus
+from morphbert.text.corpus_report import CorpusReport, Example, excerpt
+from morphbert.text.duplicates import DuplicateStore, require_minhash, signature
+from morphbert.text.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
+from morphbert.text.splitters import Splitter, load_splitter, require_splitter
 
 _BLOCK_CHARACTERS = 500_000
-_HANGUL = re.compile("[가-힣ㄱ-ㆎ]")
-_JSON_NAME = re.compile(r"\.(jsonl|ndjson|json)(\.gz|\.bz2)?$")
+_HANGUL = re.compile("[가-힣ㄱ-ㆎ]+")
+_NOT_READABLE = "not readable"
 
 
 @dataclass(frozen=True)
@@ -35,136 +47,166 @@ class CorpusConfig:
     """What `prepare_corpus` reads, and how.
 
     Attributes:
-      input_file: paths and globs with commas.
-      format: `text` (documents end at empty lines) or `jsonl` (a document a line); `auto` goes by the names.
-      text_field: the JSON field with the text; dots go into nested objects.
-      splitter: `rule` splits Korean sentences; `line` keeps the lines as sentences.
-      max_repeats: longer runs of one character are shortened to this many (ㅋㅋㅋㅋㅋ → ㅋㅋㅋ with 3); 0 leaves them.
-      min_characters: shorter documents are left out.
+      input_file: paths and globs with commas, or `-` for standard input.
+      output_file, num_shards: one file of that name, or NAME-00000-of-00004 and so on.
+      report_file: what was left out and why; by default beside the output.
+      input_format, cleaning: see there. splitter: a name of `morphbert.text.splitters`.
+      min_characters, max_characters, min_sentences: documents outside of these bounds are left out; 0 is no bound.
       min_hangul_share: documents with a smaller share of Hangul among their characters, spaces apart, are left out.
       drop_duplicates: documents with the same text as an earlier one are left out.
+      near_duplicates: and those that have at least this much in common with one, from 0 to 1; 0 is off.
+      skip_unreadable: documents that are broken are left out, instead of ending the work.
+      settings: what the report says was asked for.
     """
 
     input_file: str
     output_file: str
-    format: Format = "auto"
-    text_field: str = "text"
+    num_shards: int | None = None
+    report_file: str = ""
+    input_format: InputFormat = field(default_factory=InputFormat)
+    cleaning: Cleaning = field(default_factory=Cleaning)
     splitter: Splitter = "rule"
-    max_repeats: int = 0
     min_characters: int = 0
+    max_characters: int = 0
+    min_sentences: int = 0
     min_hangul_share: float = 0.0
     drop_duplicates: bool = False
+    near_duplicates: float = 0.0
+    skip_unreadable: bool = False
     num_workers: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def outputs(self) -> list[str]:
+        return shard_names(self.output_file, self.num_shards) if self.num_shards else [self.output_file]
 
-@dataclass(frozen=True)
-class PreparedCorpus:
-    """What was written; `dropped` says how many documents are not in the output, by reason."""
-
-    files: int
-    documents: int
-    sentences: int
-    characters: int
-    dropped: Counter[str]
-
-
-class _Raw(NamedTuple):
-    """One document before its text is known: where it begins, and its lines (one, for JSON)."""
-
-    path: str
-    line: int
-    is_json: bool
-    lines: list[str]
+    @property
+    def report(self) -> str:
+        return self.report_file or self.output_file + REPORT_ENDING
 
 
 class _Done(NamedTuple):
-    """One document as it is written, or the reason why it is not."""
+    """One document as it is written, or the reason why it is not, with an excerpt instead of its text.
 
-    content: str
-    sentences: int
-    characters: int
-    dropped: str
+    `removed` has for each kind of thing that was taken out how often, and the first.
+    """
+
+    where: str
+    content: bytes = b""
+    sentences: int = 0
+    characters: int = 0
+    dropped: str = ""
+    detail: str = ""
+    excerpt: str = ""
+    removed: dict[str, tuple[int, str]] = {}  # noqa: RUF012 (never changed)
+    signature: bytes = b""
+    divided: bool = False
 
 
-def prepare_corpus(config: CorpusConfig) -> PreparedCorpus:
-    """Reads documents, splits them and writes them in their order; the number of workers changes nothing.
+def prepare_corpus(config: CorpusConfig) -> CorpusReport:
+    """Reads documents, splits them, and writes them and the report; the number of workers changes nothing.
 
-    Text is composed (NFC), control and format characters are dropped, and white space is one space. Finding
-    duplicates takes some 100 bytes of memory a document.
+    Memory is bounded: a few blocks of half a million characters a worker, a single document at a time, and the
+    cache of the duplicate store, whose data lie on the disk.
 
     Raises:
-      MorphbertError: unreadable input, a line that is not JSON or has no such field, or no text at all.
+      MorphbertError: unreadable input, a broken document, or no text at all. Nothing is written then.
+      UsageError: settings that cannot be.
     """
-    paths = expand(config.input_file)
-    documents = sentences = characters = 0
-    dropped: Counter[str] = Counter()
-    seen: set[bytes] = set()
-    progress = tqdm(desc="Preparing", unit=" documents", unit_scale=True, disable=None, file=sys.stderr)
-    with _open_output(config.output_file) as stream, progress:
-        for block in run_tasks(_prepare_block, config, _blocks(_read(paths, config)), config.num_workers):
+    paths = _input_paths(config)
+    _check(config, paths)
+    require_splitter(config.splitter)
+    if config.near_duplicates:
+        require_minhash()
+    report = CorpusReport(config.settings, len(paths))
+    sizes = [identity(path)["bytes"] for path in paths if path != STANDARD_INPUT]
+    with ExitStack() as stack:
+        store = stack.enter_context(DuplicateStore(config.near_duplicates))
+        write = stack.enter_context(open_corpus(config.output_file, config.num_shards))
+        progress = stack.enter_context(
+            tqdm(
+                desc="Preparing",
+                total=sum(map(int, sizes)) or None,
+                unit="B",
+                unit_scale=True,
+                disable=None,
+                file=sys.stderr,
+            )
+        )
+        raw = (doc for path in paths for doc in read_documents(path, config.input_format, progress.update))
+        for block in run_tasks(_prepare_block, config, _blocks(raw), config.num_workers):
             for done in block:
-                content = done.content.encode("utf-8")
-                reason = done.dropped
-                if config.drop_duplicates and not reason:
-                    digest = hashlib.blake2b(content, digest_size=16).digest()
-                    reason = "duplicate" if digest in seen else ""
-                    seen.add(digest)
-                if reason:
-                    dropped[reason] += 1
-                    continue
-                stream.write(b"\n" + content if documents else content)
-                documents += 1
-                sentences += done.sentences
-                characters += done.characters
-            progress.update(len(block))
-        if not documents:
-            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
+                _take(done, config, store, write, report)
+            progress.set_postfix_str(f"{report.read:,} documents", refresh=False)
+        if not report.documents:
             raise MorphbertError(
                 f"{config.input_file}: none of {len(paths)} file(s) holds a document to keep"
-                f"{f' (left out: {reasons})' if reasons else ''}."
+                f"{f' (left out: {report.reasons})' if report.dropped else ''}."
             )
-    return PreparedCorpus(len(paths), documents, sentences, characters, dropped)
+    report.write(config.report)
+    return report
 
 
-@contextlib.contextmanager
-def _open_output(path: str) -> Iterator[IO[bytes]]:
-    with atomic_write(path) as raw:
-        if not path.endswith(".gz"):
-            yield raw
-            return
-        # Without name and time in the header: same input, same bytes.
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
-            yield cast("IO[bytes]", packed)
+def _input_paths(config: CorpusConfig) -> list[str]:
+    if STANDARD_INPUT not in config.input_file.split(","):
+        return expand(config.input_file)
+    if config.input_file != STANDARD_INPUT:
+        raise UsageError("standard input (--input_file=-) is read alone, without files beside it.")
+    return [STANDARD_INPUT]
 
 
-def _read(paths: Iterable[str], config: CorpusConfig) -> Iterator[_Raw]:
-    for path in paths:
-        is_json = config.format == "jsonl" or (
-            config.format == "auto" and _JSON_NAME.search(os.path.basename(path)) is not None
+def _check(config: CorpusConfig, paths: list[str]) -> None:
+    """Raises UsageError for output that could not be read again or would replace its own input."""
+    ending = os.path.splitext(config.output_file)[1]
+    if ending in COMPRESSED and ending != ".gz":
+        raise UsageError(f"--output_file={config.output_file}: output is packed as .gz alone, or not at all.")
+    if config.max_characters and config.max_characters < config.min_characters:
+        raise UsageError(
+            f"--max_characters={config.max_characters} is less than --min_characters={config.min_characters}."
         )
-        begin = 1
-        lines: list[str] = []
-        for number, line in enumerate(read_lines(path), start=1):
-            if is_json:
-                if not _is_blank(line):
-                    yield _Raw(path, number, True, [line])
-                continue
-            if not _is_blank(line):
-                lines.append(line)
-                continue
-            if lines:
-                yield _Raw(path, begin, False, lines)
-            begin, lines = number + 1, []
-        if lines:
-            yield _Raw(path, begin, False, lines)
+    local = {os.path.realpath(path): path for path in paths if not is_remote(path)}
+    for output in (*config.outputs, config.report):
+        if not is_remote(output) and os.path.realpath(output) in local:
+            raise UsageError(
+                f"{output} is output, and --input_file={config.input_file} reads it: give it another name."
+            )
 
 
-def _is_blank(line: str) -> bool:
-    return not line or line.isspace()
+def _take(
+    done: _Done,
+    config: CorpusConfig,
+    store: DuplicateStore,
+    write: Callable[[bytes], None],
+    report: CorpusReport,
+) -> None:
+    """Writes one document, or counts it among those left out."""
+    if done.dropped == _NOT_READABLE and not config.skip_unreadable:
+        raise MorphbertError(
+            f"{done.where}: {done.detail} (--skip_unreadable leaves such documents out and goes on.)"
+        )
+    report.read += 1
+    report.divided += done.divided
+    for kind, (count, first) in done.removed.items():
+        report.remove(kind, count, Example(done.where, excerpt(first)))
+    reason, detail, shown = done.dropped, done.detail, done.excerpt
+    if not reason and (config.drop_duplicates or config.near_duplicates):
+        digest = hashlib.blake2b(done.content, digest_size=16).digest()
+        earlier = store.find_or_add(digest, done.signature, done.where)
+        if earlier is not None:
+            reason = "duplicate" if earlier.equal else "near duplicate"
+            detail = f"of {earlier.of}" + ("" if earlier.equal else f", {earlier.similarity:.0%} in common")
+            shown = excerpt(done.content[:1000].decode("utf-8", "ignore"))
+    if reason:
+        report.drop(reason, done.characters, Example(done.where, shown, detail))
+        return
+    write(done.content)
+    report.documents += 1
+    report.sentences += done.sentences
+    report.characters += done.characters
 
 
-def _blocks(documents: Iterable[_Raw]) -> Iterator[list[_Raw]]:
-    block: list[_Raw] = []
+def _blocks(documents: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
+    block: list[RawDocument] = []
     size = 0
     for document in documents:
         block.append(document)
@@ -176,67 +218,60 @@ def _blocks(documents: Iterable[_Raw]) -> Iterator[list[_Raw]]:
         yield block
 
 
-def _prepare_block(config: CorpusConfig, block: list[_Raw]) -> list[_Done]:
+def _prepare_block(config: CorpusConfig, block: list[RawDocument]) -> list[_Done]:
     return [_prepare(config, raw) for raw in block]
 
 
-def _prepare(config: CorpusConfig, raw: _Raw) -> _Done:
-    paragraphs = _json_paragraphs(raw, config.text_field) if raw.is_json else raw.lines
-    found: list[str] = []
-    for paragraph in map(Normalizer("nfc"), paragraphs):
-        if config.max_repeats:
-            paragraph = _shorten_runs(paragraph, config.max_repeats)
-        if config.splitter == "rule":
-            found += split_sentences(paragraph)
-        elif paragraph:
-            found.append(paragraph)
-    characters = sum(map(len, found))
+def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
+    name = where(raw)
+    lines, problem = raw.lines, raw.problem
+    if raw.is_json:
+        try:
+            lines = json_paragraphs(raw, config.input_format.text_fields)
+        except MorphbertError as error:
+            problem = str(error)
+    if problem:
+        return _Done(name, dropped=_NOT_READABLE, detail=problem, excerpt=excerpt("\n".join(raw.lines)))
+    removed: dict[str, tuple[int, str]] = {}
+
+    def note(kind: str, text: str) -> None:
+        count, first = removed.get(kind, (0, text))
+        removed[kind] = (count + 1, first)
+
+    split = load_splitter(config.splitter)
+    sentences = [
+        sentence for paragraph in config.cleaning("\n".join(lines), note) for sentence in split(paragraph)
+    ]
+    characters = sum(map(len, sentences))
+    reason, detail = _reason_to_drop(config, sentences, characters)
+    if reason:
+        shown = excerpt(" ".join(sentences) or "\n".join(lines))
+        return _Done(name, b"", 0, characters, reason, detail, shown, removed, divided=raw.divided)
+    content = "".join(f"{sentence}\n" for sentence in sentences)
     return _Done(
-        "".join(f"{sentence}\n" for sentence in found),
-        len(found),
+        name,
+        content.encode("utf-8"),
+        len(sentences),
         characters,
-        _reason_to_drop(config, found, characters),
+        removed=removed,
+        signature=signature(content) if config.near_duplicates else b"",
+        divided=raw.divided,
     )
 
 
-def _shorten_runs(text: str, most: int) -> str:
-    """`("아ㅋㅋㅋㅋㅋ", 2)` → `"아ㅋㅋ"`; digits stay, because 1000000 is no exaggeration."""
-    return re.sub(rf"(\D)\1{{{most},}}", lambda run: run.group(1) * most, text)
-
-
-def _reason_to_drop(config: CorpusConfig, sentences: list[str], characters: int) -> str:
+def _reason_to_drop(config: CorpusConfig, sentences: list[str], characters: int) -> tuple[str, str]:
+    """Why a document is left out, and by how much; two empty strings where it is not."""
     if not sentences:
-        return "no text"
+        return "no text", ""
     if characters < config.min_characters:
-        return "too short"
+        return "too short", f"{characters:,} characters"
+    if config.max_characters and characters > config.max_characters:
+        return "too long", f"{characters:,} characters"
+    if len(sentences) < config.min_sentences:
+        return "too few sentences", f"{len(sentences):,}"
     if config.min_hangul_share:
         visible = characters - sum(sentence.count(" ") for sentence in sentences)
-        hangul = sum(len(_HANGUL.findall(sentence)) for sentence in sentences)
+        hangul = sum(len(run) for sentence in sentences for run in _HANGUL.findall(sentence))
         if hangul < config.min_hangul_share * visible:
-            return "too little Hangul"
-    return ""
-
-
-def _json_paragraphs(raw: _Raw, field: str) -> list[str]:
-    where = f"{raw.path}, line {raw.line}"
-    try:
-        value: Any = json.loads(raw.lines[0])
-    except (ValueError, RecursionError) as error:
-        raise MorphbertError(
-            f"{where}: not JSON ({error}). JSON Lines has one object a line; for plain text give --format=text."
-        ) from error
-    for name in field.split("."):
-        if not isinstance(value, dict) or name not in value:
-            names = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
-            raise MorphbertError(
-                f"{where}: there is no field {field!r} (found: {names or 'nothing'}). Name the field with the "
-                "text: --text_field=NAME, with dots for nested ones."
-            )
-        value = value[name]
-    if value is None:
-        return []
-    if not isinstance(value, str):
-        raise MorphbertError(
-            f"{where}: the field {field!r} holds {type(value).__name__}, not text: choose another --text_field."
-        )
-    return value.splitlines()
+            return "too little Hangul", f"{hangul / visible:.0%}"
+    return "", ""

@@ -47,10 +47,10 @@ from morphbert.data.outputs import (
     part_edges,
     shards_of_size,
 )
-from morphbert.data.records import compressed
 from morphbert.data.sections import plan_tasks
 from morphbert.data.store import TokenStore
 from morphbert.errors import MorphbertError
+from morphbert.files import compressed
 
 # Pieces in a planning task: they bound the memory of a worker.
 _PLAN_TOKENS = 1 << 18

@@ -1,0 +1,185 @@
+"""What is taken out of raw text before it is cut into sentences: addresses, HTML, remains of markup, long runs.
+
+The patterns are narrow on purpose. `<기생충>` and `<Her>` are titles of films and `a < b` is no tag, so only the names
+of HTML's elements are taken for tags; `R&D` is no character reference; the Hangul behind an address is a particle.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from morphbert.text.normalize import Normalizer
+
+Form = Literal["nfc", "nfkc", "none"]
+Treatment = Literal["keep", "remove", "replace"]
+
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}", re.ASCII | re.IGNORECASE)
+_PATH = r"[a-z0-9\-._~:/?#@!$&'()*+,;=%|]*[a-z0-9\-_~/#@$&*+=%]"
+_URL = re.compile(
+    rf"(?:https?|ftp)://{_PATH}|(?<![\w@./-])(?:www\.{_PATH}"
+    rf"|(?:[a-z0-9-]{{1,63}}\.)+(?:com|net|org|gov|edu|info|kr|jp|cn|io|me|be|tv|ly|gl)(?![\w-])(?:[/?]{_PATH})?)",
+    re.ASCII | re.IGNORECASE,
+)
+
+_ELEMENTS = (
+    "a abbr address article aside audio b big blockquote body br button caption center cite code col colgroup dd del "
+    "details dfn div dl dt em embed figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe "
+    "img input ins kbd label legend li link main map mark math meta nav noscript nowiki object ol option p param pre q "
+    "ref rp rt ruby s samp script section select small source span strike strong style sub summary sup svg table tbody "
+    "td templatestyles textarea tfoot th thead time title tr tt u ul var video wbr"
+).split()
+_BLOCKS = (
+    "address|article|aside|blockquote|br|center|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|option|"
+    "p|pre|section|table|td|th|tr|ul"
+)
+_REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
+_UNSEEN = re.compile(
+    r"<(script|style)\b[^<>]*>.{0,20000}?</\1\s*>|<!--.{0,20000}?-->", re.IGNORECASE | re.DOTALL
+)
+_BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
+_TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS)})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
+
+_TEMPLATE_DEPTH = 20
+_INNERMOST_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}|\{\|[^{}]*\|\}")
+_MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.MULTILINE | re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"\[\[(?:파일|그림|분류|file|image|category):[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]", ""),
+        (r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1"),  # [[문서|글]] → 글
+        (r"!\[[^\[\]]*\]\([^()\s]*\)", ""),  # Markdown's images
+        (r"\[([^\[\]]+)\]\((?:https?:|/|#)[^()\s]*\)", r"\1"),  # and links
+        (r"\[https?://\S+(?:\s+([^\[\]]*))?\]", r"\1"),
+        (r"'{2,}|\*\*|__(?:NOTOC|TOC|FORCETOC|NOEDITSECTION)__", ""),
+        (r"^[ \t]*={2,}[ \t]*(.*?)[ \t]*={2,}[ \t]*$", r"\1"),  # == 역사 ==
+        (r"^[ \t]*#{1,6}[ \t]+", ""),
+        (r"^[ \t]*```.*$", ""),
+        (r"^(?:Section|BULLET|NUMBER|INDENT):{4}[-*#:]*[ \t]*", ""),  # WikiExtractor's
+        (r"(?<=[^\s\[])\[(?:\d{1,3}|(?:주|각주|note) ?\d{1,3}|편집|출처 필요|edit|citation needed)\]", ""),
+        (r"\b(?:formula|codice)_\d+\b", ""),
+        (r"[(（][\s,;:·]*[)）]", ""),  # what is left where a template stood in brackets
+    )
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to the text, beside white space, which always becomes one space.
+
+    Attributes:
+      normalization: `nfc` composes; `nfkc` also makes ｆｕｌｌ width and ① plain; `none` leaves it.
+      remove_control_characters: control and format characters (zero-width space, BOM…) go.
+      urls, emails: `remove` them, or `replace` them by `[URL]` and `[EMAIL]`.
+      remove_html: tags, comments and scripts go, character references (`&amp;`) are read; blocks divide paragraphs.
+      remove_markup: remains of wikitext, of WikiExtractor and of Markdown go, and what they mark stays.
+      max_repeats: longer runs of one character, digits apart, are shortened to this many; 0 leaves them.
+    """
+
+    normalization: Form = "nfc"
+    remove_control_characters: bool = True
+    urls: Treatment = "keep"
+    emails: Treatment = "keep"
+    remove_html: bool = False
+    remove_markup: bool = False
+    max_repeats: int = 0
+
+    def __call__(self, text: str, note: Callable[[str, str], None] | None = None) -> list[str]:
+        r"""A document's text → its paragraphs, clean, without empty ones.
+
+        `Cleaning(max_repeats=2, urls="remove")("아ㅋㅋㅋㅋ http://a.kr/b 봐\n\n응")` → `["아ㅋㅋ 봐", "응"]`
+
+        Args:
+          note: receives what kind of thing was taken out, and the thing, for each.
+        """
+        found = _Remover(note)
+        if self.remove_html:
+            text = _without_html(text, found)
+        if self.remove_markup:
+            text = _without_markup(text, found)
+        # E-mail first: what follows the @ is the name of a site.
+        for kind, treatment, pattern in (
+            ("e-mail address", self.emails, _EMAIL),
+            ("URL", self.urls, _URL),
+        ):
+            if treatment != "keep":
+                mark = "" if treatment == "remove" else "[URL]" if kind == "URL" else "[EMAIL]"
+                text = found.replace(kind, pattern, text, mark)
+        paragraphs = []
+        for line in text.split("\n"):
+            paragraph = self._normalized(line)
+            if self.max_repeats:
+                paragraph = _shorten_runs(paragraph, self.max_repeats, found)
+            if paragraph:
+                paragraphs.append(paragraph)
+        return paragraphs
+
+    def _normalized(self, line: str) -> str:
+        if self.normalization == "nfkc":
+            line = unicodedata.normalize("NFKC", line)
+        if self.remove_control_characters and self.normalization != "none":
+            return _NFC(line)
+        if self.remove_control_characters:
+            line = "".join(c for c in line if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+        elif self.normalization == "nfc":
+            line = unicodedata.normalize("NFC", line)
+        return _SURROGATE.sub("\ufffd", " ".join(line.split()))
+
+
+_NFC = Normalizer("nfc")
+
+
+class _Remover:
+    """Replaces, and tells what was replaced."""
+
+    def __init__(self, note: Callable[[str, str], None] | None):
+        self._note = note
+
+    def replace(self, kind: str, pattern: re.Pattern[str], text: str, replacement: str) -> str:
+        if self._note is None:
+            return pattern.sub(replacement, text)
+        note = self._note
+
+        def replaced(match: re.Match[str]) -> str:
+            note(kind, match.group())
+            return match.expand(replacement)
+
+        return pattern.sub(replaced, text)
+
+
+def _without_html(text: str, found: _Remover) -> str:
+    r"""`"가&amp;나<br>다 <기생충>"` → `"가&나\n다 <기생충>"`."""
+    if "&" in text:
+        for _ in range(2):  # `&amp;lt;` is not rare where a page went through two programs
+            text = _REFERENCE.sub(lambda match: html.unescape(match.group()), text)
+    if "<" not in text:
+        return text
+    text = found.replace("HTML", _UNSEEN, text, " ")
+    text = found.replace("HTML", _BLOCK_TAG, text, "\n")
+    return found.replace("HTML", _TAG, text, "")
+
+
+def _without_markup(text: str, found: _Remover) -> str:
+    """`"'''서울'''은 [[대한민국|한국]]의 수도이다.[1]"` → `"서울은 한국의 수도이다."`."""
+    for _ in range(_TEMPLATE_DEPTH):  # templates stand in templates: the innermost go first
+        if not _INNERMOST_TEMPLATE.search(text):
+            break
+        text = found.replace("markup", _INNERMOST_TEMPLATE, text, "")
+    for pattern, replacement in _MARKUP:
+        text = found.replace("markup", pattern, text, replacement)
+    return text
+
+
+@lru_cache
+def _runs(most: int) -> re.Pattern[str]:
+    return re.compile(rf"([^\d\s])\1{{{most},}}")
+
+
+def _shorten_runs(text: str, most: int, found: _Remover) -> str:
+    """`("아ㅋㅋㅋㅋㅋ", 2)` → `"아ㅋㅋ"`; digits stay, because 1000000 is no exaggeration."""
+    return found.replace("long run", _runs(most), text, r"\1" * most)

@@ -1,0 +1,137 @@
+"""What a corpus lost on its way, and why: the report that `prepare_corpus.py` puts beside its output."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from morphbert.files import atomic_write
+
+_EXAMPLES = 5
+_EXCERPT = 80
+
+
+class Example(NamedTuple):
+    """One case: where it stood, a piece of the text, and what is to be said about it."""
+
+    where: str
+    excerpt: str
+    detail: str = ""
+
+
+def excerpt(text: str) -> str:
+    r"""The beginning of a text, in one line: `"가\n나"` → `"가 나"`."""
+    line = " ".join(text[: 4 * _EXCERPT].split())
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
+
+
+@dataclass
+class CorpusReport:
+    """Counts and the first examples, in the order of the documents.
+
+    Attributes:
+      settings: what was asked for.
+      files, read: input files, and the documents in them. documents, sentences, characters: what was written.
+      dropped: documents that were left out, by reason; dropped_characters: how many characters they had.
+      removed: how often something was taken out of a text, by kind.
+      divided: documents that were divided because they were too long.
+    """
+
+    settings: Mapping[str, Any]
+    files: int
+    read: int = 0
+    documents: int = 0
+    sentences: int = 0
+    characters: int = 0
+    divided: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_characters: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> str:
+        """`"duplicate: 3, too short: 1"`."""
+        return ", ".join(f"{reason}: {count:,}" for reason, count in self.dropped.most_common())
+
+    def drop(self, reason: str, characters: int, example: Example) -> None:
+        self.dropped[reason] += 1
+        self.dropped_characters[reason] += characters
+        self._add(reason, example)
+
+    def remove(self, kind: str, count: int, example: Example) -> None:
+        self.removed[kind] += count
+        self._add(kind, example)
+
+    def _add(self, name: str, example: Example) -> None:
+        examples = self.examples.setdefault(name, [])
+        if len(examples) < _EXAMPLES and all(example.excerpt != known.excerpt for known in examples):
+            examples.append(example)
+
+    def write(self, path: str) -> None:
+        """Writes JSON where the name ends with `.json`, else Markdown."""
+        text = self.as_json() if path.endswith(".json") else self.as_markdown()
+        with atomic_write(path) as stream:
+            stream.write(text.encode("utf-8", "replace"))
+
+    def as_json(self) -> str:
+        values = {
+            "settings": dict(self.settings),
+            **{
+                name: getattr(self, name)
+                for name in ("files", "read", "documents", "sentences", "characters")
+            },
+            "divided": self.divided,
+            "dropped": {
+                reason: {"documents": count, "characters": self.dropped_characters[reason]}
+                for reason, count in self.dropped.most_common()
+            },
+            "removed": dict(self.removed.most_common()),
+            "examples": {
+                name: [example._asdict() for example in examples] for name, examples in self.examples.items()
+            },
+        }
+        return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+
+    def as_markdown(self) -> str:
+        lines = [
+            "# Corpus report",
+            "",
+            f"Read {self.read:,} documents in {self.files:,} file(s); wrote {self.documents:,} documents with "
+            f"{self.sentences:,} sentences and {self.characters:,} characters.",
+            "",
+        ]
+        if self.divided:
+            lines += [
+                f"{self.divided:,} documents were too long and were divided: empty lines are missing.",
+                "",
+            ]
+        lines += ["## Documents that were left out", ""]
+        if not self.dropped:
+            lines += ["None.", ""]
+        else:
+            lines += ["| reason | documents | share | characters |", "| --- | ---: | ---: | ---: |"]
+            lines += [
+                f"| {reason} | {count:,} | {count / self.read:.2%} | {self.dropped_characters[reason]:,} |"
+                for reason, count in self.dropped.most_common()
+            ]
+            lines += [""]
+        if self.removed:
+            lines += ["## What was taken out of the texts", "", "| what | times |", "| --- | ---: |"]
+            lines += [f"| {kind} | {count:,} |" for kind, count in self.removed.most_common()]
+            lines += [""]
+        for name, _ in self.dropped.most_common() + self.removed.most_common():
+            lines += [f"### {name}", ""]
+            lines += [_example_line(example) for example in self.examples[name]]
+            lines += [""]
+        lines += ["## Settings", ""]
+        lines += [f"- `--{name}={value}`" for name, value in self.settings.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _example_line(example: Example) -> str:
+    shown = f": `{example.excerpt.replace('`', 'ˋ')}`" if example.excerpt else ""
+    return f"- {example.where}{shown}{f' ({example.detail})' if example.detail else ''}"

@@ -1,0 +1,65 @@
+"""The choices of `--splitter`: a paragraph → its sentences, by our rule or by a library that is installed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from morphbert.errors import MorphbertError
+from morphbert.text.sentences import split_sentences
+
+Splitter = Literal["rule", "line", "kiwipiepy", "kss"]
+Split = Callable[[str], list[str]]
+
+# Both libraries analyse a paragraph at once; memory and time grow faster than its length.
+_LONGEST_PARAGRAPH = 10_000
+
+
+def require_splitter(name: Splitter) -> None:
+    """Raises MorphbertError with the remedy where the library of a splitter is not installed."""
+    if name in ("kiwipiepy", "kss") and find_spec(name) is None:
+        raise MorphbertError(f"--splitter={name} needs a package: pip install {name}")
+
+
+@lru_cache(maxsize=1)
+def load_splitter(name: Splitter) -> Split:
+    """The splitter of this process; a model that it needs is loaded once.
+
+    Sentences come without white space around them, and hold all other characters of the paragraph.
+    """
+    if name == "rule":
+        return split_sentences
+    if name == "line":
+        return lambda paragraph: [paragraph] if paragraph else []
+    require_splitter(name)
+    return _careful(_load_kiwipiepy() if name == "kiwipiepy" else _load_kss())
+
+
+def _load_kiwipiepy() -> Split:
+    from kiwipiepy import Kiwi
+
+    kiwi: Any = Kiwi(num_workers=1)  # the processes are ours
+    return lambda paragraph: [sentence.text for sentence in kiwi.split_into_sents(paragraph)]
+
+
+def _load_kss() -> Split:
+    import kss
+
+    return lambda paragraph: list(kss.split_sentences(paragraph, num_workers=1))
+
+
+def _careful(split: Split) -> Split:
+    """A library's splitter, with our rule for paragraphs that it changes or that are too long for it."""
+
+    def checked(paragraph: str) -> list[str]:
+        if not paragraph:
+            return []
+        if len(paragraph) > _LONGEST_PARAGRAPH:
+            return split_sentences(paragraph)
+        sentences = [stripped for sentence in split(paragraph) if (stripped := sentence.strip())]
+        same = "".join("".join(sentences).split()) == "".join(paragraph.split())
+        return sentences if same else split_sentences(paragraph)
+
+    return checked
