@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	2>/dev/null && { echo $$python; break; }; done)
 
 RUN := .venv/bin/python
-EXTRAS := cpu,text,onnx,konlpy,finetune,dev
+EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,dev
 OUT ?= out
 
 .PHONY: help pretrain test parity beam test-all check fix

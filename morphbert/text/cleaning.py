@@ -1,7 +1,8 @@
 """What is taken out of raw text before it is cut into sentences: addresses, HTML, remains of markup, long runs.
 
 The patterns are narrow on purpose. `<기생충>` and `<Her>` are titles of films and `a < b` is no tag, so only the names
-of HTML's elements are taken for tags; `R&D` is no character reference; the Hangul behind an address is a particle.
+of HTML's elements are taken for tags; `R&D` is no character reference; the Hangul behind an address is a particle, and
+`**` stands for a name that was blotted out more often than for bold type.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _BLOCKS = (
 )
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _UNSEEN = re.compile(
-    r"<(script|style)\b[^<>]*>.{0,20000}?</\1\s*>|<!--.{0,20000}?-->", re.IGNORECASE | re.DOTALL
+    r"<(script|style)\b[^<>]*>.{0,5000}?</\1\s*>|<!--.{0,5000}?-->", re.IGNORECASE | re.DOTALL
 )
 _BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
 _TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS)})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
@@ -54,14 +55,15 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1"),  # [[문서|글]] → 글
         (r"!\[[^\[\]]*\]\([^()\s]*\)", ""),  # Markdown's images
         (r"\[([^\[\]]+)\]\((?:https?:|/|#)[^()\s]*\)", r"\1"),  # and links
-        (r"\[https?://\S+(?:\s+([^\[\]]*))?\]", r"\1"),
-        (r"'{2,}|\*\*|__(?:NOTOC|TOC|FORCETOC|NOEDITSECTION)__", ""),
+        (r"\[https?://[^\s\[\]]{1,2000}(?:\s+([^\[\]]*))?\]", r"\1"),
+        (r"'{2,5}(?=[^\s'])([^'\n]{1,300}?)(?<=[^\s'])'{2,5}", r"\1"),  # '''굵게'''
+        (r"__(?:NOTOC|TOC|FORCETOC|NOEDITSECTION)__", ""),
         (r"^[ \t]*={2,}[ \t]*(.*?)[ \t]*={2,}[ \t]*$", r"\1"),  # == 역사 ==
         (r"^[ \t]*#{1,6}[ \t]+", ""),
         (r"^[ \t]*```.*$", ""),
         (r"^(?:Section|BULLET|NUMBER|INDENT):{4}[-*#:]*[ \t]*", ""),  # WikiExtractor's
         (r"(?<=[^\s\[])\[(?:\d{1,3}|(?:주|각주|note) ?\d{1,3}|편집|출처 필요|edit|citation needed)\]", ""),
-        (r"\b(?:formula|codice)_\d+\b", ""),
+        (r"(?<![a-z])(?:formula|codice)_\d+", ""),
         (r"[(（][\s,;:·]*[)）]", ""),  # what is left where a template stood in brackets
     )
 )

@@ -56,7 +56,7 @@ def _divide(spool: IO[bytes], starts: array[int], names: list[str]) -> None:
     ]
     spool.seek(0)
     with contextlib.ExitStack() as stack:  # so that all appear together
-        for name, start, end in zip(names, cuts, cuts[1:], strict=True):
+        for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True):
             out = stack.enter_context(compressed(stack.enter_context(atomic_write(name)), name))
             left = end - start
             while left:

@@ -68,7 +68,8 @@ class CorpusReport:
 
     def _add(self, name: str, example: Example) -> None:
         examples = self.examples.setdefault(name, [])
-        if len(examples) < _EXAMPLES and all(example.excerpt != known.excerpt for known in examples):
+        known = {earlier.excerpt for earlier in examples if earlier.excerpt}
+        if len(examples) < _EXAMPLES and example.excerpt not in known:
             examples.append(example)
 
     def write(self, path: str) -> None:

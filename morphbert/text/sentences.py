@@ -7,8 +7,8 @@ A sentence ends
 - after an ending that hardly ever stands elsewhere, where the full stop was forgotten: `갔습니다 그리고`, or
   where ㅋㅋ, ㅠㅠ or ~ stand in its place: `재밌다ㅋㅋ 추천`.
 
-It does not end in `3.14`, `2019. 3. 1.`, `1. 첫째`, `가. 목적`, `Dr. Kim`, nor before what belongs to a
-quotation: `"가자." 라고 했다`.
+It does not end in `3.14`, `2019. 3. 1.`, `1. 첫째`, `가. 목적`, `Dr. Kim`, nor within quotation marks or brackets, nor
+before what belongs to a quotation: `"가자." 라고 했다`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from collections.abc import Iterator
 _CLOSING = r"[\"'”’」』)\]》〉]*"
 # Endings of whole sentences: plain (다), polite (요, 죠), question (까) and clipped (음, 함, 임, 됨, 네).
 _FINAL = "다요죠까음함임됨네"
-_BARE = r"니다|[습ㅂ]니까|[어아여해에예네세군지데나까래]요|[은는인건던]가요|죠"
+# Syllables that end in ㅂ: 합니까, 십니까; but 하니까 goes on.
+_ENDS_IN_B = "".join(chr(code) for code in range(ord("가") + 17, ord("힣") + 1, 28))
+# 요 after the vowels of endings, and not in 필요, 중요, 수요, 가요.
+_BEFORE_YO = "어아여해에예네세군지데나까래와워봐줘돼되져려겨켜게께서로구대걸셔쳐둬써커떠고라러타파빠싸뻐퍼"
+_BARE = rf"니다|[{_ENDS_IN_B}]니까|[{_BEFORE_YO}]요|[은는인건던]가요|죠"
 _CANDIDATE = re.compile(
     rf"""
     (?P<stop>[.?!…。？！]+{_CLOSING})(?=\s)
@@ -32,7 +36,15 @@ _CANDIDATE = re.compile(
 _QUOTED = re.compile(r"\s*(?:이?라[고는며면]|이?란\b|거나\b|하[고며는]\b|[고는은며]\s)")
 _LIST_MARK = re.compile(r"\s*[(\[]?(?:\d{1,3}|[가-하]|[a-zA-Z]|[ivxIVX]{1,4})")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|No|Inc|Co|Ltd|Jr|Sr|cf|e\.g|i\.e|U\.S|[A-Z]))$")
+_WORD = re.compile(r"\w")
 _NEXT_DIGIT = re.compile(r"\s+\d")
+# A number that stands alone before its stop counts something that follows, and a date is no end.
+_COUNTS = re.compile(r"(?:(?:^|\s)[(\[]?\d{1,2}|(?:\d{4}|\d{2}|')\s?\.\s?\d{1,2}\s?\.\s?\d{1,2})$")
+_COUNTS_LENGTH = 14
+# What is said or put in brackets belongs to one sentence; longer spans are more likely a mark that was forgotten.
+_SPAN = re.compile(
+    r"""“[^“”]{1,300}”|‘[^‘’]{1,300}’|「[^「」]{1,300}」|『[^『』]{1,300}』|\([^()]{1,300}\)|(?<![^\s(,])"[^"]{1,300}\""""
+)
 _ABBREVIATION_LENGTH = 5
 
 
@@ -57,8 +69,14 @@ def split_sentences(text: str) -> list[str]:
 
 def _ends(text: str) -> Iterator[int]:
     start = 0
+    spans = _SPAN.finditer(text)
+    span = next(spans, None)
     for match in _CANDIDATE.finditer(text):
         end = match.end()
+        while span is not None and span.end() <= match.start():
+            span = next(spans, None)
+        if span is not None and span.start() < match.start() and end < span.end():
+            continue
         if _QUOTED.match(text, end) or (
             match.lastgroup == "stop" and not _ends_here(text, start, match.start(), end)
         ):
@@ -69,6 +87,8 @@ def _ends(text: str) -> Iterator[int]:
 
 def _ends_here(text: str, start: int, stop: int, end: int) -> bool:
     """Whether the stop at `stop:end` ends the sentence that began at `start`."""
+    if not _WORD.search(text, start, stop):
+        return False  # `-.` and `#.` are marks of a list
     mark = text[stop:end]
     if mark[0] in ".…" and ((len(mark) > 1 and mark[1] == ".") or mark[0] == "…"):
         # Three dots are a pause as often as an end.
@@ -77,6 +97,9 @@ def _ends_here(text: str, start: int, stop: int, end: int) -> bool:
         return True
     if _LIST_MARK.fullmatch(text, start, stop):
         return False
-    if text[stop - 1 : stop].isdigit() and _NEXT_DIGIT.match(text, end):
+    if text[stop - 1 : stop].isdigit() and (
+        _NEXT_DIGIT.match(text, end)
+        or (mark == "." and _COUNTS.search(text, max(start, stop - _COUNTS_LENGTH), stop))
+    ):
         return False
     return _ABBREVIATION.search(text, max(start, stop - _ABBREVIATION_LENGTH), stop) is None
