@@ -74,7 +74,7 @@ def test_same_bytes_for_any_number_of_workers_and_compression(corpus, tmp_path, 
     packed.write_bytes(gzip.compress(corpus.read_bytes()))
     build(corpus, tmp_path / "a", "--vocab_size=500")
     build(packed, tmp_path / "b", "--vocab_size=500", "--num_workers=3")
-    for name in ("vocab.txt", METADATA_NAME, "report.md"):
+    for name in ("vocab.txt", METADATA_NAME, "report.md", "report.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -243,9 +243,12 @@ def test_bad_input(tmp_path, capsys):
         (tmp_path / name).write_bytes(content)
         assert build(tmp_path / name, tmp_path / "v") == 1, name
         assert message in capsys.readouterr().err
+        assert not (tmp_path / "v").exists()  # nothing is left behind, no empty folder either
     (tmp_path / "file").write_text("")
     assert build(tmp_path / "empty.txt", tmp_path / "file") == 1
     assert "--vocab_dir" in capsys.readouterr().err
+    assert build(tmp_path / "empty.txt", tmp_path / "file" / "v") == 1
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_the_script_runs(corpus, tmp_path):

@@ -57,6 +57,10 @@ def test_old_pieces_keep_their_ids(old, domain, tmp_path, kind, size):
     assert (said["size"], said["sha256"]) == (700, before.sha256)
     new = set(after.tokens) - set(before.tokens)
     assert said["filled_unused"] + said["appended"] == len(new - {t for t in new if t.startswith("[unused")})
+    assert len(said["new_pieces"]) == said["filled_unused"] + said["appended"] > 0
+    for piece in said["new_pieces"]:
+        assert after.tokens[piece["id"]] == piece["new"] not in before.ids
+        assert piece["old"] == (before.tokens[piece["id"]] if piece["id"] < 700 else None)
     assert "[DRUG]" in new
     if size == 760:
         assert "[UNK]" not in tokenizer.tokenize(DOMAIN)
@@ -69,6 +73,7 @@ def test_the_order_of_filling():
     made = extend(old, Counter({"나": 3, "가": 2}), ["나", "가"], ["가나", "나가"], 10, ["[X]"])
     assert made.tokens == (*SPECIAL_TOKENS, "[X]", "가", "나", "가나", "나가")
     assert (made.filled, made.appended, made.unused) == (2, 2, 0)
+    assert made.new == ((5, "[unused0]", "[X]"), (7, "[unused7]", "나"), (8, None, "가나"), (9, None, "나가"))
     more = extend(old, Counter(), [], [], 10)
     assert more.tokens[5:] == ("[unused0]", "가", "[unused7]", "[unused1]", "[unused2]")
     assert more.unused == 4
@@ -77,7 +82,7 @@ def test_the_order_of_filling():
 def test_same_bytes_again(old, domain, tmp_path):
     for name in ("a", "b"):
         assert extended(old, domain, tmp_path / name, "--vocab_size=760") == 0
-    for file in ("vocab.txt", "morphbert_tokenizer.json", "report.md"):
+    for file in ("vocab.txt", "morphbert_tokenizer.json", "report.md", "report.html"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 

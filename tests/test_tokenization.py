@@ -43,6 +43,17 @@ def test_basic_tokenizer_answers_as_the_original_on_every_character():
     assert digests == ANSWERS["every_character"]
 
 
+def test_full_tokenizer_answers_as_the_original_on_random_texts():
+    if unicodedata.unidata_version != ANSWERS["unicode"]:
+        pytest.skip(
+            f"the answers are of Unicode {ANSWERS['unicode']}; this Python has {unicodedata.unidata_version}"
+        )
+    digests = load(GOLDEN / "regenerate_tokenization.py").random_texts_digest(
+        google.FullTokenizer, VOCABULARY
+    )
+    assert digests == ANSWERS["random_texts"]
+
+
 def test_top_level_module_has_every_name():
     module = load(pathlib.Path(__file__).parent.parent / "tokenization.py")
     for name in (

@@ -1,4 +1,4 @@
-"""`build_vocab.py`: raw text → a vocabulary folder."""
+"""`build_vocab.py`: raw text → a vocabulary folder; or, with `--compare`, vocabularies side by side."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from absl import flags
 
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
+from morphbert.finetune.questions import read_questions
 from morphbert.parallel import default_workers
-from morphbert.text.building import BuildConfig, BuiltVocabulary, build_vocabulary
+from morphbert.text.building import REPORT_NAMES, BuildConfig, BuiltVocabulary, build_vocabulary
+from morphbert.text.comparing import CompareConfig, compare
+from morphbert.text.figures import Paragraph
 from morphbert.text.learning import LEARNERS
+from morphbert.text.report import figures_table
 from morphbert.text.tokenizer import ANALYZERS
 
 
 def _command() -> Command:
     command = Command(
         "build_vocab.py",
-        "Learns a WordPiece vocabulary from raw text, on morphemes.",
+        "Learns a WordPiece vocabulary from raw text, on morphemes; or compares vocabularies.",
         """
         build_vocab.py --input_file='corpus/*.txt.gz' --vocab_dir=vocab/mine --vocab_size=32000
+        build_vocab.py --compare=vocab/mine,vocab/ko-mecab-8k --input_file=heldout.txt --report_dir=out/comparison
         """,
     )
     command.group("Input and output")
@@ -36,9 +41,8 @@ def _command() -> Command:
     command.string(
         "vocab_dir",
         None,
-        "Folder for vocab.txt, morphbert_tokenizer.json (what else decides the pieces) and report.md (what the "
-        "vocabulary does to text that it was not learned from).",
-        required=True,
+        "Folder for vocab.txt, morphbert_tokenizer.json (what else decides the pieces), and report.md and report.html "
+        "(what the vocabulary does to text that it was not learned from). Required, but for --compare.",
     )
     command.group("Words")
     command.enum(
@@ -82,6 +86,7 @@ def _command() -> Command:
         "bert for cased text without an analyser, else nfc.",
     )
     _define_learning(command)
+    _define_report(command)
     return command
 
 
@@ -136,7 +141,7 @@ def _define_learning(command: Command) -> None:
     command.number(
         "held_out_share",
         0.01,
-        "Share of the lines (at most 5,000) that are not learned from but measured, for report.md.",
+        "Share of the lines (at most 5,000) that are not learned from but measured, for the report.",
         lower_bound=0.0,
         upper_bound=0.5,
     )
@@ -145,6 +150,39 @@ def _define_learning(command: Command) -> None:
         0,
         "Processes for the analysis; 0 takes all cores. The result does not depend on it.",
         lower_bound=0,
+    )
+
+
+def _define_report(command: Command) -> None:
+    command.group("Report and comparison")
+    command.string(
+        "compare",
+        "",
+        "Learn nothing; cut the text of --input_file with these vocabularies (folders, or plain vocab.txt files, with "
+        "commas) and put the figures side by side. The text should be one that none of them was learned from. "
+        "Example: --compare=vocab/mine,vocab/ko-mecab-8k",
+    )
+    command.string(
+        "report_dir",
+        "",
+        "With --compare, a folder for report.md and report.html. Without it the figures are only printed.",
+    )
+    command.string(
+        "answers_file",
+        "",
+        "Questions in the format of SQuAD and KorQuAD: the report then says how many answers begin and end where "
+        "tokens do, which is the most that a model can give exactly. Example: --answers_file=KorQuAD_v1.0_dev.json",
+    )
+    command.integer(
+        "num_examples",
+        5,
+        "Lines of the measured text that the report shows cut into pieces, beside some fixed sentences.",
+        lower_bound=0,
+    )
+    command.boolean(
+        "allow_tokenizer_mismatch",
+        False,
+        "With --compare, only warn where a folder was made with another engine or dictionary than is installed.",
     )
 
 
@@ -178,26 +216,69 @@ def _warn(built: BuiltVocabulary) -> None:
         )
 
 
+def _questions(path: str) -> list[Paragraph] | None:
+    """A SQuAD file → its paragraphs with the places of all answers."""
+    if not path:
+        return None
+    questions, account = read_questions(path)
+    print(f"Answers: {account}.", file=sys.stderr)
+    paragraphs: dict[str, list[tuple[int, int]]] = {}
+    for question in questions:
+        spans = paragraphs.setdefault(question.context, [])
+        spans += [(answer.start, answer.start + len(answer.text)) for answer in question.answers]
+    return list(paragraphs.items())
+
+
+def _compare(command: Command, values: flags.FlagValues) -> None:
+    if command.given("vocab_dir"):
+        raise UsageError(
+            "--vocab_dir is for learning; --compare writes its report to --report_dir. Leave one of the two out."
+        )
+    config = CompareConfig(
+        tuple(path.strip() for path in values.compare.split(",") if path.strip()),
+        values.input_file,
+        values.report_dir,
+        values.do_lower_case if command.given("do_lower_case") else None,
+        values.allow_tokenizer_mismatch,
+        values.num_examples,
+    )
+    start = time.monotonic()
+    report = compare(config, _questions(values.answers_file))
+    print(figures_table(report.columns))
+    where = f", wrote {' and '.join(REPORT_NAMES)} to {config.report_dir}" if config.report_dir else ""
+    print(
+        f"Comparison: cut {report.columns[0].figures.lines:,} lines with {len(report.columns)} vocabularies{where} in "
+        f"{time.monotonic() - start:.0f} s."
+    )
+
+
+def _build(values: flags.FlagValues) -> None:
+    for name in ("report_dir", "allow_tokenizer_mismatch"):
+        if values[name].value:
+            raise UsageError(f"--{name} goes with --compare; the report of learning lies in --vocab_dir.")
+    if not values.vocab_dir:
+        raise UsageError(
+            "--vocab_dir is required: the folder for the vocabulary (or --compare for a comparison)."
+        )
+    if values.character_coverage == 0.0:
+        raise UsageError(
+            "--character_coverage=0 would leave out every character: give a share such as 0.9995."
+        )
+    special = tuple(token.strip() for token in values.special_tokens.split(",") if token.strip())
+    chosen = {name: values[name].value for name in BuildConfig.__dataclass_fields__}
+    config = BuildConfig(
+        **{**chosen, "num_workers": values.num_workers or default_workers(), "special_tokens": special}
+    )
+    start = time.monotonic()
+    built = build_vocabulary(config, _questions(values.answers_file))
+    _warn(built)
+    print(_outcome(config, built, time.monotonic() - start))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     command = _command()
-
-    def build(values: flags.FlagValues) -> None:
-        if values.character_coverage == 0.0:
-            raise UsageError(
-                "--character_coverage=0 would leave out every character: give a share such as 0.9995."
-            )
-        special = tuple(token.strip() for token in values.special_tokens.split(",") if token.strip())
-        chosen = {name: values[name].value for name in BuildConfig.__dataclass_fields__}
-        config = BuildConfig(
-            **{**chosen, "num_workers": values.num_workers or default_workers(), "special_tokens": special}
-        )
-        start = time.monotonic()
-        built = build_vocabulary(config)
-        _warn(built)
-        print(_outcome(config, built, time.monotonic() - start))
-
-    return command.run(argv, build)
+    return command.run(argv, lambda values: _compare(command, values) if values.compare else _build(values))
 
 
 if __name__ == "__main__":

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, exists, expand, is_remote
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.counting import WordCounts, count_characters, count_words
+from morphbert.text.figures import Figures, Paragraph, answer_ceiling, measure
 from morphbert.text.jamo import word_characters_of_jamo
 from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, extend, learn
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
-from morphbert.text.report import Figures, examples, figures_table, measure
+from morphbert.text.report import EXAMPLES, Measured, Report, markdown
+from morphbert.text.report_html import html
 from morphbert.text.tokenizer import load_tokenizer, load_vocabulary_of, make_analyzer, make_tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
 from morphbert.text.vocabulary import (
@@ -28,7 +30,8 @@ from morphbert.text.vocabulary import (
 )
 from morphbert.text.words import Continuation, WordSplitter
 
-REPORT_NAME = "report.md"
+REPORT_NAMES = ("report.md", "report.html")
+LONGEST_EXAMPLE = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class BuildConfig:
       special_tokens, unused_slots: further lines after the five special tokens.
       init_vocab: a vocabulary folder or `vocab.txt` whose pieces are kept with their ids and added to.
       held_out_share: share of the lines that are kept back and measured.
+      num_examples: how many of those the report shows cut into pieces.
     """
 
     input_file: str
@@ -62,6 +66,7 @@ class BuildConfig:
     unused_slots: int = 0
     init_vocab: str = ""
     held_out_share: float = 0.01
+    num_examples: int = 5
     num_workers: int = 1
 
 
@@ -75,10 +80,13 @@ class BuiltVocabulary:
     figures: Figures
 
 
-def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
+def build_vocabulary(config: BuildConfig, questions: Iterable[Paragraph] | None = None) -> BuiltVocabulary:
     """Learns a vocabulary and writes `vocab.txt`, the metadata and the report into the folder.
 
     Same input and settings, same bytes, whatever the number of workers.
+
+    Args:
+      questions: paragraphs with the places of answers, for the report.
 
     Raises:
       MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the
@@ -110,9 +118,14 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
     measured = make_tokenizer(
         vocabulary_from_tokens(token for token in pieces.tokens if token not in only_held_out), splitter
     )
-    figures = measure(measured, counts.held_out)
-    report = _report(config, paths, counts, pieces, figures, examples(tokenizer))
-    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.tokens), REPORT_NAME: report.encode("utf-8")}
+    column = Measured(
+        "this vocabulary",  # and not the folder's name: same input and settings, same bytes
+        tokenizer,
+        measure(measured, counts.held_out),
+        None if questions is None else answer_ceiling(tokenizer, questions),
+    )
+    report = _report(config, paths, counts, pieces, column)
+    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.tokens), **report_bytes(report)}
     if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
         contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
     # The metadata last: a folder without it is not taken for a vocabulary.
@@ -123,12 +136,13 @@ def build_vocabulary(config: BuildConfig) -> BuiltVocabulary:
             "sha256": old.sha256,
             "filled_unused": pieces.filled,
             "appended": pieces.appended,
+            "new_pieces": [piece._asdict() for piece in pieces.new],
         }
     contents[METADATA_NAME] = metadata_bytes(description)
     for name, content in contents.items():
         with atomic_write(os.path.join(config.vocab_dir, name)) as stream:
             stream.write(content)
-    return BuiltVocabulary(len(paths), counts, pieces, figures)
+    return BuiltVocabulary(len(paths), counts, pieces, column.figures)
 
 
 def make_splitter(config: BuildConfig) -> WordSplitter:
@@ -191,55 +205,61 @@ def _vocabulary_to_extend(config: BuildConfig) -> Vocabulary | None:
 
 
 def _check_folder(folder: str) -> None:
-    """Before the work of minutes, not after it."""
+    """Before the work of minutes, not after it; the folder is made only when there is something to put into it."""
     if is_remote(folder):
         return
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
+    existing = os.path.abspath(folder)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
         raise MorphbertError(
-            f"--vocab_dir={folder} cannot be made: {error.strerror}. Give the path of a folder."
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise MorphbertError(f"--vocab_dir={folder} is not writable: choose another folder.")
+            f"--vocab_dir={folder} cannot be made: {existing} is not a folder. Give the path of a folder."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise MorphbertError(f"--vocab_dir={folder}: {existing} is not writable. Choose another folder.")
+
+
+def report_bytes(report: Report) -> dict[str, bytes]:
+    """Name of the file → its content, for both forms of a report."""
+    texts = (markdown(report), html(report))
+    return {name: text.encode("utf-8") for name, text in zip(REPORT_NAMES, texts, strict=True)}
+
+
+def example_lines(lines: Sequence[str], wanted: int) -> tuple[str, ...]:
+    """Some of the lines to show, from beginning to end; not the very short, not the long."""
+    fit = [text for text in map(Normalizer(), lines) if 10 <= len(text) <= LONGEST_EXAMPLE]
+    return tuple(dict.fromkeys(fit[len(fit) * number // wanted] for number in range(wanted) if fit))
 
 
 def _report(
-    config: BuildConfig,
-    paths: list[str],
-    counts: WordCounts,
-    pieces: LearnedPieces,
-    figures: Figures,
-    shown: str,
-) -> str:
+    config: BuildConfig, paths: list[str], counts: WordCounts, pieces: LearnedPieces, column: Measured
+) -> Report:
     reserved = len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
-    uncovered = Counter(pieces.uncovered)
     lines = (
         f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "
-        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused.\n"
+        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused."
     )
     if config.init_vocab:
         lines = (
             f"{len(pieces.tokens):,} lines: those of another vocabulary with their ids, {pieces.filled:,} new pieces "
-            f"in its `[unusedN]` and {pieces.appended:,} behind it; {pieces.unused:,} unused.\n"
+            f"in its `[unusedN]` and {pieces.appended:,} behind it (which ones, `{METADATA_NAME}` says); "
+            f"{pieces.unused:,} unused."
         )
-    parts = [
-        "# Vocabulary\n",
+    notes = (
         lines,
         f"Learned with `{config.learner}` from {len(paths):,} file(s): {counts.lines:,} lines, "
         f"{counts.characters_read:,} characters, {len(counts.words) + counts.dropped_words:,} distinct words "
         f"(analyser {config.analyzer}, continuation {config.continuation}, "
-        f"{'lower-cased' if config.do_lower_case else 'cased'}).\n",
-        f"Characters left out: {len(uncovered):,}, {uncovered.total():,} occurrences.\n",
-    ]
-    if figures.lines:
-        parts += [
-            "## On lines that were held out\n",
-            figures_table(figures) + "\n",
-            "A character that only these lines have counts as unknown here, though the vocabulary has it.\n",
-        ]
-    else:
-        parts.append("No lines were held out, so nothing was measured.\n")
-    parts += ["## Examples\n", shown + "\n"]
-    return "\n".join(parts)
+        f"{'lower-cased' if config.do_lower_case else 'cased'}).",
+        f"Characters left out: {len(pieces.uncovered):,}, {pieces.uncovered.total():,} occurrences.",
+    )
+    measured = bool(column.figures.lines)
+    return Report(
+        "Vocabulary",
+        notes if measured else (*notes, "No lines were held out, so nothing was measured."),
+        "On lines that were held out" if measured else "",
+        (column,),
+        ("A character that only these lines have counts as unknown here, though the vocabulary has it.",),
+        (*EXAMPLES, *example_lines(counts.held_out, config.num_examples)),
+    )

@@ -7,6 +7,7 @@ and tab, line feed and carriage return are white space, not control characters.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # The CJK blocks that BERT puts spaces around. Hangul and Kana are written with words and stay whole.
@@ -60,6 +61,13 @@ class _StandsAlone(dict[str, bool]):
 
 
 _STANDS_ALONE = _StandsAlone()
+
+
+# Every character that stands alone is one of these: what is neither letter nor digit, or an ideograph. Looking for them
+# is much faster than asking each character of a text, most of which are Hangul.
+MAY_STAND_ALONE = re.compile(
+    r"[\W_" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _IDEOGRAPH_BLOCKS) + "]"
+)
 
 
 def stands_alone(char: str) -> bool:

@@ -3,21 +3,23 @@
 Words are written as WordPiece will see them: `사과나무` at the start of an eojeol, `##를` where it continues
 one. `#` is punctuation and always stands alone, so the two cannot be confused.
 
-Blocks of lines are counted apart, each into a sorted file; the files are merged. So memory depends on the block
-and not on the corpus, and the result does not depend on the number of workers.
+Blocks of lines are counted apart, each into a sorted file; the files are merged, and of more words than a learner
+can use the rarest are left out. So memory depends on the block and on that limit and not on the corpus, and the result
+does not depend on the number of workers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import heapq
+import io
 import itertools
 import os
 import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -33,10 +35,35 @@ _BLOCK_CHARACTERS = 1_500_000
 # Longer words are counted in parts of this size: pieces are far shorter, and some "words" are whole files.
 _LONGEST_WORD = 64
 _OPEN_RUNS = 128
-# Words kept for learning; beyond it the rarest go, all of the same count together (about 1 GB with the learner's).
-_MOST_WORDS = 3_000_000
+# Words kept for learning; beyond it the rarest go, all of the same count together. 27 million characters have 147,000
+# morphemes, and 2 million eojeols where there is no analyser, nearly all of which occur once.
+_MOST_WORDS = 500_000
 
 _HELD_OUT_LINES = 5_000
+
+
+class CountedWords(Collection[tuple[str, int]]):
+    """(word, count), sorted by word: kept as the bytes of a run, a tenth of what a list of them would take."""
+
+    def __init__(self, run: bytes) -> None:
+        self._run = run
+        self._size = run.count(b"\n")
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        for line in io.BytesIO(self._run):
+            word, _, count = line.decode("utf-8").rpartition("\t")
+            yield word, int(count)
+
+    def __contains__(self, item: object) -> bool:
+        return any(known == item for known in self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CountedWords) and self._run == other._run
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ class WordCounts:
     """What a corpus says to a learner.
 
     Attributes:
-      words: (word, count), sorted by word; the rarest are missing where there were too many.
+      words: the rarest are missing where there were too many.
       characters: count of each character as it begins a word (`가`) and as it continues one (`##가`), over
         all words, also those that `words` misses. Held-out lines are not counted.
       held_out: lines that were not counted, at most 5,000, for measuring.
@@ -52,7 +79,7 @@ class WordCounts:
       dropped_words: how many distinct words `words` misses.
     """
 
-    words: list[tuple[str, int]]
+    words: CountedWords
     characters: Counter[str]
     held_out: list[str] = field(repr=False)
     lines: int
@@ -79,15 +106,13 @@ def count_words(
         if not reader.lines:
             raise MorphbertError("the input files hold no text: every line is empty.")
         while len(runs) > _OPEN_RUNS:
-            runs = [
-                _write_run(_merge(runs[first : first + _OPEN_RUNS]), folder)
-                for first in range(0, len(runs), _OPEN_RUNS)
-            ]
-        merged = _write_run(_merge(runs), folder)
+            groups = [runs[first : first + _OPEN_RUNS] for first in range(0, len(runs), _OPEN_RUNS)]
+            runs = list(run_tasks(_merge_group, folder, groups, num_workers))
+        merged = _merge_group(folder, runs)
         characters = _characters_of(_read_run(merged))
         sizes = Counter(count for _, count in _read_run(merged))
         least = _least_count(sizes, _MOST_WORDS)
-        words = [(word, count) for word, count in _read_run(merged) if count >= least]
+        words = CountedWords(b"".join(_lines_with(_read_run(merged), least)))
     return WordCounts(
         words,
         characters,
@@ -204,9 +229,14 @@ def _characters_of(words: Iterable[tuple[str, int]]) -> Counter[str]:
 
 def _write_run(counts: Iterable[tuple[str, int]], folder: str) -> str:
     handle, path = tempfile.mkstemp(dir=folder)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(f"{word}\t{count}\n" for word, count in counts)
+    with os.fdopen(handle, "wb") as stream:
+        stream.writelines(_lines_with(counts))
     return path
+
+
+def _lines_with(counts: Iterable[tuple[str, int]], least: int = 1) -> Iterator[bytes]:
+    """The lines of a run; words that occur less often are left out."""
+    return (f"{word}\t{count}\n".encode() for word, count in counts if count >= least)
 
 
 def _read_run(path: str) -> Iterator[tuple[str, int]]:
@@ -214,6 +244,11 @@ def _read_run(path: str) -> Iterator[tuple[str, int]]:
         for line in stream:
             word, _, count = line.rpartition("\t")
             yield word, int(count)
+
+
+def _merge_group(folder: str, runs: list[str]) -> str:
+    """Sorted runs → the path of one run."""
+    return _write_run(_merge(runs), folder)
 
 
 def _merge(runs: list[str]) -> Iterator[tuple[str, int]]:

@@ -12,9 +12,9 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import sentencepiece
 
@@ -34,6 +34,14 @@ Learner = Literal["bpe", "unigram", "wordpiece", "char"]
 LEARNERS: tuple[Learner, ...] = get_args(Learner)
 
 
+class NewPiece(NamedTuple):
+    """A piece that an extended vocabulary has and the old one had not: its id, and the `[unusedN]` that stood there."""
+
+    id: int
+    old: str | None  # None behind the last line of the old vocabulary
+    new: str
+
+
 @dataclass(frozen=True)
 class LearnedPieces:
     """The lines of `vocab.txt`, and what they are made of.
@@ -43,15 +51,24 @@ class LearnedPieces:
       alphabet: how many are single characters from the alphabet.
       unused: how many are `[unusedN]` at the end, because the text had no more pieces.
       uncovered: characters (plain or ##) that were seen and left out, with their counts.
-      filled, appended: where another vocabulary was extended, new pieces that stand in its `[unusedN]`, and behind it.
+      new: where another vocabulary was extended, what came to it, by id; further `[unusedN]` do not count.
     """
 
     tokens: tuple[str, ...]
     alphabet: int
     unused: int
     uncovered: Counter[str]
-    filled: int = 0
-    appended: int = 0
+    new: tuple[NewPiece, ...] = ()
+
+    @property
+    def filled(self) -> int:
+        """How many new pieces stand in the place of an old `[unusedN]`."""
+        return sum(piece.old is not None for piece in self.new)
+
+    @property
+    def appended(self) -> int:
+        """How many new pieces stand behind the old vocabulary."""
+        return len(self.new) - self.filled
 
 
 def choose_alphabet(characters: Counter[str], min_count: int = 1, coverage: float = 1.0) -> list[str]:
@@ -152,11 +169,15 @@ def extend(
             f"{vocab_size + len(needed) - room} or more, or leave rare ones out: --character_coverage=0.9995 or "
             "--min_character_count=5."
         )
-    new = list(dict.fromkeys((*needed, *(piece for piece in learned if piece not in known))))[:room]
-    filled = min(len(slots), len(new))
-    for slot, piece in zip(slots, new, strict=False):
-        tokens[slot] = piece
-    tokens += new[filled:]
+    wanted = list(dict.fromkeys((*needed, *(piece for piece in learned if piece not in known))))[:room]
+    places = [*slots, *range(len(old), len(old) + len(wanted))]
+    new = tuple(
+        NewPiece(place, old[place] if place < len(old) else None, piece)
+        for place, piece in zip(places, wanted, strict=False)
+    )
+    tokens += [""] * sum(piece.old is None for piece in new)
+    for piece in new:
+        tokens[piece.id] = piece.new
     taken = {int(token[len("[unused") : -1]) for token in old if re.fullmatch(r"\[unused\d+\]", token)}
     more = (f"[unused{number}]" for number in itertools.count() if number not in taken)
     tokens += itertools.islice(more, vocab_size - len(tokens))
@@ -166,12 +187,11 @@ def extend(
         len([token for token in alphabet if token not in known]),
         len([token for token in tokens if re.fullmatch(r"\[unused\d+\]", token)]),
         Counter({character: count for character, count in characters.items() if character not in have}),
-        filled,
-        len(new) - filled,
+        new,
     )
 
 
-def learn(learner: Learner, words: Sequence[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+def learn(learner: Learner, words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
     """Pieces of two characters and more, the best first; as many as there are, if fewer than `size`.
 
     Args:
@@ -189,7 +209,7 @@ def learn(learner: Learner, words: Sequence[tuple[str, int]], alphabet: list[str
     return []
 
 
-def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+def learn_bpe(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
     """Byte-pair merges in the order of learning (Sennrich et al. 2016), by SentencePiece.
 
     Each distinct word is given once with its count. A word that begins an eojeol carries SentencePiece's sign for
@@ -199,7 +219,7 @@ def learn_bpe(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) 
     return _learn_sentencepiece(words, alphabet, size, model_type="bpe")
 
 
-def learn_unigram(words: Iterable[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+def learn_unigram(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
     """Pieces of a unigram language model (Kudo 2018), the likeliest first, by SentencePiece.
 
     The model is fitted for its own way of cutting; WordPiece cuts with the same pieces, longest first. Other numbers
@@ -209,16 +229,17 @@ def learn_unigram(words: Iterable[tuple[str, int]], alphabet: list[str], size: i
 
 
 def _learn_sentencepiece(
-    words: Iterable[tuple[str, int]], alphabet: list[str], size: int, **more: Any
+    words: Collection[tuple[str, int]], alphabet: list[str], size: int, **more: Any
 ) -> list[str]:
-    lines = list(_sentencepiece_lines(words, frozenset(alphabet)))
-    if not lines:
+    lines = _sentencepiece_lines(words, frozenset(alphabet))
+    first = next(lines, None)
+    if first is None:
         return []
     model = io.BytesIO()
     symbols = len({character.removeprefix(CONTINUATION) for character in alphabet}) + 2
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=itertools.chain((first,), lines),
             model_writer=model,
             input_format="tsv",
             vocab_size=size + 2 * symbols,
@@ -242,7 +263,7 @@ def _learn_sentencepiece(
     return [piece for piece in map(_as_wordpiece, pieces) if piece is not None]
 
 
-def learn_wordpiece(words: Sequence[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
+def learn_wordpiece(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
     """Frequent substrings by tensorflow_text's WordPiece learner, the longest and most frequent kept.
 
     It searches the count from which on a substring is kept, and hits the size only roughly: it is asked for a tenth
@@ -281,7 +302,7 @@ def learn_wordpiece(words: Sequence[tuple[str, int]], alphabet: list[str], size:
     return sorted(longer, key=lambda piece: (-uses[piece], piece))
 
 
-def _substring_counts(words: Iterable[tuple[str, int]], pieces: Iterable[str]) -> Counter[str]:
+def _substring_counts(words: Collection[tuple[str, int]], pieces: Iterable[str]) -> Counter[str]:
     """How often each piece stands in the words, at a beginning or, with `##`, after it; overlaps count."""
     wanted = frozenset(pieces)
     counts: Counter[str] = Counter()
@@ -301,7 +322,7 @@ def _continues(word: str) -> bool:
     return word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
 
 
-def _sentencepiece_lines(words: Iterable[tuple[str, int]], known: frozenset[str]) -> Iterator[str]:
+def _sentencepiece_lines(words: Collection[tuple[str, int]], known: frozenset[str]) -> Iterator[str]:
     for word, count in words:
         if _RESERVED.isdisjoint(word) and known.issuperset(word_characters(word)):
             yield f"{word[len(CONTINUATION) :] if _continues(word) else _BEGINS + word}\t{count}"

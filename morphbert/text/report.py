@@ -1,102 +1,20 @@
-"""What a vocabulary does to text that it was not learned from: figures, and the report in its folder."""
+"""What vocabularies do to text that they were not learned from, side by side: the figures and their Markdown.
+
+`morphbert.text.report_html` shows the same as a page with plots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from morphbert.text.tokenizer import Encoding, Tokenizer
-from morphbert.text.vocabulary import UNK
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Counts over some lines; the rates are properties of them.
-
-    Attributes:
-      eojeols_with_unknown: eojeols with at least one [UNK].
-      whole_eojeols: eojeols that are a single piece, [UNK] not counted.
-      characters: of the original text inside pieces, so without spaces.
-    """
-
-    lines: int
-    eojeols: int
-    pieces: int
-    characters: int
-    unknown_pieces: int
-    eojeols_with_unknown: int
-    whole_eojeols: int
-
-    @property
-    def pieces_per_eojeol(self) -> float:
-        return self.pieces / max(1, self.eojeols)
-
-    @property
-    def characters_per_piece(self) -> float:
-        return self.characters / max(1, self.pieces)
-
-    @property
-    def unknown_share(self) -> float:
-        """Share of the eojeols that contain [UNK]."""
-        return self.eojeols_with_unknown / max(1, self.eojeols)
-
-
-def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
-    """Tokenizes the lines and counts; nothing is kept but the counts."""
-    count = eojeols = pieces = characters = unknown = with_unknown = whole = 0
-    for line in lines:
-        count += 1
-        encoding = tokenizer.encode(line)
-        pieces += len(encoding.tokens)
-        characters += _covered(encoding.offsets)
-        per_eojeol = _pieces_by_eojeol(encoding)
-        eojeols += len(per_eojeol)
-        for tokens in per_eojeol:
-            missing = tokens.count(UNK)
-            unknown += missing
-            with_unknown += missing > 0
-            whole += len(tokens) == 1 and not missing
-    return Figures(count, eojeols, pieces, characters, unknown, with_unknown, whole)
-
-
-def _covered(offsets: Iterable[tuple[int, int]]) -> int:
-    """How many characters lie in ascending ranges; those that two pieces share count once."""
-    total = position = 0
-    for start, end in offsets:
-        total += max(0, end - max(start, position))
-        position = max(position, end)
-    return total
-
-
-def _pieces_by_eojeol(encoding: Encoding) -> list[list[str]]:
-    grouped: list[list[str]] = []
-    last = -1
-    for token, word in zip(encoding.tokens, encoding.word_ids, strict=True):
-        if word != last:
-            grouped.append([])
-            last = word
-        grouped[-1].append(token)
-    return grouped
-
-
-def figures_table(figures: Figures) -> str:
-    """A Markdown table of the figures."""
-    rows = [
-        ("lines", f"{figures.lines:,}"),
-        ("eojeols", f"{figures.eojeols:,}"),
-        ("pieces per eojeol", f"{figures.pieces_per_eojeol:.3f}"),
-        ("characters per piece", f"{figures.characters_per_piece:.3f}"),
-        ("eojeols in one piece", f"{100 * figures.whole_eojeols / max(1, figures.eojeols):.1f}%"),
-        ("eojeols with [UNK]", f"{100 * figures.unknown_share:.3f}%"),
-        ("[UNK] among the pieces", f"{100 * figures.unknown_pieces / max(1, figures.pieces):.3f}%"),
-    ]
-    return "\n".join(
-        ["| held-out text | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
-    )
-
+from morphbert.text.figures import AnswerCeiling, Figures, lengths_of_pieces
+from morphbert.text.tokenizer import Tokenizer
 
 # The same for every vocabulary, so that two reports can be held side by side.
-_EXAMPLES = (
+EXAMPLES = (
     "사과나무를 심었습니다.",
     "어제 친구랑 본 영화가 생각보다 재미있어서 두 번 봤다.",
     "대한민국(大韓民國)의 주권은 국민에게 있고, 모든 권력은 국민으로부터 나온다.",
@@ -107,6 +25,213 @@ _EXAMPLES = (
 )
 
 
-def examples(tokenizer: Tokenizer) -> str:
-    """Some fixed sentences and their pieces, as a Markdown list."""
-    return "\n".join(f"- {text}<br>`{' '.join(tokenizer.tokenize(text))}`" for text in _EXAMPLES)
+@dataclass(frozen=True)
+class Measured:
+    """One vocabulary, and what it did to the text.
+
+    Attributes:
+      tokenizer: for the examples, and for how the vocabulary is made up.
+      figures: on the text; `lines` is 0 where there was none.
+      answers: on a file of questions, where one was given.
+    """
+
+    name: str
+    tokenizer: Tokenizer
+    figures: Figures
+    answers: AnswerCeiling | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the two forms of a report show.
+
+    Attributes:
+      notes: sentences before the figures, in Markdown's plain text with `code`.
+      text: what the figures were measured on, for the heading above them; empty where nothing was measured.
+      remarks: sentences below the figures.
+      examples: texts to show cut into pieces.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    text: str
+    columns: tuple[Measured, ...]
+    remarks: tuple[str, ...] = ()
+    examples: tuple[str, ...] = EXAMPLES
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Shares in percent, a row of them for every vocabulary, and what the buckets are called."""
+
+    title: str
+    explanation: str
+    buckets: tuple[str, ...]
+    shares: tuple[tuple[float, ...], ...]
+
+
+def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
+    """Name of a figure → its value for each vocabulary, as written in the tables; rows nobody has are left out."""
+    rows: list[tuple[str, Callable[[Measured], str]]] = [
+        ("lines of the vocabulary", lambda c: f"{len(c.tokenizer.vocabulary):,}"),
+        ("analyser", _analyser),
+        ("lines", lambda c: f"{c.figures.lines:,}"),
+        ("eojeols", lambda c: f"{c.figures.eojeols:,}"),
+        ("characters covered", lambda c: f"{100 * c.figures.coverage:.3f}%"),
+        ("eojeols with [UNK]", lambda c: f"{100 * c.figures.unknown_share:.3f}%"),
+        ("[UNK] among the pieces", lambda c: _share(c.figures.unknown_pieces, c.figures.pieces, 3)),
+        ("pieces per eojeol", lambda c: f"{c.figures.pieces_per_eojeol:.3f}"),
+        ("pieces per character", lambda c: f"{c.figures.pieces_per_character:.3f}"),
+        ("eojeols in one piece", lambda c: _share(c.figures.whole_eojeols, c.figures.eojeols, 1)),
+        (
+            "eojeols cut alike by a stock BERT tokenizer",
+            lambda c: (
+                "–"
+                if c.figures.as_stock_bert is None
+                else _share(c.figures.as_stock_bert, c.figures.eojeols, 1)
+            ),
+        ),
+        (
+            "answers that token boundaries can hit",
+            lambda c: (
+                ""
+                if c.answers is None
+                else f"{100 * c.answers.share:.2f}% ({c.answers.reachable:,} of {c.answers.answers:,})"
+            ),
+        ),
+    ]
+    shown = [(name, [value(column) for column in columns]) for name, value in rows]
+    return [(name, values) for name, values in shown if any(values)]
+
+
+def remarks(report: Report) -> list[str]:
+    """What has to be known to read the table."""
+    found = [
+        *report.remarks,
+        "A stock BERT tokenizer is google-research/bert's, without an analyser, on the same `vocab.txt`: where it cuts "
+        "an eojeol alike, a program that knows no Mecab reads the text as the model does.",
+    ]
+    if any(column.answers for column in report.columns):
+        found.append(
+            "An answer can be hit where its first and last characters are the first and last of a token: no model that "
+            "marks a first and a last token can give more answers exactly."
+        )
+    return found
+
+
+def _share(part: int, whole: int, digits: int) -> str:
+    return f"{100 * part / max(1, whole):.{digits}f}%"
+
+
+def _analyser(column: Measured) -> str:
+    description = column.tokenizer.describe()
+    parts = [
+        str(description["analyzer"]["name"]),
+        description["analyzer"].get("morpheme_tags", ""),
+        description["continuation"] if description["analyzer"]["name"] != "none" else "",
+        "" if description["normalization"] == "nfc" else description["normalization"],
+        "lower-cased" if description["do_lower_case"] else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def histograms(columns: Sequence[Measured]) -> list[Histogram]:
+    """How long eojeols, lines and pieces are, in the text and in the vocabulary."""
+    return [
+        _histogram(
+            "Pieces of an eojeol",
+            "Share of the eojeols that are cut into so many pieces.",
+            [column.figures.eojeols_by_pieces for column in columns],
+            (1, 2, 3, 4, 5, 6, 7),
+        ),
+        _histogram(
+            "Pieces of a line",
+            "Share of the lines that have so many pieces, special tokens not counted.",
+            [column.figures.lines_by_pieces for column in columns],
+            (8, 16, 32, 64, 128, 256, 510),
+        ),
+        _histogram(
+            "Length of the pieces in the text",
+            "Share of the pieces that have so many characters, as often as they occur.",
+            [column.figures.pieces_by_length for column in columns],
+            (1, 2, 3, 4, 5, 6, 7),
+        ),
+        _histogram(
+            "Length of the pieces in the vocabulary",
+            "Share of the pieces that have so many characters, each once.",
+            [lengths_of_pieces(column.tokenizer.vocabulary.tokens) for column in columns],
+            (1, 2, 3, 4, 5, 6, 7),
+        ),
+    ]
+
+
+def _histogram(
+    title: str, explanation: str, counts: Sequence[Counter[int]], bounds: tuple[int, ...]
+) -> Histogram:
+    """A bucket for each bound, from the one before it on, and one for what is more than the last."""
+    names = []
+    least = 1
+    for bound in bounds:
+        names.append(str(bound) if least == bound else f"{least}–{bound}")
+        least = bound + 1
+    shares = []
+    for count in counts:
+        row = [0] * (len(bounds) + 1)
+        for size, number in count.items():
+            row[next((index for index, bound in enumerate(bounds) if size <= bound), len(bounds))] += number
+        shares.append(tuple(100 * number / max(1, count.total()) for number in row))
+    return Histogram(title, explanation, (*names, f"{least} or more"), tuple(shares))
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown; same report, same text."""
+    parts = [f"# {report.title}\n", *(f"{note}\n" for note in report.notes)]
+    if report.text:
+        parts.append(f"## {report.text}\n")
+        parts.append(figures_table(report.columns) + "\n")
+        parts += [f"{remark}\n" for remark in remarks(report)]
+        for histogram in histograms(report.columns):
+            parts.append(
+                f"### {histogram.title}\n\n{histogram.explanation}\n\n{_histogram_table(histogram, report.columns)}\n"
+            )
+    parts.append("## Examples\n")
+    for text in report.examples:
+        pieces = [_code(" ".join(column.tokenizer.tokenize(text))) for column in report.columns]
+        if len(pieces) > 1:
+            pieces = [
+                f"{_plain(column.name)}: {piece}"
+                for column, piece in zip(report.columns, pieces, strict=True)
+            ]
+        parts.append(f"- {_plain(text)}<br>{'<br>'.join(pieces)}")
+    return "\n".join(parts) + "\n"
+
+
+def figures_table(columns: Sequence[Measured]) -> str:
+    """A Markdown table of the figures, a column for every vocabulary."""
+    return _table("", [column.name for column in columns], figure_rows(columns))
+
+
+def _histogram_table(histogram: Histogram, columns: Sequence[Measured]) -> str:
+    rows = [
+        (name, [f"{shares[index]:.1f}%" for shares in histogram.shares])
+        for index, name in enumerate(histogram.buckets)
+    ]
+    return _table("", [column.name for column in columns], rows)
+
+
+def _table(corner: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    lines = [f"| {corner} | {' | '.join(map(_plain, heads))} |", f"|---|{'---:|' * len(heads)}"]
+    lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    r"""Text in which nothing is a sign of Markdown: `"a_b|c"` → `"a\_b\|c"`."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """Text between backticks, more of them than it has in a row."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"`{text}`"

@@ -60,9 +60,7 @@ class SentencePieceTokenizer(Tokenizer):
             size = self._processor.get_piece_size()
             vocabulary = vocabulary_from_tokens(self._processor.id_to_piece(number) for number in range(size))
         super().__init__(vocabulary, WordSplitter(Normalizer("nfc", do_lower_case), marks_stand_alone=False))
-        self._unknown = (
-            UNK if UNK in vocabulary.ids else self._processor.id_to_piece(self._processor.unk_id())
-        )
+        self.unknown = UNK if UNK in vocabulary.ids else self._processor.id_to_piece(self._processor.unk_id())
         self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
     def check_for_pretraining(self, path: str) -> None:
@@ -75,7 +73,7 @@ class SentencePieceTokenizer(Tokenizer):
         A word that continues another (behind a mask) begins without `▁`.
         """
         return [
-            piece if piece in self.vocab else self._unknown
+            piece if piece in self.vocab else self.unknown
             for piece in self._pieces(word.text, word.continues)
         ]
 
@@ -96,7 +94,7 @@ class SentencePieceTokenizer(Tokenizer):
         processor = self._inside if continues else self._processor
         pieces: list[str] = processor.encode(text, out_type=str)
         # A sign alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
-        return pieces or [self._unknown]
+        return pieces or [self.unknown]
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """By the written pieces, because the vocabulary may know one only as the unknown token."""

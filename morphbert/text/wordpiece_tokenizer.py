@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import accumulate, chain, pairwise, repeat
+from operator import add, sub
+from typing import Any, TypeVar
 
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MARK
+from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
 from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
-from morphbert.text.wordpiece import CONTINUATION, longest_match
+from morphbert.text.wordpiece import CONTINUATION, LongestMatch
 from morphbert.text.words import Word, WordSplitter
 
-# Distinct eojeols that a tokenizer remembers (about 60 MB). Petitions of 4 million characters have 220,000,
-# and nine in ten of those occur once or twice.
-_REMEMBERED = 100_000
+Value = TypeVar("Value")
+
+# Distinct eojeols whose tokens are remembered, and whose tokens with all places (50 MB each). Petitions of 4 million
+# characters have 220,000, and nine in ten of those occur once or twice.
+_REMEMBERED = 200_000
+_ENCODED = 100_000
 _LONGEST_REMEMBERED = 64
 
 
+_AROUND_MARKS = re.compile(f"({MAY_STAND_ALONE.pattern})")
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
 _CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
 _OPENING = frozenset("([{‘“「『《〈【")
@@ -40,17 +48,20 @@ class Encoding:
     morpheme_ids: list[int]
 
 
-class _Pieces(NamedTuple):
-    """What one eojeol becomes; spans and morphemes are relative to its first."""
-
-    tokens: list[str]
-    spans: list[tuple[int, int]]
-    morphemes: list[int]
-    length: int
+# What one eojeol becomes, places and morphemes relative to its first: tokens, starts, ends, morphemes (empty without an
+# analyser, because the eojeol is the only one); how many characters to the next eojeol, how many morphemes.
+# Plain tuples: the garbage collector stops looking at those, and there are many.
+_Pieces = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]
 
 
 class Tokenizer:
-    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled."""
+    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled.
+
+    Attributes:
+      unknown: the token for what the vocabulary cannot write.
+    """
+
+    unknown = UNK
 
     def __init__(
         self, vocabulary: Vocabulary, splitter: WordSplitter, longest_word: int | None = None
@@ -64,57 +75,93 @@ class Tokenizer:
         self.vocab: Mapping[str, int] = vocabulary.ids
         self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
         self._longest_word = longest_word
-        self._longest_piece = max(len(token) for token in vocabulary.tokens)
-        self._remembered: dict[str, _Pieces] = {}
+        self._matcher = LongestMatch(vocabulary.ids)
+        # Nothing but spaces and marks divides words, and pieces are what is written: the quick way will do.
+        self._simple = splitter.analyzer is None and splitter.marks_stand_alone and not splitter.decomposes
+        self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
+        self._tokens: dict[str, tuple[str, ...]] = {}  # of eojeols, for `tokenize`
+        self._encoded: dict[str, _Pieces] = {}  # the same for `encode`
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_remembered": {}}
+        return {**self.__dict__, "_tokens": {}, "_encoded": {}}
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
         splitter = self.splitter
-        remembered = self._remembered
+        known = self._tokens.get
         tokens: list[str] = []
         for marked in splitter.marked_eojeols(splitter.normalizer(text)):
-            pieces = remembered.get(marked)
-            tokens += (self._cut(marked) if pieces is None else pieces).tokens
+            tokens += known(marked) or self._tokens_of(marked)
         return tokens
 
     def encode(self, text: str) -> Encoding:
         """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
         normalized = self.splitter.normalizer.with_map(text)
-        moved = normalized.starts is not None
-        tokens: list[str] = []
-        offsets: list[tuple[int, int]] = []
-        word_ids: list[int] = []
-        morpheme_ids: list[int] = []
-        position = morpheme = 0
-        for number, marked in enumerate(self.splitter.marked_eojeols(normalized.text)):
-            pieces = self._remembered.get(marked)
-            if pieces is None:
-                pieces = self._cut(marked)
-            tokens += pieces.tokens
-            for start, end in pieces.spans:
-                offsets.append((position + start, position + end))
-            word_ids += [number] * len(pieces.tokens)
-            for index in pieces.morphemes:
-                morpheme_ids.append(morpheme + index)
-            morpheme = morpheme_ids[-1] + 1
-            position += pieces.length + 1
-        if moved:
-            offsets = [normalized.span(start, end) for start, end in offsets]
+        eojeols = self.splitter.marked_eojeols(normalized.text)
+        if not eojeols:
+            return Encoding([], [], [], [], [])
+        encoding = (self._encode_simple(eojeols) if self._simple else None) or self._encode(eojeols)
+        if normalized.starts is not None:
+            encoding.offsets[:] = [normalized.span(start, end) for start, end in encoding.offsets]
+        return encoding
+
+    def _encode_simple(self, eojeols: list[str]) -> Encoding | None:
+        """Eojeols → their encoding, where there is no [UNK]: then what is written says how long it is."""
+        known = self._tokens.get
+        cut = [known(eojeol) or self._tokens_of(eojeol) for eojeol in eojeols]
+        tokens = list(chain.from_iterable(cut))
+        if UNK in tokens:
+            return None
+        word_ids = list(chain.from_iterable(map(repeat, range(len(cut)), map(len, cut))))
+        lengths = list(map(self._lengths.__getitem__, tokens))
+        # Before eojeol n stand n spaces.
+        ends = list(map(add, accumulate(lengths), word_ids))
+        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, word_ids.copy())
+
+    def _encode(self, eojeols: list[str]) -> Encoding:
+        known = self._encoded.get
+        cut = [known(marked) or self._pieces_of(marked) for marked in eojeols]
+        # Turned around: a tuple over the eojeols for each field. From here on all loops run inside Python itself.
+        of_eojeols, starts, ends, morphemes, steps, morpheme_counts = zip(*cut, strict=True)
+        tokens = list(chain.from_iterable(of_eojeols))
+        counts = list(map(len, of_eojeols))
+        before = list(chain.from_iterable(map(repeat, accumulate(steps, initial=0), counts)))
+        all_starts = map(add, before, chain.from_iterable(starts))
+        offsets = list(zip(all_starts, map(add, before, chain.from_iterable(ends)), strict=True))
+        word_ids = list(chain.from_iterable(map(repeat, range(len(counts)), counts)))
+        morphemes_before = chain.from_iterable(map(repeat, accumulate(morpheme_counts, initial=0), counts))
+        morpheme_ids = list(map(add, morphemes_before, chain.from_iterable(morphemes)))
         return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
 
     def _ids_of(self, tokens: list[str]) -> list[int]:
         try:
-            return self.convert_tokens_to_ids(tokens)
+            return list(map(self.vocab.__getitem__, tokens))
         except KeyError:
             raise MorphbertError(
-                f"the text has characters that the vocabulary lacks, and it has no {UNK} to stand for them. "
-                f"Put {UNK} on a line of {VOCABULARY_NAME}."
+                f"the text has characters that the vocabulary lacks, and it has no {self.unknown} to stand for them. "
+                f"Put {self.unknown} on a line of {VOCABULARY_NAME}."
             ) from None
 
-    def _cut(self, marked: str) -> _Pieces:
+    def _tokens_of(self, marked: str) -> tuple[str, ...]:
+        return _remember(self._tokens, _REMEMBERED, marked, self._cut(marked))
+
+    def _cut(self, marked: str) -> tuple[str, ...]:
+        tokens: list[str] = []
+        if self._simple:
+            parts = [marked] if MAY_STAND_ALONE.search(marked) is None else _AROUND_MARKS.split(marked)
+            if all(map(stands_alone, parts[1::2])):
+                for part in filter(None, parts):
+                    tokens += (self._short(part) and self._matcher.cut(part)) or (UNK,)
+                return tuple(tokens)
+        for word in self.splitter.words(marked):
+            tokens += self.cut_word(word) or (UNK,)
+        return tuple(tokens)
+
+    def _short(self, word: str) -> bool:
+        return self._longest_word is None or len(word) <= self._longest_word
+
+    def _pieces_of(self, marked: str) -> _Pieces:
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
         morphemes: list[int] = []
@@ -128,12 +175,10 @@ class Tokenizer:
             tokens += pieces
             morphemes += [word.morpheme] * len(pieces)
             spans += self.spans(word, pieces)
-        cut = _Pieces(tokens, spans, morphemes, len(marked) - marked.count(MARK))
-        if len(marked) <= _LONGEST_REMEMBERED:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[marked] = cut
-        return cut
+        starts, ends = zip(*spans, strict=True)
+        step = len(marked) - marked.count(MARK) + 1
+        found = (tuple(tokens), starts, ends, tuple(morphemes), step, morphemes[-1] + 1)
+        return _remember(self._encoded, _ENCODED, marked, found)
 
     def length(self, word: Word) -> int:
         """How many characters of the normalised text a word is."""
@@ -141,25 +186,23 @@ class Tokenizer:
 
     def cut_word(self, word: Word) -> list[str] | None:
         """The pieces of one word, or None where it becomes `[UNK]`."""
-        if self._longest_word is not None and len(word.text) > self._longest_word:
+        if not self._short(word.text):
             return None
-        return longest_match(word.text, self.vocab, word.continues, self._longest_piece)
+        return self._matcher.cut(word.text, word.continues)
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """The characters of the eojeol that each piece of a word stands for."""
-        found = []
-        start = 0
-        for index, piece in enumerate(pieces):
-            end = start + len(piece)
-            if index or word.continues:
-                end -= len(CONTINUATION)
-            found.append((start, end))
-            start = end
-        if self.splitter.decomposes:
-            # A piece that ends within a syllable stands for all of it, and so does the next one.
-            numbers = syllable_numbers(word.text)
-            found = [(numbers[start], numbers[end - 1] + 1) for start, end in found]
-        return [(word.start + start, word.start + end) for start, end in found]
+        # Without its sign; the first piece may have none.
+        lengths = [len(piece) - len(CONTINUATION) for piece in pieces]
+        if not word.continues:
+            lengths[0] = len(pieces[0])
+        if not self.splitter.decomposes:
+            ends = list(accumulate(lengths, initial=word.start))
+            return list(pairwise(ends))
+        # A piece that ends within a syllable stands for all of it, and so does the next one.
+        numbers = [word.start + number for number in syllable_numbers(word.text)]
+        ends = list(accumulate(lengths, initial=0))
+        return [(numbers[start], numbers[end - 1] + 1) for start, end in pairwise(ends)]
 
     def check_for_pretraining(self, path: str) -> None:
         """Refuses a vocabulary that records or training could not use (`Vocabulary.check_for_pretraining`)."""
@@ -192,6 +235,15 @@ class Tokenizer:
             **self.splitter.describe(),
             "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
         }
+
+
+def _remember(memory: dict[str, Value], most: int, marked: str, value: Value) -> Value:
+    """Keeps what an eojeol became; when there are as many as may be, all are forgotten."""
+    if len(marked) <= _LONGEST_REMEMBERED:
+        if len(memory) >= most:
+            memory.clear()
+        memory[marked] = value
+    return value
 
 
 def join_pieces(tokens: Iterable[str]) -> str:

@@ -6,19 +6,15 @@ WordPiece is applied to: a morpheme, or the part of one that stands between punc
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from morphbert.text.analyzers import MARK
-from morphbert.text.characters import stands_alone
+from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
 from morphbert.text.jamo import decompose
 from morphbert.text.normalize import Normalizer
 
 Continuation = Literal["eojeol", "morpheme"]
-
-# Everything but the characters of nearly all words, none of which stands alone.
-_OTHERS = re.compile("[^가-힣ㄱ-ㆎA-Za-z0-9]")
 
 
 class Analyzer(Protocol):
@@ -90,8 +86,8 @@ class WordSplitter:
             if self.continuation == "morpheme":
                 bare = True
             first = 0
-            for other in _OTHERS.finditer(morpheme) if self.marks_stand_alone else ():
-                index, char = other.start(), other[0]
+            for match in MAY_STAND_ALONE.finditer(morpheme) if self.marks_stand_alone else ():
+                index, char = match.start(), match.group()
                 if not stands_alone(char):
                     continue
                 if first < index:

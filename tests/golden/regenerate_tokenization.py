@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import random
 import sys
 import types
 import unicodedata
@@ -87,6 +88,34 @@ def every_character_digest(basic_tokenizer_class):
     return digests
 
 
+# Where tokenizers part: marks and ideographs, spaces and what is nearly one, accents, Jamo, what is dropped.
+AWKWARD = (
+    "가각나는을습니다사과심었ㅋㅠabZ09.!?,()[]#'\"$^`韓國々。～·…ー한é\u0301\u0308\u1112\u1161\u11ab\0\u200b\u200d\u202e\ufeff\u2028"
+    "\u2029\u0085\u3000\u00a0 \t\n\r\x0b\x0c\x1c\x1f\ufffd😀👨❤\ufe0fßİıΣσςﬁ①㈜ㅤ\u115f\u3099\ue000\U0002a6d6\U0001f1f0"
+)
+
+
+def random_texts(number=4000, seed=7):
+    """Texts of awkward characters, of pieces run together, and of any characters; the same ones everywhere."""
+    draw = random.Random(seed).random
+    pools = (AWKWARD, [*PIECES, " ", "를", "##", "[MASK]"], [chr(code) for code in range(0x20, 0xD800, 7)])
+    for _ in range(number):
+        pool = pools[int(draw() * len(pools))]
+        yield "".join(pool[int(draw() * len(pool))] for _ in range(int(draw() * 40)))
+
+
+def random_texts_digest(full_tokenizer_class, vocabulary_path):
+    """One digest for each casing of what a tokenizer says to the random texts."""
+    digests = {}
+    for casing, do_lower_case in (("cased", False), ("uncased", True)):
+        tokenizer = full_tokenizer_class(vocabulary_path, do_lower_case=do_lower_case)
+        digest = hashlib.sha256()
+        for text in random_texts():
+            digest.update(json.dumps(tokenizer.tokenize(text)).encode())
+        digests[casing] = digest.hexdigest()
+    return digests
+
+
 def main(checkout):
     original = load_original(checkout)
     vocabulary_path = os.path.join(HERE, "tokenization_vocab.txt")
@@ -105,6 +134,7 @@ def main(checkout):
         ],
         "wordpiece": [{"text": text, "pieces": wordpiece.tokenize(text)} for text in WORDPIECE_TEXTS],
         "every_character": every_character_digest(original.BasicTokenizer),
+        "random_texts": random_texts_digest(original.FullTokenizer, vocabulary_path),
     }
     with open(os.path.join(HERE, "tokenization.json"), "w", encoding="utf-8") as stream:
         json.dump(golden, stream, ensure_ascii=True, indent=1)

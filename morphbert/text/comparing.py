@@ -1,0 +1,116 @@
+"""Several vocabularies on the same text: the report of `build_vocab.py --compare`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from morphbert.errors import MorphbertError
+from morphbert.files import atomic_write, expand, read_lines
+from morphbert.text.building import LONGEST_EXAMPLE, example_lines, report_bytes
+from morphbert.text.figures import Measurement, Paragraph, answer_ceiling
+from morphbert.text.report import EXAMPLES, Measured, Report
+from morphbert.text.tokenizer import Tokenizer, load_tokenizer, load_vocabulary_of
+
+# Lines from which the examples are taken: the beginning of the text.
+_SHOWN_FROM = 10_000
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which vocabularies, on what.
+
+    Attributes:
+      vocabularies: folders or plain `vocab.txt` files, which are read as google-research/bert's.
+      input_file: paths and globs of text that none of them was learned from.
+      report_dir: folder for the report in both forms; empty for none.
+      do_lower_case: for plain files alone; None takes lower case where a vocabulary has no Hangul syllables, because
+        BERT's lower-casing takes them apart.
+      allow_tokenizer_mismatch: see `load_tokenizer`.
+      num_examples: how many lines of the text the report shows cut into pieces.
+    """
+
+    vocabularies: tuple[str, ...]
+    input_file: str
+    report_dir: str = ""
+    do_lower_case: bool | None = None
+    allow_tokenizer_mismatch: bool = False
+    num_examples: int = 5
+
+
+def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None) -> Report:
+    """Cuts the text with every vocabulary and writes the report; memory does not depend on the text.
+
+    Raises:
+      MorphbertError: a vocabulary or the text cannot be read, or there is no text.
+    """
+    paths = expand(config.input_file)
+    tokenizers = [_load(path, config) for path in config.vocabularies]
+    measurements = [Measurement(tokenizer) for tokenizer in tokenizers]
+    shown: list[str] = []
+    lines = characters = 0
+    progress = tqdm(desc="Cutting text", unit=" characters", unit_scale=True, disable=None, file=sys.stderr)
+    with progress:
+        for line in _lines(paths):
+            lines += 1
+            characters += len(line)
+            if lines <= _SHOWN_FROM and len(line) <= LONGEST_EXAMPLE:
+                shown.append(line)
+            for measurement in measurements:
+                measurement.add(line)
+            progress.update(len(line))
+    if not lines:
+        raise MorphbertError("the input files hold no text: every line is empty.")
+    columns = tuple(
+        Measured(
+            name,
+            tokenizer,
+            measurement.figures(),
+            None if questions is None else answer_ceiling(tokenizer, questions),
+        )
+        for name, tokenizer, measurement in zip(
+            _names(config.vocabularies), tokenizers, measurements, strict=True
+        )
+    )
+    report = Report(
+        "Vocabularies compared",
+        (f"{lines:,} lines, {characters:,} characters, of {len(paths):,} file(s).",),
+        "On this text",
+        columns,
+        (),
+        (*EXAMPLES, *example_lines(shown, config.num_examples)),
+    )
+    if config.report_dir:
+        for name, content in report_bytes(report).items():
+            with atomic_write(os.path.join(config.report_dir, name)) as stream:
+                stream.write(content)
+    return report
+
+
+def _load(path: str, config: CompareConfig) -> Tokenizer:
+    lower = None
+    if os.path.isfile(path):
+        lower = config.do_lower_case
+        if lower is None:
+            lower = not load_vocabulary_of(path).has_hangul_syllables()
+    return load_tokenizer(path, lower, config.allow_tokenizer_mismatch)
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """What the columns are called: the last part of each path (two of a file's), or all where two are the same."""
+    last = [
+        os.path.join(*os.path.normpath(path).split(os.sep)[-2 if os.path.isfile(path) else -1 :])
+        for path in paths
+    ]
+    return last if len(set(last)) == len(last) else list(paths)
+
+
+def _lines(paths: Iterable[str]) -> Iterable[str]:
+    for path in paths:
+        for line in read_lines(path):
+            if line and not line.isspace():
+                yield line

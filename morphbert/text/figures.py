@@ -1,0 +1,192 @@
+"""What a vocabulary does to text: counts over lines, and the answers that its tokens can name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from morphbert.text.tokenizer import Encoding, Tokenizer, bert_tokenizer
+from morphbert.text.vocabulary import SPECIAL_TOKENS
+from morphbert.text.wordpiece import CONTINUATION
+
+# A paragraph and its answers: half-open ranges of its characters.
+Paragraph = tuple[str, list[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counts over some lines; the rates are properties of them.
+
+    Attributes:
+      eojeols_with_unknown: eojeols with at least one [UNK].
+      whole_eojeols: eojeols that are a single piece, [UNK] not counted.
+      as_stock_bert: eojeols that google-research/bert's tokenizer, without an analyser, cuts into the same pieces
+        with the same `vocab.txt`; None where that tokenizer cannot read the vocabulary (SentencePiece).
+      characters, unknown_characters: of the original text inside pieces, so without spaces; inside [UNK].
+      eojeols_by_pieces: number of pieces → eojeols that have so many.
+      lines_by_pieces: the same for lines, without special tokens.
+      pieces_by_length: characters (`##` not counted) → pieces of the text that are so long, [UNK] left out.
+    """
+
+    lines: int = 0
+    eojeols: int = 0
+    pieces: int = 0
+    characters: int = 0
+    unknown_pieces: int = 0
+    unknown_characters: int = 0
+    eojeols_with_unknown: int = 0
+    whole_eojeols: int = 0
+    as_stock_bert: int | None = None
+    eojeols_by_pieces: Counter[int] = field(default_factory=Counter)
+    lines_by_pieces: Counter[int] = field(default_factory=Counter)
+    pieces_by_length: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def pieces_per_eojeol(self) -> float:
+        return self.pieces / max(1, self.eojeols)
+
+    @property
+    def pieces_per_character(self) -> float:
+        return self.pieces / max(1, self.characters)
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of the eojeols that contain [UNK]."""
+        return self.eojeols_with_unknown / max(1, self.eojeols)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the characters that are in a piece of the vocabulary and not in [UNK]."""
+        return 1 - self.unknown_characters / max(1, self.characters)
+
+
+class Measurement:
+    """Counts what one tokenizer does, a line at a time; nothing is kept but the counts."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        stock = tokenizer.splitter.marks_stand_alone
+        self._stock = (
+            bert_tokenizer(tokenizer.vocabulary, tokenizer.splitter.normalizer.do_lower_case)
+            if stock
+            else None
+        )
+        self._counts: Counter[str] = Counter()
+        self._eojeols: Counter[int] = Counter()
+        self._lines: Counter[int] = Counter()
+        self._lengths: Counter[int] = Counter()
+
+    def add(self, line: str) -> None:
+        """Tokenizes and counts one line."""
+        encoding = self._tokenizer.encode(line)
+        unknown = self._tokenizer.unknown
+        groups = _by_eojeol(encoding)
+        stock = dict(_by_eojeol(self._stock.encode(line))) if self._stock else {}
+        gaps = (
+            span for token, span in zip(encoding.tokens, encoding.offsets, strict=True) if token == unknown
+        )
+        self._counts.update(
+            lines=1,
+            eojeols=len(groups),
+            pieces=len(encoding.tokens),
+            characters=_covered(encoding.offsets),
+            unknown_characters=_covered(gaps),
+        )
+        self._lines[len(encoding.tokens)] += 1
+        for start, tokens in groups:
+            missing = tokens.count(unknown)
+            self._counts["unknown_pieces"] += missing
+            self._counts["eojeols_with_unknown"] += missing > 0
+            self._counts["whole_eojeols"] += len(tokens) == 1 and not missing
+            self._counts["as_stock_bert"] += stock.get(start) == tokens
+            self._eojeols[len(tokens)] += 1
+        self._lengths.update(_length(token) for token in encoding.tokens if token != unknown)
+
+    def figures(self) -> Figures:
+        """What was counted so far."""
+        counts: dict[str, int | None] = dict(self._counts)
+        if self._stock is None:
+            counts.pop("as_stock_bert", None)
+        return Figures(
+            **counts,  # type: ignore[arg-type]
+            eojeols_by_pieces=self._eojeols,
+            lines_by_pieces=self._lines,
+            pieces_by_length=self._lengths,
+        )
+
+
+def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
+    """Tokenizes the lines and counts."""
+    measurement = Measurement(tokenizer)
+    for line in lines:
+        measurement.add(line)
+    return measurement.figures()
+
+
+@dataclass(frozen=True)
+class AnswerCeiling:
+    """Of how many answers the first and the last character are the first and last of a token.
+
+    A model that marks a first and a last token, as BERT does for SQuAD, can name no others exactly: the share is the
+    highest exact match that any such model could reach (punctuation that a metric ignores aside).
+    """
+
+    answers: int
+    reachable: int
+
+    @property
+    def share(self) -> float:
+        return self.reachable / max(1, self.answers)
+
+
+def answer_ceiling(tokenizer: Tokenizer, paragraphs: Iterable[Paragraph]) -> AnswerCeiling:
+    """Counts the answers whose ends are token boundaries, by offsets into the paragraph.
+
+    Of `사과나무를 심었다` the answer `사과나무` is reachable where 를 is a token, and not where 나무를 is one.
+    """
+    answers = reachable = 0
+    for context, spans in paragraphs:
+        offsets = tokenizer.encode(context).offsets
+        starts = {start for start, _ in offsets}
+        ends = {end for _, end in offsets}
+        answers += len(spans)
+        reachable += sum(start in starts and end in ends for start, end in spans)
+    return AnswerCeiling(answers, reachable)
+
+
+def lengths_of_pieces(tokens: Iterable[str]) -> Counter[int]:
+    """Characters → pieces of a vocabulary that are so long; special tokens and `[unusedN]` do not count."""
+    return Counter(
+        _length(token)
+        for token in tokens
+        if token not in SPECIAL_TOKENS and not (token.startswith("[") and token.endswith("]"))
+    )
+
+
+def _length(token: str) -> int:
+    """Characters without the sign for continuation (`##`) or for beginning (SentencePiece's)."""
+    if token.startswith(CONTINUATION) and len(token) > len(CONTINUATION):
+        return len(token) - len(CONTINUATION)
+    return len(token.removeprefix("\u2581")) or 1
+
+
+def _covered(offsets: Iterable[tuple[int, int]]) -> int:
+    """How many characters lie in ascending ranges; those that two pieces share count once."""
+    total = position = 0
+    for start, end in offsets:
+        total += max(0, end - max(start, position))
+        position = max(position, end)
+    return total
+
+
+def _by_eojeol(encoding: Encoding) -> list[tuple[int, list[str]]]:
+    """For each eojeol where it starts in the text, and its pieces."""
+    grouped: list[tuple[int, list[str]]] = []
+    last = -1
+    for token, word, (start, _) in zip(encoding.tokens, encoding.word_ids, encoding.offsets, strict=True):
+        if word != last:
+            grouped.append((start, []))
+            last = word
+        grouped[-1][1].append(token)
+    return grouped
