@@ -33,13 +33,13 @@ svg text { font-size: 11px; fill: #555; }
 """
 
 
-def page(title: str, body: Iterable[str], language: str = "en") -> str:
-    """A whole HTML document; `body` is HTML."""
+def page(title: str, body: Iterable[str], language: str = "en", style: str = "") -> str:
+    """A whole HTML document; `body` is HTML, `style` CSS for what only this page has."""
     inside = "\n".join(body)
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n{inside}\n</body>\n</html>\n"
     )
 
@@ -99,14 +99,55 @@ def line_plot(
                 "</title></circle>"
                 for (x, y), (_, value) in zip(places, points, strict=True)
             ]
-    legend = ""
-    if len(curves) > 1:
-        entries = (
-            f'<span><i style="background:{COLOURS[index % len(COLOURS)]}"></i>{escape(name)}</span>'
-            for index, name in enumerate(curves)
+    shown = legend(list(curves)) if len(curves) > 1 else ""
+    return f"<figure><figcaption><b>{escape(title)}</b>{shown}</figcaption>{''.join(parts)}</svg></figure>"
+
+
+def bar_plot(
+    title: str, explanation: str, buckets: Sequence[str], series: Mapping[str, Sequence[float]]
+) -> str:
+    """Bars in groups as an HTML figure: a group for each bucket, in it a bar for each series.
+
+    Args:
+      title, explanation: what is drawn, and a sentence on it.
+      buckets: what stands below the groups.
+      series: by name, its shares in percent, one for each bucket.
+    """
+    rows = ticks([0.0, max(1.0, *(share for shares in series.values() for share in shares))])
+    scale = (_HEIGHT - _TOP - _BOTTOM) / rows[-1]
+    floor = _HEIGHT - _BOTTOM
+    group = (_WIDTH - _LEFT) / len(buckets)
+    width = 0.8 * group / len(series)
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">']
+    for row in rows:
+        height = floor - row * scale
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{height:.1f}" y2="{height:.1f}" stroke="#e4e4e4"/>'
+            f'<text x="{_LEFT - 5}" y="{height + 4:.1f}" text-anchor="end">{_number(row)}%</text>'
         )
-        legend = f'<span class="legend">{"".join(entries)}</span>'
-    return f"<figure><figcaption><b>{escape(title)}</b>{legend}</figcaption>{''.join(parts)}</svg></figure>"
+    for index, bucket in enumerate(buckets):
+        left = _LEFT + index * group
+        for number, (name, shares) in enumerate(series.items()):
+            share = shares[index]
+            parts.append(
+                f'<rect x="{left + 0.1 * group + number * width:.1f}" y="{floor - share * scale:.1f}" '
+                f'width="{width:.1f}" height="{share * scale:.1f}" fill="{COLOURS[number % len(COLOURS)]}">'
+                f"<title>{escape(name)}: {escape(bucket)}: {share:.1f}%</title></rect>"
+            )
+        parts.append(
+            f'<text x="{left + group / 2:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{escape(bucket)}</text>'
+        )
+    caption = f"<figcaption><b>{escape(title)}</b>{escape(explanation)}</figcaption>"
+    return f"<figure>{caption}{''.join(parts)}</svg></figure>"
+
+
+def legend(names: Sequence[str]) -> str:
+    """Which colour is whose, in the order of the series."""
+    entries = (
+        f'<span><i style="background:{COLOURS[index % len(COLOURS)]}"></i>{escape(name)}</span>'
+        for index, name in enumerate(names)
+    )
+    return f'<span class="legend">{"".join(entries)}</span>'
 
 
 def ticks(values: Sequence[float], most: int = 6) -> list[float]:

