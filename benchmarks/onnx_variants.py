@@ -3,9 +3,9 @@
     python benchmarks/onnx_variants.py CHECKPOINT RECORDS [--examples=N] [--batch=B]
 
 CHECKPOINT is any model that `export_model.py` takes, RECORDS a file of held-out records with static masks. The
-model is exported as `--format=onnx --int8 --fp16` into a temporary folder; float32, float16 and 8-bit then see the same
-batches in turn. Loss and accuracy are means over the same masked pieces; "same piece" is how often a variant's likeliest
-piece is float32's; the time is that of the fastest batch, as a ratio.
+model is exported as `--format=onnx --int8 --fp16` to a temporary folder; float32, float16 and 8-bit then see the same
+batches in turn. Loss and accuracy are means over the same masked pieces; "same piece" is how often a variant has
+the likeliest piece of float32; the time is that of the fastest batch, as a ratio.
 """
 
 import argparse

@@ -257,7 +257,7 @@ do_model() {
   # shellcheck disable=SC2086 (TRAIN_FLAGS holds several words)
   "$PYTHON" "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
     --bert_config_file="$output/bert_config.json" --input_file="$output/records/train.tfrecord" \
-    --eval_input_file="$output/records/eval.tfrecord" --output_dir="$output/model" \
+    --eval_input_file="$output/records/eval.tfrecord" --vocab_file="$output/vocab" --output_dir="$output/model" \
     --max_seq_length="$MAX_SEQ_LENGTH" --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" \
     --train_batch_size="$TRAIN_BATCH_SIZE" --learning_rate="$LEARNING_RATE" \
     --num_train_steps="$NUM_TRAIN_STEPS" --num_warmup_steps="$NUM_WARMUP_STEPS" \

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, SHAPE, write_config, write_random_model
 
+import morphbert
 from morphbert.cli.export_model import main as export
 from morphbert.cli.import_model import main
 from morphbert.cli.run_pretraining import main as train
+from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.model.encoder import encode, encode_layers
 from morphbert.text.tokenizer import load_tokenizer
@@ -350,6 +353,8 @@ def test_bad_input_is_named_and_nothing_is_left(name, folder, tmp_path, capsys):
     assert "Traceback" not in message
     assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+    with pytest.raises(MorphbertError, match=re.escape(words[0])):
+        morphbert.load(str(tmp_path / "bad"))
 
 
 @pytest.mark.parity

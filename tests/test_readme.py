@@ -100,6 +100,7 @@ def test_the_commands_run(checkout):
     assert (checkout / "out" / "huggingface" / "model.safetensors").is_file()
     assert (checkout / "out" / "start" / "bert_config.json").is_file()
     assert (checkout / "out" / "features.parquet").is_file()
+    assert (checkout / "out" / "model" / "morphbert_tokenizer.json").is_file()
     for name in ("mine", "small"):
         assert (checkout / "out" / name / "fill_mask.txt").is_file()
     (program,) = _programs("README.md")

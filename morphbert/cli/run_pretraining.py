@@ -76,8 +76,9 @@ def _define_input(command: Command) -> None:
     command.string(
         "vocab_file",
         None,
-        "With --init_checkpoint of another vocabulary: that of the records. A piece that both have keeps its "
-        "embedding, another starts from the mean of the old pieces that spell it. Example: --vocab_file=vocab/mine",
+        "The vocabulary that the records were made with. A copy is put beside the checkpoints, where fill_mask.py, "
+        "export_model.py and others find it. With --init_checkpoint of another vocabulary, a piece that both have keeps "
+        "its embedding, another starts from the mean of the old pieces that spell it. Example: --vocab_file=vocab/mine",
     )
     command.string(
         "init_vocab_file", None, "The vocabulary of --init_checkpoint. Default: the one beside it."
@@ -303,6 +304,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(command, values)
         quiet_tensorflow.load()
         from morphbert.interop.starting import initial_weights
+        from morphbert.interop.vocabularies import put_beside_run
+        from morphbert.train.record_sets import manifests
         from morphbert.train.run import pretrain as run
 
         config = _config(values)
@@ -310,6 +313,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         def read(path: str) -> Mapping[str, np.ndarray]:
             return initial_weights(path, config.bert_config, values.vocab_file, values.init_vocab_file)
 
+        if values.vocab_file:
+            found = manifests(config.input_files).values()
+            put_beside_run(config.output_dir, values.vocab_file, config.bert_config, found)
         outcome = run(config, read)
         if outcome.stopped_by is not None:
             stopped_by.append(outcome.stopped_by)

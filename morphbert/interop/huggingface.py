@@ -181,7 +181,7 @@ def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
     if not allow_pickle:
         raise MorphbertError(
             f"{folder} has its weights in {pickles[0]} only, a pickle, which can run code when it is read. If you "
-            "trust where it comes from, give --allow_pickle; it is then read with torch's weights_only."
+            "trust where it comes from, give import_model.py --allow_pickle; it is then read with torch's weights_only."
         )
     return {
         name: value for part in pickles for name, value in _read_pickle(os.path.join(folder, part)).items()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterable
 
+import tensorflow as tf
+
+from morphbert.data.manifest import Manifest
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
+from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
@@ -76,6 +82,50 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
     if words is not None:
         with open(os.path.join(folder, USER_DICTIONARY_NAME), "wb") as stream:
             stream.write(words)
+
+
+def put_beside_run(
+    output_dir: str, vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]
+) -> None:
+    """Copies the vocabulary of a training run into its output folder, which may be a remote one.
+
+    Args:
+      output_dir: the run's; it is made.
+      vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or where they say
+        nothing what the vocabulary shows.
+      config: of the model.
+      manifests: of the records, as far as they have them.
+
+    Raises:
+      MorphbertError: it is not the vocabulary of the records, or has another size than the model.
+    """
+    described = [manifest.tokenizer for manifest in manifests]
+    if os.path.isdir(vocab_file):
+        tokenizer = load_tokenizer(vocab_file)
+    else:
+        shown = not has_capitals(load_vocabulary(vocab_file))
+        tokenizer = load_tokenizer(vocab_file, bool(described[0]["do_lower_case"]) if described else shown)
+    size, sha256 = len(tokenizer.vocabulary), tokenizer.vocabulary.sha256
+    if size != config.vocab_size:
+        raise MorphbertError(
+            f"--vocab_file={vocab_file} has {size} pieces, and --bert_config_file says vocab_size={config.vocab_size}: "
+            "they have to be equal."
+        )
+    others = [one for one in described if one.get("vocab", {}).get("sha256", sha256) != sha256]
+    if others:
+        raise MorphbertError(
+            f"--vocab_file={vocab_file} is not the vocabulary that the records were made with (SHA-256 {sha256[:12]}…, "
+            f"theirs {str(others[0]['vocab']['sha256'])[:12]}…): give that one, or leave the flag out."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        write_vocabulary(folder, tokenizer, vocab_file)
+        try:
+            tf.io.gfile.makedirs(output_dir)
+            for name in os.listdir(folder):
+                target = os.path.join(output_dir, name)
+                tf.io.gfile.copy(os.path.join(folder, name), target, overwrite=True)
+        except tf.errors.OpError as error:
+            raise MorphbertError(f"{output_dir} cannot be written: {error.message}") from error
 
 
 def user_dictionary_of(tokenizer: Tokenizer) -> bytes | None:
