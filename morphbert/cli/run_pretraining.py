@@ -77,8 +77,9 @@ def _define_input(command: Command) -> None:
         "vocab_file",
         None,
         "The vocabulary that the records were made with. A copy is put beside the checkpoints, where fill_mask.py, "
-        "export_model.py and others find it. With --init_checkpoint of another vocabulary, a piece that both have keeps "
-        "its embedding, another starts from the mean of the old pieces that spell it. Example: --vocab_file=vocab/mine",
+        "export_model.py and others find it. With --init_checkpoint of another vocabulary, a piece that both have "
+        "keeps its embedding, another starts from the mean of the old pieces that spell it. Example: "
+        "--vocab_file=vocab/mine",
     )
     command.string(
         "init_vocab_file", None, "The vocabulary of --init_checkpoint. Default: the one beside it."
@@ -206,9 +207,9 @@ def _define_output(command: Command) -> None:
 def _check(command: Command, values: flags.FlagValues) -> None:
     if not values.do_train and not values.do_eval:
         raise UsageError("nothing to do: give --do_train, --do_eval or both.")
-    if values.init_checkpoint is None and (values.vocab_file or values.init_vocab_file):
+    if values.init_vocab_file and not (values.init_checkpoint and values.vocab_file):
         raise UsageError(
-            "--vocab_file and --init_vocab_file are for --init_checkpoint: add it, or leave them out."
+            "--init_vocab_file goes with --init_checkpoint and --vocab_file: add them, or leave it out."
         )
     if values.dry_run and not values.do_train:
         raise UsageError("--dry_run tries out training: add --do_train.")

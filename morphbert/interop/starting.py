@@ -72,6 +72,12 @@ def _in_vocabulary(
     start: Pretrained, size: int, vocab_file: str, init_vocab_file: str | None
 ) -> dict[str, np.ndarray]:
     source = init_vocab_file or start.vocabulary
+    if source is None and len(start.weights[_TABLE]) == size:
+        print(
+            f"training: {start.source} has no vocabulary beside it; it is taken for that of --vocab_file",
+            flush=True,
+        )
+        return dict(start.weights)
     if source is None:
         raise MorphbertError(
             f"--vocab_file: there is no vocabulary beside {start.source}, so its embeddings cannot be mapped: give "
