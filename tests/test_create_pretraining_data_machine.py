@@ -1,5 +1,7 @@
 """What create_pretraining_data.py asks of the machine: processes, memory, files that vanish."""
 
+import gzip
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from creating import create
+from tqdm import tqdm
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.errors import MorphbertError
@@ -138,6 +142,28 @@ def test_a_file_that_vanishes(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "r").exists()
     monkeypatch.undo()
     assert main(flags) == 0
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.txt.gz"])
+def test_bars_reach_their_ends(name, tmp_path, monkeypatch):
+    """What is read is counted as it is stored, so that the time left is right for compressed text too."""
+    from morphbert.cli import create_pretraining_data
+    from morphbert.data import store_build
+
+    text = (GOLDEN / "documents_ko.txt").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, **more):
+            super().__init__(**{**more, "disable": False, "file": io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(create_pretraining_data, "tqdm", Bar)
+    monkeypatch.setattr(store_build, "_BLOCK_CHARACTERS", 300)
+    create(tmp_path / "r", input_file=f"{tmp_path / name},{GOLDEN / 'documents_ko_2.txt'}", num_workers=1)
+    assert [bar.desc for bar in bars] == ["tokenizing", "all records"]
+    assert [bar.n for bar in bars] == [bar.total for bar in bars]
 
 
 @pytest.mark.slow

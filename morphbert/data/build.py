@@ -178,8 +178,7 @@ def _prepare(
 ) -> TokenStore:
     """Opens or makes the token store, and holds it against being made anew under the readers' eyes."""
     alone = patiently(lock, exclusive=True) or not patiently(lock, exclusive=False)
-    packed = any(path.endswith((".gz", ".bz2")) for path in config.input_files)
-    total = None if packed else sum(int(files.identity(path)["bytes"]) for path in config.input_files)
+    total = sum(int(files.identity(path)["bytes"]) for path in config.input_files)
     with bars(desc="tokenizing", total=total, unit="B", unit_scale=True) as bar:
         store = prepare_store(
             config.token_store,

@@ -194,24 +194,26 @@ def _blocks(input_files: Sequence[str], digests: IO[bytes]) -> Iterator[Block]:
         number += 1
         return made
 
+    before = 0  # bytes of the files that are done
     for path in input_files:
-        for line in files.read_lines(path):
-            line = line.strip()
-            if not line:
-                if document is not None:
-                    finished.append(document.value())
-                    document = None
-                continue
-            if document is None:
-                document = DocumentDigest()
-                starts.append(len(sentences))
-            encoded = line.encode("utf-8")
-            read += len(encoded) + 1
-            document.add(encoded)
-            sentences.append(line)
-            size += len(line)
-            if size >= _BLOCK_CHARACTERS:
-                yield block()
+        with files.open_for_reading(path) as raw:
+            for line in files.lines_of(raw, path):
+                line = line.strip()
+                if not line:
+                    if document is not None:
+                        finished.append(document.value())
+                        document = None
+                    continue
+                if document is None:
+                    document = DocumentDigest()
+                    starts.append(len(sentences))
+                document.add(line)
+                sentences.append(line)
+                size += len(line)
+                if size >= _BLOCK_CHARACTERS:
+                    read = before + raw.tell()
+                    yield block()
+        read = before = before + int(files.identity(path)["bytes"])
         if document is not None:
             finished.append(document.value())
             document = None
