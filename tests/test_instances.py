@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphbert.data import batches
+from morphbert.data import batches, sections
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, SPACED, WORD, SentenceEncoder
 from morphbert.data.instances import plan
 from morphbert.data.records import parse_example, read_records
-from morphbert.data.sections import PlanTask, Split, plan_tasks, split_of
+from morphbert.data.sections import PlanTask, Split, pieces_of, plan_tasks, split_of
 from morphbert.data.store import TokenStore
 from morphbert.errors import UsageError
 from morphbert.text.tokenizer import load_tokenizer
@@ -204,6 +204,24 @@ def test_instances_of_a_document_depend_on_nothing_around_it(corpus):
     assert by_key(small) == by_key(large)
     more = all_plans(corpus, whole(corpus), config, duplicates=3)
     assert np.isin(small["key"], more["key"]).all()
+
+
+def test_documents_are_looked_at_some_at_a_time(corpus, tmp_path, monkeypatch):
+    """So that memory does not grow with their number; it changes nothing."""
+    chosen = np.arange(corpus.num_documents) % 3 > 0
+    at_once = split_of(corpus, chosen)
+    config = InstanceConfig(dupe_factor=1)
+    plans = all_plans(corpus, at_once, config)
+    pieces = pieces_of(corpus, chosen)
+    assert pieces == np.diff(corpus.document_tokens)[chosen].sum()
+    monkeypatch.setattr(sections, "_DOCUMENTS_AT_ONCE", 7)
+    for folder in (None, str(tmp_path)):
+        made = split_of(corpus, chosen, folder)
+        assert (made.documents == at_once.documents).all()
+        assert (made.before == at_once.before).all()
+        assert made.num_sentences == at_once.num_sentences
+        assert by_key(all_plans(corpus, made, config)) == by_key(plans)
+    assert pieces_of(corpus, chosen) == pieces
 
 
 def test_one_document_of_a_million_pieces_is_planned_in_parts():

@@ -36,7 +36,7 @@ from morphbert.data.outputs import (
     number_of_parts,
     shards_of_size,
 )
-from morphbert.data.sections import split_of
+from morphbert.data.sections import pieces_of, split_of
 from morphbert.data.shards import Job, make_plans, write_shards
 from morphbert.data.store import STORE_FILE, TokenStore
 from morphbert.data.store_build import prepare_store
@@ -220,7 +220,7 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     duplicates = duplicates_of("train", config.instances)
     outputs = config.output_files
     if config.shard_bytes is not None:
-        expected = expected_records(_pieces_of(store, ~evaluation), config.instances, duplicates)
+        expected = expected_records(pieces_of(store, ~evaluation), config.instances, duplicates)
         outputs = tuple(shards_of_size(outputs[0], config.shard_bytes, expected, config.instances))
     if config.eval_output_file is None:
         yield _Split("all", ~evaluation, outputs, duplicates)
@@ -231,11 +231,6 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
     yield _Split("eval", evaluation, (config.eval_output_file,), duplicates_of("eval", config.instances))
 
 
-def _pieces_of(store: TokenStore, documents: npt.NDArray[np.bool_]) -> int:
-    numbers = np.flatnonzero(documents)
-    return int((store.document_tokens[numbers + 1] - store.document_tokens[numbers]).sum())
-
-
 def _make_split(
     config: BuildConfig,
     tokenizer: Tokenizer,
@@ -244,12 +239,13 @@ def _make_split(
     chosen: _Split,
     bars: Callable[..., Any],
 ) -> SplitResult:
-    split = split_of(store, chosen.documents)
-    expected = expected_records(_pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
+    folder = os.path.join(work, chosen.name)
+    split = split_of(store, chosen.documents, folder)
+    expected = expected_records(pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
     outputs = chosen.outputs
     job = Job(
         config.token_store,
-        os.path.join(work, chosen.name),
+        folder,
         split,
         config.instances,
         chosen.duplicates,

@@ -7,12 +7,15 @@ pieces, its key, and the sentences that random next segments are drawn from.
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from morphbert import files
 from morphbert.data.chance import Keys, fold, key_of
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import SPACED
@@ -21,6 +24,8 @@ from morphbert.data.store import TokenStore
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
+# Documents whose numbers are worked on at once: a corpus may have so many that a few bytes for each are too much.
+_DOCUMENTS_AT_ONCE = 1 << 16
 # Pieces in a section, in sequences. Only documents of more are cut, and lose one filled-up instance in this many.
 _SECTION_SEQUENCES = 64
 # How far a cut looks back, and then ahead, for the start of an eojeol. Nearly all eojeols are shorter.
@@ -51,11 +56,42 @@ class Split:
         return self.corpus[1] if self.corpus else int(self.before[-1])
 
 
-def split_of(store: TokenStore, chosen: Bool) -> Split:
-    """The split with the documents where `chosen` [D] is true."""
-    numbers = np.flatnonzero(chosen).astype(np.int64)
-    lengths = store.documents[numbers + 1] - store.documents[numbers]
-    return Split(numbers, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+def split_of(store: TokenStore, chosen: Bool, folder: str | None = None) -> Split:
+    """The split with the documents where `chosen` [D] is true.
+
+    folder: where its arrays are written, to be mapped; None keeps them in memory, 16 bytes for each document.
+    """
+    if folder is None:
+        parts = list(_parts_of_split(store, chosen))
+        documents, before = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
+        return Split(documents, np.concatenate([np.zeros(1, np.int64), before]))
+    paths = [os.path.join(folder, name) for name in ("documents", "before")]
+    with files.atomic_write(paths[0]) as of_documents, files.atomic_write(paths[1]) as of_before:
+        of_before.write(bytes(8))
+        for documents, before in _parts_of_split(store, chosen):
+            of_documents.write(documents.tobytes())
+            of_before.write(before.tobytes())
+    documents, before = (np.memmap(path, np.int64, "r").view(np.ndarray) for path in paths)
+    return Split(documents, before)
+
+
+def _parts_of_split(store: TokenStore, chosen: Bool) -> Iterator[tuple[Int64, Int64]]:
+    """Yields the documents of a split, some at a time, and how many of its sentences stand before what follows each."""
+    sentences = 0
+    for start in range(0, len(chosen), _DOCUMENTS_AT_ONCE):
+        numbers = start + np.flatnonzero(chosen[start : start + _DOCUMENTS_AT_ONCE])
+        before = sentences + np.cumsum(store.documents[numbers + 1] - store.documents[numbers])
+        yield numbers, before
+        sentences = int(before[-1]) if len(before) else sentences
+
+
+def pieces_of(store: TokenStore, chosen: Bool) -> int:
+    """How many pieces the documents have where `chosen` [D] is true."""
+    pieces = 0
+    for start in range(0, len(chosen), _DOCUMENTS_AT_ONCE):
+        here = chosen[start : start + _DOCUMENTS_AT_ONCE]
+        pieces += int(np.diff(store.document_tokens[start : start + len(here) + 1])[here].sum())
+    return pieces
 
 
 @dataclass(frozen=True)
@@ -82,12 +118,14 @@ class PlanTask(NamedTuple):
 
 def plan_tasks(store: TokenStore, split: Split, config: InstanceConfig, tokens: int) -> list[PlanTask]:
     """Cuts a split into tasks of about `tokens` pieces. They depend on nothing but the arguments."""
-    ends = np.cumsum(store.document_tokens[split.documents + 1] - store.document_tokens[split.documents])
     tasks = []
-    first = done = 0
-    while first < len(ends):
-        last = max(int(np.searchsorted(ends, done + tokens, "right")), first + 1)
-        length = int(ends[last - 1]) - done
+    first = 0
+    while first < len(split.documents):
+        numbers = split.documents[first : first + _DOCUMENTS_AT_ONCE]
+        ends = np.cumsum(store.document_tokens[numbers + 1] - store.document_tokens[numbers])
+        documents = max(int(np.searchsorted(ends, tokens, "right")), 1)
+        last = first + documents
+        length = int(ends[documents - 1])
         parts = -(-length // tokens)
         if parts == 1:
             tasks.append(PlanTask(first, last))
@@ -95,7 +133,6 @@ def plan_tasks(store: TokenStore, split: Split, config: InstanceConfig, tokens: 
             sections_in_all = max(length // _section_size(config), 1)
             edges = np.linspace(0, sections_in_all, min(parts, sections_in_all) + 1).astype(int).tolist()
             tasks += [PlanTask(first, last, a, b) for a, b in itertools.pairwise(edges)]
-        done = int(ends[last - 1])
         first = last
     return tasks
 

@@ -62,7 +62,6 @@ class Job:
 
 def make_plans(job: Job, store: TokenStore, num_workers: int) -> int:
     """Makes the plans of all instances and puts them into buckets; returns how many they are."""
-    os.makedirs(job.folder, exist_ok=True)
     tasks = plan_tasks(store, job.split, job.config, _PLAN_TOKENS)
     records = sum(run_tasks(_plan, job, list(enumerate(tasks)), num_workers))
     plans = [_plan_path(job.folder, number) for number in range(len(tasks))]
