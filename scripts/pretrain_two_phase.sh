@@ -66,6 +66,6 @@ second_share=$("$PYTHON" -c 'import sys; print(round(1 - float(sys.argv[1]), 9))
 exec "$PYTHON" "$root/run_pretraining.py" --do_train --do_eval --bert_config_file="$output/bert_config.json" \
   --input_file="$output/records/*/train.tfrecord" --eval_input_file="$output/records/*/eval.tfrecord" \
   --phases="$FIRST_LENGTH:$FIRST_SHARE,$SECOND_LENGTH:$second_share:$SECOND_BATCH_SIZE" \
-  --output_dir="$output/model" --train_batch_size="$TRAIN_BATCH_SIZE" --learning_rate="$LEARNING_RATE" \
-  --num_train_steps="$NUM_TRAIN_STEPS" --num_warmup_steps="$NUM_WARMUP_STEPS" \
+  --vocab_file="$output/vocab" --output_dir="$output/model" --train_batch_size="$TRAIN_BATCH_SIZE" \
+  --learning_rate="$LEARNING_RATE" --num_train_steps="$NUM_TRAIN_STEPS" --num_warmup_steps="$NUM_WARMUP_STEPS" \
   --save_checkpoints_steps="$SAVE_CHECKPOINTS_STEPS" --seed="$SEED" $TRAIN_FLAGS

@@ -266,5 +266,5 @@ def test_a_run_starts_from_a_model_of_another_vocabulary(texts, config, random_m
     np.testing.assert_array_equal(after[layer], before[layer])
     wrong = (start, f"--vocab_file={GOLDEN}/vocab_en.txt")
     assert run(config, records, tmp_path / "no", *flags, *wrong) == 1
-    assert f"vocab_size in --bert_config_file is {SIZE}" in capsys.readouterr().err
-    assert run(config, records, tmp_path / "no", *flags, f"--vocab_file={vocabulary}") == 2
+    assert f"vocab_size={SIZE}" in capsys.readouterr().err
+    assert run(config, records, tmp_path / "no", *flags, f"--init_vocab_file={vocabulary}") == 2

@@ -493,8 +493,8 @@ def runs(records, tmp_path_factory):
         config = write_config(base / f"{name}.json", **values)
         paths = [f"--bert_config_file={config}", f"--input_file={files}", f"--output_dir={output}"]
         rates = ["--train_batch_size=8", "--num_warmup_steps=2", "--learning_rate=1e-3", "--log_steps=1"]
-        more = [f"--num_train_steps={steps}", "--do_train", "--strategy=cpu", *SHAPE, *rates]
-        return train([*paths, *more, *flags]), output
+        run.last = [*paths, f"--num_train_steps={steps}", "--do_train", *SHAPE, *rates, *flags]
+        return train([*run.last, "--strategy=cpu"]), output
 
     return run
 
@@ -568,3 +568,43 @@ def test_a_model_of_one_segment_takes_pairs():
         for segments in ([[0, 0, 0, 0]], [[0, 0, 1, 1]])
     )
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln"])
+def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
+    """Loaded in Python, asked for masks, trained on a task of pairs."""
+    import morphbert
+    from morphbert.cli.fill_mask import main as fill_mask
+    from morphbert.cli.run_classifier import main as classify
+
+    folder = write_random_model(tmp_path / "model", GOLDEN / "vocab_ko.txt", **as_flags(variant))
+    model, tokenizer = morphbert.load(str(folder))
+    inputs = tokenizer(["나는 집에 간다."], ["모든 국민은 평등하다."], padding=True, return_tensors="np")
+    hidden, pooled = model(**inputs)
+    assert hidden.shape[-1] == pooled.shape[-1] == 48
+    model.save(str(tmp_path / "again"), format="huggingface")
+    again, _ = morphbert.load(str(tmp_path / "again"))
+    np.testing.assert_array_equal(again(**inputs).hidden_states, hidden)
+    assert fill_mask([f"--checkpoint={folder}", "--text=나는 [MASK]에 간다.", "--top_k=2"]) == 0
+    assert "[MASK]" in capsys.readouterr().out
+    rows = [f"{'좋은' if n % 2 else '나쁜'} 영화\t{n} 번 보았다\t{n % 2}" for n in range(16)]
+    table = tmp_path / "pairs.tsv"
+    table.write_text("\n".join(["one\ttwo\tlabel", *rows]) + "\n", encoding="utf-8")
+    paths = [f"--init_checkpoint={folder}", f"--train_file={table}", f"--output_dir={tmp_path}/task"]
+    flags = ["--text_column=one,two", "--do_train", "--num_train_steps=2", "--train_batch_size=4"]
+    assert classify([*paths, *flags, "--max_seq_length=32", "--strategy=cpu"]) == 0
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("variant", ["albert groups", "roberta"])
+def test_two_replicas_reach_the_weights_of_one(variant, runs, command):
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    status, one = runs(variant, f"{variant}-one", **rates)
+    assert status == 0
+    two = one.parent / f"{variant}-two"
+    replicas = (f"--output_dir={two}", "--strategy=mirrored", "--num_replicas=2")
+    done = command("run_pretraining.py", *runs.last, *replicas)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, value in checkpoint(one, 6).items():
+        np.testing.assert_allclose(value, checkpoint(two, 6)[name], rtol=0, atol=2e-6, err_msg=name)

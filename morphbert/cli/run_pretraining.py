@@ -18,7 +18,10 @@ from morphbert.train.phases import in_phases, parse_phases
 if TYPE_CHECKING:
     import numpy as np
 
+    from morphbert.model.config import BertConfig
     from morphbert.train.config import RunConfig
+    from morphbert.train.phases import Phase
+    from morphbert.train.record_sets import RecordSet
 
 
 def _command() -> Command:
@@ -33,6 +36,7 @@ def _command() -> Command:
     )
     _define_input(command)
     _define_training(command)
+    _define_start(command)
     training_flags.define_optimizer(command)
     _define_output(command)
     training_flags.define_devices(command)
@@ -66,23 +70,12 @@ def _define_input(command: Command) -> None:
         "eval_input_file", None, "Held-out records for --do_eval; without it --input_file is used."
     )
     command.string(
-        "init_checkpoint",
-        None,
-        "Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
-        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
-        "it lacks is listed and stays random. More positions repeat those that it has; for another vocabulary see "
-        "--vocab_file.",
-    )
-    command.string(
         "vocab_file",
         None,
         "The vocabulary that the records were made with. A copy is put beside the checkpoints, where fill_mask.py, "
         "export_model.py and others find it. With --init_checkpoint of another vocabulary, a piece that both have "
         "keeps its embedding, another starts from the mean of the old pieces that spell it. Example: "
         "--vocab_file=vocab/mine",
-    )
-    command.string(
-        "init_vocab_file", None, "The vocabulary of --init_checkpoint. Default: the one beside it."
     )
     command.integer(
         "max_seq_length",
@@ -111,6 +104,23 @@ def _define_input(command: Command) -> None:
         "of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. More only adds "
         "padding; fewer cuts masks off long sequences.",
         lower_bound=1,
+    )
+
+
+def _define_start(command: Command) -> None:
+    command.group("Starting from a model")
+    command.string(
+        "init_checkpoint",
+        None,
+        "Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
+        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
+        "it lacks is listed and stays random. More positions repeat those that it has; for another vocabulary see "
+        "--vocab_file.",
+    )
+    command.string(
+        "init_vocab_file",
+        None,
+        "The vocabulary of --init_checkpoint, where it is another than --vocab_file. Default: the one beside it.",
     )
 
 
@@ -226,18 +236,47 @@ def _check(command: Command, values: flags.FlagValues) -> None:
     training_flags.check(values)
 
 
-def _config(values: flags.FlagValues) -> RunConfig:
-    from morphbert.data.records import RecordShape
+def _bert_config(values: flags.FlagValues) -> BertConfig:
     from morphbert.model.config import BertConfig
-    from morphbert.train.config import RunConfig
-    from morphbert.train.preflight import check_shapes, expand_records
-    from morphbert.train.record_sets import SetFinder, num_records
 
-    bert_config = BertConfig.from_json_file(values.bert_config_file)
     rates = {name: getattr(values, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
-    bert_config = dataclasses.replace(
-        bert_config, **{n: rate for n, rate in rates.items() if rate is not None}
-    )
+    given = {name: rate for name, rate in rates.items() if rate is not None}
+    return dataclasses.replace(BertConfig.from_json_file(values.bert_config_file), **given)
+
+
+def _records(
+    values: flags.FlagValues,
+    model: BertConfig,
+    phases: tuple[Phase, ...],
+    num_train_steps: int,
+    input_files: tuple[str, ...],
+    eval_files: tuple[str, ...],
+) -> tuple[tuple[RecordSet, ...], tuple[RecordSet, ...]]:
+    """What is trained on, in the order of the phases, and what is held out."""
+    from morphbert.data.records import RecordShape
+    from morphbert.train.preflight import check_shapes
+    from morphbert.train.record_sets import SetFinder
+
+    shape: RecordShape | None = RecordShape(values.max_seq_length, values.max_predictions_per_seq)
+    by_length = "--group_by_length" if values.group_by_length else None
+    if phases:
+        shape, by_length = None, "--phases"
+    corrupt = values.skip_corrupt_records
+    finder = SetFinder.of(model, shape, by_length, input_files, eval_files, values.seed, corrupt)
+    records, eval_records = finder.sets(input_files), finder.sets(eval_files)
+    if phases:
+        records = in_phases(records, phases, num_train_steps)
+    for chosen in (*records, *eval_records):
+        check_shapes(chosen.form.shape, model)
+    return records, eval_records
+
+
+def _config(values: flags.FlagValues) -> RunConfig:
+    from morphbert.train.config import RunConfig
+    from morphbert.train.preflight import expand_records
+    from morphbert.train.record_sets import num_records
+
+    bert_config = _bert_config(values)
     input_files = expand_records(values.input_file, "--input_file")
     eval_files: tuple[str, ...] = ()
     if values.do_eval or values.eval_at_start or values.eval_every:
@@ -251,25 +290,8 @@ def _config(values: flags.FlagValues) -> RunConfig:
     devices = training_flags.devices(values)
     optimizer = training_flags.optimizer(values, num_train_steps, values.num_warmup_steps)
     step = training_flags.step(values, devices)
-    shape, by_length = RecordShape(values.max_seq_length, values.max_predictions_per_seq), None
-    if values.group_by_length:
-        by_length = "--group_by_length"
     phases = parse_phases(values.phases) if values.phases is not None else ()
-    finder = SetFinder.of(
-        bert_config,
-        None if phases else shape,
-        "--phases" if phases else by_length,
-        input_files,
-        eval_files,
-        values.seed,
-        values.skip_corrupt_records,
-    )
-    records = finder.sets(input_files)
-    if phases:
-        records = in_phases(records, phases, num_train_steps)
-    eval_records = finder.sets(eval_files)
-    for chosen in (*records, *eval_records):
-        check_shapes(chosen.form.shape, bert_config)
+    records, eval_records = _records(values, bert_config, phases, num_train_steps, input_files, eval_files)
     same_name = (
         *(
             "output_dir",
