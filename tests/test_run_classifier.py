@@ -192,7 +192,7 @@ def test_one_class_alone_is_refused(data, tmp_path, capsys):
 def test_a_folder_with_other_labels_is_refused(trained, data, capsys):
     flags = arguments(data, trained, "--do_train", "--labels=0,1,2", "--pooling=mean")
     assert main(flags) == 1
-    assert "model's is [3, 32]" in capsys.readouterr().err
+    assert "a model whose head has 2 labels (0, 1), and now there are 3 (0, 1, 2)" in capsys.readouterr().err
 
 
 def test_tables_of_every_kind_hold_the_same_rows(tmp_path):
@@ -231,10 +231,11 @@ def test_each_pass_takes_each_example_once(grouped):
 def test_scores_do_not_depend_on_the_padding(trained, data):
     """Each sentence alone, uncut to the longest length, has the score that it has among others."""
     from morphbert.finetune.classification import Classification, ClassificationConfig, features_of
+    from morphbert.finetune.heads import HeadConfig
     from morphbert.finetune.run import FineTuneConfig, FineTuning
     from morphbert.model.config import BertConfig
     from morphbert.text.tokenizer import load_tokenizer
-    from morphbert.train.strategy import DeviceConfig
+    from morphbert.train.strategy import DeviceConfig, build_strategy
 
     config = FineTuneConfig(
         bert_config=BertConfig.from_json_file(str(trained / "bert_config.json")),
@@ -242,7 +243,10 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
         devices=DeviceConfig("cpu"),
         eval_batch_size=2,
     )
-    running = FineTuning(config, Classification(ClassificationConfig("class", ("0", "1"), "mean")), None)
+    strategy = build_strategy(config.devices)
+    running = FineTuning(
+        config, Classification(ClassificationConfig("class", ("0", "1"), HeadConfig("mean"))), None, strategy
+    )
     assert running.load() == 60
     texts = [("재미있다.", None), ("정말 재미있는 영화였다. " * 3, None), ("참 뻔한 드라마예요!", "정말?")]
     features = features_of(load_tokenizer(str(trained)), texts, None, 32)

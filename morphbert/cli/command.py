@@ -33,6 +33,9 @@ class Command:
         self.values = flags.FlagValues()
         self._groups: list[tuple[str, list[str]]] = []
         self._required: list[str] = []
+        self._sections: dict[str, list[str]] = {}
+        self._section: str | None = None
+        self._rivals: Sequence[tuple[str, str]] = ()
         self._foreign_with: tuple[str, str] | None = None
         self.foreign: list[str] = []
 
@@ -40,9 +43,21 @@ class Command:
         """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
         self._foreign_with = (name, value)
 
-    def group(self, title: str) -> None:
-        """Flags defined from here on stand under `title` in `--help`."""
+    def group(self, title: str, section: str | None = None) -> None:
+        """Flags defined from here on stand under `title` in `--help`, and in a section of a configuration file."""
         self._groups.append((title, []))
+        self._section = section
+
+    def config_file(self, help: str, rivals: Sequence[tuple[str, str]] = ()) -> None:
+        """Takes `--config=FILE`, a YAML file whose sections hold flags; flags of the command line come before it.
+
+        Args:
+          help: of the flag.
+          rivals: pairs of flags that exclude each other: one on the command line puts aside the other in the file.
+        """
+        self._rivals = rivals
+        self.group("Experiment")
+        self.string("config", None, help)
 
     def string(self, name: str, default: str | None, help: str, required: bool = False) -> None:
         self._define(flags.DEFINE_string, name, default, help, required)
@@ -69,6 +84,8 @@ class Command:
     ) -> None:
         define(name, default, help, flag_values=self.values, **more)
         self._groups[-1][1].append(name)
+        if self._section is not None:
+            self._sections.setdefault(self._section, []).append(name)
         if required:
             self._required.append(name)
 
@@ -103,10 +120,25 @@ class Command:
             raise UsageError(f"{error} (all flags: {self.name} --help)") from error
         if rest:
             raise UsageError(f"{rest[0]!r} is not a flag: flags are written --name=value (see --help).")
+        if "config" in self.values and self.values["config"].value:
+            self._take_config(str(self.values["config"].value))
         missing = [name for name in self._required if not self.values[name].value]
         if missing:
             raise UsageError(f"--{missing[0]} is required: {self.values[missing[0]].help}")
 
+    def _take_config(self, path: str) -> None:
+        """Gives the flags that are not on the command line the values of a configuration file."""
+        from morphbert.cli import experiment_file
+
+        given = {name for name in self.values if self.values[name].present}
+        aside = given.union(*(pair for pair in map(set, self._rivals) if pair & given))
+        for name, value in experiment_file.read(path, self._sections).items():
+            if name in aside:
+                continue
+            try:
+                self.values[name].parse(experiment_file.with_variables(value, path))
+            except (flags.Error, ValueError) as error:
+                raise UsageError(f"--config={path}: {name}: {error}") from error
     def _parse(self, argv: Sequence[str]) -> list[str]:
         """Sets the flags; returns the words that are none. Of another program's flags the values may be words."""
         if self._foreign_with is None:

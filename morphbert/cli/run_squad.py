@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from morphbert.cli import quiet_tensorflow, task_flags
+from morphbert.cli import task_flags
 from morphbert.cli.command import Command
-from morphbert.errors import UsageError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import choices
 
 if TYPE_CHECKING:
     import numpy as np
 
     from morphbert.finetune.answers import Window
-    from morphbert.finetune.questions import Question
+    from morphbert.finetune.experiment import Problem, Scores
+    from morphbert.finetune.losses import LossConfig
+    from morphbert.finetune.pretrained_start import Start
+    from morphbert.finetune.run import Judgement
 
 
 def _command() -> Command:
@@ -32,7 +35,7 @@ def _command() -> Command:
         """,
     )
     task_flags.define_model(command)
-    command.group("Data")
+    command.group("Data", "data")
     command.string("train_file", None, "Questions with answers, in SQuAD's JSON; compressed too.")
     command.string(
         "predict_file",
@@ -47,10 +50,9 @@ def _command() -> Command:
     )
     command.integer("max_query_length", 64, "Pieces of the question that are kept.", lower_bound=1)
     task_flags.define_training(command, epochs=2.0, max_seq_length=384)
-    command.boolean(
-        "do_predict", False, "Write predictions.json and nbest_predictions.json for --predict_file."
+    task_flags.define_test(
+        command, "Write predictions.json and nbest_predictions.json for --predict_file.", do_eval=False
     )
-    command.group("Answers")
     command.integer("n_best_size", 20, "Spans to keep for each question.", lower_bound=1)
     command.integer("max_answer_length", 30, "Pieces in an answer at most.", lower_bound=1)
     command.enum(
@@ -68,6 +70,13 @@ def _command() -> Command:
         lower_bound=-1e30,
         upper_bound=1e30,
     )
+    command.boolean(
+        "strip_particles",
+        False,
+        "Leave off particles (조사) and the copula at an answer's end, by Mecab; the figures without it are "
+        "printed too.",
+    )
+    task_flags.define_head(command)
     task_flags.define_rest(command)
     return command
 
@@ -80,96 +89,148 @@ def _check(command: Command, values: flags.FlagValues) -> None:
         raise UsageError("--do_predict and --eval_every need --predict_file.")
 
 
-def _predictions(
-    values: flags.FlagValues,
-    windows: Sequence[Window],
-    scores: Sequence[np.ndarray],
-    questions: Sequence[Question],
-) -> tuple[dict[str, str], dict[str, list[dict[str, object]]]]:
-    """The answer and the best spans of each question, by id."""
-    from morphbert.finetune.answers import guesses_of
+class _Asked:
+    """Questions of a file with the windows of their paragraphs, and what scores of these say."""
 
-    found, nothing = guesses_of(windows, scores, questions, values.n_best_size, values.max_answer_length)
-    chosen, best = {}, {}
-    for question, guesses, empty in zip(questions, found, nothing, strict=True):
-        text = guesses[0].text if guesses else ""
-        limit = values.null_score_diff_threshold
-        if values.version_2_with_negative and guesses and empty - guesses[0].score > limit:
-            text = ""
-        chosen[question.id] = text
-        best[question.id] = [
-            {"text": g.text, "answer_start": g.start, "probability": g.probability, "score": g.score}
-            for g in guesses
-        ]
-    return chosen, best
+    def __init__(self, values: flags.FlagValues, start: Start, path: str) -> None:
+        from morphbert.finetune import answers
+        from morphbert.finetune.answer_metrics import evaluate
+        from morphbert.finetune.questions import read_questions
 
-
-def _run(values: flags.FlagValues) -> int | None:
-    from morphbert.finetune import answers
-    from morphbert.finetune.answer_metrics import evaluate
-    from morphbert.finetune.questions import read_questions
-    from morphbert.finetune.run import FineTuning
-    from morphbert.finetune.task_file import write_folder
-    from morphbert.train.evaluation import write_results
-
-    start = task_flags.find_start(values)
-    shape = answers.WindowConfig(values.max_seq_length, values.doc_stride, values.max_query_length)
-
-    def read(path: str) -> tuple[list[Question], list[Window]]:
-        questions, account = read_questions(path)
-        windows = list(answers.windows_of(start.tokenizer, questions, shape))
-        print(f"data: {os.path.basename(path)}: {account}; {len(windows)} windows", flush=True)
-        if any(question.answers for question in questions):
-            best = evaluate(questions, answers.ceiling(windows, questions), values.metric)
+        self._values = values
+        shape = answers.WindowConfig(values.max_seq_length, values.doc_stride, values.max_query_length)
+        self.questions, account = read_questions(path)
+        self.windows: list[Window] = list(answers.windows_of(start.tokenizer, self.questions, shape))
+        self.known = any(question.answers for question in self.questions)
+        print(f"data: {os.path.basename(path)}: {account}; {len(self.windows)} windows", flush=True)
+        if self.known:
+            best = evaluate(self.questions, answers.ceiling(self.windows, self.questions), values.metric)
             print(
                 f"ceiling: exact match {best['exact_match']:.2f}, F1 {best['f1']:.2f} with this tokenizer and perfect "
                 "choice of spans",
                 flush=True,
             )
-        return questions, windows
 
-    train = read(values.train_file) if values.do_train else None
-    asked = read(values.predict_file) if values.do_predict or values.eval_every else None
-    saved = {
-        "task": "span",
-        "max_seq_length": values.max_seq_length,
-        "doc_stride": values.doc_stride,
-        "max_query_length": values.max_query_length,
-        "version_2_with_negative": values.version_2_with_negative,
-    }
-    config = task_flags.run_config(values, start, len(train[1]) if train else 0, "f1", saved)
-    running = FineTuning(config, answers.SpanTask(values.max_seq_length), start.weights)
+    def answer(
+        self, scores: Sequence[np.ndarray]
+    ) -> tuple[dict[str, str], dict[str, list[dict[str, object]]], dict[str, float]]:
+        """The answer, the best spans and how much likelier no answer is than the best one, by id."""
+        from morphbert.finetune.answers import guesses_of
 
-    def answer() -> tuple[dict[str, str], dict[str, list[dict[str, object]]]]:
-        assert asked is not None
-        features = answers.features_of(asked[1], asked[0], values.max_seq_length, labelled=False)
-        return _predictions(values, asked[1], running.scores(features), asked[0])
-
-    def figures() -> dict[str, float]:
-        assert asked is not None
-        return evaluate(asked[0], answer()[0], values.metric)
-
-    if train is not None:
-        write_folder(values.output_dir, start, saved)
-        features = answers.features_of(train[1], train[0], values.max_seq_length, labelled=True)
-        step, stopped = running.train(features, figures if values.eval_every else None)
-        if stopped is not None:
-            return stopped
-    else:
-        step = running.load()
-    if values.do_predict and asked is not None:
-        chosen, best = answer()
-        _write(values.output_dir, "predictions.json", chosen)
-        _write(values.output_dir, "nbest_predictions.json", best)
-        print(
-            f"prediction: {len(chosen)} questions, written to {values.output_dir}/predictions.json",
-            flush=True,
+        values = self._values
+        found, nothing = guesses_of(
+            self.windows, scores, self.questions, values.n_best_size, values.max_answer_length
         )
-        if any(question.answers for question in asked[0]):
-            result = evaluate(asked[0], chosen, values.metric)
-            write_results(values.output_dir, step, result)
-            print(f"evaluation: exact match {result['exact_match']:.2f}, F1 {result['f1']:.2f}", flush=True)
-    return None
+        chosen, best, odds = {}, {}, {}
+        for question, guesses, empty in zip(self.questions, found, nothing, strict=True):
+            chosen[question.id] = guesses[0].text if guesses else ""
+            odds[question.id] = empty - guesses[0].score if guesses else 1e9
+            best[question.id] = [
+                {"text": g.text, "answer_start": g.start, "probability": g.probability, "score": g.score}
+                for g in guesses
+            ]
+        return chosen, best, odds
+
+    def with_threshold(self, chosen: dict[str, str], odds: dict[str, float]) -> dict[str, str]:
+        """Answers with nothing in place of those that the threshold refuses."""
+        values = self._values
+        if not values.version_2_with_negative:
+            return chosen
+        limit = values.null_score_diff_threshold
+        return {name: "" if odds[name] > limit else text for name, text in chosen.items()}
+
+    def stripped(self, chosen: dict[str, str], best: dict[str, list[dict[str, object]]]) -> dict[str, str]:
+        """Answers without particles at their ends."""
+        from morphbert.finetune.particles import ParticleStripper
+
+        stripper = ParticleStripper()
+        starts = {name: int(str(spans[0]["answer_start"])) for name, spans in best.items() if spans}
+        contexts = {question.id: question.context for question in self.questions}
+        return {
+            name: stripper.strip(contexts[name], starts[name], text) if text else text
+            for name, text in chosen.items()
+        }
+
+    def judge(self, scores: Scores) -> Judgement:
+        """Exact match and F1, and what the options would change."""
+        from morphbert.finetune.answer_metrics import best_threshold, evaluate
+        from morphbert.finetune.run import Judgement
+
+        values = self._values
+        chosen, best, odds = self.answer(scores)
+        final = self.with_threshold(chosen, odds)
+        figures = evaluate(self.questions, final, values.metric)
+        if values.strip_particles:
+            before = {f"{name}_unstripped": figures[name] for name in ("exact_match", "f1")}
+            figures = {
+                **evaluate(self.questions, self.stripped(final, best), values.metric),
+                **before,
+            }
+        if values.version_2_with_negative:
+            threshold, f1 = best_threshold(self.questions, chosen, odds, values.metric)
+            figures |= {"best_threshold": threshold, "best_threshold_f1": f1}
+        line = f"exact match {figures['exact_match']:.2f}, F1 {figures['f1']:.2f}"
+        if values.strip_particles:
+            line += (
+                f" without particles; with them {figures['exact_match_unstripped']:.2f}, "
+                f"{figures['f1_unstripped']:.2f}"
+            )
+        return Judgement(figures, line=line)
+
+    def write(self, folder: str, scores: Scores) -> str:
+        """Writes answers, best spans and, where there may be none, how much likelier that is."""
+        chosen, best, odds = self.answer(scores)
+        final = self.with_threshold(chosen, odds)
+        if self._values.strip_particles:
+            final = self.stripped(final, best)
+        _write(folder, "predictions.json", final)
+        _write(folder, "nbest_predictions.json", best)
+        if self._values.version_2_with_negative:
+            _write(folder, "null_odds.json", odds)
+        return f"{len(final)} questions, written to {folder}/predictions.json"
+
+
+def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfig | None]:
+    from morphbert.finetune import answers
+    from morphbert.finetune.experiment import Problem
+    from morphbert.finetune.heads import NO_POOLING
+    from morphbert.finetune.tasks import task_of
+
+    features = held_out = judge = write = None
+    saved = task_flags.saved_task(values)
+    if saved is None:
+        train = _Asked(values, start, values.train_file)
+        if not train.known and not values.version_2_with_negative:
+            raise MorphbertError(
+                f"{values.train_file} has no answer to learn from; questions without answers go with "
+                "--version_2_with_negative."
+            )
+        head = task_flags.head_config(values, NO_POOLING.pooling)
+        task = answers.SpanTask(values.max_seq_length, head)
+        saved = {
+            "task": "span",
+            **head.to_dict(),
+            "max_seq_length": values.max_seq_length,
+            "doc_stride": values.doc_stride,
+            "max_query_length": values.max_query_length,
+            "version_2_with_negative": values.version_2_with_negative,
+        }
+        features = answers.features_of(train.windows, train.questions, values.max_seq_length, labelled=True)
+    else:
+        found = task_of(saved)
+        if not isinstance(found, answers.SpanTask):
+            raise MorphbertError(
+                f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
+            )
+        task = found
+    if values.do_predict or values.eval_every:
+        asked = _Asked(values, start, values.predict_file)
+        held_out = answers.features_of(asked.windows, asked.questions, values.max_seq_length, labelled=False)
+        write = asked.write
+        # Also where only some questions have answers: none of the others is then right.
+        judge = asked.judge if asked.known or values.version_2_with_negative else None
+    problem = Problem(task, saved, "f1", features, held_out, judge, held_out, write)
+    return problem, None
 
 
 def _write(folder: str, name: str, content: object) -> None:
@@ -178,21 +239,17 @@ def _write(folder: str, name: str, content: object) -> None:
     write_text(os.path.join(folder, name), json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
+def _texts(values: flags.FlagValues, path: str) -> Iterator[Sequence[str]]:
+    from morphbert.finetune.questions import read_questions
+
+    questions, _ = read_questions(path)
+    for context in dict.fromkeys(question.context for question in questions):
+        yield context.splitlines()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
-    command = _command()
-    stopped_by: list[int] = []
-
-    def run(values: flags.FlagValues) -> None:
-        _check(command, values)
-        quiet_tensorflow.load()
-        stopped = _run(values)
-        if stopped is not None:
-            stopped_by.append(stopped)
-            print(f"stopped by signal {stopped}; the same command continues.", file=sys.stderr)
-
-    status = command.run(argv, run)
-    return 128 + stopped_by[0] if stopped_by else status
+    return task_flags.run(_command(), argv, _check, _problem, _texts)
 
 
 if __name__ == "__main__":

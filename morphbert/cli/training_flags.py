@@ -20,7 +20,7 @@ _FLOAT_MAX = 1e30
 
 def define_optimizer(command: Command, pretraining: bool = True) -> None:
     """The optimizer's flags; the warm-up is in steps for pretraining, a share of them for a task."""
-    command.group("Optimizer (the defaults are BERT's)")
+    command.group("Optimizer (the defaults are BERT's)", "optimizer")
     command.enum(
         "optimizer",
         "adam",
@@ -92,7 +92,7 @@ def define_optimizer(command: Command, pretraining: bool = True) -> None:
 
 def define_devices(command: Command) -> None:
     """Where and in which precision to compute."""
-    command.group("Devices")
+    command.group("Devices", "train")
     command.enum(
         "strategy",
         "auto",

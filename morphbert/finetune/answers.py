@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.heads import linear
+from morphbert.finetune.heads import NO_POOLING, HeadConfig, contextual, linear, linear_parameters
 from morphbert.finetune.questions import Question
+from morphbert.finetune.task import num_examples
+from morphbert.finetune.windows import best_windows
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -60,17 +62,17 @@ class Window:
 class SpanTask:
     """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2)."""
 
-    uses_pooler = False
-
-    def __init__(self, max_seq_length: int) -> None:
+    def __init__(self, max_seq_length: int, head: HeadConfig = NO_POOLING) -> None:
+        self.head = head
         self.guessing = math.log(max_seq_length)
 
-    def head(self, config: BertConfig) -> dict[str, Parameter]:
-        """`cls/squad/output_weights` [2, H] and its bias, as in google-research/bert's run_squad.py."""
-        return {
-            f"{HEAD}_weights": Parameter((2, config.hidden_size), "truncated_normal"),
-            f"{HEAD}_bias": Parameter((2,), "zeros"),
-        }
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """`cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
+        return {**self.head.parameters(config), **linear_parameters(HEAD, 2, self.head.width(config))}
+
+    def extended(self, parameters: Parameters) -> Parameters:
+        """The encoder's tables as they are."""
+        return parameters
 
     def scores(
         self,
@@ -81,8 +83,12 @@ class SpanTask:
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Float32 [B, L, 2]; padding is lowered, so that it is never chosen."""
-        scores = linear(parameters, HEAD, hidden)
+        scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
+
+    def count(self, batch: Batch) -> tf.Tensor:
+        """Windows."""
+        return num_examples(batch)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """The mean of both cross entropies over the positions: float32 [B]."""
@@ -104,32 +110,18 @@ def windows_of(tokenizer: Tokenizer, questions: Sequence[Question], config: Wind
         used = len(tokenizer.encode(text).ids) + _SPECIAL
         stride = max(0, config.max_seq_length - used - config.doc_stride)
         found = encode_sequence(tokenizer, text, question.context, config.max_seq_length, "windows", stride)
-        first, starts, begin = used - 1, [], 0
-        for sequence in found:
-            starts.append(begin)
-            begin += len(sequence.ids) - used - stride
-        for index, sequence in enumerate(found):
-            best = [False] * len(sequence.ids)
-            for position in range(first, len(sequence.ids) - 1):
-                piece = starts[index] + position - first
-                best[position] = _best_window(piece, starts, found, used) == index
-            yield Window(number, sequence, first, best)
+        lengths = [len(sequence.ids) - used for sequence in found]
+        starts = [0]
+        for length in lengths[:-1]:
+            starts.append(starts[-1] + length - stride)
+        first = used - 1
+        for sequence, best in zip(found, best_windows(starts, lengths), strict=True):
+            yield Window(number, sequence, first, [*[False] * first, *best, False])
 
 
 def _cut_question(tokenizer: Tokenizer, text: str, most: int) -> str:
     offsets = tokenizer.encode(text).offsets
     return text if len(offsets) <= most else text[: offsets[most - 1][1]]
-
-
-def _best_window(piece: int, starts: Sequence[int], found: Sequence[Encoded], used: int) -> int:
-    """The window in which a piece of the paragraph has the most context on its poorer side."""
-
-    def context(index: int) -> float:
-        length = len(found[index].ids) - used
-        left, right = piece - starts[index], starts[index] + length - 1 - piece
-        return min(left, right) + 0.01 * length if left >= 0 and right >= 0 else -1.0
-
-    return max(range(len(starts)), key=context)
 
 
 def span_of(window: Window, start: int, end: int) -> tuple[int, int] | None:

@@ -11,9 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.finetune import losses
-from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.heads import head_dropout, linear, sentence_vector
+from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
+from morphbert.finetune.heads import (
+    POOLER,
+    HeadConfig,
+    contextual,
+    head_dropout,
+    linear,
+    linear_parameters,
+    sentence_vector,
+)
+from morphbert.finetune.losses import CROSS_ENTROPY, LossConfig, class_losses
+from morphbert.finetune.task import num_examples
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -32,47 +41,41 @@ class ClassificationConfig:
     Attributes:
       kind: `class`, `labels` (any number of them for a text) or `score`.
       labels: the classes in the order of the scores; empty for `score`.
-      pooling: see `sentence_vector`.
-      loss: of `class`: `cross_entropy`, `focal` or `ldam`.
-      label_smoothing: of `cross_entropy`.
-      focal_gamma: of `focal`.
-      ldam_scale: of `ldam`.
-      counts: examples of each class in the training data, for `ldam` and `class_weights`.
-      class_weights: weigh rare classes more, by their effective number.
+      head: what the classes are told from.
+      loss: of `class`.
     """
 
     kind: str
     labels: tuple[str, ...] = ()
-    pooling: str = "cls"
-    loss: str = "cross_entropy"
-    label_smoothing: float = 0.0
-    focal_gamma: float = 2.0
-    ldam_scale: float = 30.0
-    counts: tuple[int, ...] = ()
-    class_weights: bool = False
+    head: HeadConfig = POOLER
+    loss: LossConfig = CROSS_ENTROPY
 
 
 class Classification:
-    """The head: dropout and one linear layer, `output_weights` and `output_bias`."""
+    """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector a text."""
 
     def __init__(self, config: ClassificationConfig) -> None:
-        self.config = config
-        self.uses_pooler = config.pooling == "cls"
+        self.config, self.head = config, config.head
         self.guessing = {
-            "class": math.log(max(2, len(config.labels))) * (4.0 if config.loss == "ldam" else 1.0),
+            "class": config.loss.guessing(len(config.labels)),
             "labels": len(config.labels) * math.log(2.0),
             "score": math.inf,
         }[config.kind]
-        if config.class_weights:
-            self.guessing *= float(losses.class_weights(config.counts).max())
 
-    def head(self, config: BertConfig) -> dict[str, Parameter]:
-        """The head's weights: [C, H] and [C]."""
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """The head's weights: [C, D] and [C], and an LSTM's."""
         outputs = max(1, len(self.config.labels))
         return {
-            "output_weights": Parameter((outputs, config.hidden_size), "truncated_normal"),
-            "output_bias": Parameter((outputs,), "zeros"),
+            **self.head.parameters(config),
+            **linear_parameters("output", outputs, self._width(config)),
         }
+
+    def _width(self, config: BertConfig) -> int:
+        return self.head.width(config)
+
+    def extended(self, parameters: Parameters) -> Parameters:
+        """The encoder's tables as they are."""
+        return parameters
 
     def scores(
         self,
@@ -83,26 +86,25 @@ class Classification:
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Logits of the classes, or the score: float32 [B, C]."""
-        vector = sentence_vector(parameters, hidden, batch["input_mask"], self.config.pooling)
+        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
+        vector = self._vector(parameters, hidden, batch)
         return linear(parameters, "output", head_dropout(vector, config, key))
+
+    def _vector(self, parameters: Parameters, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
+        return sentence_vector(parameters, hidden, batch["input_mask"], self.head)
+
+    def count(self, batch: Batch) -> tf.Tensor:
+        """Examples."""
+        return num_examples(batch)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Float32 [B]; of a score the squared error."""
-        config, labels = self.config, batch["labels"]
-        if config.kind == "score":
+        labels = batch["labels"]
+        if self.config.kind == "score":
             return tf.square(scores[:, 0] - labels)
-        if config.kind == "labels":
+        if self.config.kind == "labels":
             return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, scores), -1)
-        if config.loss == "focal":
-            found = losses.focal(scores, labels, config.focal_gamma)
-        elif config.loss == "ldam":
-            margins = tf.constant(losses.ldam_margins(config.counts))
-            found = losses.ldam(scores, labels, margins, config.ldam_scale)
-        else:
-            found = losses.cross_entropy(scores, labels, config.label_smoothing)
-        if config.class_weights:
-            found *= tf.gather(tf.constant(losses.class_weights(config.counts)), labels)
-        return found
+        return class_losses(self.config.loss, scores, labels, batch.get(REWEIGHTED))
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
         """1 where the likeliest class is the label, or all labels are right."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from morphbert.text.sequences import Sequence as Encoded
 
+# What batches carry where weights of classes begin late: 0 before, 1 from then on; float32 [B].
+REWEIGHTED = "reweighted"
 # Shares of the longest length that batches are cut to: a step is compiled once for each.
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 # Batches whose examples are put together by length; the next ones are others, so that order stays random.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from morphbert.finetune.features import Features, cut_lengths, plan
+from morphbert.finetune.features import REWEIGHTED, Features, cut_lengths, plan
 from morphbert.train.record_sets import Portion
 
 
@@ -15,32 +15,45 @@ class ExampleFeed:
     """The batches of a run over `features`; where it stands is the number of the step and nothing else."""
 
     def __init__(
-        self, features: Features, batch_size: int, num_steps: int, seed: int, group_by_length: bool
+        self,
+        features: Features,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        group_by_length: bool,
+        reweighted_from: int | None = None,
     ) -> None:
-        self._features = features
+        """With `reweighted_from` every batch says whether its step is that one or a later one."""
         self._rows, self._lengths = plan(
             features.lengths, features.max_length, batch_size, num_steps, seed, group_by_length
         )
         self._pieces = {name: tf.constant(values) for name, values in features.pieces.items()}
         self._labels = {name: tf.constant(values) for name, values in features.labels.items()}
+        begun = num_steps if reweighted_from is None else reweighted_from
+        self._reweighted = (np.arange(num_steps) >= begun).astype(np.float32)
+        self._says_reweighted = reweighted_from is not None
         self._called: set[int] = set()
         self.begin(0)
 
     def begin(self, step: int) -> None:
         """Says which step is taken next."""
         self._step = step
-        rows, lengths = self._rows[step:], self._lengths[step:]
+        steps = np.arange(step, len(self._lengths))
         self._iterators = {
-            int(length): iter(self._dataset(rows[lengths == length], int(length)))
-            for length in np.unique(lengths)
+            int(length): iter(self._dataset(steps[self._lengths[step:] == length], int(length)))
+            for length in np.unique(self._lengths[step:])
         }
 
-    def _dataset(self, rows: np.ndarray, length: int) -> tf.data.Dataset:
-        def batch(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _dataset(self, steps: np.ndarray, length: int) -> tf.data.Dataset:
+        def batch(chosen: tf.Tensor, reweighted: tf.Tensor) -> dict[str, tf.Tensor]:
             pieces = {name: tf.gather(values, chosen)[:, :length] for name, values in self._pieces.items()}
-            return {**pieces, **{name: tf.gather(values, chosen) for name, values in self._labels.items()}}
+            labels = {name: tf.gather(values, chosen) for name, values in self._labels.items()}
+            if self._says_reweighted:
+                labels[REWEIGHTED] = tf.fill(tf.shape(chosen), reweighted)
+            return {**pieces, **labels}
 
-        return tf.data.Dataset.from_tensor_slices(rows).map(batch).prefetch(2)
+        rows = tf.data.Dataset.from_tensor_slices((self._rows[steps], self._reweighted[steps]))
+        return rows.map(batch).prefetch(2)
 
     def take(self, most: int) -> Portion:
         """The next steps whose batches are cut to one length; a length's first call is one step, to compile it."""

@@ -1,24 +1,159 @@
-"""A sentence's vector from its hidden states, and dropout before a head."""
+"""What stands between the encoder and a task's scores: chosen layers, an LSTM, a sentence's vector, dropout."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import tensorflow as tf
 
+from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import pool
-from morphbert.model.layers import Parameters, stateless_dropout
+from morphbert.model.layers import Parameters, length_of, stateless_dropout
+from morphbert.model.parameters import Parameter
+
+LSTM = "head/lstm"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """What a head reads.
+
+    Attributes:
+      pooling: how the pieces of a text become one vector, see `sentence_vector`.
+      layers: the encoder's layers that are concatenated: 0 is the embeddings, -1 the last.
+      lstm_units: of an LSTM in each direction on top of them; 0 for none.
+    """
+
+    pooling: str = "cls"
+    layers: tuple[int, ...] = (-1,)
+    lstm_units: int = 0
+
+    @property
+    def uses_pooler(self) -> bool:
+        """BERT's pooler is made for the last layer as it is; above anything else `cls` is [CLS] alone."""
+        return self.pooling == "cls" and self.layers == (-1,) and not self.lstm_units
+
+    def width(self, config: BertConfig) -> int:
+        """Size of each piece's vector, D."""
+        return 2 * self.lstm_units if self.lstm_units else config.hidden_size * len(self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, for `task.json`."""
+        return {"pooling": self.pooling, "layers": list(self.layers), "lstm_units": self.lstm_units}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HeadConfig:
+        """From what `to_dict` gave, or an older version of it."""
+        layers = tuple(values.get("layers", (-1,)))
+        return cls(values.get("pooling", "cls"), layers, values.get("lstm_units", 0))
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """The LSTM's weights, kernel [inputs + U, 4 U] and bias [4 U] in each direction."""
+        units = self.lstm_units
+        rows = config.hidden_size * len(self.layers) + units
+        return {
+            f"{LSTM}/{direction}/{name}": parameter
+            for direction in (("forward", "backward") if units else ())
+            for name, parameter in (
+                ("kernel", Parameter((rows, 4 * units), "truncated_normal")),
+                ("bias", Parameter((4 * units,), "zeros")),
+            )
+        }
+
+
+POOLER = HeadConfig()
+# Of tasks that score each piece.
+NO_POOLING = HeadConfig(pooling="pieces")
+
+
+def check_layers(layers: Sequence[int], config: BertConfig) -> None:
+    """Refuses layers that the encoder does not have.
+
+    Raises:
+      MorphbertError: names the layer and those there are.
+    """
+    most = config.num_hidden_layers
+    for layer in layers:
+        if not -most - 1 <= layer <= most:
+            raise MorphbertError(
+                f"--layers={','.join(map(str, layers))}: there is no layer {layer}; the model has the embeddings, "
+                f"0, and {most} layers, 1 to {most} or -{most} to -1."
+            )
+
+
+def chosen_states(states: Sequence[tf.Tensor], layers: Sequence[int]) -> tf.Tensor:
+    """The encoder's states by layer, [B, L, H] each → those of `layers` side by side: [B, L, H × layers]."""
+    return states[layers[0]] if len(layers) == 1 else tf.concat([states[layer] for layer in layers], -1)
+
+
+def contextual(
+    parameters: Parameters, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
+) -> tf.Tensor:
+    """Through the LSTM in both directions, where there is one: [B, L, D] → [B, L, 2 U]."""
+    if not head.lstm_units:
+        return hidden
+    mask = tf.cast(input_mask, hidden.dtype)
+    forward = _lstm(parameters, f"{LSTM}/forward", hidden, mask, head.lstm_units)
+    backward = _lstm(parameters, f"{LSTM}/backward", hidden[:, ::-1], mask[:, ::-1], head.lstm_units)
+    return tf.concat([forward, backward[:, ::-1]], -1)
+
+
+def _lstm(parameters: Parameters, name: str, inputs: tf.Tensor, mask: tf.Tensor, units: int) -> tf.Tensor:
+    """Hochreiter & Schmidhuber 1997 with forget gates whose bias starts at 1; padding leaves the state as it is.
+
+    [B, L, D] → [B, L, U]
+    """
+    kernel, width = parameters[f"{name}/kernel"], inputs.shape[-1]
+    # The inputs' share of all gates is one large product; what is left in the loop is the state's.
+    flat = tf.matmul(tf.reshape(inputs, [-1, width]), kernel[:width]) + parameters[f"{name}/bias"]
+    length = length_of(inputs, 1)
+    gates = tf.transpose(tf.reshape(flat, [-1, length, 4 * units]), [1, 0, 2])  # [L, B, 4 U]
+    kept = tf.transpose(mask)[:, :, None]  # [L, B, 1]
+    recurrent = kernel[width:]
+
+    def advance(
+        state: tuple[tf.Tensor, tf.Tensor], now: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        cell, output = state
+        gate, real = now
+        enter, forget, new, leave = tf.split(gate + tf.matmul(output, recurrent), 4, -1)
+        next_cell = cell * tf.sigmoid(forget + 1.0) + tf.sigmoid(enter) * tf.tanh(new)
+        next_output = tf.sigmoid(leave) * tf.tanh(next_cell)
+        return real * next_cell + (1.0 - real) * cell, real * next_output + (1.0 - real) * output
+
+    zeros = tf.zeros_like(gates[0, :, :units])
+    _, outputs = tf.scan(advance, (gates, kept), (zeros, zeros))
+    return tf.transpose(outputs, [1, 0, 2])
 
 
 def sentence_vector(
-    parameters: Parameters, hidden: tf.Tensor, input_mask: tf.Tensor, pooling: str
+    parameters: Parameters, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
 ) -> tf.Tensor:
-    """[B, L, H] → [B, H]: the pooler over [CLS], or the mean or maximum over all pieces but padding."""
-    if pooling == "cls":
+    """[B, L, D] → [B, D]: by `head.pooling` the pooler over [CLS], or the mean or maximum over all pieces but padding.
+
+    `cls` of an LSTM is what each direction ends with.
+    """
+    if head.uses_pooler:
         return pool(parameters, hidden)
-    mask = tf.cast(input_mask, hidden.dtype)[:, :, None]
-    if pooling == "mean":
-        return tf.reduce_sum(hidden * mask, 1) / tf.reduce_sum(mask, 1)
-    return tf.reduce_max(hidden + (1.0 - mask) * tf.cast(-1e4, hidden.dtype), 1)
+    mask = tf.cast(input_mask, hidden.dtype)
+    if head.pooling == "cls":
+        if not head.lstm_units:
+            return hidden[:, 0]
+        last = tf.reduce_sum(input_mask, 1) - 1
+        forward = tf.gather(hidden[:, :, : head.lstm_units], last, batch_dims=1)
+        return tf.concat([forward, hidden[:, 0, head.lstm_units :]], -1)
+    if head.pooling == "mean":
+        return mean_over(hidden, mask)
+    return tf.reduce_max(hidden + (1.0 - mask[:, :, None]) * tf.cast(-1e4, hidden.dtype), 1)
+
+
+def mean_over(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean of the positions whose mask [B, L] is 1, zeros where none is: [B, L, D] → [B, D]."""
+    count = tf.maximum(tf.reduce_sum(mask, 1, keepdims=True), tf.ones([], mask.dtype))
+    return tf.reduce_sum(hidden * mask[:, :, None], 1) / count
 
 
 def head_dropout(inputs: tf.Tensor, config: BertConfig, key: tf.Tensor | None) -> tf.Tensor:
@@ -28,8 +163,16 @@ def head_dropout(inputs: tf.Tensor, config: BertConfig, key: tf.Tensor | None) -
     return stateless_dropout(inputs, config.hidden_dropout_prob, key + tf.constant([1, 0], key.dtype))
 
 
+def linear_parameters(name: str, outputs: int, width: int) -> dict[str, Parameter]:
+    """`name`_weights [C, D] and `name`_bias [C], as google-research/bert keeps its heads."""
+    return {
+        f"{name}_weights": Parameter((outputs, width), "truncated_normal"),
+        f"{name}_bias": Parameter((outputs,), "zeros"),
+    }
+
+
 def linear(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """`name`_weights [C, H] and `name`_bias [C], as google-research/bert keeps its heads: [B, …, H] → float32."""
+    """The weights of `linear_parameters` on inputs [B, …, D] → float32 [B, …, C]."""
     weights, bias = parameters[f"{name}_weights"], parameters[f"{name}_bias"]
     scores = tf.linalg.matmul(inputs, weights, transpose_b=True)
     return tf.cast(scores, tf.float32) + tf.cast(bias, tf.float32)

@@ -1,16 +1,75 @@
-"""Losses of classification, each [B, C] scores and int32 [B] labels → float32 [B].
+"""Losses of classes, each scores [N, C] and int32 labels [N] → float32 [N].
 
 Sources: label smoothing, Szegedy et al. 2016, section 7; focal loss, Lin et al. 2017, equation 5 over softmax
-probabilities; LDAM, Cao et al. 2019, equations 12-13, with margins C / n^(1/4) and scale s; class weights by the
-effective number of samples, Cui et al. 2019, equation 2.
+probabilities; LDAM and deferred re-weighting, Cao et al. 2019, equations 12-13 and algorithm 1, with margins C /
+n^(1/4) and scale s; class weights by the effective number of samples, Cui et al. 2019, equation 2.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """How classes are learned.
+
+    Attributes:
+      loss: `cross_entropy`, `focal` or `ldam`.
+      label_smoothing: of `cross_entropy`.
+      focal_gamma: of `focal`.
+      ldam_margin: of `ldam`: the rarest class's margin.
+      ldam_scale: of `ldam`: what scores less margins are multiplied by.
+      counts: examples of each class in the training data, for `ldam` and the weights.
+      class_weights: weigh rare classes more, by their effective number.
+      deferred_reweighting: the share of training after which `class_weights` begin; None for the beginning.
+    """
+
+    loss: str = "cross_entropy"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+    ldam_margin: float = 0.5
+    ldam_scale: float = 30.0
+    counts: tuple[int, ...] = ()
+    class_weights: bool = False
+    deferred_reweighting: float | None = None
+
+    def guessing(self, classes: int) -> float:
+        """About the largest mean loss of a model that knows nothing, by which a run that blew up is known."""
+        largest = math.log(max(2, classes))
+        if self.loss == "ldam":
+            largest += self.ldam_scale * self.ldam_margin
+        return largest * (float(class_weights(self.counts).max()) if self.class_weights else 1.0)
+
+    def begins(self, num_train_steps: int) -> int | None:
+        """The step from which the weights of classes hold, None where there are none or they always do."""
+        share = self.deferred_reweighting
+        return None if share is None or not self.class_weights else round(share * num_train_steps)
+
+
+CROSS_ENTROPY = LossConfig()
+
+
+def class_losses(
+    config: LossConfig, scores: tf.Tensor, labels: tf.Tensor, reweighted: tf.Tensor | None = None
+) -> tf.Tensor:
+    """The loss that is configured; `reweighted`, float32 [N], is 0 where the weights of classes do not hold yet."""
+    if config.loss == "focal":
+        found = focal(scores, labels, config.focal_gamma)
+    elif config.loss == "ldam":
+        margins = tf.constant(ldam_margins(config.counts, config.ldam_margin))
+        found = ldam(scores, labels, margins, config.ldam_scale)
+    else:
+        found = cross_entropy(scores, labels, config.label_smoothing)
+    if not config.class_weights:
+        return found
+    weights = tf.gather(tf.constant(class_weights(config.counts)), labels)
+    return found * (weights if reweighted is None else 1.0 + reweighted * (weights - 1.0))
 
 
 def cross_entropy(scores: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:

@@ -21,13 +21,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """One question; no answers where the paragraph has none, or none are known."""
+    """One question; no answers where the paragraph has none, or none are known.
+
+    Attributes:
+      answers: where they really stand in the paragraph.
+      golds: the answers' texts as the file has them, which predictions are compared with; also of those that stand
+        nowhere.
+    """
 
     id: str
     text: str
     context: str
     answers: tuple[Answer, ...] = ()
     is_impossible: bool = False
+    golds: tuple[str, ...] = ()
 
 
 @dataclass
@@ -93,9 +100,10 @@ def _questions(content: Mapping[str, Any], account: Account) -> Iterator[Questio
                     account.mended += found.start != int(given["answer_start"])
                     answers.append(found)
                 impossible = bool(entry.get("is_impossible", False))
-                yield Question(
-                    name, str(entry["question"]), context, () if impossible else tuple(answers), impossible
-                )
+                golds = tuple(str(given["text"]) for given in entry.get("answers") or ())
+                if impossible:
+                    answers, golds = [], ()
+                yield Question(name, str(entry["question"]), context, tuple(answers), impossible, golds)
 
 
 def locate(context: str, text: str, start: int) -> Answer | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,13 @@ from tqdm import tqdm
 
 import morphbert
 from morphbert.errors import MorphbertError
+from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed, scoring_batches
+from morphbert.finetune.heads import check_layers
 from morphbert.finetune.task import Task, describe, objective_of, outputs
+from morphbert.finetune.word_vectors import WordVectors
+from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_weights
@@ -24,10 +28,26 @@ from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.step import TrainingStep, in_dtype
-from morphbert.train.strategy import build_strategy
 
 # What a run at another place would have to have the same to arrive where this one does.
-_TRAJECTORY = ("optimizer", "step", "train_batch_size", "group_by_length", "task", "examples")
+_TRAJECTORY = ("optimizer", "step", "train_batch_size", "group_by_length", "frozen", "task", "examples")
+# Settings that older checkpoints do not name, with what they did.
+_SINCE: Mapping[str, Any] = {"frozen": []}
+_WORDS = "bert/embeddings/word_embeddings"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What held-out examples say: figures with `num_examples` among them, and which classes are taken for which.
+
+    `groups` are figures of examples of like length, by a name for them; `line` is what is said of the figures where
+    that is not each of them.
+    """
+
+    figures: dict[str, float]
+    confusion: Confusion | None = None
+    groups: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    line: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,59 +57,96 @@ class FineTuneConfig(LoopConfig):
     Attributes:
       group_by_length: put examples of like length into a batch; else all batches have the longest length.
       best_metric: the figure of an evaluation by which the best checkpoint is kept; a leading `-` means the lowest.
+      early_stopping: end after so many evaluations in a row that were not better than the best; None for never.
+      freeze_embeddings: leave the embeddings as they are.
+      freeze_layers: leave the embeddings and so many of the lowest layers as they are.
+      reweighted_from: the step from which weights of classes hold; None where there are none or they always do.
+      wandb_project: log to Weights & Biases too.
       task: what is trained, JSON-able, for the checkpoint.
     """
 
     group_by_length: bool = True
     best_metric: str = "-loss"
+    early_stopping: int | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    reweighted_from: int | None = None
+    wandb_project: str | None = None
     task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Beginnings of the names of weights that stay as they are."""
+        layers = tuple(f"bert/encoder/layer_{index}/" for index in range(self.freeze_layers))
+        return (("bert/embeddings/",) if self.freeze_embeddings or layers else ()) + layers
 
 
 class FineTuning:
     """A model with a task's head: trains it, restores it, scores examples with it."""
 
-    def __init__(self, config: FineTuneConfig, task: Task, weights: Mapping[str, np.ndarray] | None) -> None:
+    def __init__(
+        self,
+        config: FineTuneConfig,
+        task: Task,
+        weights: Mapping[str, np.ndarray] | None,
+        strategy: tuple[tf.distribute.Strategy, str],
+        word_vectors: WordVectors | None = None,
+    ) -> None:
         """Builds the model.
 
         Args:
           config: the run.
           task: the head and its losses.
           weights: of the pretrained model, None for random ones; what the task does not use is left out.
+          strategy: what `build_strategy` gave, which a process asks but once.
+          word_vectors: what the word embeddings of some pieces start from.
 
         Raises:
           MorphbertError: the output folder cannot be used or holds another model, or the devices are not there.
         """
         preflight.check_output_dir(config.output_dir)
         self.config, self.task = config, task
-        self.strategy, chosen = build_strategy(config.devices)
+        self.strategy, chosen = strategy
         replicas = self.strategy.num_replicas_in_sync
         parts = config.step.gradient_accumulation_steps
         preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
+        check_layers(task.head.layers, config.bert_config)
+        _check_frozen(config.freeze_layers, config.bert_config)
         self.objective = objective_of(task, config.bert_config)
         self.restored = latest(config.output_dir)
         expected = self.objective.parameters
         if self.restored:
-            check_shapes(
-                self.restored.path, _all_weights(self.restored.path, expected), expected, exact=False
-            )
+            found = _all_weights(self.restored.path, expected)
+            check_shapes(self.restored.path, found, expected, exact=False)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
-            self.optimizer = Optimizer(config.optimizer, self.model.parameters)
+            trained = {n: p for n, p in self.model.parameters.items() if not n.startswith(config.frozen)}
+            self.optimizer = Optimizer(config.optimizer, trained)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
         self._scores = tf.function(self._scores_of_batch)
         # One trace for each length that batches are cut to is meant; TensorFlow warns of it.
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
-        size = sum(int(np.prod(p.shape)) for p in expected.values())
-        print(f"model: {size:,} parameters, {config.step.dtype}; {chosen}", flush=True)
-        if weights is not None and not self.restored:
-            source = str(config.init_checkpoint)
+        size, learned = (_size(p.shape for p in some) for some in (expected.values(), trained.values()))
+        frozen = "" if size == learned else f", of which {learned:,} are trained"
+        print(f"model: {size:,} parameters{frozen}, {config.step.dtype}; {chosen}", flush=True)
+        if not self.restored:
+            self._start(weights, word_vectors)
+
+    def _start(self, weights: Mapping[str, np.ndarray] | None, word_vectors: WordVectors | None) -> None:
+        expected = self.objective.parameters
+        if weights is not None:
+            source = str(self.config.init_checkpoint)
             missing = load_weights(source, self.model, expected, lambda path: weights)
             new = f"; new: {', '.join(missing)}" if missing else ""
             taken = f"{len(expected) - len(missing)} of {len(expected)}"
             print(f"training: {taken} weights from {source}{new}", flush=True)
+        if word_vectors is not None:
+            table = self.model.parameters[_WORDS]
+            table.assign(word_vectors.over(tf.convert_to_tensor(table).numpy()))
+            print(f"training: {word_vectors}", flush=True)
 
     def train(
-        self, features: Features, evaluate: Callable[[], dict[str, float]] | None = None
+        self, features: Features, evaluate: Callable[[], Judgement] | None = None
     ) -> tuple[int, int | None]:
         """Trains to the last step, going on from a checkpoint in the output folder; returns (step, signal).
 
@@ -98,7 +155,14 @@ class FineTuning:
           evaluate: held-out figures of the model as it is, called every `eval_every` steps and at the end.
         """
         config, last = self.config, self.config.optimizer.num_train_steps
-        feed = ExampleFeed(features, config.train_batch_size, last, config.step.seed, config.group_by_length)
+        feed = ExampleFeed(
+            features,
+            config.train_batch_size,
+            last,
+            config.step.seed,
+            config.group_by_length,
+            config.reweighted_from,
+        )
         state = RunState(self._description(len(features)))
         checkpoints = Checkpoints(
             config.output_dir,
@@ -113,48 +177,78 @@ class FineTuning:
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
+        if self._enough(state):
+            print(f"training: stopped early at step {step} before, nothing to do", flush=True)
+            return step, None
         training = TrainingStep(
             self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
         )
-        log = RunLog(config.output_dir, step, last, config.train_batch_size, describe)
+        follow = None
+        if config.wandb_project is not None:
+            from morphbert.finetune.weights_and_biases import follow_run
 
-        def evaluate_and_keep(at: int) -> None:
+            follow = follow_run(config.wandb_project, config.output_dir, state.values["settings"])
+        log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
+
+        def evaluate_and_keep(at: int) -> bool:
             if evaluate is None:
-                return
-            metrics = evaluate()
-            log.evaluation(at, metrics)
-            name = config.best_metric.removeprefix("-")
-            if name not in metrics:
-                raise MorphbertError(f"--best_metric={config.best_metric}: there are {', '.join(metrics)}.")
-            value, best = metrics[name], state.values["best"]
-            if config.best_metric.startswith("-"):
-                better = best is None or value < best["value"]
-            else:
-                better = best is None or value > best["value"]
-            if better:
-                state.values["best"] = {"step": at, "metric": name, "value": value}
+                return False
+            judgement = evaluate()
+            log.evaluation(at, judgement.figures)
+            if judgement.confusion is not None:
+                log.image(at, "confusion", judgement.confusion.picture())
+            if self._better(state, judgement.figures, at):
                 checkpoints.save_best(at)
+            enough = self._enough(state)
+            if enough:
+                best = state.values["best"]
+                print(
+                    f"training: {best['metric']} was no better in {best['waited']} evaluations than "
+                    f"{best['value']:.4f} at step {best['step']}: stopping early",
+                    flush=True,
+                )
+            return enough
 
         try:
             step, stopped = loop.train(
                 config, step, feed, training, checkpoints, state, log, evaluate_and_keep
             )
-            if config.eval_every and stopped is None:
+            if config.eval_every and stopped is None and step == last:
                 evaluate_and_keep(step)
             return step, stopped
         finally:
             log.close()
 
-    def load(self) -> int:
-        """Takes the weights of the newest checkpoint in the output folder; returns its step."""
-        if self.restored is None:
+    def _better(self, state: RunState, figures: Mapping[str, float], at: int) -> bool:
+        """Whether the figures are the best so far; counts the evaluations since."""
+        chosen = self.config.best_metric
+        name = chosen.removeprefix("-")
+        if name not in figures:
+            raise MorphbertError(f"--best_metric={chosen}: there are {', '.join(figures)}.")
+        value, best = figures[name], state.values["best"]
+        sign = -1.0 if chosen.startswith("-") else 1.0
+        if best is None or sign * value > sign * best["value"]:
+            state.values["best"] = {"step": at, "metric": name, "value": value, "waited": 0}
+            return True
+        best["waited"] = best.get("waited", 0) + 1
+        return False
+
+    def _enough(self, state: RunState) -> bool:
+        best, patience = state.values["best"], self.config.early_stopping
+        return patience is not None and best is not None and best.get("waited", 0) >= patience
+
+    def load(self, best: bool = False) -> int:
+        """Takes the weights of the newest checkpoint in the output folder, or the best one; returns its step."""
+        folder = self.config.output_dir
+        chosen = (latest(os.path.join(folder, "best")) if best else None) or latest(folder)
+        if chosen is None:
             raise MorphbertError(
-                f"there is no checkpoint in --output_dir={self.config.output_dir}: train first (--do_train)."
+                f"there is no checkpoint in --output_dir={folder}: train first (--do_train)."
             )
-        weights = _all_weights(self.restored.path, self.objective.parameters)
+        weights = _all_weights(chosen.path, self.objective.parameters)
         for name, variable in self.model.parameters.items():
             variable.assign(weights[name])
-        return self.restored.step
+        return chosen.step
 
     def scores(self, features: Features) -> list[np.ndarray]:
         """The task's scores of each example, in order; those of pieces are as long as the batch was cut to."""
@@ -178,16 +272,18 @@ class FineTuning:
     def _go_on(self, checkpoints: Checkpoints, state: RunState) -> int:
         if not self.restored:
             return 0
-        now, before = state.values, self.restored.state
+        now = state.values
+        before = {**_SINCE, **self.restored.state["settings"]}
         for name in _TRAJECTORY:
-            if before["settings"].get(name) != now["settings"][name]:
+            if before.get(name) != now["settings"][name]:
                 print(
-                    f"warning: {name} was {before['settings'].get(name)}, is {now['settings'][name]}: the run goes "
-                    "on, but not to the weights it would have reached",
+                    f"warning: {name} was {before.get(name)}, is {now['settings'][name]}: the run goes on, but not to "
+                    "the weights it would have reached",
                     flush=True,
                 )
         checkpoints.restore(self.restored.path, with_data_position=False)
-        state.values = {**now, **{name: before.get(name, now[name]) for name in ("log", "best", "rollbacks")}}
+        kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best", "rollbacks")}
+        state.values = {**now, **kept}
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step
 
@@ -203,6 +299,7 @@ class FineTuning:
                 "step": dataclasses.asdict(config.step),
                 "train_batch_size": config.train_batch_size,
                 "group_by_length": config.group_by_length,
+                "frozen": list(config.frozen),
                 "task": dict(config.task),
                 "examples": examples,
             },
@@ -211,6 +308,22 @@ class FineTuning:
             "best": None,
             "rollbacks": {"step": -1, "times": 0},
         }
+
+
+def _size(shapes: Iterable[tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def _check_frozen(layers: int, config: BertConfig) -> None:
+    if layers > config.num_hidden_layers:
+        raise MorphbertError(
+            f"--freeze_layers={layers}, but the model has {config.num_hidden_layers} layers."
+        )
+    if layers and getattr(config, "num_hidden_groups", None) is not None:
+        raise MorphbertError(
+            f"--freeze_layers={layers}: an ALBERT's layers share their weights, so none can be frozen alone. "
+            "--freeze_embeddings can."
+        )
 
 
 def _all_weights(path: str, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from morphbert.finetune.heads import HeadConfig, chosen_states
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode
+from morphbert.model.encoder import encode_layers
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, encoder_parameters
@@ -16,13 +17,16 @@ from morphbert.train.objective import Objective
 
 
 class Task(Protocol):
-    """A head on the encoder. B examples, L pieces, H hidden."""
+    """A head on the encoder. B examples, L pieces, D the size of a piece's vector."""
 
-    uses_pooler: bool
+    head: HeadConfig
     guessing: float
 
-    def head(self, config: BertConfig) -> dict[str, Parameter]:
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """The head's weights."""
+
+    def extended(self, parameters: Parameters) -> Parameters:
+        """The weights that the encoder reads, with rows of the task's own in its tables, if it has any."""
 
     def scores(
         self,
@@ -32,13 +36,21 @@ class Task(Protocol):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Hidden states [B, L, H] → float32 scores [B, …]; `key` is for dropout, None for none."""
+        """States [B, L, H × layers] → float32 scores [B, …]; `key` is for dropout, None for none."""
+
+    def count(self, batch: Batch) -> tf.Tensor:
+        """What the mean of the losses goes over, examples or labelled pieces: a float32 scalar."""
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Each example's loss: float32 [B]."""
+        """Each example's loss, summed over its pieces if `count` counts them: float32 [B]."""
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 for each example that is right and else 0, float32 [B]; None where there is no right and wrong."""
+        """How much of what `count` counts is right: float32 [B]; None where there is no right and wrong."""
+
+
+def num_examples(batch: Batch) -> tf.Tensor:
+    """What `Task.count` is where a loss belongs to an example."""
+    return tf.cast(tf.shape(batch["input_ids"])[0], tf.float32)
 
 
 def outputs(
@@ -50,8 +62,8 @@ def outputs(
     recompute: bool = False,
 ) -> tf.Tensor:
     """The task's scores for a batch, float32 [B, …]."""
-    hidden = encode(
-        parameters,
+    states = encode_layers(
+        task.extended(parameters),
         config,
         batch["input_ids"],
         batch["input_mask"],
@@ -59,14 +71,14 @@ def outputs(
         key,
         recompute=recompute,
     )
-    return task.scores(parameters, config, hidden, batch, key)
+    return task.scores(parameters, config, chosen_states(states, task.head.layers), batch, key)
 
 
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
     """The encoder's weights, without a pooler that would not be used, and the head's."""
     encoder = encoder_parameters(config)
-    kept = {n: p for n, p in encoder.items() if task.uses_pooler or not n.startswith("bert/pooler/")}
-    return {**kept, **task.head(config)}
+    kept = {n: p for n, p in encoder.items() if task.head.uses_pooler or not n.startswith("bert/pooler/")}
+    return {**kept, **task.parameters(config)}
 
 
 def objective_of(task: Task, config: BertConfig) -> Objective:
@@ -93,7 +105,7 @@ def objective_of(task: Task, config: BertConfig) -> Objective:
         parameters=parameters_of(task, config),
         sums=("loss_sum", "right") if has_right else ("loss_sum",),
         counts=("examples",),
-        count=lambda batch: {"examples": tf.cast(tf.shape(batch["input_ids"])[0], tf.float32)},
+        count=lambda batch: {"examples": task.count(batch)},
         compute=compute,
         loss=lambda sums, counts: sums["loss_sum"] / counts["examples"],
         averages=averages,

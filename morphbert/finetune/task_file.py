@@ -17,22 +17,33 @@ TASK_NAME = "task.json"
 FORMAT_VERSION = 1
 
 
-def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
-    """Writes what a later command needs beside the checkpoints: `task.json`, `bert_config.json`, the vocabulary.
+def check_folder(folder: str, task: Mapping[str, Any]) -> None:
+    """Refuses a folder that holds the model of another task.
 
     Raises:
-      MorphbertError: the folder holds the model of another task.
+      MorphbertError: says what was and what is.
     """
-    path = os.path.join(folder, TASK_NAME)
-    if os.path.exists(path):
-        before = read_task(folder)
-        changed = [name for name, value in task.items() if before.get(name) != json.loads(json.dumps(value))]
-        if changed:
-            name = changed[0]
+    if not os.path.exists(os.path.join(folder, TASK_NAME)):
+        return
+    before = read_task(folder)
+    for name, value in json.loads(json.dumps(task)).items():
+        if before.get(name, value) != value and name == "labels":
             raise MorphbertError(
-                f"--output_dir={folder} holds a model whose {name} is {before.get(name)!r}, and now it is "
-                f"{task[name]!r}: give another folder."
+                f"--output_dir={folder} holds a model whose head has {len(before[name])} labels "
+                f"({', '.join(before[name])}), and now there are {len(value)} ({', '.join(value)}): give another "
+                "folder, or the labels that it was trained with."
             )
+        if before.get(name, value) != value:
+            raise MorphbertError(
+                f"--output_dir={folder} holds a model whose {name} is {before[name]!r}, and now it is {value!r}: give "
+                "another folder."
+            )
+
+
+def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
+    """Writes what a later command needs beside the checkpoints: `task.json`, `bert_config.json`, the vocabulary."""
+    path = os.path.join(folder, TASK_NAME)
+    os.makedirs(folder, exist_ok=True)
     content = {
         "format_version": FORMAT_VERSION,
         "morphbert_version": morphbert.__version__,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -25,7 +26,8 @@ def duration(seconds: float) -> str:
 class RunLog:
     """Writes one run's figures; a continued run goes on where its checkpoint stands.
 
-    `describe` puts an objective's figures into words.
+    `describe` puts an objective's figures into words; `follow` gets all of them, for logs elsewhere: the kind
+    (`train` or `eval`), the step and the figures.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class RunLog:
         num_steps: int,
         batch_size: int,
         describe: Callable[[Mapping[str, float]], str],
+        follow: Callable[[str, int, Mapping[str, float]], None] | None = None,
     ):
         self._path = os.path.join(directory, METRICS_FILE)
         self._num_steps = num_steps
         self._batch_size = batch_size
         self._describe = describe
+        self._follow = follow
         self._writers = {
             name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
         }
@@ -77,6 +81,12 @@ class RunLog:
         self._print(f"step {step}  held out ({values['num_examples']} examples)  {self._describe(values)}")
         self._record("eval", step, values)
 
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """A held-out picture for TensorBoard: uint8 [height, width, 3]."""
+        with self._writers["eval"].as_default():
+            tf.summary.image(name, picture[None], step=step)
+        self._writers["eval"].flush()
+
     def go_back(self, step: int) -> None:
         """Takes out the lines after `step`, from where the run goes on."""
         self._recorded = self._drop_after(step)
@@ -98,6 +108,8 @@ class RunLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[kind].flush()
+        if self._follow is not None:
+            self._follow(kind, step, values)
         if (kind, step) not in self._recorded:
             self._recorded.add((kind, step))
             with writing(self._path), tf.io.gfile.GFile(self._path, "a") as stream:

@@ -88,7 +88,7 @@ def train(
 
     With `on_divergence="rollback"` a loss that is not finite or blows up takes the weights back to the last
     checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps, but not at
-    the last one.
+    the last one; if it returns True, training ends there.
 
     Returns:
       The step reached, and the signal that stopped it early.
@@ -99,9 +99,9 @@ def train(
     """
     first, last, began = step, config.optimizer.num_train_steps, time.monotonic()
     feed.begin(step)
-    stop, seconds_per_step, saved = StopRequest(), 0.0, step
+    stop, seconds_per_step, saved, enough = StopRequest(), 0.0, step, False
     with stop.installed():
-        while step < last and stop.signal is None:
+        while step < last and stop.signal is None and not enough:
             portion = feed.take(_steps_of_call(config, step, seconds_per_step))
             started = time.monotonic()
             rows = _call(training, portion)
@@ -123,8 +123,9 @@ def train(
             if step % config.log_steps == 0 or step == last:
                 _log(log, step, state, training.objective)
             if config.eval_every and step % config.eval_every == 0 and step < last:
-                evaluate(step)  # before the save, so that a checkpoint knows of every evaluation up to it
-            if step % config.save_checkpoints_steps == 0 or step == last:
+                # Before the save, so that a checkpoint knows of every evaluation up to it.
+                enough = evaluate(step) is True
+            if step % config.save_checkpoints_steps == 0 or step == last or enough:
                 checkpoints.save(step)
                 saved = step
         if saved != step:

@@ -52,6 +52,8 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
 class TrainingStep:
     """The compiled training step of one model under one strategy; `loss_scale` is for float16.
 
+    The weights that the optimizer has no moments of are frozen: they get no gradients.
+
     All-reduces stand directly in the replica function, never inside a nested or compiled one: there they
     deadlock or fail to compile under MirroredStrategy.
     """
@@ -71,6 +73,7 @@ class TrainingStep:
         self._strategy = strategy
         self._config = config
         self._loss_scale = loss_scale
+        self._trained = {name: model.parameters[name] for name in optimizer.adam_m}
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
         self.update = tf.function(self._update, jit_compile=config.xla or None)
 
@@ -108,7 +111,7 @@ class TrainingStep:
             return self._part(batch, denominators, key)
 
         split = {name: tf.reshape(v, [parts, v.shape[0] // parts, *v.shape[1:]]) for name, v in batch.items()}
-        gradients = [tf.zeros(p.shape) for p in self._model.parameters.values()]
+        gradients = [tf.zeros(p.shape) for p in self._trained.values()]
         sums = [tf.zeros([]) for _ in self.objective.sums]
         for index in tf.range(parts):
             part = {name: values[index] for name, values in split.items()}
@@ -123,18 +126,19 @@ class TrainingStep:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         with tf.GradientTape() as tape:
-            tape.watch(weights)
+            tape.watch([weights[name] for name in self._trained])
             computed = in_dtype(weights, self._config.dtype)
             sums = self.objective.compute(computed, batch, key, self._config.recompute)
             loss = self.objective.loss(sums, denominators)
             if self._loss_scale is not None:
                 loss *= self._loss_scale.scale
-        gradients = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
+        trained = [weights[name] for name in self._trained]
+        gradients = tape.gradient(loss, trained, unconnected_gradients="zero")
         # Embedding gradients come as slices with repeated rows, which optimizers mistake for distinct ones.
         return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in self.objective.sums]
 
     def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        parameters, scaling = self._model.parameters, self._loss_scale
+        parameters, scaling = self._trained, self._loss_scale
         if scaling is None:
             return self._optimizer.apply(parameters, dict(zip(parameters, gradients, strict=True)))
         gradients = [gradient / scaling.scale for gradient in gradients]

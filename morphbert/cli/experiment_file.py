@@ -1,0 +1,106 @@
+"""`--config=FILE`: an experiment in YAML, sections of flags.
+
+data:
+  train_file: ${DATA:-data}/nsmc/ratings_train.txt.gz
+  text_column: document
+optimizer:
+  learning_rate: 3e-5
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import open_for_reading
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def read(path: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Reads a file.
+
+    Args:
+      sections: the keys of each section.
+
+    Returns:
+      Values by key; those that are empty are left out.
+
+    Raises:
+      UsageError: it is not YAML, or a section or key is unknown: the nearest known one is named.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MorphbertError(f"--config needs PyYAML: pip install 'morphbert[finetune]' ({error})") from error
+    with open_for_reading(path) as stream:
+        try:
+            content = yaml.safe_load(stream.read().decode("utf-8-sig"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"--config={path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"--config={path} holds no sections: {', '.join(sections)} are known.")
+    home = {key: section for section, keys in sections.items() for key in keys}
+    values: dict[str, Any] = {}
+    for section, keys in content.items():
+        if section not in sections:
+            raise UsageError(
+                f"--config={path}: {section!r} is no section. {_nearest(str(section), list(sections))}"
+                + (f" ({section} is a key of the section {home[section]}.)" if section in home else "")
+            )
+        if keys is None:
+            continue
+        if not isinstance(keys, dict):
+            raise UsageError(f"--config={path}: the section {section} holds {keys!r}, not keys with values.")
+        for key, value in keys.items():
+            if key not in sections[section]:
+                if key in home:
+                    raise UsageError(
+                        f"--config={path}: {key} stands in the section {section} and belongs in {home[key]}."
+                    )
+                raise UsageError(
+                    f"--config={path}: unknown key {key!r} in the section {section}. "
+                    f"{_nearest(str(key), [*sections[section], *home])}"
+                )
+            if value is not None:
+                values[key] = _as_flag(path, key, value)
+    return values
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"Did you mean {near[0]}?" if near else f"Known are {', '.join(dict.fromkeys(known))}."
+
+
+def _as_flag(path: str, key: str, value: Any) -> str | bool | int | float:
+    if isinstance(value, list):
+        return ",".join(str(_as_flag(path, key, one)) for one in value)
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    raise UsageError(
+        f"--config={path}: {key} is {value!r}; a text, a number, true, false or a list of them is read."
+    )
+
+
+def with_variables(value: str | bool | int | float, path: str) -> str:
+    """A value as a flag's text; `${NAME}` is the environment's, `${NAME:-other}` has another where there is none.
+
+    Raises:
+      UsageError: the environment lacks a variable.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1], match[2])
+        if found is None:
+            raise UsageError(
+                f"--config={path}: {value} needs the environment variable {match[1]}: set it, or give the flag."
+            )
+        return found
+
+    if isinstance(value, str):
+        return _VARIABLE.sub(replaced, value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,143 @@
+"""`--adapt_on`: continued pretraining on the task's own text, through the commands that make records and train on
+them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from morphbert.cli.command import Command
+from morphbert.errors import MorphbertError, UsageError
+
+if TYPE_CHECKING:
+    from absl import flags
+
+TRAIN = "train"
+FOLDER = "adapted"
+
+
+def define(command: Command) -> None:
+    """The flags of continued pretraining."""
+    command.string(
+        "adapt_on",
+        None,
+        "Before fine-tuning go on pretraining the model on text (Gururangan et al. 2020), masked LM alone, in "
+        "OUTPUT_DIR/adapted. train: that of --train_file; else files of the task's format, or .txt with a "
+        "sentence a line and an empty line between documents.",
+    )
+    command.integer("adapt_steps", 1000, "Steps of it.", lower_bound=1)
+    command.integer("adapt_batch_size", 32, "Sequences in a step of it.", lower_bound=1)
+    command.number("adapt_learning_rate", 5e-5, "Its highest learning rate.", lower_bound=0.0)
+    command.integer("adapt_dupe_factor", 5, "Passes over the text, each with other masks.", lower_bound=1)
+
+
+def adapt(values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> str:
+    """Makes records of the text and goes on pretraining; returns the folder of the adapted model.
+
+    A part that is finished is passed over, one that was interrupted goes on.
+
+    Args:
+      values: the command's flags.
+      texts_of: a file → its documents, each as its parts in order.
+
+    Raises:
+      MorphbertError: there is no model to go on from, or a part fails.
+    """
+    from morphbert.interop import native, sources
+    from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+
+    if not values.init_checkpoint:
+        raise UsageError("--adapt_on goes on with a pretrained model: give --init_checkpoint.")
+    folder = os.path.join(values.output_dir, FOLDER)
+    start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
+    if not os.path.exists(os.path.join(start, "bert_config.json")):
+        found = sources.read(
+            values.init_checkpoint, values.bert_config_file, values.vocab_file, values.do_lower_case
+        )
+        tokenizer = tokenizer_of(found)
+        if tokenizer is None or found.vocabulary is None:
+            raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
+        os.makedirs(start, exist_ok=True)
+        write_vocabulary(start, tokenizer, found.vocabulary)
+        native.write(start, found)
+    os.makedirs(records, exist_ok=True)
+    length = str(values.max_seq_length)
+    masks = str(max(1, -(-values.max_seq_length * 15 // 100)))
+    shape = [f"--max_seq_length={length}", f"--max_predictions_per_seq={masks}"]
+    record = os.path.join(records, "adapt.tfrecord")
+    corpus = os.path.join(records, "corpus.txt")
+    if not os.path.exists(record + ".manifest.json"):
+        _write_corpus(corpus, values, texts_of)
+        _call(
+            "create_pretraining_data",
+            [
+                f"--input_file={corpus}",
+                f"--vocab_file={start}",
+                f"--output_file={record}",
+                f"--dupe_factor={values.adapt_dupe_factor}",
+                "--objective=none",
+                "--do_whole_word_mask",
+                f"--random_seed={values.seed}",
+                *shape,
+            ],
+        )
+    _call(
+        "run_pretraining",
+        [
+            "--do_train",
+            f"--bert_config_file={os.path.join(start, 'bert_config.json')}",
+            f"--init_checkpoint={start}",
+            f"--input_file={record}",
+            f"--output_dir={model}",
+            f"--train_batch_size={values.adapt_batch_size}",
+            f"--num_train_steps={values.adapt_steps}",
+            f"--num_warmup_steps={values.adapt_steps // 10}",
+            f"--learning_rate={values.adapt_learning_rate}",
+            f"--strategy={values.strategy}",
+            f"--dtype={values.dtype}",
+            f"--seed={values.seed}",
+            *shape,
+        ],
+    )
+    # The run's folder knows no vocabulary, and the command's flag may name none.
+    values.vocab_file = start
+    return model
+
+
+def _write_corpus(
+    path: str, values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[str]]]
+) -> None:
+    from morphbert.files import expand, open_for_reading
+    from morphbert.text.sentences import split_sentences
+    from morphbert.train.storage import write_text
+
+    patterns = values.train_file if values.adapt_on == TRAIN else values.adapt_on
+    documents: list[str] = []
+    for name in expand(patterns):
+        if name.endswith(".txt") and values.adapt_on != TRAIN:
+            with open_for_reading(name) as stream:
+                documents.append(stream.read().decode("utf-8-sig").strip("\n"))
+            continue
+        for parts in texts_of(name):
+            sentences = [line for part in parts for line in split_sentences(part)]
+            if sentences:
+                documents.append("\n".join(sentences))
+    if not documents:
+        raise MorphbertError(f"--adapt_on={values.adapt_on}: there is no text in it.")
+    write_text(path, "\n\n".join(documents) + "\n")
+    print(f"adaptation: {len(documents)} documents, written to {path}", flush=True)
+
+
+def _call(module: str, arguments: Sequence[str]) -> None:
+    """A command in a process of its own: it leaves no memory behind, and devices are built once a process."""
+    done = subprocess.run([sys.executable, "-m", f"morphbert.cli.{module}", *arguments], check=False)
+    if done.returncode == 130 or done.returncode < 0:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise MorphbertError(
+            f"--adapt_on: {module}.py ended with status {done.returncode}; what it said stands above."
+        )

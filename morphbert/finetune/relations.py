@@ -1,0 +1,124 @@
+"""Sentences with two entities and the relation between them: KLUE-RE's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.files import expand, open_for_reading
+
+NO_RELATION = "no_relation"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An entity: characters [start, end) of the sentence, and its type."""
+
+    start: int
+    end: int
+    type: str
+
+
+@dataclass(frozen=True)
+class RelationExample:
+    """A sentence, its two entities and their relation, None where it is not known."""
+
+    id: str
+    sentence: str
+    subject: Mention
+    object: Mention
+    label: str | None
+
+
+def read_relations(patterns: str, labelled: bool = True) -> tuple[list[RelationExample], int]:
+    """Reads KLUE-RE's format: a JSON list, or an object a line, of `sentence`, `subject_entity`, `object_entity`,
+    `label`.
+
+    An entity has `word`, `start_idx`, `end_idx` (the last character's own number) and `type`. One whose word is not at
+    its place is moved to the nearest place where it is.
+
+    Args:
+      labelled: refuse examples without `label`.
+
+    Returns:
+      The examples, and how many entities were moved.
+
+    Raises:
+      MorphbertError: it is not JSON, or of something else, or a word is not in its sentence.
+    """
+    examples, moved = [], 0
+    for path in expand(patterns):
+        for number, entry in enumerate(_entries(path), start=1):
+            try:
+                found, shifts = _example(entry, number, labelled)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise MorphbertError(
+                    f"{path}: example {number} is not in KLUE-RE's format: sentence, subject_entity and object_entity "
+                    f"with word, start_idx, end_idx and type, and label ({type(error).__name__}: {error})."
+                ) from error
+            except MorphbertError as error:
+                raise MorphbertError(
+                    f"{path}: example {number} ({found_id(entry, number)}): {error}"
+                ) from error
+            examples.append(found)
+            moved += shifts
+    if not examples:
+        raise MorphbertError(f"there is no example in {patterns}.")
+    return examples, moved
+
+
+def found_id(entry: Mapping[str, Any], number: int) -> str:
+    """The name that an example has, or its number."""
+    return str(entry.get("guid", entry.get("id", number)))
+
+
+def _entries(path: str) -> list[Any]:
+    with open_for_reading(path) as stream:
+        text = stream.read().decode("utf-8-sig")
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        try:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            raise MorphbertError(f"{path} is neither JSON nor one object a line: {error}") from error
+    if isinstance(content, dict) and "sentence" not in content:
+        raise MorphbertError(
+            f"{path} holds an object with {', '.join(map(repr, list(content)[:4]))}; KLUE-RE is a list of "
+            "examples with sentence, subject_entity, object_entity and label."
+        )
+    return content if isinstance(content, list) else [content]
+
+
+def _example(entry: Mapping[str, Any], number: int, labelled: bool) -> tuple[RelationExample, int]:
+    sentence = str(entry["sentence"])
+    subject, first = _mention(entry["subject_entity"], sentence)
+    object_, second = _mention(entry["object_entity"], sentence)
+    label = entry["label"] if labelled else entry.get("label")
+    name = found_id(entry, number)
+    return RelationExample(
+        name, sentence, subject, object_, None if label is None else str(label)
+    ), first + second
+
+
+def _mention(given: Mapping[str, Any], sentence: str) -> tuple[Mention, bool]:
+    word, start, kind = str(given["word"]), int(given["start_idx"]), str(given["type"])
+    end = int(given["end_idx"]) + 1
+    if word and sentence[max(start, 0) : end] == word:
+        return Mention(start, end, kind), False
+    places, place = [], sentence.find(word) if word else -1
+    while place >= 0:
+        places.append(place)
+        place = sentence.find(word, place + 1)
+    if not places:
+        raise MorphbertError(f"the entity {word!r} is not in its sentence.")
+    start = min(places, key=lambda place: abs(place - start))
+    return Mention(start, start + len(word), kind), True
+
+
+def entity_types(examples: Iterable[RelationExample]) -> tuple[str, ...]:
+    """The types of entities that occur, sorted."""
+    return tuple(sorted({m.type for example in examples for m in (example.subject, example.object)}))

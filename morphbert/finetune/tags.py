@@ -1,0 +1,206 @@
+"""A tag for each character, and the same as a label for each piece; both ways, by offsets.
+
+A piece is mostly all of one entity or of none, and its label is then its first character's tag: `B-PS` over three
+characters is `B-PS I-PS I-PS`. A piece that straddles, that is, changes within, says where: `B-PS:2|O` is `B-PS
+I-PS` and then `O` to its end. So whatever the pieces, the tags of all characters come back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from morphbert.errors import MorphbertError
+from morphbert.files import expand, read_lines
+
+OUTSIDE = "O"
+_TAG = re.compile(r"O|[BI]-[^\s:|]+")
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """A text with a tag for each of its characters, spaces included; None where they are not known."""
+
+    id: str
+    text: str
+    tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Characters [start, end) of the text."""
+
+    type: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass
+class Account:
+    """What was found in a file: texts, entities by type, and tags `I-` that follow no entity of theirs."""
+
+    texts: int = 0
+    mended: int = 0
+    entities: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.entities.items()))
+        words = f"{self.texts} texts, {sum(self.entities.values())} entities ({kinds or 'of no type'})"
+        return words + (f"; {self.mended} tags I- without a beginning became B-" if self.mended else "")
+
+
+def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
+    """Reads KLUE-NER's format: a character, a tab, its tag on each line; an empty line after each text.
+
+    Lines that begin with `##` and hold no tag are comments; the one before a text names it.
+
+    Raises:
+      MorphbertError: a line that is something else, with its number.
+    """
+    texts: list[TaggedText] = []
+    account = Account()
+    for path in expand(patterns):
+        before = len(texts)
+        for name, lines in _blocks(path):
+            found = _tagged(name, lines, path, account)
+            account.texts += 1
+            account.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
+            texts.append(found)
+        if len(texts) == before:
+            raise MorphbertError(f"{path} has no text: a character, a tab and its tag on each line are read.")
+    return texts, account
+
+
+def _blocks(path: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    name, lines, count = "", [], 0
+    for number, line in enumerate(read_lines(path), start=1):
+        line = line.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "\0")
+        if line.startswith("##") and not re.fullmatch(r"##?\t\S+", line):
+            name = line.lstrip("# ").split("\t")[0]
+        elif line.strip("\t") or line.startswith(" "):
+            lines.append((number, line))
+        elif lines:
+            count += 1
+            yield name or str(count), lines
+            name, lines = "", []
+    if lines:
+        yield name or str(count + 1), lines
+
+
+def _tagged(name: str, lines: Sequence[tuple[int, str]], path: str, account: Account) -> TaggedText:
+    characters: list[str] = []
+    tags: list[str] = []
+    for number, line in lines:
+        character, tab, tag = line.rpartition("\t")
+        if not tab or len(character) != 1 or not _TAG.fullmatch(tag):
+            raise MorphbertError(
+                f"{path}: line {number} is {line!r}, not a character, a tab and a tag (O, B-TYPE or I-TYPE), as in "
+                "KLUE-NER."
+            )
+        if tag.startswith("I-") and (not tags or tags[-1][1:] != tag[1:]):
+            account.mended += 1
+            tag = "B" + tag[1:]
+        characters.append(character)
+        tags.append(tag)
+    return TaggedText(name, "".join(characters), tuple(tags))
+
+
+def goes_on(tag: str) -> str:
+    """The tag of the next character of the same: `B-PS` → `I-PS`, `O` → `O`."""
+    return tag if tag == OUTSIDE else "I" + tag[1:]
+
+
+def piece_label(tags: Sequence[str]) -> str:
+    """Tags of a piece's characters → its label: `["I-PS", "O", "O"]` → `"I-PS:1|O"`."""
+    runs: list[tuple[str, int]] = []
+    for tag in tags:
+        if runs and tag == goes_on(runs[-1][0]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((tag, 1))
+    return "|".join([*(f"{tag}:{length}" for tag, length in runs[:-1]), runs[-1][0]])
+
+
+def label_tags(label: str, length: int) -> list[str]:
+    """A piece's label → tags of its characters: `("B-PS:2|O", 3)` → `["B-PS", "I-PS", "O"]`."""
+    tags: list[str] = []
+    for run in label.split("|"):
+        tag, _, number = run.partition(":")
+        many = int(number) if number else length
+        tags += [tag, *[goes_on(tag)] * (many - 1)]
+    return tags[:length]
+
+
+def first_of(label: str) -> str:
+    """The tag of a piece's first character, which KLUE's baseline takes for the whole piece."""
+    return re.split(r"[:|]", label, maxsplit=1)[0]
+
+
+def piece_labels(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[str]:
+    """The label of each piece, whose characters are `offsets`."""
+    return [piece_label(tags[start:end]) if end > start else OUTSIDE for start, end in offsets]
+
+
+def character_tags(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]) -> list[str]:
+    """Labels of pieces → tags of all characters.
+
+    A character that no piece stands for, a space mostly, is of the entity that goes on after it: before `I-PS` it is
+    `I-PS`, or `B-PS` where no such entity stands before it; else it is `O`. Of two pieces that share a character (Jamo)
+    the first decides.
+    """
+    tags: list[str | None] = [None] * len(text)
+    for (start, end), label in zip(offsets, labels, strict=True):
+        for place, tag in enumerate(label_tags(label, end - start), start):
+            tags[place] = tag if tags[place] is None else tags[place]
+    return _filled(tags)
+
+
+def _filled(tags: Sequence[str | None]) -> list[str]:
+    found: list[str] = []
+    place = 0
+    while place < len(tags):
+        tag = tags[place]
+        if tag is not None:
+            found.append(tag)
+            place += 1
+            continue
+        end = place
+        while end < len(tags) and tags[end] is None:
+            end += 1
+        after = tags[end] if end < len(tags) else OUTSIDE
+        assert after is not None
+        if after.startswith("I-"):
+            begins = not found or found[-1][1:] != after[1:]
+            found += [("B" + after[1:]) if begins else after, *[after] * (end - place - 1)]
+        else:
+            found += [OUTSIDE] * (end - place)
+        place = end
+    return found
+
+
+def entities_of(text: str, tags: Sequence[str]) -> list[Entity]:
+    """Tags of characters → entities, without spaces at their edges; one of spaces alone is none."""
+    entities, place = [], 0
+    while place < len(tags):
+        start, tag = place, tags[place]
+        place += 1
+        if tag == OUTSIDE:
+            continue
+        while place < len(tags) and tags[place] == goes_on(tag):
+            place += 1
+        words = text[start:place]
+        first = start + len(words) - len(words.lstrip())
+        if words.strip():
+            entities.append(Entity(tag[2:], first, first + len(words.strip()), words.strip()))
+    return entities
+
+
+def labels_in(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels to tell apart: `B-` and `I-` of each type, `O`, then those of pieces that straddle, sorted."""
+    seen = set(labels)
+    kinds = sorted({run[2:].partition(":")[0] for label in seen for run in label.split("|")} - {""})
+    plain = [f"{edge}-{kind}" for kind in kinds for edge in "BI"] + [OUTSIDE]
+    return (*plain, *sorted(seen.difference(plain)))

@@ -1,0 +1,44 @@
+"""Figures to Weights & Biases as well, for those who ask for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from morphbert.errors import MorphbertError
+
+
+def follow_run(
+    project: str, folder: str, settings: Mapping[str, Any]
+) -> Callable[[str, int, Mapping[str, float]], None]:
+    """Begins a run there, or goes on with that of the same folder; returns what takes its figures.
+
+    WANDB_MODE=offline keeps everything in the folder.
+
+    Raises:
+      MorphbertError: the package is not installed, or the service refuses.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        raise MorphbertError("--wandb_project needs wandb: pip install 'morphbert[wandb]'") from error
+    path = os.path.abspath(folder)
+    # A run's name is its folder's, so that a run that is continued goes on in the same curves.
+    name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
+    try:
+        run = wandb.init(
+            project=project,
+            name=name,
+            id=name.replace("/", "-"),
+            resume="allow",
+            dir=path,
+            config=dict(settings),
+        )
+    except (wandb.errors.Error, OSError, ValueError) as error:
+        raise MorphbertError(f"--wandb_project={project}: {error}") from error
+
+    def follow(kind: str, step: int, values: Mapping[str, float]) -> None:
+        run.log({f"{kind}/{key}": value for key, value in values.items()}, step=step)
+
+    return follow

@@ -1,0 +1,82 @@
+"""Word embeddings from a word2vec text file, for the pieces that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_lines
+from morphbert.text.vocabulary import SPECIAL_TOKENS
+
+_CONTINUES = "##"
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """Rows for the word embeddings: float32 [E] by a piece's number, of a vocabulary of `pieces`."""
+
+    source: str
+    rows: Mapping[int, np.ndarray]
+    pieces: int
+
+    def over(self, table: np.ndarray) -> np.ndarray:
+        """Word embeddings [V, E] with these rows in place of theirs."""
+        changed = table.copy()
+        for number, row in self.rows.items():
+            changed[number] = row
+        return changed
+
+    def __str__(self) -> str:
+        return f"{len(self.rows)} of {self.pieces} word embeddings from {self.source}"
+
+
+def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordVectors:
+    """Reads word2vec's text format: "words size", then a word and its numbers on each line; GloVe's lacks the first
+    line.
+
+    A piece has the vector of its own spelling, and where there is none that of the word without `##`.
+
+    Args:
+      vocabulary: the pieces in order.
+      width: numbers in a row of the model's word embeddings.
+
+    Raises:
+      MorphbertError: another size, a line that is something else, or no piece is known.
+    """
+    wanted: dict[str, list[int]] = {}
+    for number, piece in enumerate(vocabulary):
+        if piece not in SPECIAL_TOKENS:
+            for word in dict.fromkeys((piece, piece.removeprefix(_CONTINUES))):
+                wanted.setdefault(word, []).append(number)
+    rows: dict[int, np.ndarray] = {}
+    exact: set[int] = set()
+    for line_number, line in enumerate(read_lines(path), start=1):
+        # Words may hold spaces of other kinds, such as U+00A0; only U+0020 divides.
+        parts = line.strip("\r\n ").split(" ")
+        if line_number == 1 and len(parts) == 2:
+            continue
+        word, numbers = parts[0], parts[1:]
+        if len(numbers) != width:
+            raise MorphbertError(
+                f"--word_embeddings={path}: line {line_number} has {len(numbers)} numbers, and the model's word "
+                f"embeddings have {width}: train vectors of that size, or a model of theirs."
+            )
+        if word not in wanted:
+            continue
+        try:
+            vector = np.asarray(numbers, np.float32)
+        except ValueError as error:
+            raise MorphbertError(f"--word_embeddings={path}: line {line_number}: {error}") from error
+        for number in wanted[word]:
+            if vocabulary[number] == word or number not in exact:
+                rows[number] = vector
+            if vocabulary[number] == word:
+                exact.add(number)
+    if not rows:
+        raise MorphbertError(
+            f"--word_embeddings={path} has none of the vocabulary's {len(vocabulary)} pieces."
+        )
+    return WordVectors(path, rows, len(vocabulary))
