@@ -83,7 +83,7 @@ define quietly
 endef
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): an environment with every version as pinned. One that was cut off
-# in the middle, or whose interpreter is gone, is made anew.
+# in the middle, or whose interpreter is gone, is made anew. seqeval comes as source alone and needs setuptools-scm.
 define environment
 	if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
 		if [ -z "$(PYTHON)" ]; then \
@@ -93,7 +93,7 @@ define environment
 		$(PYTHON) -m venv --clear $(1); \
 	else echo "Bringing $(1) up to date …" >&2; fi; \
 	start=$$SECONDS; \
-	$(1)/bin/python -m pip install -qq -c $(2) setuptools; \
+	$(1)/bin/python -m pip install -qq -c $(2) setuptools setuptools-scm; \
 	$(1)/bin/python -m pip install -qq -c $(2) --no-build-isolation $(3); \
 	echo "$(1) is ready ($$((SECONDS - start)) s)." >&2
 endef

@@ -27,7 +27,7 @@ def define_model(command: Command) -> None:
     command.config_file(
         "A whole experiment in YAML: sections tokenizer, model, head, loss, optimizer, data, train and test, "
         "whose keys are the flags. Flags beside it come before what it says. Example: --config=configs/nsmc.yaml",
-        rivals=(("num_train_steps", "num_train_epochs"),),
+        rivals=(("num_train_steps", "num_train_epochs"), ("init_checkpoint", "bert_config_file")),
     )
     command.group("Tokenizer", "tokenizer")
     command.string(
@@ -268,7 +268,8 @@ def find_start(values: flags.FlagValues) -> Start:
     from morphbert.finetune.pretrained_start import find_start as find
     from morphbert.finetune.task_file import TASK_NAME
 
-    init, config_file, vocabulary = values.init_checkpoint, values.bert_config_file, values.vocab_file
+    names = ("init_checkpoint", "bert_config_file", "vocab_file")
+    init, config_file, vocabulary = (values[name].value or None for name in names)
     folder = values.output_dir
     if init is None and os.path.exists(os.path.join(folder, TASK_NAME)):
         config_file, vocabulary = (

@@ -15,6 +15,7 @@ import numpy as np
 
 from morphbert.finetune.features import Features
 from morphbert.finetune.pretrained_start import Start
+from morphbert.finetune.report import write_report
 from morphbert.finetune.run import FineTuneConfig, FineTuning, Judgement
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import check_folder, write_folder
@@ -122,16 +123,24 @@ def _one(
     if plan.do_eval or plan.do_predict:
         step = running.load(plan.load_best)
     if plan.do_eval and problem.judge is not None:
-        figures = _report(config.output_dir, step, judge())
+        figures = _report(config, step, judge())
     if plan.do_predict and problem.write is not None:
         assert problem.asked is not None
         print(f"prediction: {problem.write(config.output_dir, running.scores(problem.asked))}", flush=True)
     return None, figures
 
 
-def _report(folder: str, step: int, judgement: Judgement) -> dict[str, float]:
+def _report(config: FineTuneConfig, step: int, judgement: Judgement) -> dict[str, float]:
     figures = judgement.figures
-    path = write_results(folder, step, figures)
+    path = write_results(config.output_dir, step, figures)
+    settings = {
+        **config.task,
+        "init_checkpoint": config.init_checkpoint,
+        "optimizer": dataclasses.asdict(config.optimizer),
+        "seed": config.step.seed,
+        "train_batch_size": config.train_batch_size,
+    }
+    write_report(config.output_dir, step, judgement, settings)
     shown = judgement.line or _line(figures)
     print(
         f"evaluation: {shown} ({figures['num_examples']} examples, step {step}), written to {path}",

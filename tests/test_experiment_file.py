@@ -1,0 +1,112 @@
+"""`--config`: experiments in YAML."""
+
+import re
+
+import pytest
+from samples import ROOT
+
+from morphbert.cli import run_classifier, run_ner, run_re, run_squad
+from morphbert.errors import UsageError
+
+COMMANDS = {
+    "nsmc": run_classifier,
+    "korsts": run_classifier,
+    "klue_ner": run_ner,
+    "korquad": run_squad,
+    "klue_re": run_re,
+}
+SECTIONS = {"tokenizer", "model", "head", "loss", "optimizer", "data", "train", "test"}
+
+
+def parsed(tmp_path, text, *flags, module=run_classifier):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    command = module._command()
+    command.parse([f"--config={path}", *flags])
+    return command
+
+
+def test_sections_give_flags_and_flags_come_first(tmp_path):
+    command = parsed(
+        tmp_path,
+        """
+        # 영화 평
+        data: {text_column: [sentence1, sentence2], labels: [0, 1]}
+        optimizer:
+          learning_rate: 3e-5
+          optimizer: adamw
+        train: {do_train: true, output_dir: out/가, seed: 7, num_train_epochs: 4}
+        test: {do_eval: yes}
+        loss:
+        """,
+        "--learning_rate=1e-4",
+        "--num_train_steps=10",
+    )
+    values = command.values
+    assert values.text_column == "sentence1,sentence2"
+    assert values.labels == "0,1"
+    assert values.learning_rate == 1e-4
+    assert values.optimizer == "adamw"
+    assert values.do_train
+    assert values.do_eval
+    assert values.output_dir == "out/가"
+    assert values.seed == 7
+    # One of the command line puts aside its rival in the file.
+    assert values.num_train_steps == 10
+    assert not command.given("num_train_epochs")
+    assert command.given("learning_rate")
+
+
+def test_variables_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MORPHBERT_DATA", "/자료")
+    text = "data: {train_file: '${MORPHBERT_DATA}/a.tsv', eval_file: '${NOT_SET:-data}/b.tsv'}\ntrain: {output_dir: a}"
+    values = parsed(tmp_path, text).values
+    assert values.train_file == "/자료/a.tsv"
+    assert values.eval_file == "data/b.tsv"
+    with pytest.raises(UsageError, match="needs the environment variable NOT_SET"):
+        parsed(tmp_path, "train: {output_dir: '${NOT_SET}/a'}")
+    assert parsed(tmp_path, "train: {output_dir: '${NOT_SET}/a'}", "--output_dir=b").values.output_dir == "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimiser: {learning_rate: 1}", "'optimiser' is no section. Did you mean optimizer?"),
+        (
+            "optimizer: {learning_rat: 1}",
+            "'learning_rat' in the section optimizer. Did you mean learning_rate?",
+        ),
+        ("data: {learning_rate: 1}", "learning_rate stands in the section data and belongs in optimizer"),
+        ("learning_rate: 1", "learning_rate is a key of the section optimizer"),
+        ("optimizer: {learning_rate: fast}", "learning_rate: "),
+        ("head: {pooling: middle}", "pooling: "),
+        ("train: {seed: {a: 1}}", "seed is {'a': 1}"),
+        ("train: [1, 2]", "the section train holds [1, 2]"),
+        ("- a", "holds no sections"),
+        ("a: [", "is not YAML"),
+        ("model: !!python/object/apply:os.system ['true']", "is not YAML"),
+        ("data: {text_column: document}", "--output_dir is required"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parsed(tmp_path, text)
+
+
+@pytest.mark.parametrize(("name", "module"), COMMANDS.items())
+def test_the_experiments_that_come_with_it(name, module, monkeypatch):
+    """Every key is known, and no path is this machine's."""
+    for variable in ("DATA", "MODEL", "OUT", "VOCAB"):
+        monkeypatch.delenv(variable, raising=False)
+    path = ROOT / "configs" / f"{name}.yaml"
+    command = module._command()
+    command.parse([f"--config={path}"])
+    module._check(command, command.values)
+    assert command.values.output_dir == f"out/{name}"
+    assert command.values.train_file.startswith("data/")
+    for section, keys in command._sections.items():
+        assert section in SECTIONS, keys
+
+
+def test_there_is_an_experiment_for_each_task():
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} >= set(COMMANDS)
