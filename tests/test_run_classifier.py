@@ -189,6 +189,22 @@ def test_one_class_alone_is_refused(data, tmp_path, capsys):
     assert "only the label '1'" in capsys.readouterr().err
 
 
+def test_an_empty_label_and_a_class_without_examples_are_named(data, tmp_path, capsys):
+    path = write_tsv(tmp_path / "empty.tsv", [("좋은 영화", "1"), ("멋진 영화", ""), ("나쁜 영화", "0")])
+    flags = arguments(data, tmp_path / "out", "--do_train", "--num_train_steps=1")
+    assert main([*flags, f"--train_file={path}"]) == 1
+    assert "row 2 has an empty label" in capsys.readouterr().err
+    assert main([*flags, "--labels=0,1,모름"]) == 0
+    assert "has no example of 모름" in capsys.readouterr().out
+
+
+def test_json_of_another_dataset_is_named(data, tmp_path, capsys):
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"version": "1.0", "data": []}), encoding="utf-8")
+    assert main(arguments(data, tmp_path / "out", "--do_train", f"--train_file={path}")) == 1
+    assert "row 1 has no column 'document'; there are 'version', 'data'" in capsys.readouterr().err
+
+
 def test_a_folder_with_other_labels_is_refused(trained, data, capsys):
     flags = arguments(data, trained, "--do_train", "--labels=0,1,2", "--pooling=mean")
     assert main(flags) == 1

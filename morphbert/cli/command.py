@@ -139,6 +139,7 @@ class Command:
                 self.values[name].parse(experiment_file.with_variables(value, path))
             except (flags.Error, ValueError) as error:
                 raise UsageError(f"--config={path}: {name}: {error}") from error
+
     def _parse(self, argv: Sequence[str]) -> list[str]:
         """Sets the flags; returns the words that are none. Of another program's flags the values may be words."""
         if self._foreign_with is None:

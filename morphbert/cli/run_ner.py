@@ -185,7 +185,7 @@ def _judgement(texts: _Texts, scores: Scores, task: Tagging) -> Judgement:
         return tagging.tag_metrics([texts.texts[row] for row in rows], [found[row] for row in rows], known)
 
     lengths = np.asarray([len(text) for text in texts.plain])
-    groups = by_length(lengths, figures_of)
+    groups = by_length(lengths, figures_of, "characters")
     confusion = Confusion.of(of_characters(wanted), of_characters(found), kinds)
     return Judgement(tagging.tag_metrics(texts.texts, found, known), confusion, groups)
 

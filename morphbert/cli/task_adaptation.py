@@ -63,7 +63,7 @@ def adapt(values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[
             raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
         os.makedirs(start, exist_ok=True)
         write_vocabulary(start, tokenizer, found.vocabulary)
-        native.write(start, found)
+        native.write(start, found.completed(values.seed))
     os.makedirs(records, exist_ok=True)
     length = str(values.max_seq_length)
     masks = str(max(1, -(-values.max_seq_length * 15 // 100)))

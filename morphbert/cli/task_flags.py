@@ -348,7 +348,7 @@ def run(
         config = run_config(values, start, problem, loss)
         vectors = None
         if values.word_embeddings and values.do_train:
-            width = start.config.hidden_size
+            width = start.config.embedding_width
             vectors = read_word_vectors(values.word_embeddings, start.tokenizer.vocabulary.tokens, width)
         do_eval = values.do_eval if "do_eval" in values else problem.held_out is not None
         plan = Plan(do_eval, values.do_predict, values.load_best, values.num_seeds)

@@ -142,6 +142,9 @@ def label_arrays(values: Sequence[Any], config: ClassificationConfig, source: st
     Raises:
       MorphbertError: a label that is not one of `config.labels`, or a score that is no number.
     """
+    for row, value in enumerate(values, 1):
+        if config.kind == "class" and not str("" if value is None else value).strip():
+            raise MorphbertError(f"{source}: row {row} has an empty label: mend the row, or leave it out.")
     if config.kind == "score":
         return np.asarray([_number(value, row, source) for row, value in enumerate(values, 1)], np.float32)
     numbers = {label: index for index, label in enumerate(config.labels)}
@@ -187,7 +190,7 @@ def labels_in(values: Sequence[Any], several: bool) -> tuple[str, ...]:
     Raises:
       MorphbertError: there are fewer than two.
     """
-    found = {label for value in values for label in (split_labels(value) if several else [str(value)])}
+    found = {label for value in values for label in (split_labels(value) if several else [str(value)])} - {""}
     if len(found) < (1 if several else 2):
         raise MorphbertError(
             f"the training data has only the label {', '.join(map(repr, found)) or 'of nothing'}: there is nothing to "

@@ -183,18 +183,22 @@ def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]
 
 
 def by_length(
-    lengths: np.ndarray, figures_of: Callable[[np.ndarray], Mapping[str, float]], least: int = 10
+    lengths: np.ndarray,
+    figures_of: Callable[[np.ndarray], Mapping[str, float]],
+    unit: str = "pieces",
+    least: int = 10,
 ) -> dict[str, Mapping[str, float]]:
     """Figures of the shortest, middle and longest third of the examples; nothing where a third has under `least`.
 
     Args:
-      lengths: pieces of each example.
+      lengths: how long each example is.
       figures_of: numbers of examples → their figures.
+      unit: what lengths count.
     """
     order = np.argsort(lengths, kind="stable")
     thirds: Sequence[np.ndarray] = np.array_split(order, 3)
     if len(thirds[-1]) < least:
         return {}
     return {
-        f"{lengths[rows].min()} to {lengths[rows].max()} pieces": figures_of(np.sort(rows)) for rows in thirds
+        f"{lengths[rows].min()} to {lengths[rows].max()} {unit}": figures_of(np.sort(rows)) for rows in thirds
     }
