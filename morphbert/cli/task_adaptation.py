@@ -120,8 +120,10 @@ def _write_corpus(
     for name in expand(patterns):
         if name.endswith(".txt") and values.adapt_on != TRAIN:
             with open_for_reading(name) as stream:
-                documents.append(stream.read().decode("utf-8-sig").strip("\n"))
-            continue
+                text = stream.read().decode("utf-8-sig").strip("\n")
+            if "\t" not in text.partition("\n")[0]:  # NSMC's tables are called .txt too
+                documents.append(text)
+                continue
         for parts in texts_of(name):
             sentences = [line for part in parts for line in split_sentences(part)]
             if sentences:

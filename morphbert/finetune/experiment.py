@@ -108,10 +108,13 @@ def _one(
     check_folder(config.output_dir, problem.saved)
     running = FineTuning(config, problem.task, start.weights, strategy, word_vectors)
 
-    def judge() -> Judgement:
+    judged: dict[int, Judgement] = {}
+
+    def judge(step: int) -> Judgement:
         assert problem.judge is not None
         assert problem.held_out is not None
-        return problem.judge(running.scores(problem.held_out))
+        judged[step] = problem.judge(running.scores(problem.held_out))
+        return judged[step]
 
     evaluate = judge if config.eval_every and problem.judge is not None else None
     if config.do_train and problem.train is not None:
@@ -122,11 +125,16 @@ def _one(
     figures = None
     if plan.do_eval or plan.do_predict:
         step = running.load(plan.load_best)
-    if plan.do_eval and problem.judge is not None:
-        figures = _report(config, step, judge())
+    scores = None
     if plan.do_predict and problem.write is not None:
         assert problem.asked is not None
-        print(f"prediction: {problem.write(config.output_dir, running.scores(problem.asked))}", flush=True)
+        scores = running.scores(problem.asked)
+        print(f"prediction: {problem.write(config.output_dir, scores)}", flush=True)
+    if plan.do_eval and problem.judge is not None:
+        # Where the same examples were just scored, or the same weights judged, that is not done again.
+        if scores is not None and problem.asked is problem.held_out:
+            judged[step] = problem.judge(scores)
+        figures = _report(config, step, judged[step] if step in judged else judge(step))
     return None, figures
 
 

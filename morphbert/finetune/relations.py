@@ -97,7 +97,9 @@ def _example(entry: Mapping[str, Any], number: int, labelled: bool) -> tuple[Rel
     sentence = str(entry["sentence"])
     subject, first = _mention(entry["subject_entity"], sentence)
     object_, second = _mention(entry["object_entity"], sentence)
-    label = entry["label"] if labelled else entry.get("label")
+    label = entry.get("label")
+    if labelled and not label:
+        raise MorphbertError("it has no label.")
     name = found_id(entry, number)
     return RelationExample(
         name, sentence, subject, object_, None if label is None else str(label)

@@ -146,13 +146,13 @@ class FineTuning:
             print(f"training: {word_vectors}", flush=True)
 
     def train(
-        self, features: Features, evaluate: Callable[[], Judgement] | None = None
+        self, features: Features, evaluate: Callable[[int], Judgement] | None = None
     ) -> tuple[int, int | None]:
         """Trains to the last step, going on from a checkpoint in the output folder; returns (step, signal).
 
         Args:
           features: the examples.
-          evaluate: held-out figures of the model as it is, called every `eval_every` steps and at the end.
+          evaluate: step → held-out figures of the model as it is, called every `eval_every` steps and at the end.
         """
         config, last = self.config, self.config.optimizer.num_train_steps
         feed = ExampleFeed(
@@ -193,7 +193,7 @@ class FineTuning:
         def evaluate_and_keep(at: int) -> bool:
             if evaluate is None:
                 return False
-            judgement = evaluate()
+            judgement = evaluate(at)
             log.evaluation(at, judgement.figures)
             if judgement.confusion is not None:
                 log.image(at, "confusion", judgement.confusion.picture())

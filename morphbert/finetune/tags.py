@@ -55,7 +55,7 @@ class Account:
 def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
     """Reads KLUE-NER's format: a character, a tab, its tag on each line; an empty line after each text.
 
-    Lines that begin with `##` and hold no tag are comments; the one before a text names it.
+    Lines that begin with `##` are comments; the one before a text names it.
 
     Raises:
       MorphbertError: a line that is something else, with its number.
@@ -77,10 +77,12 @@ def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
 def _blocks(path: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     name, lines, count = "", [], 0
     for number, line in enumerate(read_lines(path), start=1):
-        line = line.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "\0")
-        if line.startswith("##") and not re.fullmatch(r"##?\t\S+", line):
+        line = line.rstrip("\r\n")
+        if number == 1:
+            line = line.removeprefix("\ufeff")
+        if line.startswith("##"):
             name = line.lstrip("# ").split("\t")[0]
-        elif line.strip("\t") or line.startswith(" "):
+        elif line.strip("\t"):
             lines.append((number, line))
         elif lines:
             count += 1
