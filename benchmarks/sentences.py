@@ -89,23 +89,23 @@ def main():
         print()
     if arguments.show:
         return
+    print(
+        f"{'splitter':10} {'characters/s':>12} {'peak MB':>8} {'load s':>7} {'characters':>11} {'sentences':>10}"
+    )
     figures = {}
     for name in names:
         command = [sys.executable, __file__, *sys.argv[1:], f"--only={name}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        figures[name] = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{'splitter':10} {'characters/s':>12} {'peak MB':>8} {'load s':>7} {'characters':>11} {'sentences':>10}"
-    )
-    for name, of in figures.items():
+        figures[name] = of = json.loads(done.stdout.splitlines()[-1])
         print(
             f"{name:10} {of['per_second']:12,.0f} {of['megabytes']:8,.0f} {of['load_seconds']:7.1f} "
-            f"{of['characters']:11,} {of['sentences']:10,}"
+            f"{of['characters']:11,} {of['sentences']:10,}",
+            flush=True,
         )
     for name, of in figures.items():
         if name != "rule" and "rule" in figures:
             print(f"rule / {name}: {figures['rule']['per_second'] / of['per_second']:,.0f} times as fast")
-    print(f"(of the peak, {min(of['megabytes_of_text'] for of in figures.values()):,.0f} MB are the text)")
+    print(f"(of each peak, {min(of['megabytes_of_text'] for of in figures.values()):,.0f} MB are the text)")
 
 
 if __name__ == "__main__":

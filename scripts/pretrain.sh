@@ -12,14 +12,16 @@ pretrain.sh - Pretrains a BERT on raw text, from the vocabulary to the evaluated
   scripts/pretrain.sh OUTPUT_DIR               on the Korean laws and bills that KoNLPy carries
 
 INPUT_GLOB (in quotes): text with a sentence a line and an empty line between documents, also .gz; or
-.jsonl, .jsonl.gz, which prepare_corpus.py cuts into sentences first.
+.jsonl, .tsv, .csv, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py cuts into
+sentences first. So it does with text where PREPARE_FLAGS are given.
 
 The same command continues an interrupted run and passes over what is finished. Where settings of a stage
 changed, it and all after it are done again, unless a model was trained with them: that is never overwritten.
 
 Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
 
-  Corpus      TEXT_FIELD=text             of JSON Lines
+  Corpus      TEXT_FIELD=text             of JSON Lines, or the column of tables
+              PREPARE_FLAGS               more flags for prepare_corpus.py, e.g. --near_duplicates=0.8
   Vocabulary  VOCAB_SIZE=32000 (4000)     pieces
               ANALYZER=mecab              mecab or none: what finds the morphemes
               CONTINUATION=eojeol         what ## continues: eojeol or morpheme
@@ -101,7 +103,7 @@ set_defaults() {
   : "${ANALYZER:=mecab}" "${CONTINUATION:=eojeol}" "${MAX_SEQ_LENGTH:=128}" "${MASKED_LM_PROB:=0.15}"
   : "${SHORT_SEQ_PROB:=0.1}" "${EVAL_FRACTION:=0.05}" "${TRAIN_BATCH_SIZE:=32}"
   : "${SAVE_CHECKPOINTS_STEPS:=500}" "${TRAIN_FLAGS:=}" "${SEED:=12345}" "${BERT_CONFIG_FILE:=}"
-  : "${TEXT_FIELD:=text}" "${SENTENCES:=$default_sentences}"
+  : "${TEXT_FIELD:=text}" "${PREPARE_FLAGS:=}" "${SENTENCES:=$default_sentences}"
   local name
   for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
     [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
@@ -125,6 +127,7 @@ print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
       else
         echo "$input_files"
         [[ -z $makes_corpus ]] || set_lines TEXT_FIELD
+        [[ -z $PREPARE_FLAGS ]] || set_lines PREPARE_FLAGS
       fi
       ;;
     vocab) set_lines VOCAB_SIZE ANALYZER CONTINUATION ;;
@@ -161,19 +164,16 @@ except MorphbertError as error:
     sys.exit(f"pretrain.sh: {error}")
 PY
   )
-  local files json
-  files=$(wc -l <<<"$input_files")
-  json=$(cut -f 1 <<<"$input_files" | grep -cE '\.(jsonl|ndjson|json)(\.gz|\.bz2)?$' || true)
-  ((json == 0 || json == files)) ||
-    usage_error "$input matches $((json)) JSON Lines files among $((files)): give one kind"
-  ((json == 0)) || makes_corpus=yes
+  local raw endings='(\.(jsonl|ndjson|json|tsv|csv)|(^|/)wiki_[0-9]+)(\.(gz|bz2|xz|zst))?$'
+  raw=$(cut -f 1 <<<"$input_files" | grep -cE "$endings" || true)
+  ((raw == 0)) && [[ -z $PREPARE_FLAGS ]] || makes_corpus=yes
 }
 
 stages=(corpus vocab records model filled)
 
 remove_outputs() {
   case $1 in
-    corpus) rm -rf "$output/corpus.txt" ;;
+    corpus) rm -rf "$output/corpus.txt" "$output/corpus.txt.report.md" ;;
     vocab) rm -rf "$output/vocab" ;;
     records) rm -f "$output"/records/*.tfrecord* ;; # the token store stays: it knows itself whether it fits
     model) rm -rf "$output/model" "$output/bert_config.json" ;;
@@ -232,8 +232,9 @@ do_corpus() {
   if [[ -z $input ]]; then
     "$PYTHON" "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
   else
+    # shellcheck disable=SC2086 (PREPARE_FLAGS holds several words)
     "$PYTHON" "$root/prepare_corpus.py" --input_file="$input" --text_field="$TEXT_FIELD" \
-      --output_file="$output/corpus.txt"
+      --output_file="$output/corpus.txt" $PREPARE_FLAGS
   fi
 }
 

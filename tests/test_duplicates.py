@@ -78,6 +78,16 @@ def test_near_duplicates_are_found_and_others_are_not():
         assert (again.of, again.equal) == ("a:3", True)
 
 
+@pytest.mark.parametrize("near", [0.05, 0.5, 0.99, 1.0])
+def test_any_threshold(near):
+    chance = random.Random(4)
+    text = _document(chance)
+    close = text.replace(" ", "  ") + "\n"
+    with DuplicateStore(near) as store:
+        assert store.find_or_add(b"1", signature(text), "1") is None
+        assert store.find_or_add(b"2", signature(close), "2") == ("1", False, 1.0)
+
+
 def test_a_chain_of_changes_is_measured_from_what_was_kept():
     chance = random.Random(3)
     text = _document(chance)

@@ -203,6 +203,27 @@ def test_shards_are_the_one_file_in_pieces(run, tmp_path, monkeypatch, workers, 
     assert max(map(len, parts)) - min(map(len, parts)) < 200
 
 
+def test_shards_of_another_number_are_not_mixed(tmp_path, capsys):
+    (tmp_path / "in.txt").write_text(TEXT, encoding="utf-8")
+    flags = [f"--input_file={tmp_path / 'in.txt'}", f"--output_file={tmp_path / 's'}"]
+    assert main([*flags, "--num_shards=3"]) == main([*flags, "--num_shards=3"]) == 0
+    assert main([*flags, "--num_shards=2"]) == 2
+    assert "s-00000-of-00003 is of an earlier run" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("s-*"))) == 3
+
+
+@pytest.mark.parametrize(
+    "flag", ["--output_file={}/in.txt/out", "--output_file={}/in.txt/out --num_shards=2"]
+)
+@pytest.mark.parametrize("report", ["", "--report_file={}/in.txt/r.md"])
+def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path, capsys, flag, report):
+    (tmp_path / "in.txt").write_text(TEXT, encoding="utf-8")
+    flags = f"--input_file={{}}/in.txt {flag} {report}".format(*[tmp_path] * 3).split()
+    assert main(flags) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["in.txt"]
+
+
 def test_more_shards_than_documents(tmp_path):
     (tmp_path / "in.txt").write_text(TEXT, encoding="utf-8")
     flags = [f"--input_file={tmp_path / 'in.txt'}", f"--output_file={tmp_path / 's'}", "--num_shards=9"]

@@ -172,6 +172,32 @@ def test_json_lines_become_sentences_first(place):
 
 
 @pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("표.tsv", {"TEXT_FIELD": "본문"}),
+        ("wiki_00", {}),
+        ("글.txt", {"PREPARE_FLAGS": "--max_repeats=3 --urls=remove"}),
+    ],
+)
+def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
+    document = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").split("\n\n")[0]
+    line = " ".join(document.split())
+    content = {
+        "표.tsv": "id\t본문\n" + f"1\t{line}\n" * 3,
+        "wiki_00": f'<doc id="1" url="" title="제목">\n제목\n\n{line}\n</doc>\n' * 3,
+        "글.txt": f"{line} 재밌다ㅋㅋㅋㅋㅋㅋ http://a.kr\n\n" * 3,
+    }[name]
+    (place / name).write_text(content, encoding="utf-8")
+    output = f"결과 {name}"
+    done = _run(name, output, cwd=place, TRAIN_FLAGS="--no_such_flag=1", **settings)
+    assert f"corpus: {name} → {output}/corpus.txt, " in done.stdout, done.stderr
+    corpus = (place / output / "corpus.txt").read_text(encoding="utf-8")
+    assert corpus.count("\n\n") == 2
+    assert corpus.replace("\n", " ").startswith(line[:200])
+    assert ("재밌다ㅋㅋㅋ\n" in corpus, "http" in corpus) == (name == "글.txt", False)
+
+
+@pytest.mark.parametrize(
     ("arguments", "settings", "status", "words"),
     [
         ([], {}, 2, "one or two arguments"),

@@ -8,6 +8,7 @@ cores; so nothing depends on the number of workers.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -24,6 +25,7 @@ from morphbert.files import (
     COMPRESSED,
     REPORT_ENDING,
     STANDARD_INPUT,
+    atomic_write,
     expand,
     identity,
     is_remote,
@@ -121,6 +123,8 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
     report = CorpusReport(config.settings, len(paths))
     sizes = [identity(path)["bytes"] for path in paths if path != STANDARD_INPUT]
     with ExitStack() as stack:
+        # The report first: a place that cannot be written shows at once, and the report appears after the output.
+        report_stream = stack.enter_context(atomic_write(config.report))
         store = stack.enter_context(DuplicateStore(config.near_duplicates))
         write = stack.enter_context(open_corpus(config.output_file, config.num_shards))
         progress = stack.enter_context(
@@ -143,7 +147,7 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
                 f"{config.input_file}: none of {len(paths)} file(s) holds a document to keep"
                 f"{f' (left out: {report.reasons})' if report.dropped else ''}."
             )
-    report.write(config.report)
+        report_stream.write(report.text(config.report))
     return report
 
 
@@ -163,6 +167,12 @@ def _check(config: CorpusConfig, paths: list[str]) -> None:
     if config.max_characters and config.max_characters < config.min_characters:
         raise UsageError(
             f"--max_characters={config.max_characters} is less than --min_characters={config.min_characters}."
+        )
+    others = set(glob.glob(glob.escape(config.output_file) + "-[0-9]*-of-[0-9]*")) - set(config.outputs)
+    if config.num_shards and others:
+        raise UsageError(
+            f"{min(others)} is of an earlier run with another --num_shards: a glob would read both. Remove it, or "
+            "choose another --output_file."
         )
     local = {os.path.realpath(path): path for path in paths if not is_remote(path)}
     for output in (*config.outputs, config.report):

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from morphbert.files import atomic_write, compressed, is_remote, shard_names
+from morphbert.files import atomic_write, compressed, is_remote, shard_names, write_error
 
 _COPIED_AT_ONCE = 1 << 20
 
@@ -23,37 +23,44 @@ def open_corpus(path: str, num_shards: int | None) -> Iterator[Callable[[bytes],
     are made, and 8 bytes of memory a document. They are divided between documents, and all but the last end with an
     empty line: joined they are the file that there would be without them.
     """
-    with contextlib.ExitStack() as stack:
-        if num_shards is None:
-            stream = stack.enter_context(compressed(stack.enter_context(atomic_write(path)), path))
-        else:
-            folder = None if is_remote(path) else os.path.dirname(os.path.abspath(path))
-            if folder:
-                os.makedirs(folder, exist_ok=True)
-            stream = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-        starts = array("Q")
-        position = 0
-
-        def write(document: bytes) -> None:
-            nonlocal position
-            if position:
-                position += stream.write(b"\n")
-            if num_shards is not None:
-                starts.append(position)
-            position += stream.write(document)
-
-        yield write
-        if num_shards is not None:
-            starts.append(position)
-            _divide(stream, starts, shard_names(path, num_shards))
+    if num_shards is None:
+        with atomic_write(path) as raw, compressed(raw, path) as stream:
+            yield _Joiner(stream).write
+        return
+    folder = None if is_remote(path) else os.path.dirname(os.path.abspath(path))
+    try:
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as spool:
+            starts = array("Q")
+            joiner = _Joiner(spool, starts)
+            yield joiner.write
+            _divide(spool, starts, joiner.position, shard_names(path, num_shards))
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
-def _divide(spool: IO[bytes], starts: array[int], names: list[str]) -> None:
-    """Copies the documents, which begin at `starts` (and end at the last of them), into shards of about one size."""
-    total = starts[-1]
-    cuts = [starts[bisect_left(starts, total * number // len(names))] for number in range(len(names))] + [
-        total
-    ]
+class _Joiner:
+    """Writes documents with empty lines between them, and notes where each begins."""
+
+    def __init__(self, stream: IO[bytes], starts: array[int] | None = None):
+        self._stream = stream
+        self._starts = starts
+        self.position = 0
+
+    def write(self, document: bytes) -> None:
+        if self.position:
+            self.position += self._stream.write(b"\n")
+        if self._starts is not None:
+            self._starts.append(self.position)
+        self.position += self._stream.write(document)
+
+
+def _divide(spool: IO[bytes], starts: array[int], total: int, names: list[str]) -> None:
+    """Copies the documents, which begin at `starts`, into shards of about one size."""
+    starts.append(total)
+    cuts = [starts[bisect_left(starts, total * number // len(names))] for number in range(len(names))]
+    cuts.append(total)
     spool.seek(0)
     with contextlib.ExitStack() as stack:  # so that all appear together
         for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True):

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from morphbert.files import atomic_write
-
 _EXAMPLES = 5
 _EXCERPT = 80
 
@@ -72,11 +70,10 @@ class CorpusReport:
         if len(examples) < _EXAMPLES and example.excerpt not in known:
             examples.append(example)
 
-    def write(self, path: str) -> None:
-        """Writes JSON where the name ends with `.json`, else Markdown."""
+    def text(self, path: str) -> bytes:
+        """What the report's file holds: JSON where its name ends with `.json`, else Markdown."""
         text = self.as_json() if path.endswith(".json") else self.as_markdown()
-        with atomic_write(path) as stream:
-            stream.write(text.encode("utf-8", "replace"))
+        return text.encode("utf-8", "replace")
 
     def as_json(self) -> str:
         values = {

@@ -25,6 +25,8 @@ _SHINGLE = 5
 _BATCH = 8192
 # Where a band is to agree is a matter of taste: rather compare too often (which costs time alone) than miss one.
 _MISSES_WEIGH = 0.95
+# Two bands of 64 values: the coarsest that there is.
+_HIGHEST = 0.99
 _CACHE_KIB = 200_000
 
 
@@ -88,7 +90,9 @@ class DuplicateStore:
         if near:
             from datasketch import MinHashLSH
 
-            chosen = MinHashLSH(near, _PERMUTATIONS, weights=(1 - _MISSES_WEIGH, _MISSES_WEIGH))
+            chosen = MinHashLSH(
+                min(near, _HIGHEST), _PERMUTATIONS, weights=(1 - _MISSES_WEIGH, _MISSES_WEIGH)
+            )
             self._bands = [(band * chosen.r, (band + 1) * chosen.r) for band in range(chosen.b)]
         self._database = sqlite3.connect("", isolation_level=None)  # a temporary file without a name
         for setting in (f"cache_size=-{cache_kib}", "journal_mode=OFF", "synchronous=OFF"):
