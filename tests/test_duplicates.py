@@ -1,22 +1,30 @@
 """Near duplicates: found where the true share in common says so, in memory that does not grow with the corpus."""
 
+import gzip
+import json
 import random
 import subprocess
 import sys
 
 import pytest
-from samples import GOLDEN
+from samples import GOLDEN, ROOT
 
 from morphbert.text.duplicates import DuplicateStore, signature
 
 WORDS = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").split()
 
 
+PETITIONS = ROOT.parent / "shared" / "data" / "corpus" / "petitions.jsonl.gz"
+
+
+def _shingles(text):
+    text = "".join(text.split())
+    return {text[start : start + 5] for start in range(len(text) - 4)}
+
+
 def _jaccard(one, other):
-    sets = [
-        {text[i : i + 5] for i in range(len(text) - 4)} for text in ("".join(t.split()) for t in (one, other))
-    ]
-    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+    ours, theirs = _shingles(one), _shingles(other)
+    return len(ours & theirs) / len(ours | theirs)
 
 
 def _document(chance, length=200):
@@ -99,6 +107,28 @@ def test_a_chain_of_changes_is_measured_from_what_was_kept():
             text = _changed(text, chance, 0.04)
     assert 2 <= len(kept) <= 6
     assert _jaccard(kept[0], kept[1]) < 0.8
+
+
+@pytest.mark.skipif(not PETITIONS.is_file(), reason=f"the real data is not at {PETITIONS}")
+def test_petitions_that_repeat_are_found_as_by_comparing_all():
+    with gzip.open(PETITIONS, "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line, _ in zip(lines, range(300), strict=False)]
+    kept = {}
+    found = 0
+    with DuplicateStore(near=0.8) as store:
+        for number, text in enumerate(texts):
+            ours = _shingles(text)
+            common = {name: len(ours & theirs) / len(ours | theirs) for name, theirs in kept.items()}
+            nearest = max(common, key=common.get, default=None)
+            duplicate = store.find_or_add(text.encode(), signature(text), str(number))
+            if duplicate is None:
+                assert not common or common[nearest] < 0.9
+                kept[str(number)] = ours
+            else:
+                found += 1
+                assert duplicate.equal == (texts[int(duplicate.of)] == text)
+                assert duplicate.equal or common[duplicate.of] > 0.7
+    assert found >= 15
 
 
 @pytest.mark.slow

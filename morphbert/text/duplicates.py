@@ -76,7 +76,7 @@ def _shingle_hashes(text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
 class DuplicateStore:
     """What was seen so far. A context manager.
 
-    An earlier document is one that was added: what is a duplicate itself is not, so that a chain of small changes
+    Near duplicates are compared with what was added, and not with other duplicates, so that a chain of small changes
     does not take away documents that have little in common.
 
     Args:
