@@ -115,9 +115,11 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         assert browser.run("return document.title") == "morphbert: [MASK]"
         assert browser.run("return document.querySelectorAll('#results img, #results b').length") == 0
         assert "".join(browser.texts("#mecab .part")) == BOLD.replace(" ", "")
-        browser.type("#text", "마스크가 없는 문장")
+        assert browser.run("return make('td', '', '<b>조각</b>').innerHTML") == "&lt;b&gt;조각&lt;/b&gt;"
+        browser.type("#text", "<b>마스크</b>가 없는 문장")
         browser.click("#fill")
-        browser.wait("return document.getElementById('error').textContent.includes('[MASK]')")
+        browser.wait("return document.getElementById('error').textContent.includes('<b>마스크</b>')")
+        assert browser.run("return document.getElementById('error').children.length") == 0
         assert browser.run("return document.getElementById('results').hidden")
         assert browser.picture().startswith(b"\x89PNG")
 
