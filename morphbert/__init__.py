@@ -27,18 +27,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphbert.interop.bert_model import BertModel
-    from morphbert.interop.loading import load
+    from morphbert.interop.loading import load, save
     from morphbert.model.config import BertConfig
 
 __version__ = "0.1.0"
 
-__all__ = ["BertConfig", "BertModel", "__version__", "load"]
+__all__ = ["BertConfig", "BertModel", "__version__", "load", "save"]
 
 # Loaded when they are first asked for: text and records are worked on without TensorFlow, which takes seconds.
 _HOMES = {
     "BertConfig": "morphbert.model.config",
     "BertModel": "morphbert.interop.bert_model",
     "load": "morphbert.interop.loading",
+    "save": "morphbert.interop.loading",
 }
 
 

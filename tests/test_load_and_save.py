@@ -41,7 +41,8 @@ def test_what_is_saved_is_loaded_again_bit_by_bit(form, loaded, tmp_path):
     model.save(str(tmp_path / "one"), format=form)
     again = morphbert.load(tmp_path / "one")
     again.save(str(tmp_path / "two"), format=form)
-    for folder in ("one", "two"):
+    morphbert.save(tmp_path / "three", *again, format=form)
+    for folder in ("one", "two", "three"):
         found, cutter = morphbert.load(str(tmp_path / folder))
         assert_same(found, model)
         assert cutter(SENTENCES, SENTENCES[::-1]) == tokenizer(SENTENCES, SENTENCES[::-1])

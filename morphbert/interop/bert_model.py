@@ -146,7 +146,7 @@ class BertModel(tf.Module):
         """
         from morphbert.interop.loading import save
 
-        save(path, self, self.tokenizer if tokenizer is None else tokenizer, format, overwrite)
+        save(path, self, tokenizer, format, overwrite)
 
     def _weights(self) -> dict[str, tf.Tensor]:
         return {name: tf.convert_to_tensor(variable) for name, variable in self.parameters.items()}

@@ -79,6 +79,7 @@ def save(
     overwrite: bool = False,
 ) -> None:
     """Writes model and tokenizer; see `BertModel.save`."""
+    tokenizer = model.tokenizer if tokenizer is None else tokenizer
     if format not in SAVE_FORMATS:
         raise MorphbertError(f"format={format!r} is not known; known are {', '.join(SAVE_FORMATS)}.")
     size = model.config.vocab_size
