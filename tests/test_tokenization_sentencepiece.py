@@ -6,9 +6,12 @@ import pickle
 
 import pytest
 import sentencepiece
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from samples import GOLDEN, SHAPE, write_config
 
 from morphbert.errors import MorphbertError
+from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.vocabulary import MASK
@@ -72,6 +75,44 @@ def test_offsets_words_and_decoding(folder):
 def test_text_that_the_model_normalises_keeps_its_eojeols_offsets(folder):
     encoding = load_tokenizer(str(folder)).encode("㈜나무 ①")
     assert set(encoding.offsets) == {(0, 3), (4, 5)}
+
+
+@pytest.mark.parametrize("do_lower_case", [False, True])
+def test_any_text_keeps_its_places_and_comes_back(model, do_lower_case):
+    tokenizer = SentencePieceTokenizer(model, do_lower_case=do_lower_case)
+    normalizer = tokenizer.splitter.normalizer
+    awkward = "사과나무를심었습니다학교에. ▁㈜①ﬁÉé\u0301\u1112\u1161\u11ab\0\u200b\ufeff\u2028\u3000\t\ud800👨\u200d"
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        st.one_of(st.text(max_size=40), st.text(alphabet=awkward, max_size=40), st.sampled_from(SENTENCES))
+    )
+    def check(text):
+        encoding = tokenizer.encode(text)
+        assert encoding.tokens == tokenizer.tokenize(text)
+        assert sorted(set(encoding.word_ids)) == list(range(len(normalizer(text).split())))
+        position, whole = 0, {}
+        for token, (start, end), word in zip(
+            encoding.tokens, encoding.offsets, encoding.word_ids, strict=True
+        ):
+            assert 0 <= start <= end <= len(text)
+            assert start < end or token == "▁"  # the beginning alone: no character stands for it
+            if start > position:
+                assert normalizer(text[position:start]) == ""
+            position = max(position, end)
+            whole.setdefault(word, []).append((token, start, end))
+        assert normalizer(text[position:]) == ""
+        for pieces in whole.values():
+            if len({(start, end) for _, start, end in pieces}) > 1:
+                # Not one span for all: then each piece is what stands there.
+                for token, start, end in pieces:
+                    shown = normalizer(text[start:end])
+                    assert token == tokenizer.unknown or token.replace("▁", "") in shown
+        if tokenizer.unknown not in encoding.tokens:
+            decoded = tokenizer.decode(encoding.ids)
+            assert tokenizer.decode(tokenizer.encode(decoded).ids) == decoded
+
+    check()
 
 
 @pytest.mark.parametrize("kind", ["txt", "json"])

@@ -43,9 +43,11 @@ class Normalized:
     ends: list[int] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The original span of the non-empty range `start:end` of the normalised text."""
+        """The original span of the range `start:end` of the normalised text; an empty range stays before its next."""
         if self.starts is None or self.ends is None:
             return start, end
+        if start == end:
+            return self.starts[start], self.starts[start]
         return self.starts[start], self.ends[end - 1]
 
 

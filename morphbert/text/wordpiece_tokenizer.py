@@ -19,10 +19,11 @@ from morphbert.text.words import Word, WordSplitter
 
 Value = TypeVar("Value")
 
-# Distinct eojeols whose tokens are remembered, and whose tokens with all places (50 MB each). Petitions of 4 million
-# characters have 220,000, and nine in ten of those occur once or twice.
+# Distinct eojeols whose tokens are remembered (50 MB), and distinct morphemes, those that begin a word and those that
+# continue one (30 MB each at most). Half of the petitions, 2 million characters, have 140,000 eojeols, most of which
+# occur once, and 33,000 morphemes.
 _REMEMBERED = 200_000
-_ENCODED = 100_000
+_PARTS = 50_000
 _LONGEST_REMEMBERED = 64
 
 
@@ -48,10 +49,10 @@ class Encoding:
     morpheme_ids: list[int]
 
 
-# What one eojeol becomes, places and morphemes relative to its first: tokens, starts, ends, morphemes (empty without an
-# analyser, because the eojeol is the only one); how many characters to the next eojeol, how many morphemes.
+# What a morpheme becomes (or an eojeol, where there is no analyser): tokens, their starts and ends from its first
+# character on, its length, and whether its last character stands alone, so that what follows begins a word.
 # Plain tuples: the garbage collector stops looking at those, and there are many.
-_Pieces = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]
+_Part = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], int, bool]
 
 
 class Tokenizer:
@@ -80,10 +81,11 @@ class Tokenizer:
         self._simple = splitter.analyzer is None and splitter.marks_stand_alone and not splitter.decomposes
         self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
         self._tokens: dict[str, tuple[str, ...]] = {}  # of eojeols, for `tokenize`
-        self._encoded: dict[str, _Pieces] = {}  # the same for `encode`
+        # Of morphemes: when they continue a word, and when they begin one.
+        self._parts: tuple[dict[str, _Part], dict[str, _Part]] = ({}, {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tokens": {}, "_encoded": {}}
+        return {**self.__dict__, "_tokens": {}, "_parts": ({}, {})}
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
@@ -120,18 +122,19 @@ class Tokenizer:
         return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, word_ids.copy())
 
     def _encode(self, eojeols: list[str]) -> Encoding:
-        known = self._encoded.get
-        cut = [known(marked) or self._pieces_of(marked) for marked in eojeols]
-        # Turned around: a tuple over the eojeols for each field. From here on all loops run inside Python itself.
-        of_eojeols, starts, ends, morphemes, steps, morpheme_counts = zip(*cut, strict=True)
-        tokens = list(chain.from_iterable(of_eojeols))
-        counts = list(map(len, of_eojeols))
-        before = list(chain.from_iterable(map(repeat, accumulate(steps, initial=0), counts)))
+        parts, counts = self._parts_of(eojeols)
+        # Turned around: a tuple over the morphemes for each field. From here on all loops run inside Python itself.
+        of_parts, starts, ends, lengths, _ = zip(*parts, strict=True)
+        tokens = list(chain.from_iterable(of_parts))
+        sizes = list(map(len, of_parts))
+        words = list(chain.from_iterable(map(repeat, range(len(counts)), counts)))
+        # Before a part stand the parts before it, and as many spaces as eojeols.
+        places = map(add, accumulate(lengths, initial=0), words)
+        before = list(chain.from_iterable(map(repeat, places, sizes)))
         all_starts = map(add, before, chain.from_iterable(starts))
         offsets = list(zip(all_starts, map(add, before, chain.from_iterable(ends)), strict=True))
-        word_ids = list(chain.from_iterable(map(repeat, range(len(counts)), counts)))
-        morphemes_before = chain.from_iterable(map(repeat, accumulate(morpheme_counts, initial=0), counts))
-        morpheme_ids = list(map(add, morphemes_before, chain.from_iterable(morphemes)))
+        word_ids = list(chain.from_iterable(map(repeat, words, sizes)))
+        morpheme_ids = list(chain.from_iterable(map(repeat, range(len(parts)), sizes)))
         return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
 
     def _ids_of(self, tokens: list[str]) -> list[int]:
@@ -151,34 +154,58 @@ class Tokenizer:
         if self._simple:
             parts = [marked] if MAY_STAND_ALONE.search(marked) is None else _AROUND_MARKS.split(marked)
             if all(map(stands_alone, parts[1::2])):
-                for part in filter(None, parts):
-                    tokens += (self._short(part) and self._matcher.cut(part)) or (UNK,)
+                for text in filter(None, parts):
+                    tokens += (self._short(text) and self._matcher.cut(text)) or (UNK,)
                 return tuple(tokens)
-        for word in self.splitter.words(marked):
-            tokens += self.cut_word(word) or (UNK,)
+        for part in self._parts_of([marked])[0]:
+            tokens += part[0]
         return tuple(tokens)
 
     def _short(self, word: str) -> bool:
         return self._longest_word is None or len(word) <= self._longest_word
 
-    def _pieces_of(self, marked: str) -> _Pieces:
+    def _parts_of(self, eojeols: Iterable[str]) -> tuple[list[_Part], list[int]]:
+        """What the morphemes of eojeols become, and how many each eojeol has.
+
+        It is the morphemes that are remembered: there are far fewer of them than of eojeols, and new eojeols are
+        mostly made of known ones.
+        """
+        parts: list[_Part] = []
+        counts = []
+        continuing, beginning = self._parts
+        every = self.splitter.continuation == "morpheme"
+        for marked in eojeols:
+            known = beginning
+            morphemes = marked.removesuffix(MARK).split(MARK)
+            counts.append(len(morphemes))
+            for morpheme in morphemes:
+                part = known.get(morpheme)
+                if part is None:
+                    part = self._part_of(morpheme, known is beginning)
+                    _remember(known, _PARTS, morpheme, part)
+                parts.append(part)
+                known = beginning if every or part[4] else continuing
+        return parts, counts
+
+    def _part_of(self, morpheme: str, bare: bool) -> _Part:
+        words = self.splitter.words(morpheme)
+        if not bare and not self._alone(words[0]):
+            words[0] = words[0]._replace(continues=True)
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
-        morphemes: list[int] = []
-        for word in self.splitter.words(marked):
+        for word in words:
             pieces = self.cut_word(word)
             if pieces is None:
                 tokens.append(UNK)
                 spans.append((word.start, word.start + self.length(word)))
-                morphemes.append(word.morpheme)
-                continue
-            tokens += pieces
-            morphemes += [word.morpheme] * len(pieces)
-            spans += self.spans(word, pieces)
+            else:
+                tokens += pieces
+                spans += self.spans(word, pieces)
         starts, ends = zip(*spans, strict=True)
-        step = len(marked) - marked.count(MARK) + 1
-        found = (tuple(tokens), starts, ends, tuple(morphemes), step, morphemes[-1] + 1)
-        return _remember(self._encoded, _ENCODED, marked, found)
+        return tuple(tokens), starts, ends, len(morpheme), self._alone(words[-1])
+
+    def _alone(self, word: Word) -> bool:
+        return self.splitter.marks_stand_alone and len(word.text) == 1 and stands_alone(word.text)
 
     def length(self, word: Word) -> int:
         """How many characters of the normalised text a word is."""
