@@ -185,6 +185,7 @@ def test_segments_are_runs_of_one_document_and_nothing_is_lost(records, unmasked
     ends = (unmasked == tokenizer.vocab["[SEP]"]).argmax(axis=1)
     seen = text.pieces == 0
     first_places = np.full(len(labels), -1)
+    copies = 0
     for row, (end, length, label) in enumerate(
         zip(ends.tolist(), lengths.tolist(), labels.tolist(), strict=True)
     ):
@@ -205,6 +206,8 @@ def test_segments_are_runs_of_one_document_and_nothing_is_lost(records, unmasked
         first_places[row] = places[0]
         for place in places:
             seen[place : place + len(run)] = True
+    # Petitions are copied from each other: a random B may be what follows A in a copy.
+    assert copies < 0.01 * labels.sum()
     assert seen.all(), f"{(~seen).sum()} pieces of the text are in no record"
     # The order of the records tells nothing about that of the text.
     known = first_places >= 0
