@@ -201,13 +201,12 @@ def test_segments_are_runs_of_one_document_and_nothing_is_lost(records, unmasked
                 continue
             places, run = text.places(first), first
             assert places, f"record {row}: A is no run of one document"
-            if len(both) >= 20:
-                assert not text.places(both), f"record {row}: label 1, and B follows A"
+            copies += bool(len(both) >= _KEY and text.places(both))
         first_places[row] = places[0]
         for place in places:
             seen[place : place + len(run)] = True
     # Petitions are copied from each other: a random B may be what follows A in a copy.
-    assert copies < 0.01 * labels.sum()
+    assert copies < 0.002 * labels.sum()
     assert seen.all(), f"{(~seen).sum()} pieces of the text are in no record"
     # The order of the records tells nothing about that of the text.
     known = first_places >= 0
