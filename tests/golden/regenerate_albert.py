@@ -6,13 +6,10 @@ Its modeling.py (last commit, b772393) runs under TensorFlow 2's `compat.v1`. Of
 `tf.layers` are gone; the two functions that it calls are stood in for, by their definitions in TensorFlow 1.15.
 """
 
-import json
 import os
 import sys
-import tempfile
 import types
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -89,27 +86,7 @@ def run_original(checkout, folder, batch):
         return session.run(results)
 
 
-def main():
-    if len(sys.argv) != 2 or not os.path.exists(os.path.join(sys.argv[1], "modeling.py")):
-        sys.exit(__doc__)
-    from regenerate_model import BATCH, weights_by_formula
-
-    from morphbert.interop import google
-    from morphbert.interop.pretrained import Pretrained
-    from morphbert.model.config import BertConfig
-    from morphbert.model.parameters import pretraining_parameters
-
-    config = BertConfig(**CONFIG)
-    shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
-    with tempfile.TemporaryDirectory() as folder:
-        google.write(folder, Pretrained(config, weights_by_formula(shapes), "formula"))
-        found = run_original(sys.argv[1], folder, BATCH)
-    content = {name: [float(f"{x:.7g}") for x in np.ravel(values)] for name, values in found.items()}
-    with open(VALUES, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, sort_keys=True)
-        stream.write("\n")
-    print({name: values.shape for name, values in found.items()})
-
-
 if __name__ == "__main__":
-    main()
+    from regenerate_model import regenerate
+
+    regenerate(VALUES, CONFIG, run_original)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -122,27 +122,31 @@ def run_original(checkout: str, folder: str, batch: Mapping[str, np.ndarray]) ->
         return dict(np.load(target))
 
 
-def main() -> None:
+def regenerate(
+    target: str,
+    sizes: Mapping[str, int],
+    run: Callable[[str, str, dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+) -> None:
+    """Exports a model of `sizes`, has the original compute with it, and writes the numbers down."""
     if len(sys.argv) != 2 or not os.path.exists(os.path.join(sys.argv[1], "modeling.py")):
-        sys.exit(__doc__)
+        sys.exit(sys.modules["__main__"].__doc__)
     from morphbert.interop import google
     from morphbert.interop.pretrained import Pretrained
     from morphbert.model.config import BertConfig
     from morphbert.model.parameters import pretraining_parameters
 
-    config = BertConfig(**CONFIG)
+    config = BertConfig(**sizes)
     shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
+    batch = {name: np.array(rows, np.int32) for name, rows in BATCH.items()}
     with tempfile.TemporaryDirectory() as folder:
         google.write(folder, Pretrained(config, weights_by_formula(shapes), "formula"))
-        found = run_original(
-            sys.argv[1], folder, {name: np.array(rows, np.int32) for name, rows in BATCH.items()}
-        )
+        found = run(sys.argv[1], folder, batch)
     content = {name: [float(f"{x:.7g}") for x in values.ravel()] for name, values in found.items()}
-    with open(VALUES, "w", encoding="utf-8") as stream:
+    with open(target, "w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=None, sort_keys=True)
         stream.write("\n")
     print({name: values.shape for name, values in found.items()})
 
 
 if __name__ == "__main__":
-    main()
+    regenerate(VALUES, CONFIG, run_original)
