@@ -24,11 +24,12 @@ _ENDS_IN_B = "".join(chr(code) for code in range(ord("가") + 17, ord("힣") + 1
 # 요 after the vowels of endings, and not in 필요, 중요, 수요, 가요.
 _BEFORE_YO = "어아여해에예네세군지데나까래와워봐줘돼되져려겨켜게께서로구대걸셔쳐둬써커떠고라러타파빠싸뻐퍼"
 _BARE = rf"니다|[{_ENDS_IN_B}]니까|[{_BEFORE_YO}]요|[은는인건던]가요|죠"
+_FACE = "[ㅋㅎ]{2,}|[ㅠㅜ]+|[~^]+"
 _CANDIDATE = re.compile(
     rf"""
     (?P<stop>[.?!…。？！]+{_CLOSING})(?=\s)
     | (?<=[{_FINAL}])(?P<joined>[.?!…]+{_CLOSING})(?=["'“‘「『(]?[가-힣])
-    | (?P<bare>(?<=[가-힣])(?:{_BARE}) | (?<=[{_FINAL}])(?:[ㅋㅎ]{{2,}}|[ㅠㅜ]+|[~^]+))(?=\s)
+    | (?P<bare>(?<=[가-힣])(?:{_BARE})(?:\s(?:{_FACE}))? | (?<=[{_FINAL}])(?:{_FACE}))(?=\s)
     """,
     re.VERBOSE,
 )
