@@ -13,6 +13,7 @@ import mecab_ko
 import pytest
 
 from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.figures import answer_ceiling
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import bert_tokenizer, load_tokenizer
 from morphbert.text.vocabulary import load_vocabulary
@@ -124,10 +125,12 @@ def test_with_mecab_the_engines_own_boundaries(every):
             assert ends == list(map(int, tagger.parse(text).split()))
 
 
-def test_korquad_answers_end_where_tokens_end():
-    """An answer maps to tokens, and those back to exactly its characters."""
-    tokenizer = load_tokenizer(FOLDER)
+@pytest.mark.parametrize("name", ["ko-mecab-8k", "ko-mecab-32k"])
+def test_korquad_answers_end_where_tokens_end(name):
+    """An answer maps to tokens, and those back to exactly its characters; the report counts the same."""
+    tokenizer = load_tokenizer(str(REPOSITORY / "vocab" / name))
     questions = found = 0
+    paragraphs = {}
     for article in json.loads((DATA / FILES[4]).read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             context = paragraph["context"]
@@ -139,8 +142,11 @@ def test_korquad_answers_end_where_tokens_end():
                 start = answer["answer_start"]
                 end = start + len(answer["text"])
                 questions += 1
+                paragraphs.setdefault(context, []).append((start, end))
                 if start in first and end in last:
                     found += 1
                     assert context[offsets[first[start]][0] : offsets[last[end]][1]] == answer["text"]
     assert questions == 5774
     assert found / questions >= 0.99
+    ceiling = answer_ceiling(tokenizer, paragraphs.items())
+    assert (ceiling.answers, ceiling.reachable) == (questions, found)

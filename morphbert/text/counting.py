@@ -108,7 +108,10 @@ def count_words(
         while len(runs) > _OPEN_RUNS:
             groups = [runs[first : first + _OPEN_RUNS] for first in range(0, len(runs), _OPEN_RUNS)]
             runs = list(run_tasks(_merge_group, folder, groups, num_workers))
-        merged = _merge_group(folder, runs)
+        merging = tqdm(
+            _merge(runs), "Merging counts", unit=" words", unit_scale=True, disable=None, file=sys.stderr
+        )
+        merged = _write_run(merging, folder)
         characters = _characters_of(_read_run(merged))
         sizes = Counter(count for _, count in _read_run(merged))
         least = _least_count(sizes, _MOST_WORDS)
