@@ -168,7 +168,7 @@ def _define_filters(command: Command) -> None:
         0.0,
         "Leave out documents that have at least this share of their text in common with an earlier one (Jaccard of "
         "runs of five characters, by MinHash); 0 is off, 0.8 is usual. Needs: pip install datasketch. What has to be "
-        "remembered, some 1.5 KB a document, lies on the disk, in the folder that TMPDIR names.",
+        "remembered, about 1 KB a document, lies on the disk, in the folder that TMPDIR names.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
