@@ -193,11 +193,13 @@ def test_every_activation_has_its_name_there(name):
     torch = pytest.importorskip("torch")
     from transformers.activations import ACT2FN
 
-    from morphbert.interop.huggingface import _ACTIVATIONS
+    from morphbert.interop.huggingface_names import config_values
+    from morphbert.model.config import BertConfig
     from morphbert.model.layers import activation
 
     x = np.linspace(-6, 6, 400, dtype=np.float32)
-    theirs = ACT2FN[_ACTIVATIONS.get(name, name)](torch.tensor(x)).numpy()
+    written = config_values(BertConfig(vocab_size=50, hidden_act=name))["hidden_act"]
+    theirs = ACT2FN[written](torch.tensor(x)).numpy()
     np.testing.assert_allclose(activation(name, tf.constant(x)).numpy(), theirs, atol=1e-6)
 
 
