@@ -20,7 +20,7 @@ h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; font-weight: normal; }
-.words td { text-align: left; overflow-wrap: anywhere; }
+.words th, .words td { text-align: left; overflow-wrap: anywhere; }
 .words td:first-child { white-space: nowrap; }
 summary { cursor: pointer; font-weight: bold; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.4rem; }
@@ -28,7 +28,7 @@ figure { margin: 0; }
 figcaption b { display: block; }
 svg { width: 100%; height: auto; }
 svg text { font-size: 11px; fill: #555; }
-.legend span { margin-right: 1.2rem; font-size: .9rem; }
+.legend span { display: inline-block; margin-right: 1.2rem; font-size: .9rem; }
 .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .35em; }
 """
 

@@ -137,6 +137,55 @@ def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
     np.testing.assert_allclose(tf.cast(slope, tf.float64), expected_slope, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layer_norm_and_its_gradient_are_those_of_the_formula(dtype):
+    """The gradient is written by hand: against TensorFlow's own of the formula in float64, off centre and scaled."""
+    from morphbert.model.layers import layer_norm
+
+    random = np.random.default_rng(2)
+    x = tf.cast(random.normal(3.0, 2.0, (4, 5, 64)), dtype)
+    gamma, beta = (tf.constant(random.normal(1.0, 0.5, 64), tf.float32) for _ in range(2))
+    upstream = tf.constant(random.normal(0.0, 1.0, (4, 5, 64)))
+    exact = [tf.cast(value, tf.float64) for value in (x, gamma, beta)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, gamma, beta, *exact])
+        value = layer_norm({"n/gamma": gamma, "n/beta": beta}, "n", x, 1e-12)
+        mean, variance = tf.nn.moments(exact[0], [-1], keepdims=True)
+        expected = (exact[0] - mean) / tf.sqrt(variance + 1e-12) * exact[1] + exact[2]
+        ours = tf.reduce_sum(tf.cast(value, tf.float64) * upstream)
+        theirs = tf.reduce_sum(expected * upstream)
+    tolerance = 1e-5 if dtype == "float32" else 3e-2
+    np.testing.assert_allclose(tf.cast(value, tf.float64), expected, atol=tolerance, rtol=tolerance)
+    wanted = tape.gradient(theirs, exact)
+    for found, right in zip(tape.gradient(ours, [x, gamma, beta]), wanted, strict=True):
+        np.testing.assert_allclose(tf.cast(found, tf.float64), right, atol=3 * tolerance, rtol=tolerance)
+
+
+def test_cross_entropy_and_its_gradient_are_tensorflows():
+    from morphbert.model.layers import cross_entropy
+
+    random = np.random.default_rng(3)
+    scores = tf.constant(random.normal(0.0, 5.0, (9, 50)), tf.float32)
+    bias = tf.constant(random.normal(0.0, 1.0, 50), tf.float32)
+    labels = tf.constant(random.integers(0, 50, 9), tf.int32)
+    weights = tf.constant(random.normal(0.0, 1.0, 9), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([scores, bias])
+        losses, right = cross_entropy(scores, bias, labels)
+        expected = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores + bias)
+        ours, theirs = tf.reduce_sum(losses * weights), tf.reduce_sum(expected * weights)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
+    for values in (scores, bias):
+        np.testing.assert_allclose(
+            tape.gradient(ours, values), tape.gradient(theirs, values), rtol=1e-4, atol=1e-6
+        )
+    guesses = tf.argmax(scores + bias, -1, output_type=tf.int32)
+    np.testing.assert_array_equal(right, tf.cast(guesses == labels, tf.float32))
+    # Of equal scores the first is the guess, as argmax has it.
+    level = cross_entropy(tf.zeros([2, 50]), tf.zeros([50]), tf.constant([0, 1]))[1]
+    np.testing.assert_array_equal(level, [1.0, 0.0])
+
+
 def test_initial_weights_are_berts_and_depend_on_seed_and_name_alone():
     config = dataclasses.replace(CONFIG, vocab_size=2000)
     first, again = (

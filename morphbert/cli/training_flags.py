@@ -121,6 +121,13 @@ def define_devices(command: Command) -> None:
         "Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
         lower_bound=1,
     )
+    command.number(
+        "device_peak_flops",
+        None,
+        "Floating-point operations that one device can do in a second, to log the share that is used. Known for usual "
+        "GPUs and TPUs. Example: --device_peak_flops=312e12",
+        lower_bound=1.0,
+    )
     command.boolean("use_tpu", False, "Train on a TPU. Same as --strategy=tpu.")
     command.string("tpu_name", None, "The TPU's name, its grpc:// address, or local on a TPU VM.")
     command.string("tpu_zone", None, "Its zone, where it cannot be found out.")
@@ -156,6 +163,7 @@ def devices(values: flags.FlagValues) -> DeviceConfig:
         tpu_zone=values.tpu_zone,
         gcp_project=values.gcp_project,
         num_tpu_cores=values.num_tpu_cores,
+        peak_flops=values.device_peak_flops,
     )
 
 

@@ -282,8 +282,8 @@ class FineTuning:
                     flush=True,
                 )
         checkpoints.restore(self.restored.path, with_data_position=False)
-        kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best", "rollbacks")}
-        state.values = {**now, **kept}
+        kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
+        state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step
 

@@ -96,6 +96,8 @@ class MaskFiller:
                 "pretrained model with it."
             )
         self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}
+        # Each length of a sentence has compiled loops of its own, which is meant; TensorFlow warns of it.
+        tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
 
     def __call__(self, text: str, top_k: int = 5) -> list[Filled]:
         """The `top_k` likeliest pieces for each [MASK], in order.

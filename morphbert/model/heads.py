@@ -8,18 +8,35 @@ from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters, activation, dense, layer_norm, length_of
 
 
-def masked_lm_logits(
+def masked_lm_scores(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
-) -> tf.Tensor:
-    """Scores of all V pieces at the given positions only: [B, L, H], int32 [B, P] → float32 [B, P, V]."""
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scores of all V pieces at the given positions only, and the bias that has still to be added to them.
+
+    They are apart so that the loss can add them in passing: B P V numbers are the widest tensor of a step.
+
+    Args:
+      hidden: [B, L, H] in the dtype to compute in.
+      positions: int32 [B, P].
+
+    Returns:
+      [B P, V] in that dtype, and float32 [V].
+    """
     name = "cls/predictions"
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
     inner = activation(config.hidden_act, dense(parameters, f"{name}/transform/dense", picked))
     inner = layer_norm(parameters, f"{name}/transform/LayerNorm", inner, config.layer_norm_eps)
     rows = tf.reshape(inner, [-1, config.embedding_width])
     scores = tf.matmul(rows, parameters["bert/embeddings/word_embeddings"], transpose_b=True)
-    scores = tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)
-    return tf.reshape(scores, [-1, length_of(positions, 1), config.vocab_size])
+    return scores, tf.cast(parameters[f"{name}/output_bias"], tf.float32)
+
+
+def masked_lm_logits(
+    parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
+) -> tf.Tensor:
+    """Scores of all V pieces at the given positions only: [B, L, H], int32 [B, P] → float32 [B, P, V]."""
+    scores, bias = masked_lm_scores(parameters, config, hidden, positions)
+    return tf.reshape(tf.cast(scores, tf.float32) + bias, [-1, length_of(positions, 1), config.vocab_size])
 
 
 def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:

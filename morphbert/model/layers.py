@@ -6,6 +6,7 @@ All are functions of tensors. Axes: B sequences, L positions, H hidden, N heads,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -75,13 +76,68 @@ def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
 
 def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Normalises the last axis to mean 0 and variance 1 (computed in float32), then scale `gamma` and shift `beta`."""
-    gamma, beta = parameters[f"{name}/gamma"], parameters[f"{name}/beta"]
-    values = tf.cast(inputs, tf.float32)
-    mean, variance = tf.nn.moments(values, axes=[-1], keepdims=True)
-    outputs = tf.nn.batch_normalization(
-        values, mean, variance, tf.cast(beta, tf.float32), tf.cast(gamma, tf.float32), epsilon
-    )
+    gamma, beta = (tf.cast(parameters[f"{name}/{part}"], tf.float32) for part in ("gamma", "beta"))
+    if inputs.shape.is_fully_defined():
+        return _layer_norm_by_hand(inputs, gamma, beta, tf.constant(epsilon))
+    mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), axes=[-1], keepdims=True)
+    return _normalized(inputs, mean, tf.math.rsqrt(variance + epsilon), gamma, beta)
+
+
+def _normalized(
+    inputs: tf.Tensor, mean: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+) -> tf.Tensor:
+    outputs = (tf.cast(inputs, tf.float32) - mean) * slope * gamma + beta
     return tf.cast(outputs, inputs.dtype)
+
+
+def _layer_norm_products(
+    inputs: tf.Tensor, mean: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What the gradient adds up along rows, the first two, and along columns."""
+    of_gamma = upstream * ((tf.cast(inputs, tf.float32) - mean) * slope)
+    return upstream * gamma, of_gamma * gamma, of_gamma
+
+
+def _layer_norm_gradient(
+    inputs: tf.Tensor,
+    mean: tf.Tensor,
+    slope: tf.Tensor,
+    scaled: tf.Tensor,
+    level: tf.Tensor,
+    tilt: tf.Tensor,
+) -> tf.Tensor:
+    values = (tf.cast(inputs, tf.float32) - mean) * slope
+    return tf.cast(slope * (scaled - level - values * tilt), inputs.dtype)
+
+
+# As with GELU below: what goes element by element is compiled into one loop. Sums along an axis are left to
+# TensorFlow's own operations, which use vector instructions where XLA's sums on the CPU do not.
+_fused_normalized = tf.function(_normalized, jit_compile=True)
+_fused_layer_norm_products = tf.function(_layer_norm_products, jit_compile=True)
+_fused_layer_norm_gradient = tf.function(_layer_norm_gradient, jit_compile=True)
+
+
+@tf.custom_gradient
+def _layer_norm_by_hand(
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[Any, ...]]]:
+    """`layer_norm` that keeps its input and two numbers a row for the gradient."""
+    mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), axes=[-1], keepdims=True)
+    slope = tf.math.rsqrt(variance + epsilon)
+
+    def gradients(upstream: tf.Tensor) -> tuple[Any, ...]:
+        upstream = tf.cast(upstream, tf.float32)
+        scaled, tilted, of_gamma = _fused_layer_norm_products(inputs, mean, slope, gamma, upstream)
+        level, tilt = (tf.reduce_mean(part, -1, keepdims=True) for part in (scaled, tilted))
+        of_inputs = _fused_layer_norm_gradient(inputs, mean, slope, scaled, level, tilt)
+        return of_inputs, _column_sums(of_gamma), _column_sums(upstream), None
+
+    return _fused_normalized(inputs, mean, slope, gamma, beta), gradients
+
+
+def _column_sums(values: tf.Tensor) -> tf.Tensor:
+    """[..., H] → [H]; on the CPU four times as fast as `tf.reduce_sum`."""
+    return tf.raw_ops.BiasAddGrad(out_backprop=values)
 
 
 _GELU_SCALE = 0.7978845608028654  # √(2/π)
@@ -114,7 +170,7 @@ def _gelu_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     return tf.cast(derivative * tf.cast(upstream, tf.float32), inputs.dtype)
 
 
-# The widest tensors of the network pass through here. One fused loop for the value and one for the gradient
+# The widest tensors of the layers pass through here. One fused loop for the value and one for the gradient
 # take an eighth of the time of some fifteen operations each with a tensor of its own, also where the step as
 # a whole is not compiled; and only the input is kept for the gradient.
 _fused_gelu_value = tf.function(_gelu_value, jit_compile=True)
@@ -150,3 +206,53 @@ _ACTIVATIONS = {
 def activation(name: str, inputs: tf.Tensor) -> tf.Tensor:
     """Applies the activation that the configuration calls `name`."""
     return _ACTIVATIONS[name](inputs)
+
+
+def _cross_entropy_value(
+    scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Losses, right answers, and the logarithm of each row's sum of exponentials: float32 [R], [R], [R, 1]."""
+    logits = tf.cast(scores, tf.float32) + bias
+    highest = tf.reduce_max(logits, -1, keepdims=True)
+    total = tf.math.log(tf.reduce_sum(tf.exp(logits - highest), -1, keepdims=True)) + highest
+    numbers = tf.range(logits.shape[-1])
+    # The first of the highest, as argmax has it, which is many times slower on the CPU.
+    guesses = tf.reduce_min(tf.where(logits == highest, numbers, logits.shape[-1]), -1)
+    losses = total[:, 0] - tf.gather(logits, labels, batch_dims=1)
+    return losses, tf.cast(guesses == labels, tf.float32), total
+
+
+def _cross_entropy_gradient(
+    scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor, total: tf.Tensor, upstream: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    probabilities = tf.exp(tf.cast(scores, tf.float32) + bias - total)
+    wanted = tf.cast(tf.range(scores.shape[-1]) == labels[:, None], tf.float32)
+    gradient = (probabilities - wanted) * upstream[:, None]
+    return tf.cast(gradient, scores.dtype), tf.reduce_sum(gradient, 0)
+
+
+_fused_cross_entropy_value = tf.function(_cross_entropy_value, jit_compile=True)
+_fused_cross_entropy_gradient = tf.function(_cross_entropy_gradient, jit_compile=True)
+
+
+@tf.custom_gradient
+def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
+    """Cross entropy of softmax(scores + bias), and whether the highest score is the label's.
+
+    A third of the time of TensorFlow's own operations on the CPU, for which it reads the scores twice in each
+    direction and keeps nothing else.
+
+    Args:
+      scores: [R, V] in any floating dtype.
+      bias: float32 [V].
+      labels: int32 [R].
+
+    Returns:
+      float32 [R] losses in nats; float32 [R], 1 where right and else 0, which has no gradient.
+    """
+    losses, right, total = _fused_cross_entropy_value(scores, bias, labels)
+
+    def gradients(upstream: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
+        return (*_fused_cross_entropy_gradient(scores, bias, labels, total, upstream), None)
+
+    return (losses, right), gradients

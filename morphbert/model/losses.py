@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode, pool
-from morphbert.model.heads import masked_lm_logits, next_sentence_logits
-from morphbert.model.layers import Parameters
+from morphbert.model.heads import masked_lm_scores, next_sentence_logits
+from morphbert.model.layers import Parameters, cross_entropy
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -76,6 +76,17 @@ def pretraining_sums(
       float32 scalars `masked_lm_loss`, `masked_lm_correct`, `next_sentence_loss`, `next_sentence_correct`:
       cross entropy in nats, and counts.
     """
+    return sums_and_right(parameters, config, batch, dropout_key, recompute)[0]
+
+
+def sums_and_right(
+    parameters: Parameters,
+    config: BertConfig,
+    batch: Batch,
+    dropout_key: tf.Tensor | None = None,
+    recompute: bool = False,
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """What `pretraining_sums` gives, and which predictions are right: float32 [B, P], 1 or 0."""
     hidden = encode(
         parameters,
         config,
@@ -87,22 +98,23 @@ def pretraining_sums(
         batch.get("position_ids"),
         recompute,
     )
-    masked_lm = masked_lm_logits(parameters, config, hidden, batch["masked_lm_positions"])
-    masked_lm_loss, masked_lm_correct = _weighted_sums(
-        masked_lm, batch["masked_lm_ids"], batch["masked_lm_weights"]
-    )
+    scores, bias = masked_lm_scores(parameters, config, hidden, batch["masked_lm_positions"])
+    losses, right = cross_entropy(scores, bias, tf.reshape(batch["masked_lm_ids"], [-1]))
+    weights = tf.reshape(batch["masked_lm_weights"], [-1])
+    masked_lm_loss, masked_lm_correct = tf.reduce_sum(losses * weights), tf.reduce_sum(right * weights)
     next_loss, next_correct = tf.constant(0.0), tf.constant(0.0)
     if "next_sentence_labels" in batch:
         labels = batch["next_sentence_labels"]
         scores = next_sentence_logits(parameters, pool(parameters, hidden, batch.get("cls_positions")))
         scores = tf.reshape(scores, [-1, labels.shape[1], 2])  # [B, E, 2]
         next_loss, next_correct = _weighted_sums(scores, labels, label_weights(batch))
-    return {
+    sums = {
         "masked_lm_loss": masked_lm_loss,
         "masked_lm_correct": masked_lm_correct,
         "next_sentence_loss": next_loss,
         "next_sentence_correct": next_correct,
     }
+    return sums, tf.reshape(right, tf.shape(batch["masked_lm_ids"]))
 
 
 def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

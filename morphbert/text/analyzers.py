@@ -81,6 +81,7 @@ class MecabAnalyzer:
         self._rule = parse_tag_rule(morpheme_tags)
         self.user_dictionary = user_dictionary
         self._cuts: dict[tuple[str, str], bool] = {}
+        self._with_tags: Any = None
         # %M is the morpheme with the white space before it.
         form = f"%M{MARK}" if self._rule is None else f"%M{_TAG_FOLLOWS}%f[0]{MARK}"
         try:
@@ -138,6 +139,19 @@ class MecabAnalyzer:
         if parts:
             parts.append(MARK)
         return "".join(parts)
+
+    def tagged(self, text: str) -> list[tuple[str, str]]:
+        """Normalised text of ordinary length → all its morphemes, white space before them included, with their tags.
+
+        `"심었다"` → `[("심", "VV"), ("었", "EP"), ("다", "EC")]`; the morphemes joined are the text.
+        """
+        if self._with_tags is None:
+            import mecab_ko
+
+            form = f"%M{_TAG_FOLLOWS}%f[0]{MARK}"
+            self._with_tags = _open(mecab_ko.Tagger, f'-F "{form}" -U "{form}" -E ""', self.user_dictionary)
+        parts = self._with_tags.parse(text).split(MARK)[:-1]
+        return [(morpheme, tag) for morpheme, _, tag in (part.rpartition(_TAG_FOLLOWS) for part in parts)]
 
     def _cut_between(self, left: str, right: str) -> bool:
         known = self._cuts.get((left, right))

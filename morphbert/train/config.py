@@ -45,12 +45,14 @@ class RunConfig(LoopConfig):
     """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
 
     `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
-    `phases`, `records` are in their order, and a set's share is its steps.
+    `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
+    it is not needed to train.
     """
 
     records: tuple[RecordSet, ...]
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
+    vocab_file: str | None = None
     eval_at_start: bool = False
     dry_run: bool = False
     max_eval_steps: int = 100

@@ -9,54 +9,111 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 from tqdm import tqdm
 
-from morphbert.model.losses import COUNTS, SUMS, Batch, averages, counts, pretraining_sums
+from morphbert.model.losses import COUNTS, SUMS, Batch, averages, counts, sums_and_right
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.config import RunConfig
+from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
+from morphbert.train.record_sets import known_number
 from morphbert.train.records_input import evaluation_dataset, naming_bad_records
 from morphbert.train.step import in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 
+# A bar is shown for an evaluation that takes longer.
+_SECONDS_BEFORE_BAR = 10.0
+
 
 class Evaluator:
-    """Evaluates a model on record files, dropout off, with the same strategy as training."""
+    """Evaluates a model on record files, dropout off, with the same strategy as training.
 
-    def __init__(self, config: RunConfig, model: TrainableModel, strategy: tf.distribute.Strategy):
+    With `kinds`, accuracies are told apart by what stood behind the masks.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: TrainableModel,
+        strategy: tf.distribute.Strategy,
+        kinds: PredictionKinds | None = None,
+    ):
         total = sum(chosen.share for chosen in config.eval_records)
+        # Of each set, its share of the batches.
+        self._limits = [
+            max(1, config.max_eval_steps * chosen.share // total) for chosen in config.eval_records
+        ]
         self._datasets = [
-            (
-                chosen,
-                evaluation_dataset(chosen.files, chosen.form, config.eval_batch_size, chosen.first_file).take(
-                    max(1, config.max_eval_steps * chosen.share // total)
-                ),
+            evaluation_dataset(chosen.files, chosen.form, config.eval_batch_size, chosen.first_file).take(
+                limit
             )
-            for chosen in config.eval_records
+            for chosen, limit in zip(config.eval_records, self._limits, strict=True)
         ]
         self._config = config
         self._model = model
         self._strategy = strategy
+        self._kinds = kinds
+        # Every evaluation sees the same batches: what stands behind their masks is worked out once.
+        self._of_batches: list[dict[str, tf.Tensor]] = []
         self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
 
     def __call__(self) -> dict[str, float]:
         """Metrics over at most `max_eval_steps` batches, each record once; several lengths get their share of them.
 
         Returns:
-          What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`.
+          What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds,
+          `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that occurs.
         """
-        totals = dict.fromkeys((*SUMS, *COUNTS), 0.0)
+        names = [*SUMS, *COUNTS]
+        if self._kinds:
+            kinds = (*self._kinds.names, "whole_eojeols")
+            names += [f"predictions_{kind}" for kind in kinds] + [f"right_{kind}" for kind in kinds]
+        totals = dict.fromkeys(names, 0.0)
         num_examples = 0
         # Summed as Python floats: float32 would lose counts beyond 16.7 million.
-        for batch in tqdm(self._batches(), desc="evaluation", unit="batch", leave=False, disable=None):
+        bar = tqdm(
+            self._batches(),
+            desc="evaluation",
+            unit="batch",
+            total=self._num_batches(),
+            leave=False,
+            disable=None,
+            delay=_SECONDS_BEFORE_BAR,
+        )
+        for batch in bar:
             for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                 totals[name] += value
             num_examples += int(tf.reduce_sum(batch["example_weights"]))
         metrics = averages(totals)
-        perplexity = math.exp(min(metrics["masked_lm_loss"], 700.0))
-        return {**metrics, "masked_lm_perplexity": perplexity, "num_examples": num_examples}
+        metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_loss"], 700.0))
+        for kind in (*self._kinds.names, "whole_eojeols") if self._kinds else ():
+            if found := totals[f"predictions_{kind}"]:
+                metrics[f"masked_lm_accuracy_{kind}"] = totals[f"right_{kind}"] / found
+                metrics[f"masked_lm_predictions_{kind}"] = int(found)
+        return {**metrics, "num_examples": num_examples}
+
+    def _num_batches(self) -> int | None:
+        """How many batches there are, where the records' number is known without reading them."""
+        total = 0
+        for chosen, limit in zip(self._config.eval_records, self._limits, strict=True):
+            records = known_number(chosen.files)
+            if records is None:
+                return None
+            total += min(-(-records // self._config.eval_batch_size), limit)
+        return total
 
     def _batches(self) -> Iterator[Batch]:
-        for chosen, dataset in self._datasets:
+        number = 0
+        for chosen, dataset in zip(self._config.eval_records, self._datasets, strict=True):
             with naming_bad_records(chosen.files, chosen.form):
-                yield from dataset
+                for batch in dataset:
+                    yield {**batch, **self._kinds_of(number, batch)}
+                    number += 1
+
+    def _kinds_of(self, number: int, batch: Batch) -> dict[str, tf.Tensor]:
+        if self._kinds is None:
+            return {}
+        if number == len(self._of_batches):
+            values = self._kinds({name: tensor.numpy() for name, tensor in batch.items()})
+            self._of_batches.append({name: tf.constant(value) for name, value in values.items()})
+        return self._of_batches[number]
 
     @tf.function
     def _batch(self, batch: Batch) -> tf.Tensor:
@@ -71,9 +128,13 @@ class Evaluator:
     def _sums(self, batch: Batch) -> tf.Tensor:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
-        sums = pretraining_sums(in_dtype(weights, self._config.step.dtype), self._model.config, batch)
+        computed = in_dtype(weights, self._config.step.dtype)
+        sums, right = sums_and_right(computed, self._model.config, batch)
         denominators = counts(batch)
-        return tf.stack([*(sums[name] for name in SUMS), *(denominators[name] for name in COUNTS)])
+        row = tf.stack([*(sums[name] for name in SUMS), *(denominators[name] for name in COUNTS)])
+        return (
+            row if self._kinds is None else tf.concat([row, tf.reshape(sums_by_kind(batch, right), [-1])], 0)
+        )
 
 
 def write_results(directory: str, step: int, metrics: Mapping[str, float]) -> str:

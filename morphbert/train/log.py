@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,17 @@ from tqdm import tqdm
 from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
+# What a line of training says about the machine and not about the model: another run of the same command has the
+# same values but for these.
+SPEED = (
+    "steps_per_second",
+    "sequences_per_second",
+    "tokens_per_second",
+    "input_wait_share",
+    "model_flops_per_second",
+    "model_flops_utilization",
+    "seconds_left",
+)
 
 
 def duration(seconds: float) -> str:
@@ -23,11 +34,35 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def in_words(speed: Mapping[str, float]) -> str:
+    """What the terminal says of a line's speed."""
+    words = [
+        f"{speed['steps_per_second']:.2f} steps/s",
+        f"{speed['sequences_per_second']:.1f} sequences/s",
+        f"{speed['tokens_per_second']:,.0f} tokens/s",
+        f"{speed['input_wait_share']:.1%} waiting for input",
+    ]
+    if "model_flops_utilization" in speed:
+        words.append(f"{speed['model_flops_utilization']:.0%} of peak FLOPs")
+    return "  ".join([*words, f"{duration(speed['seconds_left'])} left"])
+
+
+class Clocked(NamedTuple):
+    """Steps that were timed since the last line: how many, their sequences, seconds, waiting and operations."""
+
+    steps: int = 0
+    sequences: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    flops: int = 0
+
+
 class RunLog:
     """Writes one run's figures; a continued run goes on where its checkpoint stands.
 
     `describe` puts an objective's figures into words; `follow` gets all of them, for logs elsewhere: the kind
-    (`train` or `eval`), the step and the figures.
+    (`train` or `eval`), the step and the figures. `peak_flops` is what all devices could do in a second, None where
+    that is not known.
     """
 
     def __init__(
@@ -38,12 +73,14 @@ class RunLog:
         batch_size: int,
         describe: Callable[[Mapping[str, float]], str],
         follow: Callable[[str, int, Mapping[str, float]], None] | None = None,
+        peak_flops: float | None = None,
     ):
         self._path = os.path.join(directory, METRICS_FILE)
         self._num_steps = num_steps
         self._batch_size = batch_size
         self._describe = describe
         self._follow = follow
+        self._peak_flops = peak_flops
         self._writers = {
             name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
         }
@@ -51,30 +88,55 @@ class RunLog:
         self._bar = tqdm(
             total=num_steps, initial=start_step, desc="training", unit="step", leave=False, disable=None
         )
-        self._clocked_steps, self._clocked_sequences, self._seconds = 0, 0, 0.0
+        self._clocked = Clocked()
 
-    def steps_done(self, steps: int, seconds: float, batch_size: int | None = None) -> None:
-        """Counts steps that just took `seconds`, which leaves compilation and saving out of the rate.
+    def steps_done(
+        self, steps: int, seconds: float, waited: float, flops: int, batch_size: int | None = None
+    ) -> None:
+        """Counts steps that just took `seconds`, which leaves compilation and saving out of the rates.
 
+        `waited` of these seconds were spent until batches were there; the steps had `flops` operations, or 0;
         `batch_size` is theirs where it is not the run's.
         """
         self._bar.update(steps)
-        self._clocked_steps += steps
-        self._clocked_sequences += steps * (batch_size or self._batch_size)
-        self._seconds += seconds
-
-    def training(self, step: int, values: Mapping[str, float]) -> None:
-        """One line about the steps since the last: losses, accuracies, speed and time left."""
-        rate = self._clocked_steps / self._seconds if self._seconds else 0.0
-        sequences = self._clocked_sequences / self._seconds if self._seconds else 0.0
-        self._clocked_steps, self._clocked_sequences, self._seconds = 0, 0, 0.0
-        left = (self._num_steps - step) / rate if rate else 0.0
-        self._print(
-            f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {self._describe(values)}  "
-            f"{rate:.2f} steps/s  {sequences:.1f} sequences/s  {duration(left)} left"
+        clocked = self._clocked
+        self._clocked = Clocked(
+            clocked.steps + steps,
+            clocked.sequences + steps * (batch_size or self._batch_size),
+            clocked.seconds + seconds,
+            clocked.waited + waited,
+            clocked.flops + flops,
         )
-        speed = {"steps_per_second": rate, "sequences_per_second": sequences}
+
+    def training(self, step: int, values: Mapping[str, float], tokens: float) -> None:
+        """One line about the steps since the last: losses, accuracies, speed and time left.
+
+        `tokens` is a step's number of pieces without padding. After a resume the first line may come before any
+        step was timed: it says nothing of speed.
+        """
+        speed = self._speed(step, tokens)
+        self._clocked = Clocked()
+        words = f"step {step}/{self._num_steps}  loss {values['loss']:.4f}  {self._describe(values)}"
+        self._print(f"{words}  {in_words(speed)}" if speed else words)
         self._record("train", step, {**values, **speed})
+
+    def _speed(self, step: int, tokens: float) -> dict[str, float]:
+        clocked = self._clocked
+        if not clocked.seconds:
+            return {}
+        rate = clocked.steps / clocked.seconds
+        speed = {
+            "steps_per_second": rate,
+            "sequences_per_second": clocked.sequences / clocked.seconds,
+            "tokens_per_second": rate * tokens,
+            "input_wait_share": clocked.waited / clocked.seconds,
+            "seconds_left": (self._num_steps - step) / rate,
+        }
+        if clocked.flops:
+            speed["model_flops_per_second"] = clocked.flops / clocked.seconds
+            if self._peak_flops:
+                speed["model_flops_utilization"] = speed["model_flops_per_second"] / self._peak_flops
+        return speed
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """One line of held-out figures."""

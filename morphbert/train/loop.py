@@ -61,7 +61,13 @@ class Diverged(MorphbertError):
 
 def empty_sums(objective: Objective) -> dict[str, Any]:
     """What a checkpoint keeps of the steps since the last line, so that a resumed run logs the same lines."""
-    return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0}
+    return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0, "loss_scale": 1.0}
+
+
+def sums_of(objective: Objective, before: dict[str, Any]) -> dict[str, Any]:
+    """The sums in a checkpoint's state; empty ones where the program that wrote it reported other columns."""
+    sums = before.get("log", {})
+    return sums if len(sums.get("sums", ())) == len(objective.columns) else empty_sums(objective)
 
 
 class Batches(Protocol):
@@ -104,7 +110,7 @@ def train(
         while step < last and stop.signal is None and not enough:
             portion = feed.take(_steps_of_call(config, step, seconds_per_step))
             started = time.monotonic()
-            rows = _call(training, portion)
+            rows, waited = _call(training, portion)
             seconds = time.monotonic() - started
             try:
                 _add(config, training.objective, state, step, rows)
@@ -115,13 +121,13 @@ def train(
             if portion.first:  # the time is mostly compilation, and another length has another speed
                 seconds_per_step = 0.0
             else:
-                log.steps_done(
-                    portion.count, seconds, portion.records.batch_size if portion.records else None
-                )
+                flops = _flops(config, training.objective, portion)
+                batch_size = portion.records.batch_size if portion.records else None
+                log.steps_done(portion.count, seconds, waited, flops, batch_size)
                 seconds_per_step = seconds / portion.count
             step += portion.count
             if step % config.log_steps == 0 or step == last:
-                _log(log, step, state, training.objective)
+                _log(log, step, state, training.objective, config.step.dtype)
             if config.eval_every and step % config.eval_every == 0 and step < last:
                 # Before the save, so that a checkpoint knows of every evaluation up to it.
                 enough = evaluate(step) is True
@@ -142,7 +148,7 @@ def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
         seconds = []
         for _ in range(3):
             started = time.monotonic()
-            row = dict(zip(training.objective.columns, _call(training, portion)[0].tolist(), strict=True))
+            row = dict(zip(training.objective.columns, _call(training, portion)[0][0].tolist(), strict=True))
             seconds.append(time.monotonic() - started)
             losses.append(training.objective.averages(row)["loss"])
         compilation += seconds[0]
@@ -188,11 +194,22 @@ def _steps_of_call(config: LoopConfig, step: int, seconds_per_step: float) -> in
     return min(*ends, max(1, affordable))
 
 
-def _call(training: TrainingStep, portion: Portion) -> np.ndarray:
+def _flops(config: LoopConfig, objective: Objective, portion: Portion) -> int:
+    """Floating-point operations of a portion's steps; 0 where nobody has counted them."""
+    if objective.flops is None or portion.records is None:
+        return 0
+    shape = portion.records.form.shape
+    batch_size = portion.records.batch_size or config.train_batch_size
+    return portion.count * objective.flops(batch_size, shape.max_seq_length, shape.max_predictions_per_seq)
+
+
+def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
+    """Takes a portion's steps; returns what they report and the seconds that they waited for their batches."""
     try:
         records = portion.records
         with naming_bad_records(records.files, records.form) if records else contextlib.nullcontext():
-            return training.run(portion.iterator, tf.constant(portion.count)).numpy()
+            rows, waits = training.run(portion.iterator, tf.constant(portion.count))
+            return rows.numpy(), float(tf.reduce_sum(waits))
     except tf.errors.ResourceExhaustedError as error:
         raise MorphbertError(
             f"the device's memory is too small for this step: {error.message.splitlines()[0]}. Lower "
@@ -228,12 +245,14 @@ def _add(config: LoopConfig, objective: Objective, state: RunState, step: int, r
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
         sums["steps"] += 1
-        sums["learning_rate"] = float(row[objective.columns.index("learning_rate")])
+        sums |= {name: named[name] for name in ("learning_rate", "loss_scale")}
 
 
-def _log(log: RunLog, step: int, state: RunState, objective: Objective) -> None:
+def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> None:
     since = state.values["log"]
     state.values["log"] = empty_sums(objective)
     sums = dict(zip(objective.columns, since["sums"], strict=True))
     more = {"gradient_norm": sums["gradient_norm"] / since["steps"], "learning_rate": since["learning_rate"]}
-    log.training(step, {**objective.averages(sums), **more})
+    if dtype == "float16":
+        more["loss_scale"] = since["loss_scale"]
+    log.training(step, {**objective.averages(sums), **more}, sums["tokens"] / since["steps"])

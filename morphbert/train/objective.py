@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from morphbert.model import losses
 from morphbert.model.config import BertConfig
+from morphbert.model.cost import step_flops
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, pretraining_parameters
@@ -32,6 +34,7 @@ class Objective:
       averages: sums and counts over any number of batches → figures, `loss` among them.
       describe: figures → the words of a line of progress, without the loss.
       guessing: the loss of a model that knows nothing, by which a run that blew up is known.
+      flops: (B, L, P) → floating-point operations of a step, where somebody has counted them.
     """
 
     parameters: Mapping[str, Parameter]
@@ -43,11 +46,12 @@ class Objective:
     averages: Callable[[Mapping[str, float]], dict[str, float]]
     describe: Callable[[Mapping[str, float]], str]
     guessing: float
+    flops: Callable[[int, int, int], int] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a step reports: sums and counts over the global batch, then the optimizer's two."""
-        return (*self.sums, *self.counts, "gradient_norm", "learning_rate")
+        """What a step reports: sums and counts over the global batch, its pieces without padding, and its update's."""
+        return (*self.sums, *self.counts, "tokens", "gradient_norm", "learning_rate", "loss_scale")
 
 
 def pretraining_objective(config: BertConfig) -> Objective:
@@ -68,6 +72,7 @@ def pretraining_objective(config: BertConfig) -> Objective:
         averages=losses.averages,
         describe=describe_pretraining,
         guessing=math.log(config.vocab_size) + math.log(2.0),
+        flops=functools.partial(step_flops, config),
     )
 
 

@@ -49,13 +49,17 @@ def manifests(files: Sequence[str]) -> dict[str, Manifest]:
     return {file: manifest for file, manifest in found.items() if manifest is not None}
 
 
-def num_records(files: Sequence[str]) -> int:
-    """How many records the files hold: from their manifests where all have one, else by reading them."""
+def known_number(files: Sequence[str]) -> int | None:
+    """How many records the files hold, from their manifests; None where one has none."""
     known = manifests(files)
     counts = [known[f].outputs.get(os.path.basename(f)) if f in known else None for f in files]
-    if all(count is not None for count in counts):
-        return sum(cast("list[int]", counts))
-    return count_records(files)
+    return sum(cast("list[int]", counts)) if all(count is not None for count in counts) else None
+
+
+def num_records(files: Sequence[str]) -> int:
+    """How many records the files hold: from their manifests where all have one, else by reading them."""
+    number = known_number(files)
+    return count_records(files) if number is None else number
 
 
 def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import TrainableModel
+from morphbert.text.tokenizer import Tokenizer, load_tokenizer
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import (
     Checkpoints,
@@ -25,6 +26,7 @@ from morphbert.train.checkpoint import (
     read_weights,
 )
 from morphbert.train.config import RunConfig
+from morphbert.train.device_peak import device_peak_flops
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate
 from morphbert.train.log import RunLog
@@ -32,7 +34,9 @@ from morphbert.train.loss_scale import LossScale
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimization import Optimizer
 from morphbert.train.phases import describe_phases
+from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
 from morphbert.train.record_sets import Feed, one_after_the_other, turns
+from morphbert.train.run_facts import describe_run, write_run
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy
@@ -63,7 +67,8 @@ def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
             preflight.check_records(sets)
             for chosen in sets:
                 preflight.check_labels(chosen.form.layout, config.bert_config)
-        return _Run(config, read).go()
+        tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
+        return _Run(config, read, tokenizer).go()
 
 
 @contextlib.contextmanager
@@ -87,7 +92,7 @@ def _locked(directory: str) -> Iterator[None]:
 class _Run:
     """The parts of a run, built in the order in which TensorFlow needs them."""
 
-    def __init__(self, config: RunConfig, read: WeightReader):
+    def __init__(self, config: RunConfig, read: WeightReader, tokenizer: Tokenizer | None):
         self.config = config
         self._read = read
         self.strategy, chosen = build_strategy(config.devices)
@@ -106,9 +111,15 @@ class _Run:
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
-        self.evaluator = Evaluator(config, self.model, self.strategy) if config.eval_records else None
+        self.evaluator = None
+        if config.eval_records:
+            kinds = None
+            if tokenizer is not None:
+                kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
+            self.evaluator = Evaluator(config, self.model, self.strategy, kinds)
         self._evaluations: dict[int, dict[str, float]] = {}
-        needs = estimate(config, replicas)
+        self._devices = chosen
+        self._needs = needs = estimate(config, replicas)
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {chosen}", flush=True)
         if config.do_train:
             print(f"memory: {needs}", flush=True)
@@ -125,13 +136,7 @@ class _Run:
         if not config.do_eval or stopped is not None or config.dry_run:
             return Outcome(step, stopped)
         if step not in self._evaluations:
-            log = RunLog(
-                config.output_dir,
-                step,
-                config.optimizer.num_train_steps,
-                config.train_batch_size,
-                describe_pretraining,
-            )
+            log = self._log(step)
             self._evaluate(step, log)
             log.close()
         metrics = self._evaluations[step]
@@ -170,7 +175,9 @@ class _Run:
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
-        log = RunLog(config.output_dir, step, last, config.train_batch_size, describe_pretraining)
+        replicas = self.strategy.num_replicas_in_sync
+        write_run(config.output_dir, describe_run(config, self._devices, replicas, self._needs.parameters))
+        log = self._log(step)
 
         def evaluate(at: int) -> None:
             loss = self._evaluate(at, log)["loss"]
@@ -188,14 +195,26 @@ class _Run:
         finally:
             log.close()
 
+    def _log(self, step: int) -> RunLog:
+        config = self.config
+        peak = config.devices.peak_flops or device_peak_flops(config.step.dtype)
+        return RunLog(
+            config.output_dir,
+            step,
+            config.optimizer.num_train_steps,
+            config.train_batch_size,
+            describe_pretraining,
+            peak_flops=peak and peak * self.strategy.num_replicas_in_sync,
+        )
+
     def _start(self, checkpoints: Checkpoints, state: RunState) -> int:
         """Brings the weights to where the run starts or continues; returns its step."""
         config = self.config
         if self.restored:
             now = state.values
             checkpoints.restore(self.restored.path, with_data_position=_compare(self.restored, now))
-            kept = {name: self.restored.state.get(name, now[name]) for name in ("log", "best", "rollbacks")}
-            state.values = {**now, **kept}
+            kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
+            state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
         if config.init_checkpoint:

@@ -49,6 +49,17 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
     return {name: rows(values) for name, values in batch.items()}
 
 
+def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """The next batch, and the seconds of waiting for it from when `before` was there."""
+    with tf.control_dependencies([before]):
+        started = tf.timestamp()
+    with tf.control_dependencies([started]):
+        batch = next(iterator)
+    with tf.control_dependencies(list(batch.values())):
+        ended = tf.timestamp()
+    return batch, ended - started
+
+
 class TrainingStep:
     """The compiled training step of one model under one strategy; `loss_scale` is for float16.
 
@@ -83,21 +94,34 @@ class TrainingStep:
         replica = context.replica_id_in_sync_group
         local = share_of_replica(batch, replica, self._strategy.num_replicas_in_sync)
 
-        denominators = context.all_reduce("SUM", dict(self.objective.count(local)))
+        counted = {
+            **self.objective.count(local),
+            "tokens": tf.reduce_sum(tf.cast(local["input_mask"], tf.float32)),
+        }
+        denominators = context.all_reduce("SUM", counted)
         gradients, sums = self.gradients(local, denominators, self._optimizer.step, replica)
         gradients, sums = context.all_reduce("SUM", (gradients, sums))
+        scale = tf.constant(1.0) if self._loss_scale is None else tf.identity(self._loss_scale.scale)
         norm, rate = self.update(gradients)
 
-        return tf.stack([*sums, *(denominators[name] for name in self.objective.counts), norm, rate])
+        counts = (denominators[name] for name in (*self.objective.counts, "tokens"))
+        return tf.stack([*sums, *counts, norm, rate, scale])
 
     @tf.function
-    def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tf.Tensor:
-        """Takes `num_steps` global batches from a host iterator: → float32 [num_steps, columns]."""
+    def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Takes `num_steps` global batches from a host iterator.
+
+        Returns:
+          float32 [num_steps, columns], and float64 [num_steps], the seconds that each step waited for its batch.
+        """
         rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(self.objective.columns)])
+        waits = tf.TensorArray(tf.float64, size=num_steps, element_shape=[])
         for index in tf.range(num_steps):
-            row = self._strategy.run(self.replica_step, (next(iterator),))
+            batch, wait = _next(iterator, rows.flow)
+            row = self._strategy.run(self.replica_step, (batch,))
             rows = rows.write(index, self._strategy.experimental_local_results(row)[0])
-        return rows.stack()
+            waits = waits.write(index, wait)
+        return rows.stack(), waits.stack()
 
     def _gradients(
         self, batch: Batch, denominators: Mapping[str, tf.Tensor], step: tf.Tensor, replica: tf.Tensor

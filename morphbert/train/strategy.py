@@ -23,6 +23,7 @@ class DeviceConfig:
       tpu_zone: its zone; None asks the metadata server.
       gcp_project: its project; None asks the metadata server.
       num_tpu_cores: how many cores the TPU is expected to have; None takes what is there.
+      peak_flops: floating-point operations that one device can do in a second; None looks it up by its name.
     """
 
     strategy: str = "auto"
@@ -31,6 +32,7 @@ class DeviceConfig:
     tpu_zone: str | None = None
     gcp_project: str | None = None
     num_tpu_cores: int | None = None
+    peak_flops: float | None = None
 
 
 def accelerated(config: DeviceConfig) -> bool:

@@ -1,0 +1,38 @@
+"""What a step costs: floating-point operations of its matrix products, counted from the shapes."""
+
+from __future__ import annotations
+
+from morphbert.model.config import BertConfig
+
+
+def forward_flops(config: BertConfig, batch: int, length: int, predictions: int) -> int:
+    """Operations of one forward pass of pretraining: a product of [m, k] and [k, n] has 2 m k n.
+
+    Only matrix products are counted, as is usual (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix
+    B): what stands between them is less than a hundredth of it. Padding is computed and so counted.
+
+    Args:
+      config: the model.
+      batch: sequences, B.
+      length: positions of a sequence, L.
+      predictions: masked positions of a sequence, P, which alone get scores of all V pieces.
+    """
+    rows, width, inner = batch * length, config.hidden_size, config.intermediate_size
+    projections = 4 * 2 * rows * width * width  # query, key, value, output
+    attention = 2 * 2 * rows * length * width  # scores, weighted sum
+    feed_forward = 2 * 2 * rows * width * inner
+    picked, narrow = batch * predictions, config.embedding_width
+    heads = 2 * picked * narrow * (width + config.vocab_size)
+    if config.next_sentence_head:
+        heads += 2 * batch * width * (width + 2)
+    if narrow != width:  # ALBERT's embeddings are brought to the layers' width
+        heads += 2 * rows * narrow * width
+    return config.num_hidden_layers * (projections + attention + feed_forward) + heads
+
+
+def step_flops(config: BertConfig, batch: int, length: int, predictions: int) -> int:
+    """Operations of a training step: of the forward pass, and twice that for the gradients by inputs and weights.
+
+    Recomputed layers are not counted: it is what the step has to do, not what it does.
+    """
+    return 3 * forward_flops(config, batch, length, predictions)

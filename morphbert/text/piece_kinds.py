@@ -1,0 +1,63 @@
+"""Which pieces of a sequence are nouns and which are josa and endings, as the analyser sees them in their sentence.
+
+A piece has no part of speech of its own: 는 is a josa in 나는 and an ending in 가는. So the text is put together again
+from the pieces, analysed, and each piece has the kind of the morphemes that it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.vocabulary import MASK, SPECIAL_TOKENS, UNK
+from morphbert.text.wordpiece import CONTINUATION
+
+Kind = Literal["nouns", "josa_and_endings"]
+KINDS: tuple[Kind, ...] = ("nouns", "josa_and_endings")
+# Stands for a piece whose characters are not known, and is a symbol to the analyser.
+_UNKNOWN = "○"
+
+
+def piece_kinds(tokens: Sequence[str], analyzer: MecabAnalyzer) -> list[Kind | None]:
+    """The kind of each piece of a sequence; None for special tokens and for all that is neither.
+
+    `[CLS] 사과 ##나무 ##를 심 ##었 ##다 [SEP]` → nouns for 사과 and ##나무, josa_and_endings for ##를, ##었 and ##다.
+    """
+    kinds: list[Kind | None] = [None] * len(tokens)
+    text = ""
+    spans: list[tuple[int, int, int]] = []
+    for index, token in enumerate([*tokens, SPECIAL_TOKENS[0]]):
+        if token in SPECIAL_TOKENS and token not in (UNK, MASK):  # one sentence ends, another begins
+            if text:
+                _tag(text, spans, analyzer, kinds)
+            text, spans = "", []
+            continue
+        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+        shown = _UNKNOWN if token in (UNK, MASK) else token[len(CONTINUATION) :] if continues else token
+        if text and not continues:
+            text += " "
+        spans.append((index, len(text), len(text) + len(shown)))
+        text += shown
+    return kinds
+
+
+def _tag(
+    text: str, spans: Sequence[tuple[int, int, int]], analyzer: MecabAnalyzer, kinds: list[Kind | None]
+) -> None:
+    """Writes the kinds of one sentence's pieces; a span is the number of a piece and its characters."""
+    by_character: list[str] = []
+    for morpheme, tag in analyzer.tagged(text):
+        by_character += [tag] * len(morpheme)
+    for index, start, end in spans:
+        kinds[index] = kind_of_tags(set(by_character[start:end]))
+
+
+def kind_of_tags(tags: set[str]) -> Kind | None:
+    """`{"NNG"}` → nouns, `{"JKO"}` and `{"EP+EF"}` → josa_and_endings, `{"VV+EP"}` (갔) and mixed ones → None."""
+    parts = [part for tag in tags for part in tag.split("+")]
+    if parts and all(part.startswith("N") for part in parts):
+        return "nouns"
+    if parts and all(part.startswith(("J", "E")) for part in parts):
+        return "josa_and_endings"
+    return None

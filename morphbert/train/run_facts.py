@@ -1,0 +1,99 @@
+"""What a run is, for whoever looks at it later: `run.json` in its output folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import morphbert
+from morphbert.errors import MorphbertError
+from morphbert.train.config import RunConfig
+from morphbert.train.record_sets import RecordSet, manifests
+from morphbert.train.storage import write_text
+
+RUN_FILE = "run.json"
+FORMAT_VERSION = 1
+
+
+def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters: int) -> dict[str, Any]:
+    """The facts, JSON-able: configuration, data and environment; `devices` says in words what was chosen."""
+    plain = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in ("bert_config", "records", "eval_records", "optimizer", "step", "devices")
+    }
+    return {
+        "format_version": FORMAT_VERSION,
+        "morphbert_version": morphbert.__version__,
+        "parameters": parameters,
+        "model": dataclasses.asdict(config.bert_config),
+        "optimizer": dataclasses.asdict(config.optimizer),
+        "step": dataclasses.asdict(config.step),
+        "run": {
+            **plain,
+            "max_seq_length": config.shape.max_seq_length,
+            "max_predictions_per_seq": config.shape.max_predictions_per_seq,
+        },
+        "data": {"train": _data(config.records), "eval": _data(config.eval_records)},
+        "environment": {
+            "devices": devices,
+            "num_replicas": num_replicas,
+            "processors": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
+    """Files, and what their manifests say; those that say the same but for the number of records count as one."""
+    files = [file for chosen in sets for file in chosen.files]
+    different: dict[str, dict[str, Any]] = {}
+    for manifest in manifests(files).values():
+        content = json.loads(manifest.to_json())
+        different.setdefault(json.dumps(content, sort_keys=True), content)
+    return {"files": files, "manifests": list(different.values())}
+
+
+def write_run(directory: str, facts: dict[str, Any]) -> None:
+    """Writes `run.json`; a run that goes on keeps when it began and adds when it was continued."""
+    path = os.path.join(directory, RUN_FILE)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    times: dict[str, Any] = {"started": now, "continued": []}
+    if tf.io.gfile.exists(path):
+        before = read_run(directory)
+        times = {"started": before.get("started", now), "continued": [*before.get("continued", []), now]}
+    write_text(path, json.dumps({**facts, **times}, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_run(directory: str) -> dict[str, Any]:
+    """The facts of the run in an output folder.
+
+    Raises:
+      MorphbertError: there are none, or a newer version wrote them.
+    """
+    path = os.path.join(directory, RUN_FILE)
+    try:
+        with tf.io.gfile.GFile(path, "r") as stream:
+            facts = json.loads(stream.read())
+    except (tf.errors.OpError, ValueError) as error:
+        raise MorphbertError(
+            f"{path} cannot be read ({type(error).__name__}): give the --output_dir of a run of run_pretraining.py."
+        ) from error
+    version = facts.get("format_version") if isinstance(facts, dict) else None
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise MorphbertError(
+            f"{path} has format_version {version}, and this version of morphbert reads up to {FORMAT_VERSION}: "
+            "pip install --upgrade morphbert"
+        )
+    return dict(facts)
