@@ -68,7 +68,7 @@ def _summary(model: Pretrained) -> str:
     return (
         f"A BERT model: {config.num_hidden_layers} layers, {config.hidden_size} wide, "
         f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, {size:,} parameters with the heads. "
-        f"Written by [morphbert](https://pypi.org/project/morphbert/) {morphbert.__version__}."
+        f"Written by morphbert {morphbert.__version__}."
     )
 
 
