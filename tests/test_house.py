@@ -230,7 +230,9 @@ def _direct_dependencies():
     from packaging.requirements import Requirement
 
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    parts = re.findall(r"^(?:dependencies|cpu|text|konlpy|corpus|kiwipiepy|dev|parity) = \[(.*?)\]$", text, re.S | re.M)
+    parts = re.findall(
+        r"^(?:dependencies|cpu|text|konlpy|corpus|kiwipiepy|dev|parity) = \[(.*?)\]$", text, re.S | re.M
+    )
     assert len(parts) == 8
     return [Requirement(quoted) for part in parts for quoted in re.findall(r'"([^"]+)"', part)]
 
