@@ -20,7 +20,8 @@ _LONGEST_PARAGRAPH = 10_000
 def require_splitter(name: Splitter) -> None:
     """Raises MorphbertError with the remedy where the library of a splitter is not installed."""
     if name in ("kiwipiepy", "kss") and find_spec(name) is None:
-        raise MorphbertError(f"--splitter={name} needs a package: pip install {name}")
+        apart = " (into an environment of its own: see docs/corpus.md)" if name == "kss" else ""
+        raise MorphbertError(f"--splitter={name} needs a package: pip install {name}{apart}")
 
 
 @lru_cache(maxsize=1)
