@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from morphbert.cli import model_flags, quiet_tensorflow
 from morphbert.cli.command import Command
+from morphbert.errors import MorphbertError
 from morphbert.interop.choices import EXPORT_FORMATS
+
+if TYPE_CHECKING:
+    from morphbert.interop.export import ExportConfig
 
 
 def _command() -> Command:
@@ -25,7 +30,8 @@ def _command() -> Command:
         "checkpoint",
         None,
         "The model: a folder, of which the newest checkpoint is taken, or a prefix such as out/model/model.ckpt-1000. "
-        "Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
+        "Hugging Face folders and TensorFlow 1 checkpoints are taken too. A fine-tuned model's folder goes with its "
+        "head, to Hugging Face.",
         required=True,
     )
     model_flags.define_parts(command)
@@ -56,15 +62,28 @@ def _command() -> Command:
     return command
 
 
+def _export_task(config: ExportConfig) -> list[str]:
+    from morphbert.finetune.huggingface_task import export_task
+
+    if config.format != "huggingface":
+        raise MorphbertError(
+            f"{config.checkpoint} is a fine-tuned model: with its head it goes to --format=huggingface alone, not to "
+            f"{config.format}. For the encoder, give the prefix of a checkpoint, such as "
+            f"{config.checkpoint}/model.ckpt-1000."
+        )
+    return export_task(config.checkpoint, config.output_dir, True, config.overwrite, config.model_name or "")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
 
     def run(values: flags.FlagValues) -> None:
         quiet_tensorflow.load()
+        from morphbert.finetune.task_file import is_task_folder
         from morphbert.interop.export import ExportConfig, export
 
         config = ExportConfig(**{name: values[name].value for name in ExportConfig.__dataclass_fields__})
-        notes = export(config)
+        notes = _export_task(config) if is_task_folder(config.checkpoint) else export(config)
         print(f"export: {config.checkpoint} as {config.format}, written to {config.output_dir}")
         for note in notes:
             print(f"note: {note}")

@@ -93,6 +93,21 @@ def _entries(path: str) -> list[Any]:
     return content if isinstance(content, list) else [content]
 
 
+def relation_example(entry: Mapping[str, Any], number: int) -> RelationExample:
+    """One object of KLUE-RE's format, with or without `label`; an entity is moved as `read_relations` does it.
+
+    Raises:
+      MorphbertError: a key is missing, or a word is not in its sentence.
+    """
+    try:
+        return _example(entry, number, labelled=False)[0]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MorphbertError(
+            "not in KLUE-RE's format: sentence, subject_entity and object_entity with word, start_idx, end_idx and "
+            f"type ({type(error).__name__}: {error})."
+        ) from error
+
+
 def _example(entry: Mapping[str, Any], number: int, labelled: bool) -> tuple[RelationExample, int]:
     sentence = str(entry["sentence"])
     subject, first = _mention(entry["subject_entity"], sentence)

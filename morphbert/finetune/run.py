@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import Features
-from morphbert.finetune.feed import ExampleFeed, scoring_batches
+from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import check_layers
-from morphbert.finetune.task import Task, describe, objective_of, outputs
+from morphbert.finetune.scoring import Scorer, chosen_checkpoint, task_weights
+from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop, preflight
-from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_weights
+from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
-from morphbert.train.step import TrainingStep, in_dtype
+from morphbert.train.step import TrainingStep
 
 # What a run at another place would have to have the same to arrive where this one does.
 _TRAJECTORY = ("optimizer", "step", "train_batch_size", "group_by_length", "frozen", "task", "examples")
@@ -116,16 +115,17 @@ class FineTuning:
         self.restored = latest(config.output_dir)
         expected = self.objective.parameters
         if self.restored:
-            found = _all_weights(self.restored.path, expected)
+            found = task_weights(self.restored.path, expected)
             check_shapes(self.restored.path, found, expected, exact=False)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
             trained = {n: p for n, p in self.model.parameters.items() if not n.startswith(config.frozen)}
             self.optimizer = Optimizer(config.optimizer, trained)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
-        self._scores = tf.function(self._scores_of_batch)
-        # One trace for each length that batches are cut to is meant; TensorFlow warns of it.
-        tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
+        #: Examples → their scores, with the weights as they are.
+        self.scores = Scorer(
+            task, config.bert_config, self.model.parameters, config.eval_batch_size, config.step.dtype
+        )
         size, learned = (_size(p.shape for p in some) for some in (expected.values(), trained.values()))
         frozen = "" if size == learned else f", of which {learned:,} are trained"
         print(f"model: {size:,} parameters{frozen}, {config.step.dtype}; {chosen}", flush=True)
@@ -239,35 +239,11 @@ class FineTuning:
 
     def load(self, best: bool = False) -> int:
         """Takes the weights of the newest checkpoint in the output folder, or the best one; returns its step."""
-        folder = self.config.output_dir
-        chosen = (latest(os.path.join(folder, "best")) if best else None) or latest(folder)
-        if chosen is None:
-            raise MorphbertError(
-                f"there is no checkpoint in --output_dir={folder}: train first (--do_train)."
-            )
-        weights = _all_weights(chosen.path, self.objective.parameters)
+        path, step = chosen_checkpoint(self.config.output_dir, best)
+        weights = task_weights(path, self.objective.parameters)
         for name, variable in self.model.parameters.items():
             variable.assign(weights[name])
-        return chosen.step
-
-    def scores(self, features: Features) -> list[np.ndarray]:
-        """The task's scores of each example, in order; those of pieces are as long as the batch was cut to."""
-        found: list[Any] = [None] * len(features)
-        batches = scoring_batches(features, self.config.eval_batch_size)
-        total = -(-len(features) // self.config.eval_batch_size)
-        for rows, batch in tqdm(
-            batches, desc="scoring", unit="batch", total=total, leave=False, disable=None
-        ):
-            values = self._scores({name: tf.constant(value) for name, value in batch.items()}).numpy()
-            for row, value in zip(rows, values, strict=False):
-                found[row] = value
-        return found
-
-    def _scores_of_batch(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        # float16's range needs no loss scale here, but its rounding would decide close calls.
-        dtype = "bfloat16" if self.config.step.dtype == "bfloat16" else "float32"
-        weights = {name: tf.convert_to_tensor(p) for name, p in self.model.parameters.items()}
-        return outputs(self.task, self.config.bert_config, in_dtype(weights, dtype), batch)
+        return step
 
     def _go_on(self, checkpoints: Checkpoints, state: RunState) -> int:
         if not self.restored:
@@ -324,14 +300,3 @@ def _check_frozen(layers: int, config: BertConfig) -> None:
             f"--freeze_layers={layers}: an ALBERT's layers share their weights, so none can be frozen alone. "
             "--freeze_embeddings can."
         )
-
-
-def _all_weights(path: str, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    weights = read_weights(path)
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        raise MorphbertError(
-            f"{os.path.dirname(path)} holds the checkpoint of another task: it lacks {', '.join(missing[:3])}. Give "
-            "another --output_dir."
-        )
-    return weights

@@ -55,6 +55,11 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
 
+def is_task_folder(folder: str) -> bool:
+    """Whether a fine-tuning command made the folder."""
+    return os.path.isfile(os.path.join(folder, TASK_NAME))
+
+
 def read_task(folder: str) -> dict[str, Any]:
     """The content of `task.json`.
 

@@ -40,14 +40,20 @@ _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 def write_weights(folder: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> None:
     """Writes `model.safetensors`: float32, under transformers' names."""
-    from safetensors.numpy import save_file
-
     tensors = mapping_tensors(config)
     for name, value in weights.items():
         theirs, transposed = hugging_face_name(name, config.kind)
-        tensors[theirs] = np.ascontiguousarray(value.T if transposed else value, dtype=np.float32)
+        tensors[theirs] = value.T if transposed else value
+    write_tensors(folder, tensors)
+
+
+def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes `model.safetensors`: float32, under the names as given."""
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
     # Without this entry transformers 4 refuses the file.
-    save_file(tensors, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
+    save_file(whole, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
 
 
 def write_config(folder: str, config: BertConfig) -> None:

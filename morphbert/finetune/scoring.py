@@ -1,0 +1,85 @@
+"""Weights of a task's model → scores of examples: what evaluation, prediction and export share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from morphbert.errors import MorphbertError
+from morphbert.finetune.features import Features
+from morphbert.finetune.feed import scoring_batches
+from morphbert.finetune.task import Task, outputs
+from morphbert.model.config import BertConfig
+from morphbert.train.checkpoint import latest, read_weights
+from morphbert.train.step import in_dtype
+
+
+class Scorer:
+    """Scores examples with weights as they are at the time of the call."""
+
+    def __init__(
+        self,
+        task: Task,
+        config: BertConfig,
+        parameters: Mapping[str, Any],
+        batch_size: int,
+        dtype: str = "float32",
+    ) -> None:
+        """`parameters` by name are variables or arrays; batches have `batch_size` examples of like length."""
+        self._task, self._config, self._parameters = task, config, parameters
+        self._batch_size = batch_size
+        # float16's range needs no loss scale here, but its rounding would decide close calls.
+        self._dtype = "bfloat16" if dtype == "bfloat16" else "float32"
+        self._scores = tf.function(self._scores_of_batch)
+        # One trace for each length that batches are cut to is meant; TensorFlow warns of it.
+        tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
+
+    def __call__(self, features: Features) -> list[np.ndarray]:
+        """The task's scores of each example, in order; those of pieces are as long as the batch was cut to."""
+        found: list[Any] = [None] * len(features)
+        batches = scoring_batches(features, self._batch_size)
+        total = -(-len(features) // self._batch_size)
+        for rows, batch in tqdm(
+            batches, desc="scoring", unit="batch", total=total, leave=False, disable=None
+        ):
+            values = self._scores({name: tf.constant(value) for name, value in batch.items()}).numpy()
+            for row, value in zip(rows, values, strict=False):
+                found[row] = value
+        return found
+
+    def _scores_of_batch(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        weights = {name: tf.convert_to_tensor(value) for name, value in self._parameters.items()}
+        return outputs(self._task, self._config, in_dtype(weights, self._dtype), batch)
+
+
+def chosen_checkpoint(folder: str, best: bool) -> tuple[str, int]:
+    """The prefix of the newest checkpoint of a folder, or of its best one where there is one, and its step.
+
+    Raises:
+      MorphbertError: there is none.
+    """
+    chosen = (latest(os.path.join(folder, "best")) if best else None) or latest(folder)
+    if chosen is None:
+        raise MorphbertError(f"there is no checkpoint in {folder}: train first (--do_train).")
+    return chosen.path, chosen.step
+
+
+def task_weights(path: str, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """All weights of a checkpoint, among them those that the task has.
+
+    Raises:
+      MorphbertError: it is that of another task.
+    """
+    weights = read_weights(path)
+    missing = [name for name in expected if name not in weights]
+    if missing:
+        raise MorphbertError(
+            f"{os.path.dirname(path)} holds the checkpoint of another task: it lacks {', '.join(missing[:3])}. Give "
+            "another --output_dir."
+        )
+    return weights

@@ -1,0 +1,331 @@
+"""predict.py, and fine-tuned models in transformers: the same scores, labels and characters on both sides."""
+
+import json
+
+import numpy as np
+import pytest
+from samples import MECAB_VOCABULARY, write_config
+from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
+
+from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
+
+TEXTS = [
+    "정말 재미있는 영화였다.",
+    "시간이 아까운 영화ㅠㅠ",
+    "배우들의 연기가 훌륭합니다!",
+    "지루해서 중간에 나왔다...",
+]
+LONG = "이 영화는 처음부터 끝까지 지루하지 않았다. " * 30
+CONTEXT = (
+    "사과나무는 장미과에 속하는 나무이다. 대구는 예로부터 사과로 이름난 고장이며, 가을이면 축제가 열린다."
+)
+FEW = ["--num_train_steps=4", "--do_train"]
+
+
+def _model_flags(folder, **changes):
+    folder.mkdir(exist_ok=True)
+    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    write_config(folder / "bert_config.json", vocab_size=size, **changes)
+    return [*tiny_flags(folder), f"--output_dir={folder}/model"]
+
+
+def _write_rows(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _predict(model, path, *flags):
+    output = path.parent / "predicted.jsonl"
+    status = predict.main([f"--model={model}", f"--input_file={path}", f"--output_file={output}", *flags])
+    assert status == 0
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def _classifier(folder, rows, *flags, **changes):
+    train = _write_rows(folder / "train.jsonl", rows)
+    common = [*_model_flags(folder, **changes), f"--train_file={train}", *FEW, *flags]
+    assert run_classifier.main(common) == 0
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    rows = [
+        {"document": text, "label": ["부정", "긍정"][number % 2]} for number, text in enumerate(TEXTS * 8)
+    ]
+    return _classifier(tmp_path_factory.mktemp("classifier"), rows)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    rows = [
+        {"sentence1": text, "sentence2": other, "score": number}
+        for number, (text, other) in enumerate(zip(TEXTS * 2, reversed(TEXTS * 2), strict=True))
+    ]
+    flags = ["--task=score", "--text_column=sentence1,sentence2", "--label_column=score"]
+    return _classifier(tmp_path_factory.mktemp("pairs"), rows, *flags)
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tagger")
+    write_ner(folder / "train.tsv", ner_texts()[:40])
+    assert run_ner.main([*_model_flags(folder), f"--train_file={folder}/train.tsv", *FEW]) == 0
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reader")
+    answers = [{"text": "장미과", "answer_start": CONTEXT.index("장미과")}]
+    entries = [{"id": "1", "question": "사과나무는 무슨 과인가?", "answers": answers}]
+    path = write_json(
+        folder / "train.json", {"data": [{"paragraphs": [{"context": CONTEXT, "qas": entries}]}]}
+    )
+    flags = [f"--train_file={path}", "--max_seq_length=32", "--max_query_length=12", "--doc_stride=8"]
+    assert run_squad.main([*_model_flags(folder), *flags, *FEW]) == 0
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def relation(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("relation")
+    path = write_json(folder / "train.json", relations()[:40])
+    assert run_re.main([*_model_flags(folder), f"--train_file={path}", *FEW]) == 0
+    return folder / "model"
+
+
+def test_classes_with_unknown_labels_empty_and_long_texts(classifier, tmp_path, capsys):
+    rows = [
+        {"id": 7, "text": TEXTS[0], "label": "없는 이름"},
+        {"id": 8, "text": ""},
+        {"id": 9, "text": None},
+        {"id": 10, "text": LONG},
+    ]
+    found = _predict(classifier, _write_rows(tmp_path / "new.jsonl", rows), "--batch_size=3")
+    assert [{name: value for name, value in row.items() if name != "prediction"} for row in found] == rows
+    for row in found:
+        shares = row["prediction"]["probabilities"]
+        assert set(shares) == {"긍정", "부정"}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert row["prediction"]["label"] == max(shares, key=shares.get)
+    # An empty text is the same however it is written.
+    assert found[1]["prediction"] == found[2]["prediction"]
+    assert "4 rows" in capsys.readouterr().out
+
+
+def test_predictions_are_those_of_the_training_command(classifier, tmp_path):
+    table = _write_rows(tmp_path / "new.jsonl", [{"document": text} for text in [*TEXTS, LONG]])
+    flags = [f"--output_dir={classifier}", f"--predict_file={table}", "--do_predict", "--max_seq_length=32"]
+    assert run_classifier.main([*flags, "--strategy=cpu"]) == 0
+    lines = (classifier / "test_results.tsv").read_text().splitlines()
+    found = _predict(classifier, table, "--text_column=document")
+    for row, line in zip(found, lines, strict=True):
+        expected = [float(value) for value in line.split("\t")]
+        np.testing.assert_allclose(list(row["prediction"]["probabilities"].values()), expected, atol=2e-6)
+
+
+def test_scores_of_pairs(pairs, tmp_path):
+    rows = [{"text": TEXTS[0], "text_pair": TEXTS[1]}, {"text": TEXTS[0], "text_pair": LONG}]
+    found = _predict(pairs, _write_rows(tmp_path / "new.jsonl", rows))
+    assert all(isinstance(row["prediction"]["score"], float) for row in found)
+
+
+def test_entities_are_slices_of_the_text(tagger, tmp_path):
+    texts = ["김철수는  서울에 갔다.", "", "이영희가 부산에서 왔다. " * 20]
+    found = _predict(tagger, _write_rows(tmp_path / "new.jsonl", [{"text": text} for text in texts]))
+    for text, row in zip(texts, found, strict=True):
+        assert len(row["prediction"]["tags"]) == len(text)
+        for entity in row["prediction"]["entities"]:
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_answers_are_slices_of_the_context(reader, tmp_path):
+    rows = [
+        {"id": "a", "question": "무엇으로 이름난 고장인가?", "context": CONTEXT},
+        {"id": "b", "question": "", "context": CONTEXT * 5},
+        {"id": "c", "question": "무엇인가?", "context": ""},
+    ]
+    found = _predict(reader, _write_rows(tmp_path / "new.jsonl", rows), "--n_best_size=3")
+    for row in found[:2]:
+        made = row["prediction"]
+        assert made["text"]
+        assert row["context"][made["start"] : made["end"]] == made["text"]
+        assert made["n_best"][0] == {name: value for name, value in made.items() if name != "n_best"}
+        assert len(made["n_best"]) == 3
+    assert found[2]["prediction"]["text"] == ""
+
+
+def test_relations_and_rows_that_have_none(relation, tmp_path, capsys):
+    rows = [dict(row) for row in relations()[40:44]]
+    rows[1] = {**rows[1], "subject_entity": {**rows[1]["subject_entity"], "word": "없는사람"}}
+    found = _predict(relation, _write_rows(tmp_path / "new.jsonl", rows))
+    assert "없는사람" in found[1]["error"]
+    assert "prediction" not in found[1]
+    assert {row["prediction"]["label"] for row in (found[0], *found[2:])} <= {
+        row["label"] for row in relations()
+    }
+    assert "1 of them without a prediction" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ('{"document": "글"}\n', [], "line 1: there is no 'text', only 'document'"),
+        ('{"text": "글"}\n{"text"\n', [], "line 2: not JSON"),
+        ("[1]\n", [], "line 1: list, not an object"),
+        ('{"text": "글"}\n', ["--text_column=a,b"], "the model was trained on one text"),
+    ],
+)
+def test_bad_rows_are_named_and_leave_nothing(content, flags, message, classifier, tmp_path, capsys):
+    (tmp_path / "new.jsonl").write_text(content, encoding="utf-8")
+    common = [
+        f"--model={classifier}",
+        f"--input_file={tmp_path}/new.jsonl",
+        f"--output_file={tmp_path}/out.jsonl",
+    ]
+    assert predict.main([*common, *flags]) == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["new.jsonl"]
+
+
+def test_a_folder_without_a_model(tmp_path, capsys):
+    (tmp_path / "new.jsonl").write_text('{"text": "글"}\n', encoding="utf-8")
+    for folder, message in ((tmp_path, "no task.json"), (tmp_path / "none", "there is no folder")):
+        flags = [f"--model={folder}", f"--input_file={tmp_path}/new.jsonl", f"--output_file={tmp_path}/out"]
+        assert predict.main(flags) == 1
+        assert message in capsys.readouterr().err
+
+
+# ── In transformers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _exported(model, folder):
+    flags = [f"--checkpoint={model}", f"--output_dir={folder}", "--format=huggingface"]
+    assert export_model.main(flags) == 0
+    return folder
+
+
+def _theirs(architecture, folder):
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    auto = getattr(transformers, f"AutoModel{architecture[architecture.index('For') :]}")
+    found, report = auto.from_pretrained(folder, output_loading_info=True)
+    assert not any(report.values()), report
+    assert type(found).__name__ == architecture
+    return tokenizer, found.eval()
+
+
+def _ours(model, features):
+    from morphbert.finetune.loading import load_task
+    from morphbert.finetune.scoring import Scorer
+
+    loaded = load_task(str(model))
+    return np.stack(Scorer(loaded.task, loaded.config, loaded.weights, 8)(features(loaded)))
+
+
+def _logits(model, encoded):
+    import torch
+
+    with torch.no_grad():
+        return model(**encoded)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa"])
+def test_sentence_classes_in_transformers(kind, tmp_path):
+    from morphbert.finetune import classification
+
+    changes = {
+        "BERT": {},
+        "ALBERT": {"embedding_size": 16, "num_hidden_groups": 1},
+        "RoBERTa": {
+            "position_offset": 1,
+            "next_sentence_head": False,
+            "hidden_act": "gelu_erf",
+            "type_vocab_size": 1,
+        },
+    }[kind]
+    rows = [{"document": text, "label": "가나다"[number % 3]} for number, text in enumerate(TEXTS * 3)]
+    model = _classifier(tmp_path, rows, **changes)
+    architecture = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta"}[
+        kind
+    ] + "ForSequenceClassification"
+    tokenizer, theirs = _theirs(architecture, _exported(model, tmp_path / "exported"))
+    assert theirs.config.id2label == {0: "가", 1: "나", 2: "다"}
+    texts = [*TEXTS, LONG]
+    encoded = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
+    logits = _logits(theirs, encoded).logits.numpy()
+    expected = _ours(
+        model, lambda m: classification.features_of(m.tokenizer, [(text, None) for text in texts], None, 32)
+    )
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert np.abs(expected).max() > 1e-3
+
+
+@pytest.mark.parity
+def test_scores_of_pairs_in_transformers(pairs, tmp_path):
+    from morphbert.finetune import classification
+
+    tokenizer, theirs = _theirs("BertForSequenceClassification", _exported(pairs, tmp_path / "exported"))
+    assert theirs.config.problem_type == "regression"
+    encoded = tokenizer(TEXTS, TEXTS[::-1], padding=True, return_tensors="pt")
+    given = list(zip(TEXTS, TEXTS[::-1], strict=True))
+    expected = _ours(pairs, lambda m: classification.features_of(m.tokenizer, given, None, 32))
+    np.testing.assert_allclose(_logits(theirs, encoded).logits.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parity
+def test_tags_in_transformers(tagger, tmp_path):
+    from morphbert.finetune import tagging
+
+    texts = ["김철수는 서울에 갔다.", "박지성이 어제 제주도에서 왔다."]
+    tokenizer, theirs = _theirs("BertForTokenClassification", _exported(tagger, tmp_path / "exported"))
+
+    def features(loaded):
+        windows = tagging.windows_of(loaded.tokenizer, texts, 32)
+        return tagging.features_of(windows, None, loaded.task.config.labels, 32)
+
+    encoded = tokenizer(texts, padding="max_length", max_length=16, return_tensors="pt")
+    expected = _ours(tagger, features)[:, :16]
+    real = encoded["attention_mask"].numpy().astype(bool)
+    assert real.sum() > 12
+    np.testing.assert_allclose(_logits(theirs, encoded).logits.numpy()[real], expected[real], atol=1e-5)
+    assert "B-PS" in theirs.config.label2id
+
+
+@pytest.mark.parity
+def test_answers_in_transformers(reader, tmp_path):
+    from morphbert.finetune import answers
+    from morphbert.finetune.questions import Question
+
+    tokenizer, theirs = _theirs("BertForQuestionAnswering", _exported(reader, tmp_path / "exported"))
+    question, context = "무슨 과인가?", CONTEXT[:20]
+
+    def features(loaded):
+        asked = [Question("1", question, context)]
+        windows = list(answers.windows_of(loaded.tokenizer, asked, answers.WindowConfig(32, 8, 12)))
+        assert len(windows) == 1
+        return answers.features_of(windows, asked, 32, labelled=False)
+
+    encoded = tokenizer(question, context, return_tensors="pt")
+    found = _logits(theirs, encoded)
+    expected = _ours(reader, features)[0, : encoded["input_ids"].shape[1]]
+    np.testing.assert_allclose(found.start_logits.numpy()[0], expected[:, 0], atol=1e-5)
+    np.testing.assert_allclose(found.end_logits.numpy()[0], expected[:, 1], atol=1e-5)
+
+
+def test_what_transformers_has_no_class_for_is_refused(relation, classifier, tmp_path, capsys):
+    rows = [{"document": text, "label": number % 2} for number, text in enumerate(TEXTS)]
+    mean = _classifier(tmp_path, rows, "--pooling=mean")
+    for model, form, message in (
+        (relation, "huggingface", "relations cannot be exported"),
+        (mean, "huggingface", "--pooling=mean"),
+        (classifier, "onnx", "--format=huggingface alone"),
+    ):
+        output = tmp_path / "exported"
+        flags = [f"--checkpoint={model}", f"--output_dir={output}", f"--format={form}"]
+        assert export_model.main(flags) == 1
+        assert message in capsys.readouterr().err
+        assert not output.exists()
