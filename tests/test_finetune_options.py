@@ -94,6 +94,7 @@ def test_an_lstm_reads_both_ways_and_no_padding():
     [
         ("layers", ["--layers=-1,-2,0", "--pooling=cls"]),
         ("lstm", ["--lstm_units=8", "--pooling=max"]),
+        ("ldam", ["--loss=ldam", "--deferred_reweighting=0.5"]),
     ],
 )
 def test_heads_train_and_are_found_again(data, tmp_path, name, flags):
