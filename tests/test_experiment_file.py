@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from samples import ROOT
+from samples import MECAB_VOCABULARY, ROOT
+from tasks import ner_texts, relations, write_json, write_ner
 
 from morphbert.cli import run_classifier, run_ner, run_re, run_squad
 from morphbert.errors import UsageError
@@ -110,3 +111,38 @@ def test_the_experiments_that_come_with_it(name, module, monkeypatch):
 
 def test_there_is_an_experiment_for_each_task():
     assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} >= set(COMMANDS)
+
+
+def write_data(folder):
+    """Invented sentences in the files that the experiments name, in their datasets' formats."""
+    for name in ("nsmc", "korsts", "klue", "korquad"):
+        (folder / name).mkdir(parents=True)
+    reviews = "id\tdocument\tlabel\n" + "1\t정말 재미있는 영화였다.\t1\n2\t너무 지루한 영화였다.\t0\n" * 8
+    pairs = (
+        "genre\tsentence1\tsentence2\tscore\n"
+        + "뉴스\t비가 온다.\t비가 내린다.\t4.8\n뉴스\t비가 온다.\t개가 잔다.\t0.2\n" * 8
+    )
+    for name in ("train", "test"):
+        (folder / "nsmc" / f"ratings_{name}.txt").write_text(reviews, encoding="utf-8")
+    context = "대한민국의 수도는 서울특별시이며, 부산은 항구이다."
+    entry = {"id": "1", "question": "수도는?", "answers": [{"text": "서울특별시", "answer_start": 10}]}
+    questions = {"data": [{"title": "한국", "paragraphs": [{"context": context, "qas": [entry]}]}]}
+    for name in ("train", "dev"):
+        (folder / "korsts" / f"sts-{name}.tsv").write_text(pairs, encoding="utf-8")
+        write_ner(folder / "klue" / f"klue-ner-v1.1_{name}.tsv", ner_texts()[:10])
+        write_json(folder / "klue" / f"klue-re-v1.1_{name}.json", relations()[:20])
+        write_json(folder / "korquad" / f"KorQuAD_v1.0_{name}.json", questions)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "module"), COMMANDS.items())
+def test_the_experiments_run(name, module, random_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA", str(write_data(tmp_path / "data")))
+    monkeypatch.setenv("MODEL", str(random_model))
+    monkeypatch.setenv("VOCAB", str(MECAB_VOCABULARY))
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    flags = [f"--config={ROOT}/configs/{name}.yaml", "--num_train_steps=2", "--max_seq_length=48"]
+    shape = ["--doc_stride=16"] if module is run_squad else []
+    assert module.main([*flags, *shape, "--train_batch_size=4", "--strategy=cpu"]) == 0
+    assert (tmp_path / "out" / name / "eval_results.txt").exists()
