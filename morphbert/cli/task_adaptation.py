@@ -47,65 +47,55 @@ def adapt(values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[
     Raises:
       MorphbertError: there is no model to go on from, or a part fails.
     """
-    from morphbert.interop import native, sources
-    from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
-
     if not values.init_checkpoint:
         raise UsageError("--adapt_on goes on with a pretrained model: give --init_checkpoint.")
     folder = os.path.join(values.output_dir, FOLDER)
     start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
     if not os.path.exists(os.path.join(start, "bert_config.json")):
-        found = sources.read(
-            values.init_checkpoint, values.bert_config_file, values.vocab_file, values.do_lower_case
-        )
-        tokenizer = tokenizer_of(found)
-        if tokenizer is None or found.vocabulary is None:
-            raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
-        os.makedirs(start, exist_ok=True)
-        write_vocabulary(start, tokenizer, found.vocabulary)
-        native.write(start, found.completed(values.seed))
+        _write_start(start, values)
+    masks = max(1, -(-values.max_seq_length * 15 // 100))
+    shape = [f"--max_seq_length={values.max_seq_length}", f"--max_predictions_per_seq={masks}"]
     os.makedirs(records, exist_ok=True)
-    length = str(values.max_seq_length)
-    masks = str(max(1, -(-values.max_seq_length * 15 // 100)))
-    shape = [f"--max_seq_length={length}", f"--max_predictions_per_seq={masks}"]
-    record = os.path.join(records, "adapt.tfrecord")
-    corpus = os.path.join(records, "corpus.txt")
+    record, corpus = (os.path.join(records, name) for name in ("adapt.tfrecord", "corpus.txt"))
     if not os.path.exists(record + ".manifest.json"):
         _write_corpus(corpus, values, texts_of)
-        _call(
-            "create_pretraining_data",
-            [
-                f"--input_file={corpus}",
-                f"--vocab_file={start}",
-                f"--output_file={record}",
-                f"--dupe_factor={values.adapt_dupe_factor}",
-                "--objective=none",
-                "--do_whole_word_mask",
-                f"--random_seed={values.seed}",
-                *shape,
-            ],
-        )
+        made = [f"--input_file={corpus}", f"--vocab_file={start}", f"--output_file={record}", *shape]
+        made += ["--objective=none", "--do_whole_word_mask", f"--random_seed={values.seed}"]
+        _call("create_pretraining_data", [*made, f"--dupe_factor={values.adapt_dupe_factor}"])
+    learned = {
+        "bert_config_file": os.path.join(start, "bert_config.json"),
+        "init_checkpoint": start,
+        "input_file": record,
+        "output_dir": model,
+        "train_batch_size": values.adapt_batch_size,
+        "num_train_steps": values.adapt_steps,
+        "num_warmup_steps": values.adapt_steps // 10,
+        "learning_rate": values.adapt_learning_rate,
+        "strategy": values.strategy,
+        "dtype": values.dtype,
+        "seed": values.seed,
+    }
     _call(
-        "run_pretraining",
-        [
-            "--do_train",
-            f"--bert_config_file={os.path.join(start, 'bert_config.json')}",
-            f"--init_checkpoint={start}",
-            f"--input_file={record}",
-            f"--output_dir={model}",
-            f"--train_batch_size={values.adapt_batch_size}",
-            f"--num_train_steps={values.adapt_steps}",
-            f"--num_warmup_steps={values.adapt_steps // 10}",
-            f"--learning_rate={values.adapt_learning_rate}",
-            f"--strategy={values.strategy}",
-            f"--dtype={values.dtype}",
-            f"--seed={values.seed}",
-            *shape,
-        ],
+        "run_pretraining", ["--do_train", *(f"--{name}={value}" for name, value in learned.items()), *shape]
     )
     # The run's folder knows no vocabulary, and the command's flag may name none.
     values.vocab_file = start
     return model
+
+
+def _write_start(folder: str, values: flags.FlagValues) -> None:
+    """The model to go on from, of whatever format, in ours, with its vocabulary."""
+    from morphbert.interop import native, sources
+    from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+
+    names = ("init_checkpoint", "bert_config_file", "vocab_file", "do_lower_case")
+    found = sources.read(*(values[name].value for name in names))
+    tokenizer = tokenizer_of(found)
+    if tokenizer is None or found.vocabulary is None:
+        raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
+    os.makedirs(folder, exist_ok=True)
+    write_vocabulary(folder, tokenizer, found.vocabulary)
+    native.write(folder, found.completed(values.seed))
 
 
 def _write_corpus(

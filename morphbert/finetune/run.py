@@ -183,31 +183,11 @@ class FineTuning:
         training = TrainingStep(
             self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
         )
-        follow = None
-        if config.wandb_project is not None:
-            from morphbert.finetune.weights_and_biases import follow_run
-
-            follow = follow_run(config.wandb_project, config.output_dir, state.values["settings"])
+        follow = self._follower(state)
         log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
 
         def evaluate_and_keep(at: int) -> bool:
-            if evaluate is None:
-                return False
-            judgement = evaluate(at)
-            log.evaluation(at, judgement.figures)
-            if judgement.confusion is not None:
-                log.image(at, "confusion", judgement.confusion.picture())
-            if self._better(state, judgement.figures, at):
-                checkpoints.save_best(at)
-            enough = self._enough(state)
-            if enough:
-                best = state.values["best"]
-                print(
-                    f"training: {best['metric']} was no better in {best['waited']} evaluations than "
-                    f"{best['value']:.4f} at step {best['step']}: stopping early",
-                    flush=True,
-                )
-            return enough
+            return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
 
         try:
             step, stopped = loop.train(
@@ -218,6 +198,32 @@ class FineTuning:
             return step, stopped
         finally:
             log.close()
+
+    def _follower(self, state: RunState) -> Callable[[str, int, Mapping[str, float]], None] | None:
+        if self.config.wandb_project is None:
+            return None
+        from morphbert.finetune.weights_and_biases import follow_run
+
+        return follow_run(self.config.wandb_project, self.config.output_dir, state.values["settings"])
+
+    def _keep(
+        self, judgement: Judgement, at: int, checkpoints: Checkpoints, state: RunState, log: RunLog
+    ) -> bool:
+        """Logs an evaluation and keeps the model if it is the best; returns whether that is enough of training."""
+        log.evaluation(at, judgement.figures)
+        if judgement.confusion is not None:
+            log.image(at, "confusion", judgement.confusion.picture())
+        if self._better(state, judgement.figures, at):
+            checkpoints.save_best(at)
+        if not self._enough(state):
+            return False
+        best = state.values["best"]
+        print(
+            f"training: {best['metric']} was no better in {best['waited']} evaluations than {best['value']:.4f} "
+            f"at step {best['step']}: stopping early",
+            flush=True,
+        )
+        return True
 
     def _better(self, state: RunState, figures: Mapping[str, float], at: int) -> bool:
         """Whether the figures are the best so far; counts the evaluations since."""
