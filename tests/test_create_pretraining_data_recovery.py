@@ -4,10 +4,12 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from creating import create, files_of, flags
@@ -77,6 +79,30 @@ def test_killed_at_twenty_random_moments_and_started_again(larger, expected, tmp
         assert again.returncode == 0, again.stderr
         assert {n: c for n, c in files_of(tmp_path).items() if not n.startswith(".")} == expected
     assert finished < 15, "most of the runs were meant to be interrupted"
+
+
+def test_killed_while_tidying_up(larger, expected, tmp_path, monkeypatch):
+    whole = shutil.rmtree
+
+    def half(folder, **options):
+        offsets = sorted(Path(folder).rglob("*.offsets"))
+        if not offsets:
+            return whole(folder, **options)
+        for path in offsets[::2]:
+            path.unlink()
+        raise KeyboardInterrupt
+
+    command = flags(
+        tmp_path / "r", input_file=larger, eval_output_file=tmp_path / "e", num_workers=1, **LARGER
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", half)
+        assert main(command) == 130
+    for path in tmp_path.iterdir():
+        if path.is_file():
+            path.unlink()
+    assert main(command) == 0
+    assert files_of(tmp_path) == expected
 
 
 def test_a_shard_taken_away_is_made_again(larger, expected, tmp_path, monkeypatch):

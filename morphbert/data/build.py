@@ -8,13 +8,13 @@ over what is there. So an interrupted run continues, and ends with the same byte
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -43,6 +43,9 @@ from morphbert.data.store_build import prepare_store
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
+
+# Says what the unfinished work in a folder is for.
+_JOB_FILE = "job.json"
 
 NOTHING_TO_HOLD_OUT = (
     "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty line between "
@@ -142,7 +145,7 @@ def build(
     Raises:
       MorphbertError: bad input, a full disk, a folder that another process works in.
     """
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         for output in (config.output_files[0], config.eval_output_file):
             if output is not None:
                 stack.enter_context(only_writer(output))
@@ -165,7 +168,7 @@ def build(
                 f"{result.name}: {result.statistics.records:,} records in {where}, in "
                 f"{time.monotonic() - started:.1f} s"
             )
-        shutil.rmtree(work, ignore_errors=True)
+        _throw_away(work)
     return results
 
 
@@ -207,12 +210,19 @@ def _work_folder(config: BuildConfig) -> str:
         "shard_bytes": config.shard_bytes,
     }
     content = json.dumps(job, sort_keys=True).encode()
-    path = os.path.join(folder, "job.json")
+    path = os.path.join(folder, _JOB_FILE)
     if not (os.path.exists(path) and files.read_bytes(path) == content):
-        shutil.rmtree(folder, ignore_errors=True)
+        _throw_away(folder)
         with files.atomic_write(path) as stream:
             stream.write(content)
     return folder
+
+
+def _throw_away(folder: str) -> None:
+    """Deletes a working folder; first what says whose it is, so that nobody takes half of it for the whole."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, _JOB_FILE))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
