@@ -46,7 +46,7 @@ def define_model(command: Command) -> None:
         "init_checkpoint",
         None,
         "The pretrained model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face "
-        "folder. Without it the weights are random.",
+        "folder. Without it, or with nothing behind the =, the weights are random.",
     )
     command.string(
         "bert_config_file", None, "Its configuration. Default: bert_config.json beside the checkpoint."
