@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 def trained(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("trained") / "model"
     flags = [f"--train_file={data}/train.json", f"--eval_file={data}/dev.json", f"--output_dir={output}"]
-    steps = ["--num_train_steps=80", "--learning_rate=5e-3", "--do_train", "--do_eval"]
+    steps = ["--num_train_steps=100", "--learning_rate=3e-3", "--do_train", "--do_eval"]
     assert main([*tiny_flags(data), *flags, *steps]) == 0
     return output
 

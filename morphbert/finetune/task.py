@@ -15,6 +15,10 @@ from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, encoder_parameters
 from morphbert.train.objective import Objective
 
+# With few classes the loss of guessing is small, and a small batch that a model is confident and wrong about goes far
+# beyond it without anything being broken.
+_CONFIDENT = 5.0
+
 
 class Task(Protocol):
     """A head on the encoder. B examples, L pieces, D the size of a piece's vector."""
@@ -110,7 +114,7 @@ def objective_of(task: Task, config: BertConfig) -> Objective:
         loss=lambda sums, counts: sums["loss_sum"] / counts["examples"],
         averages=averages,
         describe=describe,
-        guessing=task.guessing,
+        guessing=_CONFIDENT * task.guessing,
     )
 
 
