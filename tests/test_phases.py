@@ -94,7 +94,9 @@ def test_the_second_phase_has_its_batch_and_the_schedule_goes_on(whole):
     assert rates == pytest.approx([0.0, 0.5e-3, *(1e-3 * (1 - step / 10) for step in range(2, 10))], rel=1e-5)
 
 
-@pytest.mark.parametrize("step", [pytest.param(4, marks=pytest.mark.slow), 6, 8])
+@pytest.mark.parametrize(
+    "step", [pytest.param(4, marks=pytest.mark.slow), 6, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_a_run_stopped_in_any_phase_goes_on_as_if_it_had_not(step, whole, texts, config, tmp_path, capsys):
     """In the first phase, where they meet, in the second."""
     for path in whole.glob(f"model.ckpt-{step}*"):

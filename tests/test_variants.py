@@ -506,14 +506,8 @@ def checkpoint(output, step):
     return {name: np.asarray(reader.get_tensor(name)) for name in names}
 
 
-@pytest.mark.parametrize(
-    "variant",
-    [
-        pytest.param("albert groups", marks=pytest.mark.slow),
-        "roberta",
-        pytest.param("pre_ln", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln"])
 def test_a_stopped_run_goes_on_as_if_it_had_not(variant, runs, capsys):
     """With dropout, in parts, recomputed."""
     rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
@@ -554,6 +548,7 @@ def test_labels_without_a_head_for_them_are_refused(runs, capsys):
     assert not list(output.glob("model.ckpt*"))
 
 
+@pytest.mark.slow
 def test_dropout_can_be_set_for_a_run(runs):
     status, output = runs("albert", "dropout", "--hidden_dropout_prob=0.3", steps=1)
     assert status == 0

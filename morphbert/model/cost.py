@@ -27,7 +27,8 @@ def forward_flops(config: BertConfig, batch: int, length: int, predictions: int)
         heads += 2 * batch * width * (width + 2)
     if narrow != width:  # ALBERT's embeddings are brought to the layers' width
         heads += 2 * rows * narrow * width
-    return config.num_hidden_layers * (projections + attention + feed_forward) + heads
+    blocks = config.num_hidden_layers * config.inner_group_num
+    return blocks * (projections + attention + feed_forward) + heads
 
 
 def step_flops(config: BertConfig, batch: int, length: int, predictions: int) -> int:

@@ -58,10 +58,11 @@ def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> in
     length, width = _BYTES[config.step.dtype], model.hidden_size
     positions = batch * shape.max_seq_length
     layer = positions * (17 * width + 2.5 * model.num_attention_heads * shape.max_seq_length) * length
+    blocks = model.num_hidden_layers * model.inner_group_num
     if config.step.recompute:  # one layer at a time, and the inputs of the others
-        kept = layer + (model.num_hidden_layers - 1) * positions * width * length
+        kept = layer + (blocks - 1) * positions * width * length
     else:
-        kept = model.num_hidden_layers * layer
+        kept = blocks * layer
     scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
     return int(kept + scores)
 
