@@ -128,7 +128,7 @@ def _analyser(column: Measured) -> str:
     parts = [
         str(description["analyzer"]["name"]),
         description["analyzer"].get("morpheme_tags", ""),
-        description["continuation"] if description["analyzer"]["name"] != "none" else "",
+        "" if description["analyzer"]["name"] in ("none", "sentencepiece") else description["continuation"],
         "" if description["normalization"] == "nfc" else description["normalization"],
         "lower-cased" if description["do_lower_case"] else "",
     ]

@@ -7,7 +7,6 @@ from html import escape
 
 from morphbert.plots import bar_plot, legend, page, table
 from morphbert.text.report import Measured, Report, figure_rows, histograms, remarks
-from morphbert.text.wordpiece import CONTINUATION
 
 _STYLE = """
 code { background: #f2f2f2; padding: 0 .25em; border-radius: 3px; }
@@ -66,4 +65,5 @@ def _example(text: str, columns: Sequence[Measured]) -> str:
 def _kind(token: str, column: Measured) -> str:
     if token == column.tokenizer.unknown:
         return " unknown"
-    return " goes-on" if token.startswith(CONTINUATION) and len(token) > len(CONTINUATION) else ""
+    number = column.tokenizer.vocab.get(token)
+    return " goes-on" if number is not None and column.tokenizer.vocabulary.continuations[number] else ""
