@@ -4,8 +4,8 @@
 
 TEXT_FILE is UTF-8 with a paragraph a line, or JSON Lines with the field `text`; `.gz` is unpacked. `--bert` is a
 checkout of google-research/bert, whose tokenizer is then timed too. Each one reads the whole text `--repeat` times in
-turn with the others, in one process; the first time, when nothing is remembered yet, and the best are shown. The ratios are
-what carries over to another machine.
+turn with the others, in one process; the first time, when nothing is remembered yet, and the best are shown. The ratios
+are what carries over to another machine.
 """
 
 import argparse
