@@ -77,8 +77,9 @@ class Tokenizer:
         self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
         self._longest_word = longest_word
         self._matcher = LongestMatch(vocabulary.ids)
-        # Nothing but spaces and marks divides words, and pieces are what is written: the quick way will do.
-        self._simple = splitter.analyzer is None and splitter.marks_stand_alone and not splitter.decomposes
+        # Pieces are what is written, one after the other; and nothing but spaces and marks divides words.
+        self._as_written = splitter.marks_stand_alone and not splitter.decomposes
+        self._simple = self._as_written and splitter.analyzer is None
         self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
         self._tokens: dict[str, tuple[str, ...]] = {}  # of eojeols, for `tokenize`
         # Of morphemes: when they continue a word, and when they begin one.
@@ -89,12 +90,10 @@ class Tokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
-        splitter = self.splitter
-        known = self._tokens.get
-        tokens: list[str] = []
-        for marked in splitter.marked_eojeols(splitter.normalizer(text)):
-            tokens += known(marked) or self._tokens_of(marked)
-        return tokens
+        eojeols = self.splitter.marked_eojeols(self.splitter.normalizer(text))
+        if self._simple:
+            return list(chain.from_iterable(self._tokens_of(eojeols)))
+        return list(chain.from_iterable([part[0] for part in self._parts_of(eojeols)[0]]))
 
     def encode(self, text: str) -> Encoding:
         """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
@@ -108,33 +107,39 @@ class Tokenizer:
         return encoding
 
     def _encode_simple(self, eojeols: list[str]) -> Encoding | None:
-        """Eojeols → their encoding, where there is no [UNK]: then what is written says how long it is."""
-        known = self._tokens.get
-        cut = [known(eojeol) or self._tokens_of(eojeol) for eojeol in eojeols]
+        """Eojeols → their encoding, without an analyser; None where there is an [UNK]."""
+        cut = self._tokens_of(eojeols)
         tokens = list(chain.from_iterable(cut))
         if UNK in tokens:
             return None
         word_ids = list(chain.from_iterable(map(repeat, range(len(cut)), map(len, cut))))
-        lengths = list(map(self._lengths.__getitem__, tokens))
-        # Before eojeol n stand n spaces.
-        ends = list(map(add, accumulate(lengths), word_ids))
-        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        offsets = self._offsets(tokens, word_ids)
         return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, word_ids.copy())
 
+    def _offsets(self, tokens: list[str], word_ids: list[int]) -> list[tuple[int, int]]:
+        """Where pieces stand that are what is written: before eojeol n, all pieces before it and n spaces."""
+        lengths = list(map(self._lengths.__getitem__, tokens))
+        ends = list(map(add, accumulate(lengths), word_ids))
+        return list(zip(map(sub, ends, lengths), ends, strict=True))
+
     def _encode(self, eojeols: list[str]) -> Encoding:
+        # All loops but the first run inside Python itself: over the morphemes, then over the pieces.
         parts, counts = self._parts_of(eojeols)
-        # Turned around: a tuple over the morphemes for each field. From here on all loops run inside Python itself.
-        of_parts, starts, ends, lengths, _ = zip(*parts, strict=True)
+        of_parts = [part[0] for part in parts]
         tokens = list(chain.from_iterable(of_parts))
         sizes = list(map(len, of_parts))
         words = list(chain.from_iterable(map(repeat, range(len(counts)), counts)))
-        # Before a part stand the parts before it, and as many spaces as eojeols.
-        places = map(add, accumulate(lengths, initial=0), words)
-        before = list(chain.from_iterable(map(repeat, places, sizes)))
-        all_starts = map(add, before, chain.from_iterable(starts))
-        offsets = list(zip(all_starts, map(add, before, chain.from_iterable(ends)), strict=True))
         word_ids = list(chain.from_iterable(map(repeat, words, sizes)))
         morpheme_ids = list(chain.from_iterable(map(repeat, range(len(parts)), sizes)))
+        if self._as_written and UNK not in tokens:
+            offsets = self._offsets(tokens, word_ids)
+        else:
+            _, starts, ends, lengths, _ = zip(*parts, strict=True)
+            # Before a part stand the parts before it, and as many spaces as eojeols.
+            places = map(add, accumulate(lengths, initial=0), words)
+            before = list(chain.from_iterable(map(repeat, places, sizes)))
+            all_starts = map(add, before, chain.from_iterable(starts))
+            offsets = list(zip(all_starts, map(add, before, chain.from_iterable(ends)), strict=True))
         return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
 
     def _ids_of(self, tokens: list[str]) -> list[int]:
@@ -146,20 +151,21 @@ class Tokenizer:
                 f"Put {self.unknown} on a line of {VOCABULARY_NAME}."
             ) from None
 
-    def _tokens_of(self, marked: str) -> tuple[str, ...]:
-        return _remember(self._tokens, _REMEMBERED, marked, self._cut(marked))
+    def _tokens_of(self, eojeols: list[str]) -> list[tuple[str, ...]]:
+        known = self._tokens.get
+        return [known(eojeol) or self._cut(eojeol) for eojeol in eojeols]
 
-    def _cut(self, marked: str) -> tuple[str, ...]:
+    def _cut(self, eojeol: str) -> tuple[str, ...]:
+        """The tokens of an eojeol where there is no analyser."""
+        parts = [eojeol] if MAY_STAND_ALONE.search(eojeol) is None else _AROUND_MARKS.split(eojeol)
         tokens: list[str] = []
-        if self._simple:
-            parts = [marked] if MAY_STAND_ALONE.search(marked) is None else _AROUND_MARKS.split(marked)
-            if all(map(stands_alone, parts[1::2])):
-                for text in filter(None, parts):
-                    tokens += (self._short(text) and self._matcher.cut(text)) or (UNK,)
-                return tuple(tokens)
-        for part in self._parts_of([marked])[0]:
-            tokens += part[0]
-        return tuple(tokens)
+        if all(map(stands_alone, parts[1::2])):
+            for text in filter(None, parts):
+                tokens += (self._short(text) and self._matcher.cut(text)) or (UNK,)
+        else:
+            for part in self._parts_of([eojeol])[0]:
+                tokens += part[0]
+        return _remember(self._tokens, _REMEMBERED, eojeol, tuple(tokens))
 
     def _short(self, word: str) -> bool:
         return self._longest_word is None or len(word) <= self._longest_word
