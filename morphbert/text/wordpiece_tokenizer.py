@@ -19,8 +19,8 @@ from morphbert.text.words import Word, WordSplitter
 
 Value = TypeVar("Value")
 
-# Distinct eojeols whose tokens are remembered (50 MB), and distinct morphemes, those that begin a word and those that
-# continue one (30 MB each at most). Half of the petitions, 2 million characters, have 140,000 eojeols, most of which
+# Distinct eojeols whose tokens are remembered (35 MB), and distinct morphemes, those that begin a word and those that
+# continue one (17 MB each). Half of the petitions, 2 million characters, have 140,000 eojeols, most of which
 # occur once, and 33,000 morphemes.
 _REMEMBERED = 200_000
 _PARTS = 50_000
