@@ -15,6 +15,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 RUN := .venv/bin/python
 EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,dev
 OUT ?= out
+# Files of tests at once: as many as there are cores.
+PYTEST := -m pytest -q -n auto --dist loadfile
 
 .PHONY: help pretrain test parity beam test-all check fix
 
@@ -32,19 +34,19 @@ pretrain: .venv/ready
 	@PYTHON="$$PWD/$(RUN)" scripts/pretrain.sh "$(OUT)"
 
 test: .venv/ready
-	@$(RUN) -m pytest -q -m 'not slow and not parity'
+	@$(RUN) $(PYTEST) -m 'not slow and not parity'
 
 parity: .venv/ready-parity
-	@$(RUN) -m pytest -q -m 'parity and not slow'
+	@$(RUN) $(PYTEST) -m 'parity and not slow'
 
 beam: .venv-beam/ready
 	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
 
 test-all: check .venv/ready-parity .venv-tf2.20/ready
 	@echo "== TensorFlow 2.21: all tests"
-	@$(RUN) -m pytest -q
+	@$(RUN) $(PYTEST)
 	@echo "== TensorFlow 2.20: the tests less slow and parity"
-	@.venv-tf2.20/bin/python -m pytest -q -m 'not slow and not parity'
+	@.venv-tf2.20/bin/python $(PYTEST) -m 'not slow and not parity'
 	@echo "== Apache Beam"
 	@$(MAKE) beam
 
