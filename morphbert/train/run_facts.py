@@ -16,6 +16,7 @@ import tensorflow as tf
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.train.config import RunConfig
+from morphbert.train.phases import describe_phases
 from morphbert.train.record_sets import RecordSet, manifests
 from morphbert.train.storage import write_text
 
@@ -28,13 +29,16 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
-        if field.name not in ("bert_config", "records", "eval_records", "optimizer", "step", "devices")
+        if field.name
+        not in ("bert_config", "records", "phases", "eval_records", "optimizer", "step", "devices")
     }
+    if config.phases:
+        plain["phases"] = describe_phases(config.records, config.train_batch_size)
     return {
         "format_version": FORMAT_VERSION,
         "morphbert_version": morphbert.__version__,
         "parameters": parameters,
-        "model": dataclasses.asdict(config.bert_config),
+        "model": config.bert_config.to_dict(),
         "optimizer": dataclasses.asdict(config.optimizer),
         "step": dataclasses.asdict(config.step),
         "run": {
