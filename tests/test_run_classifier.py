@@ -269,7 +269,7 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
     together = running.scores(features)
     for row in range(3):
         alone = {name: values[row : row + 1] for name, values in features.pieces.items()}
-        score = running._scores({name: tf.constant(value) for name, value in alone.items()}).numpy()[0]
+        score = running.scores._scores({name: tf.constant(value) for name, value in alone.items()}).numpy()[0]
         np.testing.assert_allclose(together[row], score, atol=1e-5)
     assert len(Features(features.pieces, {})) == 3
 
