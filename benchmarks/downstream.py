@@ -58,8 +58,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each model, with other seeds")
     parser.add_argument("--output", required=True, help="folder for the runs, table.md and curve.html")
-    parser.add_argument("flags", nargs="*", help="flags of the command, after --")
-    arguments = parser.parse_args()
+    parser.epilog = "Flags of the command follow after --."
+    # argparse would take the command's flags for its own.
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments = parser.parse_args(sys.argv[1:end])
+    arguments.flags = sys.argv[end + 1 :]
     if all(model == RANDOM for model in arguments.model):
         parser.error("give a pretrained --model beside random, whose configuration the random one has")
     return arguments
