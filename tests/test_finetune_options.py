@@ -165,6 +165,7 @@ def test_training_stops_when_nothing_gets_better_and_stays_stopped(data, tmp_pat
     assert "stopped early at step 6 before" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds_give_mean_and_deviation_and_go_on(data, tmp_path, capsys):
     output = tmp_path / "seeds"
     flags = ["--num_seeds=2", "--seed=4", "--num_train_steps=3", "--best_metric=-loss", "--eval_every=3"]
@@ -314,6 +315,7 @@ def test_the_pictures_lie_where_tensorboard_finds_them(data, tmp_path):
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.slow
 def test_adaptation_is_one_command(data, random_model, tmp_path, capfd):
     output = tmp_path / "adapted"
     flags = [f"--init_checkpoint={random_model}", f"--vocab_file={MECAB_VOCABULARY}", "--adapt_on=train"]
