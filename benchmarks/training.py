@@ -72,7 +72,7 @@ def our_training(arguments):
     from morphbert.train.strategy import DeviceConfig, build_strategy
 
     config = BertConfig(**sizes(arguments))
-    strategy, _ = build_strategy(DeviceConfig())
+    strategy = build_strategy(DeviceConfig()).strategy
     objective = pretraining_objective(config)
     with strategy.scope():
         model = TrainableModel(config, objective.parameters)

@@ -51,6 +51,32 @@ def tiny_config(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def still_config(tmp_path_factory):
+    """The tiny model without dropout, for runs whose masks could not be the same."""
+    return write_config(
+        tmp_path_factory.mktemp("still") / "bert_config.json",
+        vocab_size=len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines()),
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(records, tiny_config, tmp_path_factory):
+    """A finished run of 20 steps with dropout, evaluated at both ends; checkpoints at 8, 16 and 20."""
+    from runs import arguments
+
+    from morphbert.cli.run_pretraining import main
+
+    output = tmp_path_factory.mktemp("finished")
+    assert (
+        main(arguments(records, tiny_config, output, "--do_eval", "--eval_at_start", "--max_eval_steps=1000"))
+        == 0
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
 def trained(records, tiny_config, tmp_path_factory):
     """The output folder of a run of three steps."""
     from morphbert.cli.run_pretraining import main

@@ -1,9 +1,6 @@
 """Whole runs of the training program on real Korean records, on one device."""
 
-import json
 import math
-import os
-import pathlib
 import re
 import shutil
 import signal
@@ -14,73 +11,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import GOLDEN, ROOT, SHAPE, write_config
+from runs import VOCAB_SIZE, all_ids, arguments, assert_same, curve, go_back_to, tensors
+from samples import GOLDEN, ROOT, SHAPE
 
 from morphbert.cli.run_pretraining import main
-from morphbert.data.records import RecordShape, RecordWriter, read_records, serialize_example
+from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError
-from morphbert.train.footprint import check_disk
-from morphbert.train.log import SPEED
+from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
 from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
-
-VOCAB_SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
-
-
-def arguments(records, config, output, *more):
-    """A short run; a flag in `more` takes the place of one given here."""
-    flags = {
-        "bert_config_file": config,
-        "input_file": f"{records}/*.tfrecord",
-        "output_dir": output,
-        "train_batch_size": 16,
-        "num_train_steps": 20,
-        "num_warmup_steps": 3,
-        "learning_rate": 1e-3,
-        "log_steps": 5,
-        "save_checkpoints_steps": 8,
-        "strategy": "cpu",
-    }
-    given = dict(flag.lstrip("-").split("=", 1) for flag in more if "=" in flag)
-    flags |= given
-    switches = [flag for flag in more if "=" not in flag]
-    return [*(f"--{name}={value}" for name, value in flags.items()), *SHAPE, "--do_train", *switches]
-
-
-def tensors(path):
-    """Everything in a checkpoint but the counter of saves, as arrays by name."""
-    reader = tf.train.load_checkpoint(str(path))
-    names = [
-        n for n in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in n and "save_counter" not in n
-    ]
-    return {name: np.asarray(reader.get_tensor(name)) for name in names}
-
-
-def assert_same(one, other, tolerance=0.0):
-    one, other = tensors(one), tensors(other)
-    assert one.keys() == other.keys()
-    assert len(one) > 100
-    for name, value in one.items():
-        if tolerance:
-            np.testing.assert_allclose(value, other[name], rtol=0, atol=tolerance, err_msg=name)
-        else:
-            np.testing.assert_array_equal(value, other[name], err_msg=name)
-
-
-def curve(folder):
-    """The logged lines without the speed, which differs from run to run and says nothing of the model."""
-    lines = [json.loads(line) for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEED} for line in lines]
-
-
-@pytest.fixture(scope="module")
-def finished(records, tiny_config, tmp_path_factory):
-    """A finished run of 20 steps with dropout, evaluated at both ends; checkpoints at 8, 16 and 20."""
-    output = tmp_path_factory.mktemp("finished")
-    assert (
-        main(arguments(records, tiny_config, output, "--do_eval", "--eval_at_start", "--max_eval_steps=1000"))
-        == 0
-    )
-    return output
 
 
 def test_the_loss_falls_and_is_reported(finished):
@@ -113,17 +51,6 @@ def test_checkpoints_are_flat_and_found_by_tensorflow(finished):
     assert int(tensors(finished / "model.ckpt-8")["optimizer/step/.ATTRIBUTES/VARIABLE_VALUE"]) == 8
     assert list(finished.glob("train/events*"))
     assert list(finished.glob("eval/events*"))
-
-
-def go_back_to(step, finished, output):
-    """A copy of a finished run as a kill after `step` would have left it."""
-    shutil.copytree(finished, output)
-    for path in output.glob("model.ckpt-*"):
-        if int(re.search(r"ckpt-(\d+)", path.name)[1]) > step:
-            path.unlink()
-    (output / "checkpoint").write_text(
-        f'model_checkpoint_path: "model.ckpt-{step}"\nall_model_checkpoint_paths: "model.ckpt-{step}"\n'
-    )
 
 
 @pytest.mark.parametrize("step", [8, 16])  # neither is a step of the log: sums cross the interruption
@@ -170,6 +97,39 @@ def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_first_step(
     with pytest.raises(MorphbertError, match=r"GB free, and 6 checkpoints take .* GB: free some space"):
         check_disk(str(tmp_path), checkpoint=10**15, keep=5)
     check_disk(str(tmp_path), checkpoint=1000, keep=5)
+
+
+def test_a_model_that_hardly_fits_is_said_before_the_first_step(capsys):
+    warn_of_memory(Footprint(10, 10**15, 10**14, 10), replicas=2)
+    assert "1100000.0 GB for each of 2 replicas are estimated" in capsys.readouterr().out
+    warn_of_memory(Footprint(10, 1000, 1000, 10), replicas=1)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_newest_checkpoints_are_kept(records, tiny_config, tmp_path):
+    flags = ["--save_checkpoints_steps=2", "--keep_checkpoint_max=2", "--num_train_steps=8"]
+    assert main(arguments(records, tiny_config, tmp_path / "run", *flags)) == 0
+    assert {path.name for path in (tmp_path / "run").glob("*.index")} == {
+        "model.ckpt-6.index",
+        "model.ckpt-8.index",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--seed=1", ["seed was 12345, is 1", "read from its beginning"]),
+        ("--train_batch_size=8", ["train_batch_size was 16, is 8", "read from its beginning"]),
+        ("--gradient_accumulation_steps=2", ["gradient_accumulation_steps was 1, is 2"]),
+        ("--dtype=bfloat16", ["dtype was float32, is bfloat16"]),
+    ],
+)
+def test_what_changes_the_trajectory_is_said(flag, words, finished, records, tiny_config, tmp_path, capsys):
+    go_back_to(16, finished, tmp_path / "other")
+    assert main(arguments(records, tiny_config, tmp_path / "other", flag, "--num_train_steps=17")) == 0
+    out = capsys.readouterr().out
+    for word in words:
+        assert word in out
 
 
 def test_another_setting_on_resume_is_said(finished, records, tiny_config, tmp_path, capsys):
@@ -232,44 +192,6 @@ def test_killed_at_any_moment_equals_never_killed(records, tiny_config, tmp_path
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
 
 
-@pytest.fixture(scope="module")
-def still_config(tmp_path_factory):
-    """The tiny model without dropout, for runs whose masks could not be the same."""
-    return write_config(
-        tmp_path_factory.mktemp("still") / "bert_config.json",
-        vocab_size=VOCAB_SIZE,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-
-
-@pytest.mark.distributed
-def test_two_replicas_and_accumulation_reach_the_weights_of_one_batch(
-    records, still_config, tmp_path, command
-):
-    """Masks are uneven from sequence to sequence: a mean per replica or part would give other weights."""
-    runs = {"one": [], "parts": ["--gradient_accumulation_steps=4"]}
-    runs["two"] = ["--strategy=mirrored", "--num_replicas=2"]
-    for name, flags in runs.items():
-        more = ["--num_train_steps=5", "--learning_rate=1e-4", *flags]
-        result = command("run_pretraining.py", *arguments(records, still_config, tmp_path / name, *more))
-        assert result.returncode == 0, result.stderr
-    for name in ("two", "parts"):
-        assert_same(tmp_path / "one" / "model.ckpt-5", tmp_path / name / "model.ckpt-5", tolerance=1e-6)
-
-
-@pytest.mark.distributed
-def test_two_replicas_resume_bit_for_bit(records, tiny_config, tmp_path, command):
-    flags = ["--strategy=mirrored", "--num_replicas=2"]
-    run = arguments(records, tiny_config, tmp_path / "whole", *flags, "--do_eval")
-    assert command("run_pretraining.py", *run).returncode == 0
-    go_back_to(8, tmp_path / "whole", tmp_path / "resumed")
-    run = arguments(records, tiny_config, tmp_path / "resumed", *flags, "--do_eval")
-    assert command("run_pretraining.py", *run).returncode == 0
-    assert_same(tmp_path / "whole" / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
-    assert curve(tmp_path / "whole") == curve(tmp_path / "resumed")
-
-
 @pytest.mark.parametrize("flag", ["--xla", "--dtype=bfloat16"])
 def test_other_ways_to_compute_reach_about_the_same_loss(flag, records, still_config, tmp_path):
     losses = []
@@ -285,14 +207,6 @@ def test_other_ways_to_compute_reach_about_the_same_loss(flag, records, still_co
 
 
 FORM = RecordFormat(RecordShape(64, 10), VOCAB_SIZE, 2)
-
-
-def all_ids(files):
-    rows = []
-    for file in files:
-        with open(file, "rb") as stream:
-            rows += list(read_records(stream))
-    return rows
 
 
 def test_every_pass_holds_every_record_once(records):
@@ -383,175 +297,3 @@ def test_init_checkpoint_takes_ours_and_tensorflow_1s(finished, records, tiny_co
         assert main([flag for flag in run if flag != "--do_train"]) == 0
         loss = float(re.search(r"^loss = (\S+)", (tmp_path / name / "eval_results.txt").read_text(), re.M)[1])
         assert loss == expected
-
-
-# ── bad input ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def write_records(path, *changes):
-    """A record file of proper records, each with some features replaced."""
-    plain = {
-        "input_ids": [2] + [7] * 62 + [3],
-        "input_mask": [1] * 64,
-        "segment_ids": [0] * 64,
-        "masked_lm_positions": [5] + [0] * 9,
-        "masked_lm_ids": [9] + [0] * 9,
-        "masked_lm_weights": [1.0] + [0.0] * 9,
-        "next_sentence_labels": [0],
-    }
-    with open(path, "wb") as stream:
-        writer = RecordWriter(stream)
-        for change in changes or ({},):
-            record = {**plain, **change}
-            writer.write(
-                serialize_example({name: values for name, values in record.items() if values is not None})
-            )
-    return path
-
-
-BAD = [
-    (
-        "no file",
-        lambda d: ["--input_file=nowhere/*.tfrecord"],
-        ["nowhere/*.tfrecord", "create_pretraining_data.py"],
-        1,
-    ),
-    ("config missing", lambda d: ["--bert_config_file=nowhere.json"], ["nowhere.json", "cannot be read"], 1),
-    ("nothing to do", lambda d: ["--nodo_train"], ["--do_train", "--do_eval"], 2),
-    ("master", lambda d: ["--master=grpc://1.2.3.4"], ["--master", "TensorFlow 2"], 2),
-    ("masks > length", lambda d: ["--max_predictions_per_seq=70"], ["70", "64"], 2),
-    ("length", lambda d: ["--max_seq_length=32"], ["max_seq_length=64", "--max_seq_length=32"], 1),
-    ("rate", lambda d: ["--learning_rate=-1"], ["learning_rate", "-1"], 2),
-    ("batch", lambda d: ["--train_batch_size=0"], ["train_batch_size", "0"], 2),
-    ("accumulation", lambda d: ["--gradient_accumulation_steps=3"], ["--train_batch_size=16", "3"], 2),
-    ("misspelt", lambda d: ["--lerning_rate=1"], ["lerning_rate", "learning_rate"], 2),
-    ("init", lambda d: ["--init_checkpoint=nowhere/model.ckpt"], ["nowhere/model.ckpt", "no checkpoint"], 1),
-    ("empty", lambda d: [f"--input_file={(d / 'e').touch() or d / 'e'}"], ["no record"], 1),
-    ("text file", lambda d: [f"--input_file={GOLDEN}/documents_ko.txt"], ["documents_ko.txt", "record 0"], 1),
-    (
-        "id beyond the vocabulary, late",
-        lambda d: [f"--input_file={write_records(d / 'x', *[{}] * 30, {'input_ids': [VOCAB_SIZE] * 64})}"],
-        ["record 30", str(VOCAB_SIZE), "vocab_size"],
-        1,
-    ),
-    (
-        "negative id",
-        lambda d: [f"--input_file={write_records(d / 'x', {'input_ids': [-1] * 64})}"],
-        ["record 0", "-1", "input_ids"],
-        1,
-    ),
-    (
-        "no label",
-        lambda d: [f"--input_file={write_records(d / 'x', {}, {'next_sentence_labels': None})}"],
-        ["record 1", "next_sentence_labels"],
-        1,
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("flags", "words", "status"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
-)
-def test_bad_input_is_refused_with_the_remedy(flags, words, status, records, tiny_config, tmp_path, capsys):
-    chosen = flags(tmp_path)
-    run = [
-        flag
-        for flag in arguments(records, tiny_config, tmp_path / "out")
-        if flag.split("=")[0] not in {given.split("=")[0] for given in chosen}
-    ]
-    assert main([*run, *chosen]) == status
-    message = capsys.readouterr().err
-    assert all(word in message for word in words), message
-    assert "Traceback" not in message
-
-
-def test_a_damaged_file_is_named_with_the_record(records, tiny_config, tmp_path, capsys):
-    good = (records / "a.tfrecord").read_bytes()
-    damaged, cut = bytearray(good), good[:-100]
-    damaged[len(good) // 2] ^= 0xFF
-    for name, data in (("damaged.tfrecord", damaged), ("cut.tfrecord", cut)):
-        (tmp_path / name).write_bytes(data)
-        flags = arguments(records, tiny_config, tmp_path / "out", f"--input_file={tmp_path / name}")
-        assert main(flags) == 1
-        message = capsys.readouterr().err
-        assert re.search(rf"{name}: record [1-9]\d* \(at byte \d+\)", message), message
-
-
-def test_a_damaged_held_out_file_is_named_too(finished, records, tiny_config, tmp_path, capsys):
-    good = bytearray((records / "a.tfrecord").read_bytes())
-    good[len(good) // 2] ^= 0xFF
-    (tmp_path / "damaged.tfrecord").write_bytes(good)
-    run = arguments(records, tiny_config, tmp_path / "out", "--do_eval", f"--init_checkpoint={finished}")
-    run += [f"--eval_input_file={tmp_path}/damaged.tfrecord", "--max_eval_steps=1000"]
-    assert main([flag for flag in run if flag != "--do_train"]) == 1
-    assert re.search(r"damaged.tfrecord: record [1-9]\d* \(at byte \d+\)", capsys.readouterr().err)
-
-
-def test_another_models_checkpoint_is_refused_with_the_names_that_differ(finished, records, tmp_path, capsys):
-    wider = write_config(tmp_path / "wider.json", vocab_size=VOCAB_SIZE, intermediate_size=96)
-    shutil.copytree(finished, tmp_path / "run")
-    assert main(arguments(records, wider, tmp_path / "run")) == 1
-    message = capsys.readouterr().err
-    assert "bert/encoder/layer_0/intermediate/dense/kernel is [32, 64], the model's is [32, 96]" in message
-
-
-def test_another_vocabulary_size_is_found_in_the_manifest(records, tmp_path, capsys):
-    config = write_config(tmp_path / "c.json", vocab_size=VOCAB_SIZE + 1)
-    assert main(arguments(records, config, tmp_path / "out")) == 1
-    message = capsys.readouterr().err
-    assert str(VOCAB_SIZE) in message
-    assert str(VOCAB_SIZE + 1) in message
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(records, tiny_config, tmp_path, capsys):
-    flags = ["--learning_rate=1e30", "--num_warmup_steps=0", "--save_checkpoints_steps=1"]
-    assert main(arguments(records, tiny_config, tmp_path / "out", *flags)) == 1
-    message = capsys.readouterr().err
-    step = int(re.search(r"step (\d+): .*masked_lm_loss.* is not a finite number", message)[1])
-    newest = tf.train.latest_checkpoint(str(tmp_path / "out"))
-    assert newest.endswith(f"-{step - 1}")
-    assert all(
-        np.isfinite(value).all() for name, value in tensors(newest).items() if name.startswith("model/bert")
-    )
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere: a read-only folder cannot be made")
-def test_an_output_folder_that_cannot_be_written_is_refused(records, tiny_config, tmp_path, capsys):
-    (tmp_path / "locked").mkdir(mode=0o500)
-    assert main(arguments(records, tiny_config, tmp_path / "locked" / "out")) == 1
-    assert "cannot be written" in capsys.readouterr().err
-
-
-def test_an_output_folder_that_is_a_file_is_refused(records, tiny_config, tmp_path, capsys):
-    (tmp_path / "file").touch()
-    assert main(arguments(records, tiny_config, tmp_path / "file" / "out")) == 1
-    assert "--output_dir" in capsys.readouterr().err
-
-
-def test_a_disk_that_fills_up_stops_the_run_at_the_last_whole_checkpoint(
-    records, tiny_config, tmp_path, command
-):
-    import resource
-
-    def limit():  # on the size of any one file: the operating system then refuses the write, as a full disk does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    result = command(
-        "run_pretraining.py", *arguments(records, tiny_config, tmp_path / "out"), preexec_fn=limit
-    )
-    assert result.returncode == 1, result.stderr
-    assert "cannot be written" in result.stderr
-    assert "Free some space" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert tf.train.latest_checkpoint(str(tmp_path / "out")) is None
-    assert main(arguments(records, tiny_config, tmp_path / "out")) == 0  # with space again
-
-
-def test_an_output_folder_in_use_is_refused(records, tiny_config, tmp_path, capsys):
-    import fcntl
-
-    (tmp_path / "out").mkdir()
-    with open(tmp_path / "out" / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert main(arguments(records, tiny_config, tmp_path / "out")) == 1
-    assert "in use by another run" in capsys.readouterr().err

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import write_config
-from test_training import SHAPE, all_ids, arguments, assert_same, curve, tensors, write_records
+from runs import all_ids, arguments, assert_same, curve, tensors, write_records
+from samples import SHAPE, write_config
 
 from morphbert.cli.run_pretraining import main
 from morphbert.model.config import BertConfig
@@ -150,8 +150,9 @@ def test_a_run_rolls_back_over_data_that_it_diverges_on(tiny_config, tmp_path, c
     message = capsys.readouterr().err
     assert re.search(r"step 26: the loss is \d+\.\d, over .* times that of guessing", message), message
     assert "model.ckpt-20" in message
+    assert f"Its batch: records 100-103 of {bad}." in message
     assert train_on(bad, tiny_config, tmp_path / "back", 40, "--on_divergence=rollback") == 0
-    assert "back to" in capsys.readouterr().out
+    assert re.search(r"step 26: .*, with records 100-103 of .*: back to", capsys.readouterr().out)
     # The same as never to have seen batches 21 to 26.
     good = write_batches(tmp_path / "good.tfrecord", labels[:20] + labels[26:])
     assert train_on(good, tiny_config, tmp_path / "good", 40) == 0

@@ -97,7 +97,9 @@ def define_devices(command: Command) -> None:
         "strategy",
         "auto",
         choices.STRATEGIES,
-        "auto: a TPU if --use_tpu, all GPUs if there are several, else the GPU or the CPU.",
+        "auto: a TPU if --use_tpu, several workers if TF_CONFIG or Slurm name them, all GPUs if there are several, "
+        "else the GPU or the CPU; it says which. multi_worker: this process is one of several, on one machine or more "
+        "(docs/training.md).",
     )
     command.integer(
         "num_replicas",
@@ -126,6 +128,12 @@ def define_devices(command: Command) -> None:
         None,
         "Floating-point operations that one device can do in a second, to log the share that is used. Known for usual "
         "GPUs and TPUs. Example: --device_peak_flops=312e12",
+        lower_bound=1.0,
+    )
+    command.number(
+        "connect_timeout",
+        300.0,
+        "Seconds to wait for the TPU, or for the other workers.",
         lower_bound=1.0,
     )
     command.boolean("use_tpu", False, "Train on a TPU. Same as --strategy=tpu.")
@@ -164,6 +172,7 @@ def devices(values: flags.FlagValues) -> DeviceConfig:
         gcp_project=values.gcp_project,
         num_tpu_cores=values.num_tpu_cores,
         peak_flops=values.device_peak_flops,
+        connect_timeout=values.connect_timeout,
     )
 
 

@@ -22,7 +22,7 @@ from morphbert.finetune.task_file import check_folder, write_folder
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.train.evaluation import write_results
 from morphbert.train.storage import write_text
-from morphbert.train.strategy import build_strategy
+from morphbert.train.strategy import Devices, build_strategy
 
 Scores = list[np.ndarray]
 SEEDS_NAME = "seeds.json"
@@ -78,15 +78,15 @@ def conduct(
     Raises:
       MorphbertError: the folder holds another task's model, or a part fails.
     """
-    strategy = build_strategy(config.devices)
+    devices = build_strategy(config.devices)
     if plan.num_seeds == 1:
-        return _one(problem, start, config, plan, strategy, word_vectors)[0]
+        return _one(problem, start, config, plan, devices, word_vectors)[0]
     by_seed: dict[int, dict[str, float]] = {}
     for seed in range(config.step.seed, config.step.seed + plan.num_seeds):
         folder = os.path.join(config.output_dir, f"seed-{seed}")
         print(f"seed {seed}: {folder}", flush=True)
         own = dataclasses.replace(config, output_dir=folder, step=dataclasses.replace(config.step, seed=seed))
-        stopped, figures = _one(problem, start, own, plan, strategy, word_vectors)
+        stopped, figures = _one(problem, start, own, plan, devices, word_vectors)
         if stopped is not None:
             return stopped
         if figures is not None:
@@ -101,12 +101,12 @@ def _one(
     start: Start,
     config: FineTuneConfig,
     plan: Plan,
-    strategy: Any,
+    devices: Devices,
     word_vectors: WordVectors | None,
 ) -> tuple[int | None, dict[str, float] | None]:
     """One run: the signal that stopped it, and its figures."""
     check_folder(config.output_dir, problem.saved)
-    running = FineTuning(config, problem.task, start.weights, strategy, word_vectors)
+    running = FineTuning(config, problem.task, start.weights, devices, word_vectors)
 
     judged: dict[int, Judgement] = {}
 

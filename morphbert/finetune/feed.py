@@ -68,8 +68,13 @@ class ExampleFeed:
             and self._lengths[self._step + count] == length
         ):
             count += 1
+        rows = self._rows[self._step : self._step + count]
         self._step += count
-        return Portion(None, self._iterators[length], count, first)
+
+        def named(number: int) -> str:
+            return f"examples {', '.join(map(str, sorted(rows[number].tolist())))}, counted from 0"
+
+        return Portion(None, self._iterators[length], count, first, named)
 
 
 def scoring_batches(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import morphbert
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
@@ -27,6 +27,7 @@ from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.step import TrainingStep
+from morphbert.train.strategy import Devices
 
 # What a run at another place would have to have the same to arrive where this one does.
 _TRAJECTORY = ("optimizer", "step", "train_batch_size", "group_by_length", "frozen", "task", "examples")
@@ -88,7 +89,7 @@ class FineTuning:
         config: FineTuneConfig,
         task: Task,
         weights: Mapping[str, np.ndarray] | None,
-        strategy: tuple[tf.distribute.Strategy, str],
+        devices: Devices,
         word_vectors: WordVectors | None = None,
     ) -> None:
         """Builds the model.
@@ -97,7 +98,7 @@ class FineTuning:
           config: the run.
           task: the head and its losses.
           weights: of the pretrained model, None for random ones; what the task does not use is left out.
-          strategy: what `build_strategy` gave, which a process asks but once.
+          devices: what `build_strategy` gave, which a process asks but once.
           word_vectors: what the word embeddings of some pieces start from.
 
         Raises:
@@ -105,8 +106,9 @@ class FineTuning:
         """
         preflight.check_output_dir(config.output_dir)
         self.config, self.task = config, task
-        self.strategy, chosen = strategy
-        replicas = self.strategy.num_replicas_in_sync
+        if config.devices.strategy == "multi_worker":
+            raise UsageError("--strategy=multi_worker is for pretraining: a task is trained on one machine.")
+        self.strategy, replicas = devices.strategy, devices.num_replicas
         parts = config.step.gradient_accumulation_steps
         preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
         check_layers(task.head.layers, config.bert_config)
@@ -115,8 +117,8 @@ class FineTuning:
         self.restored = latest(config.output_dir)
         expected = self.objective.parameters
         if self.restored:
-            found = task_weights(self.restored.path, expected)
-            check_shapes(self.restored.path, found, expected, exact=False)
+            shapes = {name: tuple(w.shape) for name, w in task_weights(self.restored.path, expected).items()}
+            check_shapes(self.restored.path, shapes, expected, exact=False)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
             trained = {n: p for n, p in self.model.parameters.items() if not n.startswith(config.frozen)}
@@ -128,7 +130,7 @@ class FineTuning:
         )
         size, learned = (_size(p.shape for p in some) for some in (expected.values(), trained.values()))
         frozen = "" if size == learned else f", of which {learned:,} are trained"
-        print(f"model: {size:,} parameters{frozen}, {config.step.dtype}; {chosen}", flush=True)
+        print(f"model: {size:,} parameters{frozen}, {config.step.dtype}; {devices.chosen}", flush=True)
         if not self.restored:
             self._start(weights, word_vectors)
 

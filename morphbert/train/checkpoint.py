@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.storage import writing
+from morphbert.train.workers import ALONE, Cluster
 
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -63,7 +65,13 @@ class Restored:
 
 
 class Checkpoints:
-    """Saves and restores one run in its output directory."""
+    """Saves and restores one run in its output directory.
+
+    Of several workers the first writes the checkpoint, and each other one its position in the data beside it, in
+    `workers/NUMBER/position.ckpt-STEP`, before the checkpoint has its name: one that is found is whole.
+
+    Args of the constructor: `reached` is called by each worker and returns when all have called it.
+    """
 
     def __init__(
         self,
@@ -74,7 +82,11 @@ class Checkpoints:
         state: RunState,
         max_to_keep: int,
         loss_scale: LossScale | None = None,
+        cluster: Cluster = ALONE,
+        reached: Callable[[], object] = lambda: None,
     ):
+        self._cluster = cluster
+        self._reached = reached
         self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
         if loss_scale is not None:
             self._parts["loss_scale"] = loss_scale
@@ -82,11 +94,15 @@ class Checkpoints:
         position = {} if iterator is None else {"iterator": iterator}
         checkpoint = tf.train.Checkpoint(**self._parts, **position)
 
-        def manager(folder: str, keep: int) -> tf.train.CheckpointManager:
-            return tf.train.CheckpointManager(checkpoint, folder, keep, checkpoint_name="model.ckpt")
+        def manager(folder: str, keep: int, what: Any, name: str) -> tf.train.CheckpointManager:
+            return tf.train.CheckpointManager(what, folder, keep, checkpoint_name=name)
 
-        self._manager = manager(directory, max_to_keep)
-        self._best = manager(os.path.join(directory, "best"), 1)
+        self._manager = manager(directory, max_to_keep, checkpoint, "model.ckpt")
+        self._best = manager(os.path.join(directory, "best"), 1, checkpoint, "model.ckpt")
+        if not cluster.is_chief:
+            own = os.path.join(directory, "workers", str(cluster.index))
+            # One more than there are checkpoints: a kill may come between the two.
+            self._positions = manager(own, max_to_keep + 1, tf.train.Checkpoint(**position), "position.ckpt")
 
     @property
     def newest(self) -> str | None:
@@ -95,22 +111,49 @@ class Checkpoints:
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
-        with writing(os.path.join(self._manager.directory, f"model.ckpt-{step}")):
-            return str(self._manager.save(checkpoint_number=step))
+        path = os.path.join(self._manager.directory, f"model.ckpt-{step}")
+        if not self._cluster.is_chief:
+            with writing(self._positions.directory):
+                self._positions.save(checkpoint_number=step)
+        self._reached()
+        if self._cluster.is_chief:
+            with writing(path):
+                self._manager.save(checkpoint_number=step)
+        return path
 
     def save_best(self, step: int) -> str:
         """Writes `best/model.ckpt-STEP` in place of the one that was best so far; returns its prefix."""
-        with writing(os.path.join(self._best.directory, f"model.ckpt-{step}")):
-            return str(self._best.save(checkpoint_number=step))
+        path = os.path.join(self._best.directory, f"model.ckpt-{step}")
+        if self._cluster.is_chief:
+            with writing(path):
+                self._best.save(checkpoint_number=step)
+        return path
 
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""
         parts = dict(self._parts)
         if not any(key.startswith("loss_scale/") for key in _reader(path).get_variable_to_shape_map()):
             parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
-        if with_data_position and self._iterator is not None:
-            parts["iterator"] = self._iterator
+        position = {"iterator": self._iterator} if with_data_position and self._iterator is not None else {}
+        if position and not self._cluster.is_chief:
+            own = os.path.join(self._positions.directory, f"position.ckpt-{path.rpartition('-')[2]}")
+            if not tf.io.gfile.exists(own + ".index"):
+                raise MorphbertError(
+                    f"{own} is missing: where this worker stands in the data. All workers have to see the same "
+                    "--output_dir."
+                )
+            _restore(own, position)
+            position = {}
+        _restore(path, {**parts, **position})
+
+
+def _restore(path: str, parts: Mapping[str, Any]) -> None:
+    try:
         tf.train.Checkpoint(**parts).restore(path).expect_partial().assert_existing_objects_matched()
+    except tf.errors.OpError as error:
+        raise MorphbertError(
+            f"the checkpoint {path} is damaged or cut off: {error.message.splitlines()[0]}"
+        ) from error
 
 
 def latest(directory: str) -> Restored | None:
@@ -119,7 +162,7 @@ def latest(directory: str) -> Restored | None:
     Raises:
       MorphbertError: it is unreadable, of another program or of a newer version of this one.
     """
-    path = tf.train.latest_checkpoint(directory)
+    path = _newest_whole(directory)
     if path is None:
         return None
     found = read_state(path)
@@ -129,6 +172,42 @@ def latest(directory: str) -> Restored | None:
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
     return Restored(path, found.step, found.state)
+
+
+def _newest_whole(directory: str) -> str | None:
+    """The newest checkpoint whose files are as long as they say; one that a crash of the machine cut off is named."""
+    listed = tf.train.get_checkpoint_state(directory)
+    if listed is None:
+        return None
+    newest = str(listed.model_checkpoint_path)
+    problem = None
+    for path in (newest, *(p for p in reversed(listed.all_model_checkpoint_paths) if p != newest)):
+        try:
+            _check_length(path)
+        except MorphbertError as error:
+            problem = problem or error
+            continue
+        if problem:
+            print(f"warning: {problem} The one before it is taken.", flush=True)
+        return str(path)
+    if problem and tf.io.gfile.glob(newest + ".*"):
+        raise problem
+    return None
+
+
+def _check_length(prefix: str) -> None:
+    """Refuses a checkpoint whose data is shorter than its index says, without reading it."""
+    reader = _reader(prefix)
+    dtypes = reader.get_variable_to_dtype_map()
+    needed = sum(
+        math.prod(shape) * (1 if dtypes[key] == tf.string else dtypes[key].size)
+        for key, shape in reader.get_variable_to_shape_map().items()
+    )
+    held = sum(tf.io.gfile.stat(file).length for file in tf.io.gfile.glob(prefix + ".data-*"))
+    if held < needed:
+        raise MorphbertError(
+            f"the checkpoint {prefix} is cut off: {held} of at least {needed} bytes are there."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +296,12 @@ def other_names(path: str) -> list[str]:
     return others + ([f"{len(slots)} slots of an optimizer"] if slots else [])
 
 
+def read_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of a checkpoint's weights by google-research/bert's names; reads the index alone."""
+    shapes = _reader(prefix).get_variable_to_shape_map()
+    return {name: tuple(shapes[key]) for name, key in weight_names(shapes).items()}
+
+
 def read_slots(path: str) -> dict[str, np.ndarray]:
     """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
 
@@ -255,13 +340,13 @@ def _tensor(prefix: str, reader: Any, key: str) -> np.ndarray:
 
 
 def check_shapes(
-    path: str, weights: Mapping[str, np.ndarray], expected: Mapping[str, Parameter], exact: bool
+    path: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, Parameter], exact: bool
 ) -> None:
     """Refuses weights of another model.
 
     Args:
       path: where the weights come from, for the message.
-      weights: by name.
+      shapes: theirs, by name.
       expected: the model's parameters by name.
       exact: whether every expected weight has to be there, as when a run is continued.
 
@@ -269,13 +354,13 @@ def check_shapes(
       MorphbertError: lists the names whose shapes differ and, with `exact`, those that are missing.
     """
     problems = [
-        f"{name} is {list(weights[name].shape)}, the model's is {list(parameter.shape)}"
+        f"{name} is {list(shapes[name])}, the model's is {list(parameter.shape)}"
         for name, parameter in expected.items()
-        if name in weights and tuple(weights[name].shape) != parameter.shape
+        if name in shapes and shapes[name] != parameter.shape
     ]
     if exact:
-        problems += [f"{name} is missing" for name in expected if name not in weights]
-        problems += [f"{name} is not in the model" for name in weights if name not in expected]
+        problems += [f"{name} is missing" for name in expected if name not in shapes]
+        problems += [f"{name} is not in the model" for name in shapes if name not in expected]
     if problems:
         shown = "\n  ".join(problems[:8]) + (f"\n  … and {len(problems) - 8} more" if problems[8:] else "")
         raise MorphbertError(
@@ -303,7 +388,7 @@ def load_weights(
       The names that the checkpoint does not have, which keep their initial values.
     """
     weights = read(path)
-    check_shapes(path, weights, expected, exact=False)
+    check_shapes(path, {name: tuple(w.shape) for name, w in weights.items()}, expected, exact=False)
     for name, variable in model.parameters.items():
         if name in weights:
             variable.assign(weights[name])

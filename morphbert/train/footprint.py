@@ -87,5 +87,27 @@ def check_disk(directory: str, checkpoint: int, keep: int) -> None:
         )
 
 
+def warn_of_memory(needs: Footprint, replicas: int) -> None:
+    """Says so when `replicas` that share this machine's memory will hardly fit into what is free of it (Linux)."""
+    free = _free_memory()
+    if free is not None and replicas * (needs.state + needs.activations) > free:
+        several = f" for each of {replicas} replicas" if replicas > 1 else ""
+        print(
+            f"warning: {_gigabytes(needs.state + needs.activations)}{several} are estimated, and this machine has "
+            f"{_gigabytes(free)} free: lower --train_batch_size, or raise --gradient_accumulation_steps or give "
+            "--recompute, which keep the batch.",
+            flush=True,
+        )
+
+
+def _free_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            lines = dict(line.split(":", 1) for line in stream)
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

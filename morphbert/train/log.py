@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -187,6 +187,18 @@ class RunLog:
         kept = [line for line in read_metrics(self._path) if line["step"] <= step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         return {(line["kind"], line["step"]) for line in kept}
+
+
+class _NoLog:
+    """Takes every call of a log and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def no_log() -> RunLog:
+    """What the workers beside the first have for a log."""
+    return cast(RunLog, _NoLog())
 
 
 def read_metrics(path: str) -> list[dict[str, Any]]:

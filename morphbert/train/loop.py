@@ -89,12 +89,14 @@ def train(
     state: RunState,
     log: RunLog,
     evaluate: Callable[[int], object],
+    agree: Callable[[float], float] = lambda value: value,
 ) -> tuple[int, int | None]:
     """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
 
     With `on_divergence="rollback"` a loss that is not finite or blows up takes the weights back to the last
     checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps, but not at
-    the last one; if it returns True, training ends there.
+    the last one; if it returns True, training ends there. `agree` finds the highest of a number that each of several
+    workers has one of: they have to take the same steps in each call, and a signal to one stops all.
 
     Returns:
       The step reached, and the signal that stopped it early.
@@ -107,13 +109,16 @@ def train(
     feed.begin(step)
     stop, seconds_per_step, saved, enough = StopRequest(), 0.0, step, False
     with stop.installed():
-        while step < last and stop.signal is None and not enough:
+        while step < last and not enough:
+            seconds_per_step = agree(seconds_per_step)
+            if round(agree(stop.signal or 0)):
+                break
             portion = feed.take(_steps_of_call(config, step, seconds_per_step))
             started = time.monotonic()
             rows, waited = _call(training, portion)
             seconds = time.monotonic() - started
             try:
-                _add(config, training.objective, state, step, rows)
+                _add(config, training.objective, state, step, rows, portion)
             except Diverged as error:
                 step = saved = _roll_back(config, error, checkpoints, state, log)
                 feed.begin(step)
@@ -136,9 +141,10 @@ def train(
                 saved = step
         if saved != step:
             checkpoints.save(step)
+        signalled = round(agree(stop.signal or 0))
     spent, path = duration(time.monotonic() - began), checkpoints.newest
     print(f"training: steps {first} to {step} of {last} in {spent}, saved as {path}", flush=True)
-    return step, stop.signal
+    return step, signalled or None
 
 
 def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
@@ -177,9 +183,9 @@ def _roll_back(
     times = before["times"] + 1 if before["step"] == restored.step else 1
     if times > MOST_ROLLBACKS:
         raise Diverged(f"{error} Rolling back to step {restored.step} has not helped {MOST_ROLLBACKS} times.")
-    settings = {name: state.values[name] for name in ("settings", "data")}
+    kept: dict[str, Any] = {n: v for n, v in state.values.items() if n in ("settings", "data", "taken")}
     checkpoints.restore(restored.path, with_data_position=False)
-    state.values = {**state.values, **settings, "rollbacks": {"step": restored.step, "times": times}}
+    state.values = {**state.values, **kept, "rollbacks": {"step": restored.step, "times": times}}
     log.go_back(restored.step)
     print(f"training: {error.reason}: back to {restored.path}, and on with the data after it", flush=True)
     return restored.step
@@ -217,7 +223,9 @@ def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
         ) from error
 
 
-def _add(config: LoopConfig, objective: Objective, state: RunState, step: int, rows: np.ndarray) -> None:
+def _add(
+    config: LoopConfig, objective: Objective, state: RunState, step: int, rows: np.ndarray, portion: Portion
+) -> None:
     """Adds steps to the sums since the last line.
 
     Raises:
@@ -235,12 +243,12 @@ def _add(config: LoopConfig, objective: Objective, state: RunState, step: int, r
         else:
             reason = ""
         if reason:
-            reason = f"step {step + index + 1}: {reason}"
+            reason, batch = f"step {step + index + 1}: {reason}", portion.named(index)
             raise Diverged(
-                f"{reason}. Nothing was saved since; the last good checkpoint is "
+                f"{reason}. Its batch: {batch}. Nothing was saved since; the last good checkpoint is "
                 f"{tf.train.latest_checkpoint(config.output_dir)}. Lower --learning_rate, lengthen "
-                "--num_warmup_steps, look at the data of these steps, or leave it out with --on_divergence=rollback.",
-                reason,
+                "--num_warmup_steps, look at these examples, or leave it out with --on_divergence=rollback.",
+                f"{reason}, with {batch}",
             )
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
@@ -15,7 +16,16 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.train.dynamic_masks import MaskRules
-from morphbert.train.records_input import RecordFormat, count_records, find_layout, training_dataset
+from morphbert.train.records_input import (
+    RecordFormat,
+    count_records,
+    count_usable,
+    find_batch,
+    find_layout,
+    per_replica,
+    training_dataset,
+)
+from morphbert.train.strategy import Devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,17 +207,51 @@ def turns(shares: Sequence[int]) -> Iterator[int]:
 class Portion:
     """What one call of the compiled loop gets: `count` batches of one shape; `first` if it is that shape's first call.
 
-    `records` is where they come from, None where they come from memory.
+    `records` is where they come from, None where they come from memory; `named` says which examples are in a batch, by
+    its number among them.
     """
 
     records: RecordSet | None
     iterator: tf.data.Iterator
     count: int
     first: bool
+    named: Callable[[int], str] = lambda number: ""
+
+
+def counts_of_turns(
+    sets: Sequence[RecordSet], order: Callable[[Sequence[int]], Iterator[int]], steps: int
+) -> list[int]:
+    """How many of the first steps of a run take from each set."""
+    found = Counter(itertools.islice(order([chosen.share for chosen in sets]), steps))
+    return [found[number] for number in range(len(sets))]
+
+
+def _in_ranges(places: Sequence[tuple[str, int]]) -> str:
+    """(a, 3), (b, 1), (a, 5), (a, 4) → `3-5 of a; 1 of b`."""
+    by_file: dict[str, list[int]] = {}
+    for file, number in sorted(places):
+        by_file.setdefault(file, []).append(number)
+    shown = []
+    for file, numbers in by_file.items():
+        spans: list[list[int]] = []
+        for number in numbers:
+            if spans and number == spans[-1][1] + 1:
+                spans[-1][1] = number
+            else:
+                spans.append([number, number])
+        words = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
+        shown.append(f"{words} of {file}")
+    return "; ".join(shown)
 
 
 class Feed:
-    """The batches of a run. A step's set is a function of its number, so it is the same after a resume."""
+    """The batches of a run, or this worker's rows of them.
+
+    A step's set is a function of its number, so it is the same after a resume.
+
+    Attributes:
+      taken: batches of each set since the beginning of the data, part of a checkpoint.
+    """
 
     def __init__(
         self,
@@ -215,29 +259,66 @@ class Feed:
         batch_size: int,
         seed: int,
         shuffle_buffer_size: int,
+        devices: Devices,
+        skipped: Sequence[int] | None = None,
         order: Callable[[Sequence[int]], Iterator[int]] = turns,
     ):
+        """Opens the records.
+
+        Args:
+          sets: one for each length.
+          batch_size: of all workers and replicas together.
+          seed: of the order.
+          shuffle_buffer_size: records in the window that is shuffled in.
+          devices: whose input it is.
+          skipped: batches of each set that are over, where no iterator of a checkpoint says so.
+          order: shares → the set of each step.
+        """
         self.sets = tuple(sets)
         self._order = order
+        self._devices = devices
+        self._batch_size, self._seed, self._window = batch_size, seed, shuffle_buffer_size
+        self.taken = list(skipped) if skipped else [0] * len(self.sets)
         self._iterators = [
-            iter(
-                training_dataset(
-                    chosen.files,
-                    chosen.form,
-                    chosen.batch_size or batch_size,
-                    seed,
-                    shuffle_buffer_size,
-                    chosen.first_file,
-                )
-            )
-            for chosen in self.sets
+            self._open(chosen, number) for chosen, number in zip(self.sets, self.taken, strict=True)
         ]
         self._called: set[int] = set()
         self.begin(0)
 
+    def _batch_of(self, chosen: RecordSet) -> int:
+        return chosen.batch_size or self._batch_size
+
+    def _place(self, chosen: RecordSet, batches: int) -> tuple[int, int]:
+        """Where the data stands after some batches: (pass, records of that pass)."""
+        if not batches:
+            return 0, 0
+        # A manifest counts damaged records too.
+        damaged = chosen.form.skip_corrupt
+        total = count_usable(chosen.files, chosen.form) if damaged else num_records(chosen.files)
+        return divmod(batches * self._batch_of(chosen), total)
+
+    def _open(self, chosen: RecordSet, skipped: int) -> Any:
+        batch, start = self._batch_of(chosen), self._place(chosen, skipped)
+
+        def dataset(part: int, parts: int) -> tf.data.Dataset:
+            more = (batch, self._seed, self._window, chosen.first_file, part, parts, start)
+            return training_dataset(chosen.files, chosen.form, *more)
+
+        if not self._devices.input_per_host:
+            return iter(dataset(self._devices.cluster.index, self._devices.cluster.size))
+
+        def of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            hosts = context.num_input_pipelines
+            replicas = context.num_replicas_in_sync // hosts
+            return per_replica(dataset(context.input_pipeline_id, hosts), replicas).prefetch(2 * replicas)
+
+        return iter(self._devices.strategy.distribute_datasets_from_function(of_host))
+
     @property
     def position(self) -> Any:
-        """What a checkpoint keeps of it: an iterator, or one for each length."""
+        """What a checkpoint keeps of it: an iterator, or one for each length; None if `taken` has to do."""
+        if self._devices.input_per_host:
+            return None
         if len(self.sets) == 1:
             return self._iterators[0]
         return {
@@ -258,7 +339,16 @@ class Feed:
         while count < (1 if first else most) and self._next == chosen:
             self._next = next(self._turns)
             count += 1
-        return Portion(self.sets[chosen], self._iterators[chosen], count, first)
+        start = self.taken[chosen]
+        self.taken[chosen] += count
+
+        def named(number: int) -> str:
+            records = self.sets[chosen]
+            where = self._place(records, start + number)
+            more = (self._batch_of(records), self._seed, self._window, where)
+            return "records " + _in_ranges(find_batch(records.files, records.form, *more))
+
+        return Portion(self.sets[chosen], self._iterators[chosen], count, first, named)
 
     def each(self) -> Iterator[tuple[Portion, float]]:
         """A step of each set, and its share of all steps; for trying out."""

@@ -74,8 +74,15 @@ def training_dataset(
     seed: int,
     shuffle_buffer_size: int,
     first_file: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+    start: tuple[int, int] = (0, 0),
 ) -> tf.data.Dataset:
     """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
+
+    Of several workers each gets its rows of the same batches. All of them read all records, which costs little; the
+    rows of the others are thrown away before they are parsed. `start` is a pass and a number of its records: those
+    before are left out, which means to read that part of the pass, but not to parse it.
 
     Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
     `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
@@ -83,15 +90,38 @@ def training_dataset(
     and other ones for files that are counted from another `first_file`.
 
     Returns:
-      A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1].
+      A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1], where B is
+      `batch_size` / `num_workers`.
     """
+    dataset = _in_order(files, form, seed, shuffle_buffer_size, first_file, bool(form.masks), start[0])
+    dataset = dataset.skip(start[1]) if start[1] else dataset
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    share = batch_size // num_workers
+    rows = slice(worker * share, (worker + 1) * share)
+
+    def decoded(record: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
+        return decode(record[rows], form, tuple(numbers[rows] for numbers in place))
+
+    return dataset.map(decoded, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def _in_order(
+    files: Sequence[str],
+    form: RecordFormat,
+    seed: int,
+    shuffle_buffer_size: int,
+    first_file: int,
+    numbered: bool,
+    first_pass: int = 0,
+) -> tf.data.Dataset:
+    """All passes over all records: each record, or with `numbered` (record, pass, its file, its number there)."""
     names = tf.constant(list(files))
-    read_file = _reader(form)
+    read_file = _reader(form, numbered)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
         first = tf.constant(seed, tf.int64) * 1_000_003 + 2 * number
-        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, form, first_file)).shuffle(
+        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, numbered, first_file)).shuffle(
             len(files), seed=first
         )
         read = order.interleave(
@@ -101,18 +131,49 @@ def training_dataset(
             deterministic=True,
         )
         read = read.shuffle(shuffle_buffer_size, seed=first + 1)
-        return read.map(lambda record, *place: (record, number, *place)) if form.masks else read
+        return read.map(lambda record, *place: (record, number, *place)) if numbered else read
 
     options = tf.data.Options()
     # A shuffle within flat_map counts as outside state, which would keep the iterator out of checkpoints;
     # with its seed given it has none.
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
-    dataset = tf.data.Dataset.counter().flat_map(one_pass).with_options(options)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    dataset = dataset.map(
-        lambda record, *place: decode(record, form, place), num_parallel_calls=2, deterministic=True
-    )
-    return dataset.prefetch(4)
+    return tf.data.Dataset.counter(first_pass).flat_map(one_pass).with_options(options)
+
+
+def count_usable(files: Sequence[str], form: RecordFormat) -> int:
+    """How many records a pass of `training_dataset` holds; reads all files."""
+    read = tf.data.Dataset.from_tensor_slices(list(files)).flat_map(_reader(form, numbered=False))
+    return int(read.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
+
+
+def per_replica(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
+    """Batches [B, …] → for each one after the other its `replicas` parts, [B / replicas, …] each."""
+
+    def parts(batch: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        split = {
+            name: tf.reshape(values, [replicas, values.shape[0] // replicas, *values.shape[1:]])
+            for name, values in batch.items()
+        }
+        return tf.data.Dataset.from_tensor_slices(split)
+
+    return dataset.flat_map(parts)
+
+
+def find_batch(
+    files: Sequence[str],
+    form: RecordFormat,
+    batch_size: int,
+    seed: int,
+    shuffle_buffer_size: int,
+    start: tuple[int, int],
+) -> list[tuple[str, int]]:
+    """Which records are in the first batch of `training_dataset` from `start` on: (file, record's number in it) each.
+
+    Reads the pass again up to it, which takes a while: it is for a message about a run that is in trouble.
+    """
+    dataset = _in_order(files, form, seed, shuffle_buffer_size, 0, numbered=True, first_pass=start[0])
+    places = dataset.map(lambda record, number, file, place: (file, place)).skip(start[1])
+    return [(files[int(file)], int(place)) for file, place in places.take(batch_size)]
 
 
 def evaluation_dataset(
@@ -122,8 +183,9 @@ def evaluation_dataset(
 
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
     """
-    names = _with_numbers(tf.constant(list(files)), form, first_file)
-    dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(_reader(form))
+    numbered = bool(form.masks)
+    names = _with_numbers(tf.constant(list(files)), numbered, first_file)
+    dataset = tf.data.Dataset.from_tensor_slices(names).flat_map(_reader(form, numbered))
 
     def filled(serialized: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
         real = tf.shape(serialized)[0]
@@ -140,7 +202,7 @@ def evaluation_dataset(
     return dataset.batch(batch_size).map(filled).prefetch(2)
 
 
-def _reader(form: RecordFormat) -> Callable[..., tf.data.Dataset]:
+def _reader(form: RecordFormat, numbered: bool) -> Callable[..., tf.data.Dataset]:
     """What opens a file: name → records, or (name, its number) → (record, number of the file, number in the file)."""
 
     def records(file: tf.Tensor) -> tf.data.Dataset:
@@ -148,18 +210,18 @@ def _reader(form: RecordFormat) -> Callable[..., tf.data.Dataset]:
         dataset = tf.data.TFRecordDataset(file, compression_type=tf.where(packed, "GZIP", ""))
         return dataset.ignore_errors() if form.skip_corrupt else dataset
 
-    def numbered(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:
+    def with_numbers(file: tf.Tensor, of_file: tf.Tensor) -> tf.data.Dataset:
         return records(file).enumerate().map(lambda number, record: (record, of_file, number))
 
-    return numbered if form.masks else records
+    return with_numbers if numbered else records
 
 
 def _with_numbers(
-    names: tf.Tensor, form: RecordFormat, first_file: int
+    names: tf.Tensor, numbered: bool, first_file: int
 ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
-    """Names of files, and their numbers where masks depend on them."""
+    """Names of files, and their numbers where they are asked for."""
     numbers = first_file + tf.range(tf.size(names, tf.int64))
-    return (names, numbers) if form.masks else names
+    return (names, numbers) if numbered else names
 
 
 def decode(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,23 +25,32 @@ from morphbert.train.checkpoint import (
     check_shapes,
     latest,
     load_weights,
+    read_shapes,
     read_weights,
 )
 from morphbert.train.config import RunConfig
 from morphbert.train.device_peak import device_peak_flops
 from morphbert.train.evaluation import Evaluator, write_results
-from morphbert.train.footprint import check_disk, estimate
-from morphbert.train.log import RunLog
+from morphbert.train.footprint import check_disk, estimate, warn_of_memory
+from morphbert.train.log import RunLog, no_log
 from morphbert.train.loss_scale import LossScale
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimization import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
-from morphbert.train.record_sets import Feed, one_after_the_other, turns
+from morphbert.train.record_sets import Feed, counts_of_turns, one_after_the_other, turns
 from morphbert.train.run_facts import describe_run, write_run
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
-from morphbert.train.strategy import build_strategy
+from morphbert.train.strategy import build_strategy, cluster_of
+from morphbert.train.workers import Cluster, joined
+
+# What TensorFlow makes of a worker that is gone, often before its connection has told.
+_LOST = (
+    *(tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError),
+    *(tf.errors.DeadlineExceededError, tf.errors.InternalError),
+)
+_SECONDS_TO_NOTICE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,19 +72,44 @@ def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
     Raises:
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
     """
-    preflight.check_output_dir(config.output_dir)
-    with _locked(config.output_dir):
+    cluster = cluster_of(config.devices)
+    with _alone_in(config.output_dir) if cluster.is_chief else _silent():
         for sets in (config.records if config.do_train else (), config.eval_records):
             preflight.check_records(sets)
             for chosen in sets:
                 preflight.check_labels(chosen.form.layout, config.bert_config)
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
-        return _Run(config, read, tokenizer).go()
+        with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
+            try:
+                return _Run(config, read, tokenizer, cluster).go()
+            except _LOST as error:
+                if cluster.size == 1:
+                    raise
+                # The connections tell which worker it is, and end this process.
+                time.sleep(_SECONDS_TO_NOTICE)
+                raise MorphbertError(
+                    f"the workers cannot reach each other any more: {error.message.splitlines()[0]} Start all of them "
+                    "again: they go on from the last checkpoint."
+                ) from error
+
+
+def _same_in_all(config: RunConfig) -> dict[str, Any]:
+    """What all workers have to be told alike, JSON-able."""
+    told = dataclasses.asdict(config)
+    return dict(json.loads(json.dumps({**told, "devices": None}, default=str)))
 
 
 @contextlib.contextmanager
-def _locked(directory: str) -> Iterator[None]:
-    """Keeps a second run out of a local output directory; the lock goes with the process, however it ends."""
+def _silent() -> Iterator[None]:
+    """Drops what this process would print: the first worker says the same. Errors go elsewhere."""
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        yield
+
+
+@contextlib.contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Makes the output directory and keeps a second run out of it; the lock goes with the process, however it ends."""
+    preflight.check_output_dir(directory)
     if "://" in directory:
         yield
         return
@@ -86,17 +122,22 @@ def _locked(directory: str) -> Iterator[None]:
             raise MorphbertError(
                 f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
             ) from None
+        except OSError:
+            pass  # a file system without locks, as Google Drive's may be: nothing guards there
         yield
 
 
 class _Run:
     """The parts of a run, built in the order in which TensorFlow needs them."""
 
-    def __init__(self, config: RunConfig, read: WeightReader, tokenizer: Tokenizer | None):
+    def __init__(self, config: RunConfig, read: WeightReader, tokenizer: Tokenizer | None, cluster: Cluster):
         self.config = config
         self._read = read
-        self.strategy, chosen = build_strategy(config.devices)
-        replicas = self.strategy.num_replicas_in_sync
+        self._cluster = cluster
+        self._devices = devices = build_strategy(config.devices, cluster)
+        self.strategy, replicas = devices.strategy, devices.num_replicas
+        self._agree = devices.agreement()
+        self._order = one_after_the_other if config.phases else turns
         parts = config.step.gradient_accumulation_steps
         preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
         for phase in config.phases:
@@ -106,7 +147,13 @@ class _Run:
         self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
         if self.restored:
-            check_shapes(self.restored.path, read_weights(self.restored.path), self.expected, exact=True)
+            check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
+        self._needs = needs = estimate(config, replicas)
+        print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
+        if config.do_train:
+            print(f"memory: {needs}", flush=True)
+            warn_of_memory(needs, self._devices.replicas_of_cpu)
+            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)
@@ -118,12 +165,6 @@ class _Run:
                 kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
             self.evaluator = Evaluator(config, self.model, self.strategy, kinds)
         self._evaluations: dict[int, dict[str, float]] = {}
-        self._devices = chosen
-        self._needs = needs = estimate(config, replicas)
-        print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {chosen}", flush=True)
-        if config.do_train:
-            print(f"memory: {needs}", flush=True)
-            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max)
 
     def go(self) -> Outcome:
         """Trains, evaluates, or both."""
@@ -140,22 +181,42 @@ class _Run:
             self._evaluate(step, log)
             log.close()
         metrics = self._evaluations[step]
-        path = write_results(config.output_dir, step, metrics)
-        print(f"evaluation: written to {path}", flush=True)
+        if self._cluster.is_chief:
+            path = write_results(config.output_dir, step, metrics)
+            print(f"evaluation: written to {path}", flush=True)
         return Outcome(step, None, metrics)
+
+    def _log(self, step: int) -> RunLog:
+        if not self._cluster.is_chief:
+            return no_log()
+        config = self.config
+        peak = config.devices.peak_flops or device_peak_flops(config.step.dtype)
+        return RunLog(
+            config.output_dir,
+            step,
+            config.optimizer.num_train_steps,
+            config.train_batch_size,
+            describe_pretraining,
+            peak_flops=peak and peak * self._devices.num_replicas,
+        )
 
     def _train(self) -> tuple[int, int | None]:
         config = self.config
+        description = self._description()
+        taken, with_iterator = self._place_in_data(description)
         feed = Feed(
             config.records,
             config.train_batch_size,
             config.step.seed,
             config.shuffle_buffer_size,
-            one_after_the_other if config.phases else turns,
+            self._devices,
+            None if with_iterator else taken,
+            self._order,
         )
+        feed.taken[:] = taken
         if config.phases:
             print(f"phases: {describe_phases(config.records, config.train_batch_size)}", flush=True)
-        state = RunState(self._description())
+        state = RunState({**description, "taken": feed.taken})
         checkpoints = Checkpoints(
             config.output_dir,
             self.model,
@@ -164,10 +225,18 @@ class _Run:
             state,
             config.keep_checkpoint_max,
             self.loss_scale,
+            self._cluster,
+            lambda: self._agree(0.0),
         )
-        step, last = self._start(checkpoints, state), config.optimizer.num_train_steps
+        step, last = self._start(checkpoints, state, with_iterator), config.optimizer.num_train_steps
         training = TrainingStep(
-            self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
+            self.objective,
+            self.model,
+            self.optimizer,
+            self.strategy,
+            config.step,
+            self.loss_scale,
+            self._devices.sharers_of_batch,
         )
         if config.dry_run:
             loop.try_out(config, feed, training)
@@ -175,8 +244,11 @@ class _Run:
         if step >= last:
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
-        replicas = self.strategy.num_replicas_in_sync
-        write_run(config.output_dir, describe_run(config, self._devices, replicas, self._needs.parameters))
+        if self._cluster.is_chief:
+            facts = describe_run(
+                config, self._devices.chosen, self._devices.num_replicas, self._needs.parameters
+            )
+            write_run(config.output_dir, facts)
         log = self._log(step)
 
         def evaluate(at: int) -> None:
@@ -188,31 +260,32 @@ class _Run:
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            step, stopped = loop.train(config, step, feed, training, checkpoints, state, log, evaluate)
+            step, stopped = loop.train(
+                config, step, feed, training, checkpoints, state, log, evaluate, self._agree
+            )
             if config.eval_every and stopped is None:
                 evaluate(step)
             return step, stopped
         finally:
             log.close()
 
-    def _log(self, step: int) -> RunLog:
-        config = self.config
-        peak = config.devices.peak_flops or device_peak_flops(config.step.dtype)
-        return RunLog(
-            config.output_dir,
-            step,
-            config.optimizer.num_train_steps,
-            config.train_batch_size,
-            describe_pretraining,
-            peak_flops=peak and peak * self.strategy.num_replicas_in_sync,
-        )
+    def _place_in_data(self, now: dict[str, Any]) -> tuple[list[int], bool]:
+        """Batches of each set that are over, and whether the checkpoint has an iterator that knows as much."""
+        records = self.config.records
+        if self.restored is None or not _compare(self.restored, now):
+            return [0] * len(records), False
+        before = self.restored.state
+        # A checkpoint that does not say has never been rolled back.
+        taken = before.get("taken", counts_of_turns(records, self._order, self.restored.step))
+        same_readers = before["settings"].get("num_workers", 1) == self._cluster.size
+        return taken, same_readers and before.get("has_iterator", True) and not self._devices.input_per_host
 
-    def _start(self, checkpoints: Checkpoints, state: RunState) -> int:
+    def _start(self, checkpoints: Checkpoints, state: RunState, with_iterator: bool) -> int:
         """Brings the weights to where the run starts or continues; returns its step."""
         config = self.config
         if self.restored:
             now = state.values
-            checkpoints.restore(self.restored.path, with_data_position=_compare(self.restored, now))
+            checkpoints.restore(self.restored.path, with_data_position=with_iterator)
             kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
             state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
             print(f"training: continuing from {self.restored.path}", flush=True)
@@ -222,7 +295,7 @@ class _Run:
             new = f"; new: {', '.join(missing)}" if missing else ""
             taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
             print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
-        if config.dry_run:
+        if config.dry_run or not self._cluster.is_chief:
             return 0
         # Beside the checkpoints, so that later stages need no second path.
         write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
@@ -244,6 +317,7 @@ class _Run:
                 **dataclasses.asdict(config.step),
                 "exclude_from_weight_decay": list(config.optimizer.exclude_from_weight_decay),
                 "num_replicas": self.strategy.num_replicas_in_sync,
+                "num_workers": self._cluster.size,
                 "tensorflow": tf.__version__,
             },
             "data": {
@@ -254,6 +328,7 @@ class _Run:
                 "seed": config.step.seed,
                 **lengths,
             },
+            "has_iterator": not self._devices.input_per_host,
             "log": loop.empty_sums(self.objective),
             "best": None,
             "rollbacks": {"step": -1, "times": 0},
@@ -280,7 +355,7 @@ class _Run:
 
 
 # Settings that older checkpoints do not name, with what they did.
-_SINCE = {"recompute": False}
+_SINCE = {"recompute": False, "num_workers": 1}
 
 
 def _compare(restored: Restored, now: dict[str, Any]) -> bool:

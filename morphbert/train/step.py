@@ -41,7 +41,7 @@ def in_dtype(parameters: Mapping[str, tf.Tensor], dtype: str) -> dict[str, tf.Te
 
 
 def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dict[str, tf.Tensor]:
-    """A replica's rows of the global batch: [B, …] → [B / num_replicas, …]."""
+    """A replica's rows of a batch for all of them: [B, …] → [B / num_replicas, …]."""
 
     def rows(values: tf.Tensor) -> tf.Tensor:
         return tf.reshape(values, [num_replicas, values.shape[0] // num_replicas, *values.shape[1:]])[replica]
@@ -55,7 +55,8 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
         started = tf.timestamp()
     with tf.control_dependencies([started]):
         batch = next(iterator)
-    with tf.control_dependencies(list(batch.values())):
+    # With input per host a value has a part for each replica.
+    with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
         ended = tf.timestamp()
     return batch, ended - started
 
@@ -63,7 +64,9 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
 class TrainingStep:
     """The compiled training step of one model under one strategy; `loss_scale` is for float16.
 
-    The weights that the optimizer has no moments of are frozen: they get no gradients.
+    Weights that the optimizer has no moments of are frozen: they get no gradients. `sharers_of_batch` replicas share
+    a batch that `run` takes, all of them unless it says otherwise; several workers and the hosts of a TPU have input of
+    their own.
 
     All-reduces stand directly in the replica function, never inside a nested or compiled one: there they
     deadlock or fail to compile under MirroredStrategy.
@@ -77,6 +80,7 @@ class TrainingStep:
         strategy: tf.distribute.Strategy,
         config: StepConfig,
         loss_scale: LossScale | None = None,
+        sharers_of_batch: int | None = None,
     ):
         self.objective = objective
         self._model = model
@@ -85,14 +89,15 @@ class TrainingStep:
         self._config = config
         self._loss_scale = loss_scale
         self._trained = {name: model.parameters[name] for name in optimizer.adam_m}
+        self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
         self.update = tf.function(self._update, jit_compile=config.xla or None)
 
     def replica_step(self, batch: Batch) -> tf.Tensor:
-        """What each replica does with the global batch: returns float32 [columns], equal on all."""
+        """What each replica does with its worker's rows of the batch: returns float32 [columns], equal on all."""
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
-        local = share_of_replica(batch, replica, self._strategy.num_replicas_in_sync)
+        local = share_of_replica(batch, replica % self._sharers, self._sharers)
 
         counted = {
             **self.objective.count(local),

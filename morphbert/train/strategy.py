@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.train.workers import ALONE, Cluster, find_cluster, names_several
+
+# Once the workers have met, one that dies is noticed by its connection; this is for two that cannot reach each other.
+_COLLECTIVE_SECONDS = 1800.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +24,8 @@ class DeviceConfig:
 
     Attributes:
       strategy: `auto` takes a TPU where `tpu_name` is given, all GPUs where there are any, and else the CPU;
-        `cpu`, `one_device` (the first GPU, or the CPU), `mirrored` (all GPUs, or `num_replicas` of the CPU)
-        and `tpu` say it outright.
+        `cpu`, `one_device` (the first GPU, or the CPU), `mirrored` (all GPUs, or `num_replicas` of the CPU),
+        `multi_worker` (all GPUs of several processes, or their CPUs) and `tpu` say it outright.
       num_replicas: for `mirrored`; None takes every GPU. On the CPU it splits it into that many logical
         devices, which is for tests and for trying things out: it is no faster.
       tpu_name: a Cloud TPU's name or `grpc://` address, or `local` on a TPU VM.
@@ -24,6 +33,7 @@ class DeviceConfig:
       gcp_project: its project; None asks the metadata server.
       num_tpu_cores: how many cores the TPU is expected to have; None takes what is there.
       peak_flops: floating-point operations that one device can do in a second; None looks it up by its name.
+      connect_timeout: seconds to wait for the TPU, or for the other workers.
     """
 
     strategy: str = "auto"
@@ -33,6 +43,67 @@ class DeviceConfig:
     gcp_project: str | None = None
     num_tpu_cores: int | None = None
     peak_flops: float | None = None
+    connect_timeout: float = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """What a run is computed on.
+
+    Attributes:
+      strategy: over all replicas of all workers.
+      chosen: in a few words what it is.
+      cluster: the workers; this process alone, mostly.
+    """
+
+    strategy: tf.distribute.Strategy
+    chosen: str
+    cluster: Cluster = ALONE
+
+    @property
+    def num_replicas(self) -> int:
+        """Replicas of all workers together."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def input_per_host(self) -> bool:
+        """Whether each host of the devices reads for its own, as on a TPU: one process then drives them all."""
+        return isinstance(self.strategy, tf.distribute.TPUStrategy)
+
+    @property
+    def sharers_of_batch(self) -> int:
+        """How many replicas share a batch that is handed to a step."""
+        return 1 if self.input_per_host else self.num_replicas // self.cluster.size
+
+    @property
+    def replicas_of_cpu(self) -> int:
+        """How many replicas share this machine's CPU and memory."""
+        on_cpu = ["CPU" in device for device in self.strategy.extended.worker_devices]
+        return sum(on_cpu)
+
+    def agreement(self) -> Callable[[float], float]:
+        """What finds the highest of a number that each worker has one of; also a point that all have to reach."""
+        size, index, strategy = self.cluster.size, self.cluster.index, self.strategy
+        if size == 1:
+            return lambda value: value
+
+        @tf.function
+        def gathered(mine: tf.Tensor) -> tf.Tensor:
+            def replica(mine: tf.Tensor) -> tf.Tensor:
+                row = mine * tf.one_hot(index, size, dtype=tf.float64)
+                return tf.distribute.get_replica_context().all_reduce("SUM", row)
+
+            row = strategy.run(replica, (mine,))
+            return strategy.experimental_local_results(row)[0]
+
+        local = self.num_replicas // size
+        return lambda value: float(tf.reduce_max(gathered(tf.constant(value, tf.float64)))) / local
+
+
+def cluster_of(config: DeviceConfig) -> Cluster:
+    """The workers of a run: those that the environment names, with `multi_worker` or `auto`, or this process alone."""
+    several = config.strategy == "auto" and names_several(os.environ)
+    return find_cluster(os.environ) if several or config.strategy == "multi_worker" else ALONE
 
 
 def accelerated(config: DeviceConfig) -> bool:
@@ -42,11 +113,12 @@ def accelerated(config: DeviceConfig) -> bool:
     return config.strategy != "cpu" and bool(tf.config.list_physical_devices("GPU"))
 
 
-def build_strategy(config: DeviceConfig) -> tuple[tf.distribute.Strategy, str]:
+def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
     """Builds the strategy; has to come before any other use of TensorFlow in the process.
 
-    Returns:
-      The strategy, and in a few words what was chosen.
+    Args:
+      config: what was asked for.
+      cluster: the workers, which have met.
 
     Raises:
       MorphbertError: the devices that were asked for are not there.
@@ -56,8 +128,11 @@ def build_strategy(config: DeviceConfig) -> tuple[tf.distribute.Strategy, str]:
     if choice == "auto":
         several = len(gpus) > 1 if config.num_replicas is None else config.num_replicas > 1
         choice = "tpu" if config.tpu_name else "mirrored" if several else "one_device"
+        choice = "multi_worker" if cluster.size > 1 else choice
     if choice == "tpu":
         return _tpu(config)
+    if choice == "multi_worker":
+        return _multi_worker(config, cluster, len(gpus))
     if choice == "mirrored":
         return _mirrored(config, len(gpus))
     if choice == "cpu":
@@ -68,10 +143,34 @@ def build_strategy(config: DeviceConfig) -> tuple[tf.distribute.Strategy, str]:
             f"--num_replicas={config.num_replicas} with --strategy={config.strategy}: give --strategy=mirrored."
         )
     device = "GPU:0" if gpus else "CPU:0"
-    return tf.distribute.OneDeviceStrategy(f"/{device}"), f"one device ({device})"
+    why = f"auto: {len(gpus)} GPU(s) found, " if config.strategy == "auto" else ""
+    return Devices(tf.distribute.OneDeviceStrategy(f"/{device}"), f"{why}one device ({device})")
 
 
-def _mirrored(config: DeviceConfig, gpus: int) -> tuple[tf.distribute.Strategy, str]:
+def _multi_worker(config: DeviceConfig, cluster: Cluster, gpus: int) -> Devices:
+    if config.num_replicas not in (None, gpus or 1):
+        raise MorphbertError(
+            f"--num_replicas={config.num_replicas} with --strategy=multi_worker: each worker uses all GPUs it sees "
+            f"(here {gpus}); hide some with CUDA_VISIBLE_DEVICES, or start more workers."
+        )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": gpus},
+        rpc_layer="grpc",
+    )
+    options = tf.distribute.experimental.CommunicationOptions(
+        timeout_seconds=max(_COLLECTIVE_SECONDS, config.connect_timeout)
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    here = f"{gpus} GPU(s)" if gpus else "the CPU"
+    why = "auto: several workers found, " if config.strategy == "auto" else ""
+    chosen = f"{why}{strategy.num_replicas_in_sync} replica(s) on {cluster.size} workers, {here} of each"
+    return Devices(strategy, chosen, cluster)
+
+
+def _mirrored(config: DeviceConfig, gpus: int) -> Devices:
     kind = "GPU" if gpus else "CPU"
     replicas = config.num_replicas or gpus or 1
     if gpus and replicas > gpus:
@@ -83,26 +182,51 @@ def _mirrored(config: DeviceConfig, gpus: int) -> tuple[tf.distribute.Strategy, 
     # Reduction to one device keeps the sum's order the same on every run; NCCL is faster between GPUs.
     reduction = tf.distribute.NcclAllReduce() if gpus > 1 else tf.distribute.ReductionToOneDevice()
     strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
-    return strategy, f"mirrored over {replicas} replica(s) ({', '.join(devices)})"
+    why = f"auto: {gpus} GPU(s) found, " if config.strategy == "auto" else ""
+    return Devices(strategy, f"{why}mirrored over {replicas} replica(s) ({', '.join(devices)})")
 
 
-def _tpu(config: DeviceConfig) -> tuple[tf.distribute.Strategy, str]:
-    name = config.tpu_name or "local"
+@contextlib.contextmanager
+def _within(seconds: float, message: str) -> Iterator[None]:
+    """Ends the process with a message when the block takes longer: nothing else stops TensorFlow waiting for a TPU."""
+
+    def end() -> None:
+        print(f"morphbert: {message}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-            tpu=name, zone=config.tpu_zone, project=config.gcp_project
-        )
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        strategy = tf.distribute.TPUStrategy(resolver)
-    except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
-        raise MorphbertError(
-            f"the TPU {name!r} cannot be reached: {error}. On a TPU VM give --tpu_name=local and install "
-            "tensorflow-tpu; elsewhere check --tpu_name, --tpu_zone and --gcp_project."
-        ) from error
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tpu(config: DeviceConfig) -> Devices:
+    name = config.tpu_name or "local"
+    remedy = (
+        "On a TPU VM give --tpu_name=local and install tensorflow-tpu; elsewhere check --tpu_name, --tpu_zone and "
+        "--gcp_project."
+    )
+    late = (
+        f"the TPU {name!r} cannot be reached: no answer in {config.connect_timeout:g} s. {remedy} "
+        "--connect_timeout=SECONDS waits longer."
+    )
+    try:
+        with _within(config.connect_timeout, late):
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+                tpu=name, zone=config.tpu_zone, project=config.gcp_project
+            )
+            tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+            strategy = tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, ImportError, ValueError, RuntimeError, OSError) as error:
+        reason = str(getattr(error, "message", None) or error).strip().splitlines()[0].split(". ")[0]
+        raise MorphbertError(f"the TPU {name!r} cannot be reached: {reason}. {remedy}") from error
     cores = strategy.num_replicas_in_sync
     if config.num_tpu_cores not in (None, cores):
         raise MorphbertError(
             f"--num_tpu_cores={config.num_tpu_cores}, but the TPU {name!r} has {cores}: leave the flag out."
         )
-    return strategy, f"TPU {name!r}, {cores} cores"
+    return Devices(strategy, f"TPU {name!r}, {cores} cores")

@@ -1,0 +1,247 @@
+"""What can be seen of a TPU run without a TPU: static shapes, steps that XLA compiles, no work for the host in them.
+
+A TPU compiles each replica's function as a whole. XLA takes an operation only if it has a kernel for it, so compiling
+shows that all have one; a shape that depends on the data, or a call back into Python, does not compile or shows in
+the graph.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from runs import arguments, assert_same, curve
+from samples import ROOT, write_config
+
+from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.model.config import BertConfig
+from morphbert.model.parameters import TrainableModel
+from morphbert.train.config import RunConfig
+from morphbert.train.evaluation import Evaluator
+from morphbert.train.loss_scale import LossScale
+from morphbert.train.objective import pretraining_objective
+from morphbert.train.optimization import Optimizer, OptimizerConfig
+from morphbert.train.records_input import RecordFormat, decode
+from morphbert.train.step import StepConfig, TrainingStep
+
+# Kinds of operations that run on a host: Python, text, files, datasets, printing and the checks that decode() makes.
+ON_THE_HOST = (
+    *(
+        "PyFunc",
+        "EagerPyFunc",
+        "PyFuncStateless",
+        "Print",
+        "PrintV2",
+        "Assert",
+        "Unique",
+        "Where",
+        "WriteFile",
+    ),
+    *(
+        "ParseExample",
+        "ParseExampleV2",
+        "ParseSingleExample",
+        "DecodeRaw",
+        "IteratorGetNext",
+        "LookupTableFindV2",
+    ),
+)
+
+
+def specification(layout, batch=8):
+    """A batch of records as the input pipeline hands it to a step: names, shapes and types."""
+    form = RecordFormat(RecordShape(32, 5), 100, 2, layout)
+    serialized = tf.TensorSpec([batch], tf.string)
+    return tf.function(lambda one: decode(one, form)).get_concrete_function(serialized).structured_outputs
+
+
+def all_operations(function):
+    """The operations of a concrete function and of all functions that it calls."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    return {node.op for node in nodes}
+
+
+def check_for_a_device(function, *arguments):
+    """Compiles with XLA and looks at what the host would have to do."""
+    concrete = function.get_concrete_function(*arguments)
+    for tensor in [*concrete.inputs, *concrete.outputs]:
+        if tensor.dtype != tf.resource:
+            assert tensor.shape.is_fully_defined(), tensor
+    for operation in concrete.graph.get_operations():
+        for tensor in operation.outputs:
+            assert tensor.dtype != tf.string, operation.name
+            if tensor.dtype not in (tf.resource, tf.variant):
+                assert tensor.shape.is_fully_defined(), f"{operation.name} ({operation.type}): {tensor.shape}"
+    used = all_operations(concrete)
+    assert not used & set(ON_THE_HOST), used & set(ON_THE_HOST)
+    assert not [op for op in used if "String" in op or "Summary" in op or "Dataset" in op]
+    text = function.experimental_get_compiler_ir(*arguments)(stage="hlo")
+    assert "ENTRY" in text
+    for word in (
+        "infeed",
+        "outfeed",
+        "custom-call",
+        "<=",
+        "recv",
+        "send",
+    ):  # `<=` marks a size that is not fixed
+        assert f" {word}(" not in text
+        assert word != "<=" or "[<=" not in text
+
+
+PLAIN = RecordLayout()
+CASES = {
+    "plain": (PLAIN, {}, {}),
+    "bfloat16": (PLAIN, {"dtype": "bfloat16"}, {}),
+    "accumulated, recomputed": (PLAIN, {"gradient_accumulation_steps": 2, "recompute": True}, {}),
+    "float16": (PLAIN, {"dtype": "float16"}, {}),
+    "packed, no labels": (RecordLayout(next_sentence=False, examples=3), {}, {}),
+    "adamw": (PLAIN, {}, {"optimizer": "adamw", "schedule": "cosine"}),
+    "lamb": (PLAIN, {}, {"optimizer": "lamb", "schedule": "warmup_stable_decay"}),
+}
+
+
+def parts(folder, step, optimizer=None):
+    config = BertConfig.from_json_file(str(write_config(folder / "c.json", num_hidden_layers=1)))
+    strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
+    objective = pretraining_objective(config)
+    with strategy.scope():
+        model = TrainableModel(config, objective.parameters, seed=1)
+        rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.parameters)
+        scaling = LossScale() if step.dtype == "float16" else None
+    return config, strategy, model, TrainingStep(objective, model, rule, strategy, step, scaling)
+
+
+SLOW = ("float16", "adamw", "accumulated, recomputed")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES]
+)
+def test_the_halves_of_a_training_step_compile(name, tmp_path):
+    layout, step, optimizer = CASES[name]
+    _, _, model, training = parts(tmp_path, StepConfig(xla=True, **step), optimizer)
+    zeros = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(layout).items()}
+    counted = {n: tf.constant(1.0) for n in training.objective.counts}
+    if name not in ("adamw", "lamb"):
+        check_for_a_device(training.gradients, zeros, counted, tf.constant(0, tf.int64), tf.constant(0))
+    check_for_a_device(training.update, [tf.zeros(p.shape) for p in model.parameters.values()])
+
+
+def test_a_replicas_whole_step_compiles_as_one(tmp_path):
+    """As on a TPU, reduction included."""
+    _, strategy, _, training = parts(tmp_path, StepConfig())
+    batch = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(PLAIN).items()}
+    whole = tf.function(lambda one: strategy.run(training.replica_step, (one,)), jit_compile=True)
+    assert whole(batch).shape == [len(training.objective.columns)]
+    operations = all_operations(whole.get_concrete_function(batch))
+    assert not operations & set(ON_THE_HOST)
+
+
+def test_the_evaluation_compiles(tmp_path):
+    config, strategy, model, _ = parts(tmp_path, StepConfig())
+    run = RunConfig(bert_config=config, output_dir="", records=(), step=StepConfig(xla=True))
+    batch = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(PLAIN).items()}
+    check_for_a_device(Evaluator(run, model, strategy).sums, {**batch, "example_weights": tf.ones([8])})
+
+
+def test_the_check_finds_what_it_looks_for():
+    compiled = tf.function(lambda x: tf.boolean_mask(x, x > 0), jit_compile=True)
+    with pytest.raises(AssertionError):
+        check_for_a_device(compiled, tf.zeros([4]))
+    printing = tf.function(lambda x: tf.py_function(lambda y: y, [x], tf.float32))
+    with pytest.raises(AssertionError):
+        check_for_a_device(printing, tf.zeros([4]))
+
+
+# ── reaching it ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.distributed
+def test_a_tpu_that_does_not_answer_is_given_up(records, tiny_config, tmp_path, command):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"grpc://127.0.0.1:{silent.getsockname()[1]}"
+        flags = ["--strategy=tpu", f"--tpu_name={name}", "--connect_timeout=8"]
+        result = command("run_pretraining.py", *arguments(records, tiny_config, tmp_path / "out", *flags))
+    assert result.returncode == 1
+    assert f"the TPU '{name}' cannot be reached: no answer in 8 s" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.distributed
+def test_a_machine_without_a_tpu_says_so(records, tiny_config, tmp_path, command):
+    result = command(
+        "run_pretraining.py", *arguments(records, tiny_config, tmp_path / "out", "--strategy=tpu")
+    )
+    assert result.returncode == 1
+    assert "the TPU 'local' cannot be reached" in result.stderr
+    assert "install tensorflow-tpu" in result.stderr
+
+
+# ── input per host ─────────────────────────────────────────────────────────────────────────────────────
+
+PER_HOST = """
+import sys
+from morphbert.train import strategy
+strategy.Devices.input_per_host = property(lambda devices: True)  # as a TPU has it
+from morphbert.cli.run_pretraining import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.distributed
+def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny_config, tmp_path, command):
+    """The way of a TPU on two replicas of the CPU: a dataset for each host, and a number of batches for its place."""
+    mirrored = ["--strategy=mirrored", "--num_replicas=2", "--do_eval"]
+
+    def flags(name, *more):
+        return list(map(str, arguments(records, tiny_config, tmp_path / name, *mirrored, *more)))
+
+    def per_host(*flags):
+        done = subprocess.run(
+            [sys.executable, "-c", PER_HOST, *flags], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert command("run_pretraining.py", *flags("plain")).returncode == 0
+    constant = "--schedule=constant"
+    per_host(*flags("host"))
+    assert_same(tmp_path / "plain" / "model.ckpt-20", tmp_path / "host" / "model.ckpt-20")
+    assert curve(tmp_path / "plain") == curve(tmp_path / "host")
+    per_host(*flags("whole", constant, "--num_train_steps=24"))
+    per_host(*flags("parts", constant, "--num_train_steps=11"))  # in the middle of a pass of 16 batches
+    out = per_host(*flags("parts", constant, "--num_train_steps=24"))
+    assert "continuing from" in out
+    assert_same(tmp_path / "whole" / "model.ckpt-24", tmp_path / "parts" / "model.ckpt-24")
+
+
+# ── the script ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_scripts_flags_are_those_of_the_command(records, tiny_config, tmp_path):
+    """scripts/pretrain_tpu.sh with a program in Python's place that writes down what it is called with."""
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    script = [str(ROOT / "scripts" / "pretrain_tpu.sh"), f"{records}/*.tfrecord", f"{records}/a.tfrecord"]
+    called = subprocess.run(
+        [*script, str(tmp_path / "out")],
+        env={**os.environ, "PYTHON": str(fake), "MAX_SEQ_LENGTH": "64", "MAX_PREDICTIONS_PER_SEQ": "10"}
+        | {"BERT_CONFIG_FILE": str(tiny_config), "TPU_NAME": "pod-1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    program, *flags = called.stdout.splitlines()
+    assert program == str(ROOT / "run_pretraining.py")
+    assert "--tpu_name=pod-1" in flags
+    from morphbert.cli.run_pretraining import _check, _command
+
+    command = _command()
+    command.parse(flags)
+    _check(command, command.values)
+    assert command.values.use_tpu
