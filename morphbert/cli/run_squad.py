@@ -102,6 +102,7 @@ class _Asked:
         self.questions, account = read_questions(path)
         self.windows: list[Window] = list(answers.windows_of(start.tokenizer, self.questions, shape))
         self.known = any(question.answers for question in self.questions)
+        self.impossible = any(question.is_impossible for question in self.questions)
         print(f"data: {os.path.basename(path)}: {account}; {len(self.windows)} windows", flush=True)
         if self.known:
             best = evaluate(self.questions, answers.ceiling(self.windows, self.questions), values.metric)
@@ -227,8 +228,8 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
         asked = _Asked(values, start, values.predict_file)
         held_out = answers.features_of(asked.windows, asked.questions, values.max_seq_length, labelled=False)
         write = asked.write
-        # Also where only some questions have answers: none of the others is then right.
-        judge = asked.judge if asked.known or values.version_2_with_negative else None
+        # Questions that are only asked have neither answers nor the word that there is none.
+        judge = asked.judge if asked.known or asked.impossible else None
     problem = Problem(task, saved, "f1", features, held_out, judge, held_out, write)
     return problem, None
 
