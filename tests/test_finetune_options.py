@@ -188,8 +188,8 @@ def test_seeds_give_mean_and_deviation_and_go_on(data, tmp_path, capsys):
 
 def test_weights_of_classes_begin_when_they_are_to():
     scores = tf.constant([[1.0, -1.0], [0.5, 2.0]])
-    labels, config = tf.constant([0, 1]), LossConfig("ldam", counts=(90, 10), class_weights=True)
-    plain = class_losses(LossConfig("ldam", counts=(90, 10)), scores, labels)
+    labels, config = tf.constant([0, 1]), LossConfig(counts=(90, 10), class_weights=True)
+    plain = class_losses(LossConfig(counts=(90, 10)), scores, labels)
     full = plain * losses.class_weights((90, 10))
     np.testing.assert_allclose(class_losses(config, scores, labels), full)
     np.testing.assert_allclose(class_losses(config, scores, labels, tf.zeros(2)), plain)
