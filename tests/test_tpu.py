@@ -207,14 +207,13 @@ def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert command("run_pretraining.py", *flags("plain")).returncode == 0
-    constant = "--schedule=constant"
-    per_host(*flags("host"))
-    assert_same(tmp_path / "plain" / "model.ckpt-20", tmp_path / "host" / "model.ckpt-20")
-    assert curve(tmp_path / "plain") == curve(tmp_path / "host")
-    per_host(*flags("whole", constant, "--num_train_steps=24"))
+    constant, steps = "--schedule=constant", "--num_train_steps=24"
+    assert command("run_pretraining.py", *flags("plain", constant, steps)).returncode == 0
+    per_host(*flags("whole", constant, steps))
+    assert_same(tmp_path / "plain" / "model.ckpt-24", tmp_path / "whole" / "model.ckpt-24")
+    assert curve(tmp_path / "plain") == curve(tmp_path / "whole")
     per_host(*flags("parts", constant, "--num_train_steps=11"))  # in the middle of a pass of 16 batches
-    out = per_host(*flags("parts", constant, "--num_train_steps=24"))
+    out = per_host(*flags("parts", constant, steps))
     assert "continuing from" in out
     assert_same(tmp_path / "whole" / "model.ckpt-24", tmp_path / "parts" / "model.ckpt-24")
 
