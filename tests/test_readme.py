@@ -127,7 +127,7 @@ def test_every_flag_that_is_named_exists():
         known |= set(re.findall(r"--(?:\[no\])?\w+", _help(script)))
     known = {flag.replace("[no]", "") for flag in known}
     assert {"--do_train", "--vocab_size", "--tpu_name"} <= known
-    foreign = {"--logdir", "--no_such_flag"}  # TensorBoard's
+    foreign = {"--logdir", "--no_such_flag", "--nodes", "--ntasks", "--gpus"}  # TensorBoard's and Slurm's
     texts = ("README.md", "README.ko.md", "docs/formats.md", "scripts/pretrain.sh", "scripts/pretrain_tpu.sh")
     for path in (ROOT / name for name in texts):
         named = set(re.findall(r"(?<![\w-])--[a-z]\w+", path.read_text(encoding="utf-8")))
