@@ -20,8 +20,8 @@ from morphbert.text.words import Word, WordSplitter
 Value = TypeVar("Value")
 
 # Distinct eojeols whose tokens are remembered (70 MB), and distinct morphemes, those that begin a word and those that
-# continue one (17 MB each). The petitions, 4 million characters, have 252,000 eojeols, most of which occur once; half of
-# them has 33,000 morphemes.
+# continue one (17 MB each). The petitions, 4 million characters, have 252,000 eojeols, most of which occur once; half
+# of them has 33,000 morphemes.
 _REMEMBERED = 400_000
 _PARTS = 50_000
 _LONGEST_REMEMBERED = 64
