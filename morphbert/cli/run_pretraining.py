@@ -356,7 +356,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = manifests(config.input_files).values()
             put_beside_run(config.output_dir, values.vocab_file, config.bert_config, found)
         outcome = run(config, read)
-        if values.do_train and not values.dry_run and outcome.stopped_by is None:
+        if values.do_train and not values.dry_run and outcome.stopped_by is None and outcome.is_chief:
             _write_report(values)
         if outcome.stopped_by is not None:
             stopped_by.append(outcome.stopped_by)

@@ -55,11 +55,15 @@ _SECONDS_TO_NOTICE = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the step it stands at, the signal that stopped it, and its held-out figures."""
+    """How a run ended: the step it stands at, the signal that stopped it, and its held-out figures.
+
+    is_chief: whether this process is the one of several that writes.
+    """
 
     step: int
     stopped_by: int | None = None
     metrics: dict[str, float] | None = None
+    is_chief: bool = True
 
 
 def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
@@ -81,7 +85,8 @@ def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
-                return _Run(config, read, tokenizer, cluster).go()
+                outcome = _Run(config, read, tokenizer, cluster).go()
+                return dataclasses.replace(outcome, is_chief=cluster.is_chief)
             except _LOST as error:
                 if cluster.size == 1:
                     raise
