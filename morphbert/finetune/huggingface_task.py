@@ -176,7 +176,7 @@ def _card(title: str, model: TaskModel, architecture: str, pipeline: str) -> str
                 "\n".join(header),
                 f"# {title}",
                 f"`{architecture}`, fine-tuned for {model.step:,} steps and written by "
-                f"[morphbert](https://pypi.org/project/morphbert/) {morphbert.__version__}.",
+                f"morphbert {morphbert.__version__}.",
                 "```python\n"
                 f"from transformers import AutoTokenizer, {architecture}\n\n"
                 'folder = "."  # this folder, or its name on the Hub\n'

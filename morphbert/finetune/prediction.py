@@ -17,6 +17,7 @@ from morphbert.finetune.loading import TaskModel
 from morphbert.finetune.questions import Question
 from morphbert.finetune.relations import RelationExample, relation_example
 from morphbert.finetune.scoring import Scorer
+from morphbert.finetune.tables import json_lines
 from morphbert.finetune.tags import entities_of
 
 Row = Mapping[str, Any]
@@ -102,19 +103,9 @@ class _Line(dict[str, Any]):
 
 
 def _rows(path: str) -> Iterator[_Line]:
-    for number, line in enumerate(files.read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise MorphbertError(
-                f"{path}, line {number}: not JSON ({error}): one object a line is read."
-            ) from error
-        if not isinstance(row, dict):
-            raise MorphbertError(f"{path}, line {number}: {type(row).__name__}, not an object.")
+    for number, row in json_lines(path):
         known = _Line(row)
-        known.where = f"{path}, line {number}"
+        known.where = f"{path}: line {number}"
         yield known
 
 

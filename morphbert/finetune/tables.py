@@ -63,7 +63,7 @@ def rows_of(path: str) -> Iterator[Mapping[str, Any]]:
     if name.endswith(".parquet"):
         yield from _parquet(path)
     elif name.endswith((".json", ".jsonl")):
-        yield from _json_lines(path)
+        yield from (row for _, row in json_lines(path))
     elif name.endswith(".csv"):
         with open_for_reading(path) as stream:
             yield from csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
@@ -75,7 +75,12 @@ def rows_of(path: str) -> Iterator[Mapping[str, Any]]:
                 yield dict(zip(names, line.split("\t"), strict=False))
 
 
-def _json_lines(path: str) -> Iterator[Mapping[str, Any]]:
+def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one on each line, and the numbers of their lines; empty lines are passed over.
+
+    Raises:
+      MorphbertError: a line is not JSON, or no object.
+    """
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
@@ -87,7 +92,7 @@ def _json_lines(path: str) -> Iterator[Mapping[str, Any]]:
             ) from error
         if not isinstance(row, dict):
             raise MorphbertError(f"{path}: line {number} is {type(row).__name__}, not an object.")
-        yield row
+        yield number, row
 
 
 def _parquet(path: str) -> Iterator[Mapping[str, Any]]:
