@@ -210,7 +210,13 @@ def test_mecab_is_shown_where_the_tokenizer_has_no_analyser():
 def test_the_command_serves_until_ctrl_c(random_model):
     """Its vocabulary lies beside the model."""
     command = [sys.executable, str(ROOT / "fill_mask.py"), f"--checkpoint={random_model}", "--serve"]
-    with subprocess.Popen([*command, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, "--port=0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Tests that a script runs in the background are started with Ctrl-C ignored, and so would this be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         line = process.stdout.readline()
         port = int(re.search(r"http://127\.0\.0\.1:(\d+)/ shows step 0 ", line).group(1))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -119,12 +119,12 @@ def spaced_out(text):
 )
 def test_time_is_linear_and_nothing_is_lost(piece):
     tokenizer = next(t for t in TOKENIZERS if t.splitter.analyzer is not None)
-    times = []
+    times = []  # of the processor, which other work on the machine does not change
     for length in (10_000, 100_000):
         text = piece * (length // len(piece))
-        start = time.perf_counter()
+        start = time.process_time()
         encoding = tokenizer.encode(text)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
         assert sum(end - start for start, end in encoding.offsets) <= len(text)
         assert bool(encoding.tokens) == bool(tokenizer.splitter.normalizer(text))
     assert times[1] < 40 * times[0] + 0.5
