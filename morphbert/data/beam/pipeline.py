@@ -110,6 +110,11 @@ def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
     return [side("train", TRAIN, config.output_files), side("eval", HELD_OUT, (config.eval_output_file,))]
 
 
+def side_of(config: BuildConfig, corpus: Corpus, number: int) -> Side:
+    """The side with that number."""
+    return next(side for side in sides_of(config, corpus) if side.number == number)
+
+
 class _Tokenize(beam.DoFn):
     """Range → its blocks, each with its place."""
 
@@ -203,7 +208,7 @@ class _Record(beam.DoFn):
     ) -> Iterator[tuple[int, tuple[int, list[str], list[dict[str, int]]]]]:
         key, values = element
         number, part = key >> _SIDE, key & ((1 << _SIDE) - 1)
-        side = next(side for side in sides_of(self._job.config, corpus) if side.number == number)
+        side = side_of(self._job.config, corpus, number)
         shard = part * len(side.outputs) // side.num_parts
         given = list(values)
         store, plan = stages.joined(
@@ -234,7 +239,7 @@ class _Shard(beam.DoFn):
     ) -> Iterator[tuple[int, tuple[int, list[dict[str, int]]]]]:
         key, values = element
         number, shard = key >> _SIDE, key & ((1 << _SIDE) - 1)
-        side = next(side for side in sides_of(self._job.config, corpus) if side.number == number)
+        side = side_of(self._job.config, corpus, number)
         parts = sorted(values)
         instances = self._job.config.instances
         sums = []
@@ -265,7 +270,7 @@ class _Finish(beam.DoFn):
     ) -> Iterator[str]:
         number, values = element
         config = self._job.config
-        side = next(side for side in sides_of(config, corpus) if side.number == number)
+        side = side_of(config, corpus, number)
         shards = [[Statistics(**sums) for sums in of_shard] for _, of_shard in sorted(values)]
         statistics = Statistics()
         for of_shard in shards:
