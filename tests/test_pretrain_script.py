@@ -87,17 +87,13 @@ def test_every_stage_says_what_it_read_and_wrote(finished):
 def test_a_finished_run_is_not_done_again(finished, place):
     folder, output = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    start = time.monotonic()
     done = _run("말뭉치 모음/*.txt", "결과 하나", cwd=place)
-    seconds = time.monotonic() - start
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines() if "finished before" in line] == [*STAGES]
     assert done.stdout.splitlines()[-2:] == output.splitlines()[-2:]
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     ours = {path for path in before if path.name != ".lock" and path.parent.name != "stages"}
     assert {path: after[path] for path in ours} == {path: before[path] for path in ours}
-    # TensorFlow alone takes longer to load on most machines; a stage done again takes much longer.
-    assert seconds < 10
 
 
 @pytest.mark.parametrize(
