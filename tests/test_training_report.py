@@ -157,6 +157,24 @@ def test_a_wait_for_input_is_seen():
     assert min(waits[3:]) < 0.02
 
 
+def test_a_step_begins_when_the_wait_for_its_batch_is_over():
+    """With one core the clock was read after the step's operations, and the step counted as waiting."""
+    dataset = tf.data.Dataset.range(4).map(lambda n: {"a": n})
+
+    @tf.function
+    def batch_alone(before):
+        return _next(iterator, before)[0]["a"]
+
+    iterator = iter(dataset)
+    ahead, seen = [batch_alone.get_concrete_function(tf.constant(0.0)).outputs[0].op], set()
+    while ahead:
+        operation = ahead.pop()
+        seen.add(operation)
+        inputs = [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]
+        ahead += [op for op in inputs if op not in seen]
+    assert [op.type for op in seen].count("Timestamp") == 2
+
+
 # ── What stood behind the masks ────────────────────────────────────────────────────────────────────────
 
 
