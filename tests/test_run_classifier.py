@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import re
 import shutil
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_predictions_come_in_the_order_of_the_file(trained, data, tmp_path):
     assert shares[2].argmax() == 0
 
 
-def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path):
+def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path, capsys):
     """Dropout is on: masks and order of the examples go on where the checkpoint stands."""
     output = tmp_path / "resumed"
     shutil.copytree(trained, output)
@@ -118,10 +119,30 @@ def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path):
     (output / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-30"\n')
     steps = ["--num_train_steps=60", "--save_checkpoints_steps=30", "--learning_rate=5e-3", "--pooling=mean"]
     assert main(arguments(data, output, *steps, "--do_train")) == 0
+    assert "warning" not in capsys.readouterr().out
     expected, found = tensors(trained / "model.ckpt-60"), tensors(output / "model.ckpt-60")
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, name)
+
+
+def test_what_changes_the_trajectory_is_said(trained, data, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "other")
+    changed = {
+        "seed": (12345, 1),
+        "train_batch_size": (16, 8),
+        "dtype": ("float32", "bfloat16"),
+        "xla": (False, True),
+        "learning_rate": (0.005, 0.001),
+        "num_train_steps": (60, 61),
+        "num_warmup_steps": (6, 0),
+    }
+    flags = [f"--{name}={value}" for name, (_, value) in changed.items() if name != "num_warmup_steps"]
+    flags += ["--warmup_proportion=0", "--pooling=mean", "--do_train"]
+    assert main(arguments(data, tmp_path / "other", *flags)) == 0
+    out = capsys.readouterr().out
+    said = re.findall(r"^warning: (\w+) was (\S+), is (\S+): the run goes on, but not to", out, re.M)
+    assert sorted(said) == sorted((name, str(was), str(value)) for name, (was, value) in changed.items())
 
 
 def test_pairs_with_a_score_start_from_a_pretrained_model(random_model, tmp_path, capsys):

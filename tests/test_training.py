@@ -17,6 +17,7 @@ from samples import GOLDEN, ROOT, SHAPE
 from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError
+from morphbert.train.checkpoint import read_state
 from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
 from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
 
@@ -115,27 +116,40 @@ def test_the_newest_checkpoints_are_kept(records, tiny_config, tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("--seed=1", ["seed was 12345, is 1", "read from its beginning"]),
-        ("--train_batch_size=8", ["train_batch_size was 16, is 8", "read from its beginning"]),
-        ("--gradient_accumulation_steps=2", ["gradient_accumulation_steps was 1, is 2"]),
-        ("--dtype=bfloat16", ["dtype was float32, is bfloat16"]),
-    ],
-)
-def test_what_changes_the_trajectory_is_said(flag, words, finished, records, tiny_config, tmp_path, capsys):
-    go_back_to(16, finished, tmp_path / "other")
-    assert main(arguments(records, tiny_config, tmp_path / "other", flag, "--num_train_steps=17")) == 0
-    out = capsys.readouterr().out
-    for word in words:
-        assert word in out
+@pytest.mark.distributed
+def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
+    finished, records, tiny_config, tmp_path, command
+):
+    output = tmp_path / "other"
+    go_back_to(16, finished, output)
+    changed = {
+        "seed": (12345, 1),
+        "train_batch_size": (16, 8),
+        "dtype": ("float32", "bfloat16"),
+        "xla": (False, True),
+        "num_replicas": (1, 2),
+        "gradient_accumulation_steps": (1, 2),
+        "learning_rate": (0.001, 0.0005),
+        "num_train_steps": (20, 17),
+    }
+    now = {name: value for name, (_, value) in changed.items()}
+    flags = [f"--{name}={str(value).lower()}" for name, value in now.items()]
+    done = command(
+        "run_pretraining.py", *arguments(records, tiny_config, output, *flags, "--strategy=mirrored")
+    )
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^warning: (\w+) was (\S+), is (\S+): the run goes on, but not to", done.stdout, re.M)
+    assert sorted(said) == sorted((name, str(was), str(value)) for name, (was, value) in changed.items())
+    assert "the data is another, so it is read from its beginning" in done.stdout
+    found = read_state(str(output / "model.ckpt-17")).state
+    kept = {**found["data"], **found["settings"]}
+    assert {name: kept[name] for name in now} == now
 
 
-def test_another_setting_on_resume_is_said(finished, records, tiny_config, tmp_path, capsys):
-    go_back_to(16, finished, tmp_path / "other")
-    assert main(arguments(records, tiny_config, tmp_path / "other", "--learning_rate=5e-4")) == 0
-    assert "learning_rate was 0.001, is 0.0005" in capsys.readouterr().out
+def test_a_resume_as_before_says_nothing(finished, records, tiny_config, tmp_path, capsys):
+    go_back_to(16, finished, tmp_path / "same")
+    assert main(arguments(records, tiny_config, tmp_path / "same")) == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -28,11 +28,10 @@ from morphbert.train.loss_scale import LossScale
 from morphbert.train.optimization import Optimizer
 from morphbert.train.step import TrainingStep
 from morphbert.train.strategy import Devices
+from morphbert.train.trajectory import differences, say_differences
 
-# What a run at another place would have to have the same to arrive where this one does.
-_TRAJECTORY = ("optimizer", "step", "train_batch_size", "group_by_length", "frozen", "task", "examples")
 # Settings that older checkpoints do not name, with what they did.
-_SINCE: Mapping[str, Any] = {"frozen": []}
+_SINCE: Mapping[str, Any] = {"frozen": [], "num_replicas": 1, "tensorflow": tf.__version__}
 _WORDS = "bert/embeddings/word_embeddings"
 
 
@@ -258,13 +257,7 @@ class FineTuning:
             return 0
         now = state.values
         before = {**_SINCE, **self.restored.state["settings"]}
-        for name in _TRAJECTORY:
-            if before.get(name) != now["settings"][name]:
-                print(
-                    f"warning: {name} was {before.get(name)}, is {now['settings'][name]}: the run goes on, but not to "
-                    "the weights it would have reached",
-                    flush=True,
-                )
+        say_differences(differences(before, now["settings"]))
         checkpoints.restore(self.restored.path, with_data_position=False)
         kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
         state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
@@ -286,6 +279,8 @@ class FineTuning:
                 "frozen": list(config.frozen),
                 "task": dict(config.task),
                 "examples": examples,
+                "num_replicas": self.strategy.num_replicas_in_sync,
+                "tensorflow": tf.__version__,
             },
             "data": {"files": []},
             "log": loop.empty_sums(self.objective),

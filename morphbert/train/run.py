@@ -43,6 +43,7 @@ from morphbert.train.run_facts import describe_run, write_run
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy, cluster_of
+from morphbert.train.trajectory import differences, say_differences
 from morphbert.train.workers import Cluster, joined
 
 # What TensorFlow makes of a worker that is gone, often before its connection has told.
@@ -365,20 +366,11 @@ _SINCE = {"recompute": False, "num_workers": 1}
 
 def _compare(restored: Restored, now: dict[str, Any]) -> bool:
     """Says what differs from the run so far; returns whether the data is the same."""
-    for part in ("config", "settings", "data"):
-        before = {**_SINCE, **restored.state[part]}
-        for name, value in now[part].items():
-            if before.get(name) != value:
-                change = (
-                    "the input files changed"
-                    if name == "files"
-                    else f"{name} was {before.get(name)}, is {value}"
-                )
-                print(
-                    f"warning: {change}: the run goes on, but not to the weights it would have reached",
-                    flush=True,
-                )
-    if restored.state["data"] != now["data"]:
+    before = {part: restored.state[part] for part in ("config", "settings", "data")}
+    before["settings"] = {**_SINCE, **before["settings"]}
+    # Part by part, so that a name that is in two of them, as the seed is, is said once.
+    say_differences(found for part, values in before.items() for found in differences(values, now[part]))
+    if differences(before["data"], now["data"]):
         print("warning: the data is another, so it is read from its beginning", flush=True)
         return False
     return True

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.train.trajectory import differences
 
 # A connection to a machine that is gone is noticed after IDLE + COUNT × INTERVAL seconds of silence.
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
@@ -272,7 +273,10 @@ def _gather(
         if hello is None or not 0 < index < cluster.size:
             continue
         peers[index] = peer
-        if different := _differences(settings, hello["settings"]):
+        if different := "; ".join(
+            f"{path or 'all'} is {theirs}, worker 0's is {ours}"
+            for path, theirs, ours in differences(hello["settings"], settings)
+        ):
             problem = f"{cluster.name(index)} was started with other settings than worker 0: {different}."
         elif not _answers(cluster.addresses[index], deadline):
             problem = (
@@ -318,18 +322,6 @@ def _answers(address: str, deadline: float) -> bool:
     except OSError:
         return False
     return True
-
-
-def _differences(ours: Any, theirs: Any, path: str = "") -> str:
-    """What differs between two JSON values, by path: `optimizer.learning_rate is 0.1, worker 0's is 0.2`."""
-    ours = json.loads(json.dumps(ours))
-    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        return "" if ours == theirs else f"{path or 'all'} is {theirs}, worker 0's is {ours}"
-    names = sorted(ours.keys() | theirs.keys())
-    found = [
-        _differences(ours.get(name), theirs.get(name), f"{path}.{name}" if path else name) for name in names
-    ]
-    return "; ".join(filter(None, found))
 
 
 class _Watch:
