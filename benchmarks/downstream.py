@@ -5,9 +5,9 @@ r"""What pretraining is worth to a task: the same recipe over several pretrained
         --model=a-hugging-face-folder -- --config=configs/nsmc.yaml --num_train_steps=500
 
 What stands after `--` are flags of the task's command, the same for each model. A model is whatever `--init_checkpoint`
-takes; `random` has random weights, with the configuration of the first other model. Written are OUTPUT/table.md and
-OUTPUT/curve.html (the figure by pretraining step, where models are checkpoints of a run); a model whose runs are there
-is not run again.
+takes; `random` has random weights, with the configuration of the first other model. Without `--vocab_file`
+each has the vocabulary beside it, and `random` the first one's. Written are OUTPUT/table.md and OUTPUT/curve.html (the
+figure by pretraining step, where models are checkpoints of a run); a model whose runs are there is not run again.
 """
 
 from __future__ import annotations
@@ -73,17 +73,22 @@ def _run(arguments: argparse.Namespace, model: str, folder: Path) -> int:
         return 0
     start = [f"--init_checkpoint={model}"]
     if model == RANDOM:
-        start = ["--init_checkpoint=", f"--bert_config_file={_config(arguments.model)}"]
+        first = _folder(next(other for other in arguments.model if other != RANDOM))
+        start = ["--init_checkpoint=", f"--bert_config_file={_config(first)}"]
+        if not any(flag.lstrip("-").startswith("vocab_file") for flag in arguments.flags):
+            start.append(f"--vocab_file={first}")
     command = [sys.executable, str(ROOT / arguments.command), *arguments.flags, *start]
     command += [f"--output_dir={folder}", f"--num_seeds={arguments.seeds}"]
     print(f"== {model}", flush=True)
     return subprocess.run(command, check=False).returncode
 
 
-def _config(models: list[str]) -> str:
-    """Our configuration of the first pretrained model, also where it is of another format."""
-    first = next(model for model in models if model != RANDOM)
-    folder = first if os.path.isdir(first) else os.path.dirname(first)
+def _folder(model: str) -> str:
+    return model if os.path.isdir(model) else os.path.dirname(model)
+
+
+def _config(folder: str) -> str:
+    """Our configuration of a pretrained model, also where the model is of another format."""
     path = os.path.join(folder, "bert_config.json")
     if not os.path.exists(path):
         sys.exit(
