@@ -1,13 +1,19 @@
 """predict.py, and fine-tuned models in transformers: the same scores, labels and characters on both sides."""
 
+import collections
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
-from samples import MECAB_VOCABULARY, write_config
+from samples import GOLDEN, MECAB_VOCABULARY, write_config
 from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
+from morphbert.errors import MorphbertError
+from morphbert.finetune.loading import load_task
+from morphbert.train import checkpoint
 
 TEXTS = [
     "정말 재미있는 영화였다.",
@@ -197,6 +203,69 @@ def test_a_folder_without_a_model(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def _change_json(path, change):
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+
+
+DAMAGE = {
+    "a layer less": (
+        lambda f: _change_json(f / "bert_config.json", lambda values: values.update(num_hidden_layers=1)),
+        "has bert/encoder/layer_1/attention/output/LayerNorm/beta, bert/encoder/",
+    ),
+    "a layer more": (
+        lambda f: _change_json(f / "bert_config.json", lambda values: values.update(num_hidden_layers=3)),
+        "bert/encoder/layer_2/attention/self/query/kernel is missing",
+    ),
+    "another width": (
+        lambda f: _change_json(f / "bert_config.json", lambda values: values.update(intermediate_size=96)),
+        "intermediate/dense/kernel is [32, 64], the configuration's is [32, 96]",
+    ),
+    "another label": (
+        lambda f: _change_json(f / "task.json", lambda values: values["labels"].append("모름")),
+        "output_weights is [2, 32], the configuration's is [3, 32]",
+    ),
+    "another head": (
+        lambda f: _change_json(f / "task.json", lambda values: values.update(lstm_units=4)),
+        "holds the checkpoint of another task: it lacks head/lstm/",
+    ),
+    "no vocabulary": (lambda f: (f / "morphbert_tokenizer.json").unlink(), "has no vocabulary"),
+    "another vocabulary": (
+        lambda f: shutil.copy(GOLDEN / "vocab_ko.txt", f / "vocab.txt"),
+        "pieces, but the model of",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_folder_whose_parts_do_not_belong_together(kind, classifier, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(classifier, folder)
+    damage, message = DAMAGE[kind]
+    damage(folder)
+    if kind == "no vocabulary":
+        (folder / "vocab.txt").unlink()
+    if kind == "another vocabulary":
+        (folder / "morphbert_tokenizer.json").unlink()
+    with pytest.raises(MorphbertError, match=re.escape(message)):
+        load_task(str(folder))
+
+
+def test_weights_are_read_once(classifier, monkeypatch):
+    """Everything that is checked is checked by the index."""
+    read = collections.Counter()
+
+    def counted(prefix, reader, key, before=checkpoint._tensor):
+        read[key] += 1
+        return before(prefix, reader, key)
+
+    monkeypatch.setattr(checkpoint, "_tensor", counted)
+    model = load_task(str(classifier))
+    assert len(read) == len(model.weights) > 30
+    assert set(read.values()) == {1}
+
+
 # ── In transformers ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -218,7 +287,6 @@ def _theirs(architecture, folder):
 
 
 def _ours(model, features):
-    from morphbert.finetune.loading import load_task
     from morphbert.finetune.scoring import Scorer
 
     loaded = load_task(str(model))

@@ -15,6 +15,7 @@ from morphbert.cli.run_classifier import main
 from morphbert.finetune import losses
 from morphbert.finetune.features import Features, plan
 from morphbert.finetune.tables import read_table
+from morphbert.train import checkpoint
 
 GOOD = ["재미있는", "감동적인", "훌륭한", "멋진", "따뜻한"]
 BAD = ["지루한", "실망스러운", "끔찍한", "뻔한", "불쾌한"]
@@ -110,8 +111,12 @@ def test_predictions_come_in_the_order_of_the_file(trained, data, tmp_path):
     assert shares[2].argmax() == 0
 
 
-def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path, capsys):
-    """Dropout is on: masks and order of the examples go on where the checkpoint stands."""
+def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path, capsys, monkeypatch):
+    """Dropout is on: masks and order of the examples go on where the checkpoint stands.
+
+    Whether the checkpoint fits is seen from its index: no weight is read for that.
+    """
+    monkeypatch.setattr(checkpoint, "_tensor", None)
     output = tmp_path / "resumed"
     shutil.copytree(trained, output)
     for path in output.glob("model.ckpt-60*"):
@@ -119,6 +124,7 @@ def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path, capsys
     (output / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-30"\n')
     steps = ["--num_train_steps=60", "--save_checkpoints_steps=30", "--learning_rate=5e-3", "--pooling=mean"]
     assert main(arguments(data, output, *steps, "--do_train")) == 0
+    monkeypatch.undo()
     assert "warning" not in capsys.readouterr().out
     expected, found = tensors(trained / "model.ckpt-60"), tensors(output / "model.ckpt-60")
     assert expected.keys() == found.keys()
@@ -230,6 +236,18 @@ def test_a_folder_with_other_labels_is_refused(trained, data, capsys):
     flags = arguments(data, trained, "--do_train", "--labels=0,1,2", "--pooling=mean")
     assert main(flags) == 1
     assert "a model whose head has 2 labels (0, 1), and now there are 3 (0, 1, 2)" in capsys.readouterr().err
+
+
+def test_a_folder_with_another_model_is_refused(trained, data, tmp_path, capsys):
+    values = json.loads((data / "bert_config.json").read_text())
+    for layers, words in (
+        (3, "layer_2/attention/self/query/kernel is missing"),
+        (1, "is not in the model"),
+    ):
+        config = write_config(tmp_path / f"{layers}.json", **{**values, "num_hidden_layers": layers})
+        flags = ["--do_train", "--pooling=mean", "--num_train_steps=60", f"--bert_config_file={config}"]
+        assert main(arguments(data, trained, *flags)) == 1
+        assert words in capsys.readouterr().err
 
 
 def test_tables_of_every_kind_hold_the_same_rows(tmp_path):

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.finetune.scoring import chosen_checkpoint, task_weights
+from morphbert.finetune.scoring import check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, parameters_of
 from morphbert.finetune.task_file import read_task
 from morphbert.finetune.tasks import task_of
-from morphbert.interop import native
+from morphbert.interop.native import check_layers
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.train.checkpoint import read_shapes, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +60,17 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
     saved = read_task(folder)
     task = task_of(saved)
     path, step = chosen_checkpoint(folder, best)
-    # Of the encoder, for its configuration and its vocabulary.
-    model = native.read(folder, None)
-    tokenizer = tokenizer_of(model)
+    config = BertConfig.from_json_file(os.path.join(folder, CONFIG_NAME))
+    expected = parameters_of(task, config)
+    shapes = read_shapes(path)
+    check_layers(path, shapes, config)
+    check_task(path, shapes, expected)
+    check_weights(path, config, shapes, expected)
+    tokenizer = tokenizer_of(Pretrained(config, {}, path, vocabulary=find_vocabulary(folder)))
     if tokenizer is None:
         raise MorphbertError(
             f"{folder} has no vocabulary: copy there the one that the model was trained with."
         )
-    expected = parameters_of(task, model.config)
-    weights = task_weights(path, expected)
-    kept = {name: np.asarray(weights[name], np.float32) for name in expected}
-    return TaskModel(task, saved, model.config, tokenizer, kept, path, step)
+    weights = read_weights(path)
+    kept = {name: weights[name].astype(np.float32, copy=False) for name in expected}
+    return TaskModel(task, saved, config, tokenizer, kept, path, step)

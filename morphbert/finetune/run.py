@@ -15,13 +15,13 @@ from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import check_layers
-from morphbert.finetune.scoring import Scorer, chosen_checkpoint, task_weights
+from morphbert.finetune.scoring import Scorer, check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop, preflight
-from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights
+from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
 from morphbert.train.loss_scale import LossScale
@@ -116,8 +116,7 @@ class FineTuning:
         self.restored = latest(config.output_dir)
         expected = self.objective.parameters
         if self.restored:
-            shapes = {name: tuple(w.shape) for name, w in task_weights(self.restored.path, expected).items()}
-            check_shapes(self.restored.path, shapes, expected, exact=False)
+            self._check(self.restored.path)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
             trained = {n: p for n, p in self.model.parameters.items() if not n.startswith(config.frozen)}
@@ -247,10 +246,15 @@ class FineTuning:
     def load(self, best: bool = False) -> int:
         """Takes the weights of the newest checkpoint in the output folder, or the best one; returns its step."""
         path, step = chosen_checkpoint(self.config.output_dir, best)
-        weights = task_weights(path, self.objective.parameters)
-        for name, variable in self.model.parameters.items():
-            variable.assign(weights[name])
+        self._check(path)
+        load_weights(path, self.model, self.objective.parameters)
         return step
+
+    def _check(self, path: str) -> None:
+        """Refuses a checkpoint of another task or another model, by its index alone."""
+        shapes = read_shapes(path)
+        check_task(path, shapes, self.objective.parameters)
+        check_shapes(path, shapes, self.objective.parameters, exact=True)
 
     def _go_on(self, checkpoints: Checkpoints, state: RunState) -> int:
         if not self.restored:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from morphbert.finetune.features import Features
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.task import Task, outputs
 from morphbert.model.config import BertConfig
-from morphbert.train.checkpoint import latest, read_weights
+from morphbert.train.checkpoint import latest
 from morphbert.train.step import in_dtype
 
 
@@ -69,17 +69,20 @@ def chosen_checkpoint(folder: str, best: bool) -> tuple[str, int]:
     return chosen.path, chosen.step
 
 
-def task_weights(path: str, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """All weights of a checkpoint, among them those that the task has.
+def check_task(path: str, names: Container[str], expected: Iterable[str]) -> None:
+    """Refuses a checkpoint without the task's head.
+
+    Args:
+      path: its prefix, for the message.
+      names: of the weights in it.
+      expected: names of the task's weights.
 
     Raises:
       MorphbertError: it is that of another task.
     """
-    weights = read_weights(path)
-    missing = [name for name in expected if name not in weights]
+    missing = [name for name in expected if name not in names and not name.startswith("bert/")]
     if missing:
         raise MorphbertError(
             f"{os.path.dirname(path)} holds the checkpoint of another task: it lacks {', '.join(missing[:3])}. Give "
             "another --output_dir."
         )
-    return weights

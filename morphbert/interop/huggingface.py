@@ -28,6 +28,7 @@ from morphbert.interop.pretrained import Pretrained, check_weights, find_vocabul
 from morphbert.model.config import BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.train.checkpoint import shapes_of
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -86,7 +87,7 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
     found = _read_tensors(folder, allow_pickle)
     tensors = {full_name(name, config.kind): value for name, value in found.items()}
     weights, left_over = _ours(tensors, config, folder)
-    check_weights(folder, config, weights)
+    check_weights(folder, config, shapes_of(weights))
     vocabulary = find_vocabulary(folder)
     return Pretrained(config, weights, folder, left_over, vocabulary, _lower_cases(folder))
 

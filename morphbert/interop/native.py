@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.train.checkpoint import RunState, other_names, read_state, read_weights, resolve
+from morphbert.train.checkpoint import RunState, other_names, read_state, read_weights, resolve, shapes_of
 from morphbert.train.log import METRICS_FILE, read_metrics
 
 CHECKPOINT_NAME = "model.ckpt-0"
@@ -66,18 +66,30 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     folder = os.path.dirname(prefix)
     config = BertConfig.from_json_file(config_file or _config_beside(folder))
     weights = read_weights(prefix)
+    check_layers(prefix, weights, config)
     known = pretraining_parameters(config)
+    kept = {name: weights[name].astype(np.float32, copy=False) for name in known if name in weights}
+    check_weights(prefix, config, shapes_of(kept))
     extra = sorted(name for name in weights if name not in known)
-    layers = [name for name in extra if name.startswith(("bert/encoder/", "bert/embeddings/"))]
+    left_over = (*extra, *other_names(prefix))
+    return Pretrained(config, kept, prefix, left_over, find_vocabulary(folder), None, _details(prefix))
+
+
+def check_layers(prefix: str, names: Iterable[str], config: BertConfig) -> None:
+    """Refuses a checkpoint whose encoder has weights that the configuration does not describe.
+
+    Raises:
+      MorphbertError: names the first of them.
+    """
+    known = pretraining_parameters(config)
+    layers = sorted(
+        name for name in names if name.startswith(("bert/encoder/", "bert/embeddings/")) and name not in known
+    )
     if layers:
         raise MorphbertError(
             f"{prefix} has {', '.join(layers[:3])}{' …' if layers[3:] else ''}, which the encoder that the "
             "configuration describes does not: is it the configuration of this checkpoint?"
         )
-    kept = {name: weights[name].astype(np.float32, copy=False) for name in known if name in weights}
-    check_weights(prefix, config, kept)
-    left_over = (*extra, *other_names(prefix))
-    return Pretrained(config, kept, prefix, left_over, find_vocabulary(folder), None, _details(prefix))
 
 
 def _config_beside(folder: str) -> str:

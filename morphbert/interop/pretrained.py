@@ -63,20 +63,31 @@ def optional_parameters(config: BertConfig) -> set[str]:
     return set(pretraining_parameters(config)) - required
 
 
-def check_weights(source: str, config: BertConfig, weights: Mapping[str, np.ndarray]) -> None:
+def check_weights(
+    source: str,
+    config: BertConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, Parameter] | None = None,
+) -> None:
     """Refuses weights that do not fit the configuration.
 
+    Args:
+      source: where they are, for the message.
+      config: the model's.
+      shapes: theirs, by name.
+      expected: what has to be there; None for a pretrained encoder, which may come without pooler and heads.
+
     Raises:
-      MorphbertError: lists every shape that differs and every weight of the encoder that is missing.
+      MorphbertError: lists every shape that differs and every weight that is missing.
     """
-    expected: dict[str, Parameter] = pretraining_parameters(config)
-    optional = optional_parameters(config)
+    optional = optional_parameters(config) if expected is None else set()
+    expected = pretraining_parameters(config) if expected is None else expected
     problems = [
-        f"{name} is {list(weights[name].shape)}, the configuration's is {list(parameter.shape)}"
+        f"{name} is {list(shapes[name])}, the configuration's is {list(parameter.shape)}"
         for name, parameter in expected.items()
-        if name in weights and tuple(weights[name].shape) != parameter.shape
+        if name in shapes and shapes[name] != parameter.shape
     ]
-    problems += [f"{name} is missing" for name in expected if name not in weights and name not in optional]
+    problems += [f"{name} is missing" for name in expected if name not in shapes and name not in optional]
     if problems:
         shown = "\n  ".join(problems[:8]) + (f"\n  … and {len(problems) - 8} more" if problems[8:] else "")
         raise MorphbertError(

@@ -302,6 +302,11 @@ def read_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shapes[key]) for name, key in weight_names(shapes).items()}
 
 
+def shapes_of(weights: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Shapes of weights that are in memory, by name."""
+    return {name: tuple(values.shape) for name, values in weights.items()}
+
+
 def read_slots(path: str) -> dict[str, np.ndarray]:
     """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
 
@@ -388,7 +393,7 @@ def load_weights(
       The names that the checkpoint does not have, which keep their initial values.
     """
     weights = read(path)
-    check_shapes(path, {name: tuple(w.shape) for name, w in weights.items()}, expected, exact=False)
+    check_shapes(path, shapes_of(weights), expected, exact=False)
     for name, variable in model.parameters.items():
         if name in weights:
             variable.assign(weights[name])
