@@ -1,14 +1,16 @@
 """`run_squad.py`: answers by characters, both ways, and the official figures."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import tasks
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 from morphbert.cli.run_squad import main
 from morphbert.finetune import answers
-from morphbert.finetune.answer_metrics import best_threshold, evaluate, korquad_normalized, scores_of
+from morphbert.finetune.answer_metrics import best_threshold, evaluate, korquad_normalized, rouge_w, scores_of
 from morphbert.finetune.questions import Question, locate, read_questions
 from morphbert.text.tokenizer import load_tokenizer
 
@@ -167,6 +169,13 @@ def test_the_command_trains_answers_and_goes_by_its_folder(questions, random_mod
     assert all(
         CONTEXT[one["answer_start"] :].startswith(one["text"]) for some in best.values() for one in some
     )
+    assert main([*ask, "--metric=klue", "--version_2_with_negative", "--strip_particles"]) == 0
+    said = capsys.readouterr().out
+    assert "ceiling: exact match 100.00, ROUGE-W 100.00" in said
+    assert re.search(
+        r"evaluation: exact match \S+, ROUGE-W \S+ without particles; with them exact match", said
+    )
+    assert {"rouge_w", "rouge_w_unstripped", "best_threshold_rouge_w"} <= tasks.figures(output).keys()
     assert main(ask) == 0
     assert json.loads((output / "predictions.json").read_text(encoding="utf-8")) == first
 
@@ -214,6 +223,22 @@ def test_figures_are_those_that_the_official_script_gave(tmp_path):
     figures = evaluate(found, said)
     for name, value in GOLDEN_FIGURES["whole_without_every_7th"].items():
         assert figures[name] == pytest.approx(value, abs=1e-9)
+
+
+KLUE_FIGURES = json.loads((GOLDEN / "klue_mrc_metrics.json").read_text(encoding="utf-8"))
+
+
+def test_figures_are_those_that_klues_baseline_gave():
+    """Odd predictions too: marks, nothing, and texts so long that difflib passes over what is frequent in them."""
+    cases = KLUE_FIGURES["cases"]
+    for prediction, golds, exact, rouge in cases:
+        assert scores_of(prediction, golds, "klue") == (exact, pytest.approx(rouge, abs=1e-12)), prediction
+    asked = [Question(str(n), "", "", (), not case[1], tuple(case[1])) for n, case in enumerate(cases)]
+    figures = evaluate(asked, {str(n): case[0] for n, case in enumerate(cases)}, "klue")
+    for name, value in KLUE_FIGURES["whole"].items():
+        assert figures[name] == pytest.approx(value, abs=1e-9)
+    assert rouge_w("세종대왕이", "세종대왕") == pytest.approx(2 * (4 / 5) / (4 / 5 + 1))
+    assert rouge_w("", "") == 1.0
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def _command() -> Command:
     command.string(
         "predict_file",
         None,
-        "Questions to answer. Where they have answers, exact match and F1 are printed.",
+        "Questions to answer. Where they have answers, exact match and F1 (--metric) are printed.",
     )
     command.integer(
         "doc_stride",
@@ -59,7 +59,8 @@ def _command() -> Command:
         "metric",
         "korquad",
         choices.METRICS,
-        "korquad: F1 over characters, as KorQuAD's official script. squad: over words.",
+        "Whose official script is followed. korquad: F1 over characters. squad: over words. klue: ROUGE-W in place of "
+        "F1, as KLUE-MRC has it.",
     )
     command.boolean("version_2_with_negative", False, "Some questions have no answer (SQuAD 2.0, KLUE-MRC).")
     command.number(
@@ -94,7 +95,7 @@ class _Asked:
 
     def __init__(self, values: flags.FlagValues, start: Start, path: str) -> None:
         from morphbert.finetune import answers
-        from morphbert.finetune.answer_metrics import evaluate
+        from morphbert.finetune.answer_metrics import METRICS, evaluate
         from morphbert.finetune.questions import read_questions
 
         self._values = values
@@ -106,11 +107,8 @@ class _Asked:
         print(f"data: {os.path.basename(path)}: {account}; {len(self.windows)} windows", flush=True)
         if self.known:
             best = evaluate(self.questions, answers.ceiling(self.windows, self.questions), values.metric)
-            print(
-                f"ceiling: exact match {best['exact_match']:.2f}, F1 {best['f1']:.2f} with this tokenizer and perfect "
-                "choice of spans",
-                flush=True,
-            )
+            words = METRICS[values.metric].in_words(best)
+            print(f"ceiling: {words} with this tokenizer and perfect choice of spans", flush=True)
 
     def answer(
         self, scores: Sequence[np.ndarray]
@@ -153,29 +151,26 @@ class _Asked:
         }
 
     def judge(self, scores: Scores) -> Judgement:
-        """Exact match and F1, and what the options would change."""
-        from morphbert.finetune.answer_metrics import best_threshold, evaluate
+        """Exact match and F1 or ROUGE-W, and what the options would change."""
+        from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
         from morphbert.finetune.run import Judgement
 
-        values = self._values
+        values, metric = self._values, METRICS[self._values.metric]
         chosen, best, odds = self.answer(scores)
         final = self.with_threshold(chosen, odds)
         figures = evaluate(self.questions, final, values.metric)
         if values.strip_particles:
-            before = {f"{name}_unstripped": figures[name] for name in ("exact_match", "f1")}
+            before = {f"{name}_unstripped": figures[name] for name in ("exact_match", metric.figure)}
             figures = {
                 **evaluate(self.questions, self.stripped(final, best), values.metric),
                 **before,
             }
         if values.version_2_with_negative:
-            threshold, f1 = best_threshold(self.questions, chosen, odds, values.metric)
-            figures |= {"best_threshold": threshold, "best_threshold_f1": f1}
-        line = f"exact match {figures['exact_match']:.2f}, F1 {figures['f1']:.2f}"
+            threshold, reached = best_threshold(self.questions, chosen, odds, values.metric)
+            figures |= {"best_threshold": threshold, f"best_threshold_{metric.figure}": reached}
+        line = metric.in_words(figures)
         if values.strip_particles:
-            line += (
-                f" without particles; with them {figures['exact_match_unstripped']:.2f}, "
-                f"{figures['f1_unstripped']:.2f}"
-            )
+            line += f" without particles; with them {metric.in_words(figures, '_unstripped')}"
         return Judgement(figures, line=line)
 
     def write(self, folder: str, scores: Scores) -> str:
@@ -193,6 +188,7 @@ class _Asked:
 
 def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfig | None]:
     from morphbert.finetune import answers
+    from morphbert.finetune.answer_metrics import METRICS
     from morphbert.finetune.experiment import Problem
     from morphbert.finetune.heads import NO_POOLING
     from morphbert.finetune.tasks import task_of
@@ -230,7 +226,8 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
         write = asked.write
         # Questions that are only asked have neither answers nor the word that there is none.
         judge = asked.judge if asked.known or asked.impossible else None
-    problem = Problem(task, saved, "f1", features, held_out, judge, held_out, write)
+    best = METRICS[values.metric].figure
+    problem = Problem(task, saved, best, features, held_out, judge, held_out, write)
     return problem, None
 
 

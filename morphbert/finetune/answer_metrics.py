@@ -1,19 +1,25 @@
-"""Exact match and F1 of answers, as the official scripts of KorQuAD 1.0 and SQuAD define them.
+"""Exact match of answers and how much of them is right, as the official scripts of KorQuAD 1.0, SQuAD and KLUE-MRC
+define them.
 
 KorQuAD 1.0 compares characters: brackets and quotation marks become spaces, ASCII punctuation goes, ASCII letters are
-lower-cased, and the F1 is over the characters of all words. SQuAD compares words, without articles.
+lower-cased, and the F1 is over the characters of all words. SQuAD compares words, without articles. KLUE-MRC (Park et
+al. 2021, section 3.7) has ROUGE-W in place of the F1: over the longest run of characters that both have.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from morphbert.finetune.questions import Question
 
 _MARKS = re.compile("['\"《》<>〈〉()‘’]")
+# As KLUE's baseline has it: a misplaced bracket leaves it hardly anything to match, so that 《 and 》 stay.
+_KLUE_MARKS = re.compile("['\"《》<>〈〉]\\(\\)‘’")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
@@ -28,50 +34,102 @@ def squad_normalized(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def _korquad_units(text: str) -> list[str]:
-    return [character for word in korquad_normalized(text).split() for character in word]
-
-
-def _squad_units(text: str) -> list[str]:
-    return squad_normalized(text).split()
+def klue_normalized(text: str) -> str:
+    """`"《삼국지》 (14권)"` → `"《삼국지》 14권"`."""
+    return " ".join(_KLUE_MARKS.sub(" ", text.lower()).translate(_PUNCTUATION).split())
 
 
 def overlap_f1(found: Sequence[str], wanted: Sequence[str]) -> float:
     """2 P R / (P + R) of two bags; 0 where they share nothing."""
     same = sum((Counter(found) & Counter(wanted)).values())
+    return _f1(same, len(found), len(wanted))
+
+
+def rouge_w(found: str, wanted: str) -> float:
+    """2 P R / (P + R) of the longest run of characters that both have, as difflib finds it; 1 for two empty texts.
+
+    `"세종대왕이"`, `"세종대왕"` → 2 × 4/5 × 1 / (4/5 + 1)
+    """
+    if not wanted:
+        return float(not found)
+    # difflib passes over what is frequent in texts of 200 characters and more: so does the official script.
+    run = difflib.SequenceMatcher(None, found, wanted).find_longest_match(0, len(found), 0, len(wanted)).size
+    return _f1(run, len(found), len(wanted))
+
+
+def _f1(same: int, found: int, wanted: int) -> float:
     if not same:
         return 0.0
-    precision, recall = same / len(found), same / len(wanted)
+    precision, recall = same / found, same / wanted
     return 2 * precision * recall / (precision + recall)
 
 
+@dataclass(frozen=True)
+class Metric:
+    """An official script's way to compare.
+
+    Attributes:
+      figure: the name of its second figure, beside `exact_match`.
+      shown: the same in words.
+      normalize: a text → what is compared.
+      share: (prediction, answer), both normalized → how much is right, 0 to 1.
+    """
+
+    figure: str
+    shown: str
+    normalize: Callable[[str], str]
+    share: Callable[[str, str], float]
+
+    def in_words(self, figures: Mapping[str, float], end: str = "") -> str:
+        """Both figures, those whose names have that end: `exact match 61.23, F1 80.10`."""
+        return (
+            f"exact match {figures['exact_match' + end]:.2f}, {self.shown} {figures[self.figure + end]:.2f}"
+        )
+
+
+METRICS = {
+    "korquad": Metric(
+        "f1", "F1", korquad_normalized, lambda a, b: overlap_f1(a.replace(" ", ""), b.replace(" ", ""))
+    ),
+    "squad": Metric("f1", "F1", squad_normalized, lambda a, b: overlap_f1(a.split(), b.split())),
+    "klue": Metric("rouge_w", "ROUGE-W", klue_normalized, rouge_w),
+}
+
+
 def scores_of(prediction: str, answers: Iterable[str], metric: str) -> tuple[float, float]:
-    """Exact match (0 or 1) and F1 against the answer that suits best; without answers, that of saying nothing."""
-    normalize: Callable[[str], str] = korquad_normalized if metric == "korquad" else squad_normalized
-    units = _korquad_units if metric == "korquad" else _squad_units
-    golds = [answer for answer in answers if normalize(answer)] if metric == "squad" else list(answers)
+    """Exact match (0 or 1) and the share that is right (F1, ROUGE-W), against the answer that suits best; without
+    answers, those of saying nothing.
+    """
+    chosen = METRICS[metric]
+    said = chosen.normalize(prediction)
+    golds = [chosen.normalize(answer) for answer in answers]
+    if metric == "squad":
+        golds = [gold for gold in golds if gold]
     if not golds:
-        return (1.0, 1.0) if not prediction else (0.0, 0.0)
-    exact = max(float(normalize(prediction) == normalize(gold)) for gold in golds)
-    return exact, max(overlap_f1(units(prediction), units(gold)) for gold in golds)
+        nothing = not (said if metric == "klue" else prediction)
+        return float(nothing), float(nothing)
+    return max(float(said == gold) for gold in golds), max(chosen.share(said, gold) for gold in golds)
 
 
 def evaluate(
     questions: Sequence[Question], predictions: Mapping[str, str], metric: str = "korquad"
 ) -> dict[str, float]:
-    """`exact_match` and `f1` in percent over all questions; one without a prediction counts as wrong.
+    """`exact_match` and `f1` or `rouge_w` in percent over all questions; one without a prediction counts as wrong.
 
     Where some questions have no answer, also `no_answer_accuracy`, the percentage of those that got none.
     """
     exact = total = nothing = right_nothing = 0.0
     for question in questions:
         if question.id in predictions:
-            one_exact, one_f1 = scores_of(predictions[question.id], question.golds, metric)
-            exact, total = exact + one_exact, total + one_f1
+            one_exact, share = scores_of(predictions[question.id], question.golds, metric)
+            exact, total = exact + one_exact, total + share
         if question.is_impossible:
             nothing += 1
             right_nothing += predictions.get(question.id, "?") == ""
-    figures = {"exact_match": 100.0 * exact / len(questions), "f1": 100.0 * total / len(questions)}
+    figures = {
+        "exact_match": 100.0 * exact / len(questions),
+        METRICS[metric].figure: 100.0 * total / len(questions),
+    }
     if nothing:
         figures["no_answer_accuracy"] = 100.0 * right_nothing / nothing
     return {**figures, "num_examples": len(questions)}
@@ -83,7 +141,7 @@ def best_threshold(
     odds: Mapping[str, float],
     metric: str = "korquad",
 ) -> tuple[float, float]:
-    """The threshold for answering nothing that would give the best F1, and that F1 in percent.
+    """The threshold for answering nothing that would give the best F1 or ROUGE-W, and that in percent.
 
     As in SQuAD 2.0's official script: questions are taken by how much likelier nothing is than their answer, and those
     above the threshold count as answered with nothing.

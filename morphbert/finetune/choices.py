@@ -3,5 +3,5 @@
 POOLINGS = ("cls", "mean", "max")
 RELATION_POOLINGS = ("entities", *POOLINGS)
 LOSSES = ("cross_entropy", "focal", "ldam")
-METRICS = ("korquad", "squad")
+METRICS = ("korquad", "squad", "klue")
 STRADDLING = ("split", "first")
