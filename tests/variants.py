@@ -4,6 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.parameters import pretraining_parameters
 
 _SIZES = {
@@ -66,3 +68,56 @@ def transformers_model(kind, seed=1):
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
     return model.eval()
+
+
+def as_flags(variant):
+    """The variant's configuration without the vocabulary's size."""
+    values = config_of(variant).to_dict()
+    values.pop("vocab_size")
+    return values
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def ours_of(model, ids, mask, segments):
+    """Hidden states of every layer, logits of every position, and of the pairs where there is a head for them."""
+    weights = tensors(model.weights)
+    ids, mask, segments = (tf.constant(values, tf.int32) for values in (ids, mask, segments))
+    hidden = encode_layers(weights, model.config, ids, mask, segments)
+    every = tf.broadcast_to(tf.range(ids.shape[1])[None], ids.shape)
+    logits = masked_lm_logits(weights, model.config, hidden[-1], every).numpy()
+    pairs = None
+    if model.config.next_sentence_head:
+        pairs = next_sentence_logits(weights, pool(weights, hidden[-1])).numpy()
+    return [h.numpy() for h in hidden], logits, pairs
+
+
+def theirs_of(model, ids, mask, segments):
+    import torch
+
+    with torch.no_grad():
+        outputs = model(
+            input_ids=torch.tensor(ids),
+            attention_mask=torch.tensor(mask),
+            token_type_ids=torch.tensor(segments),
+            output_hidden_states=True,
+        )
+    logits = outputs.prediction_logits if "prediction_logits" in outputs else outputs.logits
+    pairs = next(
+        (outputs[n].numpy() for n in ("sop_logits", "seq_relationship_logits") if n in outputs), None
+    )
+    return [h.numpy() for h in outputs.hidden_states], logits.numpy(), pairs
+
+
+def padded_batch(types, padding, size=300, length=60):
+    """Ids, mask and segments [4, L] of sequences of different lengths."""
+    random = np.random.default_rng(5)
+    ids, lengths = random.integers(5, size, (4, length)), [length, 41, 17, 3]
+    mask = (np.arange(length)[None] < np.array(lengths)[:, None]).astype(np.int64)
+    ids = np.where(mask == 1, ids, padding)
+    segments = ((np.arange(length)[None] > 10) & (mask == 1) & (types > 1)).astype(np.int64)
+    return ids, mask, segments

@@ -1,0 +1,295 @@
+"""ALBERT, RoBERTa and pre-LN: transformers' numbers and TensorFlow 1's, in and out."""
+
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from samples import GOLDEN, SENTENCES, write_random_model
+from variants import (
+    VARIANTS,
+    as_flags,
+    assert_same_weights,
+    config_of,
+    ours_of,
+    padded_batch,
+    random_weights,
+    tensors,
+    theirs_of,
+    transformers_model,
+)
+
+from morphbert.cli.export_model import main as export
+from morphbert.cli.import_model import main as bring_in
+from morphbert.interop import sources
+from morphbert.interop.pretrained import Pretrained
+from morphbert.model.config import BertConfig
+from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.losses import counts, pretraining_sums, total_loss
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.special_tokens import encode_special
+from morphbert.text.tokenizer import load_tokenizer
+
+
+def import_to(folder, checkpoint, *flags):
+    return bring_in([f"--checkpoint={checkpoint}", f"--output_dir={folder}", *flags])
+
+
+# ── in, out, and in again ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module", params=["albert", "roberta", "pre_ln"])
+def theirs(request, tmp_path_factory):
+    """A model of transformers, and the folder that it was saved in."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    model, folder = transformers_model(request.param), tmp_path_factory.mktemp("theirs")
+    model.save_pretrained(folder)
+    return model, folder
+
+
+@pytest.mark.parity
+def test_numbers_are_those_of_transformers(theirs, tmp_path, capsys):
+    model, folder = theirs
+    assert import_to(tmp_path / "ours", folder) == 0
+    out = capsys.readouterr().out
+    assert "left over" not in out
+    ours = sources.read(str(tmp_path / "ours"))
+    assert ours.config.max_position_embeddings == 64
+    batch = padded_batch(ours.config.type_vocab_size, padding=model.config.pad_token_id)
+    (hidden, logits, pairs), (their_hidden, their_logits, their_pairs) = (
+        ours_of(ours, *batch),
+        theirs_of(model, *batch),
+    )
+    # transformers gives ALBERT's after each block of a group, and pre-LN's last before its LayerNorm.
+    each = ours.config.inner_group_num
+    kept = their_hidden[::each]
+    assert len(hidden) == len(kept) == 5
+    real = batch[1] == 1
+    for a, b in list(zip(hidden, kept, strict=True))[: -1 if ours.config.pre_layer_norm else None]:
+        np.testing.assert_allclose(a[real], b[real], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits[real], their_logits[real], rtol=1e-5, atol=1e-5)
+    assert (pairs is None) == (their_pairs is None)
+    if pairs is not None:
+        np.testing.assert_allclose(pairs, their_pairs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parity
+def test_gradients_are_those_of_torch(theirs, tmp_path):
+    """Of the masked LM's loss, by every weight."""
+    import torch
+
+    from morphbert.interop.huggingface_names import hugging_face_name
+
+    model, folder = theirs
+    ours = sources.read(str(folder))
+    ids, mask, segments = padded_batch(ours.config.type_vocab_size, padding=model.config.pad_token_id)
+    positions, labels = np.tile([1, 2, 0], (4, 1)), np.full((4, 3), 7)
+    batch = {
+        "input_ids": ids,
+        "input_mask": mask,
+        "segment_ids": segments,
+        "masked_lm_positions": positions,
+        "masked_lm_ids": labels,
+    }
+    batch = {name: tf.constant(value, tf.int32) for name, value in batch.items()}
+    batch["masked_lm_weights"] = tf.ones([4, 3])
+    weights = tensors(ours.weights)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        loss = total_loss(pretraining_sums(weights, ours.config, batch), counts(batch))
+    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+    model.zero_grad()
+    outputs = model(
+        torch.tensor(ids), attention_mask=torch.tensor(mask), token_type_ids=torch.tensor(segments)
+    )
+    logits = outputs.prediction_logits if "prediction_logits" in outputs else outputs.logits
+    chosen = logits[torch.arange(4)[:, None], torch.tensor(positions)]
+    their_loss = torch.nn.functional.cross_entropy(chosen.reshape(12, -1), torch.tensor(labels).reshape(-1))
+    their_loss.backward()
+    np.testing.assert_allclose(float(loss), their_loss.item(), rtol=1e-5)
+    parameters, compared = dict(model.named_parameters()), 0
+    for name, gradient in gradients.items():
+        there, transposed = hugging_face_name(name, ours.config.kind)
+        if there not in parameters or parameters[there].grad is None:
+            continue
+        expected = parameters[there].grad.numpy()
+        if ours.config.kind == "RoBERTa" and name.endswith("word_embeddings"):
+            expected[1] = np.asarray(tf.convert_to_tensor(gradient))[1]  # torch leaves the padding's row out
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(gradient), expected.T if transposed else expected, rtol=1e-4, atol=1e-5
+        )
+        compared += 1
+    assert compared >= len(gradients) - 4  # pooler and the head for pairs, which this loss does not reach
+
+
+@pytest.mark.parity
+def test_in_out_and_in_again_is_bit_equal(theirs, tmp_path):
+    """Their folder → ours → theirs: the same tensors in the file, but for the mapping of what we complete."""
+    from safetensors.numpy import load_file
+
+    model, folder = theirs
+    work = tmp_path / "with vocabulary"
+    shutil.copytree(folder, work)
+    specials = ["<s>", "[PAD]"] if model.config.pad_token_id == 1 else ["[PAD]"]
+    tokens = [*specials, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens += [chr(0xAC00 + n) for n in range(300 - len(tokens))]
+    (work / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    assert import_to(tmp_path / "ours", work) == 0
+    flags = [f"--checkpoint={tmp_path}/ours", f"--output_dir={tmp_path}/again", "--format=huggingface"]
+    assert export(flags) == 0
+    assert import_to(tmp_path / "second", tmp_path / "again") == 0
+    one, other = (sources.read(str(tmp_path / name)) for name in ("ours", "second"))
+    assert one.config == other.config
+    assert_same_weights(one.weights, other.weights)
+    before, after = (load_file(path / "model.safetensors") for path in (folder, tmp_path / "again"))
+    for name, value in before.items():
+        if "decoder" not in name:
+            np.testing.assert_array_equal(value, after[name], err_msg=name)
+    assert set(after) - set(before) <= {"roberta.pooler.dense.weight", "roberta.pooler.dense.bias"}
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_we_train_is_computed_by_transformers(variant, tmp_path):
+    """Our own model → their classes, on real Korean text cut by the exported tokenizer."""
+    transformers = pytest.importorskip("transformers")
+    folder = write_random_model(tmp_path / "ours", GOLDEN / "vocab_ko.txt", **as_flags(variant))
+    flags = [f"--checkpoint={folder}", f"--output_dir={tmp_path}/out", "--format=huggingface"]
+    assert export(flags) == 0
+    values = json.loads((tmp_path / "out" / "config.json").read_text())
+    model = getattr(transformers, values["architectures"][0]).from_pretrained(
+        tmp_path / "out", attn_implementation="eager"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    texts = [text.replace("[MASK]", "집") for text in SENTENCES]
+    inputs = tokenizer(texts, padding=True, return_tensors="np")
+    assert ("token_type_ids" in inputs) == (variant != "roberta")
+    ours, cutter = sources.read(str(folder)), load_tokenizer(str(folder))
+    expected = cutter.convert_tokens_to_ids(["[CLS]", *encode_special(cutter, texts[0]).tokens, "[SEP]"])
+    assert inputs["input_ids"][0, : len(expected)].tolist() == expected
+    mask = inputs["attention_mask"]
+    batch = inputs["input_ids"], mask, inputs.get("token_type_ids", np.zeros_like(mask))
+    (_, logits, pairs), (_, their_logits, their_pairs) = (
+        ours_of(ours, *batch),
+        theirs_of(model.eval(), *batch),
+    )
+    np.testing.assert_allclose(logits[mask == 1], their_logits[mask == 1], rtol=1e-5, atol=1e-5)
+    if pairs is not None:
+        np.testing.assert_allclose(pairs, their_pairs, rtol=1e-5, atol=1e-5)
+    assert_same_weights(sources.read(str(tmp_path / "out")).weights, ours.weights)
+    assert sources.read(str(tmp_path / "out")).config == ours.config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_served_graphs_give_the_same_numbers(variant, tmp_path):
+    """SavedModel and ONNX of every kind."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from morphbert.interop import onnx_graph, saved_model
+
+    config = config_of(variant, vocab_size=300)
+    model = Pretrained(config, random_weights(config), "random")
+    batch = padded_batch(config.type_vocab_size, padding=0)
+    hidden, logits, _ = ours_of(model, *batch)
+    real = batch[1] == 1
+    (tmp_path / "served").mkdir()
+    saved_model.write(str(tmp_path / "served"), model, None)
+    named = dict(zip(("input_ids", "input_mask", "segment_ids"), batch, strict=True))
+    loaded = tf.saved_model.load(str(tmp_path / "served")).signatures["encode"]
+    served = loaded(**{name: tf.constant(values, tf.int32) for name, values in named.items()})
+    np.testing.assert_allclose(served["hidden_states"].numpy()[real], hidden[-1][real], rtol=1e-5, atol=1e-5)
+    feed = dict(zip(("input_ids", "attention_mask", "token_type_ids"), batch, strict=True))
+    for graph, expected in ((onnx_graph.encoder(model), hidden[-1]), (onnx_graph.masked_lm(model), logits)):
+        found = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, feed)[0]
+        np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=1e-5)
+
+
+# ── TensorFlow 1 ───────────────────────────────────────────────────────────────────────────────────────
+
+# As google-research/albert's modeling.py and run_pretraining.py make them.
+ALBERT_NAMES = (
+    """
+bert/embeddings/LayerNorm/beta bert/embeddings/LayerNorm/gamma bert/embeddings/position_embeddings
+bert/embeddings/token_type_embeddings bert/embeddings/word_embeddings
+bert/encoder/embedding_hidden_mapping_in/bias bert/encoder/embedding_hidden_mapping_in/kernel
+bert/pooler/dense/bias bert/pooler/dense/kernel cls/predictions/output_bias
+cls/predictions/transform/LayerNorm/beta cls/predictions/transform/LayerNorm/gamma
+cls/predictions/transform/dense/bias cls/predictions/transform/dense/kernel
+cls/seq_relationship/output_bias cls/seq_relationship/output_weights
+""".split()
+    + [
+        f"bert/encoder/transformer/group_0/inner_group_0/{part}"
+        for part in (
+            *("LayerNorm/beta", "LayerNorm/gamma", "LayerNorm_1/beta", "LayerNorm_1/gamma"),
+            *(f"attention_1/self/{p}/{w}" for p in ("query", "key", "value") for w in ("bias", "kernel")),
+            *(f"attention_1/output/dense/{w}" for w in ("bias", "kernel")),
+            *(f"ffn_1/intermediate/dense/{w}" for w in ("bias", "kernel")),
+            *(f"ffn_1/intermediate/output/dense/{w}" for w in ("bias", "kernel")),
+        )
+    ]
+)
+
+
+def module_of(name):
+    """A script of tests/golden as a module."""
+    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_our_numbers_are_those_of_googles_albert():
+    """Of its own modeling.py, for a checkpoint that we exported: two groups of two blocks in four layers."""
+    batch, albert = module_of("regenerate_model"), module_of("regenerate_albert")
+    config = BertConfig(**albert.CONFIG)
+    shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
+    weights = tensors(batch.weights_by_formula(shapes))
+    inputs = [tf.constant(batch.BATCH[name]) for name in ("input_ids", "input_mask", "segment_ids")]
+    hidden = encode_layers(weights, config, *inputs)[-1]
+    expected = json.loads((GOLDEN / "albert.json").read_text())
+    for name, found in (("hidden_states", hidden), ("pooled_output", pool(weights, hidden))):
+        np.testing.assert_allclose(found, np.reshape(expected[name], found.shape), rtol=1e-5, atol=1e-5)
+
+
+def test_googles_albert_goes_out_and_comes_in(tmp_path):
+    """Under the released files' names: model.ckpt-best and albert_config.json."""
+    folder = write_random_model(tmp_path / "ours", GOLDEN / "vocab_ko.txt", **as_flags("albert"))
+    flags = [f"--checkpoint={folder}", f"--output_dir={tmp_path}/out", "--format=google"]
+    assert export(flags) == 0
+    reader = tf.train.load_checkpoint(str(tmp_path / "out"))
+    assert sorted(reader.get_variable_to_shape_map()) == sorted(ALBERT_NAMES)
+    released = tmp_path / "albert_base"
+    released.mkdir()
+    for path in (tmp_path / "out").glob("bert_model.ckpt*"):
+        shutil.copy(path, released / path.name.replace("bert_model.ckpt", "model.ckpt-best"))
+    values = json.loads((tmp_path / "out" / "bert_config.json").read_text())
+    extra = {"net_structure_type": 0, "gap_size": 0, "num_memory_blocks": 0, "down_scale_factor": 1}
+    (released / "albert_config.json").write_text(json.dumps({**values, **extra, "ln_type": "postln"}))
+    assert import_to(tmp_path / "back", released) == 0
+    one, other = sources.read(str(folder)), sources.read(str(tmp_path / "back"))
+    assert one.config == other.config
+    assert_same_weights(one.weights, other.weights)
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "form", "words"),
+    [
+        ("roberta", {}, "google", ["RoBERTa", "modeling.py", "--format=huggingface"]),
+        ("pre_ln", {}, "google", ["pre-LN BERT", "modeling.py"]),
+        ("roberta", {"position_offset": 2}, "huggingface", ["position_offset is 2", "[PAD] is piece 0"]),
+        ("roberta", {"hidden_act": "gelu"}, "huggingface", ["gelu_erf"]),
+        ("roberta", {"next_sentence_head": True}, "huggingface", ["next_sentence_head"]),
+        ("roberta", {"pre_layer_norm": True}, "huggingface", ["pre_layer_norm", "position_offset"]),
+    ],
+)
+def test_what_others_do_not_compute_is_not_exported(variant, changes, form, words, tmp_path, capsys):
+    values = {**as_flags(variant), **changes}
+    folder = write_random_model(tmp_path / "ours", GOLDEN / "vocab_ko.txt", **values)
+    flags = [f"--checkpoint={folder}", f"--output_dir={tmp_path}/out", f"--format={form}"]
+    assert export(flags) == 1
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert not (tmp_path / "out").exists()
