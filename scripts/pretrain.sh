@@ -15,8 +15,9 @@ INPUT_GLOB (in quotes): text with a sentence a line and an empty line between do
 .jsonl, .tsv, .csv, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py cuts into
 sentences first. So it does with text where PREPARE_FLAGS are given.
 
-The same command continues an interrupted run and passes over what is finished. Where settings of a stage
-changed, it and all after it are done again, unless a model was trained with them: that is never overwritten.
+Ctrl-C and SIGTERM stop it; training saves first. The same command continues an interrupted run and passes
+over what is finished. Where settings of a stage changed, it and all after it are done again, unless a model
+was trained with them: that is never overwritten.
 
 Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
 
@@ -228,23 +229,52 @@ run() {
   echo "$stage: $(cat "$record.done")"
 }
 
+# A signal to this script alone has to reach the command that runs: training saves a checkpoint first. bash would
+# keep it until the command is over, so commands run beside it, and it waits for them.
+child="" stopped=""
+stop() {
+  stopped=$1
+  [[ -n $child ]] || exit $((128 + $(kill -l "$1")))
+  # From the terminal Ctrl-C has reached the command already, and a second one would keep it from saving.
+  [[ $1 != INT || $current == model ]] || return 0
+  kill -s TERM "$child" 2>/dev/null || true
+}
+
+# What runs beside a script ignores Ctrl-C unless it asks for it.
+with_ctrl_c='import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+
+run_python() {
+  local status=0
+  "$PYTHON" -c "$with_ctrl_c" "$@" <&0 &
+  child=$!
+  while :; do # a signal ends `wait` before the command ends
+    wait "$child" && status=0 || status=$?
+    kill -0 "$child" 2>/dev/null || break
+  done
+  child=""
+  [[ -z $stopped ]] || exit $((128 + $(kill -l "$stopped")))
+  return "$status"
+}
+
 do_corpus() {
   if [[ -z $input ]]; then
-    "$PYTHON" "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
+    run_python "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
   else
     # shellcheck disable=SC2086 (PREPARE_FLAGS holds several words)
-    "$PYTHON" "$root/prepare_corpus.py" --input_file="$input" --text_field="$TEXT_FIELD" \
+    run_python "$root/prepare_corpus.py" --input_file="$input" --text_field="$TEXT_FIELD" \
       --output_file="$output/corpus.txt" $PREPARE_FLAGS
   fi
 }
 
 do_vocab() {
-  "$PYTHON" "$root/build_vocab.py" --input_file="$text" --vocab_dir="$output/vocab" \
+  run_python "$root/build_vocab.py" --input_file="$text" --vocab_dir="$output/vocab" \
     --vocab_size="$VOCAB_SIZE" --analyzer="$ANALYZER" --continuation="$CONTINUATION"
 }
 
 do_records() {
-  "$PYTHON" "$root/create_pretraining_data.py" --input_file="$text" --vocab_file="$output/vocab" \
+  run_python "$root/create_pretraining_data.py" --input_file="$text" --vocab_file="$output/vocab" \
     --output_file="$output/records/train.tfrecord" --eval_output_file="$output/records/eval.tfrecord" \
     --eval_fraction="$EVAL_FRACTION" --max_seq_length="$MAX_SEQ_LENGTH" \
     --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" --dupe_factor="$DUPE_FACTOR" \
@@ -253,10 +283,10 @@ do_records() {
 }
 
 do_model() {
-  "$PYTHON" "$root/scripts/model_config.py" "$config_source" "$output/vocab/vocab.txt" \
+  run_python "$root/scripts/model_config.py" "$config_source" "$output/vocab/vocab.txt" \
     "$output/bert_config.json"
   # shellcheck disable=SC2086 (TRAIN_FLAGS holds several words)
-  "$PYTHON" "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
+  run_python "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
     --bert_config_file="$output/bert_config.json" --input_file="$output/records/train.tfrecord" \
     --eval_input_file="$output/records/eval.tfrecord" --vocab_file="$output/vocab" --output_dir="$output/model" \
     --max_seq_length="$MAX_SEQ_LENGTH" --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" \
@@ -296,16 +326,19 @@ main() {
   if [[ -z $input ]]; then makes_corpus=yes; else read_input_files; fi
   mkdir -p "$output/stages" 2>/dev/null || fail "$output cannot be written: choose another OUTPUT_DIR"
   # A run that was killed may have left its command running: two must not write into one folder. The lock is
-  # inherited by the commands and goes with the last of them.
+  # inherited by the commands and goes with the last of them, some moments after a kill.
   if command -v flock >/dev/null; then
     exec 9>"$output/stages/.lock"
-    flock -n 9 || fail "$output is in use by another run: wait for it, stop it, or take another OUTPUT_DIR"
+    flock -w 5 9 || fail "$output is in use by another run: wait for it, stop it, or take another OUTPUT_DIR"
   fi
   text=${makes_corpus:+$output/corpus.txt}
   text=${text:-$input}
 
   forget_what_changed
   trap '[[ $? -eq 0 ]] || echo "pretrain.sh: stopped at the stage \"$current\"; the same command continues." >&2' EXIT
+  trap 'stop TERM' TERM
+  trap 'stop HUP' HUP
+  trap 'stop INT' INT
   current=corpus
   if [[ -n $makes_corpus ]]; then
     run corpus "${input:-KoNLPy}" "$text"
@@ -316,7 +349,7 @@ main() {
   run records "$text" "$output/records"
   run model "$output/records" "$output/model"
   run filled "$output/model" "$output/fill_mask.txt"
-  trap - EXIT
+  trap - EXIT TERM HUP INT
   summary
 }
 

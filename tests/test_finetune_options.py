@@ -2,11 +2,14 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import MECAB_VOCABULARY, write_config
+from samples import MECAB_VOCABULARY, ROOT, write_config
 from tasks import figures, tiny_flags
 
 from morphbert.cli.run_classifier import main
@@ -331,6 +334,62 @@ def test_adaptation_is_one_command(data, random_model, tmp_path, capfd):
     said = capfd.readouterr().out
     assert "already at step 3 of 3" in said
     assert "adaptation:" not in said
+
+
+def stopped(flags, line, number):
+    """Runs the command until it says a line, sends it a signal, and gives what it said and its exit status."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_classifier.py"), *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    for found in process.stdout:
+        said += found
+        if re.search(line, said, re.M):
+            break
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=120)
+    assert f"stopped by signal {int(number)}; the same command continues." in errors
+    assert "Traceback" not in errors
+    assert "the checkpoint is saved first" in rest
+    assert process.returncode == 128 + number
+    return said + rest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_while_adapting_saves_in_the_process_that_trains(data, random_model, tmp_path, number):
+    output = tmp_path / "adapted"
+    flags = [f"--init_checkpoint={random_model}", f"--vocab_file={MECAB_VOCABULARY}", "--adapt_on=train"]
+    flags += ["--adapt_batch_size=4", "--adapt_dupe_factor=1", "--num_train_steps=1", "--strategy=cpu"]
+    flags += [f"--train_file={data}/train.tsv", f"--output_dir={output}", "--do_train", "--max_seq_length=32"]
+    stopped([*flags, "--adapt_steps=5000"], r"^step 100/", number)
+    newest = tf.train.latest_checkpoint(str(output / "adapted" / "model"))
+    step = int(newest.rpartition("-")[2])
+    assert 100 <= step < 1000  # before the first that is saved unasked
+    assert main([*flags, f"--adapt_steps={step + 1}"]) == 0
+    assert tf.train.latest_checkpoint(str(output / "adapted" / "model")).endswith(f"-{step + 1}")
+    assert tf.train.latest_checkpoint(str(output)).endswith("model.ckpt-1")
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_second_seed_saves_and_the_same_command_continues(data, tmp_path):
+    output = tmp_path / "seeds"
+    files = [f"--train_file={data}/train.tsv", f"--eval_file={data}/test.tsv", f"--output_dir={output}"]
+    steps = ["--num_train_steps=400", "--log_steps=50", "--save_checkpoints_steps=1000"]
+    flags = [*tiny_flags(data, 16), *files, *steps, "--do_train", "--do_eval", "--num_seeds=2", "--seed=4"]
+    said = stopped(flags, r"^seed 5: (?s:.*)^step 50/", signal.SIGTERM)
+    assert "steps 0 to 400 of 400" in said
+    newest = tf.train.latest_checkpoint(str(output / "seed-5"))
+    assert 50 <= int(newest.rpartition("-")[2]) < 400
+    assert main(flags) == 0
+    assert figures(output)["num_seeds"] == 2
+    # As if it had never been stopped.
+    assert run(data, tmp_path / "whole", *steps, "--seed=5") == 0
+    found, expected = weights(output / "seed-5", 400), weights(tmp_path / "whole", 400)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, name)
 
 
 def test_without_a_model_there_is_nothing_to_adapt(data, tmp_path, capsys):

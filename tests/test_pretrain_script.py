@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,44 @@ def test_killed_while_training_ends_like_the_uninterrupted_run(finished, place):
     assert "records: finished before" in done.stdout
     assert "continuing from" in done.stdout
     assert _eval_results(folder) == _eval_results(finished[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_to_the_script_saves_first_and_the_same_command_continues(finished, place, number):
+    """SIGTERM to the script alone, as a scheduler sends it; Ctrl-C to all, as the terminal does."""
+    folder = place / f"결과 {number.name}"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "model")
+    for path in [*(folder / "stages").glob("model.*"), *(folder / "stages").glob("filled.*")]:
+        path.unlink()
+    long = {"NUM_TRAIN_STEPS": "100000", "SAVE_CHECKPOINTS_STEPS": "100000", "TRAIN_FLAGS": "--log_steps=1"}
+    process = subprocess.Popen(
+        [str(SCRIPT), "말뭉치 모음/*.txt", folder.name],
+        cwd=place,
+        env=_environment(**long),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in process.stdout:
+        if re.match(r"step \d+/", line):
+            break
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert "the checkpoint is saved first" in said
+    assert 'stopped at the stage "model"; the same command continues' in errors
+    assert "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    step = re.search(r"model.ckpt-(\d+)", (folder / "model" / "checkpoint").read_text())[1]
+    assert 0 < int(step) < 100000
+    for path in (folder / "stages").glob("model.*"):
+        path.unlink()  # as if the run had been meant to be short
+    done = _run("말뭉치 모음/*.txt", folder.name, cwd=place, **{**long, "NUM_TRAIN_STEPS": step})
+    assert done.returncode == 0, done.stderr
+    assert f"already at step {step} of {step}" in done.stdout
 
 
 def test_changed_settings_redo_their_stage_and_what_follows(place):

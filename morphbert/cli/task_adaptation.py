@@ -4,10 +4,13 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from morphbert.cli.command import Command
@@ -18,6 +21,15 @@ if TYPE_CHECKING:
 
 TRAIN = "train"
 FOLDER = "adapted"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """A signal ended the pretraining, which saved first; the same command continues it."""
+
+    def __init__(self, number: int):
+        super().__init__(f"signal {number}")
+        self.signal = number
 
 
 def define(command: Command) -> None:
@@ -45,6 +57,7 @@ def adapt(values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[
       texts_of: a file → its documents, each as its parts in order.
 
     Raises:
+      Stopped: a signal ended it; it was passed on to the part that ran.
       MorphbertError: there is no model to go on from, or a part fails.
     """
     if not values.init_checkpoint:
@@ -125,11 +138,46 @@ def _write_corpus(
 
 
 def _call(module: str, arguments: Sequence[str]) -> None:
-    """A command in a process of its own: it leaves no memory behind, and devices are built once a process."""
-    done = subprocess.run([sys.executable, "-m", f"morphbert.cli.{module}", *arguments], check=False)
-    if done.returncode == 130 or done.returncode < 0:
-        raise KeyboardInterrupt
-    if done.returncode:
+    """A command in a process of its own: it leaves no memory behind, and devices are built once a process.
+
+    It is out of the terminal's reach, so that Ctrl-C comes to it once, from here: at a second one it would not save.
+
+    Raises:
+      Stopped: a signal ended it, to this process or to it.
+      MorphbertError: it failed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"morphbert.cli.{module}", *arguments], start_new_session=True
+    )
+    with _passed_on(process) as signals:
+        status = process.wait()
+    by_itself = {128 + number: number for number in _SIGNALS} | {-number: number for number in _SIGNALS}
+    if signals or status in by_itself:
+        raise Stopped(signals[0] if signals else by_itself[status])
+    if status < 0:
         raise MorphbertError(
-            f"--adapt_on: {module}.py ended with status {done.returncode}; what it said stands above."
+            f"--adapt_on: {module}.py was killed by signal {-status}, as the system does where memory is short; the "
+            "same command continues."
         )
+    if status:
+        raise MorphbertError(
+            f"--adapt_on: {module}.py ended with status {status}; what it said stands above."
+        )
+
+
+@contextlib.contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Gives signals to a process instead of this one, and lists them; under nohup it stays without SIGHUP."""
+    signals: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        process.send_signal(number)
+
+    heeded = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heeded}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

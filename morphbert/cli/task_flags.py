@@ -341,7 +341,11 @@ def run(
         from morphbert.finetune.word_vectors import read_word_vectors
 
         if values.adapt_on:
-            adapted = task_adaptation.adapt(values, lambda path: texts_of(values, path))
+            try:
+                adapted = task_adaptation.adapt(values, lambda path: texts_of(values, path))
+            except task_adaptation.Stopped as stop:
+                stopped_by.append(stop.signal)
+                return
             values.init_checkpoint, values.bert_config_file = adapted, None
         start = find_start(values)
         problem, loss = problem_of(values, start)
@@ -355,7 +359,9 @@ def run(
         stopped = conduct(problem, start, config, plan, vectors)
         if stopped is not None:
             stopped_by.append(stopped)
-            print(f"stopped by signal {stopped}; the same command continues.", file=sys.stderr)
 
     status = command.run(argv, go)
-    return 128 + stopped_by[0] if stopped_by else status
+    if not stopped_by:
+        return status
+    print(f"stopped by signal {stopped_by[0]}; the same command continues.", file=sys.stderr)
+    return 128 + stopped_by[0]
