@@ -117,6 +117,10 @@ class Normalizer:
 
     def __call__(self, text: str) -> str:
         r"""`" 한국어\u200b  \u1112\u1161\u11ab글 "` → `"한국어 한글"` (form nfc)."""
+        return " ".join(self.eojeols(text))
+
+    def eojeols(self, text: str) -> list[str]:
+        """The same, divided at its spaces: `"  한국어  한글 "` → `["한국어", "한글"]`."""
         plain = _PLAIN.fullmatch(text) is not None
         if not plain:
             text = text.translate(_TABLES[self.form])
@@ -126,7 +130,7 @@ class Normalizer:
                 text = _strip_accents(text)
         if self.form != "bert" and not plain:
             text = unicodedata.normalize("NFC", text)
-        return " ".join(text.split())
+        return text.split()
 
     def with_map(self, text: str) -> Normalized:
         """The same text as a call gives, with the map to the original characters."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import NamedTuple
+
+from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
 
 CONTINUATION = "##"
+
+# Distinct eojeols whose pieces are remembered (70 MB), and what follows the first piece of one (15 MB). The petitions,
+# 4 million characters, have 252,000 eojeols, most of which occur once, and 89,000 such rests.
+_REMEMBERED = 400_000
+_RESTS = 100_000
+LONGEST_REMEMBERED = 64
 
 
 def longest_match(
@@ -38,51 +47,140 @@ def longest_match(
     return pieces
 
 
+class _Known(NamedTuple):
+    """The pieces that may stand in one place, by what is written there."""
+
+    pieces: dict[str, str]
+    lengths: dict[
+        str, tuple[int, ...]
+    ]  # the first two characters → how long pieces with them are, the longest first
+
+    @classmethod
+    def of(cls, pieces: dict[str, str]) -> _Known:
+        lengths: dict[str, set[int]] = {}
+        for written in pieces:
+            if len(written) > 1:
+                lengths.setdefault(written[:2], {1}).add(len(written))
+        return cls(pieces, {start: tuple(sorted(found, reverse=True)) for start, found in lengths.items()})
+
+
+_ONE = (1,)
+
+
 class LongestMatch:
     """`longest_match` with one vocabulary, some times as fast.
 
     Pieces that begin words and pieces that continue them are looked up apart, without putting `##` before each try,
-    and no try is longer than the longest piece with the same first two characters.
+    and no length is tried but those of the pieces with the same first two characters.
     """
 
     def __init__(self, pieces: Iterable[str]) -> None:
-        self._begins: dict[str, str] = {}
-        self._continues: dict[str, str] = {}
-        for piece in pieces:
-            self._begins[piece] = piece
-            if piece.startswith(CONTINUATION):
-                self._continues[piece[len(CONTINUATION) :]] = piece
-        self._longest_begin = _longest_by_two_characters(self._begins)
-        self._longest_continuing = _longest_by_two_characters(self._continues)
+        begins = {piece: piece for piece in pieces}
+        continues = {piece[len(CONTINUATION) :]: piece for piece in begins if piece.startswith(CONTINUATION)}
+        self.begins = _Known.of(begins)
+        self.continues = _Known.of(continues)
 
     def cut(self, word: str, continues: bool = False) -> list[str] | None:
         """As `longest_match(word, pieces, continues)`."""
-        known, longest = self._begins, self._longest_begin
-        if continues:
-            known, longest = self._continues, self._longest_continuing
+        known, lengths = self.continues if continues else self.begins
         pieces = []
         start = 0
         size = len(word)
         while start < size:
-            end = start + longest.get(word[start : start + 2], 1)
-            if end > size:
-                end = size
-            while end > start:
-                piece = known.get(word[start:end])
+            # A slice that goes beyond the end is all that is left, and may be a shorter piece: that one ends it too.
+            for length in lengths.get(word[start : start + 2], _ONE):
+                piece = known.get(word[start : start + length])
                 if piece is not None:
                     break
-                end -= 1
             else:
                 return None
             pieces.append(piece)
-            start = end
-            known, longest = self._continues, self._longest_continuing
+            start += length
+            known, lengths = self.continues
         return pieces
 
 
-def _longest_by_two_characters(texts: Iterable[str]) -> dict[str, int]:
-    longest: dict[str, int] = {}
-    for text in texts:
-        if len(text) > 1:
-            longest[text[:2]] = max(longest.get(text[:2], 0), len(text))
-    return longest
+def _has_mark(text: str) -> bool:
+    return any(map(stands_alone, MAY_STAND_ALONE.findall(text)))
+
+
+class EojeolPieces(dict[str, tuple[str, ...]]):
+    """eojeol → its pieces, cut as BERT does and remembered; filled as eojeols are asked for.
+
+    `"나무(木)를"` → `("나무", "(", "木", ")", "를")`: punctuation and ideographs are words of their own. New eojeols
+    are mostly known beginnings with known rests, so what follows a first piece is remembered too.
+    """
+
+    def __init__(
+        self, match: LongestMatch, unknown: str, otherwise: Callable[[str], tuple[str, ...]]
+    ) -> None:
+        """
+        Args:
+          match: the vocabulary.
+          unknown: stands for punctuation and ideographs that are no piece.
+          otherwise: cuts an eojeol with a word that cannot be written, or a very long one.
+        """
+        super().__init__()
+        self._unknown = unknown
+        self._otherwise = otherwise
+        # Words have nothing in them that stands alone, so pieces that have (`##.`) are never tried.
+        self._begins, self._continues = (
+            _Known.of({text: piece for text, piece in known.pieces.items() if not _has_mark(text)})
+            for known in (match.begins, match.continues)
+        )
+        self._alone = {text: text for text in match.begins.pieces if len(text) == 1 and _has_mark(text)}
+        self._rests: dict[str, tuple[str, ...]] = {}  # empty: a word in it cannot be written
+
+    def __missing__(self, eojeol: str) -> tuple[str, ...]:
+        if len(eojeol) > LONGEST_REMEMBERED:
+            return self._otherwise(eojeol)
+        pieces: tuple[str, ...]
+        known = self._begins.pieces.get
+        for length in self._begins.lengths.get(eojeol[:2], _ONE):
+            first = known(eojeol[:length])
+            if first is not None:
+                rest = eojeol[length:]
+                if not rest:
+                    pieces = (first,)
+                    break
+                following = self._rests.get(rest)
+                if following is None:
+                    following = self._rest(rest)
+                pieces = (first, *following) if following else self._otherwise(eojeol)
+                break
+        else:
+            pieces = self._pieces(eojeol, *self._begins) or self._otherwise(eojeol)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[eojeol] = pieces
+        return pieces
+
+    def _rest(self, rest: str) -> tuple[str, ...]:
+        if len(self._rests) >= _RESTS:
+            self._rests.clear()
+        self._rests[rest] = pieces = self._pieces(rest, *self._continues)
+        return pieces
+
+    def _pieces(
+        self, text: str, known: dict[str, str], lengths: dict[str, tuple[int, ...]]
+    ) -> tuple[str, ...]:
+        """An eojeol from some place on; empty where a word in it cannot be written."""
+        pieces = []
+        start = 0
+        size = len(text)
+        while start < size:
+            for length in lengths.get(text[start : start + 2], _ONE):
+                piece = known.get(text[start : start + length])
+                if piece is not None:
+                    start += length
+                    known, lengths = self._continues
+                    break
+            else:
+                char = text[start]
+                if not stands_alone(char):
+                    return ()
+                piece = self._alone.get(char, self._unknown)
+                start += 1
+                known, lengths = self._begins
+            pieces.append(piece)
+        return tuple(pieces)

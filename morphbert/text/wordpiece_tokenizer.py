@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise, repeat
 from operator import add, sub
-from typing import Any, TypeVar
+from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.text.analyzers import MARK
-from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
+from morphbert.text.characters import stands_alone
 from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
-from morphbert.text.wordpiece import CONTINUATION, LongestMatch
-from morphbert.text.words import Word, WordSplitter
+from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
+from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
-Value = TypeVar("Value")
+# Distinct morphemes whose pieces are remembered (30 MB). The petitions have 33,000 in their first half.
+_REMEMBERED = 100_000
 
-# Distinct eojeols whose tokens are remembered (70 MB), and distinct morphemes, those that begin a word and those that
-# continue one (17 MB each). The petitions, 4 million characters, have 252,000 eojeols, most of which occur once; half
-# of them has 33,000 morphemes.
-_REMEMBERED = 400_000
-_PARTS = 50_000
-_LONGEST_REMEMBERED = 64
-
-
-_AROUND_MARKS = re.compile(f"({MAY_STAND_ALONE.pattern})")
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
 _CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
 _OPENING = frozenset("([{‘“「『《〈【")
@@ -49,10 +39,33 @@ class Encoding:
     morpheme_ids: list[int]
 
 
-# What a morpheme becomes (or an eojeol, where there is no analyser): tokens, their starts and ends from its first
-# character on, its length, and whether its last character stands alone, so that what follows begins a word.
+# What a morpheme becomes (or an eojeol, where there is no analyser): for each of its pieces the token, the id (_NO_ID
+# where the vocabulary has none), how many characters it stands for, how far its end is from the end before it, a space
+# included, and whether it begins an eojeol and a morpheme (1 or 0).
 # Plain tuples: the garbage collector stops looking at those, and there are many.
-_Part = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], int, bool]
+_Numbers = tuple[int, ...]
+_Part = tuple[tuple[str, ...], _Numbers, _Numbers, _Numbers, _Numbers, _Numbers]
+_NO_ID = -1
+
+
+class _Parts(dict[str, _Part]):
+    """Morpheme with its sign (`WordSplitter.morphemes`) → what it becomes, filled as they are asked for.
+
+    It is the morphemes that are remembered where there is an analyser: there are far fewer of them than of eojeols, and
+    new eojeols are mostly made of known ones.
+    """
+
+    def __init__(self, make: Callable[[str], _Part]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, morpheme: str) -> _Part:
+        part = self._make(morpheme)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        if len(morpheme) <= LONGEST_REMEMBERED:
+            self[morpheme] = part
+        return part
 
 
 class Tokenizer:
@@ -77,125 +90,93 @@ class Tokenizer:
         self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
         self._longest_word = longest_word
         self._matcher = LongestMatch(vocabulary.ids)
-        # Pieces are what is written, one after the other; and nothing but spaces and marks divides words.
-        self._as_written = splitter.marks_stand_alone and not splitter.decomposes
-        self._simple = self._as_written and splitter.analyzer is None
         self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
-        self._tokens: dict[str, tuple[str, ...]] = {}  # of eojeols, for `tokenize`
-        # Of morphemes: when they continue a word, and when they begin one.
-        self._parts: tuple[dict[str, _Part], dict[str, _Part]] = ({}, {})
+        self._lengths.pop(UNK, None)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._parts = _Parts(self._part)
+        # Where nothing but spaces and marks divides words, and pieces are what is written, one after the other.
+        self._eojeols: EojeolPieces | None = None
+        if (
+            self.splitter.marks_stand_alone
+            and not self.splitter.decomposes
+            and self.splitter.analyzer is None
+        ):
+            self._eojeols = EojeolPieces(self._matcher, UNK, self._tokens_of_words)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tokens": {}, "_parts": ({}, {})}
+        state = self.__dict__.copy()
+        del state["_parts"], state["_eojeols"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
-        eojeols = self.splitter.marked_eojeols(self.splitter.normalizer(text))
-        if self._simple:
-            return list(chain.from_iterable(self._tokens_of(eojeols)))
-        return list(chain.from_iterable([part[0] for part in self._parts_of(eojeols)[0]]))
+        normalizer = self.splitter.normalizer
+        if self._eojeols is not None:
+            return list(chain.from_iterable(map(self._eojeols.__getitem__, normalizer.eojeols(text))))
+        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text)))
+        return list(chain.from_iterable([part[0] for part in parts]))
 
     def encode(self, text: str) -> Encoding:
         """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
         normalized = self.splitter.normalizer.with_map(text)
-        eojeols = self.splitter.marked_eojeols(normalized.text)
-        if not eojeols:
+        if not normalized.text:
             return Encoding([], [], [], [], [])
-        encoding = (self._encode_simple(eojeols) if self._simple else None) or self._encode(eojeols)
+        encoding = self._encode_simple(normalized.text) or self._encode(normalized.text)
         if normalized.starts is not None:
             encoding.offsets[:] = [normalized.span(start, end) for start, end in encoding.offsets]
         return encoding
 
-    def _encode_simple(self, eojeols: list[str]) -> Encoding | None:
-        """Eojeols → their encoding, without an analyser; None where there is an [UNK]."""
-        cut = self._tokens_of(eojeols)
+    def _encode_simple(self, normalized: str) -> Encoding | None:
+        """Normalised text → its encoding, without an analyser; None where there is one, or an [UNK]."""
+        if self._eojeols is None:
+            return None
+        cut = list(map(self._eojeols.__getitem__, normalized.split(" ")))
         tokens = list(chain.from_iterable(cut))
-        if UNK in tokens:
+        try:
+            lengths = list(map(self._lengths.__getitem__, tokens))
+        except KeyError:
             return None
         word_ids = list(chain.from_iterable(map(repeat, range(len(cut)), map(len, cut))))
-        offsets = self._offsets(tokens, word_ids)
-        return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, word_ids.copy())
-
-    def _offsets(self, tokens: list[str], word_ids: list[int]) -> list[tuple[int, int]]:
-        """Where pieces stand that are what is written: before eojeol n, all pieces before it and n spaces."""
-        lengths = list(map(self._lengths.__getitem__, tokens))
+        # Before the end of a piece stand all pieces up to it, and as many spaces as its eojeol's number.
         ends = list(map(add, accumulate(lengths), word_ids))
-        return list(zip(map(sub, ends, lengths), ends, strict=True))
+        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        ids = list(map(self.vocab.__getitem__, tokens))
+        return Encoding(ids, tokens, offsets, word_ids, word_ids.copy())
 
-    def _encode(self, eojeols: list[str]) -> Encoding:
-        # All loops but the first run inside Python itself: over the morphemes, then over the pieces.
-        parts, counts = self._parts_of(eojeols)
-        of_parts = [part[0] for part in parts]
-        tokens = list(chain.from_iterable(of_parts))
-        sizes = list(map(len, of_parts))
-        words = list(chain.from_iterable(map(repeat, range(len(counts)), counts)))
-        word_ids = list(chain.from_iterable(map(repeat, words, sizes)))
-        morpheme_ids = list(chain.from_iterable(map(repeat, range(len(parts)), sizes)))
-        if self._as_written and UNK not in tokens:
-            offsets = self._offsets(tokens, word_ids)
-        else:
-            _, starts, ends, lengths, _ = zip(*parts, strict=True)
-            # Before a part stand the parts before it, and as many spaces as eojeols.
-            places = map(add, accumulate(lengths, initial=0), words)
-            before = list(chain.from_iterable(map(repeat, places, sizes)))
-            all_starts = map(add, before, chain.from_iterable(starts))
-            offsets = list(zip(all_starts, map(add, before, chain.from_iterable(ends)), strict=True))
-        return Encoding(self._ids_of(tokens), tokens, offsets, word_ids, morpheme_ids)
-
-    def _ids_of(self, tokens: list[str]) -> list[int]:
-        try:
-            return list(map(self.vocab.__getitem__, tokens))
-        except KeyError:
+    def _encode(self, normalized: str) -> Encoding:
+        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalized))
+        # Every loop over the pieces of the text runs inside Python itself.
+        columns = map(list, map(chain.from_iterable, zip(*parts, strict=True)))
+        tokens, ids, lengths, advances, eojeols, morphemes = columns
+        if _NO_ID in ids and self.unknown not in self.vocab:
             raise MorphbertError(
                 f"the text has characters that the vocabulary lacks, and it has no {self.unknown} to stand for them. "
                 f"Put {self.unknown} on a line of {VOCABULARY_NAME}."
-            ) from None
+            )
+        for counted in (advances, eojeols, morphemes):
+            counted[0] -= 1  # no space before the first eojeol, and numbers begin with 0
+        ends = list(accumulate(advances))
+        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        return Encoding(ids, tokens, offsets, list(accumulate(eojeols)), list(accumulate(morphemes)))
 
-    def _tokens_of(self, eojeols: list[str]) -> list[tuple[str, ...]]:
-        known = self._tokens.get
-        return [known(eojeol) or self._cut(eojeol) for eojeol in eojeols]
-
-    def _cut(self, eojeol: str) -> tuple[str, ...]:
-        """The tokens of an eojeol where there is no analyser."""
-        parts = [eojeol] if MAY_STAND_ALONE.search(eojeol) is None else _AROUND_MARKS.split(eojeol)
-        tokens: list[str] = []
-        if all(map(stands_alone, parts[1::2])):
-            for text in filter(None, parts):
-                tokens += (self._short(text) and self._matcher.cut(text)) or (UNK,)
-        else:
-            for part in self._parts_of([eojeol])[0]:
-                tokens += part[0]
-        return _remember(self._tokens, _REMEMBERED, eojeol, tuple(tokens))
+    def _tokens_of_words(self, eojeol: str) -> tuple[str, ...]:
+        cut = (self.cut_word(word) or (UNK,) for word in self.splitter.words(eojeol))
+        return tuple(chain.from_iterable(cut))
 
     def _short(self, word: str) -> bool:
         return self._longest_word is None or len(word) <= self._longest_word
 
-    def _parts_of(self, eojeols: Iterable[str]) -> tuple[list[_Part], list[int]]:
-        """What the morphemes of eojeols become, and how many each eojeol has.
-
-        It is the morphemes that are remembered: there are far fewer of them than of eojeols, and new eojeols are
-        mostly made of known ones.
-        """
-        parts: list[_Part] = []
-        counts = []
-        continuing, beginning = self._parts
-        every = self.splitter.continuation == "morpheme"
-        for marked in eojeols:
-            known = beginning
-            morphemes = marked.removesuffix(MARK).split(MARK)
-            counts.append(len(morphemes))
-            for morpheme in morphemes:
-                part = known.get(morpheme)
-                if part is None:
-                    part = self._part_of(morpheme, known is beginning)
-                    _remember(known, _PARTS, morpheme, part)
-                parts.append(part)
-                known = beginning if every or part[4] else continuing
-        return parts, counts
-
-    def _part_of(self, morpheme: str, bare: bool) -> _Part:
-        words = self.splitter.words(morpheme)
-        if not bare and not self._alone(words[0]):
+    def _part(self, signed: str) -> _Part:
+        begins_eojeol = signed[0] == " "
+        begins_word = begins_eojeol or signed[0] == BEGINS_WORD
+        words = self.splitter.words(signed[1:] if begins_word else signed)
+        if not begins_word and not self._alone(words[0]):
             words[0] = words[0]._replace(continues=True)
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
@@ -207,8 +188,16 @@ class Tokenizer:
             else:
                 tokens += pieces
                 spans += self.spans(word, pieces)
-        starts, ends = zip(*spans, strict=True)
-        return tuple(tokens), starts, ends, len(morpheme), self._alone(words[-1])
+        ends = [end for _, end in spans]
+        later = (0,) * (len(tokens) - 1)
+        return (
+            tuple(tokens),
+            tuple(self.vocab.get(token, _NO_ID) for token in tokens),
+            tuple(end - start for start, end in spans),
+            tuple(map(sub, ends, (-int(begins_eojeol), *ends))),
+            (int(begins_eojeol), *later),
+            (1, *later),
+        )
 
     def _alone(self, word: Word) -> bool:
         return self.splitter.marks_stand_alone and len(word.text) == 1 and stands_alone(word.text)
@@ -268,15 +257,6 @@ class Tokenizer:
             **self.splitter.describe(),
             "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
         }
-
-
-def _remember(memory: dict[str, Value], most: int, marked: str, value: Value) -> Value:
-    """Keeps what an eojeol became; when there are as many as may be, all are forgotten."""
-    if len(marked) <= _LONGEST_REMEMBERED:
-        if len(memory) >= most:
-            memory.clear()
-        memory[marked] = value
-    return value
 
 
 def join_pieces(tokens: Iterable[str]) -> str:

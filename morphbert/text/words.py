@@ -6,6 +6,7 @@ WordPiece is applied to: a morpheme, or the part of one that stands between punc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -15,6 +16,12 @@ from morphbert.text.jamo import decompose
 from morphbert.text.normalize import Normalizer
 
 Continuation = Literal["eojeol", "morpheme"]
+
+# Stands before a morpheme that begins a word within an eojeol; normalised text cannot contain it.
+BEGINS_WORD = "\x1e"
+# Where that may be: behind what is neither Hangul nor a letter or digit of ASCII, and of that behind what stands alone.
+_BEHIND_A_MARK = re.compile(f"([^ {MARK}가-힣ㄱ-ㆎ0-9A-Za-z]){MARK}(?=[^ ])")
+_EVERY_MORPHEME = re.compile(f"{MARK}(?=[^ ])")
 
 
 class Analyzer(Protocol):
@@ -61,6 +68,24 @@ class WordSplitter:
         if self.analyzer is None:
             return normalized.split(" ")
         return self.analyzer.mark(normalized).split(" ")
+
+    def morphemes(self, normalized: str) -> list[str]:
+        """Normalised text → its morphemes with a sign in front of those that begin a word, for a whole line at once.
+
+        The sign is a space before an eojeol's first morpheme, and BEGINS_WORD (shown as `^`) within an eojeol:
+        `"나무(소나무)를 심었다"` → `[" 나무", "(", "^소나무", ")", "^를", " 심", "었", "다"]`. Without an analyser
+        eojeols are not cut. What a morpheme becomes depends on it and on its sign alone.
+        """
+        if not normalized:
+            return []
+        if self.analyzer is None:
+            return [f" {eojeol}" for eojeol in normalized.split(" ")]
+        marked = self.analyzer.mark(normalized)
+        if self.continuation == "morpheme":
+            marked = _EVERY_MORPHEME.sub(MARK + BEGINS_WORD, marked)
+        elif self.marks_stand_alone:
+            marked = _BEHIND_A_MARK.sub(_with_sign, marked)
+        return f" {marked}".removesuffix(MARK).split(MARK)
 
     def words(self, marked: str) -> list[Word]:
         """One marked eojeol → its words.
@@ -109,3 +134,7 @@ class WordSplitter:
             "normalization": self.normalizer.form,
             "do_lower_case": self.normalizer.do_lower_case,
         }
+
+
+def _with_sign(found: re.Match[str]) -> str:
+    return found[0] + BEGINS_WORD if stands_alone(found[1]) else found[0]
