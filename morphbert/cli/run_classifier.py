@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from absl import flags
 
 from morphbert.cli import task_flags
 from morphbert.cli.command import Command
-from morphbert.errors import MorphbertError, UsageError
+from morphbert.errors import UsageError
 from morphbert.finetune import choices
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def _command() -> Command:
 
 
 def _check(command: Command, values: flags.FlagValues) -> None:
-    task_flags.check(command, values)
-    task_flags.check_files(values)
+    task_flags.check_files(command, values)
     if len(_columns(values)) not in (1, 2):
         raise UsageError(f"--text_column={values.text_column}: give one column, or two for pairs.")
     weighs = values.class_weights or values.deferred_reweighting is not None
@@ -125,11 +123,7 @@ def _task(values: flags.FlagValues, train: Sequence[Mapping[str, Any]]) -> Class
     labels = _labels(values, train)
     counts: list[int] = []
     if values.task == "class":
-        seen = collections.Counter(str(row[values.label_column]) for row in train)
-        counts = [seen[label] for label in labels]
-        empty = [label for label, count in zip(labels, counts, strict=True) if not count]
-        if empty:
-            print(f"warning: {values.train_file} has no example of {', '.join(empty)}", flush=True)
+        counts = task_flags.counts_of_labels(values, labels, (row[values.label_column] for row in train))
     return ClassificationConfig(
         values.task, labels, task_flags.head_config(values), task_flags.loss_config(values, counts)
     )
@@ -138,7 +132,6 @@ def _task(values: flags.FlagValues, train: Sequence[Mapping[str, Any]]) -> Class
 def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfig | None]:
     from morphbert.finetune.classification import Classification
     from morphbert.finetune.experiment import Problem
-    from morphbert.finetune.tasks import task_of
 
     train = None
     saved = task_flags.saved_task(values)
@@ -156,13 +149,8 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
         }
         train = _features(values, start, config, rows, values.train_file)
     else:
-        if saved["task"] != "classification":
-            raise MorphbertError(
-                f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
-            )
-        found = task_of(saved)
-        assert isinstance(found, Classification)
-        task, config = found, found.config
+        task = task_flags.task_in_folder(values, saved, Classification)
+        config = task.config
     held_out = asked = None
     if values.eval_file and (values.do_eval or values.eval_every):
         held_out = _features(values, start, config, _rows(values, values.eval_file), values.eval_file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,11 +63,6 @@ def _command() -> Command:
     return command
 
 
-def _check(command: Command, values: flags.FlagValues) -> None:
-    task_flags.check(command, values)
-    task_flags.check_files(values)
-
-
 class _Texts:
     """Tagged texts of a file, cut into windows."""
 
@@ -107,7 +101,6 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
     from morphbert.finetune.experiment import Problem
     from morphbert.finetune.heads import NO_POOLING
     from morphbert.finetune.tags import labels_in
-    from morphbert.finetune.tasks import task_of
 
     features = None
     saved = task_flags.saved_task(values)
@@ -128,12 +121,7 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
         }
         features = tagging.features_of(train.windows, train.labels, labels, values.max_seq_length)
     else:
-        found = task_of(saved)
-        if not isinstance(found, tagging.Tagging):
-            raise MorphbertError(
-                f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
-            )
-        task = found
+        task = task_flags.task_in_folder(values, saved, tagging.Tagging)
     labels = task.config.labels
     held_out = judge = asked = write = None
     if values.eval_file and (values.do_eval or values.eval_every):
@@ -211,17 +199,16 @@ def _write(
 
     from morphbert.finetune import tagging
     from morphbert.finetune.tags import entities_of
-    from morphbert.train.storage import write_text
+    from morphbert.train.storage import write_json_lines
 
     labels = tagging.labels_of_scores(windows, scores, known)
     found = tagging.tags_of_texts(windows, labels, [text.text for text in texts])
     path = os.path.join(folder, "predictions.jsonl")
-    lines = []
+    rows = []
     for text, tags in zip(texts, found, strict=True):
         entities = [dataclasses.asdict(entity) for entity in entities_of(text.text, tags)]
-        row = {"id": text.id, "text": text.text, "tags": tags, "entities": entities}
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
+        rows.append({"id": text.id, "text": text.text, "tags": tags, "entities": entities})
+    write_json_lines(path, rows)
     return f"{len(texts)} texts, written to {path}"
 
 
@@ -234,7 +221,7 @@ def _texts(values: flags.FlagValues, path: str) -> Iterator[Sequence[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
-    return task_flags.run(_command(), argv, _check, _problem, _texts)
+    return task_flags.run(_command(), argv, task_flags.check_files, _problem, _texts)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,6 @@ from absl import flags
 
 from morphbert.cli import task_flags
 from morphbert.cli.command import Command
-from morphbert.errors import MorphbertError
 from morphbert.finetune import choices
 
 if TYPE_CHECKING:
@@ -59,11 +56,6 @@ def _command() -> Command:
     return command
 
 
-def _check(command: Command, values: flags.FlagValues) -> None:
-    task_flags.check(command, values)
-    task_flags.check_files(values)
-
-
 def _read(path: str, labelled: bool = True) -> list[RelationExample]:
     from morphbert.finetune.relations import read_relations
 
@@ -98,12 +90,9 @@ def _config(values: flags.FlagValues, train: Sequence[RelationExample]) -> Relat
     from morphbert.finetune.relation import RelationConfig
     from morphbert.finetune.relations import entity_types
 
-    seen = collections.Counter(str(example.label) for example in train)
-    labels = tuple(values.labels.split(",")) if values.labels else labels_in(list(seen), several=False)
-    counts = [seen[label] for label in labels]
-    empty = [label for label, count in zip(labels, counts, strict=True) if not count]
-    if empty:
-        print(f"warning: {values.train_file} has no example of {', '.join(empty)}", flush=True)
+    given = [str(example.label) for example in train]
+    labels = tuple(values.labels.split(",")) if values.labels else labels_in(given, several=False)
+    counts = task_flags.counts_of_labels(values, labels, given)
     return RelationConfig(
         labels, entity_types(train), task_flags.head_config(values), task_flags.loss_config(values, counts)
     )
@@ -112,7 +101,6 @@ def _config(values: flags.FlagValues, train: Sequence[RelationExample]) -> Relat
 def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfig | None]:
     from morphbert.finetune.experiment import Problem
     from morphbert.finetune.relation import Relation, RelationConfig
-    from morphbert.finetune.tasks import task_of
 
     train = held_out = asked = write = None
     saved = task_flags.saved_task(values)
@@ -129,12 +117,7 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
             "max_seq_length": values.max_seq_length,
         }
     else:
-        found = task_of(saved)
-        if not isinstance(found, Relation):
-            raise MorphbertError(
-                f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
-            )
-        task = found
+        task = task_flags.task_in_folder(values, saved, Relation)
         config = RelationConfig(task.config.labels, task.entity_types, task.head)
     if values.eval_file and (values.do_eval or values.eval_every):
         held_out = _features(values, start, config, _read(values.eval_file), values.eval_file)
@@ -172,15 +155,14 @@ def _write(folder: str, examples: Sequence[RelationExample], scores: Scores, lab
     import numpy as np
 
     from morphbert.finetune.classification import probabilities
-    from morphbert.train.storage import write_text
+    from morphbert.train.storage import write_json_lines
 
     path = os.path.join(folder, "predictions.jsonl")
-    lines = []
+    rows = []
     for example, shares in zip(examples, probabilities(np.stack(scores), "class"), strict=True):
         by_label = {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}
-        row = {"id": example.id, "label": labels[int(shares.argmax())], "probabilities": by_label}
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
+        rows.append({"id": example.id, "label": labels[int(shares.argmax())], "probabilities": by_label})
+    write_json_lines(path, rows)
     return f"{len(examples)} examples, written to {path}"
 
 
@@ -193,7 +175,7 @@ def _texts(values: flags.FlagValues, path: str) -> Iterator[Sequence[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
-    return task_flags.run(_command(), argv, _check, _problem, _texts)
+    return task_flags.run(_command(), argv, task_flags.check_files, _problem, _texts)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,6 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
     from morphbert.finetune.answer_metrics import METRICS
     from morphbert.finetune.experiment import Problem
     from morphbert.finetune.heads import NO_POOLING
-    from morphbert.finetune.tasks import task_of
 
     features = held_out = judge = write = None
     saved = task_flags.saved_task(values)
@@ -214,12 +213,7 @@ def _problem(values: flags.FlagValues, start: Start) -> tuple[Problem, LossConfi
         }
         features = answers.features_of(train.windows, train.questions, values.max_seq_length, labelled=True)
     else:
-        found = task_of(saved)
-        if not isinstance(found, answers.SpanTask):
-            raise MorphbertError(
-                f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
-            )
-        task = found
+        task = task_flags.task_in_folder(values, saved, answers.SpanTask)
     if values.do_predict or values.eval_every:
         asked = _Asked(values, start, values.predict_file)
         held_out = answers.features_of(asked.windows, asked.questions, values.max_seq_length, labelled=False)

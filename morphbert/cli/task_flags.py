@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
 from morphbert.cli import quiet_tensorflow, task_adaptation, training_flags
 from morphbert.cli.command import Command
-from morphbert.errors import UsageError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import choices
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from morphbert.finetune.losses import LossConfig
     from morphbert.finetune.pretrained_start import Start
     from morphbert.finetune.run import FineTuneConfig
+    from morphbert.finetune.task import Task
+
+_SomeTask = TypeVar("_SomeTask", bound="Task")
 
 
 def define_model(command: Command) -> None:
@@ -211,10 +215,11 @@ def check(command: Command, values: flags.FlagValues) -> None:
         raise UsageError("--do_lower_case goes with --vocab_file.")
 
 
-def check_files(values: flags.FlagValues) -> None:
-    """Refuses a command of `--train_file`, `--eval_file` and `--predict_file` that has nothing to do, or not its
-    file.
+def check_files(command: Command, values: flags.FlagValues) -> None:
+    """Refuses what `check` does, and a command of `--train_file`, `--eval_file` and `--predict_file` that has nothing
+    to do, or not its file.
     """
+    check(command, values)
     if not (values.do_train or values.do_eval or values.do_predict):
         raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or several.")
     for doing, file in (
@@ -255,16 +260,40 @@ def loss_config(values: flags.FlagValues, counts: Sequence[int]) -> LossConfig:
     )
 
 
-def saved_task(values: flags.FlagValues) -> dict[str, object] | None:
+def saved_task(values: flags.FlagValues) -> dict[str, Any] | None:
     """What the output folder says about its task, if it holds one and is not to be trained."""
     from morphbert.finetune.task_file import read_task
 
     return None if values.do_train else read_task(values.output_dir)
 
 
+def task_in_folder(values: flags.FlagValues, saved: Mapping[str, Any], kind: type[_SomeTask]) -> _SomeTask:
+    """The task of what `saved_task` gave.
+
+    Raises:
+      MorphbertError: it is that of another command.
+    """
+    from morphbert.finetune.tasks import task_of
+
+    found = task_of(saved)
+    if type(found) is not kind:  # some tasks are made from others
+        raise MorphbertError(
+            f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
+        )
+    return found
+
+
+def counts_of_labels(values: flags.FlagValues, labels: Sequence[str], given: Iterable[object]) -> list[int]:
+    """How often each label occurs in the training data; those that never do are named."""
+    seen = collections.Counter(map(str, given))
+    empty = [label for label in labels if not seen[label]]
+    if empty:
+        print(f"warning: {values.train_file} has no example of {', '.join(empty)}", flush=True)
+    return [seen[label] for label in labels]
+
+
 def find_start(values: flags.FlagValues) -> Start:
     """The model to start from; once there is a model in the output folder, that folder's own is enough."""
-    from morphbert.errors import MorphbertError
     from morphbert.finetune.pretrained_start import find_start as find
     from morphbert.finetune.task_file import TASK_NAME
 

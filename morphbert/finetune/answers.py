@@ -12,7 +12,7 @@ import tensorflow as tf
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.heads import NO_POOLING, HeadConfig, contextual, linear, linear_parameters
 from morphbert.finetune.questions import Question
-from morphbert.finetune.task import num_examples
+from morphbert.finetune.task import Task, num_examples
 from morphbert.finetune.windows import best_windows
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
@@ -59,7 +59,7 @@ class Window:
     best: list[bool]
 
 
-class SpanTask:
+class SpanTask(Task):
     """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2)."""
 
     def __init__(self, max_seq_length: int, head: HeadConfig = NO_POOLING) -> None:
@@ -69,10 +69,6 @@ class SpanTask:
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """`cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
         return {**self.head.parameters(config), **linear_parameters(HEAD, 2, self.head.width(config))}
-
-    def extended(self, parameters: Parameters) -> Parameters:
-        """The encoder's tables as they are."""
-        return parameters
 
     def scores(
         self,

@@ -22,7 +22,7 @@ from morphbert.finetune.heads import (
     sentence_vector,
 )
 from morphbert.finetune.losses import CROSS_ENTROPY, LossConfig, class_losses
-from morphbert.finetune.task import num_examples
+from morphbert.finetune.task import Task, num_examples
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -51,7 +51,7 @@ class ClassificationConfig:
     loss: LossConfig = CROSS_ENTROPY
 
 
-class Classification:
+class Classification(Task):
     """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector a text."""
 
     def __init__(self, config: ClassificationConfig) -> None:
@@ -72,10 +72,6 @@ class Classification:
 
     def _width(self, config: BertConfig) -> int:
         return self.head.width(config)
-
-    def extended(self, parameters: Parameters) -> Parameters:
-        """The encoder's tables as they are."""
-        return parameters
 
     def scores(
         self,

@@ -22,6 +22,7 @@ from morphbert.finetune.heads import (
 )
 from morphbert.finetune.losses import CROSS_ENTROPY, LossConfig, class_losses
 from morphbert.finetune.tags import OUTSIDE, TaggedText, character_tags, first_of, piece_labels
+from morphbert.finetune.task import Task
 from morphbert.finetune.windows import best_windows
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
@@ -45,7 +46,7 @@ class TaggingConfig:
     loss: LossConfig = CROSS_ENTROPY
 
 
-class Tagging:
+class Tagging(Task):
     """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C]."""
 
     def __init__(self, config: TaggingConfig) -> None:
@@ -56,10 +57,6 @@ class Tagging:
         """The head's weights."""
         width = self.head.width(config)
         return {**self.head.parameters(config), **linear_parameters("output", len(self.config.labels), width)}
-
-    def extended(self, parameters: Parameters) -> Parameters:
-        """The encoder's tables as they are."""
-        return parameters
 
     def scores(
         self,

@@ -30,7 +30,8 @@ class Task(Protocol):
         """The head's weights."""
 
     def extended(self, parameters: Parameters) -> Parameters:
-        """The weights that the encoder reads, with rows of the task's own in its tables, if it has any."""
+        """The weights that the encoder reads; a task that has rows of its own for its tables adds them."""
+        return parameters
 
     def scores(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,6 +24,11 @@ def writing(path: str) -> Iterator[None]:
         else:
             remedy = "Check that the folder exists and may be written to, or choose another --output_dir."
         raise MorphbertError(f"{path} cannot be written: {reason.splitlines()[0]}. {remedy}") from error
+
+
+def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes an object a line, as `write_text` does."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_text(path: str, text: str) -> None:
