@@ -40,6 +40,7 @@ def main():
     parser.add_argument("text", nargs="+", help="text files, a sentence a line")
     parser.add_argument("--repeat", default="1", help="how many copies, several with commas")
     parser.add_argument("--analyzer", default="mecab")
+    parser.add_argument("--learner", default="bpe")
     parser.add_argument("--vocab_size", default="32000")
     parser.add_argument("--num_workers", default="0")
     parser.add_argument("--folder", help="where the corpora are written (default: a temporary folder)")
@@ -51,7 +52,7 @@ def main():
             corpus = os.path.join(folder, "corpus.txt")
             write_copies(arguments.text, copies, corpus)
             measure(
-                f"{os.path.getsize(corpus) / 1e6:.0f} MB of text, {arguments.analyzer}",
+                f"{os.path.getsize(corpus) / 1e6:.0f} MB of text, {arguments.analyzer}, {arguments.learner}",
                 [
                     sys.executable,
                     str(REPOSITORY / "build_vocab.py"),
@@ -59,6 +60,7 @@ def main():
                     f"--vocab_dir={os.path.join(folder, 'vocab')}",
                     f"--vocab_size={arguments.vocab_size}",
                     f"--analyzer={arguments.analyzer}",
+                    f"--learner={arguments.learner}",
                     f"--num_workers={arguments.num_workers}",
                 ],
             )

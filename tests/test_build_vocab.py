@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,26 @@ def test_bad_input(tmp_path, capsys):
     assert "--vocab_dir" in capsys.readouterr().err
     assert build(tmp_path / "empty.txt", tmp_path / "file" / "v") == 1
     assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo terminals")
+def test_learning_shows_its_time_on_a_terminal_alone(corpus, tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    script = Path(__file__).parent.parent / "build_vocab.py"
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+    command = [sys.executable, script, f"--input_file={corpus}", "--vocab_size=400", "--analyzer=none"]
+    done = subprocess.run([*command, f"--vocab_dir={tmp_path / 'v'}"], stderr=terminal, timeout=60)
+    os.close(terminal)
+    with open(shown, "rb", buffering=0) as stream:
+        assert b"Learning pieces (bpe, " in stream.read(1 << 16)
+    assert done.returncode == 0
+    quiet = subprocess.run([*command, f"--vocab_dir={tmp_path / 'w'}"], capture_output=True, timeout=60)
+    assert quiet.stderr == b""
 
 
 def test_the_script_runs(corpus, tmp_path):

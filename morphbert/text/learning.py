@@ -11,12 +11,16 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import sys
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import sentencepiece
+from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
 from morphbert.text.counting import word_characters
@@ -200,13 +204,32 @@ def learn(learner: Learner, words: Collection[tuple[str, int]], alphabet: list[s
       alphabet: words with a character outside it are left out: they become [UNK] anyway.
       size: how many pieces are wanted at least, if there are as many.
     """
-    if learner == "bpe":
-        return learn_bpe(words, alphabet, size)
-    if learner == "unigram":
-        return learn_unigram(words, alphabet, size)
-    if learner == "wordpiece":
-        return learn_wordpiece(words, alphabet, size)
-    return []
+    methods = {"bpe": learn_bpe, "unigram": learn_unigram, "wordpiece": learn_wordpiece}
+    if learner not in methods:
+        return []
+    with _time_shown(f"Learning pieces ({learner}, {len(words):,} words)"):
+        return methods[learner](words, alphabet, size)
+
+
+@contextmanager
+def _time_shown(what: str) -> Iterator[None]:
+    """A line with the time that went by, on a terminal: learners do not say how far they are."""
+    over = threading.Event()
+    with tqdm(desc=what, bar_format="{desc}: {elapsed}", disable=None, file=sys.stderr) as line:
+
+        def refresh() -> None:
+            while not over.wait(1):
+                line.refresh()
+
+        clock = threading.Thread(target=refresh, daemon=True)
+        if not line.disable:
+            clock.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if clock.is_alive():
+                clock.join()
 
 
 def learn_bpe(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
