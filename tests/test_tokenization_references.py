@@ -20,8 +20,9 @@ from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import bert_tokenizer
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary, vocabulary_from_tokens
 from morphbert.text.wordpiece import LongestMatch, longest_match
+from morphbert.text.words import BEGINS_WORD, WordSplitter
 
 VOCABULARIES = [str(GOLDEN / "tokenization_vocab.txt"), str(MECAB_VOCABULARY / "vocab.txt")]
 _SPEC = importlib.util.spec_from_file_location("regenerate", GOLDEN / "regenerate_tokenization.py")
@@ -138,6 +139,52 @@ ENGINE = mecab_ko.Tagger('-F "%pe " -U "%pe " -E ""')
 def test_the_quick_longest_match_is_the_plain_one(pieces, word, continues):
     pieces |= {"##" + piece for piece in list(pieces)[::2]}
     assert LongestMatch(pieces).cut(word, continues) == longest_match(word, pieces, continues)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sets(st.text(alphabet="가나#a.韓", min_size=1, max_size=4)),
+    st.lists(st.text(alphabet="가나#ac.韓©", min_size=1, max_size=10), min_size=1),
+)
+def test_eojeols_are_cut_as_their_words(pieces, eojeols):
+    """Known beginnings with known rests, marks among them, are what the plain rule gives for each word."""
+    pieces |= {"##" + piece for piece in list(pieces)[::2]}
+    tokenizer = bert_tokenizer(vocabulary_from_tokens([*SPECIAL_TOKENS, *sorted(pieces)]), False)
+    expected = [
+        piece
+        for eojeol in eojeols
+        for word in tokenizer.splitter.words(eojeol)
+        for piece in longest_match(word.text, pieces) or ["[UNK]"]
+    ]
+    text = " ".join(eojeols)
+    assert tokenizer.tokenize(text) == tokenizer.encode(text).tokens == expected
+
+
+def test_signs_stand_before_morphemes_that_begin_words():
+    splitter = WordSplitter(Normalizer(), ANALYZER)
+    text = "나무(소나무)를 심었다. 12©는 韓國의 山이다!"
+    found = splitter.morphemes(text)
+    expected = []
+    for eojeol in splitter.marked_eojeols(text):
+        known = {(word.morpheme, word.start) for word in splitter.words(eojeol) if not word.continues}
+        position = 0
+        for number, morpheme in enumerate(eojeol.removesuffix(MARK).split(MARK)):
+            sign = "" if number else " "
+            if number and (number, position) in known and not stands_alone(morpheme[0]):
+                sign = BEGINS_WORD
+            expected.append((sign, morpheme))
+            position += len(morpheme)
+    # Before what stands alone itself the sign says nothing.
+    shown = [
+        ("", part[1:])
+        if part[0] == BEGINS_WORD and stands_alone(part[1])
+        else (part[0], part[1:])
+        if part[0] in (" ", BEGINS_WORD)
+        else ("", part)
+        for part in found
+    ]
+    assert shown == expected
+    assert any(sign == BEGINS_WORD for sign, _ in shown)
 
 
 def test_what_stands_alone_is_found():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain, pairwise, repeat
 from operator import add, sub
 from typing import Any
@@ -46,6 +47,12 @@ class Encoding:
 _Numbers = tuple[int, ...]
 _Part = tuple[tuple[str, ...], _Numbers, _Numbers, _Numbers, _Numbers, _Numbers]
 _NO_ID = -1
+
+
+@lru_cache(maxsize=10_000)
+def _same(numbers: _Numbers) -> _Numbers:
+    """Equal numbers as one object: many morphemes have them, and what is in the processor's cache is read sooner."""
+    return numbers
 
 
 class _Parts(dict[str, _Part]):
@@ -119,8 +126,10 @@ class Tokenizer:
         normalizer = self.splitter.normalizer
         if self._eojeols is not None:
             return list(chain.from_iterable(map(self._eojeols.__getitem__, normalizer.eojeols(text))))
-        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text)))
-        return list(chain.from_iterable([part[0] for part in parts]))
+        tokens: list[str] = []
+        for part in map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text))):
+            tokens += part[0]
+        return tokens
 
     def encode(self, text: str) -> Encoding:
         """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
@@ -150,10 +159,20 @@ class Tokenizer:
         return Encoding(ids, tokens, offsets, word_ids, word_ids.copy())
 
     def _encode(self, normalized: str) -> Encoding:
+        tokens: list[str] = []
+        ids: list[int] = []
+        lengths: list[int] = []
+        advances: list[int] = []
+        eojeols: list[int] = []
+        morphemes: list[int] = []
         parts = map(self._parts.__getitem__, self.splitter.morphemes(normalized))
-        # Every loop over the pieces of the text runs inside Python itself.
-        columns = map(list, map(chain.from_iterable, zip(*parts, strict=True)))
-        tokens, ids, lengths, advances, eojeols, morphemes = columns
+        for of_tokens, of_ids, of_lengths, of_advances, of_eojeols, of_morphemes in parts:
+            tokens += of_tokens
+            ids += of_ids
+            lengths += of_lengths
+            advances += of_advances
+            eojeols += of_eojeols
+            morphemes += of_morphemes
         if _NO_ID in ids and self.unknown not in self.vocab:
             raise MorphbertError(
                 f"the text has characters that the vocabulary lacks, and it has no {self.unknown} to stand for them. "
@@ -181,22 +200,21 @@ class Tokenizer:
         tokens: list[str] = []
         spans: list[tuple[int, int]] = []
         for word in words:
-            pieces = self.cut_word(word)
-            if pieces is None:
-                tokens.append(UNK)
-                spans.append((word.start, word.start + self.length(word)))
-            else:
-                tokens += pieces
+            pieces = self.cut_word(word) or [UNK]
+            tokens += pieces
+            if len(pieces) > 1:
                 spans += self.spans(word, pieces)
+            else:
+                spans.append((word.start, word.start + self.length(word)))
         ends = [end for _, end in spans]
         later = (0,) * (len(tokens) - 1)
         return (
             tuple(tokens),
-            tuple(self.vocab.get(token, _NO_ID) for token in tokens),
-            tuple(end - start for start, end in spans),
-            tuple(map(sub, ends, (-int(begins_eojeol), *ends))),
-            (int(begins_eojeol), *later),
-            (1, *later),
+            tuple([self.vocab.get(token, _NO_ID) for token in tokens]),
+            _same(tuple([end - start for start, end in spans])),
+            _same(tuple(map(sub, ends, (-int(begins_eojeol), *ends)))),
+            _same((int(begins_eojeol), *later)),
+            _same((1, *later)),
         )
 
     def _alone(self, word: Word) -> bool:
