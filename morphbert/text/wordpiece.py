@@ -135,9 +135,9 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         if len(eojeol) > LONGEST_REMEMBERED:
             return self._otherwise(eojeol)
         pieces: tuple[str, ...]
-        known = self._begins.pieces.get
-        for length in self._begins.lengths.get(eojeol[:2], _ONE):
-            first = known(eojeol[:length])
+        known, lengths = self._begins
+        for length in lengths.get(eojeol[:2], _ONE):
+            first = known.get(eojeol[:length])
             if first is not None:
                 rest = eojeol[length:]
                 if not rest:
@@ -149,7 +149,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
                 pieces = (first, *following) if following else self._otherwise(eojeol)
                 break
         else:
-            pieces = self._pieces(eojeol, *self._begins) or self._otherwise(eojeol)
+            pieces = self._pieces(eojeol, known, lengths) or self._otherwise(eojeol)
         if len(self) >= _REMEMBERED:
             self.clear()
         self[eojeol] = pieces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise, repeat
+from itertools import accumulate, chain, pairwise
 from operator import add, sub
 from typing import Any
 
@@ -124,9 +124,11 @@ class Tokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
         normalizer = self.splitter.normalizer
-        if self._eojeols is not None:
-            return list(chain.from_iterable(map(self._eojeols.__getitem__, normalizer.eojeols(text))))
         tokens: list[str] = []
+        if self._eojeols is not None:
+            for pieces in map(self._eojeols.__getitem__, normalizer.eojeols(text)):
+                tokens += pieces
+            return tokens
         for part in map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text))):
             tokens += part[0]
         return tokens
@@ -145,13 +147,15 @@ class Tokenizer:
         """Normalised text → its encoding, without an analyser; None where there is one, or an [UNK]."""
         if self._eojeols is None:
             return None
-        cut = list(map(self._eojeols.__getitem__, normalized.split(" ")))
-        tokens = list(chain.from_iterable(cut))
+        tokens: list[str] = []
+        word_ids: list[int] = []
+        for number, pieces in enumerate(map(self._eojeols.__getitem__, normalized.split(" "))):
+            tokens += pieces
+            word_ids += (number,) * len(pieces)
         try:
             lengths = list(map(self._lengths.__getitem__, tokens))
         except KeyError:
             return None
-        word_ids = list(chain.from_iterable(map(repeat, range(len(cut)), map(len, cut))))
         # Before the end of a piece stand all pieces up to it, and as many spaces as its eojeol's number.
         ends = list(map(add, accumulate(lengths), word_ids))
         offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
