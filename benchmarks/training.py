@@ -69,9 +69,10 @@ def our_training(arguments):
     from morphbert.train.objective import pretraining_objective
     from morphbert.train.optimization import Optimizer, OptimizerConfig
     from morphbert.train.step import StepConfig, TrainingStep
-    from morphbert.train.strategy import DeviceConfig, build_strategy
+    from morphbert.train.strategy import DeviceConfig, build_strategy, share_processors
 
     config = BertConfig(**sizes(arguments))
+    share_processors()
     strategy = build_strategy(DeviceConfig()).strategy
     objective = pretraining_objective(config)
     with strategy.scope():

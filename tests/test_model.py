@@ -15,7 +15,9 @@ from hugging_face_reference import (
 )
 
 from morphbert.errors import MorphbertError
+from morphbert.model.attention import attention
 from morphbert.model.config import BertConfig
+from morphbert.model.dropout import Dropout
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.losses import counts, pretraining_sums, total_loss
@@ -108,18 +110,72 @@ def test_dropout_is_a_function_of_its_key():
     assert np.abs(hidden([1, 2]) - still).max() > 0.1
 
 
-@pytest.mark.parametrize("shape", [[400, 500], [3, 7, 11]])  # the second has an odd number of elements
+@pytest.mark.parametrize("shape", [[400, 500], [3, 7, 11]])
 def test_dropout_drops_its_share_and_keeps_the_mean(shape):
-    from morphbert.model.layers import stateless_dropout
-
-    draws = [stateless_dropout(tf.ones(shape), 0.1, tf.constant([7, n])).numpy() for n in range(50)]
+    draws = [Dropout(0.1, tf.constant([7, n]))(tf.ones(shape)).numpy() for n in range(50)]
     values = np.stack(draws)
     assert abs(float((values == 0).mean()) - 0.1) < 4 * np.sqrt(0.09 / values.size)
-    kept = 1 - 6554 / 65536  # the rate in 16 bits
-    np.testing.assert_allclose(values[values != 0], 1 / kept, rtol=1e-6)
+    np.testing.assert_allclose(values[values != 0], 1 / 0.9, rtol=1e-6)
     each = (values == 0).mean(axis=0)  # no element is dropped always or never
     assert 0 < each.mean() < 1
     assert each.max() < 0.5
+
+
+def test_dropout_masks_have_nothing_to_do_with_their_neighbours_or_with_each_other():
+    size = 1 << 20
+    masks = [Dropout(0.1, tf.constant([7, n]))(tf.ones([size])).numpy() == 0 for n in range(4)]
+    deviation = np.sqrt(0.01 * 0.99 / size)
+    for mask in masks:
+        for distance in (1, 2, 16, 64, 256, 4096, 65536):
+            both = (mask[distance:] & mask[:-distance]).mean()
+            assert abs(both - 0.01) < 5 * deviation, distance
+    for number, mask in enumerate(masks):
+        for other in masks[:number]:
+            assert abs((mask & other).mean() - 0.01) < 5 * deviation
+
+
+def test_dropout_does_to_gradients_what_it_does_to_values():
+    values, upstream = (
+        tf.random.stateless_normal([30, 40], [1, 2]),
+        tf.random.stateless_normal([30, 40], [3, 4]),
+    )
+    dropout = Dropout(0.2, tf.constant([5, 6]))
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        residual = values * 3.0
+        outputs = dropout.add(values, residual)
+    mask = dropout(tf.ones([30, 40]))
+    np.testing.assert_allclose(outputs, values * mask + residual, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(outputs, values, upstream), upstream * (mask + 3.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_attention_and_its_gradient_are_those_of_the_formula(dtype, tolerance, rate):
+    shape = [2, 3, 8, 4]  # [B, N, L, D]
+    inputs = [tf.cast(tf.random.stateless_normal(shape, [1, n]), dtype) for n in range(3)]
+    upstream = tf.cast(tf.random.stateless_normal(shape, [2, 1]), dtype)
+    bias = tf.cast([[[[0.0] * 8]], [[[0.0] * 5 + [-10000.0] * 3]]], dtype)
+    dropout = Dropout(rate, tf.constant([5, 6])) if rate else None
+    mask = dropout(tf.ones([2, 3, 8, 8])) if dropout else 1.0
+
+    def written_out(query, key, value):
+        scores = tf.matmul(query, key, transpose_b=True) / 2.0 + tf.cast(bias, tf.float32)
+        return tf.matmul(tf.nn.softmax(scores) * mask, value)
+
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        found = attention(*inputs, bias, dropout)
+        wanted = written_out(*(tf.cast(tensor, tf.float32) for tensor in inputs))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(tf.cast(found, tf.float32), wanted, atol=tolerance)
+    ours = tape.gradient(found, inputs, upstream)
+    for mine, theirs in zip(ours, tape.gradient(wanted, inputs, tf.cast(upstream, tf.float32)), strict=True):
+        np.testing.assert_allclose(
+            tf.cast(mine, tf.float32),
+            tf.cast(theirs, tf.float32),
+            atol=10 * tolerance if dtype == "bfloat16" else 3e-6,
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

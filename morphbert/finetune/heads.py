@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
+from morphbert.model.dropout import Dropout
 from morphbert.model.encoder import pool
-from morphbert.model.layers import Parameters, length_of, stateless_dropout
+from morphbert.model.layers import Parameters, length_of
 from morphbert.model.parameters import Parameter
 
 LSTM = "head/lstm"
@@ -160,7 +161,7 @@ def head_dropout(inputs: tf.Tensor, config: BertConfig, key: tf.Tensor | None) -
     """Dropout with a mask that no dropout of the encoder has; `key` None is none."""
     if key is None or not config.hidden_dropout_prob:
         return inputs
-    return stateless_dropout(inputs, config.hidden_dropout_prob, key + tf.constant([1, 0], key.dtype))
+    return Dropout(config.hidden_dropout_prob, key + tf.constant([1, 0], key.dtype))(inputs)
 
 
 def linear_parameters(name: str, outputs: int, width: int) -> dict[str, Parameter]:

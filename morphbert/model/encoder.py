@@ -6,12 +6,12 @@ positions) and pre-LN. Axes: B sequences, L positions, H hidden, N heads, D = H 
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
+from morphbert.model.attention import attention
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import DropoutKeys, Parameters, activation, dense, layer_norm, length_of
+from morphbert.model.dropout import DropoutKeys
+from morphbert.model.layers import Parameters, activation, affine, dense, layer_norm, length_of
 from morphbert.model.parameters import (
     EMBEDDING_MAPPING,
     FINAL_NORM,
@@ -86,16 +86,16 @@ def self_attention(
     """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
     length, heads = length_of(hidden, 1), config.num_attention_heads
     size = config.hidden_size // heads
-
-    def project(part: str) -> tf.Tensor:
-        flat = dense(parameters, f"{name}/{part}", hidden)
-        return tf.transpose(tf.reshape(flat, [-1, length, heads, size]), [0, 2, 1, 3])  # [B, N, L, D]
-
-    # Scaling the query instead of the scores touches L·D numbers a head instead of L·L.
-    query = project("query") * tf.cast(1.0 / math.sqrt(size), hidden.dtype)
-    scores = tf.matmul(query, project("key"), transpose_b=True) + bias  # [B, N, L, L]
-    weights = keys.dropout(tf.nn.softmax(scores), config.attention_probs_dropout_prob)
-    context = tf.transpose(tf.matmul(weights, project("value")), [0, 2, 1, 3])  # [B, L, N, D]
+    # One product for all three reads the hidden states once, and is a wide one.
+    kernel, offset = (
+        tf.concat([parameters[f"{name}/{part}/{kind}"] for part in ("query", "key", "value")], -1)
+        for kind in ("kernel", "bias")
+    )
+    projected = tf.reshape(affine(hidden, kernel, offset), [-1, length, 3, heads, size])
+    query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, L, D] each
+    dropout = keys.next(config.attention_probs_dropout_prob)
+    context = attention(query, key, value, bias, dropout)  # [B, N, L, D]
+    context = tf.transpose(context, [0, 2, 1, 3])
     return tf.reshape(context, [-1, length, config.hidden_size])
 
 
@@ -113,7 +113,7 @@ def transformer_block(
         return layer_norm(parameters, name, values, config.layer_norm_eps)
 
     def add(name: str, update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-        return keys.dropout(dense(parameters, name, update), config.hidden_dropout_prob) + residual
+        return keys.dropout_add(dense(parameters, name, update), residual, config.hidden_dropout_prob)
 
     before = norm(names.attention_norm, hidden) if config.pre_layer_norm else hidden
     context = self_attention(parameters, names.self_attention, config, before, bias, keys)

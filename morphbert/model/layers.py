@@ -1,4 +1,4 @@
-"""The pieces that the network is made of: dense layer, layer norm, GELU, dropout.
+"""The pieces that the network is made of: dense layer, layer norm, GELU, cross entropy.
 
 All are functions of tensors. Axes: B sequences, L positions, H hidden, N heads, D dimensions a head.
 """
@@ -10,53 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from morphbert.model.compiled import compiled
+
 Parameters = Mapping[str, tf.Tensor]
-
-
-class DropoutKeys:
-    """Hands out one seed per call, so that every dropout of a step has a mask of its own.
-
-    Masks are a function of (key, number of the call): the same step gives the same masks after a restart.
-    """
-
-    def __init__(self, key: tf.Tensor | None):
-        self._key = key
-        self._calls = 0
-
-    @property
-    def calls(self) -> int:
-        """Seeds handed out so far; set back to compute a part again with the same masks."""
-        return self._calls
-
-    @calls.setter
-    def calls(self, number: int) -> None:
-        self._calls = number
-
-    def dropout(self, inputs: tf.Tensor, rate: float) -> tf.Tensor:
-        """Zeroes a share `rate` of the elements and scales the rest by 1 / (1 - rate)."""
-        if self._key is None or not rate:
-            return inputs
-        self._calls += 1
-        return stateless_dropout(inputs, rate, self._key + tf.constant([0, self._calls], self._key.dtype))
-
-
-# Dropout compares 16 random bits with a threshold: half the random numbers of a float comparison, which are
-# what dropout costs on the CPU. A rate of 0.1 becomes 6554 / 65536 = 0.10001.
-_LEVELS = 1 << 16
-
-
-def stateless_dropout(inputs: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Dropout whose mask depends on `seed` (int32 [2]) and the shape alone; the rate is a multiple of 2⁻¹⁶."""
-    threshold = round(rate * _LEVELS)
-    shape = tf.shape(inputs)
-    size = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform(
-        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32, alg="auto_select"
-    )
-    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
-    keep = tf.cast(tf.reshape(halves, shape), tf.int32) >= threshold
-    scale = tf.cast(_LEVELS / (_LEVELS - threshold), inputs.dtype)
-    return inputs * (tf.cast(keep, inputs.dtype) * scale)
 
 
 def length_of(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
@@ -67,11 +23,36 @@ def length_of(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
 
 def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
     """Maps inputs [B, ..., in] → [B, ..., out] by `name`/kernel [in, out] and `name`/bias [out]."""
-    kernel, bias = parameters[f"{name}/kernel"], parameters[f"{name}/bias"]
+    return affine(inputs, parameters[f"{name}/kernel"], parameters[f"{name}/bias"])
+
+
+def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Inputs [B, ..., in] times kernel [in, out], plus bias [out]: → [B, ..., out]."""
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])  # one large matrix product, whatever the rank
-    outputs = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+    # A served graph needs no gradient.
+    outputs = (_affine_by_hand if rows.shape.is_fully_defined() else _affine)(rows, kernel, bias)
     between = [length_of(inputs, axis) for axis in range(1, len(inputs.shape) - 1)]
     return tf.reshape(outputs, [-1, *between, kernel.shape[1]])
+
+
+def _affine(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+
+
+@tf.custom_gradient
+def _affine_by_hand(
+    rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        of_rows = tf.matmul(upstream, kernel, transpose_b=True)
+        # A tall product of two tensors with as many rows is up to a third slower on the CPU than a wide one.
+        if kernel.shape[0] > kernel.shape[1]:
+            of_kernel = tf.transpose(tf.matmul(upstream, rows, transpose_a=True))
+        else:
+            of_kernel = tf.matmul(rows, upstream, transpose_a=True)
+        return of_rows, of_kernel, _column_sums(upstream)
+
+    return _affine(rows, kernel, bias), gradients
 
 
 def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: float) -> tf.Tensor:
@@ -112,9 +93,9 @@ def _layer_norm_gradient(
 
 # As with GELU below: what goes element by element is compiled into one loop. Sums along an axis are left to
 # TensorFlow's own operations, which use vector instructions where XLA's sums on the CPU do not.
-_fused_normalized = tf.function(_normalized, jit_compile=True)
-_fused_layer_norm_products = tf.function(_layer_norm_products, jit_compile=True)
-_fused_layer_norm_gradient = tf.function(_layer_norm_gradient, jit_compile=True)
+_fused_normalized = compiled(_normalized)
+_fused_layer_norm_products = compiled(_layer_norm_products)
+_fused_layer_norm_gradient = compiled(_layer_norm_gradient)
 
 
 @tf.custom_gradient
@@ -173,8 +154,8 @@ def _gelu_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
 # The widest tensors of the layers pass through here. One fused loop for the value and one for the gradient
 # take an eighth of the time of some fifteen operations each with a tensor of its own, also where the step as
 # a whole is not compiled; and only the input is kept for the gradient.
-_fused_gelu_value = tf.function(_gelu_value, jit_compile=True)
-_fused_gelu_gradient = tf.function(_gelu_gradient, jit_compile=True)
+_fused_gelu_value = compiled(_gelu_value)
+_fused_gelu_gradient = compiled(_gelu_gradient)
 
 
 @tf.custom_gradient
@@ -231,8 +212,8 @@ def _cross_entropy_gradient(
     return tf.cast(gradient, scores.dtype), tf.reduce_sum(gradient, 0)
 
 
-_fused_cross_entropy_value = tf.function(_cross_entropy_value, jit_compile=True)
-_fused_cross_entropy_gradient = tf.function(_cross_entropy_gradient, jit_compile=True)
+_fused_cross_entropy_value = compiled(_cross_entropy_value)
+_fused_cross_entropy_gradient = compiled(_cross_entropy_gradient)
 
 
 @tf.custom_gradient

@@ -15,7 +15,7 @@ from morphbert.train.config import RunConfig
 from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
 from morphbert.train.record_sets import known_number
 from morphbert.train.records_input import evaluation_dataset, naming_bad_records
-from morphbert.train.step import in_dtype, share_of_replica
+from morphbert.train.step import computes_by_halves, halves, in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 
 # A bar is shown for an evaluation that takes longer.
@@ -50,6 +50,7 @@ class Evaluator:
         self._model = model
         self._strategy = strategy
         self._kinds = kinds
+        self._by_halves = computes_by_halves(strategy, config.step.xla)
         # Every evaluation sees the same batches: what stands behind their masks is worked out once.
         self._of_batches: list[dict[str, tf.Tensor]] = []
         self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
@@ -129,9 +130,17 @@ class Evaluator:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
         computed = in_dtype(weights, self._config.step.dtype)
-        sums, right = sums_and_right(computed, self._model.config, batch)
+        found = [
+            sums_and_right(computed, self._model.config, half) for half in halves(batch, self._by_halves)
+        ]
+        right = tf.concat([right for _, right in found], 0)
         denominators = counts(batch)
-        row = tf.stack([*(sums[name] for name in SUMS), *(denominators[name] for name in COUNTS)])
+        row = tf.stack(
+            [
+                *(tf.add_n([sums[name] for sums, _ in found]) for name in SUMS),
+                *(denominators[name] for name in COUNTS),
+            ]
+        )
         return (
             row if self._kinds is None else tf.concat([row, tf.reshape(sums_by_kind(batch, right), [-1])], 0)
         )

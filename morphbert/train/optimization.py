@@ -84,8 +84,9 @@ class Optimizer(tf.Module):
         self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
         self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
         self._scales = layer_scales(list(parameters), config.layer_decay)
-        # One loop over memory for each weight instead of some fifteen: compiled also where the step is not.
-        self._moved = tf.function(self._move, jit_compile=True)
+        # One loop over memory for each weight instead of some fifteen: compiled also where the step is not, and all
+        # at once, because most weights are so small that to start a loop takes longer than the loop.
+        self._moved = tf.function(self._move_all, jit_compile=True)
 
     def apply(
         self, parameters: Mapping[str, tf.Variable], gradients: Mapping[str, tf.Tensor]
@@ -103,13 +104,14 @@ class Optimizer(tf.Module):
         clip = self.config.clip_norm * tf.minimum(1.0 / norm, 1.0 / self.config.clip_norm)
         rate = learning_rate_at(self.config, self.step)
         done = tf.cast(self.step, tf.float32) + 1.0
-        for name, weight in parameters.items():
-            m, v, decays = self.adam_m[name], self.adam_v[name], self.decays(name)
-            own_rate = self._scales[name] * rate
-            # As tensors: a compiled function must not be given variables of another replica's device.
-            before = [tf.convert_to_tensor(variable) for variable in (weight, m, v)]
-            moved = self._moved(*before, gradients[name], clip, own_rate, done, decays)
-            for variable, value in zip((weight, m, v), moved, strict=True):
+        variables = {
+            name: (weight, self.adam_m[name], self.adam_v[name]) for name, weight in parameters.items()
+        }
+        # As tensors: a compiled function must not be given variables of another replica's device.
+        before = {name: tuple(map(tf.convert_to_tensor, three)) for name, three in variables.items()}
+        moved = self._moved(before, dict(gradients), clip, rate, done)
+        for name, three in variables.items():
+            for variable, value in zip(three, moved[name], strict=True):
                 variable.assign(value)
         self.step.assign_add(1)
         return norm, rate
@@ -119,6 +121,22 @@ class Optimizer(tf.Module):
         rate = learning_rate_at(self.config, self.step)
         self.step.assign_add(1)
         return tf.constant(0.0), rate
+
+    def _move_all(
+        self,
+        before: Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+        gradients: Mapping[str, tf.Tensor],
+        clip: tf.Tensor,
+        rate: tf.Tensor,
+        done: tf.Tensor,
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Each weight and its moments, by name, after the update that makes `done` of them."""
+        return {
+            name: self._move(
+                *three, gradients[name], clip, self._scales[name] * rate, done, self.decays(name)
+            )
+            for name, three in before.items()
+        }
 
     def _move(
         self,

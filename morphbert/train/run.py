@@ -42,7 +42,7 @@ from morphbert.train.record_sets import Feed, counts_of_turns, one_after_the_oth
 from morphbert.train.run_facts import describe_run, write_run
 from morphbert.train.step import TrainingStep
 from morphbert.train.storage import write_text
-from morphbert.train.strategy import build_strategy, cluster_of
+from morphbert.train.strategy import build_strategy, cluster_of, share_processors
 from morphbert.train.trajectory import differences, say_differences
 from morphbert.train.workers import Cluster, joined
 
@@ -140,6 +140,7 @@ class _Run:
         self.config = config
         self._read = read
         self._cluster = cluster
+        share_processors()
         self._devices = devices = build_strategy(config.devices, cluster)
         self.strategy, replicas = devices.strategy, devices.num_replicas
         self._agree = devices.agreement()

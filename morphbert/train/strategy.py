@@ -113,6 +113,21 @@ def accelerated(config: DeviceConfig) -> bool:
     return config.strategy != "cpu" and bool(tf.config.list_physical_devices("GPU"))
 
 
+def share_processors() -> None:
+    """On a machine of two cores, lets a core compute an operation alone; has to come before any use of TensorFlow.
+
+    A step computes two halves of its batch side by side: a core for each, instead of both cores for each operation
+    and a wait at its end, is a tenth faster. With more cores TensorFlow's own choice stays.
+    """
+    if os.cpu_count() != 2:
+        return
+    with contextlib.suppress(
+        RuntimeError
+    ):  # in a process that has used TensorFlow: slower, and no less right
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
 def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
     """Builds the strategy; has to come before any other use of TensorFlow in the process.
 
