@@ -21,7 +21,8 @@ class Footprint:
 
     Attributes:
       parameters: weights of the model.
-      state: weights, gradients and both moments, float32, on each device.
+      state: weights, gradients and both moments, float32, on each device; with the gradients of both halves of the
+        batch where these are computed side by side.
       activations: what the backward pass keeps of one device's share of a batch, and the masked LM's scores.
       checkpoint: one checkpoint on disk.
     """
@@ -39,7 +40,7 @@ class Footprint:
         )
 
 
-def estimate(config: RunConfig, num_replicas: int) -> Footprint:
+def estimate(config: RunConfig, num_replicas: int, by_halves: bool) -> Footprint:
     """Estimates what training takes; the activations are those of Korthikanti et al. 2022, section 4.1.
 
     That is 34 B L H + 5 B N L² bytes a layer in 16 bits, twice that in 32; an allocator's waste is not in it.
@@ -48,7 +49,7 @@ def estimate(config: RunConfig, num_replicas: int) -> Footprint:
         math.prod(parameter.shape) for parameter in pretraining_parameters(config.bert_config).values()
     )
     most = max(_activations(config, chosen, num_replicas) for chosen in config.records)
-    return Footprint(size, 16 * size, most, 12 * size)
+    return Footprint(size, (20 if by_halves else 16) * size, most, 12 * size)
 
 
 def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> int:

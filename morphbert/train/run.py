@@ -40,7 +40,7 @@ from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
 from morphbert.train.record_sets import Feed, counts_of_turns, one_after_the_other, turns
 from morphbert.train.run_facts import describe_run, write_run
-from morphbert.train.step import TrainingStep
+from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import build_strategy, cluster_of, share_processors
 from morphbert.train.trajectory import differences, say_differences
@@ -155,7 +155,7 @@ class _Run:
         self.restored = latest(config.output_dir)
         if self.restored:
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
-        self._needs = needs = estimate(config, replicas)
+        self._needs = needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
         if config.do_train:
             print(f"memory: {needs}", flush=True)
