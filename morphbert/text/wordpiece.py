@@ -11,7 +11,7 @@ CONTINUATION = "##"
 
 # Distinct eojeols whose pieces are remembered (70 MB), and what follows the first piece of one (15 MB). The petitions,
 # 4 million characters, have 252,000 eojeols, most of which occur once, and 89,000 such rests.
-_REMEMBERED = 400_000
+_EOJEOLS = 400_000
 _RESTS = 100_000
 LONGEST_REMEMBERED = 64
 
@@ -150,7 +150,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
                 break
         else:
             pieces = self._pieces(eojeol, known, lengths) or self._otherwise(eojeol)
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _EOJEOLS:
             self.clear()
         self[eojeol] = pieces
         return pieces

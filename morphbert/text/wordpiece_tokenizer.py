@@ -17,7 +17,7 @@ from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPie
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
 # Distinct morphemes whose pieces are remembered (30 MB). The petitions have 33,000 in their first half.
-_REMEMBERED = 100_000
+_MORPHEMES = 100_000
 
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
 _CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
@@ -68,7 +68,7 @@ class _Parts(dict[str, _Part]):
 
     def __missing__(self, morpheme: str) -> _Part:
         part = self._make(morpheme)
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _MORPHEMES:
             self.clear()
         if len(morpheme) <= LONGEST_REMEMBERED:
             self[morpheme] = part
