@@ -6,7 +6,7 @@ import pytest
 from samples import MECAB_VOCABULARY, ROOT
 from tasks import ner_texts, relations, write_json, write_ner
 
-from morphbert.cli import run_classifier, run_ner, run_re, run_squad
+from morphbert.cli import run_classifier, run_ner, run_re, run_squad, task_flags
 from morphbert.errors import UsageError
 
 COMMANDS = {
@@ -102,7 +102,7 @@ def test_the_experiments_that_come_with_it(name, module, monkeypatch):
     path = ROOT / "configs" / f"{name}.yaml"
     command = module._command()
     command.parse([f"--config={path}"])
-    module._check(command, command.values)
+    getattr(module, "_check", task_flags.check_files)(command, command.values)
     assert command.values.output_dir == f"out/{name}"
     assert command.values.train_file.startswith("data/")
     for section, keys in command._sections.items():
