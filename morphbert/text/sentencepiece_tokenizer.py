@@ -87,7 +87,7 @@ class SentencePieceTokenizer(Tokenizer):
         return {**state, "_processor": self._processor.serialized_model_proto()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        self.__dict__.update(state)
         self._open(state["_processor"])
 
     def _pieces(self, text: str, continues: bool = False) -> list[str]:

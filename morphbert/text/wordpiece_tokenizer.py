@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, chain, pairwise
 from operator import add, sub
 from typing import Any
@@ -99,27 +99,22 @@ class Tokenizer:
         self._matcher = LongestMatch(vocabulary.ids)
         self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
         self._lengths.pop(UNK, None)
-        self._forget()
 
-    def _forget(self) -> None:
-        self._parts = _Parts(self._part)
-        # Where nothing but spaces and marks divides words, and pieces are what is written, one after the other.
-        self._eojeols: EojeolPieces | None = None
-        if (
-            self.splitter.marks_stand_alone
-            and not self.splitter.decomposes
-            and self.splitter.analyzer is None
-        ):
-            self._eojeols = EojeolPieces(self._matcher, UNK, self._tokens_of_words)
+    @cached_property
+    def _parts(self) -> _Parts:
+        return _Parts(self._part)
+
+    @cached_property
+    def _eojeols(self) -> EojeolPieces | None:
+        """Where nothing but spaces and marks divides words, and pieces are what is written, one after the other."""
+        splitter = self.splitter
+        if not splitter.marks_stand_alone or splitter.decomposes or splitter.analyzer is not None:
+            return None
+        return EojeolPieces(self._matcher, UNK, self._tokens_of_words)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_parts"], state["_eojeols"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
+        """Without what is remembered, which is found anew."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_eojeols")}
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
