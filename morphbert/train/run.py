@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import tensorflow as tf
@@ -370,8 +371,9 @@ def _compare(restored: Restored, now: dict[str, Any]) -> bool:
     before = {part: restored.state[part] for part in ("config", "settings", "data")}
     before["settings"] = {**_SINCE, **before["settings"]}
     # Part by part, so that a name that is in two of them, as the seed is, is said once.
-    say_differences(found for part, values in before.items() for found in differences(values, now[part]))
-    if differences(before["data"], now["data"]):
+    found = {part: differences(values, now[part]) for part, values in before.items()}
+    say_differences(chain.from_iterable(found.values()))
+    if found["data"]:
         print("warning: the data is another, so it is read from its beginning", flush=True)
         return False
     return True

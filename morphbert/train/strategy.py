@@ -121,9 +121,8 @@ def share_processors() -> None:
     """
     if os.cpu_count() != 2:
         return
-    with contextlib.suppress(
-        RuntimeError
-    ):  # in a process that has used TensorFlow: slower, and no less right
+    # In a process that has used TensorFlow it is refused: slower, and no less right.
+    with contextlib.suppress(RuntimeError):
         tf.config.threading.set_inter_op_parallelism_threads(2)
         tf.config.threading.set_intra_op_parallelism_threads(1)
 

@@ -9,21 +9,24 @@ from typing import Any
 Difference = tuple[str, Any, Any]
 
 
-def differences(before: Any, now: Any, path: str = "") -> list[Difference]:
+def differences(before: Any, now: Any) -> list[Difference]:
     """Where two JSON-able values differ: (path, before, now), None for what is not there.
 
     `{"step": {"xla": False}}` and `{"step": {"xla": True}}` → [("step.xla", False, True)]
     """
-    before, now = json.loads(
-        json.dumps([before, now])
-    )  # a tuple is then the list that a checkpoint has of it
+    # A tuple is then the list that a checkpoint has of it.
+    before, now = json.loads(json.dumps([before, now]))
+    return _differences(before, now, "")
+
+
+def _differences(before: Any, now: Any, path: str) -> list[Difference]:
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return [] if before == now else [(path, before, now)]
     names = [*now, *(name for name in before if name not in now)]
     return [
         found
         for name in names
-        for found in differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+        for found in _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
     ]
 
 
