@@ -1,5 +1,6 @@
 """What several test files share: real Korean records, made by the real command, and a tiny model for them."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,6 +10,16 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_r
 
 # TensorFlow's notes about the machine would bury a failure's own words.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory():
+    """Lets go of the graphs of a file's trainings: all files' together need more memory than a small machine has."""
+    yield
+    compiled = sys.modules.get("morphbert.model.compiled")
+    if compiled is not None:
+        compiled.forget_gradients()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

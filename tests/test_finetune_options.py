@@ -1,5 +1,6 @@
 """Heads, losses, freezing, word vectors, early stopping and seeds of the fine-tuning commands."""
 
+import gc
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, ROOT, write_config
 from tasks import figures, tiny_flags
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from morphbert.cli.run_classifier import main
 from morphbert.errors import MorphbertError
@@ -22,6 +24,7 @@ from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import HeadConfig, contextual, sentence_vector
 from morphbert.finetune.losses import LossConfig, class_losses
 from morphbert.finetune.word_vectors import read_word_vectors
+from morphbert.model.compiled import forget_gradients
 from morphbert.model.config import BertConfig
 
 GOOD, BAD = ["재미있는", "감동적인", "훌륭한", "멋진"], ["지루한", "끔찍한", "뻔한", "불쾌한"]
@@ -168,11 +171,14 @@ def test_training_stops_when_nothing_gets_better_and_stays_stopped(data, tmp_pat
     assert "stopped early at step 6 before" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_seeds_give_mean_and_deviation_and_go_on(data, tmp_path, capsys):
     output = tmp_path / "seeds"
     flags = ["--num_seeds=2", "--seed=4", "--num_train_steps=3", "--best_metric=-loss", "--eval_every=3"]
+    forget_gradients()
     assert run(data, output, *flags) == 0
+    # A graph of a step that were still there would have kept its seed's weights.
+    gc.collect()
+    assert not [graph for graph in gc.get_objects() if type(graph) is FuncGraph and graph.name == "run"]
     by_seed = [figures(output / f"seed-{seed}") for seed in (4, 5)]
     assert by_seed[0]["loss"] != by_seed[1]["loss"]
     found = figures(output)

@@ -1,7 +1,9 @@
 """The network against Hugging Face's BertForPreTraining: same weights in, same numbers out."""
 
 import dataclasses
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hugging_face_reference import (
 
 from morphbert.errors import MorphbertError
 from morphbert.model.attention import attention
+from morphbert.model.compiled import forget_gradients
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import Dropout
 from morphbert.model.encoder import encode, pool
@@ -191,6 +194,28 @@ def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
     np.testing.assert_allclose(tf.cast(value, tf.float64), expected, atol=tolerance)
     slope, expected_slope = tape.gradient(value, x), tape.gradient(expected, exact)
     np.testing.assert_allclose(tf.cast(slope, tf.float64), expected_slope, atol=tolerance)
+
+
+def test_a_forgotten_graph_lets_its_weights_go():
+    from morphbert.model.layers import gelu
+
+    def graph_of_a_slope():
+        weight = tf.Variable([0.25, 0.25])
+
+        @tf.function
+        def slope():
+            with tf.GradientTape() as tape:
+                value = gelu(tf.reduce_sum(weight))
+            return tape.gradient(value, weight)
+
+        before = slope()
+        forget_gradients()
+        np.testing.assert_array_equal(slope(), before)  # what is in use goes on
+        return weakref.ref(slope.get_concrete_function().graph)
+
+    graph = graph_of_a_slope()
+    gc.collect()
+    assert graph() is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -5,6 +5,7 @@ seeds.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import statistics
@@ -20,6 +21,7 @@ from morphbert.finetune.run import FineTuneConfig, FineTuning, Judgement
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import check_folder, write_folder
 from morphbert.finetune.word_vectors import WordVectors
+from morphbert.model.compiled import forget_gradients
 from morphbert.train.evaluation import write_results
 from morphbert.train.storage import write_text
 from morphbert.train.strategy import Devices, build_strategy
@@ -89,6 +91,9 @@ def conduct(
         stopped, figures = _one(problem, start, own, plan, devices, word_vectors)
         if stopped is not None:
             return stopped
+        # Else the weights and moments of each seed would stay in memory beside those of the next.
+        forget_gradients()
+        gc.collect()
         if figures is not None:
             by_seed[seed] = figures
     if by_seed:

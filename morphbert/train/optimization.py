@@ -7,8 +7,9 @@ algorithm 2; layer-wise learning rates are Howard & Ruder 2018, section 3.2, as 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -84,9 +85,6 @@ class Optimizer(tf.Module):
         self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
         self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
         self._scales = layer_scales(list(parameters), config.layer_decay)
-        # One loop over memory for each weight instead of some fifteen: compiled also where the step is not, and all
-        # at once, because most weights are so small that to start a loop takes longer than the loop.
-        self._moved = tf.function(self._move_all, jit_compile=True)
 
     def apply(
         self, parameters: Mapping[str, tf.Variable], gradients: Mapping[str, tf.Tensor]
@@ -109,7 +107,7 @@ class Optimizer(tf.Module):
         }
         # As tensors: a compiled function must not be given variables of another replica's device.
         before = {name: tuple(map(tf.convert_to_tensor, three)) for name, three in variables.items()}
-        moved = self._moved(before, dict(gradients), clip, rate, done)
+        moved = _compiled(self._movement(list(parameters)))(before, dict(gradients), clip, rate, done)
         for name, three in variables.items():
             for variable, value in zip(three, moved[name], strict=True):
                 variable.assign(value)
@@ -122,47 +120,17 @@ class Optimizer(tf.Module):
         self.step.assign_add(1)
         return tf.constant(0.0), rate
 
-    def _move_all(
-        self,
-        before: Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
-        gradients: Mapping[str, tf.Tensor],
-        clip: tf.Tensor,
-        rate: tf.Tensor,
-        done: tf.Tensor,
-    ) -> dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """Each weight and its moments, by name, after the update that makes `done` of them."""
-        return {
-            name: self._move(
-                *three, gradients[name], clip, self._scales[name] * rate, done, self.decays(name)
-            )
-            for name, three in before.items()
-        }
-
-    def _move(
-        self,
-        weight: tf.Tensor,
-        m: tf.Tensor,
-        v: tf.Tensor,
-        gradient: tf.Tensor,
-        clip: tf.Tensor,
-        rate: tf.Tensor,
-        done: tf.Tensor,
-        decays: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """A weight and its moments after the update that makes `done` of them."""
-        config, gradient = self.config, gradient * clip
-        m = config.beta_1 * m + (1.0 - config.beta_1) * gradient
-        v = config.beta_2 * v + (1.0 - config.beta_2) * tf.square(gradient)
-        mean, square = m, v
-        if config.optimizer != "adam":
-            mean /= 1.0 - tf.pow(config.beta_1, done)
-            square /= 1.0 - tf.pow(config.beta_2, done)
-        update = mean / (tf.sqrt(square) + config.epsilon)
-        if decays:
-            update += config.weight_decay_rate * weight
-        if config.optimizer == "lamb":
-            update *= _trust_ratio(weight, update)
-        return weight - rate * update, m, v
+    def _movement(self, names: list[str]) -> _Movement:
+        config = self.config
+        return _Movement(
+            config.optimizer,
+            config.weight_decay_rate,
+            config.beta_1,
+            config.beta_2,
+            config.epsilon,
+            tuple((name, self._scales[name]) for name in names),
+            frozenset(filter(self.decays, names)),
+        )
 
     def decays(self, name: str) -> bool:
         """Whether weight decay applies to the weight: `bert/pooler/dense/kernel` → True, `…/bias` → False."""
@@ -175,6 +143,72 @@ def _trust_ratio(weight: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     weight_norm, update_norm = tf.norm(weight), tf.norm(update)
     usable = tf.logical_and(weight_norm > 0.0, update_norm > 0.0)
     return tf.where(usable, weight_norm / tf.where(usable, update_norm, 1.0), 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Movement:
+    """What an update does with given weights; optimizers for which it is the same share what is compiled.
+
+    Attributes:
+      scales: what the learning rate is multiplied by, for each weight by name.
+      decayed: names of the weights that are decayed.
+      For the others see `OptimizerConfig`.
+    """
+
+    optimizer: str
+    weight_decay_rate: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    scales: tuple[tuple[str, float], ...]
+    decayed: frozenset[str]
+
+    def move_all(
+        self,
+        before: Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+        gradients: Mapping[str, tf.Tensor],
+        clip: tf.Tensor,
+        rate: tf.Tensor,
+        done: tf.Tensor,
+    ) -> dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Each weight and its moments, by name, after the update that makes `done` of them."""
+        return {
+            name: self._move(*before[name], gradients[name] * clip, scale * rate, done, name in self.decayed)
+            for name, scale in self.scales
+        }
+
+    def _move(
+        self,
+        weight: tf.Tensor,
+        m: tf.Tensor,
+        v: tf.Tensor,
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        done: tf.Tensor,
+        decays: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+        v = self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient)
+        mean, square = m, v
+        if self.optimizer != "adam":
+            mean /= 1.0 - tf.pow(self.beta_1, done)
+            square /= 1.0 - tf.pow(self.beta_2, done)
+        update = mean / (tf.sqrt(square) + self.epsilon)
+        if decays:
+            update += self.weight_decay_rate * weight
+        if self.optimizer == "lamb":
+            update *= _trust_ratio(weight, update)
+        return weight - rate * update, m, v
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(movement: _Movement) -> Callable[..., dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
+    """One loop over memory for each weight instead of some fifteen, compiled also where the step is not.
+
+    All at once, because most weights are so small that to start a loop takes longer than the loop; and once for all
+    trainings of a process that move weights alike.
+    """
+    return tf.function(movement.move_all, jit_compile=True)
 
 
 def layer_scales(names: list[str], decay: float) -> dict[str, float]:
