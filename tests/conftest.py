@@ -1,6 +1,5 @@
 """What several test files share: real Korean records, made by the real command, and a tiny model for them."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ def memory():
     compiled = sys.modules.get("morphbert.model.compiled")
     if compiled is not None:
         compiled.forget_gradients()
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ seeds.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import os
 import statistics
@@ -93,7 +92,6 @@ def conduct(
             return stopped
         # Else the weights and moments of each seed would stay in memory beside those of the next.
         forget_gradients()
-        gc.collect()
         if figures is not None:
             by_seed[seed] = figures
     if by_seed:

@@ -84,7 +84,15 @@ class Optimizer(tf.Module):
         self.step = replica_variable(tf.constant(0, tf.int64), "step")
         self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
         self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
-        self._scales = layer_scales(list(parameters), config.layer_decay)
+        self._movement = _Movement(
+            config.optimizer,
+            config.weight_decay_rate,
+            config.beta_1,
+            config.beta_2,
+            config.epsilon,
+            tuple(layer_scales(list(parameters), config.layer_decay).items()),
+            frozenset(filter(self.decays, parameters)),
+        )
 
     def apply(
         self, parameters: Mapping[str, tf.Variable], gradients: Mapping[str, tf.Tensor]
@@ -107,7 +115,7 @@ class Optimizer(tf.Module):
         }
         # As tensors: a compiled function must not be given variables of another replica's device.
         before = {name: tuple(map(tf.convert_to_tensor, three)) for name, three in variables.items()}
-        moved = _compiled(self._movement(list(parameters)))(before, dict(gradients), clip, rate, done)
+        moved = _compiled(self._movement)(before, dict(gradients), clip, rate, done)
         for name, three in variables.items():
             for variable, value in zip(three, moved[name], strict=True):
                 variable.assign(value)
@@ -119,18 +127,6 @@ class Optimizer(tf.Module):
         rate = learning_rate_at(self.config, self.step)
         self.step.assign_add(1)
         return tf.constant(0.0), rate
-
-    def _movement(self, names: list[str]) -> _Movement:
-        config = self.config
-        return _Movement(
-            config.optimizer,
-            config.weight_decay_rate,
-            config.beta_1,
-            config.beta_2,
-            config.epsilon,
-            tuple((name, self._scales[name]) for name in names),
-            frozenset(filter(self.decays, names)),
-        )
 
     def decays(self, name: str) -> bool:
         """Whether weight decay applies to the weight: `bert/pooler/dense/kernel` → True, `…/bias` → False."""
