@@ -20,11 +20,13 @@ from morphbert.errors import MorphbertError
 from morphbert.model.attention import attention
 from morphbert.model.compiled import forget_gradients
 from morphbert.model.config import BertConfig
-from morphbert.model.dropout import Dropout
-from morphbert.model.encoder import encode, pool
+from morphbert.model.cross_entropy import cross_entropy
+from morphbert.model.dropout import Dropout, DropoutKeys
+from morphbert.model.encoder import embed, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, initial_value, pretraining_parameters
+from morphbert.train.step import in_dtype
 
 
 def random_weights(config=CONFIG, seed=3):
@@ -242,29 +244,70 @@ def test_layer_norm_and_its_gradient_are_those_of_the_formula(dtype):
         np.testing.assert_allclose(tf.cast(found, tf.float64), right, atol=3 * tolerance, rtol=tolerance)
 
 
-def test_cross_entropy_and_its_gradient_are_tensorflows():
-    from morphbert.model.layers import cross_entropy
-
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("pieces", [7, 50, 64])  # reductions begin with sixteen parts
+def test_cross_entropy_and_its_gradient_are_tensorflows(pieces, dtype):
     random = np.random.default_rng(3)
-    scores = tf.constant(random.normal(0.0, 5.0, (9, 50)), tf.float32)
-    bias = tf.constant(random.normal(0.0, 1.0, 50), tf.float32)
-    labels = tf.constant(random.integers(0, 50, 9), tf.int32)
+    scores = tf.cast(random.normal(0.0, 5.0, (pieces, 9)), dtype)
+    bias = tf.constant(random.normal(0.0, 1.0, pieces), tf.float32)
+    labels = tf.constant(random.integers(0, pieces, 9), tf.int32)
     weights = tf.constant(random.normal(0.0, 1.0, 9), tf.float32)
+    exact = tf.transpose(tf.cast(scores, tf.float32))
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch([scores, bias])
+        tape.watch([scores, bias, exact])
         losses, right = cross_entropy(scores, bias, labels)
-        expected = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores + bias)
+        logits = exact + bias
+        expected = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         ours, theirs = tf.reduce_sum(losses * weights), tf.reduce_sum(expected * weights)
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
-    for values in (scores, bias):
-        np.testing.assert_allclose(
-            tape.gradient(ours, values), tape.gradient(theirs, values), rtol=1e-4, atol=1e-6
-        )
-    guesses = tf.argmax(scores + bias, -1, output_type=tf.int32)
+    rounding = {"rtol": 1e-4, "atol": 1e-6} if dtype == "float32" else {"rtol": 4e-3, "atol": 4e-3}
+    of_scores, of_bias = tape.gradient(ours, [scores, bias])
+    wanted, wanted_of_bias = tape.gradient(theirs, [exact, bias])
+    np.testing.assert_allclose(tf.cast(of_scores, tf.float32), tf.transpose(wanted), **rounding)
+    np.testing.assert_allclose(of_bias, wanted_of_bias, **rounding)
+    guesses = tf.argmax(logits, -1, output_type=tf.int32)
     np.testing.assert_array_equal(right, tf.cast(guesses == labels, tf.float32))
-    # Of equal scores the first is the guess, as argmax has it.
-    level = cross_entropy(tf.zeros([2, 50]), tf.zeros([50]), tf.constant([0, 1]))[1]
-    np.testing.assert_array_equal(level, [1.0, 0.0])
+
+
+def test_of_equal_scores_the_first_is_the_guess_as_argmax_has_it():
+    right = cross_entropy(tf.zeros([50, 3]), tf.zeros([50]), tf.constant([0, 1, 49]))[1]
+    np.testing.assert_array_equal(right, [1.0, 0.0, 0.0])
+
+
+def test_gradients_in_bfloat16_are_added_up_in_float32():
+    """Biases and rows of embeddings get sums over all positions, which bfloat16 with its 8 digits cannot hold."""
+    weights = {name: tf.constant(value) for name, value in random_weights().items()}
+    batch = random_batch(1, batch=288)
+
+    def gradients(dtype):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            sums = pretraining_sums(in_dtype(weights, dtype), CONFIG, batch)
+            loss = total_loss(sums, counts(batch))
+        return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
+
+    narrow = gradients("bfloat16")
+    for name, wanted in gradients("float32").items():
+        if not name.endswith("/key/bias"):  # the softmax does not change by it: its gradient is 0
+            assert tf.norm(narrow[name] - wanted) < 0.08 * tf.norm(wanted), name
+
+
+def test_rows_of_embeddings_get_the_sum_of_their_uses_in_bfloat16_too():
+    config = dataclasses.replace(CONFIG, pre_layer_norm=True)  # without LayerNorm the gradient is a mere sum
+    weights = in_dtype(
+        {name: tf.constant(value) for name, value in random_weights(config).items()}, "bfloat16"
+    )
+    ids, segments = tf.fill([128, 32], 5), tf.ones([128, 32], tf.int32)
+    upstream = tf.cast(tf.random.stateless_normal([128, 32, 48], [1, 2], mean=0.3), "bfloat16")
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        hidden = embed(weights, config, ids, segments, DropoutKeys(None))
+    gradients = tape.gradient(hidden, weights, upstream)
+    wanted = tf.reduce_sum(tf.cast(upstream, tf.float32), [0, 1])
+    for table, row in (("word", 5), ("token_type", 1)):
+        found = tf.convert_to_tensor(gradients[f"bert/embeddings/{table}_embeddings"])[row]
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_initial_weights_are_berts_and_depend_on_seed_and_name_alone():

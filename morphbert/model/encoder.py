@@ -15,6 +15,7 @@ from morphbert.model.layers import Parameters, activation, affine, dense, layer_
 from morphbert.model.parameters import (
     EMBEDDING_MAPPING,
     FINAL_NORM,
+    WORD_EMBEDDINGS,
     BlockNames,
     block_parameters,
     layer_blocks,
@@ -31,11 +32,12 @@ def embed(
 ) -> tf.Tensor:
     """Sum of word, segment and position embeddings, normalised (not with pre-LN): ids int32 [B, L] → [B, L, H].
 
-    Without `position_ids`, int32 [B, L], positions count from 0.
+    In the dtype of the layers' kernels, also where the tables are float32. Without `position_ids`, int32 [B, L],
+    positions count from 0.
     """
     table = "bert/embeddings"
     length = length_of(input_ids, 1)
-    words = tf.gather(parameters[f"{table}/word_embeddings"], input_ids)
+    words = tf.gather(parameters[WORD_EMBEDDINGS], input_ids)
     segments = parameters[f"{table}/token_type_embeddings"]
     # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
     segments = segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
@@ -47,7 +49,8 @@ def embed(
     hidden = words + segments + positions  # [B, L, E]
     if not config.pre_layer_norm:
         hidden = layer_norm(parameters, f"{table}/LayerNorm", hidden, config.layer_norm_eps)
-    hidden = keys.dropout(hidden, config.hidden_dropout_prob)
+    kernel = parameters[f"{layer_blocks(config)[0][0].self_attention}/query/kernel"]
+    hidden = keys.dropout(tf.cast(hidden, kernel.dtype), config.hidden_dropout_prob)
     return (
         hidden
         if config.embedding_width == config.hidden_size

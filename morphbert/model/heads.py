@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters, activation, dense, layer_norm, length_of
+from morphbert.model.parameters import WORD_EMBEDDINGS
 
 
 def masked_lm_scores(
@@ -13,30 +14,45 @@ def masked_lm_scores(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scores of all V pieces at the given positions only, and the bias that has still to be added to them.
 
-    They are apart so that the loss can add them in passing: B P V numbers are the widest tensor of a step.
+    They are apart, and turned, for the loss, which can add the bias in passing: see `cross_entropy`.
 
     Args:
       hidden: [B, L, H] in the dtype to compute in.
       positions: int32 [B, P].
 
     Returns:
-      [B P, V] in that dtype, and float32 [V].
+      [V, B P] in that dtype, and float32 [V].
     """
-    name = "cls/predictions"
-    picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
-    inner = activation(config.hidden_act, dense(parameters, f"{name}/transform/dense", picked))
-    inner = layer_norm(parameters, f"{name}/transform/LayerNorm", inner, config.layer_norm_eps)
-    rows = tf.reshape(inner, [-1, config.embedding_width])
-    scores = tf.matmul(rows, parameters["bert/embeddings/word_embeddings"], transpose_b=True)
-    return scores, tf.cast(parameters[f"{name}/output_bias"], tf.float32)
+    rows = _transformed(parameters, config, hidden, positions)
+    return tf.matmul(_table(parameters, rows), rows, transpose_b=True), _output_bias(parameters)
 
 
 def masked_lm_logits(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
 ) -> tf.Tensor:
     """Scores of all V pieces at the given positions only: [B, L, H], int32 [B, P] → float32 [B, P, V]."""
-    scores, bias = masked_lm_scores(parameters, config, hidden, positions)
-    return tf.reshape(tf.cast(scores, tf.float32) + bias, [-1, length_of(positions, 1), config.vocab_size])
+    rows = _transformed(parameters, config, hidden, positions)
+    scores = tf.cast(tf.matmul(rows, _table(parameters, rows), transpose_b=True), tf.float32)
+    return tf.reshape(scores + _output_bias(parameters), [-1, length_of(positions, 1), config.vocab_size])
+
+
+def _transformed(
+    parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
+) -> tf.Tensor:
+    """What the word embeddings are compared with: [B, L, H], int32 [B, P] → [B P, E]."""
+    name = "cls/predictions/transform"
+    picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
+    inner = activation(config.hidden_act, dense(parameters, f"{name}/dense", picked))
+    inner = layer_norm(parameters, f"{name}/LayerNorm", inner, config.layer_norm_eps)
+    return tf.reshape(inner, [-1, config.embedding_width])
+
+
+def _table(parameters: Parameters, rows: tf.Tensor) -> tf.Tensor:
+    return tf.cast(parameters[WORD_EMBEDDINGS], rows.dtype)
+
+
+def _output_bias(parameters: Parameters) -> tf.Tensor:
+    return tf.cast(parameters["cls/predictions/output_bias"], tf.float32)
 
 
 def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:

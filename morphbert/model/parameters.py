@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 
+WORD_EMBEDDINGS = "bert/embeddings/word_embeddings"
+
 # ALBERT's matrix from the embeddings' width to the layers', and what pre-LN ends with.
 EMBEDDING_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 FINAL_NORM = "bert/encoder/LayerNorm"
@@ -111,7 +113,7 @@ def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
     width, embedding = config.hidden_size, config.embedding_width
     table, positions = "bert/embeddings", config.max_position_embeddings + config.position_offset
     parameters = {
-        f"{table}/word_embeddings": Parameter((config.vocab_size, embedding), "truncated_normal"),
+        WORD_EMBEDDINGS: Parameter((config.vocab_size, embedding), "truncated_normal"),
         f"{table}/token_type_embeddings": Parameter((config.type_vocab_size, embedding), "truncated_normal"),
         f"{table}/position_embeddings": Parameter((positions, embedding), "truncated_normal"),
     }

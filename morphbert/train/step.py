@@ -36,8 +36,15 @@ class StepConfig:
 
 
 def in_dtype(parameters: Mapping[str, tf.Tensor], dtype: str) -> dict[str, tf.Tensor]:
-    """The weights as tensors to compute with."""
-    return {name: tf.cast(value, dtype) for name, value in parameters.items()}
+    """The weights to compute with: kernels and the like in `dtype`, tables of embeddings as they are.
+
+    A table's gradient adds up the gradients of each row's uses, thousands for a mask or a segment: in a narrow dtype
+    such a sum soon stops to move.
+    """
+    return {
+        name: value if name.endswith("_embeddings") else tf.cast(value, dtype)
+        for name, value in parameters.items()
+    }
 
 
 def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dict[str, tf.Tensor]:
@@ -176,8 +183,10 @@ class TrainingStep:
         self, batch: Batch, denominators: Mapping[str, tf.Tensor], key: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Gradients and sums of one part of a replica's share, computed by halves where that is faster."""
+        weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
+        computed = in_dtype(weights, self._config.dtype)
         found = [
-            self._half(half, denominators, tf.random.experimental.stateless_fold_in(key, number))
+            self._half(computed, half, denominators, tf.random.experimental.stateless_fold_in(key, number))
             for number, half in enumerate(halves(batch, self._by_halves))
         ]
         gradients, sums = (
@@ -186,20 +195,24 @@ class TrainingStep:
         return gradients, sums
 
     def _half(
-        self, batch: Batch, denominators: Mapping[str, tf.Tensor], key: tf.Tensor
+        self,
+        weights: Mapping[str, tf.Tensor],
+        batch: Batch,
+        denominators: Mapping[str, tf.Tensor],
+        key: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
+        """float32 gradients, and sums, of weights in the dtype to compute in."""
+        trained = [weights[name] for name in self._trained]
         with tf.GradientTape() as tape:
-            tape.watch([weights[name] for name in self._trained])
-            computed = in_dtype(weights, self._config.dtype)
-            sums = self.objective.compute(computed, batch, key, self._config.recompute)
+            tape.watch(trained)
+            sums = self.objective.compute(weights, batch, key, self._config.recompute)
             loss = self.objective.loss(sums, denominators)
             if self._loss_scale is not None:
                 loss *= self._loss_scale.scale
-        trained = [weights[name] for name in self._trained]
         gradients = tape.gradient(loss, trained, unconnected_gradients="zero")
         # Embedding gradients come as slices with repeated rows, which optimizers mistake for distinct ones.
-        return [tf.convert_to_tensor(g) for g in gradients], [sums[name] for name in self.objective.sums]
+        dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
+        return dense, [sums[name] for name in self.objective.sums]
 
     def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         parameters, scaling = self._trained, self._loss_scale
