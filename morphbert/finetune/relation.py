@@ -24,12 +24,12 @@ from morphbert.finetune.relations import NO_RELATION, Mention, RelationExample
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter, encoder_parameters
+from morphbert.model.parameters import WORD_EMBEDDINGS, Parameter, encoder_parameters
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.vocabulary import CLS, SEP
 from morphbert.text.wordpiece_tokenizer import Tokenizer
 
-WORDS, SEGMENTS = "bert/embeddings/word_embeddings", "bert/embeddings/token_type_embeddings"
+SEGMENTS = "bert/embeddings/token_type_embeddings"
 MARKER_ROWS, TYPE_ROWS = "relation/marker_embeddings", "relation/entity_type_embeddings"
 ENTITIES = HeadConfig("entities")
 MARKERS = ("[SUBJ]", "[/SUBJ]", "[OBJ]", "[/OBJ]")
@@ -55,7 +55,7 @@ class Relation(Classification):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Markers [4, E] and entity types [T, E] besides the head's."""
-        width = encoder_parameters(config)[WORDS].shape[1]
+        width = encoder_parameters(config)[WORD_EMBEDDINGS].shape[1]
         rows = {
             MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal"),
             TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal"),
@@ -67,10 +67,10 @@ class Relation(Classification):
 
     def extended(self, parameters: Parameters) -> Parameters:
         """Word embeddings with the markers', segments' with the types'."""
-        words, segments = parameters[WORDS], parameters[SEGMENTS]
+        words, segments = parameters[WORD_EMBEDDINGS], parameters[SEGMENTS]
         return {
             **parameters,
-            WORDS: tf.concat([words, parameters[MARKER_ROWS]], 0),
+            WORD_EMBEDDINGS: tf.concat([words, parameters[MARKER_ROWS]], 0),
             SEGMENTS: tf.concat([segments, segments[:1] + parameters[TYPE_ROWS]], 0),
         }
 

@@ -19,7 +19,7 @@ from morphbert.finetune.scoring import Scorer, check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import TrainableModel
+from morphbert.model.parameters import WORD_EMBEDDINGS, TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.config import LoopConfig
@@ -32,7 +32,6 @@ from morphbert.train.trajectory import differences, say_differences
 
 # Settings that older checkpoints do not name, with what they did.
 _SINCE: Mapping[str, Any] = {"frozen": [], "num_replicas": 1, "tensorflow": tf.__version__}
-_WORDS = "bert/embeddings/word_embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +140,7 @@ class FineTuning:
             taken = f"{len(expected) - len(missing)} of {len(expected)}"
             print(f"training: {taken} weights from {source}{new}", flush=True)
         if word_vectors is not None:
-            table = self.model.parameters[_WORDS]
+            table = self.model.parameters[WORD_EMBEDDINGS]
             table.assign(word_vectors.over(tf.convert_to_tensor(table).numpy()))
             print(f"training: {word_vectors}", flush=True)
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
+from morphbert.model.parameters import WORD_EMBEDDINGS
 from morphbert.text.jamo import compose
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.text.words import Word
 
-_TABLE = "bert/embeddings/word_embeddings"
 _BIAS = "cls/predictions/output_bias"
 POSITIONS = "bert/embeddings/position_embeddings"
 
@@ -56,7 +56,7 @@ def map_pieces(
     A piece that both vocabularies have keeps its row, wherever it stands; another gets the mean of the rows of
     the old pieces that spell it; one that they cannot spell, the mean of all rows, as a piece that means nothing yet.
     """
-    table = weights[_TABLE]
+    table = weights[WORD_EMBEDDINGS]
     bias = weights.get(_BIAS)
     rows = np.empty((len(new.vocabulary), table.shape[1]), np.float32)
     biases = np.zeros(len(new.vocabulary), np.float32)
@@ -72,7 +72,7 @@ def map_pieces(
         if bias is not None:
             biases[number] = bias[sources].mean()
         counts[kind] += 1
-    mapped = {**weights, _TABLE: rows}
+    mapped = {**weights, WORD_EMBEDDINGS: rows}
     if bias is not None:
         mapped[_BIAS] = biases
     return mapped, Mapped(*counts)

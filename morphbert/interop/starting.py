@@ -15,11 +15,9 @@ from morphbert.interop.importing import account
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import pretraining_parameters
+from morphbert.model.parameters import WORD_EMBEDDINGS, pretraining_parameters
 from morphbert.text.tokenizer import load_tokenizer
 from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
-
-_TABLE = "bert/embeddings/word_embeddings"
 
 
 def initial_weights(
@@ -45,11 +43,11 @@ def initial_weights(
     weights = dict(start.weights)
     if vocab_file is not None:
         weights = _in_vocabulary(start, config.vocab_size, vocab_file, init_vocab_file)
-    elif _TABLE in weights and len(weights[_TABLE]) != config.vocab_size:
+    elif WORD_EMBEDDINGS in weights and len(weights[WORD_EMBEDDINGS]) != config.vocab_size:
         raise MorphbertError(
-            f"{path}: {_TABLE} is {list(weights[_TABLE].shape)}, and vocab_size in --bert_config_file is "
-            f"{config.vocab_size}: to map the pieces of one vocabulary to another, give --vocab_file, that of the "
-            "records; else give the configuration that the checkpoint was trained with."
+            f"{path}: {WORD_EMBEDDINGS} is {list(weights[WORD_EMBEDDINGS].shape)}, and vocab_size in "
+            f"--bert_config_file is {config.vocab_size}: to map the pieces of one vocabulary to another, give "
+            "--vocab_file, that of the records; else give the configuration that the checkpoint was trained with."
         )
     if POSITIONS in weights:
         weights[POSITIONS] = _positions(weights, start.config.position_offset, config)
@@ -72,7 +70,7 @@ def _in_vocabulary(
     start: Pretrained, size: int, vocab_file: str, init_vocab_file: str | None
 ) -> dict[str, np.ndarray]:
     source = init_vocab_file or start.vocabulary
-    if source is None and len(start.weights[_TABLE]) == size:
+    if source is None and len(start.weights[WORD_EMBEDDINGS]) == size:
         print(
             f"training: {start.source} has no vocabulary beside it; it is taken for that of --vocab_file",
             flush=True,
@@ -83,7 +81,7 @@ def _in_vocabulary(
             f"--vocab_file: there is no vocabulary beside {start.source}, so its embeddings cannot be mapped: give "
             "--init_vocab_file, the one it was trained with."
         )
-    rows = len(start.weights[_TABLE])
+    rows = len(start.weights[WORD_EMBEDDINGS])
     lower = start.do_lower_case if init_vocab_file is None else None
     config = dataclasses.replace(start.config, vocab_size=rows)
     old = tokenizer_of(dataclasses.replace(start, config=config, vocabulary=source, do_lower_case=lower))
