@@ -217,14 +217,14 @@ def _define_output(command: Command) -> None:
 
 
 def _check(command: Command, values: flags.FlagValues) -> None:
+    if values.dry_run:  # of training
+        values.do_train = True
     if not values.do_train and not values.do_eval:
         raise UsageError("nothing to do: give --do_train, --do_eval or both.")
     if values.init_vocab_file and not (values.init_checkpoint and values.vocab_file):
         raise UsageError(
             "--init_vocab_file goes with --init_checkpoint and --vocab_file: add them, or leave it out."
         )
-    if values.dry_run and not values.do_train:
-        raise UsageError("--dry_run tries out training: add --do_train.")
     if values.num_train_epochs is not None and command.given("num_train_steps"):
         raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
     if values.phases is not None:
@@ -343,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(command, values)
         quiet_tensorflow.load()
         from morphbert.interop.starting import initial_weights
-        from morphbert.interop.vocabularies import put_beside_run
+        from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
         from morphbert.train.record_sets import manifests
         from morphbert.train.run import pretrain as run
 
@@ -352,10 +352,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         def read(path: str) -> Mapping[str, np.ndarray]:
             return initial_weights(path, config.bert_config, values.vocab_file, values.init_vocab_file)
 
+        tokenizer = None
         if values.vocab_file:
             found = manifests(config.input_files).values()
-            put_beside_run(config.output_dir, values.vocab_file, config.bert_config, found)
-        outcome = run(config, read)
+            tokenizer = vocabulary_of_run(values.vocab_file, config.bert_config, found)
+
+        def keep_vocabulary() -> None:
+            if tokenizer is not None:
+                put_beside_run(config.output_dir, tokenizer, values.vocab_file)
+
+        outcome = run(config, read, keep_vocabulary)
         if values.do_train and not values.dry_run and outcome.stopped_by is None and outcome.is_chief:
             _write_report(values)
         if outcome.stopped_by is not None:

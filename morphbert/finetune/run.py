@@ -173,7 +173,7 @@ class FineTuning:
             self.loss_scale,
         )
         step = self._go_on(checkpoints, state)
-        if step >= last:
+        if loop.finished(config, state, step):
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
         if self._enough(state):
@@ -185,16 +185,11 @@ class FineTuning:
         follow = self._follower(state)
         log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
 
-        def evaluate_and_keep(at: int) -> bool:
+        def evaluate_and_keep(at: int, _: Callable[[], bool]) -> bool:
             return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
 
         try:
-            step, stopped = loop.train(
-                config, step, feed, training, checkpoints, state, log, evaluate_and_keep
-            )
-            if config.eval_every and stopped is None and step == last:
-                evaluate_and_keep(step)
-            return step, stopped
+            return loop.train(config, step, feed, training, checkpoints, state, log, evaluate_and_keep)
         finally:
             log.close()
 
@@ -262,8 +257,7 @@ class FineTuning:
         before = {**_SINCE, **self.restored.state["settings"]}
         say_differences(differences(before, now["settings"]))
         checkpoints.restore(self.restored.path, with_data_position=False)
-        kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
-        state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
+        state.values = {**now, **loop.carried_over(self.objective, self.restored)}
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step
 
@@ -286,9 +280,7 @@ class FineTuning:
                 "tensorflow": tf.__version__,
             },
             "data": {"files": []},
-            "log": loop.empty_sums(self.objective),
-            "best": None,
-            "rollbacks": {"step": -1, "times": 0},
+            **loop.nothing_so_far(self.objective),
         }
 
 

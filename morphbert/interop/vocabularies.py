@@ -84,13 +84,10 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
             stream.write(words)
 
 
-def put_beside_run(
-    output_dir: str, vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]
-) -> None:
-    """Copies the vocabulary of a training run into its output folder, which may be a remote one.
+def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]) -> Tokenizer:
+    """The vocabulary of a training run, if it is one.
 
     Args:
-      output_dir: the run's; it is made.
       vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or where they say
         nothing what the vocabulary shows.
       config: of the model.
@@ -117,6 +114,20 @@ def put_beside_run(
             f"--vocab_file={vocab_file} is not the vocabulary that the records were made with (SHA-256 {sha256[:12]}…, "
             f"theirs {str(others[0]['vocab']['sha256'])[:12]}…): give that one, or leave the flag out."
         )
+    return tokenizer
+
+
+def put_beside_run(output_dir: str, tokenizer: Tokenizer, vocab_file: str) -> None:
+    """Copies a run's vocabulary into its output folder, which may be a remote one.
+
+    Args:
+      output_dir: the run's; it is made.
+      tokenizer: of the vocabulary at `vocab_file`.
+      vocab_file: the folder, or plain `vocab.txt`.
+
+    Raises:
+      MorphbertError: the folder cannot be written.
+    """
     with tempfile.TemporaryDirectory() as folder:
         write_vocabulary(folder, tokenizer, vocab_file)
         try:

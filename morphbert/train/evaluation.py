@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -55,10 +55,14 @@ class Evaluator:
         self._of_batches: list[dict[str, tf.Tensor]] = []
         self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Metrics over at most `max_eval_steps` batches, each record once; several lengths get their share of them.
 
+        Args:
+          stopping: asked before each batch whether to leave it.
+
         Returns:
+          None if it was left; else
           What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds,
           `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that occurs.
         """
@@ -79,6 +83,9 @@ class Evaluator:
             delay=_SECONDS_BEFORE_BAR,
         )
         for batch in bar:
+            if stopping():
+                bar.close()
+                return None
             for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                 totals[name] += value
             num_examples += int(tf.reduce_sum(batch["example_weights"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.train.checkpoint import Checkpoints, RunState, latest
+from morphbert.train.checkpoint import Checkpoints, Restored, RunState, latest
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog, duration
 from morphbert.train.objective import Objective
@@ -26,6 +27,8 @@ from morphbert.train.step import TrainingStep
 SECONDS_PER_CALL = 10.0
 # A model that knows nothing has the loss of guessing, ln V + ln 2: twice that, it is broken.
 BLOWN_UP = 2.0
+# What the mean of the loss over about so many steps, and over the last few, keeps of itself with each step.
+LONG_MEAN, SHORT_MEAN = 0.99, 0.8
 MOST_ROLLBACKS = 3
 
 
@@ -64,10 +67,39 @@ def empty_sums(objective: Objective) -> dict[str, Any]:
     return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0, "loss_scale": 1.0}
 
 
-def sums_of(objective: Objective, before: dict[str, Any]) -> dict[str, Any]:
-    """The sums in a checkpoint's state; empty ones where the program that wrote it reported other columns."""
-    sums = before.get("log", {})
-    return sums if len(sums.get("sums", ())) == len(objective.columns) else empty_sums(objective)
+def nothing_so_far(objective: Objective) -> dict[str, Any]:
+    """What the loop keeps in a checkpoint's state, before the first step."""
+    return {
+        "log": empty_sums(objective),
+        "best": None,
+        "rollbacks": {"step": -1, "times": 0},
+        "evaluated": 0,
+        "loss_means": None,
+    }
+
+
+def carried_over(objective: Objective, restored: Restored) -> dict[str, Any]:
+    """The same from a checkpoint; what the program that wrote it did not keep, or counted otherwise, begins anew."""
+    # A program that did not say how far evaluations had come had made all of them.
+    before = {**nothing_so_far(objective), "evaluated": restored.step, **restored.state}
+    if len(before["log"].get("sums", ())) != len(objective.columns):
+        before["log"] = empty_sums(objective)
+    return {name: before[name] for name in nothing_so_far(objective)}
+
+
+# (step, what tells whether a signal wants the run to end) → whether that is enough of training, or None for an
+# evaluation that was left for that reason; it is made up for when the run goes on.
+Evaluate = Callable[[int, Callable[[], bool]], "bool | None"]
+
+
+def finished(config: LoopConfig, state: RunState, step: int) -> bool:
+    """Whether nothing is left to be done for a run that stands at `step`."""
+    return step >= config.optimizer.num_train_steps and not _evaluation_is_due(config, state, step)
+
+
+def _evaluation_is_due(config: LoopConfig, state: RunState, step: int) -> bool:
+    due = config.eval_every and (step % config.eval_every == 0 or step == config.optimizer.num_train_steps)
+    return bool(due) and step > state.values.get("evaluated", step)
 
 
 class Batches(Protocol):
@@ -88,15 +120,16 @@ def train(
     checkpoints: Checkpoints,
     state: RunState,
     log: RunLog,
-    evaluate: Callable[[int], object],
+    evaluate: Evaluate,
     agree: Callable[[float], float] = lambda value: value,
 ) -> tuple[int, int | None]:
     """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
 
     With `on_divergence="rollback"` a loss that is not finite or blows up takes the weights back to the last
-    checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps, but not at
-    the last one; if it returns True, training ends there. `agree` finds the highest of a number that each of several
-    workers has one of: they have to take the same steps in each call, and a signal to one stops all.
+    checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps and at the last
+    one, before the save, so that a checkpoint knows of every evaluation up to it. `agree` finds the highest of a number
+    that each of several workers has one of: they have to take the same steps in each call, and a signal to one stops
+    all.
 
     Returns:
       The step reached, and the signal that stopped it early.
@@ -108,10 +141,26 @@ def train(
     first, last, began = step, config.optimizer.num_train_steps, time.monotonic()
     feed.begin(step)
     stop, seconds_per_step, saved, enough = StopRequest(), 0.0, step, False
+
+    def stopping() -> bool:
+        return bool(round(agree(stop.signal or 0)))
+
     with stop.installed():
-        while step < last and not enough:
+        while True:
+            if _evaluation_is_due(config, state, step):
+                found = evaluate(step, stopping)
+                if found is None:
+                    break
+                state.values["evaluated"], enough = step, found
+                if step == last:
+                    saved = -1  # the checkpoint may be there and lack the evaluation alone
+            if saved != step and (step % config.save_checkpoints_steps == 0 or step == last or enough):
+                checkpoints.save(step)
+                saved = step
+            if step >= last or enough:
+                break
             seconds_per_step = agree(seconds_per_step)
-            if round(agree(stop.signal or 0)):
+            if stopping():
                 break
             portion = feed.take(_steps_of_call(config, step, seconds_per_step))
             started = time.monotonic()
@@ -133,12 +182,6 @@ def train(
             step += portion.count
             if step % config.log_steps == 0 or step == last:
                 _log(log, step, state, training.objective, config.step.dtype)
-            if config.eval_every and step % config.eval_every == 0 and step < last:
-                # Before the save, so that a checkpoint knows of every evaluation up to it.
-                enough = evaluate(step) is True
-            if step % config.save_checkpoints_steps == 0 or step == last or enough:
-                checkpoints.save(step)
-                saved = step
         if saved != step:
             checkpoints.save(step)
         signalled = round(agree(stop.signal or 0))
@@ -177,7 +220,9 @@ def _roll_back(
       Diverged: rolling back was not asked for, there is no checkpoint, or it has not helped.
     """
     restored = latest(config.output_dir)
-    if config.on_divergence != "rollback" or restored is None:
+    if config.on_divergence != "rollback":
+        raise Diverged(f"{error} Or leave this batch out with --on_divergence=rollback.") from error
+    if restored is None:
         raise error
     before = state.values["rollbacks"]
     times = before["times"] + 1 if before["step"] == restored.step else 1
@@ -229,31 +274,50 @@ def _add(
     """Adds steps to the sums since the last line.
 
     Raises:
-      Diverged: a number is not finite, or a loss is over `BLOWN_UP` times that of guessing all alike.
+      Diverged: a number is not finite, or a loss is over `BLOWN_UP` times that of guessing all alike, or the loss of
+        the last steps is over that of the steps before by more than the objective's `surge`.
     """
     sums = state.values["log"]
     for index, row in enumerate(rows):
         named = dict(zip(objective.columns, row.tolist(), strict=True))
         names = [name for name, value in named.items() if not np.isfinite(value)]
-        limit = BLOWN_UP * objective.guessing
+        limit, loss = BLOWN_UP * objective.guessing, objective.averages(named)["loss"]
         if names:
             reason = f"{', '.join(names)} is not a finite number"
-        elif (loss := objective.averages(named)["loss"]) > limit:
+        elif loss > limit:
             reason = f"the loss is {loss:.1f}, over {limit:.1f}, {BLOWN_UP:g} times that of guessing"
         else:
-            reason = ""
+            reason = _surge(objective, state, loss)
         if reason:
             reason, batch = f"step {step + index + 1}: {reason}", portion.named(index)
             raise Diverged(
-                f"{reason}. Its batch: {batch}. Nothing was saved since; the last good checkpoint is "
-                f"{tf.train.latest_checkpoint(config.output_dir)}. Lower --learning_rate, lengthen "
-                "--num_warmup_steps, look at these examples, or leave it out with --on_divergence=rollback.",
+                f"{reason}. Its batch: {batch}. Nothing was saved since; {_last_checkpoint(config)}. Lower "
+                "--learning_rate, lengthen --num_warmup_steps, or look at these examples.",
                 f"{reason}, with {batch}",
             )
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
         sums["steps"] += 1
         sums |= {name: named[name] for name in ("learning_rate", "loss_scale")}
+
+
+def _surge(objective: Objective, state: RunState, loss: float) -> str:
+    """Takes a step's loss into the means; returns what is wrong if the short one is far above the long one."""
+    if not math.isfinite(objective.surge):
+        return ""
+    means = state.values.get("loss_means") or [loss, loss]
+    means = [
+        kept * mean + (1.0 - kept) * loss for kept, mean in zip((LONG_MEAN, SHORT_MEAN), means, strict=True)
+    ]
+    state.values["loss_means"] = means
+    if means[1] - means[0] <= objective.surge:
+        return ""
+    return f"the loss was {means[0]:.1f} and has risen to {means[1]:.1f}, both means of some steps"
+
+
+def _last_checkpoint(config: LoopConfig) -> str:
+    path = tf.train.latest_checkpoint(config.output_dir)
+    return "there is no checkpoint yet" if path is None else f"the last good checkpoint is {path}"
 
 
 def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> None:

@@ -11,6 +11,7 @@ from morphbert.data.manifest import SUFFIX, Manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
+from morphbert.train.optimization import OptimizerConfig
 from morphbert.train.record_sets import RecordSet, manifests
 from morphbert.train.records_input import (
     RecordFormat,
@@ -155,6 +156,16 @@ def check_labels(layout: RecordLayout, model: BertConfig) -> None:
         raise MorphbertError(
             "the records have labels of the segments, and next_sentence_head in --bert_config_file is false: make the "
             "records with create_pretraining_data.py --objective=none, or give the model the head."
+        )
+
+
+def warn_of_warmup(optimizer: OptimizerConfig) -> None:
+    """Says so where the run is over before its rate has risen to what was asked for."""
+    if optimizer.num_warmup_steps >= optimizer.num_train_steps:
+        print(
+            f"warning: --num_warmup_steps={optimizer.num_warmup_steps} of {optimizer.num_train_steps} steps: the "
+            "learning rate never gets to --learning_rate. A tenth of the steps is usual.",
+            flush=True,
         )
 
 

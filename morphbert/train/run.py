@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -68,12 +68,15 @@ class Outcome:
     is_chief: bool = True
 
 
-def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
+def pretrain(
+    config: RunConfig, read: WeightReader = read_weights, keep_vocabulary: Callable[[], None] = lambda: None
+) -> Outcome:
     """Checks everything, then trains and evaluates as the configuration says.
 
     Args:
       config: the run.
       read: `config.init_checkpoint` → weights by name; another reader knows more formats.
+      keep_vocabulary: puts the vocabulary beside the checkpoints; called when nothing stands against training any more.
 
     Raises:
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
@@ -87,7 +90,7 @@ def pretrain(config: RunConfig, read: WeightReader = read_weights) -> Outcome:
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
-                outcome = _Run(config, read, tokenizer, cluster).go()
+                outcome = _Run(config, read, keep_vocabulary, tokenizer, cluster).go()
                 return dataclasses.replace(outcome, is_chief=cluster.is_chief)
             except _LOST as error:
                 if cluster.size == 1:
@@ -137,9 +140,17 @@ def _alone_in(directory: str) -> Iterator[None]:
 class _Run:
     """The parts of a run, built in the order in which TensorFlow needs them."""
 
-    def __init__(self, config: RunConfig, read: WeightReader, tokenizer: Tokenizer | None, cluster: Cluster):
+    def __init__(
+        self,
+        config: RunConfig,
+        read: WeightReader,
+        keep_vocabulary: Callable[[], None],
+        tokenizer: Tokenizer | None,
+        cluster: Cluster,
+    ):
         self.config = config
         self._read = read
+        self._keep_vocabulary = keep_vocabulary
         self._cluster = cluster
         share_processors()
         self._devices = devices = build_strategy(config.devices, cluster)
@@ -161,6 +172,7 @@ class _Run:
         if config.do_train:
             print(f"memory: {needs}", flush=True)
             warn_of_memory(needs, self._devices.replicas_of_cpu)
+            preflight.warn_of_warmup(config.optimizer)
             check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
@@ -249,7 +261,7 @@ class _Run:
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
-        if step >= last:
+        if loop.finished(config, state, step):
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
             return step, None
         if self._cluster.is_chief:
@@ -257,23 +269,22 @@ class _Run:
                 config, self._devices.chosen, self._devices.num_replicas, self._needs.parameters
             )
             write_run(config.output_dir, facts)
+            self._keep_vocabulary()
         log = self._log(step)
 
-        def evaluate(at: int) -> None:
-            loss = self._evaluate(at, log)["loss"]
-            if state.values["best"] is None or loss < state.values["best"]["loss"]:
-                state.values["best"] = {"step": at, "loss": loss}
+        def evaluate(at: int, stopping: Callable[[], bool]) -> bool | None:
+            metrics = self._evaluate(at, log, stopping)
+            if metrics is None:
+                return None
+            if state.values["best"] is None or metrics["loss"] < state.values["best"]["loss"]:
+                state.values["best"] = {"step": at, "loss": metrics["loss"]}
                 checkpoints.save_best(at)
+            return False
 
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            step, stopped = loop.train(
-                config, step, feed, training, checkpoints, state, log, evaluate, self._agree
-            )
-            if config.eval_every and stopped is None:
-                evaluate(step)
-            return step, stopped
+            return loop.train(config, step, feed, training, checkpoints, state, log, evaluate, self._agree)
         finally:
             log.close()
 
@@ -294,8 +305,7 @@ class _Run:
         if self.restored:
             now = state.values
             checkpoints.restore(self.restored.path, with_data_position=with_iterator)
-            kept = {name: self.restored.state.get(name, now[name]) for name in ("best", "rollbacks")}
-            state.values = {**now, **kept, "log": loop.sums_of(self.objective, self.restored.state)}
+            state.values = {**now, **loop.carried_over(self.objective, self.restored)}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
         if config.init_checkpoint:
@@ -337,9 +347,7 @@ class _Run:
                 **lengths,
             },
             "has_iterator": not self._devices.input_per_host,
-            "log": loop.empty_sums(self.objective),
-            "best": None,
-            "rollbacks": {"step": -1, "times": 0},
+            **loop.nothing_so_far(self.objective),
         }
 
     def _load_for_evaluation(self) -> int:
@@ -355,10 +363,14 @@ class _Run:
             raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")
         return self.restored.step if self.restored else 0
 
-    def _evaluate(self, step: int, log: RunLog) -> dict[str, float]:
+    def _evaluate(
+        self, step: int, log: RunLog, stopping: Callable[[], bool] = lambda: False
+    ) -> dict[str, float] | None:
         assert self.evaluator is not None  # the command gives files wherever it asks for an evaluation
-        metrics = self._evaluations[step] = self.evaluator()
-        log.evaluation(step, metrics)
+        metrics = self.evaluator(stopping)
+        if metrics is not None:
+            self._evaluations[step] = metrics
+            log.evaluation(step, metrics)
         return metrics
 
 
