@@ -148,6 +148,44 @@ def test_a_checkpoint_that_was_cut_off_is_not_used(finished, records, tiny_confi
     assert "is cut off" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00", b"model_checkpoint_path: oops"])
+def test_checkpoints_are_found_without_the_file_that_lists_them(
+    content, finished, records, tiny_config, tmp_path, capsys
+):
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    (output / "checkpoint").unlink()
+    if content is not None:
+        (output / "checkpoint").write_bytes(content)
+    data = output / "model.ckpt-20.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    assert checkpoint.resolve(str(output)) == str(output / "model.ckpt-20")
+    flags = ["--keep_checkpoint_max=2", "--num_train_steps=21"]
+    assert main(arguments(records, tiny_config, output, *flags)) == 0
+    said = capsys.readouterr().out
+    assert (
+        len(re.findall(r"warning: .*/checkpoint, .*\(model.ckpt-8, model.ckpt-16, model.ckpt-20\)", said))
+        == 1
+    )
+    assert f"continuing from {output}/model.ckpt-16" in said
+    # Those that were there before count, so that only as many are kept as were asked for.
+    assert sorted(path.name for path in output.glob("*.index")) == [
+        "model.ckpt-20.index",
+        "model.ckpt-21.index",
+    ]
+    assert str(output) not in (output / "checkpoint").read_text()
+
+
+def test_the_list_that_is_made_again_goes_with_its_folder(finished, tmp_path, monkeypatch):
+    for folder in (str(tmp_path / "whole"), "relative"):
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(finished, folder)
+        os.remove(os.path.join(folder, "checkpoint"))
+        assert checkpoint.latest(folder).step == 20
+        shutil.move(folder, folder + "-moved")
+        assert tf.train.latest_checkpoint(folder + "-moved") == folder + "-moved/model.ckpt-20"
+
+
 def test_a_damaged_checkpoint_is_named(finished, records, tiny_config, tmp_path, capsys):
     go_back_to(8, finished, tmp_path / "run")
     data = tmp_path / "run" / "model.ckpt-8.data-00000-of-00001"

@@ -11,6 +11,7 @@ previous checkpoint as the newest.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -95,6 +96,7 @@ class Checkpoints:
         checkpoint = tf.train.Checkpoint(**self._parts, **position)
 
         def manager(folder: str, keep: int, what: Any, name: str) -> tf.train.CheckpointManager:
+            _listed(folder, name)  # it deletes only what is listed
             return tf.train.CheckpointManager(what, folder, keep, checkpoint_name=name)
 
         self._manager = manager(directory, max_to_keep, checkpoint, "model.ckpt")
@@ -176,7 +178,7 @@ def latest(directory: str) -> Restored | None:
 
 def _newest_whole(directory: str) -> str | None:
     """The newest checkpoint whose files are as long as they say; one that a crash of the machine cut off is named."""
-    listed = tf.train.get_checkpoint_state(directory)
+    listed = _listed(directory, "model.ckpt")
     if listed is None:
         return None
     newest = str(listed.model_checkpoint_path)
@@ -193,6 +195,39 @@ def _newest_whole(directory: str) -> str | None:
     if problem and tf.io.gfile.glob(newest + ".*"):
         raise problem
     return None
+
+
+def _listed(directory: str, name: str) -> Any:
+    """What the file `checkpoint` lists, or None; where it is lost it is made again from the names of the files."""
+    with contextlib.suppress(ValueError):  # of an empty one
+        if listed := tf.train.get_checkpoint_state(directory):
+            return listed
+    paths = _by_name(directory, name)
+    if not paths:
+        return None
+    names = [os.path.basename(path) for path in paths]
+    print(
+        f"warning: {os.path.join(directory, 'checkpoint')}, which lists the checkpoints, is missing or cannot be read: "
+        f"written again from the names of those that are there ({', '.join(names)}).",
+        flush=True,
+    )
+    with writing(directory):
+        tf.compat.v1.train.update_checkpoint_state(
+            directory,
+            # Absolute ones would be kept as they are, and not be found where the folder is moved.
+            *((names[-1], names) if os.path.isabs(directory) else (paths[-1], paths)),
+            all_model_checkpoint_timestamps=[
+                tf.io.gfile.stat(path + ".index").mtime_nsec / 1e9 for path in paths
+            ],
+        )
+    return tf.train.get_checkpoint_state(directory)
+
+
+def _by_name(directory: str, name: str) -> list[str]:
+    """Prefixes of the checkpoints `name-STEP` in a directory, the newest last."""
+    files = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    found = filter(None, (re.fullmatch(rf"{re.escape(name)}-(\d+)\.index", file) for file in files))
+    return [os.path.join(directory, f"{name}-{step}") for step in sorted(int(match[1]) for match in found)]
 
 
 def _check_length(prefix: str) -> None:
@@ -246,10 +281,12 @@ def resolve(path: str) -> str:
     """
     found: str | None = path
     if tf.io.gfile.isdir(path):
-        found = tf.train.latest_checkpoint(path)
-        # Google's released folders have no file that names the newest.
+        found = None
+        with contextlib.suppress(ValueError):  # of an empty file that should name the newest
+            found = tf.train.latest_checkpoint(path)
+        # Google's released folders have no such file.
         alone = [] if found else tf.io.gfile.glob(os.path.join(path, "*.index"))
-        found = alone[0] if len(alone) == 1 else found
+        found = alone[0] if len(alone) == 1 else found or next(reversed(_by_name(path, "model.ckpt")), None)
     found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
     if found is None or not tf.io.gfile.exists(found + ".index"):
         raise MorphbertError(
