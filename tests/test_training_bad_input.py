@@ -117,6 +117,20 @@ def test_another_models_checkpoint_is_refused_with_the_names_that_differ(finishe
     assert main(arguments(records, wider, tmp_path / "run")) == 1
     message = capsys.readouterr().err
     assert "bert/encoder/layer_0/intermediate/dense/kernel is [32, 64], the model's is [32, 96]" in message
+    assert "or another --output_dir." in message
+
+
+def test_another_models_init_checkpoint_is_refused_with_all_names_that_differ(
+    finished, records, tmp_path, capsys
+):
+    wider = write_config(tmp_path / "wider.json", vocab_size=VOCAB_SIZE, hidden_size=64)
+    assert main(arguments(records, wider, tmp_path / "run", f"--init_checkpoint={finished}")) == 1
+    message = capsys.readouterr().err
+    ours = [name for name in tensors(finished / "model.ckpt-20") if name.startswith("model/")]
+    same = 4  # biases of the intermediate layers, the masked LM and the next sentence
+    assert message.count(", the model's is [") == len(ours) - same
+    assert "or another --init_checkpoint." in message
+    assert "--output_dir" not in message
 
 
 def test_a_deeper_models_checkpoint_is_refused_with_the_names_that_are_missing(
@@ -127,7 +141,7 @@ def test_a_deeper_models_checkpoint_is_refused_with_the_names_that_are_missing(
     assert main(arguments(records, deeper, tmp_path / "run")) == 1
     message = capsys.readouterr().err
     assert "bert/encoder/layer_2/attention/self/query/kernel is missing" in message
-    assert "and 8 more" in message
+    assert len(re.findall(r"bert/encoder/layer_2/\S+ is missing", message)) == 16
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_used(finished, records, tiny_config, tmp_path, capsys):

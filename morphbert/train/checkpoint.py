@@ -404,10 +404,11 @@ def check_shapes(
         problems += [f"{name} is missing" for name in expected if name not in shapes]
         problems += [f"{name} is not in the model" for name in shapes if name not in expected]
     if problems:
-        shown = "\n  ".join(problems[:8]) + (f"\n  … and {len(problems) - 8} more" if problems[8:] else "")
+        shown = "\n  ".join(problems)
+        other = "--output_dir" if exact else "--init_checkpoint"
         raise MorphbertError(
             f"{path} is the checkpoint of another model than --bert_config_file describes:\n  {shown}\n"
-            "Give the configuration that it was trained with, or another --output_dir."
+            f"Give the configuration that it was trained with, or another {other}."
         )
 
 
