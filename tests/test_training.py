@@ -1,6 +1,8 @@
 """Whole runs of the training program on real Korean records, on one device."""
 
+import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -18,6 +20,7 @@ from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError
 from morphbert.train.checkpoint import read_state
+from morphbert.train.evaluation import Evaluator
 from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
 from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
 
@@ -84,6 +87,55 @@ def test_evaluation_on_the_way_keeps_the_best_and_survives_an_interruption(recor
     assert main(arguments(records, tiny_config, tmp_path / "resumed", *flags)) == 0
     assert curve(tmp_path / "resumed") == curve(tmp_path / "whole")
     assert_same(tmp_path / "whole" / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
+
+
+@pytest.mark.parametrize("at", [1, 4])  # the first of three batches of step 6, and of the last step
+def test_a_signal_in_an_evaluation_leaves_it_and_the_same_command_makes_up_for_it(
+    at, records, tiny_config, tmp_path, monkeypatch
+):
+    flags = ["--eval_every=6", "--max_eval_steps=3", "--num_train_steps=9"]
+    assert main(arguments(records, tiny_config, tmp_path / "whole", *flags)) == 0
+    batches, batch_of = [], Evaluator._batch
+
+    def signalled(self, batch):
+        batches.append(batch)
+        if len(batches) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch_of(self, batch)
+
+    monkeypatch.setattr(Evaluator, "_batch", signalled)
+    run = arguments(records, tiny_config, tmp_path / "stopped", *flags)
+    assert main(run) == 128 + signal.SIGTERM
+    assert len(batches) == at  # the rest was left
+    assert main(run) == 0
+    assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
+    assert_same(tmp_path / "whole" / "model.ckpt-9", tmp_path / "stopped" / "model.ckpt-9")
+    best = [tf.train.latest_checkpoint(str(tmp_path / run / "best")) for run in ("whole", "stopped")]
+    assert best[0].rpartition("/")[2] == best[1].rpartition("/")[2]
+
+
+def test_the_last_checkpoint_knows_the_last_evaluation(records, tiny_config, tmp_path):
+    """Else a run that is lengthened would take a worse model for the best so far."""
+    flags = ["--eval_every=4", "--max_eval_steps=3", "--num_train_steps=6"]
+    assert main(arguments(records, tiny_config, tmp_path / "out", *flags)) == 0
+    losses = {line["step"]: line["loss"] for line in curve(tmp_path / "out") if line["kind"] == "eval"}
+    assert list(losses) == [4, 6]
+    state = read_state(str(tmp_path / "out" / "model.ckpt-6")).state
+    best = min(losses, key=losses.get)
+    assert state["best"] == {"step": best, "loss": losses[best]}
+    assert state["evaluated"] == 6
+
+
+def test_a_refused_run_leaves_the_vocabulary_of_another_alone(finished, records, tiny_config, tmp_path):
+    shutil.copytree(finished, tmp_path / "out")
+    (tmp_path / "out" / "vocab.txt").write_text("다른\n", encoding="utf-8")
+    config = json.loads(tiny_config.read_text())
+    (tmp_path / "wider.json").write_text(json.dumps({**config, "intermediate_size": 48}))
+    run = arguments(
+        records, tmp_path / "wider.json", tmp_path / "out", f"--vocab_file={GOLDEN / 'vocab_ko.txt'}"
+    )
+    assert main(run) == 1
+    assert (tmp_path / "out" / "vocab.txt").read_text(encoding="utf-8") == "다른\n"
 
 
 def test_a_dry_run_takes_three_steps_and_keeps_nothing(records, tiny_config, tmp_path, capsys):

@@ -163,12 +163,25 @@ def test_a_run_rolls_back_over_data_that_it_diverges_on(tiny_config, tmp_path, c
     assert curve(tmp_path / "back") == curve(tmp_path / "good")
 
 
+def test_a_loss_that_rises_far_above_its_mean_is_a_divergence(tiny_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "BLOWN_UP", 100.0)  # the rise alone is to be seen
+    records = write_batches(tmp_path / "turned.tfrecord", [9] * 40 + [50] * 20)
+    assert train_on(records, tiny_config, tmp_path / "out", 60) == 1
+    message = capsys.readouterr().err
+    found = re.search(r"step 4\d: the loss was (\d+\.\d) and has risen to (\d+\.\d)", message)
+    assert found, message
+    assert float(found[2]) - float(found[1]) > 1.0
+    assert "model.ckpt-40" in message
+    assert "--on_divergence=rollback" in message
+
+
 def test_rolling_back_in_vain_ends(records, tiny_config, tmp_path, capsys):
     flags = ["--learning_rate=1e30", "--num_warmup_steps=0", "--save_checkpoints_steps=1"]
     run = arguments(records, tiny_config, tmp_path / "out", *flags, "--on_divergence=rollback")
     assert main(run) == 1
     message = capsys.readouterr().err
-    assert "has not helped 3 times" in message or "last good checkpoint is None" in message
+    assert "has not helped 3 times" in message or "there is no checkpoint yet" in message
+    assert "--on_divergence=rollback" not in message
 
 
 # ── damaged files ──────────────────────────────────────────────────────────────────────────────────────
