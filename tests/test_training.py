@@ -149,6 +149,8 @@ def test_a_dry_run_takes_three_steps_and_keeps_nothing(records, tiny_config, tmp
 def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_first_step(tmp_path):
     with pytest.raises(MorphbertError, match=r"GB free, and 6 checkpoints take .* GB: free some space"):
         check_disk(str(tmp_path), checkpoint=10**15, keep=5)
+    with pytest.raises(MorphbertError, match="and 7 checkpoints take"):
+        check_disk(str(tmp_path), checkpoint=10**15, keep=5, best=True)
     check_disk(str(tmp_path), checkpoint=1000, keep=5)
 
 
@@ -202,6 +204,22 @@ def test_a_resume_as_before_says_nothing(finished, records, tiny_config, tmp_pat
     go_back_to(16, finished, tmp_path / "same")
     assert main(arguments(records, tiny_config, tmp_path / "same")) == 0
     assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.distributed
+def test_the_cpu_is_split_into_replicas(records, tiny_config, tmp_path):
+    run = arguments(records, tiny_config, tmp_path / "out", "--num_replicas=2", "--dry_run")
+    command = [sys.executable, str(ROOT / "run_pretraining.py"), *run]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "mirrored over 2 replica(s) (CPU:0, CPU:1)" in said
+    assert "dry run: losses" in said
+
+
+def test_an_empty_file_that_should_have_records_is_named(records, tiny_config, tmp_path, capsys):
+    shutil.copytree(records, tmp_path / "records")
+    (tmp_path / "records" / "b.tfrecord").write_bytes(b"")
+    assert main(arguments(tmp_path / "records", tiny_config, tmp_path / "out")) == 1
+    assert re.search(r"b\.tfrecord is empty, and its manifest says that it has \d+", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -43,7 +43,7 @@ BAD = [
         ["hidden_size 32 is not divisible by num_attention_heads 5"],
         1,
     ),
-    ("replicas", lambda d: ["--num_replicas=2"], ["--num_replicas=2", "--strategy=mirrored"], 1),
+    ("replicas", lambda d: ["--num_replicas=2", "--strategy=one_device"], ["--strategy=mirrored"], 1),
     ("no cluster", lambda d: ["--strategy=multi_worker"], ["TF_CONFIG", "Slurm", "run_local_cluster.py"], 1),
     ("rate", lambda d: ["--learning_rate=-1"], ["learning_rate", "-1"], 2),
     ("batch", lambda d: ["--train_batch_size=0"], ["train_batch_size", "0"], 2),

@@ -104,7 +104,8 @@ def define_devices(command: Command) -> None:
     command.integer(
         "num_replicas",
         None,
-        "GPUs to use with --strategy=mirrored. Without a GPU it splits the CPU, to try things out.",
+        "GPUs to use with --strategy=mirrored. Without a GPU, and with --strategy=cpu, it splits the CPU, to try "
+        "things out.",
         lower_bound=1,
     )
     command.enum(

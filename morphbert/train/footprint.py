@@ -68,8 +68,10 @@ def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> in
     return int(kept + scores)
 
 
-def check_disk(directory: str, checkpoint: int, keep: int) -> None:
+def check_disk(directory: str, checkpoint: int, keep: int, best: bool = False) -> None:
     """Refuses a local output directory without room for the checkpoints that are kept, and one being written.
+
+    `best`: whether the best one is kept apart.
 
     Raises:
       MorphbertError: says what is needed and what is free.
@@ -79,11 +81,12 @@ def check_disk(directory: str, checkpoint: int, keep: int) -> None:
     held = sum(
         entry.stat().st_size for entry in os.scandir(directory) if entry.name.startswith("model.ckpt-")
     )
-    needed, free = checkpoint * (keep + 1) - held, shutil.disk_usage(directory).free
+    number = keep + 1 + best
+    needed, free = checkpoint * number - held, shutil.disk_usage(directory).free
     if needed > free:
         raise MorphbertError(
-            f"--output_dir={directory} has {_gigabytes(free)} free, and {keep + 1} checkpoints take "
-            f"{_gigabytes(checkpoint * (keep + 1))}: free some space, choose another folder, or lower "
+            f"--output_dir={directory} has {_gigabytes(free)} free, and {number} checkpoints take "
+            f"{_gigabytes(checkpoint * number)}: free some space, choose another folder, or lower "
             "--keep_checkpoint_max."
         )
 

@@ -101,6 +101,12 @@ def _check_set(chosen: RecordSet, vocabularies: dict[str, str]) -> None:
     form, known = chosen.form, manifests(chosen.files)
     for file, manifest in known.items():
         _check_manifest(file, manifest, form)
+        number = manifest.outputs.get(os.path.basename(file), 0)
+        if number and not form.skip_corrupt and tf.io.gfile.stat(file).length == 0:
+            raise MorphbertError(
+                f"{file} is empty, and its manifest says that it has {number:,} records: make the records again, "
+                "or copy the file again."
+            )
         if manifest.layout != form.layout:
             raise MorphbertError(
                 f"{file} has {_in_words(manifest.layout)}, other files that this run reads have "

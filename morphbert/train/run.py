@@ -173,7 +173,9 @@ class _Run:
             print(f"memory: {needs}", flush=True)
             warn_of_memory(needs, self._devices.replicas_of_cpu)
             preflight.warn_of_warmup(config.optimizer)
-            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max)
+            check_disk(
+                config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=bool(config.eval_every)
+            )
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.model.parameters)

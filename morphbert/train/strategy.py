@@ -152,6 +152,8 @@ def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
     if choice == "cpu":
         tf.config.set_visible_devices([], "GPU")
         gpus = []
+        if (config.num_replicas or 1) > 1:
+            return _mirrored(config, 0)
     if (config.num_replicas or 1) != 1:
         raise MorphbertError(
             f"--num_replicas={config.num_replicas} with --strategy={config.strategy}: give --strategy=mirrored."
