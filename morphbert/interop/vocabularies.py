@@ -85,7 +85,7 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
 
 
 def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]) -> Tokenizer:
-    """The vocabulary of a training run, if it is one.
+    """The tokenizer of a training run's vocabulary, which is held against the model and the records.
 
     Args:
       vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or where they say

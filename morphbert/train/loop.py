@@ -55,11 +55,11 @@ class StopRequest:
 
 
 class Diverged(MorphbertError):
-    """A step's loss or gradient is not finite, or its loss is far above that of guessing; `reason` is short."""
+    """A step's loss or gradient is not finite, or its loss far too high; `batch` says which records it had."""
 
-    def __init__(self, message: str, reason: str = ""):
+    def __init__(self, message: str, batch: str):
         super().__init__(message)
-        self.reason = reason
+        self.batch = batch
 
 
 def empty_sums(objective: Objective) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def finished(config: LoopConfig, state: RunState, step: int) -> bool:
 
 def _evaluation_is_due(config: LoopConfig, state: RunState, step: int) -> bool:
     due = config.eval_every and (step % config.eval_every == 0 or step == config.optimizer.num_train_steps)
-    return bool(due) and step > state.values.get("evaluated", step)
+    return bool(due) and step > state.values["evaluated"]
 
 
 class Batches(Protocol):
@@ -167,9 +167,9 @@ def train(
             rows, waited = _call(training, portion)
             seconds = time.monotonic() - started
             try:
-                _add(config, training.objective, state, step, rows, portion)
+                _add(training.objective, state, step, rows, portion)
             except Diverged as error:
-                step = saved = _roll_back(config, error, checkpoints, state, log)
+                step = saved = _roll_back(config, error, checkpoints, training.objective, state, log)
                 feed.begin(step)
                 continue
             if portion.first:  # the time is mostly compilation, and another length has another speed
@@ -212,27 +212,45 @@ def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
 
 
 def _roll_back(
-    config: LoopConfig, error: Diverged, checkpoints: Checkpoints, state: RunState, log: RunLog
+    config: LoopConfig,
+    error: Diverged,
+    checkpoints: Checkpoints,
+    objective: Objective,
+    state: RunState,
+    log: RunLog,
 ) -> int:
     """Weights and moments as in the last checkpoint, the data where it is; returns the step to go on from.
 
     Raises:
-      Diverged: rolling back was not asked for, there is no checkpoint, or it has not helped.
+      MorphbertError: rolling back was not asked for, there is no checkpoint, or it has not helped.
     """
     restored = latest(config.output_dir)
+    there = (
+        "there is no checkpoint yet" if restored is None else f"the last good checkpoint is {restored.path}"
+    )
+    message = (
+        f"{error}. Its batch: {error.batch}. Nothing was saved since; {there}. Lower --learning_rate, lengthen "
+        "--num_warmup_steps, or look at these examples."
+    )
     if config.on_divergence != "rollback":
-        raise Diverged(f"{error} Or leave this batch out with --on_divergence=rollback.") from error
+        raise MorphbertError(f"{message} Or leave this batch out with --on_divergence=rollback.") from error
     if restored is None:
-        raise error
+        raise MorphbertError(message) from error
     before = state.values["rollbacks"]
     times = before["times"] + 1 if before["step"] == restored.step else 1
     if times > MOST_ROLLBACKS:
-        raise Diverged(f"{error} Rolling back to step {restored.step} has not helped {MOST_ROLLBACKS} times.")
+        raise MorphbertError(
+            f"{message} Rolling back to step {restored.step} has not helped {MOST_ROLLBACKS} times."
+        ) from error
     kept: dict[str, Any] = {n: v for n, v in state.values.items() if n in ("settings", "data", "taken")}
     checkpoints.restore(restored.path, with_data_position=False)
-    state.values = {**state.values, **kept, "rollbacks": {"step": restored.step, "times": times}}
+    kept["rollbacks"] = {"step": restored.step, "times": times}
+    state.values = {**state.values, **carried_over(objective, restored), **kept}
     log.go_back(restored.step)
-    print(f"training: {error.reason}: back to {restored.path}, and on with the data after it", flush=True)
+    print(
+        f"training: {error}, with {error.batch}: back to {restored.path}, and on with the data after it",
+        flush=True,
+    )
     return restored.step
 
 
@@ -268,9 +286,7 @@ def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
         ) from error
 
 
-def _add(
-    config: LoopConfig, objective: Objective, state: RunState, step: int, rows: np.ndarray, portion: Portion
-) -> None:
+def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, portion: Portion) -> None:
     """Adds steps to the sums since the last line.
 
     Raises:
@@ -289,12 +305,7 @@ def _add(
         else:
             reason = _surge(objective, state, loss)
         if reason:
-            reason, batch = f"step {step + index + 1}: {reason}", portion.named(index)
-            raise Diverged(
-                f"{reason}. Its batch: {batch}. Nothing was saved since; {_last_checkpoint(config)}. Lower "
-                "--learning_rate, lengthen --num_warmup_steps, or look at these examples.",
-                f"{reason}, with {batch}",
-            )
+            raise Diverged(f"step {step + index + 1}: {reason}", portion.named(index))
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
         sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
         sums["steps"] += 1
@@ -305,7 +316,7 @@ def _surge(objective: Objective, state: RunState, loss: float) -> str:
     """Takes a step's loss into the means; returns what is wrong if the short one is far above the long one."""
     if not math.isfinite(objective.surge):
         return ""
-    means = state.values.get("loss_means") or [loss, loss]
+    means = state.values["loss_means"] or [loss, loss]
     means = [
         kept * mean + (1.0 - kept) * loss for kept, mean in zip((LONG_MEAN, SHORT_MEAN), means, strict=True)
     ]
@@ -313,11 +324,6 @@ def _surge(objective: Objective, state: RunState, loss: float) -> str:
     if means[1] - means[0] <= objective.surge:
         return ""
     return f"the loss was {means[0]:.1f} and has risen to {means[1]:.1f}, both means of some steps"
-
-
-def _last_checkpoint(config: LoopConfig) -> str:
-    path = tf.train.latest_checkpoint(config.output_dir)
-    return "there is no checkpoint yet" if path is None else f"the last good checkpoint is {path}"
 
 
 def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> None:

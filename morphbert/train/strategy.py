@@ -139,6 +139,10 @@ def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
     """
     choice = config.strategy
     gpus = tf.config.list_physical_devices("GPU")
+    if choice == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        gpus = []
+        choice = "mirrored" if (config.num_replicas or 1) > 1 else "one_device"
     if choice == "auto":
         several = len(gpus) > 1 if config.num_replicas is None else config.num_replicas > 1
         choice = "tpu" if config.tpu_name else "mirrored" if several else "one_device"
@@ -149,11 +153,6 @@ def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
         return _multi_worker(config, cluster, len(gpus))
     if choice == "mirrored":
         return _mirrored(config, len(gpus))
-    if choice == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-        gpus = []
-        if (config.num_replicas or 1) > 1:
-            return _mirrored(config, 0)
     if (config.num_replicas or 1) != 1:
         raise MorphbertError(
             f"--num_replicas={config.num_replicas} with --strategy={config.strategy}: give --strategy=mirrored."
