@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 
-from morphbert.text.cleaning import Cleaning
-from morphbert.text.raw_documents import InputFormat, json_paragraphs, read_documents
-from morphbert.text.splitters import load_splitter
+from morphbert.corpus.cleaning import Cleaning
+from morphbert.corpus.splitters import load_splitter
+from morphbert.formats.raw_documents import InputFormat, json_paragraphs, read_documents
 
 
 def paragraphs_of(path, field, seed):

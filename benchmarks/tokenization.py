@@ -20,7 +20,7 @@ import types
 import mecab_ko
 
 from morphbert.files import read_lines
-from morphbert.text.tokenizer import bert_tokenizer, load_tokenizer
+from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.vocabulary import load_vocabulary
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")

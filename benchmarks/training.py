@@ -66,10 +66,10 @@ def our_training(arguments):
     """The step of run_pretraining.py, and the objective, model and optimizer that it is made of."""
     from morphbert.model.config import BertConfig
     from morphbert.model.parameters import TrainableModel
+    from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
     from morphbert.train.objective import pretraining_objective
-    from morphbert.train.optimization import Optimizer, OptimizerConfig
+    from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
     from morphbert.train.step import StepConfig, TrainingStep
-    from morphbert.train.strategy import DeviceConfig, build_strategy, share_processors
 
     config = BertConfig(**sizes(arguments))
     share_processors()
@@ -278,7 +278,7 @@ def measure_input(arguments, argv):
     import tensorflow as tf
 
     from morphbert.data.records import RecordShape
-    from morphbert.train.records_input import RecordFormat, training_dataset
+    from morphbert.train.input.records import RecordFormat, training_dataset
 
     child = Child("morphbert", argv)
     with tempfile.TemporaryDirectory() as folder:

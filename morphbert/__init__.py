@@ -2,7 +2,10 @@
 
 The way of the data, one sub-package a stage:
 
-    text     characters → pieces            (no TensorFlow)
+    formats  files → rows and documents      (no TensorFlow)
+    text     characters → pieces             (no TensorFlow)
+    corpus   documents → clean sentences     (no TensorFlow)
+    vocab    words counted → a vocabulary    (no TensorFlow)
     data     pieces → training records      (no TensorFlow)
     model    configuration and graph
     train    records → weights

@@ -39,7 +39,7 @@ def write_random_model(folder, vocabulary, seed=3, **changes):
     from morphbert.interop.vocabularies import write_vocabulary
     from morphbert.model.config import BertConfig
     from morphbert.model.parameters import pretraining_parameters
-    from morphbert.text.tokenizer import load_tokenizer
+    from morphbert.text.loading import load_tokenizer
 
     folder.mkdir()
     tokenizer = load_tokenizer(str(vocabulary))

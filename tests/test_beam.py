@@ -20,7 +20,7 @@ from morphbert.data.beam.text import Range, documents, ranges_of
 from morphbert.data.documents import held_out
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.files import open_for_reading
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 KOREAN = [GOLDEN / "documents_ko.txt", GOLDEN / "documents_ko_2.txt"]
 

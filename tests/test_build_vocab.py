@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from morphbert.cli.build_vocab import main
-from morphbert.text.counting import count_words, word_characters
-from morphbert.text.learning import assemble, choose_alphabet, learn_bpe
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary
 from morphbert.text.words import WordSplitter
+from morphbert.vocab.counting import count_words, word_characters
+from morphbert.vocab.learning import assemble, choose_alphabet, learn_bpe
 
 SENTENCES = [
     "사과나무를 심었습니다.",
@@ -70,7 +70,7 @@ def test_morphemes_are_joined_by_the_sign_of_the_convention(corpus, tmp_path):
 
 
 def test_same_bytes_for_any_number_of_workers_and_compression(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("morphbert.text.counting._BLOCK_CHARACTERS", 2_000)
+    monkeypatch.setattr("morphbert.vocab.counting._BLOCK_CHARACTERS", 2_000)
     packed = tmp_path / "corpus.txt.gz"
     packed.write_bytes(gzip.compress(corpus.read_bytes()))
     build(corpus, tmp_path / "a", "--vocab_size=500")
@@ -82,8 +82,8 @@ def test_same_bytes_for_any_number_of_workers_and_compression(corpus, tmp_path, 
 def test_many_runs_are_merged_to_the_same_counts(corpus, monkeypatch):
     splitter = WordSplitter(Normalizer("nfc"))
     whole = count_words([str(corpus)], splitter, 1, 0.1)
-    monkeypatch.setattr("morphbert.text.counting._BLOCK_CHARACTERS", 100)
-    monkeypatch.setattr("morphbert.text.counting._OPEN_RUNS", 3)
+    monkeypatch.setattr("morphbert.vocab.counting._BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr("morphbert.vocab.counting._OPEN_RUNS", 3)
     assert count_words([str(corpus)], splitter, 1, 0.1) == whole
     assert whole.held_out
     held_out = set(whole.held_out)
@@ -99,7 +99,7 @@ def test_many_runs_are_merged_to_the_same_counts(corpus, monkeypatch):
 def test_too_many_words_lose_the_rarest(corpus, monkeypatch):
     splitter = WordSplitter(Normalizer("nfc"))
     whole = count_words([str(corpus)], splitter, 1, 0.0)
-    monkeypatch.setattr("morphbert.text.counting._MOST_WORDS", 30)
+    monkeypatch.setattr("morphbert.vocab.counting._MOST_WORDS", 30)
     part = count_words([str(corpus)], splitter, 1, 0.0)
     assert 0 < len(part.words) <= 30
     assert part.dropped_words == len(whole.words) - len(part.words)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphbert.text.cleaning import Cleaning
+from morphbert.corpus.cleaning import Cleaning
 
 HTML = Cleaning(remove_html=True)
 MARKUP = Cleaning(remove_markup=True)

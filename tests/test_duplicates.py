@@ -9,7 +9,7 @@ import sys
 import pytest
 from samples import GOLDEN, ROOT
 
-from morphbert.text.duplicates import DuplicateStore, signature
+from morphbert.corpus.duplicates import DuplicateStore, signature
 
 WORDS = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").split()
 
@@ -136,7 +136,7 @@ def test_memory_does_not_grow_with_the_documents():
     """Signatures of many documents go to the disk: 10 times as many need hardly more memory."""
     program = """
 import os, resource, sys
-from morphbert.text.duplicates import DuplicateStore, signature
+from morphbert.corpus.duplicates import DuplicateStore, signature
 signature("가")
 with DuplicateStore(near=0.8, cache_kib=8_000) as store:
     for number in range(int(sys.argv[1])):

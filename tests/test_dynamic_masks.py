@@ -15,9 +15,9 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.manifest import load_manifest
 from morphbert.data.records import RecordLayout, RecordShape, features
 from morphbert.errors import MorphbertError
-from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
-from morphbert.train.record_sets import mask_rules
-from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
+from morphbert.train.input.dynamic_masks import MaskRules, record_keys, with_masks
+from morphbert.train.input.record_sets import mask_rules
+from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
 
 MASK_ID, RANGES = 4, ((5, 90), (95, 300))
 SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())

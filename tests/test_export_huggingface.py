@@ -14,13 +14,13 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_mode
 
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
-from morphbert.interop.flatten import flatten
-from morphbert.interop.huggingface_names import hugging_face_name
+from morphbert.interop.huggingface.flatten import flatten
+from morphbert.interop.huggingface.names import hugging_face_name
 from morphbert.model.config import ACTIVATIONS
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+from morphbert.text.loading import load_tokenizer, make_tokenizer
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.tokenizer import load_tokenizer, make_tokenizer
 from morphbert.text.words import WordSplitter
 
 REVIEWS = ROOT.parent / "shared" / "data" / "corpus" / "movie_reviews.txt.gz"
@@ -104,7 +104,7 @@ def test_the_card_tells_training_data_and_evaluation(trained, tmp_path):
 
 
 def test_the_tokenizer_file_needs_no_morphbert():
-    source = flatten("morphbert.interop.remote_tokenizer")
+    source = flatten("morphbert.interop.huggingface.remote_tokenizer")
     assert "from morphbert" not in source
     assert "import morphbert" not in source
     compile(source, "tokenization_morphbert.py", "exec")
@@ -193,7 +193,7 @@ def test_every_activation_has_its_name_there(name):
     torch = pytest.importorskip("torch")
     from transformers.activations import ACT2FN
 
-    from morphbert.interop.huggingface_names import config_values
+    from morphbert.interop.huggingface.names import config_values
     from morphbert.model.config import BertConfig
     from morphbert.model.layers import activation
 
@@ -377,7 +377,7 @@ def test_fill_mask_gives_what_our_command_gives(exported, random_model):
 @pytest.mark.parametrize("lower", [False, True])
 def test_without_analyser_the_stock_tokenizer_is_exact(form, lower, tmp_path):
     transformers = pytest.importorskip("transformers")
-    from morphbert.interop.huggingface_tokenizer import write_tokenizer
+    from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
     from morphbert.text.normalize import Normalizer
     from morphbert.text.vocabulary import load_vocabulary
 
@@ -398,7 +398,7 @@ def test_without_analyser_the_stock_tokenizer_is_exact(form, lower, tmp_path):
 @pytest.mark.parity
 def test_the_stock_tokenizer_beside_mecab_agrees_as_the_card_says(exported):
     transformers = pytest.importorskip("transformers")
-    from morphbert.interop.huggingface_tokenizer import agreement, without_analyzer
+    from morphbert.interop.huggingface.tokenizer_files import agreement, without_analyzer
 
     stock = transformers.AutoTokenizer.from_pretrained(exported, subfolder="stock_tokenizer")
     ours = load_tokenizer(str(MECAB_VOCABULARY))

@@ -15,7 +15,7 @@ from morphbert.cli.export_model import main
 from morphbert.interop import sources
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 REVIEWS = ROOT.parent / "shared" / "data" / "corpus" / "movie_reviews.txt.gz"
 BLOCKED = """
@@ -100,8 +100,8 @@ def lines_of_korean():
 def test_text_is_cut_in_the_graph_as_by_our_tokenizer(form, lower):
     pytest.importorskip("tensorflow_text")
     from morphbert.interop.text_graph import TextCutter
+    from morphbert.text.loading import make_tokenizer
     from morphbert.text.normalize import Normalizer
-    from morphbert.text.tokenizer import make_tokenizer
     from morphbert.text.words import WordSplitter
 
     vocabulary = load_tokenizer(str(GOLDEN / "vocab_ko.txt"), do_lower_case=False).vocabulary

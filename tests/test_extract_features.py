@@ -7,8 +7,8 @@ import pytest
 from samples import GOLDEN, SENTENCES
 
 from morphbert.cli.extract_features import main
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.tokenizer import load_tokenizer
 
 TEXTS = [*SENTENCES, "가", "", "나는 학교에 간다. " * 30]
 PAIR = ("대한민국의 주권은 누구에게 있나?", SENTENCES[1])

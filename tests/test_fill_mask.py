@@ -6,8 +6,8 @@ from samples import GOLDEN
 
 from morphbert.cli.fill_mask import main
 from morphbert.interop.fill_mask import MaskFiller
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.vocabulary import MASK
 
 SENTENCE = "나는 [MASK]에 간다."

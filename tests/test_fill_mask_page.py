@@ -17,7 +17,7 @@ from morphbert.cli.fill_mask import main
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
 from morphbert.interop.fill_mask_page import Filling, PageServer, checkpoints_of
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 SENTENCE = "사과나무를 [MASK]에 심었습니다."
 BOLD = "<img src=x onerror=\"document.title='hit'\"> [MASK] <b>굵게</b>"

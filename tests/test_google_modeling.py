@@ -16,8 +16,8 @@ from morphbert.interop.bert_model import BertModel
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.sequences import encode_batch
-from morphbert.text.tokenizer import load_tokenizer
 
 _spec = importlib.util.spec_from_file_location("regenerate_model", GOLDEN / "regenerate_model.py")
 regenerate = importlib.util.module_from_spec(_spec)

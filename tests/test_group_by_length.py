@@ -11,7 +11,7 @@ from samples import GOLDEN, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
-from morphbert.train.record_sets import turns
+from morphbert.train.input.record_sets import turns
 
 SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
 BINS = (32, 48, 64)

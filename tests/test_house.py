@@ -164,8 +164,8 @@ def test_text_becomes_records_without_tensorflow(without_tensorflow, tmp_path):
 def test_importing_text_and_data_loads_no_tensorflow():
     program = """
 import importlib.util, pkgutil, sys
-import morphbert.data, morphbert.text
-for package in (morphbert.text, morphbert.data):
+import morphbert.corpus, morphbert.data, morphbert.formats, morphbert.text, morphbert.vocab
+for package in (morphbert.formats, morphbert.text, morphbert.corpus, morphbert.vocab, morphbert.data):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         # Beam is an extra with an environment of its own.
         if ".beam" not in module.name or importlib.util.find_spec("apache_beam"):

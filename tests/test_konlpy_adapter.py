@@ -16,7 +16,7 @@ from morphbert.errors import MorphbertError
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer, align
-from morphbert.text.tokenizer import make_analyzer
+from morphbert.text.loading import make_analyzer
 
 pytest.importorskip("konlpy", reason="konlpy is not installed (the extra `konlpy`)")
 

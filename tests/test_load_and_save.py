@@ -264,9 +264,9 @@ def test_the_tokenizer_does_what_transformers_does(number, loaded, hub_folder):
 def test_windows_are_those_of_a_fast_tokenizer(call, tmp_path):
     """Python tokenizers of transformers make no rows of what is over: the authority is a stock, fast one."""
     transformers = pytest.importorskip("transformers")
-    from morphbert.interop.huggingface_tokenizer import write_tokenizer
-    from morphbert.interop.pretrained_tokenizer import PretrainedTokenizer
-    from morphbert.text.tokenizer import bert_tokenizer
+    from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
+    from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
+    from morphbert.text.loading import bert_tokenizer
     from morphbert.text.vocabulary import load_vocabulary
 
     path = str(GOLDEN / "vocab_ko.txt")
@@ -368,7 +368,7 @@ def test_what_is_no_text_is_refused(loaded):
 
 
 def test_the_tokenizer_saves_itself(loaded, tmp_path):
-    from morphbert.text.tokenizer import load_tokenizer
+    from morphbert.text.loading import load_tokenizer
 
     loaded.tokenizer.save(str(tmp_path / "vocab"))
     assert (

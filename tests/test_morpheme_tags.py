@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from morphbert.cli.build_vocab import main
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.loading import load_tokenizer, make_analyzer
 from morphbert.text.morpheme_tags import TAGS, TagRule, parse_tag_rule
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import load_tokenizer, make_analyzer
 
 SENTENCE = "할아버지께서는 사과나무를 심었습니다."
 

@@ -18,7 +18,7 @@ from samples import GOLDEN, ROOT, SHAPE
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main
 from morphbert.errors import MorphbertError
-from morphbert.train.workers import Cluster, expand_counts, expand_hosts, find_cluster, joined
+from morphbert.train.cluster.workers import Cluster, expand_counts, expand_hosts, find_cluster, joined
 
 # ── who the workers are ────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, pretraining_parameters, replica_variable
-from morphbert.train.optimization import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
+from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
 
 
 def published_rate(step, top, steps, warmup):

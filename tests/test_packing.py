@@ -23,7 +23,7 @@ from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 TOKENS = (GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines()
 CLS, SEP, SIZE = TOKENS.index("[CLS]"), TOKENS.index("[SEP]"), len(TOKENS)

@@ -18,7 +18,7 @@ from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import UsageError
 from morphbert.interop.adapting import resize_positions
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.train.checkpoint import read_weights
 from morphbert.train.phases import Phase, parse_phases, steps_of
 

@@ -175,7 +175,7 @@ NUMBERED = "\n".join(f"{number}번째 문서다. 길지 않다.\n" for number in
 
 
 def test_workers_change_nothing(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("morphbert.text.corpus._BLOCK_CHARACTERS", 50)
+    monkeypatch.setattr("morphbert.corpus.preparation._BLOCK_CHARACTERS", 50)
     flags = ["--near_duplicates=0.7", "--min_characters=14", "--report_file"]
     one = run(NUMBERED, *flags, str(tmp_path / "one.json"))
     assert one == run(NUMBERED, *flags, str(tmp_path / "three.json"), "--num_workers=3", output="other.txt")
@@ -190,7 +190,7 @@ def test_workers_change_nothing(run, monkeypatch, tmp_path):
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_shards_are_the_one_file_in_pieces(run, tmp_path, monkeypatch, workers, ending):
-    monkeypatch.setattr("morphbert.text.corpus._BLOCK_CHARACTERS", 200)
+    monkeypatch.setattr("morphbert.corpus.preparation._BLOCK_CHARACTERS", 200)
     whole = run(NUMBERED)
     flags = [f"--input_file={tmp_path / 'in.txt'}", f"--output_file={tmp_path / 's.txt'}{ending}"]
     assert main([*flags, "--num_shards=4", f"--num_workers={workers}"]) == 0
@@ -271,7 +271,7 @@ def test_broken_documents_can_be_left_out(run, capsys, tmp_path):
 
 
 def test_a_text_without_empty_lines_is_divided(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("morphbert.text.raw_documents._LONGEST_DOCUMENT", 30)
+    monkeypatch.setattr("morphbert.formats.raw_documents._LONGEST_DOCUMENT", 30)
     text = "".join(f"{number}번째 문장이다.\n" for number in range(10))
     written = run(text).decode()
     assert written.replace("\n\n", "\n") == text

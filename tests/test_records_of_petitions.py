@@ -14,9 +14,9 @@ import pytest
 from samples import MECAB_VOCABULARY, ROOT
 
 from morphbert.cli.create_pretraining_data import main
+from morphbert.corpus.sentences import split_sentences
 from morphbert.data.records import parse_example, read_records
-from morphbert.text.sentences import split_sentences
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 PETITIONS = ROOT.parent / "shared" / "data" / "corpus" / "petitions.jsonl.gz"
 LENGTH, PREDICTIONS = 128, 20

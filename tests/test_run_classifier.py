@@ -14,7 +14,7 @@ from samples import MECAB_VOCABULARY, write_config
 from morphbert.cli.run_classifier import main
 from morphbert.finetune import losses
 from morphbert.finetune.features import Features, plan
-from morphbert.finetune.tables import read_table
+from morphbert.formats.tables import read_table
 from morphbert.train import checkpoint
 
 GOOD = ["재미있는", "감동적인", "훌륭한", "멋진", "따뜻한"]
@@ -289,8 +289,8 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
     from morphbert.finetune.heads import HeadConfig
     from morphbert.finetune.run import FineTuneConfig, FineTuning
     from morphbert.model.config import BertConfig
-    from morphbert.text.tokenizer import load_tokenizer
-    from morphbert.train.strategy import DeviceConfig, build_strategy
+    from morphbert.text.loading import load_tokenizer
+    from morphbert.train.cluster.strategy import DeviceConfig, build_strategy
 
     config = FineTuneConfig(
         bert_config=BertConfig.from_json_file(str(trained / "bert_config.json")),

@@ -10,7 +10,7 @@ from tasks import figures, ner_texts, tiny_flags, write_ner
 from morphbert.cli.run_ner import main
 from morphbert.finetune import tagging
 from morphbert.finetune.tags import TaggedText
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")

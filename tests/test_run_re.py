@@ -11,7 +11,7 @@ from morphbert.cli.run_re import main
 from morphbert.finetune.relation import MARKERS, RelationConfig, _kept, features_of, relation_metrics
 from morphbert.finetune.relations import read_relations
 from morphbert.model.config import BertConfig
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")

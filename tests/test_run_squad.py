@@ -12,7 +12,7 @@ from morphbert.cli.run_squad import main
 from morphbert.finetune import answers
 from morphbert.finetune.answer_metrics import best_threshold, evaluate, korquad_normalized, rouge_w, scores_of
 from morphbert.finetune.questions import Question, locate, read_questions
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 CONTEXT = (
     "  대한민국의 수도는 서울특별시이며,  서울은 한강을 끼고 있다. 1394년부터 조선의 수도였다. "

@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 from samples import GOLDEN
 
+from morphbert.corpus.sentences import split_sentences
+from morphbert.corpus.splitters import load_splitter, require_splitter
 from morphbert.errors import MorphbertError
-from morphbert.text.sentences import split_sentences
-from morphbert.text.splitters import load_splitter, require_splitter
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,6 @@ def test_every_splitter_keeps_all_characters(name):
 
 
 def test_a_splitter_that_is_not_installed_names_the_remedy(monkeypatch):
-    monkeypatch.setattr("morphbert.text.splitters.find_spec", lambda name: None)
+    monkeypatch.setattr("morphbert.corpus.splitters.find_spec", lambda name: None)
     with pytest.raises(MorphbertError, match="pip install kss"):
         require_splitter("kss")

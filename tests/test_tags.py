@@ -18,7 +18,7 @@ from morphbert.finetune.tags import (
     piece_labels,
     read_tagged,
 )
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 
 KLUE_NER = ROOT.parent / "shared" / "data" / "klue" / "klue-ner-v1.1_dev.tsv"
 TAGGED = """## 머리말

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.characters import stands_alone
 from morphbert.text.jamo import decompose
+from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import bert_tokenizer, make_tokenizer
 from morphbert.text.vocabulary import load_vocabulary, vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from samples import GOLDEN, SHAPE, write_config
 
 from morphbert.errors import MorphbertError
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.tokenizer import load_tokenizer
 from morphbert.text.vocabulary import MASK
 
 SENTENCES = [
@@ -228,7 +228,7 @@ def test_records_mask_whole_eojeols(kobert, tmp_path, flags):
 def test_masks_drawn_in_training_count_unknown_pieces(kobert):
     import tensorflow as tf
 
-    from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
+    from morphbert.train.input.dynamic_masks import MaskRules, record_keys, with_masks
 
     ids = tf.constant([[2, 0, 20, 0, 0, 0, 0, 3, 0, 0]], tf.int64)
     words = tf.constant([[-1, 0, 1, 2, 3, 4, 5, -1, -1, -1]], tf.int64)

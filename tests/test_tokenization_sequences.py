@@ -6,9 +6,9 @@ import pytest
 
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sequences import encode_batch, encode_sequence
-from morphbert.text.tokenizer import bert_tokenizer, make_tokenizer
 from morphbert.text.vocabulary import load_vocabulary
 from morphbert.text.words import WordSplitter
 

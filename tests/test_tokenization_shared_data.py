@@ -13,10 +13,10 @@ import mecab_ko
 import pytest
 
 from morphbert.text.analyzers import MARK, MecabAnalyzer
-from morphbert.text.figures import answer_ceiling
+from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import bert_tokenizer, load_tokenizer
 from morphbert.text.vocabulary import load_vocabulary
+from morphbert.vocab.figures import answer_ceiling
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"

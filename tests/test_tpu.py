@@ -20,10 +20,10 @@ from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
-from morphbert.train.loss_scale import LossScale
+from morphbert.train.input.records import RecordFormat, decode
 from morphbert.train.objective import pretraining_objective
-from morphbert.train.optimization import Optimizer, OptimizerConfig
-from morphbert.train.records_input import RecordFormat, decode
+from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
 
 # Kinds of operations that run on a host: Python, text, files, datasets, printing and the checks that decode() makes.
@@ -185,7 +185,7 @@ def test_a_machine_without_a_tpu_says_so(records, tiny_config, tmp_path, command
 
 PER_HOST = """
 import sys
-from morphbert.train import strategy
+from morphbert.train.cluster import strategy
 strategy.Devices.input_per_host = property(lambda devices: True)  # as a TPU has it
 from morphbert.cli.run_pretraining import main
 sys.exit(main(sys.argv[1:]))

@@ -22,7 +22,7 @@ from morphbert.errors import MorphbertError
 from morphbert.train.checkpoint import read_state
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
-from morphbert.train.records_input import RecordFormat, evaluation_dataset, training_dataset
+from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
 
 
 def test_the_loss_falls_and_is_reported(finished):

@@ -21,13 +21,13 @@ from morphbert.model.cost import forward_flops, step_flops
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.piece_kinds import kind_of_tags, piece_kinds
-from morphbert.text.tokenizer import load_tokenizer
 from morphbert.train.checkpoint import read_weights
-from morphbert.train.device_peak import peak_of_gpu, peak_of_tpu
+from morphbert.train.cluster.device_peak import peak_of_gpu, peak_of_tpu
+from morphbert.train.input.records import RecordFormat, evaluation_dataset
 from morphbert.train.log import SPEED, read_metrics
 from morphbert.train.prediction_kinds import PredictionKinds, frequency_bands
-from morphbert.train.records_input import RecordFormat, evaluation_dataset
 from morphbert.train.step import _next
 
 PEAK = 1e12

@@ -13,9 +13,9 @@ from morphbert.cli.run_pretraining import main
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop
-from morphbert.train.loss_scale import FIRST, LossScale
 from morphbert.train.objective import pretraining_objective
-from morphbert.train.optimization import Optimizer, OptimizerConfig
+from morphbert.train.optimizers.loss_scale import FIRST, LossScale
+from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
 
 # ── memory ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.train.optimization import layer_scales
+from morphbert.train.optimizers.optimizer import layer_scales
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers, pool
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.tokenizer import load_tokenizer
 
 
 def import_to(folder, checkpoint, *flags):
@@ -81,7 +81,7 @@ def test_gradients_are_those_of_torch(theirs, tmp_path):
     """Of the masked LM's loss, by every weight."""
     import torch
 
-    from morphbert.interop.huggingface_names import hugging_face_name
+    from morphbert.interop.huggingface.names import hugging_face_name
 
     model, folder = theirs
     ours = sources.read(str(folder))

@@ -9,14 +9,14 @@ from samples import GOLDEN, ROOT
 
 from morphbert.cli.build_vocab import main
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.comparing import CompareConfig, compare
-from morphbert.text.figures import answer_ceiling, lengths_of_pieces, measure
+from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.report import Measured, Report, markdown
-from morphbert.text.report_html import html as page
-from morphbert.text.tokenizer import bert_tokenizer, make_tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS, vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
+from morphbert.vocab.comparing import CompareConfig, compare
+from morphbert.vocab.figures import answer_ceiling, lengths_of_pieces, measure
+from morphbert.vocab.report import Measured, Report, markdown
+from morphbert.vocab.report_html import html as page
 
 SMALL, LARGE = str(ROOT / "vocab" / "ko-mecab-8k"), str(ROOT / "vocab" / "ko-mecab-32k")
 # Mecab cuts 사과나무 + 를; a stock BERT tokenizer takes the longest piece, 나무를.

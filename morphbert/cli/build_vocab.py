@@ -12,12 +12,12 @@ from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 from morphbert.finetune.questions import read_questions
 from morphbert.parallel import default_workers
-from morphbert.text.building import REPORT_NAMES, BuildConfig, BuiltVocabulary, build_vocabulary
-from morphbert.text.comparing import CompareConfig, compare
-from morphbert.text.figures import Paragraph
-from morphbert.text.learning import LEARNERS
-from morphbert.text.report import figures_table
-from morphbert.text.tokenizer import ANALYZERS
+from morphbert.text.loading import ANALYZERS
+from morphbert.vocab.building import REPORT_NAMES, BuildConfig, BuiltVocabulary, build_vocabulary
+from morphbert.vocab.comparing import CompareConfig, compare
+from morphbert.vocab.figures import Paragraph
+from morphbert.vocab.learning import LEARNERS
+from morphbert.vocab.report import figures_table
 
 
 def _command() -> Command:

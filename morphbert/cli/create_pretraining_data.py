@@ -12,13 +12,15 @@ from tqdm import tqdm
 
 from morphbert import files
 from morphbert.cli.command import Command
-from morphbert.data import build, google_build
+from morphbert.data import build
 from morphbert.data.build import BuildConfig, SplitResult
 from morphbert.data.config import InstanceConfig, MaskingUnit
+from morphbert.data.google import build as google_build
 from morphbert.data.listed_words import read_words
 from morphbert.errors import UsageError
 from morphbert.parallel import default_workers
-from morphbert.text.tokenizer import Tokenizer, load_tokenizer
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 _MASK_FLAGS = (
     *("mask_token_prob", "random_token_prob", "max_span_length", "span_prob", "max_word_pieces"),

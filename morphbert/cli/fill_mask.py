@@ -78,7 +78,7 @@ def _sentences(text: str | None) -> Iterator[str]:
 
 
 def _tokenizer(values: flags.FlagValues) -> Tokenizer:
-    from morphbert.text.tokenizer import load_tokenizer
+    from morphbert.text.loading import load_tokenizer
 
     if values.vocab_file:
         tokenizer = load_tokenizer(values.vocab_file, values.do_lower_case, values.allow_tokenizer_mismatch)

@@ -12,7 +12,7 @@ from morphbert import files
 from morphbert.cli.command import Command
 from morphbert.data import inspection
 from morphbert.errors import MorphbertError
-from morphbert.text.tokenizer import load_vocabulary_of
+from morphbert.text.loading import load_vocabulary_of
 
 
 def _command() -> Command:

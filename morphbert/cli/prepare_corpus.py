@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from morphbert.cli.command import Command
+from morphbert.corpus.cleaning import Cleaning
+from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
+from morphbert.formats.raw_documents import InputFormat
 from morphbert.parallel import default_workers
-from morphbert.text.cleaning import Cleaning
-from morphbert.text.corpus import CorpusConfig, prepare_corpus
-from morphbert.text.raw_documents import InputFormat
 
 
 def _command() -> Command:

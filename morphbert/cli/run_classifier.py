@@ -85,7 +85,7 @@ def _columns(values: flags.FlagValues) -> list[str]:
 
 
 def _rows(values: flags.FlagValues, file: str, labelled: bool = True) -> list[dict[str, Any]]:
-    from morphbert.finetune.tables import read_table
+    from morphbert.formats.tables import read_table
 
     return read_table(file, [*_columns(values), *([values.label_column] if labelled else [])])
 

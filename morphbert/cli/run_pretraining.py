@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from morphbert.model.config import BertConfig
     from morphbert.train.config import RunConfig
+    from morphbert.train.input.record_sets import RecordSet
     from morphbert.train.phases import Phase
-    from morphbert.train.record_sets import RecordSet
 
 
 def _command() -> Command:
@@ -256,8 +256,8 @@ def _records(
 ) -> tuple[tuple[RecordSet, ...], tuple[RecordSet, ...]]:
     """What is trained on, in the order of the phases, and what is held out."""
     from morphbert.data.records import RecordShape
+    from morphbert.train.input.record_sets import SetFinder
     from morphbert.train.preflight import check_shapes
-    from morphbert.train.record_sets import SetFinder
 
     shape: RecordShape | None = RecordShape(values.max_seq_length, values.max_predictions_per_seq)
     by_length = "--group_by_length" if values.group_by_length else None
@@ -275,8 +275,8 @@ def _records(
 
 def _config(values: flags.FlagValues) -> RunConfig:
     from morphbert.train.config import RunConfig
+    from morphbert.train.input.record_sets import num_records
     from morphbert.train.preflight import expand_records
-    from morphbert.train.record_sets import num_records
 
     bert_config = _bert_config(values)
     input_files = expand_records(values.input_file, "--input_file")
@@ -344,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quiet_tensorflow.load()
         from morphbert.interop.starting import initial_weights
         from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
-        from morphbert.train.record_sets import manifests
+        from morphbert.train.input.record_sets import manifests
         from morphbert.train.run import pretrain as run
 
         config = _config(values)

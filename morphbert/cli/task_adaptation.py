@@ -114,8 +114,8 @@ def _write_start(folder: str, values: flags.FlagValues) -> None:
 def _write_corpus(
     path: str, values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[str]]]
 ) -> None:
+    from morphbert.corpus.sentences import split_sentences
     from morphbert.files import expand, open_for_reading
-    from morphbert.text.sentences import split_sentences
     from morphbert.train.storage import write_text
 
     patterns = values.train_file if values.adapt_on == TRAIN else values.adapt_on

@@ -11,9 +11,9 @@ from morphbert.errors import UsageError
 from morphbert.train import choices
 
 if TYPE_CHECKING:
-    from morphbert.train.optimization import OptimizerConfig
+    from morphbert.train.cluster.strategy import DeviceConfig
+    from morphbert.train.optimizers.optimizer import OptimizerConfig
     from morphbert.train.step import StepConfig
-    from morphbert.train.strategy import DeviceConfig
 
 _FLOAT_MAX = 1e30
 
@@ -163,7 +163,7 @@ def check(values: flags.FlagValues) -> None:
 
 def devices(values: flags.FlagValues) -> DeviceConfig:
     """Which devices to use."""
-    from morphbert.train.strategy import DeviceConfig
+    from morphbert.train.cluster.strategy import DeviceConfig
 
     return DeviceConfig(
         strategy="tpu" if values.use_tpu else values.strategy,
@@ -179,7 +179,7 @@ def devices(values: flags.FlagValues) -> DeviceConfig:
 
 def optimizer(values: flags.FlagValues, num_train_steps: int, num_warmup_steps: int) -> OptimizerConfig:
     """What the optimizer does."""
-    from morphbert.train.optimization import OptimizerConfig
+    from morphbert.train.optimizers.optimizer import OptimizerConfig
 
     return OptimizerConfig(
         optimizer=values.optimizer,
@@ -202,8 +202,8 @@ def optimizer(values: flags.FlagValues, num_train_steps: int, num_warmup_steps: 
 
 def step(values: flags.FlagValues, devices: DeviceConfig) -> StepConfig:
     """How a step is computed."""
+    from morphbert.train.cluster.strategy import accelerated
     from morphbert.train.step import StepConfig
-    from morphbert.train.strategy import accelerated
 
     return StepConfig(
         dtype=values.dtype,

@@ -59,7 +59,7 @@ def filled_masks(output_dir: str, vocab_file: str | None = None, text: str | Non
 
     from morphbert.interop.fill_mask import MaskFiller
     from morphbert.interop.pretrained import find_vocabulary
-    from morphbert.text.tokenizer import load_tokenizer
+    from morphbert.text.loading import load_tokenizer
 
     vocabulary = vocab_file or find_vocabulary(output_dir)
     if vocabulary is None or tf.train.latest_checkpoint(output_dir) is None:

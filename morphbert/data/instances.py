@@ -4,7 +4,7 @@ Terms. A *section* is a stretch of one document, whole where it is short: the un
 duplicate of a section is cut into *chunks* of the target length; a chunk becomes one instance. A *boundary* is
 the first piece of a sentence.
 
-What google-research/bert does otherwise (morphbert.data.google_mode), and why:
+What google-research/bert does otherwise (morphbert.data.google.instances), and why:
 
 - A chunk is filled up to the target length, and a sentence that does not fit goes on in the next one, cut
   between eojeols. So no sentence is thrown away, however long, and no room is left empty. The original takes whole

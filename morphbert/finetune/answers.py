@@ -20,7 +20,7 @@ from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 HEAD = "cls/squad/output"
 # What stands after the last piece of a paragraph for the model: [SEP].

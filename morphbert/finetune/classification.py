@@ -28,7 +28,7 @@ from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 # Between the labels of a text that has several.
 SEVERAL = ","

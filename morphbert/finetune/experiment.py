@@ -21,9 +21,9 @@ from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import check_folder, write_folder
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.model.compiled import forget_gradients
+from morphbert.train.cluster.strategy import Devices, build_strategy
 from morphbert.train.evaluation import write_results
 from morphbert.train.storage import write_text
-from morphbert.train.strategy import Devices, build_strategy
 
 Scores = list[np.ndarray]
 SEEDS_NAME = "seeds.json"

@@ -23,7 +23,7 @@ from morphbert.files import atomic_write, expand, read_lines
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.pretrained_start import find_start
-from morphbert.finetune.tables import is_table, rows_of
+from morphbert.formats.tables import is_table, rows_of
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.text.sequences import Sequence as Encoded

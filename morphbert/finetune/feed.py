@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.finetune.features import REWEIGHTED, Features, cut_lengths, plan
-from morphbert.train.record_sets import Portion
+from morphbert.train.input.record_sets import Portion
 
 
 class ExampleFeed:

@@ -14,15 +14,15 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune import answers, classification, relation, tagging
 from morphbert.finetune.heads import HeadConfig
 from morphbert.finetune.loading import TaskModel, load_task
-from morphbert.interop.huggingface import CONFIG_NAME, write_tensors
-from morphbert.interop.huggingface_names import (
+from morphbert.interop.huggingface.folder import CONFIG_NAME, write_tensors
+from morphbert.interop.huggingface.names import (
     PREFIXES,
     check_exportable,
     config_values,
     hugging_face_name,
     mapping_tensors,
 )
-from morphbert.interop.huggingface_tokenizer import has_exact_stock_tokenizer, write_tokenizer
+from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import new_folder
 from morphbert.text.vocabulary import PAD
 

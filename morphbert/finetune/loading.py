@@ -18,7 +18,7 @@ from morphbert.interop.native import check_layers
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_shapes, read_weights
 
 

@@ -17,8 +17,8 @@ from morphbert.finetune.loading import TaskModel
 from morphbert.finetune.questions import Question
 from morphbert.finetune.relations import RelationExample, relation_example
 from morphbert.finetune.scoring import Scorer
-from morphbert.finetune.tables import json_lines
 from morphbert.finetune.tags import entities_of
+from morphbert.formats.tables import json_lines
 
 Row = Mapping[str, Any]
 # One prediction for each row.

@@ -11,8 +11,8 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.interop import sources
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
-from morphbert.text.tokenizer import load_tokenizer
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

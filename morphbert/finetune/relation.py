@@ -26,8 +26,8 @@ from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import WORD_EMBEDDINGS, Parameter, encoder_parameters
 from morphbert.text.sequences import Sequence as Encoded
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 
 SEGMENTS = "bert/embeddings/token_type_embeddings"
 MARKER_ROWS, TYPE_ROWS = "relation/marker_embeddings", "relation/entity_type_embeddings"

@@ -22,12 +22,12 @@ from morphbert.model.config import BertConfig
 from morphbert.model.parameters import WORD_EMBEDDINGS, TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_shapes
+from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
-from morphbert.train.loss_scale import LossScale
-from morphbert.train.optimization import Optimizer
+from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
-from morphbert.train.strategy import Devices
 from morphbert.train.trajectory import differences, say_differences
 
 # Settings that older checkpoints do not name, with what they did.

@@ -30,7 +30,7 @@ from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 # Labels of pieces in the batch; special tokens, padding and what nothing is known of have none.
 TAG_IDS = "tag_ids"

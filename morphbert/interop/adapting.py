@@ -11,8 +11,8 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.parameters import WORD_EMBEDDINGS
 from morphbert.text.jamo import compose
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.wordpiece import CONTINUATION
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.text.words import Word
 
 _BIAS = "cls/predictions/output_bias"

@@ -14,7 +14,7 @@ from morphbert.model.encoder import encode_layers, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 
 if TYPE_CHECKING:
-    from morphbert.interop.pretrained_tokenizer import PretrainedTokenizer
+    from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 
 
 class ModelOutput(NamedTuple):

@@ -9,19 +9,20 @@ from collections.abc import Sequence
 
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, read_lines
-from morphbert.interop import google, huggingface, native, sources
-from morphbert.interop.huggingface_names import check_exportable
-from morphbert.interop.huggingface_tokenizer import (
+from morphbert.interop import google, native, sources
+from morphbert.interop.huggingface import folder as huggingface
+from morphbert.interop.huggingface.model_card import Agreement, model_card
+from morphbert.interop.huggingface.names import check_exportable
+from morphbert.interop.huggingface.tokenizer_files import (
     STOCK_FOLDER,
     agreement,
     has_exact_stock_tokenizer,
     write_tokenizer,
 )
-from morphbert.interop.model_card import Agreement, model_card
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import PAD
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_slots
 
 # Where the files lie that cut text for a model that takes ids.

@@ -14,9 +14,8 @@ from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP
-from morphbert.text.wordpiece_tokenizer import Encoding
 from morphbert.text.words import WordSplitter
 
 # The weights that a masked LM has beyond the encoder.

@@ -11,8 +11,8 @@ from morphbert.interop.adapting import with_positions, with_vocabulary
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.text.tokenizer import load_tokenizer
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)

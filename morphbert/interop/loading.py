@@ -11,8 +11,8 @@ from morphbert.interop import sources
 from morphbert.interop.bert_model import BertModel
 from morphbert.interop.choices import EXPORT_FORMATS
 from morphbert.interop.export import ExportConfig, write
+from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.interop.pretrained import Pretrained
-from morphbert.interop.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.interop.vocabularies import tokenizer_of
 
 SAVE_FORMATS = ("ours", *EXPORT_FORMATS)

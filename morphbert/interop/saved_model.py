@@ -13,13 +13,13 @@ import os
 
 import tensorflow as tf
 
-from morphbert.interop.huggingface_tokenizer import has_exact_stock_tokenizer
+from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer
 from morphbert.interop.native import write_config
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits
-from morphbert.text.wordpiece_tokenizer import Tokenizer
+from morphbert.text.tokenizer import Tokenizer
 
 TEXT_FOLDER = "text"
 _NAMES = ("input_ids", "input_mask", "segment_ids")

@@ -6,7 +6,8 @@ import dataclasses
 import os
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import huggingface, native
+from morphbert.interop import native
+from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.pretrained import Pretrained
 
 

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import huggingface, sources
+from morphbert.interop import sources
 from morphbert.interop.adapting import POSITIONS, map_pieces, resize_positions
+from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import WORD_EMBEDDINGS, pretraining_parameters
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
 
 

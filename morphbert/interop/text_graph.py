@@ -8,10 +8,10 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from morphbert.text.characters import stands_alone
+from morphbert.text.loading import BERT_LONGEST_WORD
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import BERT_LONGEST_WORD
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 
 _NO_LIMIT = 2**31 - 1
 # In no vocabulary: it stands for a word that google-research/bert finds too long.

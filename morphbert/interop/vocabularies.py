@@ -14,12 +14,12 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
-from morphbert.text.tokenizer import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:

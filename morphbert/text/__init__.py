@@ -1,1 +1,1 @@
-"""Characters → pieces: normalisation, analysers, WordPiece, vocabularies. Imports no TensorFlow."""
+"""Characters → pieces: normalisation, analysers, WordPiece, the tokenizer and its loading. Imports no TensorFlow."""

@@ -17,9 +17,10 @@ from typing import TypeVar
 from morphbert.files import exists
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.characters import is_control, is_punctuation, is_whitespace
+from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.normalize import Normalizer
-from morphbert.text.tokenizer import Tokenizer, bert_tokenizer, load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import load_vocabulary
 from morphbert.text.wordpiece import longest_match
 from morphbert.text.words import Continuation, WordSplitter

@@ -18,6 +18,7 @@ import sentencepiece
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.text.normalize import Normalizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
     CLS,
     PAD,
@@ -28,7 +29,6 @@ from morphbert.text.vocabulary import (
     load_vocabulary,
     vocabulary_from_tokens,
 )
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.text.words import Word, WordSplitter
 
 BEGINS = "\u2581"

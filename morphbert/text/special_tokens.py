@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from morphbert.text.jamo import decompose
+from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK
-from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer
 
 # Rare syllables: whichever does not stand in the text can hold a mask's place.
 _HOLDERS = "뷁쀍똻꿻뙜"

@@ -1,161 +1,291 @@
-"""The tokenizer of a path: a plain `vocab.txt`, a folder of ours, or a folder with a SentencePiece model."""
+"""Text → pieces, ids and the characters they stand for, by WordPiece."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain, pairwise
+from operator import add, sub
+from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.files import exists, read_bytes
-from morphbert.text import konlpy_adapter
-from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.konlpy_adapter import KonlpyAnalyzer
-from morphbert.text.metadata import (
-    METADATA_NAME,
-    OVERRIDE,
-    check_analyzer,
-    check_casing,
-    check_vocabulary,
-    read_metadata,
-)
-from morphbert.text.normalize import Normalizer
-from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
-from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer, join_pieces
-from morphbert.text.words import Analyzer, WordSplitter
+from morphbert.text.characters import stands_alone
+from morphbert.text.jamo import compose, syllable_numbers
+from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
+from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
+from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
-__all__ = [
-    "ANALYZERS",
-    "Encoding",
-    "Tokenizer",
-    "bert_tokenizer",
-    "join_pieces",
-    "load_tokenizer",
-    "make_analyzer",
-    "make_tokenizer",
-]
+# Distinct morphemes whose pieces are remembered (30 MB). The petitions have 33,000 in their first half.
+_MORPHEMES = 100_000
 
-# google-research/bert gives [UNK] for words longer than this; so does its tokenizer here. Ours cut words
-# of any length.
-BERT_LONGEST_WORD = 200
+_LEFT_OUT = frozenset((PAD, CLS, SEP))
+_CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
+_OPENING = frozenset("([{‘“「『《〈【")
 
 
-def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
-    """google-research/bert's tokenizer over any vocabulary."""
-    return Tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)), BERT_LONGEST_WORD)
+@dataclass(frozen=True)
+class Encoding:
+    """The pieces of one text, without special tokens; the lists have the same length.
 
-
-def make_analyzer(
-    name: str, morpheme_tags: str = "", user_dictionary: bytes | None = None
-) -> Analyzer | None:
-    """The analyser of that name (the values of `--analyzer`); None for `none`.
-
-    Args:
-      morpheme_tags, user_dictionary: see `MecabAnalyzer`, the only one that has them.
+    `offsets[i]` is the half-open range of characters of the ORIGINAL text that piece i stands for.
+    `word_ids[i]` is the number of its eojeol, which is what stands between spaces: a full stop has the number
+    of the word it follows. `morpheme_ids[i]` counts the analyser's morphemes in the same way, through the text.
     """
-    if name == "mecab":
-        return MecabAnalyzer(morpheme_tags, user_dictionary)
-    for flag, given in (("morpheme_tags", morpheme_tags), ("user_dictionary", user_dictionary)):
-        if given:
-            raise MorphbertError(f"--{flag} goes with --analyzer=mecab, not with --analyzer={name}.")
-    if name == "none":
-        return None
-    if name.startswith("konlpy:"):
-        return KonlpyAnalyzer(name.removeprefix("konlpy:"))
-    raise MorphbertError(f"there is no analyser {name!r}. Known: {', '.join(ANALYZERS)}.")
+
+    ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    word_ids: list[int]
+    morpheme_ids: list[int]
 
 
-ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konlpy_adapter.CLASSES))
+# What a morpheme becomes (or an eojeol, where there is no analyser): for each of its pieces the token, the id (_NO_ID
+# where the vocabulary has none), how many characters it stands for, how far its end is from the end before it, a space
+# included, and whether it begins an eojeol and a morpheme (1 or 0).
+# Plain tuples: the garbage collector stops looking at those, and there are many.
+_Numbers = tuple[int, ...]
+_Part = tuple[tuple[str, ...], _Numbers, _Numbers, _Numbers, _Numbers, _Numbers]
+_NO_ID = -1
 
 
-def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
-    """Joins the two; where the text is normalised as BERT does it, BERT's limit for long words holds too."""
-    return Tokenizer(vocabulary, splitter, BERT_LONGEST_WORD if splitter.normalizer.form == "bert" else None)
+@lru_cache(maxsize=10_000)
+def _same(numbers: _Numbers) -> _Numbers:
+    """Equal numbers as one object: many morphemes have them, and what is in the processor's cache is read sooner."""
+    return numbers
 
 
-def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch: bool = False) -> Tokenizer:
-    """Loads a tokenizer.
+class _Parts(dict[str, _Part]):
+    """Morpheme with its sign (`WordSplitter.morphemes`) → what it becomes, filled as they are asked for.
 
-    Args:
-      path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
-        `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
-        `*.model` (KoBERT's kind).
-      do_lower_case: None takes what the metadata says and, for a plain file, BERT's default, True.
-      allow_mismatch: an engine, a dictionary, a casing or a vocabulary other than the metadata's is a warning and
-        no error; text is then cut with what is there and as `do_lower_case` says.
-
-    Raises:
-      MorphbertError: nothing readable there; `do_lower_case` contradicts the metadata; the engine, the
-        dictionary or the vocabulary is not the one that the metadata names.
+    It is the morphemes that are remembered where there is an analyser: there are far fewer of them than of eojeols, and
+    new eojeols are mostly made of known ones.
     """
-    if _is_folder(path):
-        return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
-    vocabulary = load_vocabulary(path)
-    folder = os.path.dirname(path)
-    if exists(os.path.join(folder, METADATA_NAME)) and os.path.basename(path) == VOCABULARY_NAME:
-        logging.getLogger("morphbert").warning(
-            "%s is read as a plain BERT vocabulary, and beside it lies %s. For the tokenizer that the vocabulary "
-            "was learned with, give the folder: %s",
-            path,
-            METADATA_NAME,
-            folder or ".",
-        )
-    return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
+
+    def __init__(self, make: Callable[[str], _Part]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, morpheme: str) -> _Part:
+        part = self._make(morpheme)
+        if len(self) >= _MORPHEMES:
+            self.clear()
+        if len(morpheme) <= LONGEST_REMEMBERED:
+            self[morpheme] = part
+        return part
 
 
-def load_vocabulary_of(path: str) -> Vocabulary:
-    """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
-    if not _is_folder(path):
-        return load_vocabulary(path)
-    if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):
-        return load_sentencepiece(path).vocabulary
-    return load_vocabulary(os.path.join(path, VOCABULARY_NAME))
+class Tokenizer:
+    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled.
 
+    Attributes:
+      unknown: the token for what the vocabulary cannot write.
+    """
 
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
+    unknown = UNK
 
+    def __init__(
+        self, vocabulary: Vocabulary, splitter: WordSplitter, longest_word: int | None = None
+    ) -> None:
+        """
+        Args:
+          longest_word: words of more characters become [UNK], as in google-research/bert (200).
+        """
+        self.vocabulary = vocabulary
+        self.splitter = splitter
+        self.vocab: Mapping[str, int] = vocabulary.ids
+        self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
+        self._longest_word = longest_word
+        self._matcher = LongestMatch(vocabulary.ids)
+        self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
+        self._lengths.pop(UNK, None)
 
-def _refuse(error: MorphbertError) -> None:
-    raise error
+    @cached_property
+    def _parts(self) -> _Parts:
+        return _Parts(self._part)
 
+    @cached_property
+    def _eojeols(self) -> EojeolPieces | None:
+        """Where nothing but spaces and marks divides words, and pieces are what is written, one after the other."""
+        splitter = self.splitter
+        if not splitter.marks_stand_alone or splitter.decomposes or splitter.analyzer is not None:
+            return None
+        return EojeolPieces(self._matcher, UNK, self._tokens_of_words)
 
-def _warn(error: MorphbertError) -> None:
-    logging.getLogger("morphbert").warning(
-        "--allow_tokenizer_mismatch: %s", str(error).removesuffix(OVERRIDE)
-    )
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is remembered, which is found anew."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_eojeols")}
 
+    def tokenize(self, text: str) -> list[str]:
+        """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
+        normalizer = self.splitter.normalizer
+        tokens: list[str] = []
+        if self._eojeols is not None:
+            for pieces in map(self._eojeols.__getitem__, normalizer.eojeols(text)):
+                tokens += pieces
+            return tokens
+        for part in map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text))):
+            tokens += part[0]
+        return tokens
 
-def _load_folder(
-    folder: str, do_lower_case: bool | None, mismatch: Callable[[MorphbertError], None]
-) -> Tokenizer:
-    path = os.path.join(folder, METADATA_NAME)
-    if not exists(path) and find_model(folder):
-        return load_sentencepiece(folder, do_lower_case)
-    if not exists(path):
-        raise MorphbertError(
-            f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "
-            f"the path of a plain {VOCABULARY_NAME}."
-        )
-    content = read_metadata(path)
-    vocabulary = load_vocabulary(os.path.join(folder, VOCABULARY_NAME))
-    recorded = content["analyzer"]
-    compiled = None
-    if "user_dictionary" in recorded:
-        compiled = read_bytes(os.path.join(folder, USER_DICTIONARY_NAME))
-    analyzer = make_analyzer(recorded["name"], recorded.get("morpheme_tags", ""), compiled)
-    lower = bool(content["do_lower_case"] if do_lower_case is None else do_lower_case)
-    checks: list[Callable[[], None]] = [
-        lambda: check_casing(path, content["do_lower_case"], lower),
-        lambda: check_vocabulary(path, content, vocabulary.sha256, len(vocabulary)),
-        lambda: check_analyzer(path, recorded, analyzer.describe() if analyzer else {}),
-    ]
-    for check in checks:
+    def encode(self, text: str) -> Encoding:
+        """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
+        normalized = self.splitter.normalizer.with_map(text)
+        if not normalized.text:
+            return Encoding([], [], [], [], [])
+        encoding = self._encode_simple(normalized.text) or self._encode(normalized.text)
+        if normalized.starts is not None:
+            encoding.offsets[:] = [normalized.span(start, end) for start, end in encoding.offsets]
+        return encoding
+
+    def _encode_simple(self, normalized: str) -> Encoding | None:
+        """Normalised text → its encoding, without an analyser; None where there is one, or an [UNK]."""
+        if self._eojeols is None:
+            return None
+        tokens: list[str] = []
+        word_ids: list[int] = []
+        for number, pieces in enumerate(map(self._eojeols.__getitem__, normalized.split(" "))):
+            tokens += pieces
+            word_ids += (number,) * len(pieces)
         try:
-            check()
-        except MorphbertError as error:
-            mismatch(error)
-    normalizer = Normalizer(content["normalization"], lower)
-    return make_tokenizer(vocabulary, WordSplitter(normalizer, analyzer, content["continuation"]))
+            lengths = list(map(self._lengths.__getitem__, tokens))
+        except KeyError:
+            return None
+        # Before the end of a piece stand all pieces up to it, and as many spaces as its eojeol's number.
+        ends = list(map(add, accumulate(lengths), word_ids))
+        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        ids = list(map(self.vocab.__getitem__, tokens))
+        return Encoding(ids, tokens, offsets, word_ids, word_ids.copy())
+
+    def _encode(self, normalized: str) -> Encoding:
+        tokens: list[str] = []
+        ids: list[int] = []
+        lengths: list[int] = []
+        advances: list[int] = []
+        eojeols: list[int] = []
+        morphemes: list[int] = []
+        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalized))
+        for of_tokens, of_ids, of_lengths, of_advances, of_eojeols, of_morphemes in parts:
+            tokens += of_tokens
+            ids += of_ids
+            lengths += of_lengths
+            advances += of_advances
+            eojeols += of_eojeols
+            morphemes += of_morphemes
+        if _NO_ID in ids and self.unknown not in self.vocab:
+            raise MorphbertError(
+                f"the text has characters that the vocabulary lacks, and it has no {self.unknown} to stand for them. "
+                f"Put {self.unknown} on a line of {VOCABULARY_NAME}."
+            )
+        for counted in (advances, eojeols, morphemes):
+            counted[0] -= 1  # no space before the first eojeol, and numbers begin with 0
+        ends = list(accumulate(advances))
+        offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
+        return Encoding(ids, tokens, offsets, list(accumulate(eojeols)), list(accumulate(morphemes)))
+
+    def _tokens_of_words(self, eojeol: str) -> tuple[str, ...]:
+        cut = (self.cut_word(word) or (UNK,) for word in self.splitter.words(eojeol))
+        return tuple(chain.from_iterable(cut))
+
+    def _short(self, word: str) -> bool:
+        return self._longest_word is None or len(word) <= self._longest_word
+
+    def _part(self, signed: str) -> _Part:
+        begins_eojeol = signed[0] == " "
+        begins_word = begins_eojeol or signed[0] == BEGINS_WORD
+        words = self.splitter.words(signed[1:] if begins_word else signed)
+        if not begins_word and not self._alone(words[0]):
+            words[0] = words[0]._replace(continues=True)
+        tokens: list[str] = []
+        spans: list[tuple[int, int]] = []
+        for word in words:
+            pieces = self.cut_word(word) or [UNK]
+            tokens += pieces
+            if len(pieces) > 1:
+                spans += self.spans(word, pieces)
+            else:
+                spans.append((word.start, word.start + self.length(word)))
+        ends = [end for _, end in spans]
+        later = (0,) * (len(tokens) - 1)
+        return (
+            tuple(tokens),
+            tuple([self.vocab.get(token, _NO_ID) for token in tokens]),
+            _same(tuple([end - start for start, end in spans])),
+            _same(tuple(map(sub, ends, (-int(begins_eojeol), *ends)))),
+            _same((int(begins_eojeol), *later)),
+            _same((1, *later)),
+        )
+
+    def _alone(self, word: Word) -> bool:
+        return self.splitter.marks_stand_alone and len(word.text) == 1 and stands_alone(word.text)
+
+    def length(self, word: Word) -> int:
+        """How many characters of the normalised text a word is."""
+        return len(compose(word.text)) if self.splitter.decomposes else len(word.text)
+
+    def cut_word(self, word: Word) -> list[str] | None:
+        """The pieces of one word, or None where it becomes `[UNK]`."""
+        if not self._short(word.text):
+            return None
+        return self._matcher.cut(word.text, word.continues)
+
+    def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
+        """The characters of the eojeol that each piece of a word stands for."""
+        # Without its sign; the first piece may have none.
+        lengths = [len(piece) - len(CONTINUATION) for piece in pieces]
+        if not word.continues:
+            lengths[0] = len(pieces[0])
+        if not self.splitter.decomposes:
+            ends = list(accumulate(lengths, initial=word.start))
+            return list(pairwise(ends))
+        # A piece that ends within a syllable stands for all of it, and so does the next one.
+        numbers = [word.start + number for number in syllable_numbers(word.text)]
+        ends = list(accumulate(lengths, initial=0))
+        return [(numbers[start], numbers[end - 1] + 1) for start, end in pairwise(ends)]
+
+    def check_for_pretraining(self, path: str) -> None:
+        """Refuses a vocabulary that records or training could not use (`Vocabulary.check_for_pretraining`)."""
+        self.vocabulary.check_for_pretraining(path)
+
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
+        """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
+        vocab = self.vocab
+        return [vocab[token] for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Ids → pieces."""
+        inverse = self.inv_vocab
+        return [inverse[number] for number in ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids → text: `##` pieces are joined to what stands before them, special tokens left out.
+
+        `사과 ##나무 ##를 심 ##었 ##습니다 .` → `"사과나무를 심었습니다."`. With continuation eojeol this is the
+        normalised text but for the spacing around punctuation and ideographs, which pieces do not tell: closing
+        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides. Jamo
+        are composed.
+        """
+        text = join_pieces(self.convert_ids_to_tokens(ids))
+        return compose(text) if self.splitter.decomposes else text
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
+        return {
+            **self.splitter.describe(),
+            "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
+        }
+
+
+def join_pieces(tokens: Iterable[str]) -> str:
+    """Pieces → text (see `Tokenizer.decode`): `["나", "##는", "(", "간", "##다", ")", "!"]` → `"나는 (간다)!"`."""
+    parts: list[str] = []
+    glue = True
+    for token in tokens:
+        if token in _LEFT_OUT:
+            continue
+        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+        if not glue and not continues and token not in _CLOSING:
+            parts.append(" ")
+        parts.append(token[len(CONTINUATION) :] if continues else token)
+        glue = token in _OPENING
+    return "".join(parts)

@@ -25,10 +25,10 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, TrainableModel
-from morphbert.train.loss_scale import LossScale
-from morphbert.train.optimization import Optimizer
+from morphbert.train.cluster.workers import ALONE, Cluster
+from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.storage import writing
-from morphbert.train.workers import ALONE, Cluster
 
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from morphbert.model.losses import COUNTS, SUMS, Batch, averages, counts, sums_and_right
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.config import RunConfig
+from morphbert.train.input.record_sets import known_number
+from morphbert.train.input.records import evaluation_dataset, naming_bad_records
 from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
-from morphbert.train.record_sets import known_number
-from morphbert.train.records_input import evaluation_dataset, naming_bad_records
 from morphbert.train.step import computes_by_halves, halves, in_dtype, share_of_replica
 from morphbert.train.storage import write_text
 

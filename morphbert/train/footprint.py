@@ -10,7 +10,7 @@ import shutil
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.config import RunConfig
-from morphbert.train.record_sets import RecordSet
+from morphbert.train.input.record_sets import RecordSet
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

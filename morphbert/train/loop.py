@@ -16,10 +16,10 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.train.checkpoint import Checkpoints, Restored, RunState, latest
 from morphbert.train.config import LoopConfig
+from morphbert.train.input.record_sets import Feed, Portion
+from morphbert.train.input.records import naming_bad_records
 from morphbert.train.log import RunLog, duration
 from morphbert.train.objective import Objective
-from morphbert.train.record_sets import Feed, Portion
-from morphbert.train.records_input import naming_bad_records
 from morphbert.train.step import TrainingStep
 
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line

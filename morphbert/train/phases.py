@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from morphbert.errors import MorphbertError, UsageError
 
 if TYPE_CHECKING:
-    from morphbert.train.record_sets import RecordSet
+    from morphbert.train.input.record_sets import RecordSet
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.piece_kinds import KINDS, piece_kinds
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS
-from morphbert.train.record_sets import RecordSet
-from morphbert.train.records_input import evaluation_dataset
+from morphbert.train.input.record_sets import RecordSet
+from morphbert.train.input.records import evaluation_dataset
 
 # Pieces by how often they occur: those that make up the first half of the text, the next 40% and the last tenth.
 BANDS = ("frequent", "middle", "rare")

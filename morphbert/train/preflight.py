@@ -11,14 +11,14 @@ from morphbert.data.manifest import SUFFIX, Manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
-from morphbert.train.optimization import OptimizerConfig
-from morphbert.train.record_sets import RecordSet, manifests
-from morphbert.train.records_input import (
+from morphbert.train.input.record_sets import RecordSet, manifests
+from morphbert.train.input.records import (
     RecordFormat,
     check_first_records,
     checked_records,
     explain_record,
 )
+from morphbert.train.optimizers.optimizer import OptimizerConfig
 from morphbert.train.storage import writing
 
 

@@ -16,7 +16,8 @@ import tensorflow as tf
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import TrainableModel
-from morphbert.text.tokenizer import Tokenizer, load_tokenizer
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import (
     Checkpoints,
@@ -29,23 +30,23 @@ from morphbert.train.checkpoint import (
     read_shapes,
     read_weights,
 )
+from morphbert.train.cluster.device_peak import device_peak_flops
+from morphbert.train.cluster.strategy import build_strategy, cluster_of, share_processors
+from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
-from morphbert.train.device_peak import device_peak_flops
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate, warn_of_memory
+from morphbert.train.input.record_sets import Feed, counts_of_turns, one_after_the_other, turns
 from morphbert.train.log import RunLog, no_log
-from morphbert.train.loss_scale import LossScale
 from morphbert.train.objective import describe_pretraining, pretraining_objective
-from morphbert.train.optimization import Optimizer
+from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
-from morphbert.train.record_sets import Feed, counts_of_turns, one_after_the_other, turns
 from morphbert.train.run_facts import describe_run, write_run
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
-from morphbert.train.strategy import build_strategy, cluster_of, share_processors
 from morphbert.train.trajectory import differences, say_differences
-from morphbert.train.workers import Cluster, joined
 
 # What TensorFlow makes of a worker that is gone, often before its connection has told.
 _LOST = (

@@ -16,8 +16,8 @@ import tensorflow as tf
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.train.config import RunConfig
+from morphbert.train.input.record_sets import RecordSet, manifests
 from morphbert.train.phases import describe_phases
-from morphbert.train.record_sets import RecordSet, manifests
 from morphbert.train.storage import write_text
 
 RUN_FILE = "run.json"

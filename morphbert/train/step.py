@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import TrainableModel
-from morphbert.train.loss_scale import LossScale
 from morphbert.train.objective import Objective
-from morphbert.train.optimization import Optimizer
+from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.optimizers.optimizer import Optimizer
 
 
 @dataclasses.dataclass(frozen=True)

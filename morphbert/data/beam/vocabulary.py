@@ -13,8 +13,9 @@ from morphbert.data.batches import Pieces
 from morphbert.data.build import known_pieces
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.errors import MorphbertError
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
-from morphbert.text.tokenizer import Tokenizer, load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import VOCABULARY_NAME
 

@@ -15,12 +15,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.interop.flatten import flatten
+from morphbert.interop.huggingface.flatten import flatten
 from morphbert.interop.vocabularies import user_dictionary_of
+from morphbert.text.loading import BERT_LONGEST_WORD, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
-from morphbert.text.tokenizer import BERT_LONGEST_WORD, make_tokenizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import (
     CLS,
@@ -32,13 +33,12 @@ from morphbert.text.vocabulary import (
     VOCABULARY_NAME,
     vocabulary_bytes,
 )
-from morphbert.text.wordpiece_tokenizer import Tokenizer
 from morphbert.text.words import WordSplitter
 
 STOCK_FOLDER = "stock_tokenizer"
 CODE_NAME = "tokenization_morphbert.py"
 CODE_CLASS = "MorphbertTokenizer"
-_CODE_MODULE = "morphbert.interop.remote_tokenizer"
+_CODE_MODULE = "morphbert.interop.huggingface.remote_tokenizer"
 # Longer than any text: only google-research/bert has a limit.
 _NO_LIMIT = 2**31 - 1
 

@@ -27,7 +27,7 @@ from morphbert.data.records import (
     read_records,
 )
 from morphbert.errors import MorphbertError
-from morphbert.train.dynamic_masks import MaskRules, record_keys, with_masks
+from morphbert.train.input.dynamic_masks import MaskRules, record_keys, with_masks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import check_room, join, longest_first, part_of, windows
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
+from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
-from morphbert.text.wordpiece_tokenizer import Encoding, Tokenizer
 
 PADDING = ("longest", "max_length", "do_not_pad")
 TRUNCATION = ("longest_first", "only_first", "only_second", "do_not_truncate")

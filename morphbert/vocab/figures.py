@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from morphbert.text.tokenizer import Encoding, Tokenizer, bert_tokenizer
+from morphbert.text.loading import bert_tokenizer
+from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.wordpiece import CONTINUATION
 

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, exists, expand, is_remote
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.counting import WordCounts, count_characters, count_words
-from morphbert.text.figures import Figures, Paragraph, answer_ceiling, measure
 from morphbert.text.jamo import word_characters_of_jamo
-from morphbert.text.learning import LearnedPieces, Learner, assemble, choose_alphabet, extend, learn
+from morphbert.text.loading import load_tokenizer, load_vocabulary_of, make_analyzer, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
-from morphbert.text.report import EXAMPLES, Measured, Report, markdown
-from morphbert.text.report_html import html
-from morphbert.text.tokenizer import load_tokenizer, load_vocabulary_of, make_analyzer, make_tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
 from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
@@ -29,6 +24,11 @@ from morphbert.text.vocabulary import (
     vocabulary_from_tokens,
 )
 from morphbert.text.words import Continuation, WordSplitter
+from morphbert.vocab.counting import WordCounts, count_characters, count_words
+from morphbert.vocab.figures import Figures, Paragraph, answer_ceiling, measure
+from morphbert.vocab.learning import LearnedPieces, Learner, assemble, choose_alphabet, extend, learn
+from morphbert.vocab.report import EXAMPLES, Measured, Report, markdown
+from morphbert.vocab.report_html import html
 
 REPORT_NAMES = ("report.md", "report.html")
 LONGEST_EXAMPLE = 120  # characters

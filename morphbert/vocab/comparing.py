@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, read_lines
-from morphbert.text.building import LONGEST_EXAMPLE, example_lines, report_bytes
-from morphbert.text.figures import Measurement, Paragraph, answer_ceiling
-from morphbert.text.report import EXAMPLES, Measured, Report
-from morphbert.text.tokenizer import Tokenizer, load_tokenizer, load_vocabulary_of
+from morphbert.text.loading import load_tokenizer, load_vocabulary_of
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.vocab.building import LONGEST_EXAMPLE, example_lines, report_bytes
+from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
+from morphbert.vocab.report import EXAMPLES, Measured, Report
 
 # Lines from which the examples are taken: the beginning of the text.
 _SHOWN_FROM = 10_000

@@ -23,9 +23,9 @@ import sentencepiece
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
-from morphbert.text.counting import word_characters
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.wordpiece import CONTINUATION
+from morphbert.vocab.counting import word_characters
 
 # SentencePiece's sign for the beginning of a word; ours are fed to it with the sign in place of the missing ##.
 _BEGINS = "\u2581"

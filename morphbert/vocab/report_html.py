@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from morphbert.plots import bar_plot, legend, page, table
-from morphbert.text.report import Measured, Report, figure_rows, histograms, remarks
+from morphbert.vocab.report import Measured, Report, figure_rows, histograms, remarks
 
 _STYLE = """
 code { background: #f2f2f2; padding: 0 .25em; border-radius: 3px; }

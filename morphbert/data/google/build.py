@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from morphbert import files
-from morphbert.data import google_mode
 from morphbert.data.batches import Statistics
 from morphbert.data.build import BuildConfig, SplitResult, known_pieces
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
-from morphbert.data.google_mode import Document, TrainingInstance
+from morphbert.data.google import instances as google_mode
+from morphbert.data.google.instances import Document, TrainingInstance
 from morphbert.data.locks import only_writer
 from morphbert.data.manifest import inputs_of, make_manifest, output_counts, write_manifests
 from morphbert.data.records import RecordWriter, serialize_example

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.interop.huggingface_names import (
+from morphbert.interop.huggingface.names import (
     HEADS,
     PREFIXES,
     config_values,

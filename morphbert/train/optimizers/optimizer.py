@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from morphbert.model.parameters import replica_variable
-from morphbert.train.schedules import scheduled
+from morphbert.train.optimizers.schedules import scheduled
 
 
 @dataclasses.dataclass(frozen=True)

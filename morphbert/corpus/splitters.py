@@ -7,8 +7,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError
-from morphbert.text.sentences import split_sentences
 
 Splitter = Literal["rule", "line", "kiwipiepy", "kss"]
 Split = Callable[[str], list[str]]

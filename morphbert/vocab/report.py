@@ -1,6 +1,6 @@
 """What vocabularies do to text that they were not learned from, side by side: the figures and their Markdown.
 
-`morphbert.text.report_html` shows the same as a page with plots.
+`morphbert.vocab.report_html` shows the same as a page with plots.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from morphbert.text.figures import AnswerCeiling, Figures, lengths_of_pieces
 from morphbert.text.tokenizer import Tokenizer
+from morphbert.vocab.figures import AnswerCeiling, Figures, lengths_of_pieces
 
 # The same for every vocabulary, so that two reports can be held side by side.
 EXAMPLES = (

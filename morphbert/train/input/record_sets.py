@@ -15,8 +15,9 @@ from morphbert.data.manifest import Manifest, load_manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
-from morphbert.train.dynamic_masks import MaskRules
-from morphbert.train.records_input import (
+from morphbert.train.cluster.strategy import Devices
+from morphbert.train.input.dynamic_masks import MaskRules
+from morphbert.train.input.records import (
     RecordFormat,
     count_records,
     count_usable,
@@ -25,7 +26,6 @@ from morphbert.train.records_input import (
     per_replica,
     training_dataset,
 )
-from morphbert.train.strategy import Devices
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.train.workers import ALONE, Cluster, find_cluster, names_several
+from morphbert.train.cluster.workers import ALONE, Cluster, find_cluster, names_several
 
 # Once the workers have met, one that dies is noticed by its connection; this is for two that cannot reach each other.
 _COLLECTIVE_SECONDS = 1800.0

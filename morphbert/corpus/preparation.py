@@ -20,6 +20,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from morphbert.corpus.cleaning import Cleaning
+from morphbert.corpus.duplicates import DuplicateStore, require_minhash, signature
+from morphbert.corpus.output import open_corpus
+from morphbert.corpus.report import CorpusReport, Example, excerpt
+from morphbert.corpus.splitters import Splitter, load_splitter, require_splitter
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import (
     COMPRESSED,
@@ -31,13 +36,8 @@ from morphbert.files import (
     is_remote,
     shard_names,
 )
+from morphbert.formats.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
 from morphbert.parallel import run_tasks
-from morphbert.text.cleaning import Cleaning
-from morphbert.text.corpus_output import open_corpus
-from morphbert.text.corpus_report import CorpusReport, Example, excerpt
-from morphbert.text.duplicates import DuplicateStore, require_minhash, signature
-from morphbert.text.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
-from morphbert.text.splitters import Splitter, load_splitter, require_splitter
 
 _BLOCK_CHARACTERS = 500_000
 _HANGUL = re.compile("[가-힣ㄱ-ㆎ]+")
@@ -52,7 +52,7 @@ class CorpusConfig:
       input_file: paths and globs with commas, or `-` for standard input.
       output_file, num_shards: one file of that name, or NAME-00000-of-00004 and so on.
       report_file: what was left out and why; by default beside the output.
-      input_format, cleaning: see there. splitter: a name of `morphbert.text.splitters`.
+      input_format, cleaning: see there. splitter: a name of `morphbert.corpus.splitters`.
       min_characters, max_characters, min_sentences: documents outside of these bounds are left out; 0 is no bound.
       min_hangul_share: documents with a smaller share of Hangul among their characters, spaces apart, are left out.
       drop_duplicates: documents with the same text as an earlier one are left out.

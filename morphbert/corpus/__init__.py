@@ -1,0 +1,1 @@
+"""Raw documents → clean sentences: cleaning, duplicates, splitting. Imports no TensorFlow."""

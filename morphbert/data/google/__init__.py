@@ -1,0 +1,1 @@
+"""Records as google-research/bert makes them, record for record."""

@@ -1,0 +1,1 @@
+"""Files → rows and documents: every format that is read. Imports no TensorFlow."""

@@ -1,0 +1,1 @@
+"""Hugging Face folders in and out: names and shapes of weights, tokenizer files, model card."""

@@ -1,0 +1,158 @@
+"""The tokenizer of a path: a plain `vocab.txt`, a folder of ours, or a folder with a SentencePiece model."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+from morphbert.errors import MorphbertError
+from morphbert.files import exists, read_bytes
+from morphbert.text import konlpy_adapter
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.konlpy_adapter import KonlpyAnalyzer
+from morphbert.text.metadata import (
+    METADATA_NAME,
+    OVERRIDE,
+    check_analyzer,
+    check_casing,
+    check_vocabulary,
+    read_metadata,
+)
+from morphbert.text.normalize import Normalizer
+from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
+from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
+from morphbert.text.words import Analyzer, WordSplitter
+
+__all__ = [
+    "ANALYZERS",
+    "bert_tokenizer",
+    "load_tokenizer",
+    "make_analyzer",
+    "make_tokenizer",
+]
+
+# google-research/bert gives [UNK] for words longer than this; so does its tokenizer here. Ours cut words
+# of any length.
+BERT_LONGEST_WORD = 200
+
+
+def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
+    """google-research/bert's tokenizer over any vocabulary."""
+    return Tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)), BERT_LONGEST_WORD)
+
+
+def make_analyzer(
+    name: str, morpheme_tags: str = "", user_dictionary: bytes | None = None
+) -> Analyzer | None:
+    """The analyser of that name (the values of `--analyzer`); None for `none`.
+
+    Args:
+      morpheme_tags, user_dictionary: see `MecabAnalyzer`, the only one that has them.
+    """
+    if name == "mecab":
+        return MecabAnalyzer(morpheme_tags, user_dictionary)
+    for flag, given in (("morpheme_tags", morpheme_tags), ("user_dictionary", user_dictionary)):
+        if given:
+            raise MorphbertError(f"--{flag} goes with --analyzer=mecab, not with --analyzer={name}.")
+    if name == "none":
+        return None
+    if name.startswith("konlpy:"):
+        return KonlpyAnalyzer(name.removeprefix("konlpy:"))
+    raise MorphbertError(f"there is no analyser {name!r}. Known: {', '.join(ANALYZERS)}.")
+
+
+ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konlpy_adapter.CLASSES))
+
+
+def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
+    """Joins the two; where the text is normalised as BERT does it, BERT's limit for long words holds too."""
+    return Tokenizer(vocabulary, splitter, BERT_LONGEST_WORD if splitter.normalizer.form == "bert" else None)
+
+
+def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch: bool = False) -> Tokenizer:
+    """Loads a tokenizer.
+
+    Args:
+      path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
+        `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
+        `*.model` (KoBERT's kind).
+      do_lower_case: None takes what the metadata says and, for a plain file, BERT's default, True.
+      allow_mismatch: an engine, a dictionary, a casing or a vocabulary other than the metadata's is a warning and
+        no error; text is then cut with what is there and as `do_lower_case` says.
+
+    Raises:
+      MorphbertError: nothing readable there; `do_lower_case` contradicts the metadata; the engine, the
+        dictionary or the vocabulary is not the one that the metadata names.
+    """
+    if _is_folder(path):
+        return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
+    vocabulary = load_vocabulary(path)
+    folder = os.path.dirname(path)
+    if exists(os.path.join(folder, METADATA_NAME)) and os.path.basename(path) == VOCABULARY_NAME:
+        logging.getLogger("morphbert").warning(
+            "%s is read as a plain BERT vocabulary, and beside it lies %s. For the tokenizer that the vocabulary "
+            "was learned with, give the folder: %s",
+            path,
+            METADATA_NAME,
+            folder or ".",
+        )
+    return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
+
+
+def load_vocabulary_of(path: str) -> Vocabulary:
+    """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
+    if not _is_folder(path):
+        return load_vocabulary(path)
+    if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):
+        return load_sentencepiece(path).vocabulary
+    return load_vocabulary(os.path.join(path, VOCABULARY_NAME))
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
+
+
+def _refuse(error: MorphbertError) -> None:
+    raise error
+
+
+def _warn(error: MorphbertError) -> None:
+    logging.getLogger("morphbert").warning(
+        "--allow_tokenizer_mismatch: %s", str(error).removesuffix(OVERRIDE)
+    )
+
+
+def _load_folder(
+    folder: str, do_lower_case: bool | None, mismatch: Callable[[MorphbertError], None]
+) -> Tokenizer:
+    path = os.path.join(folder, METADATA_NAME)
+    if not exists(path) and find_model(folder):
+        return load_sentencepiece(folder, do_lower_case)
+    if not exists(path):
+        raise MorphbertError(
+            f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "
+            f"the path of a plain {VOCABULARY_NAME}."
+        )
+    content = read_metadata(path)
+    vocabulary = load_vocabulary(os.path.join(folder, VOCABULARY_NAME))
+    recorded = content["analyzer"]
+    compiled = None
+    if "user_dictionary" in recorded:
+        compiled = read_bytes(os.path.join(folder, USER_DICTIONARY_NAME))
+    analyzer = make_analyzer(recorded["name"], recorded.get("morpheme_tags", ""), compiled)
+    lower = bool(content["do_lower_case"] if do_lower_case is None else do_lower_case)
+    checks: list[Callable[[], None]] = [
+        lambda: check_casing(path, content["do_lower_case"], lower),
+        lambda: check_vocabulary(path, content, vocabulary.sha256, len(vocabulary)),
+        lambda: check_analyzer(path, recorded, analyzer.describe() if analyzer else {}),
+    ]
+    for check in checks:
+        try:
+            check()
+        except MorphbertError as error:
+            mismatch(error)
+    normalizer = Normalizer(content["normalization"], lower)
+    return make_tokenizer(vocabulary, WordSplitter(normalizer, analyzer, content["continuation"]))

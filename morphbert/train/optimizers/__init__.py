@@ -1,0 +1,1 @@
+"""Gradients → movements of the weights: optimizers, learning-rate schedules, loss scale."""

@@ -1,0 +1,1 @@
+"""Words counted → a vocabulary: counting, learning, measuring, reports. Imports no TensorFlow."""
