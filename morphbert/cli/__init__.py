@@ -1,1 +1,20 @@
-"""The commands: flags → one frozen config → one call of the package. Nothing else lives here."""
+"""The commands: one module each, which makes flags of a configuration class and calls one function with it."""
+
+# In the order in which they are used. A command's module has its name, and `main`.
+COMMANDS = (
+    "prepare_corpus",
+    "build_vocab",
+    "create_pretraining_data",
+    "inspect_records",
+    "import_model",
+    "run_pretraining",
+    "training_report",
+    "fill_mask",
+    "export_model",
+    "extract_features",
+    "run_classifier",
+    "run_ner",
+    "run_squad",
+    "run_re",
+    "predict",
+)

@@ -1,4 +1,4 @@
-"""What every command shares: its own set of absl flags in groups, `--help`, errors without traceback."""
+"""What every command shares: flags made from its configuration class, `--help`, errors without traceback."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 from absl import flags
 
 import morphbert
+from morphbert import options
+from morphbert.cli import COMMANDS
+from morphbert.cli.foreign_names import suggestion
 from morphbert.errors import MorphbertError, UsageError
 
 
@@ -20,24 +23,75 @@ class Command:
     Every command has a `FlagValues` of its own instead of absl's global one, so that several can be
     used in one process and nothing below `main` can read a flag.
 
-        command = Command("build_vocab.py", "Learns a vocabulary from raw text.")
-        command.group("Input")
-        command.string("input_file", None, "…", required=True)
-        command.run(argv, main)     # main receives the parsed flags
+        command = Command("build_vocab.py", "Learns a vocabulary from raw text.", config=VocabularyConfig)
+        command.run(argv, main)     # main receives a VocabularyConfig
+
+    Args:
+      name: of the script.
+      summary: what it does, one line.
+      example: command lines for `--help`.
+      config: the class, made with `morphbert.options.config`, whose options become the flags.
     """
 
-    def __init__(self, name: str, summary: str, example: str = ""):
+    def __init__(self, name: str, summary: str, example: str = "", config: type | None = None):
         self.name = name
         self.summary = summary
         self.example = example
         self.values = flags.FlagValues()
-        self._groups: list[tuple[str, list[str]]] = []
+        self._groups: dict[str, list[str]] = {}
         self._required: list[str] = []
         self._sections: dict[str, list[str]] = {}
         self._section: str | None = None
+        self._group = ""
         self._rivals: Sequence[tuple[str, str]] = ()
         self._foreign_with: tuple[str, str] | None = None
         self.foreign: list[str] = []
+        self._config = config
+        if config is not None:
+            self._define_options(config)
+
+    def _define_options(self, config: type) -> None:
+        """Makes a flag of every option, and `--config`.
+
+        A configuration file has the sections that the options name; where they name none, one of the command's name.
+        """
+        found = options.flags_of(config)
+        own = self.name.removesuffix(".py")
+        named = list(dict.fromkeys(flag.section for flag in found if flag.section))
+        for flag in found:
+            self.group(flag.group, flag.section or own)
+            self._define_option(flag)
+        where = (
+            f"sections {', '.join(named)}, whose keys are the flags"
+            if named
+            else f"a section {own}, whose keys are the flags; sections of other commands are passed over"
+        )
+        self.config_file(
+            f"A file in YAML with {where}. Flags of the command line come before it.",
+            [(flag.name, flag.option.instead_of) for flag in found if flag.option.instead_of],
+        )
+
+    def _define_option(self, flag: options.Flag) -> None:
+        help, required = flag.option.help, flag.required
+        if flag.choices and not flag.many:
+            self.enum(flag.name, flag.text, flag.choices, help, required)
+        elif flag.many or flag.kind is str:
+            self.string(flag.name, flag.text, help, required)
+        elif flag.kind is bool:
+            self.boolean(flag.name, flag.text, help)
+        else:
+            define = flags.DEFINE_integer if flag.kind is int else flags.DEFINE_float
+            self._define(define, flag.name, flag.text, help, required)
+
+    def config(self) -> Any:
+        """The configuration that the parsed flags make.
+
+        Raises:
+          UsageError: a value that its field does not allow, or values that exclude each other.
+        """
+        assert self._config is not None
+        values = {flag.name: self.values[flag.name].value for flag in options.flags_of(self._config)}
+        return options.make(self._config, values)
 
     def pass_on_with(self, name: str, value: str) -> None:
         """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
@@ -45,7 +99,8 @@ class Command:
 
     def group(self, title: str, section: str | None = None) -> None:
         """Flags defined from here on stand under `title` in `--help`, and in a section of a configuration file."""
-        self._groups.append((title, []))
+        self._groups.setdefault(title, [])
+        self._group = title
         self._section = section
 
     def config_file(self, help: str, rivals: Sequence[tuple[str, str]] = ()) -> None:
@@ -83,7 +138,7 @@ class Command:
         self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any
     ) -> None:
         define(name, default, help, flag_values=self.values, **more)
-        self._groups[-1][1].append(name)
+        self._groups[self._group].append(name)
         if self._section is not None:
             self._sections.setdefault(self._section, []).append(name)
         if required:
@@ -97,7 +152,7 @@ class Command:
         lines = [self.name + " - " + self.summary, ""]
         if self.example:
             lines += ["Example:", textwrap.indent(textwrap.dedent(self.example).strip("\n"), "  "), ""]
-        for title, names in self._groups:
+        for title, names in self._groups.items():
             lines.append(title + ":")
             for name in names:
                 flag = self.values[name]
@@ -116,6 +171,9 @@ class Command:
         """
         try:
             rest = self._parse(argv)
+        except flags.UnrecognizedFlagError as error:
+            known = suggestion(error.flagname, self.values)
+            raise UsageError(f"{known or error} (all flags: {self.name} --help)") from error
         except flags.Error as error:
             raise UsageError(f"{error} (all flags: {self.name} --help)") from error
         if rest:
@@ -132,7 +190,7 @@ class Command:
 
         given = {name for name in self.values if self.values[name].present}
         aside = given.union(*(pair for pair in map(set, self._rivals) if pair & given))
-        for name, value in experiment_file.read(path, self._sections).items():
+        for name, value in experiment_file.read(path, self._sections, set(COMMANDS)).items():
             if name in aside:
                 continue
             try:
@@ -155,8 +213,10 @@ class Command:
         self.values.set_gnu_getopt(False)
         return list(self.values([self.name, *argv])[1:])
 
-    def run(self, argv: Sequence[str] | None, main: Callable[[flags.FlagValues], None]) -> int:
-        """Parses, calls `main` and returns the exit status: 0, 1 (input), 2 (usage), 130 (Ctrl-C)."""
+    def run(self, argv: Sequence[str] | None, main: Callable[[Any], int | None]) -> int:
+        """Parses, calls `main` with the configuration (with the flags, where the command has none) and returns the
+        exit status: what `main` returns, 0, 1 (input), 2 (usage), 130 (Ctrl-C).
+        """
         argv = sys.argv[1:] if argv is None else argv
         try:
             if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv):
@@ -165,7 +225,7 @@ class Command:
                 print(f"morphbert {morphbert.__version__}")
             else:
                 self.parse(argv)
-                main(self.values)
+                return main(self.values if self._config is None else self.config()) or 0
         except UsageError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 2

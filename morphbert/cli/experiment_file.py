@@ -12,20 +12,21 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from morphbert.errors import MorphbertError, UsageError
+from morphbert.errors import UsageError
 from morphbert.files import open_for_reading
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-def read(path: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[str] = ()) -> dict[str, Any]:
     """Reads a file.
 
     Args:
       sections: the keys of each section.
+      others: sections that are for other commands; they are passed over.
 
     Returns:
       Values by key; those that are empty are left out.
@@ -33,10 +34,8 @@ def read(path: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     Raises:
       UsageError: it is not YAML, or a section or key is unknown: the nearest known one is named.
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MorphbertError(f"--config needs PyYAML: pip install 'morphbert[finetune]' ({error})") from error
+    import yaml  # here, because few command lines need it
+
     with open_for_reading(path) as stream:
         try:
             content = yaml.safe_load(stream.read().decode("utf-8-sig"))
@@ -46,7 +45,11 @@ def read(path: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         raise UsageError(f"--config={path} holds no sections: {', '.join(sections)} are known.")
     home = {key: section for section, keys in sections.items() for key in keys}
     values: dict[str, Any] = {}
+    if not any(section in sections for section in content) and any(section in others for section in content):
+        raise UsageError(f"--config={path} has no section {' or '.join(sections)}.")
     for section, keys in content.items():
+        if section not in sections and section in others:
+            continue
         if section not in sections:
             raise UsageError(
                 f"--config={path}: {section!r} is no section. {_nearest(str(section), list(sections))}"

@@ -11,10 +11,10 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from morphbert.options import configuration, option
 from morphbert.text.normalize import Normalizer
 
 Form = Literal["nfc", "nfkc", "none"]
@@ -70,7 +70,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
+@configuration
 class Cleaning:
     """What is done to the text, beside white space, which always becomes one space.
 
@@ -83,13 +83,39 @@ class Cleaning:
       max_repeats: longer runs of one character, digits apart, are shortened to this many; 0 leaves them.
     """
 
-    normalization: Form = "nfc"
-    remove_control_characters: bool = True
-    urls: Treatment = "keep"
-    emails: Treatment = "keep"
-    remove_html: bool = False
-    remove_markup: bool = False
-    max_repeats: int = 0
+    normalization: Form = option(
+        default="nfc",
+        help="nfc composes Hangul that was taken apart (macOS file names); nfkc also makes ｗｉｄｅ letters and ① "
+        "plain.",
+    )
+    remove_control_characters: bool = option(
+        default=True, help="Remove control and format characters: zero-width space, BOM, NUL and the like."
+    )
+    urls: Treatment = option(
+        default="keep",
+        help="Addresses of web pages: replace puts [URL] in their place (build_vocab.py --special_tokens can make it "
+        "one piece).",
+    )
+    emails: Treatment = option(
+        default="keep",
+        help="E-mail addresses: replace puts [EMAIL] in their place (build_vocab.py --special_tokens can make it one "
+        "piece).",
+    )
+    remove_html: bool = option(
+        default=False,
+        help="Remove HTML tags, comments and scripts, and read references such as &amp;. <기생충> is no tag.",
+    )
+    remove_markup: bool = option(
+        default=False,
+        help="Remove what is left of wikitext, WikiExtractor's marks and Markdown: {{…}}, [[…|…]], '''…''', "
+        "== … ==, [1].",
+    )
+    max_repeats: int = option(
+        default=0,
+        at_least=0,
+        help="Shorten longer runs of one character, digits apart, to this many; 0 leaves them. With 3, ㅋㅋㅋㅋㅋ "
+        "becomes ㅋㅋㅋ.",
+    )
 
     def __call__(self, text: str, note: Callable[[str, str], None] | None = None) -> list[str]:
         r"""A document's text → its paragraphs, clean, without empty ones.

@@ -15,8 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -37,46 +36,86 @@ from morphbert.files import (
     shard_names,
 )
 from morphbert.formats.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
-from morphbert.parallel import run_tasks
+from morphbert.options import changed, configuration, option, options
+from morphbert.parallel import default_workers, run_tasks
 
 _BLOCK_CHARACTERS = 500_000
 _HANGUL = re.compile("[가-힣ㄱ-ㆎ]+")
 _NOT_READABLE = "not readable"
 
 
-@dataclass(frozen=True)
+@configuration
 class CorpusConfig:
-    """What `prepare_corpus` reads, and how.
+    """What `prepare_corpus` reads, and how. Each field is explained by `prepare_corpus.py --help`."""
 
-    Attributes:
-      input_file: paths and globs with commas, or `-` for standard input.
-      output_file, num_shards: one file of that name, or NAME-00000-of-00004 and so on.
-      report_file: what was left out and why; by default beside the output.
-      input_format, cleaning: see there. splitter: a name of `morphbert.corpus.splitters`.
-      min_characters, max_characters, min_sentences: documents outside of these bounds are left out; 0 is no bound.
-      min_hangul_share: documents with a smaller share of Hangul among their characters, spaces apart, are left out.
-      drop_duplicates: documents with the same text as an earlier one are left out.
-      near_duplicates: and those that have at least this much in common with one, from 0 to 1; 0 is off.
-      skip_unreadable: documents that are broken are left out, instead of ending the work.
-      settings: what the report says was asked for.
-    """
-
-    input_file: str
-    output_file: str
-    num_shards: int | None = None
-    report_file: str = ""
-    input_format: InputFormat = field(default_factory=InputFormat)
-    cleaning: Cleaning = field(default_factory=Cleaning)
-    splitter: Splitter = "rule"
-    min_characters: int = 0
-    max_characters: int = 0
-    min_sentences: int = 0
-    min_hangul_share: float = 0.0
-    drop_duplicates: bool = False
-    near_duplicates: float = 0.0
-    skip_unreadable: bool = False
-    num_workers: int = 1
-    settings: dict[str, Any] = field(default_factory=dict)
+    input_file: str = option(
+        group="Input",
+        help="UTF-8 files, plain or .gz, .bz2, .xz or .zst: a path, a glob in quotes, or several of both with commas. "
+        "- is standard input.",
+    )
+    input_format: InputFormat = options(default=InputFormat())
+    skip_unreadable: bool = option(
+        default=False,
+        help="Leave out documents that are broken (no JSON, no such field, another number of columns), and say so in "
+        "the report, instead of ending with an error.",
+    )
+    splitter: Splitter = option(
+        default="rule",
+        group="Sentences and output",
+        help="rule: Korean sentence endings, also where the full stop or the space after it was forgotten; fast "
+        "enough for any corpus. kiwipiepy, kss: libraries that analyse the text, 90 and 190 times slower (pip install "
+        "kiwipiepy or kss; docs/corpus.md compares them). line: every line is a sentence already.",
+    )
+    output_file: str = option(help="The file to write; with the ending .gz it is compressed.")
+    num_shards: int | None = option(
+        default=None,
+        at_least=1,
+        at_most=500,
+        help="Write this many files of about one size instead, NAME-00000-of-00004 and so on. Joined in order they are "
+        "the one file.",
+    )
+    report_file: str | None = option(
+        default=None,
+        help="Where to say what was left out and why, with examples: JSON with the ending .json, else Markdown. "
+        "Default: the output file's name with .report.md.",
+    )
+    cleaning: Cleaning = options(
+        default=Cleaning(), group="What is changed in the text (white space always becomes one space)"
+    )
+    min_characters: int = option(
+        default=0, at_least=0, group="What is left out", help="Leave out documents with fewer characters."
+    )
+    max_characters: int = option(
+        default=0, at_least=0, help="Leave out documents with more characters; 0 is no bound."
+    )
+    min_sentences: int = option(
+        default=0,
+        at_least=0,
+        help="Leave out documents with fewer sentences. Predicting the next sentence needs 2.",
+    )
+    min_hangul_share: float = option(
+        default=0.0,
+        at_least=0,
+        at_most=1,
+        help="Leave out documents with a smaller share of Hangul among their characters (spaces apart). Example: 0.5",
+    )
+    drop_duplicates: bool = option(
+        default=False, help="Leave out documents whose text is the same as an earlier one's."
+    )
+    near_duplicates: float = option(
+        default=0.0,
+        at_least=0,
+        at_most=1,
+        help="Leave out documents that have at least this share of their text in common with an earlier one (Jaccard "
+        "of runs of five characters, by MinHash); 0 is off, 0.8 is usual. Needs: pip install datasketch. What has to "
+        "be remembered, about 1 KB a document, lies on the disk, in the folder that TMPDIR names.",
+    )
+    num_workers: int = option(
+        default=0,
+        at_least=0,
+        group="Machine",
+        help="Processes; 0 takes all cores. The result does not depend on it.",
+    )
 
     @property
     def outputs(self) -> list[str]:
@@ -120,7 +159,7 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
     require_splitter(config.splitter)
     if config.near_duplicates:
         require_minhash()
-    report = CorpusReport(config.settings, len(paths))
+    report = CorpusReport(changed(config), len(paths))
     sizes = [identity(path)["bytes"] for path in paths if path != STANDARD_INPUT]
     with ExitStack() as stack:
         # The report first: a place that cannot be written shows at once, and the report appears after the output.
@@ -138,7 +177,7 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
             )
         )
         raw = (doc for path in paths for doc in read_documents(path, config.input_format, progress.update))
-        for block in run_tasks(_prepare_block, config, _blocks(raw), config.num_workers):
+        for block in run_tasks(_prepare_block, config, _blocks(raw), config.num_workers or default_workers()):
             for done in block:
                 _take(done, config, store, write, report)
             progress.set_postfix_str(f"{report.read:,} documents", refresh=False)

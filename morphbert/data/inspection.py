@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
+from tqdm import tqdm
+
 from morphbert import files
 from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
 from morphbert.data.records import (
@@ -23,6 +25,9 @@ from morphbert.data.records import (
     parse_example,
     read_records,
 )
+from morphbert.errors import MorphbertError
+from morphbert.options import configuration, option
+from morphbert.text.loading import load_vocabulary_of
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 
 # More than these are counted, not listed.
@@ -35,11 +40,13 @@ Parsed = dict[str, list[int] | list[float]]
 class Report:
     """Sums over all records, and what was found wrong, each with file and number of the record.
 
-    in_records: examples, more than records where some share one. units: what training can mask, in dynamic records.
+    files: how many were read. in_records: examples, more than records where some share one. units: what training can
+      mask, in dynamic records.
 
     masked_words: [whole, in part]. replaced: [`[MASK]`, another piece, the piece itself].
     """
 
+    files: int = 0
     records: int = 0
     in_records: int = 0
     units: int = 0
@@ -65,6 +72,36 @@ class Report:
             self.problems.append(what)
 
 
+@configuration
+class InspectConfig:
+    """What `inspect_records` reads, and how much of it is shown."""
+
+    input_file: str = option(
+        group="Input",
+        help="Record files: a path, a glob in quotes, or several of both with commas. Manifests are passed over.",
+    )
+    vocab_file: str | None = option(
+        default=None,
+        help="The vocabulary folder or vocab.txt that they were made with. Without it, pieces are shown as numbers.",
+    )
+    num_examples: int = option(default=3, at_least=0, group="Output", help="Examples to show.")
+
+
+def inspect_records(config: InspectConfig) -> Report:
+    """Reads record files once and returns examples, statistics and problems; a problem raises nothing.
+
+    Raises:
+      MorphbertError: a file or the vocabulary cannot be read, or there is no record file.
+    """
+    paths = record_files(files.expand(config.input_file))
+    if not paths:
+        raise MorphbertError(f"--input_file={config.input_file} matches manifests only, no records.")
+    vocabulary = load_vocabulary_of(config.vocab_file) if config.vocab_file else None
+    size = sum(int(files.identity(path)["bytes"]) for path in paths)
+    with tqdm(desc="inspecting", total=size, unit="B", unit_scale=True, disable=None) as bar:
+        return inspect(paths, vocabulary, config.num_examples, bar.update)
+
+
 def record_files(paths: Sequence[str]) -> list[str]:
     """What a glob over records gives, without the manifests that it matches too."""
     return [path for path in paths if not path.endswith(SUFFIX)]
@@ -83,7 +120,7 @@ def inspect(
       num_examples: examples to show, from the start of the first file on.
       progress: receives numbers of bytes of the files as they are read.
     """
-    report = Report()
+    report = Report(files=len(paths))
     for path in paths:
         manifest = load_manifest(path)
         if manifest is not None and vocabulary is not None:

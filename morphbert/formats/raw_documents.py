@@ -17,11 +17,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import COMPRESSED, STANDARD_INPUT, read_lines
+from morphbert.options import configuration, option
 
 Format = Literal["auto", "text", "jsonl", "tsv", "csv", "wikiextractor"]
 
@@ -41,7 +41,7 @@ _KNOWN_NAMES: dict[str, Format] = {
 _DOC = re.compile(r"<doc\s+id=\"[^\"]*\"(?:.*?\stitle=\"(?P<title>.*)\")?[^\"]*>\s*")
 
 
-@dataclass(frozen=True)
+@configuration
 class InputFormat:
     """How input files are read.
 
@@ -51,12 +51,25 @@ class InputFormat:
       header: whether the first line of TSV and CSV names the columns; without, fields are numbers, from 1.
     """
 
-    format: Format = "auto"
-    text_fields: tuple[str, ...] = ("text",)
-    header: bool = True
+    format: Format = option(
+        default="auto",
+        help="text: empty lines divide documents. jsonl: every line is a JSON object, a document. tsv, csv: every row "
+        "is a document; in TSV, quotation marks are characters. wikiextractor: <doc …>, text, </doc>, or its JSON. "
+        "auto: by the names (.txt, .jsonl, .ndjson, .json, .tsv, .csv), and by the first line where they say nothing.",
+    )
+    text_fields: tuple[str, ...] = option(
+        default=("text",),
+        flag="text_field",
+        help="The field of JSON objects or the column with the text; dots go into nested objects and lists; several "
+        "with commas become paragraphs of one document. Example: --text_field=title,article.body",
+    )
+    header: bool = option(
+        default=True,
+        help="The first line of TSV and CSV files names the columns. With --noheader --text_field is a number, from 1.",
+    )
 
     def __post_init__(self) -> None:
-        if not self.text_fields or not all(self.text_fields):
+        if not self.text_fields:
             raise UsageError("--text_field is empty: name the field or column with the text.")
         if not self.header:
             for field in self.text_fields:

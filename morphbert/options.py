@@ -1,0 +1,299 @@
+"""Configuration classes whose fields say everything about themselves: flags, YAML keys and checks are made from them.
+
+    @configuration
+    class VocabularyConfig:
+        vocab_dir: str = option(help="Folder for vocab.txt.", group="Output")
+        vocab_size: int = option(default=32_000, help="Lines of vocab.txt, exactly.", at_least=6)
+        learner: Literal["bpe", "unigram"] = option(default="bpe", help="bpe: byte-pair merges. …")
+        filters: FilterConfig = options(default=FilterConfig(), group="Filters")
+
+`vocab_dir` is required, `learner` has two choices, and the fields of `filters` are flags beside the others. A field
+without `option` is no flag. The types are str, int, float, bool, a Literal of strings, a tuple of str or int (a flag
+has commas between its elements), and each of them or None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, Union
+
+from morphbert.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: object) -> Any:
+        return lambda decorator: decorator
+
+
+_Class = TypeVar("_Class")
+_KEY = "morphbert"
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+
+
+class Option(NamedTuple):
+    """What a field says about itself beside its type and default.
+
+    Attributes:
+      help: what it means, for a newcomer.
+      group: the title in `--help` from this field on; None stays in the group before.
+      section: the section of a configuration file from this field on, where it has sections.
+      flag: the flag's name, where it is not the field's.
+      at_least, above, at_most, below: bounds of a number.
+      instead_of: another flag that this one replaces: one of the two on the command line puts aside the other in a
+        configuration file.
+    """
+
+    help: str = ""
+    group: str | None = None
+    section: str | None = None
+    flag: str | None = None
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    instead_of: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """The bounds in words; empty where there are none."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"between {self.at_least:g} and {self.at_most:g}"
+        words = [
+            f"{word} {bound:g}"
+            for word, bound in (
+                ("at least", self.at_least),
+                ("above", self.above),
+                ("at most", self.at_most),
+                ("below", self.below),
+            )
+            if bound is not None
+        ]
+        return " and ".join(words)
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is finite and within the bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+            and math.isfinite(value)
+        )
+
+
+def option(*, help: str, default: Any = dataclasses.MISSING, **details: Any) -> Any:
+    """Describes a field that is a flag; without `default` it is required. `details` are those of `Option`."""
+    return dataclasses.field(default=default, metadata={_KEY: Option(help, **details)})
+
+
+def options(*, default: Any, group: str | None = None, section: str | None = None) -> Any:
+    """Describes a field that is a configuration itself, whose options become flags beside the others."""
+    return dataclasses.field(default=default, metadata={_KEY: Option(group=group, section=section)})
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(option, options, dataclasses.field)
+)
+def configuration(cls: type[_Class]) -> type[_Class]:
+    """Makes a frozen dataclass whose values are checked when it is made: types, choices and bounds.
+
+    Paths become strings and lists tuples. What the class's own `__post_init__` checks comes after that.
+
+    Raises:
+      UsageError: when the class is called with a value that its field does not allow.
+    """
+    more = getattr(cls, "__post_init__", lambda self: None)
+
+    def __post_init__(self: Any) -> None:
+        for each in _own_options(self.__class__):
+            object.__setattr__(self, each.path[-1], each.checked(getattr(self, each.path[-1])))
+        more(self)
+
+    cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+class Flag(NamedTuple):
+    """One option of a configuration class as a command offers it.
+
+    Attributes:
+      name: on the command line.
+      path: names of the fields that lead to it.
+      kind: str, int, float or bool; of a tuple, that of its elements.
+      choices: the values that it takes, where they are listed.
+      many: whether it is a tuple.
+      default: `dataclasses.MISSING` where it is required.
+      group, section: where it stands in `--help` and in a configuration file.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    kind: type
+    choices: tuple[str, ...]
+    many: bool
+    optional: bool
+    default: Any
+    group: str
+    section: str | None
+    option: Option
+
+    @property
+    def required(self) -> bool:
+        return self.default is dataclasses.MISSING
+
+    @property
+    def text(self) -> Any:
+        """The default as a flag has it."""
+        if self.required:
+            return None
+        return ",".join(map(str, self.default)) if self.many and self.default is not None else self.default
+
+    def parsed(self, value: Any) -> Any:
+        """A flag's value → the field's."""
+        if value == "" and self.optional:
+            return None
+        if not self.many or not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")] if value else []
+        if self.kind is not int:
+            return tuple(parts)
+        try:
+            return tuple(map(int, parts))
+        except ValueError:
+            raise UsageError(f"--{self.name}={value} is no list of numbers, for example 1,2.") from None
+
+    def checked(self, value: Any) -> Any:
+        """A field's value as it is kept.
+
+        Raises:
+          UsageError: it is of another type, out of its bounds, or none of the choices.
+        """
+        if value is None and self.optional:
+            return None
+        if not self.many:
+            return self._checked_one(value)
+        if isinstance(value, str) or not isinstance(value, (tuple, list)):
+            raise UsageError(
+                f"--{self.name}={value!r} has to be a tuple, each of its elements {_WORDS[self.kind]}."
+            )
+        for place, one in enumerate(value, 1):
+            if one == "":
+                shown = ",".join(map(str, value))
+                raise UsageError(
+                    f"--{self.name} is empty at place {place} of {shown!r}: leave out the comma."
+                )
+        return tuple(self._checked_one(one) for one in value)
+
+    def _checked_one(self, value: Any) -> Any:
+        if self.kind is str and isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if self.choices:
+            if value not in self.choices:
+                raise UsageError(
+                    f"--{self.name}={value} is out of range: it has to be one of {', '.join(self.choices)}."
+                )
+        elif not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
+            raise UsageError(f"--{self.name}={value!r} has to be {_WORDS[self.kind]}.")
+        if self.kind in (int, float) and not self.option.holds(value):
+            raise UsageError(
+                f"--{self.name}={value} is out of range: it has to be {self.option.rule or 'a number'}."
+            )
+        return value
+
+
+def flags_of(kind: type, default: Any = None) -> list[Flag]:
+    """The options of a configuration class and of those within it, in their order.
+
+    Args:
+      kind: a class made with `configuration`.
+      default: an instance to take the defaults from; None takes those of the fields.
+    """
+    return list(_flags(kind, default, (), "", None))
+
+
+def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
+    """Makes a configuration of values by the names of flags; what is not among them keeps its default.
+
+    Raises:
+      UsageError: a required value is missing, one is not allowed, or two exclude each other.
+    """
+    tree: dict[str, Any] = {}
+    for each in flags_of(kind):
+        if each.name in values:
+            branch = tree
+            for name in each.path[:-1]:
+                branch = branch.setdefault(name, {})
+            branch[each.path[-1]] = each.parsed(values[each.name])
+        elif each.required:
+            raise UsageError(f"--{each.name} is required: {each.option.help}")
+    return kind(**_branches(kind, tree))
+
+
+def changed(config: Any) -> dict[str, Any]:
+    """The flags whose values are not their defaults, as a command line has them."""
+    found = {}
+    for each in flags_of(type(config)):
+        value = config
+        for name in each.path:
+            value = getattr(value, name)
+        if each.required or value != each.default:
+            found[each.name] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return found
+
+
+def _branches(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
+    """Replaces what stands for a nested configuration by one, made from the default."""
+    for field in dataclasses.fields(kind):
+        if isinstance(tree.get(field.name), dict):
+            inner = tree[field.name]
+            tree[field.name] = dataclasses.replace(field.default, **_branches(type(field.default), inner))  # type: ignore
+    return tree
+
+
+def _flags(
+    kind: type, default: Any, path: tuple[str, ...], group: str, section: str | None
+) -> Iterator[Flag]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        found: Option | None = field.metadata.get(_KEY)
+        if found is None:
+            continue
+        given = field.default if default is None else getattr(default, field.name)
+        here = (*path, field.name)
+        inner_group, inner_section = found.group or group, found.section or section
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _flags(type(given), given, here, inner_group, inner_section)
+        else:
+            group, section = inner_group, inner_section
+            name = found.flag or field.name
+            yield Flag(name, here, *_described(hints[field.name]), given, group, section, found)
+
+
+@functools.cache
+def _own_options(kind: type) -> tuple[Flag, ...]:
+    """The options of the class itself, without those of configurations within it."""
+    return tuple(flag for flag in flags_of(kind) if len(flag.path) == 1)
+
+
+def _described(hint: Any) -> tuple[type, tuple[str, ...], bool, bool]:
+    """A type → that of one value, its choices, whether there are several, and whether None is allowed."""
+    optional = False
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+        optional = True
+    many = typing.get_origin(hint) is tuple
+    if many:
+        hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) is Literal:
+        return str, typing.get_args(hint), many, optional
+    return hint, (), many, optional
