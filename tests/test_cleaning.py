@@ -75,10 +75,12 @@ def test_markup(text, paragraphs):
 def test_characters():
     text = "한\u200b글\x00 \ufeff①ＡＢ\u3000끝 \u1112\u1161\u11ab"
     assert Cleaning()(text) == ["한글 ①ＡＢ 끝 한"]
-    assert Cleaning("nfkc")(text) == ["한글 1AB 끝 한"]
-    assert Cleaning("none")(text) == ["한글 ①ＡＢ 끝 \u1112\u1161\u11ab"]
-    assert Cleaning("nfc", remove_control_characters=False)(text) == ["한\u200b글\x00 \ufeff①ＡＢ 끝 한"]
-    assert Cleaning("none", remove_control_characters=False)("가\ud800") == ["가\ufffd"]
+    assert Cleaning(normalization="nfkc")(text) == ["한글 1AB 끝 한"]
+    assert Cleaning(normalization="none")(text) == ["한글 ①ＡＢ 끝 \u1112\u1161\u11ab"]
+    assert Cleaning(normalization="nfc", remove_control_characters=False)(text) == [
+        "한\u200b글\x00 \ufeff①ＡＢ 끝 한"
+    ]
+    assert Cleaning(normalization="none", remove_control_characters=False)("가\ud800") == ["가\ufffd"]
 
 
 def test_long_runs():
@@ -94,7 +96,7 @@ def test_what_was_taken_out_is_told():
     assert seen == [("HTML", "<b>"), ("HTML", "</b>"), ("URL", "http://a.kr"), ("long run", "ㅋㅋㅋㅋ")]
 
 
-ALL = Cleaning("nfc", True, "remove", "remove", True, True, 3)
+ALL = Cleaning(urls="remove", emails="remove", remove_html=True, remove_markup=True, max_repeats=3)
 
 
 @given(st.text(alphabet=st.characters() | st.sampled_from(list("<>&;[](){}'=|*#@./: \nㅋ가"))))

@@ -295,7 +295,7 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
     config = FineTuneConfig(
         bert_config=BertConfig.from_json_file(str(trained / "bert_config.json")),
         output_dir=str(trained),
-        devices=DeviceConfig("cpu"),
+        devices=DeviceConfig(strategy="cpu"),
         eval_batch_size=2,
     )
     strategy = build_strategy(config.devices)
