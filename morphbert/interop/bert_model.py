@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -109,9 +111,7 @@ class BertModel(tf.Module):
     ) -> tf.Tensor:
         """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes."""
         hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
-        shape = tf.shape(hidden)
-        every = tf.broadcast_to(tf.range(shape[1])[None], shape[:2])
-        return masked_lm_logits(self._weights(), self.config, hidden, every)
+        return _any_shape(_score_all, self.config, _specifications(self.parameters))(self._weights(), hidden)
 
     def next_sentence_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
@@ -153,7 +153,11 @@ class BertModel(tf.Module):
 
     def _encode(self, inputs: tuple[Any, Any, Any, Any], training: bool) -> list[tf.Tensor]:
         ids, mask, segments, positions = inputs
-        key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32) if training else None
+        if not training:
+            found = [tensor for tensor in inputs if tensor is not None]
+            encode = _any_shape(_encode_all, self.config, _specifications(self.parameters), len(found))
+            return list(encode(self._weights(), *found))
+        key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
         return encode_layers(
             self._weights(), self.config, ids, mask, segments, dropout_key=key, position_ids=positions
         )
@@ -187,6 +191,52 @@ class BertModel(tf.Module):
         )
         positions = None if position_ids is None else _rows("position_ids", position_ids, longest, ids)
         return ids, mask, segments, positions
+
+
+def _encode_all(
+    config: BertConfig,
+    weights: dict[str, tf.Tensor],
+    ids: tf.Tensor,
+    mask: tf.Tensor,
+    segments: tf.Tensor,
+    positions: tf.Tensor | None = None,
+) -> list[tf.Tensor]:
+    return encode_layers(weights, config, ids, mask, segments, position_ids=positions)
+
+
+def _score_all(config: BertConfig, weights: dict[str, tf.Tensor], hidden: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(hidden)
+    every = tf.broadcast_to(tf.range(shape[1])[None], shape[:2])
+    return masked_lm_logits(weights, config, hidden, every)
+
+
+_Specifications = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def _specifications(parameters: dict[str, tf.Variable]) -> _Specifications:
+    return tuple((name, tuple(variable.shape)) for name, variable in parameters.items())
+
+
+@functools.lru_cache(maxsize=16)
+def _any_shape(
+    function: Callable[..., Any], config: BertConfig, weights: _Specifications, inputs: int = 0
+) -> Callable[..., Any]:
+    """One graph of `function` for inputs of every shape, shared by all models of a configuration.
+
+    Called without a graph, each new shape is compiled, which takes longer than the call itself. The weights are
+    arguments, so that the graph, which lives as long as the process, does not keep them.
+
+    Args:
+      function: takes the configuration, the weights by name, then the inputs.
+      config: the model's configuration.
+      weights: names and shapes of the weights.
+      inputs: how many int32 [B, L] it takes; 0 for one float32 [B, L, H].
+    """
+    ids = tf.TensorSpec([None, None], tf.int32)
+    hidden = tf.TensorSpec([None, None, config.hidden_size], tf.float32)
+    taken = [ids] * inputs if inputs else [hidden]
+    named = {name: tf.TensorSpec(shape, tf.float32) for name, shape in weights}
+    return tf.function(functools.partial(function, config), input_signature=[named, *taken])
 
 
 def _either(name: str, value: Any, other_name: str, other: Any) -> Any:
