@@ -78,7 +78,7 @@ def our_training(arguments):
     with strategy.scope():
         model = TrainableModel(config, objective.parameters)
         optimizer = Optimizer(
-            OptimizerConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.parameters
+            OptimizerConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.declared
         )
     step = StepConfig(dtype=arguments.dtype, xla=arguments.xla)
     return TrainingStep(objective, model, optimizer, strategy, step), objective, model, optimizer

@@ -15,7 +15,6 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_mode
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
 from morphbert.interop.huggingface.flatten import flatten
-from morphbert.interop.huggingface.names import hugging_face_name
 from morphbert.model.config import ACTIVATIONS
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
@@ -213,9 +212,9 @@ def test_every_tensor_has_the_name_that_transformers_gives_it():
     model = transformers.BertForPreTraining(transformers.BertConfig(**sizes))
     theirs = {name: tuple(value.shape) for name, value in model.named_parameters()}
     ours = {}
-    for name, parameter in pretraining_parameters(BertConfig(**sizes, type_vocab_size=2)).items():
-        there, transposed = hugging_face_name(name)
-        ours[there] = parameter.shape[::-1] if transposed else parameter.shape
+    for parameter in pretraining_parameters(BertConfig(**sizes, type_vocab_size=2)).values():
+        shape = parameter.shape
+        ours[parameter.hugging_face] = shape[::-1] if parameter.is_transposed_there else shape
     assert ours == theirs
 
 

@@ -283,13 +283,13 @@ def test_gradients_in_bfloat16_are_added_up_in_float32():
     """
     weights = {name: tf.constant(value) for name, value in random_weights().items()}
     batch, part = random_batch(1, batch=288), 24
-    denominators = counts(batch)
+    declared, denominators = pretraining_parameters(CONFIG), counts(batch)
 
     @tf.function
     def gradients(rows):
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            sums = pretraining_sums(in_dtype(weights, "bfloat16"), CONFIG, rows)
+            sums = pretraining_sums(in_dtype(weights, declared, "bfloat16"), CONFIG, rows)
             loss = total_loss(sums, denominators)
         return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
 
@@ -306,7 +306,9 @@ def test_gradients_in_bfloat16_are_added_up_in_float32():
 def test_rows_of_embeddings_get_the_sum_of_their_uses_in_bfloat16_too():
     config = dataclasses.replace(CONFIG, pre_layer_norm=True)  # without LayerNorm the gradient is a mere sum
     weights = in_dtype(
-        {name: tf.constant(value) for name, value in random_weights(config).items()}, "bfloat16"
+        {name: tf.constant(value) for name, value in random_weights(config).items()},
+        pretraining_parameters(config),
+        "bfloat16",
     )
     ids, segments = tf.fill([128, 32], 5), tf.ones([128, 32], tf.int32)
     upstream = tf.cast(tf.random.stateless_normal([128, 32, 48], [1, 2], mean=0.3), "bfloat16")

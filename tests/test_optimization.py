@@ -1,13 +1,31 @@
 """The optimizer and schedule against BERT's formulas in float64, and 50 steps against torch."""
 
+import re
+
 import hugging_face_reference
 import numpy as np
 import pytest
 import tensorflow as tf
+from variants import VARIANTS, config_of
 
 from morphbert.model.losses import counts, pretraining_sums, total_loss
-from morphbert.model.parameters import TrainableModel, pretraining_parameters, replica_variable
+from morphbert.model.parameters import (
+    Parameter,
+    TrainableModel,
+    pretraining_parameters,
+    replica_variable,
+)
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
+
+ROLES = {"gamma": "norm_scale", "beta": "norm_shift", "bias": "bias", "output_bias": "bias"}
+
+
+def declared(weights):
+    """What the arrays are by the last part of their names; kernels where it says nothing else."""
+    return {
+        name: Parameter(weight.shape, "zeros", ROLES.get(name.rpartition("/")[2], "kernel"))
+        for name, weight in weights.items()
+    }
 
 
 def published_rate(step, top, steps, warmup):
@@ -102,7 +120,7 @@ def test_twenty_updates_equal_the_reference(optimizer):
         optimizer=optimizer, learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
     )
     variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
-    ours = Optimizer(config, variables)
+    ours = Optimizer(config, declared(weights))
     apply = tf.function(ours.apply)
     for step in range(20):
         norm, rate = apply(variables, {name: tf.constant(g[step]) for name, g in gradients.items()})
@@ -123,7 +141,7 @@ def test_adamw_is_torchs():
     )
     ours = {"a/kernel": replica_variable(tf.constant(start), "a/kernel")}
     theirs = torch.nn.Parameter(torch.tensor(start))
-    optimizer = Optimizer(config, ours)
+    optimizer = Optimizer(config, declared({"a/kernel": start}))
     reference = torch.optim.AdamW([theirs], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
     for gradient in gradients.astype(np.float32):
         optimizer.apply(ours, {"a/kernel": tf.constant(gradient)})
@@ -135,7 +153,8 @@ def test_adamw_is_torchs():
 def test_lamb_leaves_a_weight_of_zeros_its_update():
     variables = {"a/bias": replica_variable(tf.zeros(4), "a/bias")}
     config = OptimizerConfig(optimizer="lamb", learning_rate=0.1, num_warmup_steps=0, schedule="constant")
-    Optimizer(config, variables).apply(variables, {"a/bias": tf.constant([0.1, -0.1, 0.2, 0.0])})
+    optimizer = Optimizer(config, declared({"a/bias": np.zeros(4)}))
+    optimizer.apply(variables, {"a/bias": tf.constant([0.1, -0.1, 0.2, 0.0])})
     np.testing.assert_allclose(variables["a/bias"], [-0.1, 0.1, -0.1, 0.0], atol=1e-5)
 
 
@@ -145,16 +164,29 @@ def test_layers_further_down_learn_more_slowly():
         *("bert/encoder/layer_0/output/dense/bias", "bert/encoder/layer_1/output/dense/bias"),
         *("bert/pooler/dense/kernel", "cls/predictions/output_bias"),
     ]
-    assert list(layer_scales(names, 0.5).values()) == [0.125, 0.125, 0.25, 0.5, 1.0, 1.0]
-    assert set(layer_scales(names, 1.0).values()) == {1.0}
+    parameters = pretraining_parameters(config_of("pre_ln", num_hidden_layers=2, pre_layer_norm=False))
+    scales = layer_scales(parameters, 0.5)
+    assert [scales[name] for name in names] == [0.125, 0.125, 0.25, 0.5, 1.0, 1.0]
+    assert set(layer_scales(parameters, 1.0).values()) == {1.0}
 
 
-def test_weight_decay_leaves_out_layer_norm_and_biases():
-    optimizer = Optimizer(OptimizerConfig(), {})
-    assert optimizer.decays("bert/embeddings/word_embeddings")
-    assert optimizer.decays("cls/seq_relationship/output_weights")
-    for name in ("bert/embeddings/LayerNorm/gamma", "bert/pooler/dense/bias", "cls/predictions/output_bias"):
-        assert not optimizer.decays(name)
+@pytest.mark.parametrize("variant", ["bert", *VARIANTS])
+def test_weight_decay_leaves_out_what_the_published_names_leave_out(variant):
+    """google-research/bert asks the names for `LayerNorm`, `layer_norm` and `bias`; here the weights know it."""
+    parameters = pretraining_parameters(
+        hugging_face_reference.CONFIG if variant == "bert" else config_of(variant)
+    )
+    decayed = {name for name, p in parameters.items() if OptimizerConfig().decays(name, p)}
+    assert decayed == {name for name in parameters if not re.search("LayerNorm|layer_norm|bias", name)}
+    assert len(decayed) > 10
+    assert not any(OptimizerConfig(weight_decay_rate=0.0).decays(*named) for named in parameters.items())
+
+
+def test_a_list_that_is_given_is_of_names():
+    parameters = pretraining_parameters(hugging_face_reference.CONFIG)
+    config = OptimizerConfig(exclude_from_weight_decay=("layer_0/", "pool"))
+    left_out = {name for name, p in parameters.items() if not config.decays(name, p)}
+    assert left_out == {name for name in parameters if "layer_0/" in name or "pool" in name}
 
 
 @pytest.mark.parity
@@ -169,7 +201,7 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
     reference = hugging_face_reference.hugging_face_model(
         {n: p.numpy() for n, p in ours.parameters.items()}, hugging_face_reference.CONFIG
     )
-    optimizer = Optimizer(config, ours.parameters)
+    optimizer = Optimizer(config, ours.declared)
 
     @tf.function
     def step(batch):
@@ -197,7 +229,7 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
                 m.mul_(config.beta_1).add_(p.grad, alpha=1 - config.beta_1)
                 v.mul_(config.beta_2).addcmul_(p.grad, p.grad, value=1 - config.beta_2)
                 update = m / (v.sqrt() + config.epsilon)
-                if optimizer.decays(names[name]):
+                if not any(part in names[name] for part in ("LayerNorm", "bias")):
                     update = update + config.weight_decay_rate * p
                 p.sub_(rate * update)
         return (masked_lm + next_sentence).item()

@@ -110,7 +110,7 @@ def parts(folder, step, optimizer=None):
     objective = pretraining_objective(config)
     with strategy.scope():
         model = TrainableModel(config, objective.parameters, seed=1)
-        rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.parameters)
+        rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.declared)
         scaling = LossScale() if step.dtype == "float16" else None
     return config, strategy, model, TrainingStep(objective, model, rule, strategy, step, scaling)
 

@@ -64,7 +64,7 @@ def one_step(folder, dtype, scale):
     with strategy.scope():
         objective = pretraining_objective(config)
         model = TrainableModel(config, objective.parameters, seed=1)
-        optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.parameters)
+        optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
         scaling = LossScale() if dtype == "float16" else None
     if scaling is not None:
         scaling.scale.assign(scale)

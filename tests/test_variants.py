@@ -73,16 +73,14 @@ def test_alberts_have_the_published_sizes(variant, millions):
 
 
 def test_layers_that_share_weights_learn_at_one_rate():
-    scales = layer_scales(list(pretraining_parameters(config_of("albert groups"))), 0.5)
+    scales = layer_scales(pretraining_parameters(config_of("albert groups")), 0.5)
     group = "bert/encoder/transformer/group_{}/inner_group_1/ffn_1/intermediate/dense/kernel"
     assert [scales[group.format(n)] for n in (0, 1)] == [0.25, 0.5]
     assert scales["bert/encoder/embedding_hidden_mapping_in/kernel"] == 0.125
     assert scales["bert/embeddings/word_embeddings"] == 0.125
     assert scales["cls/predictions/output_bias"] == 1.0
-    assert (
-        layer_scales(list(pretraining_parameters(config_of("pre_ln"))), 0.5)["bert/encoder/LayerNorm/beta"]
-        == 1
-    )
+    pre_ln = layer_scales(pretraining_parameters(config_of("pre_ln")), 0.5)
+    assert pre_ln["bert/encoder/LayerNorm/beta"] == 1
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,6 @@ def test_gradients_are_those_of_torch(theirs, tmp_path):
     """Of the masked LM's loss, by every weight."""
     import torch
 
-    from morphbert.interop.huggingface.names import hugging_face_name
-
     model, folder = theirs
     ours = sources.read(str(folder))
     ids, mask, segments = padded_batch(ours.config.type_vocab_size, padding=model.config.pad_token_id)
@@ -111,8 +109,9 @@ def test_gradients_are_those_of_torch(theirs, tmp_path):
     their_loss.backward()
     np.testing.assert_allclose(float(loss), their_loss.item(), rtol=1e-5)
     parameters, compared = dict(model.named_parameters()), 0
+    declared = pretraining_parameters(ours.config)
     for name, gradient in gradients.items():
-        there, transposed = hugging_face_name(name, ours.config.kind)
+        there, transposed = declared[name].hugging_face, declared[name].is_transposed_there
         if there not in parameters or parameters[there].grad is None:
             continue
         expected = parameters[there].grad.numpy()

@@ -59,8 +59,8 @@ class HeadConfig:
             f"{LSTM}/{direction}/{name}": parameter
             for direction in (("forward", "backward") if units else ())
             for name, parameter in (
-                ("kernel", Parameter((rows, 4 * units), "truncated_normal")),
-                ("bias", Parameter((4 * units,), "zeros")),
+                ("kernel", Parameter((rows, 4 * units), "truncated_normal", "kernel")),
+                ("bias", Parameter((4 * units,), "zeros", "bias")),
             )
         }
 
@@ -167,8 +167,8 @@ def head_dropout(inputs: tf.Tensor, config: BertConfig, key: tf.Tensor | None) -
 def linear_parameters(name: str, outputs: int, width: int) -> dict[str, Parameter]:
     """`name`_weights [C, D] and `name`_bias [C], as google-research/bert keeps its heads."""
     return {
-        f"{name}_weights": Parameter((outputs, width), "truncated_normal"),
-        f"{name}_bias": Parameter((outputs,), "zeros"),
+        f"{name}_weights": Parameter((outputs, width), "truncated_normal", "weights"),
+        f"{name}_bias": Parameter((outputs,), "zeros", "bias"),
     }
 
 

@@ -14,16 +14,16 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune import answers, classification, relation, tagging
 from morphbert.finetune.heads import HeadConfig
 from morphbert.finetune.loading import TaskModel, load_task
-from morphbert.interop.huggingface.folder import CONFIG_NAME, write_tensors
+from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
 from morphbert.interop.huggingface.names import (
-    PREFIXES,
     check_exportable,
     config_values,
-    hugging_face_name,
     mapping_tensors,
 )
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import new_folder
+from morphbert.model.names import HUGGING_FACE_PREFIXES
+from morphbert.model.parameters import encoder_parameters
 from morphbert.text.vocabulary import PAD
 
 # By kind of model: what their classes' names begin with. There is none of pre-LN BERT's token and question heads that
@@ -87,11 +87,7 @@ def _described(model: TaskModel) -> tuple[str, dict[str, np.ndarray], dict[str, 
             "a model of relations cannot be exported: no class of transformers adds embeddings of entity types or "
             "reads entities between markers. Use predict.py."
         )
-    encoder = mapping_tensors(model.config)
-    for name, value in model.weights.items():
-        if name.startswith("bert/"):
-            theirs, transposed = hugging_face_name(name, model.config.kind)
-            encoder[theirs] = value.T if transposed else value
+    encoder = mapping_tensors(model.config) | their_tensors(model.weights, encoder_parameters(model.config))
     if isinstance(task, classification.Classification):
         encoder.update(_sentence_head(model, encoder))
         return "ForSequenceClassification", encoder, _sentence_values(task)
@@ -135,7 +131,7 @@ def _sentence_head(model: TaskModel, encoder: dict[str, np.ndarray]) -> dict[str
     if model.config.kind != "RoBERTa":
         return _linear(model, "output", "classifier")
     # RoBERTa's class has no pooler: its head has the same layer within it.
-    prefix = f"{PREFIXES['RoBERTa']}.pooler.dense"
+    prefix = f"{HUGGING_FACE_PREFIXES['RoBERTa']}.pooler.dense"
     return {
         "classifier.dense.weight": encoder.pop(f"{prefix}.weight"),
         "classifier.dense.bias": encoder.pop(f"{prefix}.bias"),

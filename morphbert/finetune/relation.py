@@ -24,12 +24,12 @@ from morphbert.finetune.relations import NO_RELATION, Mention, RelationExample
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import WORD_EMBEDDINGS, Parameter, encoder_parameters
+from morphbert.model.names import SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS
+from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
 
-SEGMENTS = "bert/embeddings/token_type_embeddings"
 MARKER_ROWS, TYPE_ROWS = "relation/marker_embeddings", "relation/entity_type_embeddings"
 ENTITIES = HeadConfig("entities")
 MARKERS = ("[SUBJ]", "[/SUBJ]", "[OBJ]", "[/OBJ]")
@@ -55,10 +55,10 @@ class Relation(Classification):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Markers [4, E] and entity types [T, E] besides the head's."""
-        width = encoder_parameters(config)[WORD_EMBEDDINGS].shape[1]
+        width = config.embedding_width
         rows = {
-            MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal"),
-            TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal"),
+            MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal", "table"),
+            TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal", "table"),
         }
         return {**rows, **super().parameters(config)}
 
@@ -67,11 +67,11 @@ class Relation(Classification):
 
     def extended(self, parameters: Parameters) -> Parameters:
         """Word embeddings with the markers', segments' with the types'."""
-        words, segments = parameters[WORD_EMBEDDINGS], parameters[SEGMENTS]
+        words, segments = parameters[WORD_EMBEDDINGS], parameters[SEGMENT_EMBEDDINGS]
         return {
             **parameters,
             WORD_EMBEDDINGS: tf.concat([words, parameters[MARKER_ROWS]], 0),
-            SEGMENTS: tf.concat([segments, segments[:1] + parameters[TYPE_ROWS]], 0),
+            SEGMENT_EMBEDDINGS: tf.concat([segments, segments[:1] + parameters[TYPE_ROWS]], 0),
         }
 
     def _vector(self, parameters: Parameters, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:

@@ -19,7 +19,8 @@ from morphbert.finetune.scoring import Scorer, check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import WORD_EMBEDDINGS, TrainableModel
+from morphbert.model.names import WORD_EMBEDDINGS
+from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.cluster.strategy import Devices
@@ -74,9 +75,15 @@ class FineTuneConfig(LoopConfig):
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Beginnings of the names of weights that stay as they are."""
+        """Beginnings of the names of weights that stay as they are, as checkpoints say it."""
         layers = tuple(f"bert/encoder/layer_{index}/" for index in range(self.freeze_layers))
         return (("bert/embeddings/",) if self.freeze_embeddings or layers else ()) + layers
+
+    def freezes(self, parameter: Parameter) -> bool:
+        """Whether a weight stays as it is."""
+        if parameter.part == "embeddings":
+            return self.freeze_embeddings or self.freeze_layers > 0
+        return parameter.layer is not None and 0 < parameter.layer <= self.freeze_layers
 
 
 class FineTuning:
@@ -118,7 +125,7 @@ class FineTuning:
             self._check(self.restored.path)
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
-            trained = {n: p for n, p in self.model.parameters.items() if not n.startswith(config.frozen)}
+            trained = {name: p for name, p in expected.items() if not config.freezes(p)}
             self.optimizer = Optimizer(config.optimizer, trained)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
         #: Examples → their scores, with the weights as they are.

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from morphbert.errors import MorphbertError
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import scoring_batches
-from morphbert.finetune.task import Task, outputs
+from morphbert.finetune.task import Task, outputs, parameters_of
 from morphbert.model.config import BertConfig
 from morphbert.train.checkpoint import latest
 from morphbert.train.step import in_dtype
@@ -53,8 +53,9 @@ class Scorer:
         return found
 
     def _scores_of_batch(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        weights = {name: tf.convert_to_tensor(value) for name, value in self._parameters.items()}
-        return outputs(self._task, self._config, in_dtype(weights, self._dtype), batch)
+        declared = parameters_of(self._task, self._config)
+        weights = {name: tf.convert_to_tensor(self._parameters[name]) for name in declared}
+        return outputs(self._task, self._config, in_dtype(weights, declared, self._dtype), batch)
 
 
 def chosen_checkpoint(folder: str, best: bool) -> tuple[str, int]:

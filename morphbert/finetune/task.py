@@ -12,7 +12,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter, encoder_parameters
+from morphbert.model.parameters import Parameter, encoder_parameters, pooler_parameters
 from morphbert.train.objective import Objective
 
 # With few classes the loss of guessing is small, and a small batch that a model is confident and wrong about goes far
@@ -81,8 +81,8 @@ def outputs(
 
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
     """The encoder's weights, without a pooler that would not be used, and the head's."""
-    encoder = encoder_parameters(config)
-    kept = {n: p for n, p in encoder.items() if task.head.uses_pooler or not n.startswith("bert/pooler/")}
+    unused = {} if task.head.uses_pooler else pooler_parameters(config)
+    kept = {name: p for name, p in encoder_parameters(config).items() if name not in unused}
     return {**kept, **task.parameters(config)}
 
 

@@ -9,14 +9,13 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
-from morphbert.model.parameters import WORD_EMBEDDINGS
+from morphbert.model.names import MASKED_LM, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.text.jamo import compose
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import Word
 
-_BIAS = "cls/predictions/output_bias"
-POSITIONS = "bert/embeddings/position_embeddings"
+_BIAS = f"{MASKED_LM}/output_bias"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +104,7 @@ def with_positions(model: Pretrained, positions: int) -> Pretrained:
         raise MorphbertError(f"--max_position_embeddings={positions}: at least 1.")
     weights = {
         **model.weights,
-        POSITIONS: resize_positions(model.weights, positions, model.config.position_offset),
+        POSITION_EMBEDDINGS: resize_positions(model.weights, positions, model.config.position_offset),
     }
     config = dataclasses.replace(model.config, max_position_embeddings=positions)
     return dataclasses.replace(model, config=config, weights=weights)
@@ -122,7 +121,7 @@ def resize_positions(
       offset: rows of the table before the first position (`BertConfig.position_offset`).
       new_offset: of the new table; None for the same. Rows that were not there are 0: they are for padding alone.
     """
-    table = weights[POSITIONS]
+    table = weights[POSITION_EMBEDDINGS]
     before = table[:offset]
     if new_offset is not None and new_offset != offset:
         before = np.zeros((new_offset, table.shape[1]), table.dtype)

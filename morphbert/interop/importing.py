@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import native, sources
@@ -74,8 +73,8 @@ def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | No
 def account(model: Pretrained) -> list[str]:
     """A table of what the source has of each part of a pretraining model, and what it has besides."""
     parts: dict[str, list[str]] = {}
-    for name in pretraining_parameters(model.config):
-        parts.setdefault(_part(name), []).append(name)
+    for name, parameter in pretraining_parameters(model.config).items():
+        parts.setdefault(parameter.part, []).append(name)
     lines = [f"{'weights':<22}{'taken':>7}{'new':>7}"]
     for part, names in parts.items():
         taken = sum(name in model.weights for name in names)
@@ -86,17 +85,3 @@ def account(model: Pretrained) -> list[str]:
     if model.left_over:
         lines.append(f"left over, not taken: {', '.join(model.left_over)}")
     return lines
-
-
-def _part(name: str) -> str:
-    if found := re.match(r"bert/encoder/(?:layer_|transformer/group_)(\d+)/", name):
-        return f"{'layer' if '/layer_' in name else 'group'} {found[1]}"
-    if name.startswith("bert/encoder/"):  # ALBERT's mapping of the embeddings, pre-LN's last LayerNorm
-        return name.split("/")[2]
-    heads = {
-        "bert/embeddings": "embeddings",
-        "bert/pooler": "pooler",
-        "cls/predictions": "masked LM head",
-        "cls/seq_relationship": "next sentence head",
-    }
-    return heads["/".join(name.split("/")[:2])]

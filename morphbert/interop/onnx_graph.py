@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import morphbert
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import EMBEDDING_MAPPING, FINAL_NORM, BlockNames, layer_blocks
+from morphbert.model.names import EMBEDDING_MAPPING, FINAL_NORM, BlockNames, layer_blocks
 
 ENCODER_NAME = "model.onnx"
 MASKED_LM_NAME = "masked_lm.onnx"

@@ -13,7 +13,13 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import Parameter, encoder_parameters, initial_value, pretraining_parameters
+from morphbert.model.parameters import (
+    Parameter,
+    encoder_parameters,
+    initial_value,
+    pooler_parameters,
+    pretraining_parameters,
+)
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
 from morphbert.text.vocabulary import VOCABULARY_NAME
@@ -59,8 +65,9 @@ class Pretrained:
 
 def optional_parameters(config: BertConfig) -> set[str]:
     """What a pretrained encoder may come without: pooler and heads."""
-    required = {name for name in encoder_parameters(config) if not name.startswith("bert/pooler/")}
-    return set(pretraining_parameters(config)) - required
+    return set(pretraining_parameters(config)) - (
+        set(encoder_parameters(config)) - set(pooler_parameters(config))
+    )
 
 
 def check_weights(

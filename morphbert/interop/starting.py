@@ -10,13 +10,14 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
-from morphbert.interop.adapting import POSITIONS, map_pieces, resize_positions
+from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import WORD_EMBEDDINGS, pretraining_parameters
+from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
+from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer
 from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
 
@@ -50,8 +51,8 @@ def initial_weights(
             f"--bert_config_file is {config.vocab_size}: to map the pieces of one vocabulary to another, give "
             "--vocab_file, that of the records; else give the configuration that the checkpoint was trained with."
         )
-    if POSITIONS in weights:
-        weights[POSITIONS] = _positions(weights, start.config.position_offset, config)
+    if POSITION_EMBEDDINGS in weights:
+        weights[POSITION_EMBEDDINGS] = _positions(weights, start.config.position_offset, config)
     return weights
 
 
@@ -101,9 +102,9 @@ def _in_vocabulary(
 
 
 def _positions(weights: Mapping[str, np.ndarray], offset: int, config: BertConfig) -> np.ndarray:
-    before, now = len(weights[POSITIONS]) - offset, config.max_position_embeddings
+    before, now = len(weights[POSITION_EMBEDDINGS]) - offset, config.max_position_embeddings
     if (before, offset) == (now, config.position_offset):
-        return weights[POSITIONS]
+        return weights[POSITION_EMBEDDINGS]
     if before != now:
         how = "the new ones repeat them" if now > before else "the last ones are left out"
         print(f"training: positions: {before} before, {now} now; {how}", flush=True)

@@ -12,14 +12,18 @@ from morphbert.model.attention import attention
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.layers import Parameters, activation, affine, dense, layer_norm, length_of
-from morphbert.model.parameters import (
+from morphbert.model.names import (
     EMBEDDING_MAPPING,
+    EMBEDDING_NORM,
     FINAL_NORM,
+    POOLER,
+    POSITION_EMBEDDINGS,
+    SEGMENT_EMBEDDINGS,
     WORD_EMBEDDINGS,
     BlockNames,
-    block_parameters,
     layer_blocks,
 )
+from morphbert.model.parameters import block_parameters
 
 
 def embed(
@@ -35,20 +39,19 @@ def embed(
     In the dtype of the layers' kernels, also where the tables are float32. Without `position_ids`, int32 [B, L],
     positions count from 0.
     """
-    table = "bert/embeddings"
     length = length_of(input_ids, 1)
     words = tf.gather(parameters[WORD_EMBEDDINGS], input_ids)
-    segments = parameters[f"{table}/token_type_embeddings"]
+    segments = parameters[SEGMENT_EMBEDDINGS]
     # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
     segments = segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
-    positions = parameters[f"{table}/position_embeddings"]
+    positions = parameters[POSITION_EMBEDDINGS]
     if position_ids is None:
         positions = positions[None, :length]
     else:
         positions = tf.gather(positions, position_ids + config.position_offset)
     hidden = words + segments + positions  # [B, L, E]
     if not config.pre_layer_norm:
-        hidden = layer_norm(parameters, f"{table}/LayerNorm", hidden, config.layer_norm_eps)
+        hidden = layer_norm(parameters, EMBEDDING_NORM, hidden, config.layer_norm_eps)
     kernel = parameters[f"{layer_blocks(config)[0][0].self_attention}/query/kernel"]
     hidden = keys.dropout(tf.cast(hidden, kernel.dtype), config.hidden_dropout_prob)
     return (
@@ -142,10 +145,7 @@ def recomputed_block(
 
     The gradients are taken by computing the block a second time, with the same dropout masks: the same numbers.
     """
-    own = {
-        name: parameters[name]
-        for name in block_parameters(names, config.hidden_size, config.intermediate_size)
-    }
+    own = {name: parameters[name] for name in block_parameters(names, config)}
     calls_before = keys.calls
 
     @tf.recompute_grad
@@ -234,4 +234,4 @@ def pool(parameters: Parameters, hidden: tf.Tensor, cls_positions: tf.Tensor | N
     With `cls_positions`, int32 [B, E], over those: → [B, E, H].
     """
     first = hidden[:, 0] if cls_positions is None else tf.gather(hidden, cls_positions, batch_dims=1)
-    return tf.tanh(dense(parameters, "bert/pooler/dense", first))
+    return tf.tanh(dense(parameters, POOLER, first))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters, activation, dense, layer_norm, length_of
-from morphbert.model.parameters import WORD_EMBEDDINGS
+from morphbert.model.names import MASKED_LM, NEXT_SENTENCE, TRANSFORM, TRANSFORM_NORM, WORD_EMBEDDINGS
 
 
 def masked_lm_scores(
@@ -40,10 +40,9 @@ def _transformed(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
 ) -> tf.Tensor:
     """What the word embeddings are compared with: [B, L, H], int32 [B, P] → [B P, E]."""
-    name = "cls/predictions/transform"
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
-    inner = activation(config.hidden_act, dense(parameters, f"{name}/dense", picked))
-    inner = layer_norm(parameters, f"{name}/LayerNorm", inner, config.layer_norm_eps)
+    inner = activation(config.hidden_act, dense(parameters, TRANSFORM, picked))
+    inner = layer_norm(parameters, TRANSFORM_NORM, inner, config.layer_norm_eps)
     return tf.reshape(inner, [-1, config.embedding_width])
 
 
@@ -52,11 +51,10 @@ def _table(parameters: Parameters, rows: tf.Tensor) -> tf.Tensor:
 
 
 def _output_bias(parameters: Parameters) -> tf.Tensor:
-    return tf.cast(parameters["cls/predictions/output_bias"], tf.float32)
+    return tf.cast(parameters[f"{MASKED_LM}/output_bias"], tf.float32)
 
 
 def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor:
     """Scores of "B follows A" (0) and "B is random" (1): [B, H] → float32 [B, 2], or [B, E, H] → [B, E, 2]."""
-    name = "cls/seq_relationship"
-    scores = tf.linalg.matmul(pooled, tf.transpose(parameters[f"{name}/output_weights"]))
-    return tf.cast(scores, tf.float32) + tf.cast(parameters[f"{name}/output_bias"], tf.float32)
+    scores = tf.linalg.matmul(pooled, tf.transpose(parameters[f"{NEXT_SENTENCE}/output_weights"]))
+    return tf.cast(scores, tf.float32) + tf.cast(parameters[f"{NEXT_SENTENCE}/output_bias"], tf.float32)

@@ -16,7 +16,7 @@ from morphbert.model.cross_entropy import cross_entropy
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_scores, next_sentence_logits
 from morphbert.model.layers import Parameters
-from morphbert.model.parameters import WORD_EMBEDDINGS
+from morphbert.model.names import WORD_EMBEDDINGS
 
 Batch = Mapping[str, tf.Tensor]
 

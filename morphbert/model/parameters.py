@@ -1,7 +1,6 @@
-"""The weights of a model: names, shapes and initial values.
+"""The weights of a model: what each is, its shape and its initial value.
 
-The names are those of google-research/bert's TensorFlow 1 checkpoints, an ALBERT's those of google-research/albert's,
-and a checkpoint stores each weight under its name: files stay readable however the code is arranged.
+A checkpoint stores each weight under its name (see `names`): files stay readable however the code is arranged.
 """
 
 from __future__ import annotations
@@ -14,137 +13,159 @@ from typing import Literal
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
+from morphbert.model.names import (
+    EMBEDDING_MAPPING,
+    EMBEDDING_NORM,
+    FINAL_NORM,
+    MASKED_LM,
+    NEXT_SENTENCE,
+    POOLER,
+    POSITION_EMBEDDINGS,
+    SEGMENT_EMBEDDINGS,
+    TRANSFORM,
+    TRANSFORM_NORM,
+    WORD_EMBEDDINGS,
+    BlockNames,
+    Place,
+    embeddings_place,
+    final_norm_place,
+    layer_blocks,
+    mapping_place,
+    masked_lm_place,
+    next_sentence_place,
+    pooler_place,
+)
 
-WORD_EMBEDDINGS = "bert/embeddings/word_embeddings"
-
-# ALBERT's matrix from the embeddings' width to the layers', and what pre-LN ends with.
-EMBEDDING_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
-FINAL_NORM = "bert/encoder/LayerNorm"
+# What a weight does in its module; the last three are vectors that shift or scale.
+Role = Literal["table", "kernel", "weights", "bias", "norm_scale", "norm_shift"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One weight before it exists: its shape, and which of BERT's three initial values it gets."""
+    """One weight before it exists: everything that is known about it.
+
+    Attributes:
+      shape: its axes.
+      initial: which of BERT's three initial values it gets.
+      role: `table` of embeddings, whose rows are looked up; `kernel` [in, out] of a dense layer; `weights` [out, in]
+        of a head as google-research/bert keeps it; `bias`; `norm_scale` and `norm_shift` of a LayerNorm.
+      part: what reports call the part of the network that it belongs to.
+      layer: 0 for what is before the layers, 1 for the first of them; None for what is above them all.
+      hugging_face: its name there; None where transformers' pretraining models have no such weight.
+    """
 
     shape: tuple[int, ...]
     initial: Literal["truncated_normal", "zeros", "ones"]
+    role: Role
+    part: str = "task"
+    layer: int | None = None
+    hugging_face: str | None = None
+
+    @property
+    def decays(self) -> bool:
+        """Whether weight decay is for it: not for biases and LayerNorms (google-research/bert `optimization.py`)."""
+        return self.role in ("table", "kernel", "weights")
+
+    @property
+    def is_summed_from_rows(self) -> bool:
+        """Whether its gradient adds up the gradients of each row's uses, thousands for a mask or a segment."""
+        return self.role == "table"
+
+    @property
+    def is_transposed_there(self) -> bool:
+        """Whether Hugging Face stores it [out, in], and it is [in, out] here."""
+        return self.role == "kernel"
 
 
-@dataclasses.dataclass(frozen=True)
-class BlockNames:
-    """Where the weights of one Transformer block lie: the dense layers, and both LayerNorms.
-
-    After the residual sums in BERT, before attention and feed-forward with `pre_layer_norm`.
-    """
-
-    self_attention: str
-    attention_output: str
-    attention_norm: str
-    intermediate: str
-    output: str
-    output_norm: str
-
-
-def _bert_block(layer: str, pre_layer_norm: bool) -> BlockNames:
-    return BlockNames(
-        f"{layer}/attention/self",
-        f"{layer}/attention/output/dense",
-        f"{layer}/attention/{'' if pre_layer_norm else 'output/'}LayerNorm",
-        f"{layer}/intermediate/dense",
-        f"{layer}/output/dense",
-        f"{layer}/{'intermediate' if pre_layer_norm else 'output'}/LayerNorm",
-    )
+def _parameter(
+    name: str,
+    shape: tuple[int, ...],
+    initial: Literal["truncated_normal", "zeros", "ones"],
+    role: Role,
+    place: Place,
+) -> Parameter:
+    """A weight of the module `name`."""
+    there = place.hugging_face.get(name)
+    if there is not None:
+        there += ".bias" if role in ("bias", "norm_shift") else ".weight"
+    return Parameter(shape, initial, role, place.part, place.layer, there)
 
 
-def _albert_block(block: str) -> BlockNames:
-    """google-research/albert's names."""
-    return BlockNames(
-        f"{block}/attention_1/self",
-        f"{block}/attention_1/output/dense",
-        f"{block}/LayerNorm",
-        f"{block}/ffn_1/intermediate/dense",
-        f"{block}/ffn_1/intermediate/output/dense",
-        f"{block}/LayerNorm_1",
-    )
-
-
-def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
-    """For each layer its blocks: one, but for an ALBERT with `inner_group_num`, whose layers share them in groups."""
-    layers = config.num_hidden_layers
-    if config.num_hidden_groups is None:
-        return [
-            [_bert_block(f"bert/encoder/layer_{index}", config.pre_layer_norm)] for index in range(layers)
-        ]
-    groups = [
-        [
-            _albert_block(f"bert/encoder/transformer/group_{group}/inner_group_{inner}")
-            for inner in range(config.inner_group_num)
-        ]
-        for group in range(config.num_hidden_groups)
-    ]
-    return [groups[index * config.num_hidden_groups // layers] for index in range(layers)]
-
-
-def block_parameters(names: BlockNames, width: int, inner: int) -> dict[str, Parameter]:
-    """The weights of one block, in the order of the network."""
-    parameters: dict[str, Parameter] = {}
-    for part in ("query", "key", "value"):
-        parameters |= _dense(f"{names.self_attention}/{part}", width, width)
-    parameters |= _dense(names.attention_output, width, width)
-    parameters |= _layer_norm(names.attention_norm, width)
-    parameters |= _dense(names.intermediate, width, inner)
-    parameters |= _dense(names.output, inner, width)
-    return parameters | _layer_norm(names.output_norm, width)
-
-
-def _dense(name: str, inputs: int, outputs: int) -> dict[str, Parameter]:
+def _dense(name: str, inputs: int, outputs: int, place: Place) -> dict[str, Parameter]:
     return {
-        f"{name}/kernel": Parameter((inputs, outputs), "truncated_normal"),
-        f"{name}/bias": Parameter((outputs,), "zeros"),
+        f"{name}/kernel": _parameter(name, (inputs, outputs), "truncated_normal", "kernel", place),
+        f"{name}/bias": _parameter(name, (outputs,), "zeros", "bias", place),
     }
 
 
-def _layer_norm(name: str, width: int) -> dict[str, Parameter]:
-    return {f"{name}/gamma": Parameter((width,), "ones"), f"{name}/beta": Parameter((width,), "zeros")}
+def _layer_norm(name: str, width: int, place: Place) -> dict[str, Parameter]:
+    return {
+        f"{name}/gamma": _parameter(name, (width,), "ones", "norm_scale", place),
+        f"{name}/beta": _parameter(name, (width,), "zeros", "norm_shift", place),
+    }
+
+
+def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
+    """The weights of one block, in the order of the network."""
+    width, inner, place = config.hidden_size, config.intermediate_size, names.place
+    parameters: dict[str, Parameter] = {}
+    for part in ("query", "key", "value"):
+        parameters |= _dense(names.projection(part), width, width, place)
+    parameters |= _dense(names.attention_output, width, width, place)
+    parameters |= _layer_norm(names.attention_norm, width, place)
+    parameters |= _dense(names.intermediate, width, inner, place)
+    parameters |= _dense(names.output, inner, width, place)
+    return parameters | _layer_norm(names.output_norm, width, place)
 
 
 def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
     """Embeddings, Transformer layers and pooler, in the order of the network."""
-    width, embedding = config.hidden_size, config.embedding_width
-    table, positions = "bert/embeddings", config.max_position_embeddings + config.position_offset
+    width, embedding, place = config.hidden_size, config.embedding_width, embeddings_place(config)
+    rows = {
+        WORD_EMBEDDINGS: config.vocab_size,
+        SEGMENT_EMBEDDINGS: config.type_vocab_size,
+        POSITION_EMBEDDINGS: config.max_position_embeddings + config.position_offset,
+    }
     parameters = {
-        WORD_EMBEDDINGS: Parameter((config.vocab_size, embedding), "truncated_normal"),
-        f"{table}/token_type_embeddings": Parameter((config.type_vocab_size, embedding), "truncated_normal"),
-        f"{table}/position_embeddings": Parameter((positions, embedding), "truncated_normal"),
+        name: _parameter(name, (size, embedding), "truncated_normal", "table", place)
+        for name, size in rows.items()
     }
     if not config.pre_layer_norm:
-        parameters |= _layer_norm(f"{table}/LayerNorm", embedding)
+        parameters |= _layer_norm(EMBEDDING_NORM, embedding, place)
     if embedding != width:
-        parameters |= _dense(EMBEDDING_MAPPING, embedding, width)
+        parameters |= _dense(EMBEDDING_MAPPING, embedding, width, mapping_place())
     for blocks in layer_blocks(config):
         for names in blocks:
-            parameters |= block_parameters(names, width, config.intermediate_size)
+            parameters |= block_parameters(names, config)
     if config.pre_layer_norm:
-        parameters |= _layer_norm(FINAL_NORM, width)
-    return parameters | _dense("bert/pooler/dense", width, width)
+        parameters |= _layer_norm(FINAL_NORM, width, final_norm_place())
+    return parameters | pooler_parameters(config)
+
+
+def pooler_parameters(config: BertConfig) -> dict[str, Parameter]:
+    """The weights that `pool` takes."""
+    return _dense(POOLER, config.hidden_size, config.hidden_size, pooler_place(config))
 
 
 def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The encoder's weights and those of the masked-LM and, but for RoBERTa, next-sentence heads.
+    """The encoder's weights and those of the masked-LM and, except for RoBERTa, next-sentence heads.
 
     The masked LM's output matrix is the word embedding table (Devlin et al. 2019, google-research/bert
     `get_masked_lm_output`): only its bias is a weight of its own.
     """
-    width, embedding = config.hidden_size, config.embedding_width
+    width, embedding, place = config.hidden_size, config.embedding_width, masked_lm_place(config)
     parameters = {
         **encoder_parameters(config),
-        "cls/predictions/output_bias": Parameter((config.vocab_size,), "zeros"),
-        **_dense("cls/predictions/transform/dense", width, embedding),
-        **_layer_norm("cls/predictions/transform/LayerNorm", embedding),
+        f"{MASKED_LM}/output_bias": _parameter(MASKED_LM, (config.vocab_size,), "zeros", "bias", place),
+        **_dense(TRANSFORM, width, embedding, place),
+        **_layer_norm(TRANSFORM_NORM, embedding, place),
     }
     if config.next_sentence_head:
-        parameters["cls/seq_relationship/output_weights"] = Parameter((2, width), "truncated_normal")
-        parameters["cls/seq_relationship/output_bias"] = Parameter((2,), "zeros")
+        name, place = NEXT_SENTENCE, next_sentence_place(config)
+        parameters |= {
+            f"{name}/output_weights": _parameter(name, (2, width), "truncated_normal", "weights", place),
+            f"{name}/output_bias": _parameter(name, (2,), "zeros", "bias", place),
+        }
     return parameters
 
 
@@ -163,6 +184,8 @@ def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int
 class TrainableModel(tf.Module):
     """Holds the float32 weights by name; what is computed with them are functions of `parameters`.
 
+    `declared` says what each of them is.
+
     Create it inside the strategy's scope. Every replica keeps its own copy of each weight and updates it
     with the same reduced gradient: that needs no communication when weights are written, works inside
     nested and compiled functions, and a checkpoint stores the first replica's copy.
@@ -171,6 +194,7 @@ class TrainableModel(tf.Module):
     def __init__(self, config: BertConfig, parameters: Mapping[str, Parameter], seed: int = 0):
         super().__init__()
         self.config = config
+        self.declared = dict(parameters)
         self.parameters = {
             name: replica_variable(initial_value(name, parameter, config, seed), name)
             for name, parameter in parameters.items()

@@ -136,7 +136,7 @@ class Evaluator:
     def _sums(self, batch: Batch) -> tf.Tensor:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
-        computed = in_dtype(weights, self._config.step.dtype)
+        computed = in_dtype(weights, self._model.declared, self._config.step.dtype)
         found = [
             sums_and_right(computed, self._model.config, half) for half in halves(batch, self._by_halves)
         ]

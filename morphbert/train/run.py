@@ -179,7 +179,7 @@ class _Run:
             )
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
-            self.optimizer = Optimizer(config.optimizer, self.model.parameters)
+            self.optimizer = Optimizer(config.optimizer, self.expected)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
         self.evaluator = None
         if config.eval_records:

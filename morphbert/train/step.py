@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import TrainableModel
+from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train.objective import Objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -35,15 +35,16 @@ class StepConfig:
     seed: int = 12345
 
 
-def in_dtype(parameters: Mapping[str, tf.Tensor], dtype: str) -> dict[str, tf.Tensor]:
+def in_dtype(
+    weights: Mapping[str, tf.Tensor], declared: Mapping[str, Parameter], dtype: str
+) -> dict[str, tf.Tensor]:
     """The weights to compute with: kernels and the like in `dtype`, tables of embeddings as they are.
 
-    A table's gradient adds up the gradients of each row's uses, thousands for a mask or a segment: in a narrow dtype
-    such a sum soon stops to move.
+    In a narrow dtype a sum of thousands, as a table's gradient is, soon stops to move.
     """
     return {
-        name: value if name.endswith("_embeddings") else tf.cast(value, dtype)
-        for name, value in parameters.items()
+        name: value if declared[name].is_summed_from_rows else tf.cast(value, dtype)
+        for name, value in weights.items()
     }
 
 
@@ -92,7 +93,7 @@ def halves(batch: Batch, wanted: bool) -> list[Batch]:
 class TrainingStep:
     """The compiled training step of one model under one strategy; `loss_scale` is for float16.
 
-    Weights that the optimizer has no moments of are frozen: they get no gradients. `sharers_of_batch` replicas share
+    Weights that the optimizer was not given are frozen: they get no gradients. `sharers_of_batch` replicas share
     a batch that `run` takes, all of them unless it says otherwise; several workers and the hosts of a TPU have input of
     their own.
 
@@ -116,7 +117,7 @@ class TrainingStep:
         self._strategy = strategy
         self._config = config
         self._loss_scale = loss_scale
-        self._trained = {name: model.parameters[name] for name in optimizer.adam_m}
+        self._trained = {name: model.parameters[name] for name in optimizer.trained}
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
@@ -184,7 +185,7 @@ class TrainingStep:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Gradients and sums of one part of a replica's share, computed by halves where that is faster."""
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
-        computed = in_dtype(weights, self._config.dtype)
+        computed = in_dtype(weights, self._model.declared, self._config.dtype)
         found = [
             self._half(computed, half, denominators, tf.random.experimental.stateless_fold_in(key, number))
             for number, half in enumerate(halves(batch, self._by_halves))

@@ -18,16 +18,15 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.names import (
     HEADS,
-    PREFIXES,
     config_values,
     full_name,
-    hugging_face_name,
     mapping_tensors,
 )
 from morphbert.interop.pretrained import Pretrained, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
-from morphbert.model.parameters import pretraining_parameters
+from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
+from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.train.checkpoint import shapes_of
 
 CONFIG_NAME = "config.json"
@@ -42,10 +41,19 @@ _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 def write_weights(folder: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> None:
     """Writes `model.safetensors`: float32, under transformers' names."""
     tensors = mapping_tensors(config)
+    write_tensors(folder, {**tensors, **their_tensors(weights, pretraining_parameters(config))})
+
+
+def their_tensors(
+    weights: Mapping[str, np.ndarray], declared: Mapping[str, Parameter]
+) -> dict[str, np.ndarray]:
+    """Weights by our names → as Hugging Face stores them; those that it has no name for are left out."""
+    found = {}
     for name, value in weights.items():
-        theirs, transposed = hugging_face_name(name, config.kind)
-        tensors[theirs] = value.T if transposed else value
-    write_tensors(folder, tensors)
+        parameter = declared.get(name)
+        if parameter is not None and parameter.hugging_face is not None:
+            found[parameter.hugging_face] = value.T if parameter.is_transposed_there else value
+    return found
 
 
 def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -149,20 +157,21 @@ def _ours(
                 "models do not: this one cannot be read."
             )
     weights = {}
-    for name in pretraining_parameters(config):
-        theirs, transposed = hugging_face_name(name, kind)
-        if theirs in tensors:
-            value = tensors.pop(theirs)
-            weights[name] = np.ascontiguousarray(value.T if transposed else value)
+    for name, parameter in pretraining_parameters(config).items():
+        if parameter.hugging_face in tensors:
+            value = tensors.pop(parameter.hugging_face)
+            weights[name] = np.ascontiguousarray(value.T if parameter.is_transposed_there else value)
     for name in _BUFFERS:
-        tensors.pop(f"{PREFIXES[kind]}.{name}", None)
-    extra = sorted(name for name in tensors if re.match(rf"{PREFIXES[kind]}\.(encoder|embeddings)\.", name))
+        tensors.pop(f"{HUGGING_FACE_PREFIXES[kind]}.{name}", None)
+    extra = sorted(
+        name for name in tensors if re.match(rf"{HUGGING_FACE_PREFIXES[kind]}\.(encoder|embeddings)\.", name)
+    )
     if extra:
         raise MorphbertError(
             f"{folder}: the weights have {', '.join(extra[:4])}{' …' if extra[4:] else ''}, which the encoder that "
             "config.json describes does not: is it the configuration of these weights?"
         )
-    table = weights.get("bert/embeddings/word_embeddings")
+    table = weights.get(WORD_EMBEDDINGS)
     left_over = sorted(tensors)
     if decoder is not None and table is not None and not np.array_equal(decoder, table):
         left_over.append(f"{head}.decoder.weight (differs from the embeddings, which are used for it)")

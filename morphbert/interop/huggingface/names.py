@@ -9,11 +9,10 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
-from morphbert.model.parameters import EMBEDDING_MAPPING
+from morphbert.model.names import EMBEDDING_MAPPING, HUGGING_FACE_PREFIXES, mapping_place
 
-# By kind: `model_type`, what their names of the encoder begin with, and those of the masked LM's head.
+# By kind: `model_type`, and what their names of the masked LM's head begin with.
 MODEL_TYPES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "megatron-bert"}
-PREFIXES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "bert"}
 HEADS = {
     "BERT": "cls.predictions",
     "ALBERT": "predictions",
@@ -27,66 +26,15 @@ _ARCHITECTURES = {
     "pre-LN BERT": ("MegatronBertForPreTraining", "MegatronBertForMaskedLM"),
 }
 
-# Our names → theirs, one replacement after the other.
-_ALBERT = (
-    (r"^bert/", "albert/"),
-    (r"transformer/group_(\d+)/inner_group_(\d+)/", r"albert_layer_groups/\1/albert_layers/\2/"),
-    (r"attention_1/self/", "attention/"),
-    (r"attention_1/output/dense", "attention/dense"),
-    (r"(albert_layers/\d+)/LayerNorm/", r"\1/attention/LayerNorm/"),
-    (r"/LayerNorm_1/", "/full_layer_layer_norm/"),
-    (r"ffn_1/intermediate/output/dense", "ffn_output"),
-    (r"ffn_1/intermediate/dense", "ffn"),
-    (r"pooler/dense", "pooler"),
-    (r"cls/predictions/transform/", "predictions/"),
-    (r"cls/predictions/output_bias", "predictions/bias"),
-    (r"cls/seq_relationship/output_weights", "sop_classifier/classifier/weight"),
-    (r"cls/seq_relationship/output_bias", "sop_classifier/classifier/bias"),
-)
-_ROBERTA = (
-    (r"^bert/", "roberta/"),
-    (r"cls/predictions/transform/dense", "lm_head/dense"),
-    (r"cls/predictions/transform/LayerNorm", "lm_head/layer_norm"),
-    (r"cls/predictions/output_bias", "lm_head/bias"),
-)
-_PRE_LN = (
-    (r"attention/LayerNorm", "attention/ln"),
-    (r"intermediate/LayerNorm", "ln"),
-    (r"encoder/LayerNorm", "encoder/ln"),
-)
-_BERT = (
-    (r"layer_(\d+)/", r"layer/\1/"),
-    (r"cls/predictions/output_bias", "cls/predictions/bias"),
-    (r"output_weights$", "weight"),
-    (r"output_bias$", "bias"),
-)
-_EVERY = ((r"_embeddings$", "_embeddings/weight"), (r"/(kernel|gamma)$", "/weight"), (r"/beta$", "/bias"))
-_REPLACED = {
-    "BERT": (*_BERT, *_EVERY),
-    "ALBERT": (*_ALBERT, *_EVERY),
-    "RoBERTa": (*_ROBERTA, *_BERT, *_EVERY),
-    "pre-LN BERT": (*_PRE_LN, *_BERT, *_EVERY),
-}
 # google-research/bert's `gelu` is the tanh form. transformers calls that `gelu_new` ("currently in Google BERT
 # repo") and means the exact form by `gelu`.
 _ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
 
 
-def hugging_face_name(name: str, kind: str = "BERT") -> tuple[str, bool]:
-    """Our name → (theirs, whether the matrix is transposed there).
-
-    `bert/encoder/layer_0/output/dense/kernel` → (`bert.encoder.layer.0.output.dense.weight`, True)
-    """
-    theirs = name
-    for pattern, replacement in _REPLACED[kind]:
-        theirs = re.sub(pattern, replacement, theirs)
-    return theirs.replace("/", "."), name.endswith("kernel")
-
-
 def full_name(name: str, kind: str) -> str:
     """A tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
     if re.match(r"(embeddings|encoder|pooler)\.", name):
-        name = f"{PREFIXES[kind]}.{name}"
+        name = f"{HUGGING_FACE_PREFIXES[kind]}.{name}"
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
 
@@ -148,6 +96,8 @@ def mapping_tensors(config: BertConfig) -> dict[str, np.ndarray]:
     width = config.hidden_size
     if config.kind != "ALBERT" or config.embedding_width != width:
         return {}
-    weight, _ = hugging_face_name(f"{EMBEDDING_MAPPING}/kernel", "ALBERT")
-    bias, _ = hugging_face_name(f"{EMBEDDING_MAPPING}/bias", "ALBERT")
-    return {weight: np.eye(width, dtype=np.float32), bias: np.zeros(width, np.float32)}
+    module = mapping_place().hugging_face[EMBEDDING_MAPPING]
+    return {
+        f"{module}.weight": np.eye(width, dtype=np.float32),
+        f"{module}.bias": np.zeros(width, np.float32),
+    }

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from morphbert.model.parameters import replica_variable
+from morphbert.model.parameters import Parameter, replica_variable
 from morphbert.train.optimizers.schedules import scheduled
+
+# google-research/bert's `exclude_from_weight_decay`.
+BIASES_AND_NORMS = ("LayerNorm", "layer_norm", "bias")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,8 @@ class OptimizerConfig:
       decay_share: of the schedule `warmup_stable_decay`.
       layer_decay: the rate of each layer is that of the layer above times this; 1 for none.
       weight_decay_rate: decoupled: multiplied by the learning rate and the weight itself.
-      exclude_from_weight_decay: regular expressions; a weight whose name matches one is not decayed.
+      exclude_from_weight_decay: regular expressions; a weight whose name matches one is not decayed. The default is
+        google-research/bert's, and means biases and LayerNorms.
       beta_1: decay of the mean of gradients.
       beta_2: decay of the mean of squared gradients.
       epsilon: added to the root of the second moment.
@@ -50,11 +54,22 @@ class OptimizerConfig:
     decay_share: float = 0.1
     layer_decay: float = 1.0
     weight_decay_rate: float = 0.01
-    exclude_from_weight_decay: tuple[str, ...] = ("LayerNorm", "layer_norm", "bias")
+    exclude_from_weight_decay: tuple[str, ...] = BIASES_AND_NORMS
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
     clip_norm: float = 1.0
+
+    def decays(self, name: str, parameter: Parameter) -> bool:
+        """Whether weight decay applies to a weight.
+
+        google-research/bert's list of names means biases and LayerNorms, whatever they are called.
+        """
+        if not self.weight_decay_rate:
+            return False
+        if self.exclude_from_weight_decay == BIASES_AND_NORMS:
+            return parameter.decays
+        return not any(re.search(pattern, name) for pattern in self.exclude_from_weight_decay)
 
 
 def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
@@ -78,9 +93,11 @@ class Optimizer(tf.Module):
     weight's shape; like the weights, each replica keeps a copy.
     """
 
-    def __init__(self, config: OptimizerConfig, parameters: Mapping[str, tf.Variable]):
+    def __init__(self, config: OptimizerConfig, parameters: Mapping[str, Parameter]):
         super().__init__()
         self.config = config
+        #: Names of the weights that it moves; a model's others are frozen.
+        self.trained = tuple(parameters)
         self.step = replica_variable(tf.constant(0, tf.int64), "step")
         self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
         self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
@@ -90,8 +107,8 @@ class Optimizer(tf.Module):
             config.beta_1,
             config.beta_2,
             config.epsilon,
-            tuple(layer_scales(list(parameters), config.layer_decay).items()),
-            frozenset(filter(self.decays, parameters)),
+            tuple(layer_scales(parameters, config.layer_decay).items()),
+            frozenset(name for name, p in parameters.items() if config.decays(name, p)),
         )
 
     def apply(
@@ -127,11 +144,6 @@ class Optimizer(tf.Module):
         rate = learning_rate_at(self.config, self.step)
         self.step.assign_add(1)
         return tf.constant(0.0), rate
-
-    def decays(self, name: str) -> bool:
-        """Whether weight decay applies to the weight: `bert/pooler/dense/kernel` → True, `…/bias` → False."""
-        excluded = self.config.exclude_from_weight_decay
-        return bool(self.config.weight_decay_rate) and not any(re.search(p, name) for p in excluded)
 
 
 def _trust_ratio(weight: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
@@ -207,19 +219,11 @@ def _compiled(movement: _Movement) -> Callable[..., dict[str, tuple[tf.Tensor, t
     return tf.function(movement.move_all, jit_compile=True)
 
 
-def layer_scales(names: list[str], decay: float) -> dict[str, float]:
+def layer_scales(parameters: Mapping[str, Parameter], decay: float) -> dict[str, float]:
     """What each weight's learning rate is multiplied by: 1 for the heads, `decay` less with each layer below.
 
     Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125. Layers that share their weights
     (ALBERT's groups) count as one.
     """
-    pattern = r"/(?:layer|group)_(\d+)/"
-    numbers = {name: int(found[1]) for name in names if (found := re.search(pattern, name))}
-    layers = max(numbers.values(), default=-1) + 1
-
-    def depth(name: str) -> int:
-        if name in numbers:
-            return layers - numbers[name]
-        return layers + 1 if re.search("/embeddings/|/embedding_hidden_mapping_in/", name) else 0
-
-    return {name: decay ** depth(name) for name in names}
+    top = 1 + max((p.layer for p in parameters.values() if p.layer is not None), default=0)
+    return {name: 1.0 if p.layer is None else decay ** (top - p.layer) for name, p in parameters.items()}

@@ -1,0 +1,180 @@
+"""What the modules of the network are called: here by google-research/bert's names, and at Hugging Face.
+
+The names here are those of google-research/bert's TensorFlow 1 checkpoints, an ALBERT's those of
+google-research/albert's. A module is a dense layer, a LayerNorm or a table; its weights add their own name to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from morphbert.model.config import BertConfig
+
+EMBEDDINGS = "bert/embeddings"
+WORD_EMBEDDINGS = f"{EMBEDDINGS}/word_embeddings"
+SEGMENT_EMBEDDINGS = f"{EMBEDDINGS}/token_type_embeddings"
+POSITION_EMBEDDINGS = f"{EMBEDDINGS}/position_embeddings"
+EMBEDDING_NORM = f"{EMBEDDINGS}/LayerNorm"
+# ALBERT's matrix from the embeddings' width to the layers', and the LayerNorm that pre-LN ends with.
+EMBEDDING_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
+FINAL_NORM = "bert/encoder/LayerNorm"
+POOLER = "bert/pooler/dense"
+MASKED_LM = "cls/predictions"
+TRANSFORM = f"{MASKED_LM}/transform/dense"
+TRANSFORM_NORM = f"{MASKED_LM}/transform/LayerNorm"
+NEXT_SENTENCE = "cls/seq_relationship"
+
+# By kind of model (`BertConfig.kind`): what Hugging Face's names of the encoder begin with.
+HUGGING_FACE_PREFIXES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "bert"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where modules stand in the network.
+
+    Attributes:
+      part: what reports call it: `embeddings`, `layer 3`, `pooler`, `masked LM head`.
+      layer: 0 for what is before the layers, 1 for the first of them; None for what is above them all.
+      hugging_face: names of the modules here → there.
+    """
+
+    part: str
+    layer: int | None
+    hugging_face: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockNames:
+    """The modules of one Transformer block: the dense layers, and both LayerNorms.
+
+    After the residual sums in BERT, before attention and feed-forward with `pre_layer_norm`.
+    """
+
+    self_attention: str
+    attention_output: str
+    attention_norm: str
+    intermediate: str
+    output: str
+    output_norm: str
+    place: Place
+
+    def projection(self, part: str) -> str:
+        """The dense layer that makes `query`, `key` or `value`."""
+        return f"{self.self_attention}/{part}"
+
+
+_Six = tuple[str, str, str, str, str, str]
+
+
+def _bert_block(index: int, config: BertConfig) -> BlockNames:
+    before = config.pre_layer_norm
+    here = f"bert/encoder/layer_{index}"
+    there = f"{HUGGING_FACE_PREFIXES[config.kind]}.encoder.layer.{index}"
+    ours = (
+        f"{here}/attention/self",
+        f"{here}/attention/output/dense",
+        f"{here}/attention/{'' if before else 'output/'}LayerNorm",
+        f"{here}/intermediate/dense",
+        f"{here}/output/dense",
+        f"{here}/{'intermediate' if before else 'output'}/LayerNorm",
+    )
+    theirs = (
+        f"{there}.attention.self",
+        f"{there}.attention.output.dense",
+        f"{there}.attention.{'ln' if before else 'output.LayerNorm'}",
+        f"{there}.intermediate.dense",
+        f"{there}.output.dense",
+        f"{there}.{'ln' if before else 'output.LayerNorm'}",
+    )
+    return _block(f"layer {index}", index, ours, theirs)
+
+
+def _albert_block(group: int, inner: int) -> BlockNames:
+    """google-research/albert's names."""
+    here = f"bert/encoder/transformer/group_{group}/inner_group_{inner}"
+    there = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}"
+    ours = (
+        f"{here}/attention_1/self",
+        f"{here}/attention_1/output/dense",
+        f"{here}/LayerNorm",
+        f"{here}/ffn_1/intermediate/dense",
+        f"{here}/ffn_1/intermediate/output/dense",
+        f"{here}/LayerNorm_1",
+    )
+    theirs = (
+        f"{there}.attention",
+        f"{there}.attention.dense",
+        f"{there}.attention.LayerNorm",
+        f"{there}.ffn",
+        f"{there}.ffn_output",
+        f"{there}.full_layer_layer_norm",
+    )
+    return _block(f"group {group}", group, ours, theirs)
+
+
+def _block(part: str, index: int, ours: _Six, theirs: _Six) -> BlockNames:
+    hugging_face = dict(zip(ours, theirs, strict=True))
+    for name in ("query", "key", "value"):
+        hugging_face[f"{ours[0]}/{name}"] = f"{theirs[0]}.{name}"
+    return BlockNames(*ours, Place(part, index + 1, hugging_face))
+
+
+def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
+    """For each layer its blocks: one, except for an ALBERT, whose layers share them in groups.
+
+    Layers that share their weights count as one.
+    """
+    layers = config.num_hidden_layers
+    if config.num_hidden_groups is None:
+        return [[_bert_block(index, config)] for index in range(layers)]
+    groups = [
+        [_albert_block(group, inner) for inner in range(config.inner_group_num)]
+        for group in range(config.num_hidden_groups)
+    ]
+    return [groups[index * config.num_hidden_groups // layers] for index in range(layers)]
+
+
+def embeddings_place(config: BertConfig) -> Place:
+    """The tables and their LayerNorm."""
+    there = f"{HUGGING_FACE_PREFIXES[config.kind]}.embeddings"
+    names = ("word_embeddings", "token_type_embeddings", "position_embeddings", "LayerNorm")
+    return Place("embeddings", 0, {f"{EMBEDDINGS}/{name}": f"{there}.{name}" for name in names})
+
+
+def mapping_place() -> Place:
+    """ALBERT's `EMBEDDING_MAPPING`."""
+    there = {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"}
+    return Place("embedding_hidden_mapping_in", 0, there)
+
+
+def final_norm_place() -> Place:
+    """The `FINAL_NORM` of pre-LN."""
+    return Place("LayerNorm", None, {FINAL_NORM: "bert.encoder.ln"})
+
+
+def pooler_place(config: BertConfig) -> Place:
+    """The layer over [CLS]."""
+    there = (
+        "albert.pooler" if config.kind == "ALBERT" else f"{HUGGING_FACE_PREFIXES[config.kind]}.pooler.dense"
+    )
+    return Place("pooler", None, {POOLER: there})
+
+
+def masked_lm_place(config: BertConfig) -> Place:
+    """The masked LM's head."""
+    there = {
+        "ALBERT": ("predictions", "predictions.dense", "predictions.LayerNorm"),
+        "RoBERTa": ("lm_head", "lm_head.dense", "lm_head.layer_norm"),
+    }.get(
+        config.kind,
+        ("cls.predictions", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+    )
+    ours = (MASKED_LM, TRANSFORM, TRANSFORM_NORM)
+    return Place("masked LM head", None, dict(zip(ours, there, strict=True)))
+
+
+def next_sentence_place(config: BertConfig) -> Place:
+    """The head for pairs."""
+    there = "sop_classifier.classifier" if config.kind == "ALBERT" else "cls.seq_relationship"
+    return Place("next sentence head", None, {NEXT_SENTENCE: there})
