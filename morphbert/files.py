@@ -11,6 +11,7 @@ import contextlib
 import errno
 import glob
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -101,6 +102,35 @@ def exists(path: str) -> bool:
         system, inner = _filesystem(path)
         return bool(system.exists(inner))
     return os.path.exists(path)
+
+
+def in_folder(folder: str) -> list[str]:
+    """Paths of the files in a folder, sorted; empty where there is no such folder."""
+    try:
+        if is_remote(folder):
+            system, inner = _filesystem(folder)
+            found = system.ls(inner, detail=False) if system.isdir(inner) else []
+            # In the spelling of the folder, so that paths can be compared.
+            return sorted(os.path.join(folder, os.path.basename(str(name).rstrip("/"))) for name in found)
+        return sorted(entry.path if folder else entry.name for entry in os.scandir(folder or "."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise MorphbertError(f"{folder} cannot be read: {error.strerror or error}") from error
+
+
+def remove(path: str) -> None:
+    """Removes a file; one that is not there is no error."""
+    try:
+        if is_remote(path):
+            system, inner = _filesystem(path)
+            system.rm_file(inner)
+        else:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise MorphbertError(f"{path} cannot be removed: {error.strerror or error}") from error
 
 
 def identity(path: str) -> dict[str, str | int]:
@@ -256,16 +286,38 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
         raise
 
 
+class Digesting:
+    """A stream to write to that counts and digests the bytes on their way to another one."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes that were written so far."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.bytes += len(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 @contextlib.contextmanager
-def compressed(stream: IO[bytes], path: str) -> Iterator[IO[bytes]]:
+def compressed(stream: IO[bytes] | Digesting, path: str) -> Iterator[IO[bytes]]:
     """What to write the bytes of `path` to: where it ends with `.gz`, a gzip member without name and time.
 
     Members one after the other are a gzip file, so parts of a file may be compressed apart.
     """
     if not path.endswith(".gz"):
-        yield stream
+        yield cast("IO[bytes]", stream)
         return
-    with gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
+    with gzip.GzipFile("", "wb", 6, cast("IO[bytes]", stream), mtime=0) as packed:
         yield cast("IO[bytes]", packed)
 
 

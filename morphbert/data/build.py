@@ -26,8 +26,17 @@ from morphbert.data import listed_words, masking
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
+from morphbert.data.leftovers import check_replaceable, remove_leftovers
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
-from morphbert.data.manifest import Manifest, inputs_of, make_manifest, output_counts, write_manifests
+from morphbert.data.manifest import (
+    Manifest,
+    Written,
+    corpus_digest,
+    inputs_of,
+    make_manifest,
+    output_names,
+    write_manifests,
+)
 from morphbert.data.outputs import (
     expected_records,
     file_of,
@@ -75,9 +84,15 @@ class BuildConfig:
     num_workers: int = 1
     shard_bytes: int | None = None
 
+    @property
+    def all_outputs(self) -> tuple[str, ...]:
+        """The output files of both sides, as far as they are known before the text is read."""
+        held_out = (self.eval_output_file,) if self.eval_output_file else ()
+        return (*self.output_files, *held_out)
+
     def __post_init__(self) -> None:
         """Raises UsageError for outputs that would overwrite each other or the input, or a wrong split."""
-        outputs = [*self.output_files, *([self.eval_output_file] if self.eval_output_file else [])]
+        outputs = self.all_outputs
         if len(set(outputs)) < len(outputs):
             raise UsageError(f"two output files have the same name: {', '.join(outputs)}.")
         both = set(map(os.path.abspath, outputs)) & set(map(os.path.abspath, self.input_files))
@@ -146,9 +161,8 @@ def build(
       MorphbertError: bad input, a full disk, a folder that another process works in.
     """
     with contextlib.ExitStack() as stack:
-        for output in (config.output_files[0], config.eval_output_file):
-            if output is not None:
-                stack.enter_context(only_writer(output))
+        stack.enter_context(only_writer(config.all_outputs))
+        check_replaceable(config.all_outputs)
         started = time.monotonic()
         lock = stack.enter_context(lock_file(os.path.join(config.token_store, ".lock")))
         store = _prepare(config, tokenizer, lock, say, bars)
@@ -162,6 +176,7 @@ def build(
             started = time.monotonic()
             result = _make_split(config, tokenizer, store, work, split, bars)
             results.append(result)
+            remove_leftovers(final_names(split.outputs, config.instances), say)
             names = final_names(split.outputs, config.instances)
             where = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} …"
             say(
@@ -271,10 +286,12 @@ def _make_split(
     statistics = Statistics()
     for of_shard in shards:
         for of_length in of_shard:
-            statistics.add(of_length)
+            statistics.add(of_length.statistics)
     result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
     inputs = inputs_of(config.input_files)
-    for manifest, names in manifests_of(config, tokenizer, result, outputs, shards, inputs):
+    corpus = corpus_digest(store.digests)
+    written = [[of_length.written for of_length in of_shard] for of_shard in shards]
+    for manifest, names in manifests_of(config, tokenizer, result, outputs, written, inputs, corpus):
         write_manifests(manifest, names)
     return result
 
@@ -284,12 +301,13 @@ def manifests_of(
     tokenizer: Tokenizer,
     result: SplitResult,
     outputs: Sequence[str],
-    shards: Sequence[Sequence[Statistics]],
+    shards: Sequence[Sequence[Written]],
     inputs: Sequence[dict[str, Any]],
+    corpus: str,
 ) -> Iterator[tuple[Manifest, list[str]]]:
     """Manifests and the output files that they belong to: one for all, or with length bins one for each length.
 
-    shards: sums of each of `outputs`, by length. inputs: see `morphbert.data.manifest.inputs_of`.
+    shards: what was written for each of `outputs`, by length. inputs, corpus: see `morphbert.data.manifest`.
     """
     for number, length in enumerate(lengths_of(config.instances)):
         of_length = config.instances.of_bin(length) if config.instances.length_bins else config.instances
@@ -299,12 +317,14 @@ def manifests_of(
             of_length,
             "fast",
             inputs,
-            output_counts(names, [shard[number].records for shard in shards]),
+            dict(zip(output_names(names), [shard[number] for shard in shards], strict=True)),
             (result.documents, result.sentences),
             result.name,
             config.eval_fraction,
+            corpus,
         )
-        yield replace(manifest, dupe_factor=duplicates_of(result.name, config.instances)), names
+        duplicates = duplicates_of(result.name, config.instances)
+        yield replace(manifest, dupe_factor=duplicates, length_bins=list(config.instances.length_bins)), names
 
 
 def duplicates_of(split: str, config: InstanceConfig) -> int:

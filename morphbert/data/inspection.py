@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from morphbert.data.records import (
     parse_example,
     read_records,
 )
+from morphbert.data.whole_set import name_in, problems_of
 from morphbert.errors import MorphbertError
 from morphbert.options import configuration, option
 from morphbert.text.loading import load_vocabulary_of
@@ -121,13 +123,17 @@ def inspect(
       progress: receives numbers of bytes of the files as they are read.
     """
     report = Report(files=len(paths))
+    manifests = {path: found for path in paths if (found := load_manifest(path)) is not None}
+    # Digests are compared below, as the records are read.
+    for problem in problems_of(paths, manifests, read_through=0):
+        report.problem(problem.what)
     for path in paths:
-        manifest = load_manifest(path)
+        manifest = manifests.get(path)
         if manifest is not None and vocabulary is not None:
             _check_vocabulary(report, path, manifest, vocabulary)
-        before = report.records
+        before, digest = report.records, _Digest()
         try:
-            for number, parsed in _parsed(path, progress):
+            for number, parsed in _parsed(path, progress, digest):
                 where = f"{path}, record {number}"
                 wrong = _check(parsed, manifest, vocabulary)
                 for what in wrong:
@@ -144,12 +150,44 @@ def inspect(
             expected = manifest.outputs.get(os.path.basename(path), manifest.outputs.get(path))
             if expected is not None and expected != report.records - before:
                 report.problem(f"{path}: {report.records - before} records, and its manifest says {expected}")
+            name = name_in(manifest, path)
+            written = manifest.files.get(name, {}) if name is not None else {}
+            if digest.complete and written and written["sha256"] != digest.sha256:
+                report.problem(
+                    f"{path}: the file is not what was written: its SHA-256 is {digest.sha256[:12]}…, and its manifest "
+                    f"says {str(written['sha256'])[:12]}…"
+                )
     return report
 
 
-def _parsed(path: str, progress: Callable[[int], object]) -> Iterator[tuple[int, Parsed]]:
+class _Digest:
+    """A stream to read from that digests the bytes; `complete` when it has been read to its end."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.complete = False
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def of(self, stream: IO[bytes]) -> IO[bytes]:
+        """The same stream, whose bytes are digested as they are read."""
+        self._stream = stream
+        return cast("IO[bytes]", self)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._hash.update(data)
+        self.complete = not data and size != 0
+        return data
+
+
+def _parsed(path: str, progress: Callable[[int], object], digest: _Digest) -> Iterator[tuple[int, Parsed]]:
     with files.open_for_reading(path) as raw:
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
+        stream = digest.of(raw)
+        if path.endswith(".gz"):
+            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
         read = 0
         for number, record in enumerate(read_records(stream)):
             try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
+import filelock
+
 from morphbert import files
+from morphbert.data.outputs import series_of
 from morphbert.errors import MorphbertError
 
 try:
@@ -21,7 +25,10 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Lock:
-    """An open lock file. Forked children hold it too, until the last of them is gone."""
+    """An open lock file of several readers or one writer. Forked children hold it, until the last of them is gone.
+
+    `filelock` has no shared locks that a fork keeps.
+    """
 
     def __init__(self, path: str, stream: IO[bytes]) -> None:
         self._path = path
@@ -67,23 +74,53 @@ def patiently(attempt: Lock, exclusive: bool) -> bool:
 
 
 @contextlib.contextmanager
-def only_writer(output_file: str) -> Iterator[None]:
-    """Holds an output file for this process; remote ones cannot be held.
+def only_writer(output_files: Iterable[str]) -> Iterator[None]:
+    """Holds output files for this process, shards by the name that they share; remote ones cannot be held.
+
+    Locks are taken in the order of the paths, so that of two processes with the same outputs in another order one gets
+    all of them.
 
     Raises:
-      MorphbertError: another process is writing it, or its folder is not writable.
+      MorphbertError: another process is writing one of them, or a folder is not writable.
     """
-    if files.is_remote(output_file):
+    series = {series_of(os.path.abspath(path)) for path in output_files if not files.is_remote(path)}
+    with contextlib.ExitStack() as stack:
+        for folder, name in sorted(series):
+            path = os.path.join(folder, name)
+            busy = f"another process is writing {path}. Wait for it, end it, or choose another --output_file."
+            stack.enter_context(alone(os.path.join(folder, f".{name}.lock"), busy))
         yield
-        return
-    folder, name = os.path.split(os.path.abspath(output_file))
-    path = os.path.join(folder, f".{name}.lock")
-    with lock_file(path) as lock:
-        if not patiently(lock, exclusive=True):
-            raise MorphbertError(
-                f"another process is writing {output_file}. Wait for it, end it, or choose another --output_file."
-            )
+
+
+@contextlib.contextmanager
+def alone(lock_path: str, busy: str, patience: float | None = None, keep: bool = False) -> Iterator[None]:
+    """Holds a lock file while the block runs. The system takes the lock back when the process ends, however it ends.
+
+    Args:
+      lock_path: the file; its folder is made.
+      busy: what is said where another process holds it.
+      patience: seconds to wait for another process; None for `_PATIENCE_SECONDS`.
+      keep: leave the file there.
+
+    Raises:
+      MorphbertError: with `busy`; or the folder is not writable.
+    """
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(lock_path)), exist_ok=True)
+        lock = filelock.FileLock(lock_path, timeout=_PATIENCE_SECONDS if patience is None else patience)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise MorphbertError(busy) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
+            yield  # a file system without locks, as Google Drive's may be: nothing guards there
+            return
+        raise files.write_error(lock_path, error) from error
+    try:
         yield
-        # The next one to come makes a new file; who waited for this one finds its folder at rest.
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    finally:
+        # While it is held: the next one to come makes a new file, and one that waits notices that this one is gone.
+        if not keep:
+            with contextlib.suppress(OSError):
+                os.unlink(lock_path)
+        lock.release()

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from morphbert import __version__, files
 from morphbert.data.config import InstanceConfig
@@ -21,9 +24,8 @@ from morphbert.errors import MorphbertError
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import MASK
 
-FORMAT_VERSION = 2
-# What google-research/bert's records have is said in the first version, which older programs know.
-_OLDEST_FORMAT = 1
+# 3: `files`, `corpus` and `length_bins`; 2: packed and dynamic records. Older ones are read as far as they say.
+FORMAT_VERSION = 3
 SUFFIX = ".manifest.json"
 
 
@@ -39,7 +41,10 @@ class Manifest:
       Empty where each has its own.
     inputs: {"name": base name, "bytes": size} for each input file, in the order of reading.
     outputs: records in each output file, by base name, in the order in which they were given.
+    files: the bytes and the SHA-256 of each output file, by the same names. Empty before format version 3.
     split: which part of a run with held-out documents this is: "train", "eval" or "all".
+    corpus: a digest of all documents of the run, on both sides of the split. Empty before format version 3.
+    length_bins: the lengths that the run has files for, each with a manifest of its own; empty where there is one.
     """
 
     tokenizer: dict[str, Any]
@@ -56,9 +61,12 @@ class Manifest:
     num_sentences: int
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
     packing: dict[str, Any] = field(default_factory=dict)
     split: str = "all"
     eval_fraction: float = 0.0
+    corpus: str = ""
+    length_bins: list[int] = field(default_factory=list)
     morphbert_version: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -127,12 +135,34 @@ def load_manifest(
     return Manifest.from_json(text, path)
 
 
-def output_counts(output_files: Sequence[str], records: Sequence[int]) -> dict[str, int]:
-    """Records by base name, or by the path as it was given where two files in different folders share one."""
-    names = list(map(os.path.basename, output_files))
-    if len(set(names)) < len(names):
-        names = list(output_files)
-    return dict(zip(names, records, strict=True))
+@dataclass(frozen=True)
+class Written:
+    """What was written under one name: how many records, how many bytes, and their SHA-256."""
+
+    records: int
+    bytes: int
+    sha256: str
+
+
+def output_names(output_files: Sequence[str]) -> list[str]:
+    """How a manifest names output files: by base name, or by path where they lie in different folders."""
+    if len(set(map(os.path.dirname, output_files))) > 1:
+        return list(output_files)
+    return list(map(os.path.basename, output_files))
+
+
+def corpus_digest(digests: Iterable[int] | npt.NDArray[np.uint64]) -> str:
+    """One digest of the documents of a corpus, in any order, from the 64 bits of each.
+
+    The sum of them (and their number): a pipeline that sees some documents at a time can add up its parts.
+    """
+    values = np.asarray(digests if isinstance(digests, np.ndarray) else list(digests), np.uint64)
+    return corpus_name(int(values.sum(dtype=np.uint64)), len(values))
+
+
+def corpus_name(total: int, documents: int) -> str:
+    """`corpus_digest` from the sum of the documents' digests and their number."""
+    return f"{total & 0xFFFFFFFFFFFFFFFF:016x}-{documents}"
 
 
 def inputs_of(input_files: Sequence[str]) -> list[dict[str, Any]]:
@@ -146,16 +176,17 @@ def make_manifest(
     config: InstanceConfig,
     mode: str,
     inputs: Sequence[dict[str, Any]],
-    outputs: Mapping[str, int],
+    outputs: Mapping[str, Written],
     counts: tuple[int, int],
     split: str,
     eval_fraction: float,
+    corpus: str,
 ) -> Manifest:
     """The manifest of one side of a run.
 
-    inputs: see `inputs_of`. outputs: records by base name. counts: documents, sentences.
+    inputs: see `inputs_of`. outputs: what was written, by the names of `output_names`. counts: documents, sentences.
+    corpus: see `corpus_digest`.
     """
-    is_plain = config.layout.examples == 0 and not config.layout.dynamic
     return Manifest(
         tokenizer=tokenizer.describe(),
         max_seq_length=config.max_seq_length,
@@ -166,20 +197,21 @@ def make_manifest(
         dupe_factor=config.dupe_factor,
         short_seq_prob=config.short_seq_prob,
         random_seed=config.random_seed,
-        num_records=sum(outputs.values()),
+        num_records=sum(written.records for written in outputs.values()),
         num_documents=counts[0],
         num_sentences=counts[1],
         inputs=list(inputs),
-        outputs=dict(outputs),
+        outputs={name: written.records for name, written in outputs.items()},
+        files={name: {"bytes": written.bytes, "sha256": written.sha256} for name, written in outputs.items()},
         split=split,
         eval_fraction=eval_fraction,
+        corpus=corpus,
         packing=(
             {"examples": config.examples, "cross_documents": config.cross_documents}
             if config.examples > 1
             else {}
         ),
         morphbert_version=__version__,
-        format_version=_OLDEST_FORMAT if is_plain else FORMAT_VERSION,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,33 @@ def binned_name(output_file: str, length: int) -> str:
     parts = re.fullmatch(r"(.*?)((?:-\d{5}-of-\d{5})?(?:\.gz)?)", output_file, re.S)
     assert parts is not None  # the second part may be empty
     return f"{parts[1]}-len{length}{parts[2]}"
+
+
+_SHARDED = re.compile(
+    r"(?P<stem>.*?)(?P<shard>-(?P<index>\d{5})-of-(?P<count>\d{5}))?(?P<ending>\.gz)?", re.S
+)
+
+
+def series_of(path: str, length_bins: Sequence[int] = ()) -> tuple[str, str]:
+    """Folder and name of the `--output_file` that a record file was made from.
+
+    `("data/train.tfrecord-len64-00000-of-00004", [64, 128])` → `("data", "train.tfrecord")`
+
+    length_bins: of the file's manifest; a length that is none of them is part of the name.
+    """
+    folder, name = os.path.split(path)
+    parts = _SHARDED.fullmatch(name)
+    assert parts is not None  # all groups but the first may be missing
+    stem = parts["stem"]
+    for length in length_bins:
+        stem = stem.removesuffix(f"-len{length}")
+    return folder, stem + (parts["ending"] or "")
+
+
+def shard_count(path: str) -> int | None:
+    """`train.tfrecord-00000-of-00004` → 4; None for a file that is not named as a shard."""
+    parts = _SHARDED.fullmatch(os.path.basename(path))
+    return int(parts["count"]) if parts is not None and parts["count"] else None
 
 
 def expected_records(pieces: int, config: InstanceConfig, duplicates: int) -> int:

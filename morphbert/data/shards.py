@@ -17,7 +17,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from morphbert import files
 from morphbert.data import batches, instances
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
+from morphbert.data.manifest import Written
 from morphbert.data.outputs import by_length, file_of, lengths_of, part_edges
 from morphbert.data.sections import PlanTask, Split, plan_tasks
 from morphbert.data.store import TokenStore, open_store
@@ -144,8 +146,15 @@ def _make_part(job: Job, number: int) -> list[Statistics]:
     return of_part
 
 
-def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) -> list[list[Statistics]]:
-    """Makes the shards that are not there yet, in order; returns the sums of all, by length.
+class OfLength(NamedTuple):
+    """The file that a shard has for one length: what was counted in it and what was written."""
+
+    statistics: Statistics
+    written: Written
+
+
+def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) -> list[list[OfLength]]:
+    """Makes the shards that are not there yet, in order; returns what all of them hold, by length.
 
     progress: receives the number of examples of each part that is written.
 
@@ -167,7 +176,10 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
         for index in missing:
             numbers = range(index * in_shard, (index + 1) * in_shard)
             sums = _assemble(job, numbers, made, names[index], progress)
-            done = [files.identity(name) for name in names[index]], [of.as_dict() for of in sums]
+            done = [
+                [files.identity(name) for name in names[index]],
+                [[of.statistics.as_dict(), asdict(of.written)] for of in sums],
+            ]
             with files.atomic_write(marks[index]) as stream:
                 stream.write(json.dumps(done).encode())
             for number in numbers:
@@ -177,7 +189,10 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
         raise MorphbertError(
             f"{names[missing[0]][0]} disappears or changes whenever it is written: is another process at work there?"
         )
-    return [[Statistics(**sums) for sums in json.loads(files.read_bytes(mark))[1]] for mark in marks]
+    return [
+        [OfLength(Statistics(**sums), Written(**written)) for sums, written in of_shard]
+        for of_shard in (json.loads(files.read_bytes(mark))[1] for mark in marks)
+    ]
 
 
 def _is_done(mark: str, names: Sequence[str]) -> bool:
@@ -193,12 +208,12 @@ def _assemble(
     made: Iterator[list[Statistics]],
     names: Sequence[str],
     progress: Callable[[int], None],
-) -> list[Statistics]:
+) -> list[OfLength]:
     """Joins parts, as they are made, into one shard: a file for each length."""
     lengths = lengths_of(job.config)
     statistics = [Statistics() for _ in lengths]
     with ExitStack() as stack:
-        streams = [stack.enter_context(files.atomic_write(name)) for name in names]
+        streams = [files.Digesting(stack.enter_context(files.atomic_write(name))) for name in names]
         for number in parts:
             of_part = next(made)
             for stream, length, sums, of_length in zip(streams, lengths, statistics, of_part, strict=True):
@@ -206,4 +221,7 @@ def _assemble(
                     shutil.copyfileobj(part, stream, _COPY)
                 sums.add(of_length)
             progress(sum(of_length.examples for of_length in of_part))
-    return statistics
+    return [
+        OfLength(sums, Written(sums.records, stream.bytes, stream.sha256))
+        for sums, stream in zip(statistics, streams, strict=True)
+    ]

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from morphbert.data.manifest import SUFFIX, Manifest
 from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.data.whole_set import held_out_problem, problems_of
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
-from morphbert.train.input.record_sets import RecordSet, manifests
+from morphbert.train.input.record_sets import WITH_TENSORFLOW, RecordSet, manifests
 from morphbert.train.input.records import (
     RecordFormat,
     check_first_records,
@@ -20,6 +21,9 @@ from morphbert.train.input.records import (
 )
 from morphbert.train.optimizers.optimizer import OptimizerConfig
 from morphbert.train.storage import writing
+
+# More problems of records are counted, not listed.
+_LISTED = 10
 
 
 def expand_records(patterns: str, flag: str) -> tuple[str, ...]:
@@ -62,11 +66,52 @@ def check_records(sets: Sequence[RecordSet]) -> None:
             + " and ".join(vocabularies.values())
             + ". Make them again with one vocabulary, or train on one kind only."
         )
+    check_whole(sets)
     for chosen in sets:
         if chosen.form.skip_corrupt:
             _name_damaged(chosen)
         else:
             check_first_records(chosen.files, chosen.form)
+
+
+def check_whole(sets: Sequence[RecordSet]) -> None:
+    """Holds the files against their manifests: one set, complete, as it was written.
+
+    Raises:
+      MorphbertError: lists what is missing, left from earlier records, cut off or changed.
+    """
+    paths = [file for chosen in sets for file in chosen.files]
+    known = manifests(paths)
+    whole_files = not any(chosen.form.skip_corrupt for chosen in sets)
+    problems = list(problems_of(paths, known, WITH_TENSORFLOW, whole_files=whole_files))
+    for path in {problem.path for problem in problems}.intersection(paths):
+        for _ in checked_records(path):  # names the first damaged record, where that is what is wrong
+            pass
+    if problems:
+        shown = [problem.what for problem in problems[:_LISTED]]
+        more = [f"and {len(problems) - _LISTED} more"] if problems[_LISTED:] else []
+        raise MorphbertError("the records are not as they were written:\n  " + "\n  ".join(shown + more))
+    for manifest in {manifest.to_json(): manifest for manifest in known.values()}.values():
+        read = sum(1 for path in known if known[path] == manifest)
+        if read < len(manifest.outputs):
+            print(
+                f"records: {read} of the {len(manifest.outputs)} files of a set are read; the set has "
+                f"{', '.join(list(manifest.outputs)[:3])}{' …' if len(manifest.outputs) > 3 else ''}",
+                flush=True,
+            )
+
+
+def check_held_out(training: Sequence[RecordSet], evaluation: Sequence[RecordSet]) -> None:
+    """Refuses held-out records whose documents may be among those that are trained on.
+
+    Raises:
+      MorphbertError: says which records do not go together, with the remedy.
+    """
+    trained, held = (
+        manifests([file for chosen in sets for file in chosen.files]) for sets in (training, evaluation)
+    )
+    if problem := held_out_problem(trained, held):
+        raise MorphbertError(f"--eval_input_file: {problem}")
 
 
 def _name_damaged(chosen: RecordSet) -> None:
@@ -101,12 +146,6 @@ def _check_set(chosen: RecordSet, vocabularies: dict[str, str]) -> None:
     form, known = chosen.form, manifests(chosen.files)
     for file, manifest in known.items():
         _check_manifest(file, manifest, form)
-        number = manifest.outputs.get(os.path.basename(file), 0)
-        if number and not form.skip_corrupt and tf.io.gfile.stat(file).length == 0:
-            raise MorphbertError(
-                f"{file} is empty, and its manifest says that it has {number:,} records: make the records again, "
-                "or copy the file again."
-            )
         if manifest.layout != form.layout:
             raise MorphbertError(
                 f"{file} has {_in_words(manifest.layout)}, other files that this run reads have "

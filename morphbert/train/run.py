@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 import morphbert
+from morphbert.data.locks import alone
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
@@ -88,6 +89,8 @@ def pretrain(
             preflight.check_records(sets)
             for chosen in sets:
                 preflight.check_labels(chosen.form.layout, config.bert_config)
+        if config.do_train:
+            preflight.check_held_out(config.records, config.eval_records)
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
@@ -124,17 +127,8 @@ def _alone_in(directory: str) -> Iterator[None]:
     if "://" in directory:
         yield
         return
-    import fcntl
-
-    with open(os.path.join(directory, ".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MorphbertError(
-                f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
-            ) from None
-        except OSError:
-            pass  # a file system without locks, as Google Drive's may be: nothing guards there
+    busy = f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
+    with alone(os.path.join(directory, ".lock"), busy, patience=0, keep=True):
         yield
 
 

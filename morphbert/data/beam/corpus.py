@@ -50,6 +50,7 @@ class Summary(NamedTuple):
     tokens: tuple[int, int]
     lowest: Extreme
     highest: Extreme
+    digests: int  # the sum of the documents' digests
 
 
 def blocks(texts: Iterable[list[str]], encoder: SentenceEncoder, tokens: int) -> Iterator[TokenStore]:
@@ -118,6 +119,7 @@ def summary(place: Place, block: TokenStore, fraction: float) -> Summary:
         sides(tokens),
         extreme(np.argmin(block.digests)),
         extreme(np.argmax(block.digests)),
+        int(block.digests.sum(dtype=np.uint64)),
     )
 
 
@@ -133,6 +135,7 @@ class Corpus:
 
     numbers: place → number of the block. documents: [B + 1] documents before each block. sentences: [2, B + 1]
     sentences of each side before each block. total_documents, total_tokens: of each side.
+    digests: the sum of the digests of all documents.
     moved: block and document that is on the other side than its digest says, because that side would have none.
     """
 
@@ -142,6 +145,7 @@ class Corpus:
     total_documents: tuple[int, int]
     total_tokens: tuple[int, int]
     fraction: float
+    digests: int
     moved: tuple[int, int] | None = None
 
     @classmethod
@@ -166,6 +170,7 @@ class Corpus:
             (int(totals[0, TRAIN]), int(totals[0, HELD_OUT])),
             (int(totals[2, TRAIN]), int(totals[2, HELD_OUT])),
             fraction,
+            sum(one.digests for one in ordered),
             moved,
         )
 

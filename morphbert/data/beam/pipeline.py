@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -37,7 +37,7 @@ from morphbert.data.build import (
     manifests_of,
 )
 from morphbert.data.instances import PLAN, Wanted
-from morphbert.data.manifest import manifest_path
+from morphbert.data.manifest import Written, corpus_name, manifest_path
 from morphbert.data.outputs import (
     by_length,
     expected_records,
@@ -50,7 +50,7 @@ from morphbert.data.outputs import (
 from morphbert.data.sections import plan_tasks
 from morphbert.data.store import TokenStore
 from morphbert.errors import MorphbertError
-from morphbert.files import compressed
+from morphbert.files import Digesting, compressed
 
 # Pieces in a planning task: they bound the memory of a worker.
 _PLAN_TOKENS = 1 << 18
@@ -236,7 +236,7 @@ class _Shard(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[tuple[int, list[str], list[dict[str, int]]]]], corpus: Corpus
-    ) -> Iterator[tuple[int, tuple[int, list[dict[str, int]]]]]:
+    ) -> Iterator[tuple[int, tuple[int, list[tuple[dict[str, int], dict[str, Any]]]]]]:
         key, values = element
         number, shard = key >> _SIDE, key & ((1 << _SIDE) - 1)
         side = side_of(self._job.config, corpus, number)
@@ -246,7 +246,8 @@ class _Shard(beam.DoFn):
         for at, length in enumerate(lengths_of(instances)):
             name = _temporary(self._job, f"shard-{number}-{shard}-{length}")
             statistics = Statistics()
-            with _create(name) as out:
+            with _create(name) as stream_out:
+                out = Digesting(stream_out)
                 for _, names, of_part in parts:
                     statistics.add(Statistics(**of_part[at]))
                     with FileSystems.open(
@@ -255,7 +256,8 @@ class _Shard(beam.DoFn):
                         while data := stream.read(_COPY):
                             out.write(data)
             _move(name, file_of(side.outputs[shard], instances, length))
-            sums.append(statistics.as_dict())
+            written = Written(statistics.records, out.bytes, out.sha256)
+            sums.append((statistics.as_dict(), asdict(written)))
         yield number, (shard, sums)
 
 
@@ -266,16 +268,20 @@ class _Finish(beam.DoFn):
         self._job = job
 
     def process(
-        self, element: tuple[int, Iterable[tuple[int, list[dict[str, int]]]]], corpus: Corpus
+        self,
+        element: tuple[int, Iterable[tuple[int, list[tuple[dict[str, int], dict[str, Any]]]]]],
+        corpus: Corpus,
     ) -> Iterator[str]:
         number, values = element
         config = self._job.config
         side = side_of(config, corpus, number)
-        shards = [[Statistics(**sums) for sums in of_shard] for _, of_shard in sorted(values)]
+        shards = [of_shard for _, of_shard in sorted(values, key=lambda one: one[0])]
         statistics = Statistics()
         for of_shard in shards:
-            for sums in of_shard:
-                statistics.add(sums)
+            for sums, _ in of_shard:
+                statistics.add(Statistics(**sums))
+        written = [[Written(**facts) for _, facts in of_shard] for of_shard in shards]
+        digest = corpus_name(corpus.digests, sum(corpus.total_documents))
         if not statistics.records:
             files = [
                 file_of(output, config.instances, n)
@@ -288,7 +294,7 @@ class _Finish(beam.DoFn):
         result = SplitResult(side.name, documents, sentences, statistics)
         tokenizer = unpack(self._job.vocabulary)
         for manifest, names in manifests_of(
-            config, tokenizer, result, side.outputs, shards, self._job.inputs
+            config, tokenizer, result, side.outputs, written, self._job.inputs, digest
         ):
             for name in names:
                 _write(self._job, manifest_path(name), manifest.to_json())

@@ -14,7 +14,10 @@ from typing import Any
 
 from morphbert.data.batches import Statistics
 from morphbert.data.build import BuildConfig, SplitResult
+from morphbert.data.leftovers import check_replaceable, remove_leftovers
+from morphbert.data.outputs import final_names
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import is_remote
 
 try:
     import apache_beam as beam
@@ -94,6 +97,9 @@ def build(
     if runner in _LOCAL_RUNNERS:
         runner = FnApiRunner()
         _let_workers_import()
+    # In an object store nothing is removed: there, whoever reads the records notices leftovers.
+    local = [name for name in config.all_outputs if not is_remote(name)]
+    check_replaceable(local)
     folders = {os.path.dirname(name) for name in (*config.output_files, config.eval_output_file or "")}
     for folder in (*sorted(folders), temporary):
         _make_folder(folder)
@@ -110,6 +116,8 @@ def build(
                 name, documents, sentences, sums = json.loads(stream.read())
             results.append(SplitResult(name, documents, sentences, Statistics(**sums)))
             say(f"{name}: {results[-1].statistics.records:,} records")
+        if config.shard_bytes is None:  # else the names are known to the workers alone
+            remove_leftovers(final_names(local, config.instances), say)
         return results
     finally:
         try:

@@ -14,8 +14,16 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.google import instances as google_mode
 from morphbert.data.google.instances import Document, TrainingInstance
+from morphbert.data.leftovers import check_replaceable, remove_leftovers
 from morphbert.data.locks import only_writer
-from morphbert.data.manifest import inputs_of, make_manifest, output_counts, write_manifests
+from morphbert.data.manifest import (
+    Written,
+    corpus_digest,
+    inputs_of,
+    make_manifest,
+    output_names,
+    write_manifests,
+)
 from morphbert.data.records import RecordWriter, serialize_example
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
@@ -52,9 +60,8 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
         return tokenizer.convert_tokens_to_ids(tokenizer.tokenize(line))
 
     with ExitStack() as stack:
-        for output in (config.output_files[0], config.eval_output_file):
-            if output is not None:
-                stack.enter_context(only_writer(output))
+        stack.enter_context(only_writer(config.all_outputs))
+        check_replaceable(config.all_outputs)
         documents, digests = google_mode.read_documents(config.input_files, encode)
         if not documents:
             raise MorphbertError(
@@ -71,14 +78,17 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
         train = [document for document, out in zip(documents, evaluation, strict=True) if not out]
         held = [document for document, out in zip(documents, evaluation, strict=True) if out]
         name = "all" if config.eval_output_file is None else "train"
+        corpus = corpus_digest(digests)
         results = [
-            _build_split(config, config.instances, tokenizer, pieces, name, train, config.output_files)
+            _build_split(
+                config, config.instances, tokenizer, pieces, name, train, config.output_files, corpus
+            )
         ]
         if config.eval_output_file is not None:
             once = replace(config.instances, dupe_factor=1)
-            results.append(
-                _build_split(config, once, tokenizer, pieces, "eval", held, [config.eval_output_file])
-            )
+            outputs = [config.eval_output_file]
+            results.append(_build_split(config, once, tokenizer, pieces, "eval", held, outputs, corpus))
+        remove_leftovers(config.all_outputs, say)
     for result in results:
         say(
             f"{result.name}: {result.statistics.records:,} records, {time.monotonic() - started:.1f} s so far"
@@ -94,6 +104,7 @@ def _build_split(
     name: str,
     documents: list[Document],
     outputs: Sequence[str],
+    corpus: str,
 ) -> SplitResult:
     sentences = sum(map(len, documents))
     made = google_mode.create_instances(documents, instance_config, pieces)
@@ -101,25 +112,30 @@ def _build_split(
     statistics = Statistics(len(made), room, examples=len(made))
     unknown = tokenizer.vocab["[UNK]"]
     with ExitStack() as stack:
-        writers = []
+        streams, writers = [], []
         for output in outputs:
-            stream = stack.enter_context(files.atomic_write(output))
+            stream = files.Digesting(stack.enter_context(files.atomic_write(output)))
+            streams.append(stream)
             writers.append(RecordWriter(stack.enter_context(files.compressed(stream, output))))
         for index, instance in enumerate(made):
             features = google_mode.features(instance, instance_config)
             writers[index % len(writers)].write(serialize_example(features))
             _count(statistics, instance, unknown)
-    records = [len(range(index, len(made), len(outputs))) for index in range(len(outputs))]
+    written = [
+        Written(len(range(index, len(made), len(outputs))), stream.bytes, stream.sha256)
+        for index, stream in enumerate(streams)
+    ]
     counts = (len(documents), sentences)
     manifest = make_manifest(
         tokenizer,
         instance_config,
         "google",
         inputs_of(config.input_files),
-        output_counts(outputs, records),
+        dict(zip(output_names(outputs), written, strict=True)),
         counts,
         name,
         config.eval_fraction,
+        corpus,
     )
     write_manifests(manifest, outputs)
     return SplitResult(name, *counts, statistics)

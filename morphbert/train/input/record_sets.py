@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from morphbert.data.manifest import Manifest, load_manifest
 from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.data.whole_set import Access, name_in
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.train.cluster.strategy import Devices
@@ -53,6 +53,12 @@ def _open_with_tensorflow(path: str) -> IO[bytes]:
     return cast("IO[bytes]", tf.io.gfile.GFile(path, "rb"))
 
 
+# How whole sets are looked at here, on any path that TensorFlow knows.
+WITH_TENSORFLOW = Access(
+    tf.io.gfile.exists, lambda path: int(tf.io.gfile.stat(path).length), _open_with_tensorflow
+)
+
+
 def manifests(files: Sequence[str]) -> dict[str, Manifest]:
     """The manifests beside record files, by record file; files without one are left out."""
     found = {file: load_manifest(file, _open_with_tensorflow) for file in files}
@@ -62,7 +68,8 @@ def manifests(files: Sequence[str]) -> dict[str, Manifest]:
 def known_number(files: Sequence[str]) -> int | None:
     """How many records the files hold, from their manifests; None where one has none."""
     known = manifests(files)
-    counts = [known[f].outputs.get(os.path.basename(f)) if f in known else None for f in files]
+    names = {f: name_in(manifest, f) for f, manifest in known.items()}
+    counts = [known[f].outputs[name] if (name := names.get(f)) is not None else None for f in files]
     return sum(cast("list[int]", counts)) if all(count is not None for count in counts) else None
 
 
