@@ -1,5 +1,6 @@
 """What several test files share: real Korean records, made by the real command, and a tiny model for them."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,10 +15,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 @pytest.fixture(scope="module", autouse=True)
 def memory():
     """Lets go of the graphs of a file's trainings: all files' together need more memory than a small machine has."""
-    yield
-    compiled = sys.modules.get("morphbert.model.compiled")
-    if compiled is not None:
-        compiled.forget_gradients()
+    with contextlib.ExitStack() as stack:
+        compiled = sys.modules.get("morphbert.model.compiled")
+        if compiled is not None:
+            stack.enter_context(compiled.gradients_released())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The optimizer and schedule against BERT's formulas in float64, and 50 steps against torch."""
 
+import dataclasses
 import re
 
 import hugging_face_reference
@@ -99,11 +100,13 @@ def reference_updates(weights, gradients, config, steps):
                 update = update + config.weight_decay_rate * weight
             if config.optimizer == "lamb":
                 update = update * np.linalg.norm(weight) / np.linalg.norm(update)
+            if config.optimizer == "stable_adamw":
+                update = update / max(1.0, np.sqrt((gradient**2 / np.maximum(v, config.epsilon**2)).mean()))
             weights[name] = weight - rate * update
     return weights
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "stable_adamw", "lamb"])
 def test_twenty_updates_equal_the_reference(optimizer):
     random = np.random.default_rng(0)
     shapes = {
@@ -129,6 +132,92 @@ def test_twenty_updates_equal_the_reference(optimizer):
     assert int(ours.step) == 20
     for name, expected in reference_updates(weights, gradients, config, 20).items():
         np.testing.assert_allclose(variables[name], expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_stable_adamw_clips_an_update_whose_gradient_surges():
+    """After a hundred small gradients a large one moves AdamW's weight as far as 40 usual updates together."""
+    gradients = np.float32([1e-3] * 100 + [1.0])
+    moved = {}
+    for name in ("adamw", "stable_adamw"):
+        weights = {"a/kernel": replica_variable(tf.zeros([1]), "a/kernel")}
+        config = OptimizerConfig(
+            name, 1.0, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.0, beta_1=0.0
+        )
+        optimizer = Optimizer(config, declared({"a/kernel": np.zeros(1)}))
+        apply = tf.function(optimizer.apply)
+        for gradient in gradients:
+            before = weights["a/kernel"].numpy()
+            apply(weights, {"a/kernel": tf.constant([gradient])})
+        moved[name] = float(abs(weights["a/kernel"].numpy() - before)[0])
+    assert moved["adamw"] > 5.0
+    assert moved["stable_adamw"] == pytest.approx(1.0, rel=1e-3)
+
+
+def reference_orthogonal(matrix):
+    """Jordan et al. 2024: five turns of X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X, in float64."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x - 4.7750 * gram @ x + 2.0315 * gram @ gram @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def test_muon_equals_the_reference():
+    """Twenty updates of hidden matrices by Muon's formulas in float64; the other weights are AdamW's."""
+    random = np.random.default_rng(0)
+    shapes = {
+        "wide/kernel": (6, 16),
+        "tall/kernel": (16, 6),
+        "table": (9, 6),
+        "bias": (6,),
+        "head/kernel": (6, 6),
+    }
+    weights = {name: random.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    gradients = {
+        name: random.normal(0, 0.7, (20, *shape)).astype(np.float32) for name, shape in shapes.items()
+    }
+    parameters = {
+        "wide/kernel": Parameter((6, 16), "zeros", "kernel", layer=1),
+        "tall/kernel": Parameter((16, 6), "zeros", "kernel", layer=2),
+        "table": Parameter((9, 6), "zeros", "table", layer=0),
+        "bias": Parameter((6,), "zeros", "bias", layer=1),
+        "head/kernel": Parameter((6, 6), "zeros", "kernel"),
+    }
+    config = OptimizerConfig(
+        "muon", learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
+    )
+    variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
+    ours = Optimizer(config, parameters)
+    apply = tf.function(ours.apply)
+    for step in range(20):
+        apply(variables, {name: tf.constant(g[step]) for name, g in gradients.items()})
+
+    norms = [
+        np.sqrt(sum((g[step].astype(np.float64) ** 2).sum() for g in gradients.values()))
+        for step in range(20)
+    ]
+    for name in ("wide/kernel", "tall/kernel"):
+        weight, momentum = weights[name].astype(np.float64), np.zeros(shapes[name])
+        for step in range(20):
+            gradient = gradients[name][step].astype(np.float64) / max(norms[step], 1.0)
+            momentum = 0.95 * momentum + gradient
+            update = 0.2 * np.sqrt(16) * reference_orthogonal(gradient + 0.95 * momentum) + 0.1 * weight
+            weight = weight - published_rate(step, 1e-2, 25, 4) * update
+        np.testing.assert_allclose(variables[name], weight, rtol=0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(ours.muon_m[name], momentum, rtol=0, atol=1e-6)
+    assert set(ours.muon_m) == {"wide/kernel", "tall/kernel"}
+    assert set(ours.adam_m) == set(ours.adam_v) == {"table", "bias", "head/kernel"}
+    adamw = reference_updates(weights, gradients, dataclasses.replace(config, optimizer="adamw"), 20)
+    for name in ours.adam_m:
+        np.testing.assert_allclose(variables[name], adamw[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_muon_moves_the_layers_matrices_and_no_other_weight():
+    parameters = pretraining_parameters(config_of("pre_ln"))
+    matrices = {name for name, p in parameters.items() if p.is_hidden_matrix}
+    assert matrices == {name for name in parameters if re.search(r"/layer_\d+/.*kernel$", name)}
+    assert len(matrices) == 4 * 6
 
 
 @pytest.mark.parity

@@ -26,7 +26,8 @@ def define_optimizer(command: Command, pretraining: bool = True) -> None:
         "adam",
         choices.OPTIMIZERS,
         "adam: BERT's, with decoupled weight decay and without bias correction. adamw: with it. lamb: for batches "
-        "of many thousand sequences.",
+        "of many thousand sequences. muon: orthogonal updates of the layers' matrices, adamw for the rest. "
+        "stable_adamw: adamw with updates clipped where gradients surge.",
     )
     command.number(
         "learning_rate",
@@ -85,6 +86,13 @@ def define_optimizer(command: Command, pretraining: bool = True) -> None:
     command.number("adam_beta_1", 0.9, "Decay of the mean of gradients.", lower_bound=0.0, upper_bound=1.0)
     command.number("adam_beta_2", 0.999, "Decay of the mean of squares.", lower_bound=0.0, upper_bound=1.0)
     command.number("adam_epsilon", 1e-6, "Added to the root of the mean of squares.", lower_bound=0.0)
+    command.number(
+        "muon_momentum",
+        0.95,
+        "Of --optimizer=muon: decay of the sum of gradients.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     command.number(
         "clip_norm", 1.0, "Gradients are scaled down to this norm, over the whole batch.", lower_bound=1e-12
     )
@@ -197,6 +205,7 @@ def optimizer(values: flags.FlagValues, num_train_steps: int, num_warmup_steps: 
         beta_2=values.adam_beta_2,
         epsilon=values.adam_epsilon,
         clip_norm=values.clip_norm,
+        muon_momentum=values.muon_momentum,
     )
 
 

@@ -20,7 +20,7 @@ from morphbert.finetune.run import FineTuneConfig, FineTuning, Judgement
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import check_folder, write_folder
 from morphbert.finetune.word_vectors import WordVectors
-from morphbert.model.compiled import forget_gradients
+from morphbert.model.compiled import gradients_released
 from morphbert.train.cluster.strategy import Devices, build_strategy
 from morphbert.train.evaluation import write_results
 from morphbert.train.storage import write_text
@@ -87,11 +87,12 @@ def conduct(
         folder = os.path.join(config.output_dir, f"seed-{seed}")
         print(f"seed {seed}: {folder}", flush=True)
         own = dataclasses.replace(config, output_dir=folder, step=dataclasses.replace(config.step, seed=seed))
-        stopped, figures = _one(problem, start, own, plan, devices, word_vectors)
+        with (
+            gradients_released()
+        ):  # else each seed's weights and moments would stay in memory beside the next's
+            stopped, figures = _one(problem, start, own, plan, devices, word_vectors)
         if stopped is not None:
             return stopped
-        # Else the weights and moments of each seed would stay in memory beside those of the next.
-        forget_gradients()
         if figures is not None:
             by_seed[seed] = figures
     if by_seed:
@@ -147,7 +148,7 @@ def _report(config: FineTuneConfig, step: int, judgement: Judgement) -> dict[str
     settings = {
         **config.task,
         "init_checkpoint": config.init_checkpoint,
-        "optimizer": dataclasses.asdict(config.optimizer),
+        "optimizer": config.optimizer.settings(),
         "seed": config.step.seed,
         "train_batch_size": config.train_batch_size,
     }

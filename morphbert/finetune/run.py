@@ -270,13 +270,11 @@ class FineTuning:
 
     def _description(self, examples: int) -> dict[str, Any]:
         config = self.config
-        optimizer = dataclasses.asdict(config.optimizer)
-        optimizer["exclude_from_weight_decay"] = list(config.optimizer.exclude_from_weight_decay)
         return {
             "morphbert_version": morphbert.__version__,
             "config": config.bert_config.to_dict(),
             "settings": {
-                "optimizer": optimizer,
+                "optimizer": config.optimizer.settings(),
                 "step": dataclasses.asdict(config.step),
                 "train_batch_size": config.train_batch_size,
                 "group_by_length": config.group_by_length,

@@ -75,13 +75,27 @@ def _random_bits(shape: Any, words: tf.Tensor) -> tf.Tensor:
     and another one within: ten operations of whole numbers an element, which vector instructions do sixteen at a
     time. To compute a mask twice takes less time than to write it to memory and read it again.
     """
-    bits = tf.bitcast(tf.reshape(tf.range(tf.reduce_prod(shape)), shape), tf.uint32) + words[0]
+    bits = _numbered(shape, words[0])
     for number, (shift, factor) in enumerate(((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))):
         bits = (bits ^ tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))) * tf.constant(
             factor, tf.uint32
         )
         bits = bits + words[1] if number == 0 else bits
     return bits ^ tf.bitwise.right_shift(bits, tf.constant(14, tf.uint32))
+
+
+def _numbered(shape: Any, first: tf.Tensor) -> tf.Tensor:
+    """uint32 of `shape`: `first` (a scalar), and so on by one for each element."""
+    if not isinstance(shape, tf.TensorShape):
+        return tf.bitcast(tf.reshape(tf.range(tf.reduce_prod(shape)), shape), tf.uint32) + first
+    # Axis by axis, and on top of a number that is not known when the graph is built: XLA would fold a numbering of all
+    # elements into a constant of the tensor's size, gigabytes in all layers of BERT-base.
+    numbers, stride = first, 1
+    for axis, size in reversed(list(enumerate(shape))):
+        steps = tf.bitcast(tf.range(size), tf.uint32) * tf.constant(stride % 2**32, tf.uint32)
+        numbers = numbers + tf.reshape(steps, [size] + [1] * (len(shape) - 1 - axis))
+        stride *= size
+    return numbers
 
 
 class DropoutKeys:

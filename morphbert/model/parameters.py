@@ -72,6 +72,11 @@ class Parameter:
         return self.role == "table"
 
     @property
+    def is_hidden_matrix(self) -> bool:
+        """Whether it takes one hidden state to another: a matrix of the layers, not of the embeddings or a head."""
+        return self.role == "kernel" and self.layer is not None and self.layer > 0
+
+    @property
     def is_transposed_there(self) -> bool:
         """Whether Hugging Face stores it [out, in], and it is [in, out] here."""
         return self.role == "kernel"

@@ -18,6 +18,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class Checkpoints:
     ):
         self._cluster = cluster
         self._reached = reached
+        self._optimizer = optimizer
         self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
         if loss_scale is not None:
             self._parts["loss_scale"] = loss_scale
@@ -134,6 +136,7 @@ class Checkpoints:
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""
         parts = dict(self._parts)
+        _check_moments(path, self._optimizer)
         if not any(key.startswith("loss_scale/") for key in _reader(path).get_variable_to_shape_map()):
             parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
         position = {"iterator": self._iterator} if with_data_position and self._iterator is not None else {}
@@ -147,6 +150,24 @@ class Checkpoints:
             _restore(own, position)
             position = {}
         _restore(path, {**parts, **position})
+
+
+def _check_moments(path: str, optimizer: Optimizer) -> None:
+    """Refuses a checkpoint whose optimizer kept another state.
+
+    Raises:
+      MorphbertError: names a moment that is missing.
+    """
+    keys = _reader(path).get_variable_to_shape_map()
+    for moment in dict.fromkeys(chain.from_iterable(optimizer.moments.values())):
+        there = weight_names(keys, f"optimizer/{moment}/")
+        missing = [name for name, some in optimizer.moments.items() if moment in some and name not in there]
+        if missing:
+            raise MorphbertError(
+                f"{path} has no {moment} of {missing[0]}, which --optimizer={optimizer.config.optimizer} keeps: go on "
+                "with the --optimizer that the run began with, or start another run from it with --init_checkpoint and "
+                "a new --output_dir."
+            )
 
 
 def _restore(path: str, parts: Mapping[str, Any]) -> None:
@@ -348,6 +369,9 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
     """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
 
     Empty where the checkpoint is not one of a run of this program.
+
+    Raises:
+      MorphbertError: its optimizer is not one of Adam's kind.
     """
     prefix = resolve(path)
     reader = _reader(prefix)
@@ -357,6 +381,11 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
     slots = {"global_step": np.asarray(reader.get_tensor("optimizer/step" + _VALUE), np.int64)}
     for slot in ("adam_m", "adam_v"):
         names = weight_names(keys, f"optimizer/{slot}/")
+        if len(names) < len(weight_names(keys)):
+            raise MorphbertError(
+                f"{prefix}: its optimizer keeps {slot} of {len(names)} of {len(weight_names(keys))} weights, and "
+                "google-research/bert's keeps it of all: export it without --with_optimizer."
+            )
         slots |= {f"{name}/{slot}": _tensor(prefix, reader, key) for name, key in names.items()}
     return slots
 

@@ -328,9 +328,8 @@ class _Run:
             "morphbert_version": morphbert.__version__,
             "config": config.bert_config.to_dict(),
             "settings": {
-                **dataclasses.asdict(config.optimizer),
+                **config.optimizer.settings(),
                 **dataclasses.asdict(config.step),
-                "exclude_from_weight_decay": list(config.optimizer.exclude_from_weight_decay),
                 "num_replicas": self.strategy.num_replicas_in_sync,
                 "num_workers": self._cluster.size,
                 "tensorflow": tf.__version__,

@@ -1,7 +1,6 @@
-"""BERT's optimizer, to the letter, and the two that its users take instead.
+"""The optimizer: clipping, learning rate, one update of every weight by its rule, and the state between updates.
 
-Sources: google-research/bert `optimization.py`; AdamW is Loshchilov & Hutter 2019; LAMB is You et al. 2020,
-algorithm 2; layer-wise learning rates are Howard & Ruder 2018, section 3.2, as ELECTRA applies them.
+Layer-wise learning rates are Howard & Ruder 2018, section 3.2, as ELECTRA applies them. The rules are in `rules`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,13 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
+from morphbert.model.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
+from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule
 from morphbert.train.optimizers.schedules import scheduled
 
 # google-research/bert's `exclude_from_weight_decay`.
@@ -26,7 +28,9 @@ class OptimizerConfig:
 
     Attributes:
       optimizer: `adam` is BERT's: decoupled weight decay and no bias correction; `adamw` corrects the bias of
-        the moments; `lamb` does too, and scales each weight's update to the weight's norm.
+        the moments; `stable_adamw` does too, and lowers a weight's rate where its gradients surge; `lamb` scales each
+        weight's update to the weight's norm; `muon` moves the layers' matrices by orthogonal updates, and all other
+        weights as `adamw`.
       learning_rate: the highest rate, reached at the end of the warm-up.
       num_train_steps: the step at which the rate has fallen to its end.
       num_warmup_steps: steps over which the rate rises linearly from 0.
@@ -41,6 +45,7 @@ class OptimizerConfig:
       beta_1: decay of the mean of gradients.
       beta_2: decay of the mean of squared gradients.
       epsilon: added to the root of the second moment.
+      muon_momentum: of `muon`: decay of the sum of gradients.
       clip_norm: gradients are scaled down to this global norm, after the reduction over replicas.
     """
 
@@ -59,6 +64,14 @@ class OptimizerConfig:
     beta_2: float = 0.999
     epsilon: float = 1e-6
     clip_norm: float = 1.0
+    muon_momentum: float = 0.95
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint records of it, JSON-able: everything that changes the run."""
+        values = dataclasses.asdict(self)
+        if self.optimizer != "muon":  # nor do older checkpoints name it
+            del values["muon_momentum"]
+        return {**values, "exclude_from_weight_decay": list(self.exclude_from_weight_decay)}
 
     def decays(self, name: str, parameter: Parameter) -> bool:
         """Whether weight decay applies to a weight.
@@ -87,10 +100,10 @@ def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
 
 
 class Optimizer(tf.Module):
-    """Adam, AdamW or LAMB over weights that are known by name.
+    """Moves weights that are known by name, each by the rule that the configuration names for it.
 
-    Its state is `step` (int64, finished updates) and the moments `adam_m`, `adam_v`, float32, one of each
-    weight's shape; like the weights, each replica keeps a copy.
+    Its state is `step` (int64, finished updates) and, under each moment's name (`adam_m`, `adam_v`, …), float32
+    variables by the names and of the shapes of the weights that have it; like the weights, each replica keeps a copy.
     """
 
     def __init__(self, config: OptimizerConfig, parameters: Mapping[str, Parameter]):
@@ -99,16 +112,31 @@ class Optimizer(tf.Module):
         #: Names of the weights that it moves; a model's others are frozen.
         self.trained = tuple(parameters)
         self.step = replica_variable(tf.constant(0, tf.int64), "step")
-        self.adam_m = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_m") for n, p in parameters.items()}
-        self.adam_v = {n: replica_variable(tf.zeros(p.shape), f"{n}/adam_v") for n, p in parameters.items()}
-        self._movement = _Movement(
-            config.optimizer,
-            config.weight_decay_rate,
-            config.beta_1,
-            config.beta_2,
-            config.epsilon,
-            tuple(layer_scales(parameters, config.layer_decay).items()),
-            frozenset(name for name, p in parameters.items() if config.decays(name, p)),
+        rules = {name: OPTIMIZERS[config.optimizer](parameter) for name, parameter in parameters.items()}
+        #: Names of the moments of each weight.
+        self.moments = {name: rule.moments for name, rule in rules.items()}
+        for moment in dict.fromkeys(moment for names in self.moments.values() for moment in names):
+            variables = {
+                name: replica_variable(tf.zeros(parameters[name].shape), f"{name}/{moment}")
+                for name, names in self.moments.items()
+                if moment in names
+            }
+            setattr(self, moment, variables)
+        scales = layer_scales(parameters, config.layer_decay)
+        self._movements = tuple(
+            _Movement(
+                Constants(
+                    config.weight_decay_rate,
+                    config.beta_1,
+                    config.beta_2,
+                    config.epsilon,
+                    config.muon_momentum,
+                ),
+                tuple(
+                    (name, rule, scales[name], config.decays(name, parameters[name])) for name, rule in some
+                ),
+            )
+            for some in _by_kind(rules)
         )
 
     def apply(
@@ -127,15 +155,13 @@ class Optimizer(tf.Module):
         clip = self.config.clip_norm * tf.minimum(1.0 / norm, 1.0 / self.config.clip_norm)
         rate = learning_rate_at(self.config, self.step)
         done = tf.cast(self.step, tf.float32) + 1.0
-        variables = {
-            name: (weight, self.adam_m[name], self.adam_v[name]) for name, weight in parameters.items()
-        }
-        # As tensors: a compiled function must not be given variables of another replica's device.
-        before = {name: tuple(map(tf.convert_to_tensor, three)) for name, three in variables.items()}
-        moved = _compiled(self._movement)(before, dict(gradients), clip, rate, done)
-        for name, three in variables.items():
-            for variable, value in zip(three, moved[name], strict=True):
-                variable.assign(value)
+        for movement in self._movements:
+            variables = {name: (parameters[name], self._moments_of(name)) for name in movement.names}
+            # As tensors: a compiled function must not be given variables of another replica's device.
+            before = tf.nest.map_structure(tf.convert_to_tensor, variables)
+            some = {name: gradients[name] for name in movement.names}
+            after = _function(movement)(before, some, clip, rate, done)
+            tf.nest.map_structure(lambda variable, value: variable.assign(value), variables, after)
         self.step.assign_add(1)
         return norm, rate
 
@@ -145,12 +171,17 @@ class Optimizer(tf.Module):
         self.step.assign_add(1)
         return tf.constant(0.0), rate
 
+    def _moments_of(self, name: str) -> dict[str, tf.Variable]:
+        return {moment: getattr(self, moment)[name] for moment in self.moments[name]}
 
-def _trust_ratio(weight: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
-    """LAMB's norm of the weight over that of its update; 1 where either is 0, as with biases at the start."""
-    weight_norm, update_norm = tf.norm(weight), tf.norm(update)
-    usable = tf.logical_and(weight_norm > 0.0, update_norm > 0.0)
-    return tf.where(usable, weight_norm / tf.where(usable, update_norm, 1.0), 1.0)
+
+def _by_kind(rules: Mapping[str, Rule]) -> list[list[tuple[str, Rule]]]:
+    """The weights whose rules are loops over memory, and the others; both in the order of the network."""
+    kinds = ([item for item in rules.items() if item[1].is_elementwise is wanted] for wanted in (True, False))
+    return [some for some in kinds if some]
+
+
+_State = dict[str, tuple[tf.Tensor, Moments]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,65 +189,49 @@ class _Movement:
     """What an update does with given weights; optimizers for which it is the same share what is compiled.
 
     Attributes:
-      scales: what the learning rate is multiplied by, for each weight by name.
-      decayed: names of the weights that are decayed.
-      For the others see `OptimizerConfig`.
+      constants: of all rules.
+      weights: name, rule, what the learning rate is multiplied by, and whether it is decayed.
     """
 
-    optimizer: str
-    weight_decay_rate: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    scales: tuple[tuple[str, float], ...]
-    decayed: frozenset[str]
+    constants: Constants
+    weights: tuple[tuple[str, Rule, float, bool], ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _, _ in self.weights]
+
+    @property
+    def is_elementwise(self) -> bool:
+        return all(rule.is_elementwise for _, rule, _, _ in self.weights)
 
     def move_all(
         self,
-        before: Mapping[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+        before: _State,
         gradients: Mapping[str, tf.Tensor],
         clip: tf.Tensor,
         rate: tf.Tensor,
         done: tf.Tensor,
-    ) -> dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    ) -> _State:
         """Each weight and its moments, by name, after the update that makes `done` of them."""
-        return {
-            name: self._move(*before[name], gradients[name] * clip, scale * rate, done, name in self.decayed)
-            for name, scale in self.scales
-        }
-
-    def _move(
-        self,
-        weight: tf.Tensor,
-        m: tf.Tensor,
-        v: tf.Tensor,
-        gradient: tf.Tensor,
-        rate: tf.Tensor,
-        done: tf.Tensor,
-        decays: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
-        v = self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient)
-        mean, square = m, v
-        if self.optimizer != "adam":
-            mean /= 1.0 - tf.pow(self.beta_1, done)
-            square /= 1.0 - tf.pow(self.beta_2, done)
-        update = mean / (tf.sqrt(square) + self.epsilon)
-        if decays:
-            update += self.weight_decay_rate * weight
-        if self.optimizer == "lamb":
-            update *= _trust_ratio(weight, update)
-        return weight - rate * update, m, v
+        after = {}
+        for name, rule, scale, decays in self.weights:
+            weight, moments = before[name]
+            decay = self.constants.weight_decay_rate if decays else 0.0
+            update, moments = rule.update(
+                self.constants, weight, gradients[name] * clip, moments, done, decay
+            )
+            after[name] = (weight - scale * rate * update, moments)
+        return after
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(movement: _Movement) -> Callable[..., dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
+def _function(movement: _Movement) -> Callable[..., _State]:
     """One loop over memory for each weight instead of some fifteen, compiled also where the step is not.
 
     All at once, because most weights are so small that to start a loop takes longer than the loop; and once for all
-    trainings of a process that move weights alike.
+    trainings of a process that move weights alike. Matrix products are left to TensorFlow, which uses all cores.
     """
-    return tf.function(movement.move_all, jit_compile=True)
+    return fused(movement.move_all) if movement.is_elementwise else tf.function(movement.move_all)
 
 
 def layer_scales(parameters: Mapping[str, Parameter], decay: float) -> dict[str, float]:
