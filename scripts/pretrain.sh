@@ -33,7 +33,8 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
               DO_WHOLE_WORD_MASK=true (false)  mask all pieces of a word together
               EVAL_FRACTION=0.05          share of documents that are held out
-  Training    MODEL=mini (tiny)           tiny, mini, small, medium, base, large
+  Training    RECIPE=bert                 bert: BERT's block, next sentences; modern: ModernBERT's block, without them
+              MODEL=mini (tiny)           tiny, mini, small, medium, base, large; with RECIPE=modern there is no medium
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
               TRAIN_BATCH_SIZE=32 (8)     sequences in a step
               LEARNING_RATE=1e-4 (5e-4)   the highest
@@ -87,6 +88,15 @@ find_python() {
       "PYTHON=/path/to/python names another interpreter."
 }
 
+# The configurations whose names begin with $1, without that beginning; without $1, those of BERT's block.
+model_names() {
+  local path name
+  for path in "$root/morphbert/model/configs/$1"*.json; do
+    name=$(basename "$path" .json)
+    [[ -z $1 && $name == modern-* ]] || echo -n "${name#"$1"} "
+  done
+}
+
 set_defaults() {
   if [[ -z $input ]]; then
     : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=3500}" "${LEARNING_RATE:=5e-4}"
@@ -105,15 +115,21 @@ set_defaults() {
   : "${SHORT_SEQ_PROB:=0.1}" "${EVAL_FRACTION:=0.05}" "${TRAIN_BATCH_SIZE:=32}"
   : "${SAVE_CHECKPOINTS_STEPS:=500}" "${TRAIN_FLAGS:=}" "${SEED:=12345}" "${BERT_CONFIG_FILE:=}"
   : "${TEXT_FIELD:=text}" "${PREPARE_FLAGS:=}" "${SENTENCES:=$default_sentences}"
-  local name
+  : "${RECIPE:=bert}"
+  local name prefix=""
+  case $RECIPE in
+    bert) objective=nsp ;;
+    modern) objective=none prefix=modern- ;;
+    *) usage_error "RECIPE=$RECIPE is neither bert nor modern" ;;
+  esac
   for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
     [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
   done
   : "${MAX_PREDICTIONS_PER_SEQ:=$(((MAX_SEQ_LENGTH * 15 + 99) / 100))}"
   : "${NUM_WARMUP_STEPS:=$((NUM_TRAIN_STEPS / 10))}"
-  config_source=${BERT_CONFIG_FILE:-$root/morphbert/model/configs/$MODEL.json}
+  config_source=${BERT_CONFIG_FILE:-$root/morphbert/model/configs/$prefix${MODEL#"$prefix"}.json}
   [[ -f $config_source ]] || usage_error "there is no configuration $config_source:" \
-    "MODEL is one of $(cd "$root/morphbert/model/configs" && echo *.json | sed 's/\.json//g')"
+    "with RECIPE=$RECIPE, MODEL is one of $(model_names "$prefix")"
   "$PYTHON" -c 'import json, sys; dict(json.load(open(sys.argv[1], encoding="utf-8")))' \
     "$config_source" 2>/dev/null || fail "$config_source is not a model configuration in JSON"
 }
@@ -135,6 +151,8 @@ print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
     records)
       set_lines MAX_SEQ_LENGTH MAX_PREDICTIONS_PER_SEQ DUPE_FACTOR MASKED_LM_PROB SHORT_SEQ_PROB \
         DO_WHOLE_WORD_MASK EVAL_FRACTION SEED
+      # Left out where it is the default, so that what was made before there was a choice is still known.
+      [[ $objective == nsp ]] || echo "OBJECTIVE=$objective"
       ;;
     model)
       set_lines TRAIN_BATCH_SIZE LEARNING_RATE NUM_TRAIN_STEPS NUM_WARMUP_STEPS TRAIN_FLAGS SEED
@@ -279,7 +297,7 @@ do_records() {
     --eval_fraction="$EVAL_FRACTION" --max_seq_length="$MAX_SEQ_LENGTH" \
     --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" --dupe_factor="$DUPE_FACTOR" \
     --masked_lm_prob="$MASKED_LM_PROB" --short_seq_prob="$SHORT_SEQ_PROB" \
-    --do_whole_word_mask="$DO_WHOLE_WORD_MASK" --random_seed="$SEED"
+    --do_whole_word_mask="$DO_WHOLE_WORD_MASK" --objective="$objective" --random_seed="$SEED"
 }
 
 do_model() {

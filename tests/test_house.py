@@ -72,6 +72,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"morphbert"}
     for size in ("tiny", "mini", "small", "medium", "base", "large"):
         assert f"morphbert/model/configs/{size}.json" in names
+    for size in ("tiny", "mini", "small", "base", "large"):
+        assert f"morphbert/model/configs/modern-{size}.json" in names
     sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "morphbert").rglob("*.py")}
     assert sources <= set(names)
 
@@ -195,6 +197,35 @@ def test_configurations_have_the_published_sizes(size, millions):
     shapes = pretraining_parameters(BertConfig.from_dict({**values, "vocab_size": 30522}))
     weights = sum(math.prod(p.shape) for name, p in shapes.items() if not name.startswith("cls/seq_"))
     assert round(weights / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(("size", "millions"), [("base", 149), ("large", 395)])
+def test_modern_configurations_have_the_published_sizes(size, millions):
+    """With its vocabulary and head (Warner et al. 2024, section 2.1.3)."""
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import pretraining_parameters
+
+    path = ROOT / "morphbert" / "model" / "configs" / f"modern-{size}.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["vocab_size"] == 32000
+    config = BertConfig.from_dict({**values, "vocab_size": 50368})
+    assert config.kind == "ModernBERT"
+    weights = sum(math.prod(p.shape) for p in pretraining_parameters(config).values())
+    assert weights // 10**6 == millions
+
+
+@pytest.mark.parametrize("size", ["tiny", "mini", "small"])
+def test_small_modern_configurations_have_as_many_parameters_as_berts(size):
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import encoder_parameters
+
+    counts = []
+    for name in (size, f"modern-{size}"):
+        path = ROOT / "morphbert" / "model" / "configs" / f"{name}.json"
+        config = BertConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        layers = [p for p in encoder_parameters(config).values() if p.layer]
+        counts.append(sum(math.prod(p.shape) for p in layers))
+    assert counts[1] / counts[0] == pytest.approx(1.0, abs=0.03)
 
 
 def test_the_default_configuration_is_base():

@@ -1,4 +1,4 @@
-"""ALBERT, RoBERTa and pre-LN: their configurations, and what a model of them computes."""
+"""ALBERT, RoBERTa, pre-LN and the modern block: their configurations, and what a model of them computes."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import ROOT
-from variants import VARIANTS, config_of, padded_batch, random_weights, tensors
+from variants import CUSTOM, VARIANTS, config_of, padded_batch, random_weights, tensors
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
@@ -23,13 +23,38 @@ from morphbert.train.optimizers.optimizer import layer_scales
         ({"embedding_size": 16}, ["embedding_size", "num_hidden_groups is missing"]),
         ({"inner_group_num": 2}, ["inner_group_num", "num_hidden_groups is missing"]),
         ({"num_hidden_groups": 5}, ["not divisible by num_hidden_groups 5"]),
-        ({"num_hidden_groups": 1, "pre_layer_norm": True}, ["pre_layer_norm", "no ALBERT"]),
         ({"num_hidden_groups": 1, "position_offset": 1}, ["position_offset", "no ALBERT"]),
         ({"next_sentence_head": 1}, ["next_sentence_head is 1", "true or false"]),
         ({"embeding_size": 16}, ["embeding_size", "'embedding_size'"]),
         ({"pre_layernorm": True}, ["'pre_layer_norm'"]),
         ({"ln_type": "preln"}, ["ln_type", "postln"]),
         ({"position_offset": -1}, ["from 0 up"]),
+        ({"position_embedding_type": "relative_key"}, ["'relative_key'", "absolute, rotary"]),
+        (
+            {"position_embedding_type": "rotary", "hidden_size": 36, "num_attention_heads": 4},
+            ["in pairs", "gives 9"],
+        ),
+        (
+            {"position_embedding_type": "rotary", "position_offset": 1},
+            ["position_offset", "rotary has no table"],
+        ),
+        ({"global_rope_theta": 1e4}, ["global_rope_theta", 'position_embedding_type to "rotary"']),
+        ({"local_rope_theta": 0}, ["local_rope_theta is 0"]),
+        ({"global_rope_theta": float("inf")}, ["global_rope_theta is inf"]),
+        ({"local_attention": 128}, ["global_attn_every_n_layers 1", "no layer would use it"]),
+        (
+            {"global_attn_every_n_layers": 3},
+            ["global_attn_every_n_layers is 3", "local_attention", "missing"],
+        ),
+        (
+            {"local_attention": 128, "global_attn_every_n_layers": 3, "max_position_embeddings": 64},
+            ["local_attention 128 is wider than max_position_embeddings 64"],
+        ),
+        ({"embedding_norm": True}, ["embedding_norm goes with pre_layer_norm"]),
+        ({"pooler": False}, ["next_sentence_head", "pooler is false"]),
+        ({"norm_type": "rmsnorm"}, ["norm_type is 'rmsnorm'", "layer_norm, rms_norm"]),
+        ({"hidden_activation": "gelu"}, ["'hidden_act'"]),
+        ({"classifier_activation": "swish"}, ["classifier_activation is 'swish'", "silu"]),
     ],
 )
 def test_what_is_no_model_is_said(changes, words):
@@ -55,7 +80,7 @@ def test_released_configurations_of_transformers_are_read():
 
 def test_plain_configurations_are_written_as_before():
     assert "embedding_size" not in BertConfig(97).to_json()
-    for variant in VARIANTS:
+    for variant in (*VARIANTS, *CUSTOM):
         config = config_of(variant)
         assert BertConfig.from_dict(json.loads(config.to_json())) == config
 
@@ -84,7 +109,11 @@ def test_layers_that_share_weights_learn_at_one_rate():
 
 
 @pytest.mark.parametrize(
-    "variant", [v if v == "albert groups" else pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS]
+    "variant",
+    [
+        v if v in ("albert groups", "modern") else pytest.param(v, marks=pytest.mark.slow)
+        for v in (*VARIANTS, *CUSTOM)
+    ],
 )
 def test_recomputed_and_compiled_gradients_are_the_same(variant):
     """Also with dropout on, which recomputation has to repeat."""
@@ -118,7 +147,7 @@ def test_recomputed_and_compiled_gradients_are_the_same(variant):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, *CUSTOM])
 def test_packed_examples_are_computed_as_if_alone(variant):
     config = config_of(variant)
     weights = tensors(random_weights(config))

@@ -28,12 +28,55 @@ VARIANTS = {
         "hidden_act": "gelu_erf",
     },
     "pre_ln": {"pre_layer_norm": True},
+    "modern": {
+        "position_embedding_type": "rotary",
+        "mlp_gate": True,
+        "pre_layer_norm": True,
+        "embedding_norm": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "pooler": False,
+        "next_sentence_head": False,
+        "type_vocab_size": 0,
+        "hidden_act": "gelu_erf",
+        "global_attn_every_n_layers": 3,
+        "local_attention": 16,
+        "layer_norm_eps": 1e-5,
+    },
 }
+# The modern block's switches in other combinations, for which transformers has no model.
+CUSTOM = {
+    "rotary": {"position_embedding_type": "rotary", "global_rope_theta": 10000.0},
+    "swiglu": {
+        "mlp_gate": True,
+        "hidden_act": "silu",
+        "classifier_activation": "gelu_erf",
+        "mlp_bias": False,
+    },
+    "rms": {"norm_type": "rms_norm", "norm_bias": False, "decoder_bias": False, "pre_layer_norm": True},
+    "local": {"local_attention": 6, "global_attn_every_n_layers": 2, "attention_bias": False},
+    "modern albert": {
+        "embedding_size": 16,
+        "num_hidden_groups": 2,
+        "inner_group_num": 2,
+        "pre_layer_norm": True,
+        "embedding_norm": True,
+        "position_embedding_type": "rotary",
+        "mlp_gate": True,
+        "local_attention": 16,
+        "global_attn_every_n_layers": 2,
+        "norm_type": "rms_norm",
+    },
+}
+# Rotary positions and a window that is narrower than a third of the sequence, so that the band is computed.
+BANDED = {"local_attention": 16, "global_attn_every_n_layers": 2, "max_position_embeddings": 128}
 
 
 def config_of(variant, **changes):
     """A small configuration of the variant."""
-    return BertConfig(**{"vocab_size": 97, **_SIZES, **VARIANTS[variant], **changes})
+    return BertConfig(**{"vocab_size": 97, **_SIZES, **{**VARIANTS, **CUSTOM}[variant], **changes})
 
 
 def random_weights(config, seed=3):
@@ -62,6 +105,12 @@ def transformers_model(kind, seed=1):
     elif kind == "roberta":
         sizes |= {"max_position_embeddings": 66, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
         model = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**sizes, pad_token_id=1))
+    elif kind == "modern":
+        ids = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+        config = transformers.ModernBertConfig(
+            **sizes, **ids, local_attention=16, global_attn_every_n_layers=3
+        )
+        model = transformers.ModernBertForMaskedLM(config)
     else:
         model = transformers.MegatronBertForPreTraining(transformers.MegatronBertConfig(**sizes))
     with torch.no_grad():  # so that biases and LayerNorms count
@@ -96,16 +145,21 @@ def ours_of(model, ids, mask, segments):
     return [h.numpy() for h in hidden], logits, pairs
 
 
+def inputs_of(model, ids, mask, segments):
+    """The arguments of transformers' model: ModernBERT takes no segments."""
+    import torch
+
+    inputs = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+    if model.config.model_type != "modernbert":
+        inputs["token_type_ids"] = torch.tensor(segments)
+    return inputs
+
+
 def theirs_of(model, ids, mask, segments):
     import torch
 
     with torch.no_grad():
-        outputs = model(
-            input_ids=torch.tensor(ids),
-            attention_mask=torch.tensor(mask),
-            token_type_ids=torch.tensor(segments),
-            output_hidden_states=True,
-        )
+        outputs = model(**inputs_of(model, ids, mask, segments), output_hidden_states=True)
     logits = outputs.prediction_logits if "prediction_logits" in outputs else outputs.logits
     pairs = next(
         (outputs[n].numpy() for n in ("sop_logits", "seq_relationship_logits") if n in outputs), None

@@ -55,6 +55,11 @@ class Relation(Classification):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Markers [4, E] and entity types [T, E] besides the head's."""
+        if not config.type_vocab_size:
+            raise MorphbertError(
+                "the model has no segment embeddings (type_vocab_size 0 in its configuration), to which entity types "
+                "are added: relations need a model with them."
+            )
         width = config.embedding_width
         rows = {
             MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal", "table"),

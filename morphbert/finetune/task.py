@@ -7,6 +7,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from morphbert.errors import MorphbertError
 from morphbert.finetune.heads import HeadConfig, chosen_states
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
@@ -81,6 +82,11 @@ def outputs(
 
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
     """The encoder's weights, without a pooler that would not be used, and the head's."""
+    if task.head.uses_pooler and not config.pooler:
+        raise MorphbertError(
+            "the model has no pooler (pooler is false in its configuration), through which --pooling=cls reads a "
+            "text: give --pooling=mean or max."
+        )
     unused = {} if task.head.uses_pooler else pooler_parameters(config)
     kept = {name: p for name, p in encoder_parameters(config).items() if name not in unused}
     return {**kept, **task.parameters(config)}

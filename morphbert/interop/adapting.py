@@ -95,17 +95,16 @@ def _spelled(token: str, old: Tokenizer) -> list[int]:
 def with_positions(model: Pretrained, positions: int) -> Pretrained:
     """Lengthens the position embeddings: those that there are, over and over, as they know what is near.
 
-    (Beltagy et al. 2020, "Longformer", section 5.) Fewer are cut off.
+    (Beltagy et al. 2020, "Longformer", section 5.) Fewer are cut off. Rotary positions have no embeddings.
 
     Raises:
       MorphbertError: less than one position.
     """
     if positions < 1:
         raise MorphbertError(f"--max_position_embeddings={positions}: at least 1.")
-    weights = {
-        **model.weights,
-        POSITION_EMBEDDINGS: resize_positions(model.weights, positions, model.config.position_offset),
-    }
+    weights = dict(model.weights)
+    if POSITION_EMBEDDINGS in weights:
+        weights[POSITION_EMBEDDINGS] = resize_positions(weights, positions, model.config.position_offset)
     config = dataclasses.replace(model.config, max_position_embeddings=positions)
     return dataclasses.replace(model, config=config, weights=weights)
 

@@ -24,18 +24,18 @@ class ModelOutput(NamedTuple):
 
     Attributes:
       hidden_states: of the last layer, [B, L, H].
-      pooled_output: tanh of a dense layer over [CLS], [B, H].
+      pooled_output: tanh of a dense layer over [CLS], [B, H]; None of a model without a pooler.
     """
 
     hidden_states: tf.Tensor
-    pooled_output: tf.Tensor
+    pooled_output: tf.Tensor | None
 
     @property
     def last_hidden_state(self) -> tf.Tensor:
         return self.hidden_states
 
     @property
-    def pooler_output(self) -> tf.Tensor:
+    def pooler_output(self) -> tf.Tensor | None:
         return self.pooled_output
 
     def __getitem__(self, key: Any) -> Any:
@@ -100,7 +100,7 @@ class BertModel(tf.Module):
             input_ids, attention_mask, token_type_ids, input_mask, segment_ids, position_ids
         )
         hidden = self._encode(inputs, training)[-1]
-        return ModelOutput(hidden, pool(self._weights(), hidden))
+        return ModelOutput(hidden, pool(self._weights(), hidden) if self.config.pooler else None)
 
     def layers(self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any) -> list[tf.Tensor]:
         """The embeddings, then the output of each layer: [B, L, H] each. Takes what a call takes."""

@@ -22,7 +22,7 @@ from morphbert.interop.huggingface.tokenizer_files import (
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import PAD
+from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 from morphbert.train.checkpoint import read_slots
 
 # Where the files lie that cut text for a model that takes ids.
@@ -96,12 +96,12 @@ def write_huggingface(
     """Writes a whole Hugging Face folder, model card included; without tokenizer the model alone."""
     check_exportable(model.config, None if tokenizer is None else tokenizer.vocab[PAD])
     huggingface.write_weights(folder, model.completed().weights, model.config)
-    huggingface.write_config(folder, model.config)
+    special_ids = None if tokenizer is None else {token: tokenizer.vocab[token] for token in SPECIAL_TOKENS}
+    huggingface.write_config(folder, model.config, special_ids)
     if tokenizer is None:
         use = ["The folder has no tokenizer: the vocabulary of the model was not known when it was written."]
     else:
-        segments = model.config.type_vocab_size > 1
-        write_tokenizer(folder, tokenizer, model.config.max_position_embeddings, segments)
+        write_tokenizer(folder, tokenizer, model.config.max_position_embeddings, model.config.has_segments)
         exact = has_exact_stock_tokenizer(tokenizer)
         use = [*_use(exact)]
         if measured is None and not exact:
@@ -210,7 +210,7 @@ def _client_tokenizer(folder: str, model: Pretrained, tokenizer: Tokenizer | Non
     if tokenizer.describe()["analyzer"]["name"] not in ("none", "mecab"):
         write_vocabulary(inside, tokenizer, str(model.vocabulary))
         return [f"{TOKENIZER_FOLDER}/ is for morphbert's load_tokenizer: its analyser is not Mecab"]
-    write_tokenizer(inside, tokenizer, model.config.max_position_embeddings, model.config.type_vocab_size > 1)
+    write_tokenizer(inside, tokenizer, model.config.max_position_embeddings, model.config.has_segments)
     if has_exact_stock_tokenizer(tokenizer):
         return []
     return [

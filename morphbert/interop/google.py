@@ -26,12 +26,14 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
       slots: `…/adam_m`, `…/adam_v` and `global_step`, which its `run_pretraining.py` would have written.
 
     Raises:
-      MorphbertError: it is a RoBERTa or has pre-LN.
+      MorphbertError: it is a RoBERTa, has pre-LN, or a part of the modern block.
     """
     if model.config.kind not in ("BERT", "ALBERT"):
+        keys = model.config.modern_keys()
+        has = f" with {', '.join(keys)}, for which there are no TensorFlow 1 names" if keys else ""
         raise MorphbertError(
-            f"{model.source} is a {model.config.kind}, and google-research/bert's modeling.py computes BERT alone: "
-            "export it with --format=huggingface or saved_model."
+            f"{model.source} is a {model.config.kind}{has}, and google-research/bert's modeling.py computes BERT "
+            "alone: export it with --format=huggingface or saved_model."
         )
     values = {**model.weights, **(slots or {})}
     with tf.Graph().as_default():

@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import morphbert
+from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.names import EMBEDDING_MAPPING, FINAL_NORM, BlockNames, layer_blocks
@@ -225,7 +226,15 @@ def write(folder: str, model: Pretrained, int8: bool = False, fp16: bool = False
       int8: also `model.int8.onnx` and `masked_lm.int8.onnx`: matrices as 8-bit integers, activations scaled as they
         come (onnxruntime's dynamic quantization).
       fp16: also `model.fp16.onnx` and `masked_lm.fp16.onnx`: half the size, for GPUs; results are float32.
+
+    Raises:
+      MorphbertError: the model has parts that are not written down here.
     """
+    if keys := model.config.modern_keys():
+        raise MorphbertError(
+            f"{model.source} has {', '.join(keys)}, which --format=onnx does not write: use --format=saved_model or, "
+            "for a ModernBERT, --format=huggingface."
+        )
     for name, make in ((ENCODER_NAME, encoder), (MASKED_LM_NAME, masked_lm)):
         path = os.path.join(folder, name)
         onnx.save(make(model), path)

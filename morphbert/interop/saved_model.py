@@ -40,9 +40,11 @@ class _Served(tf.Module):
         return dict(zip(self._names, values, strict=True))
 
     def encoded(self, ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Ids, mask, segments int32 [B, L] → hidden_states [B, L, H], pooled_output [B, H]."""
+        """Ids, mask, segments int32 [B, L] → hidden_states [B, L, H] and, with a pooler, pooled_output [B, H]."""
         parameters = self.by_name()
         hidden = self._hidden(parameters, ids, mask, segments)
+        if not self.config.pooler:
+            return {"hidden_states": hidden}
         return {"hidden_states": hidden, "pooled_output": pool(parameters, hidden)}
 
     def masked_lm(self, ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> dict[str, tf.Tensor]:

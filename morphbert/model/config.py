@@ -1,7 +1,8 @@
 """The configuration of a model: google-research/bert's `bert_config.json`, frozen and checked, and its variants.
 
-A variant is a few keys more: ALBERT's are those of its `albert_config.json`, and a `config.json` of Hugging Face's
-(one with `model_type`) is read by what its keys mean there.
+A variant is a few keys more: ALBERT's are those of its `albert_config.json`, the modern block's those of Hugging
+Face's ModernBERT where it has a name, and a `config.json` of Hugging Face's (one with `model_type`) is read by what
+its keys mean there.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.model.hugging_face_config import from_hugging_face
+from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
 
 # Keys that released configurations carry and that do not change this network: Google's multilingual and
 # Chinese models and ALBERTs, and what Hugging Face adds to every config.json.
@@ -47,7 +49,6 @@ _FOREIGN_KEYS = frozenset(
         "pooler_num_fc_layers",
         "pooler_size_per_head",
         "pooler_type",
-        "position_embedding_type",
         "problem_type",
         "tie_word_embeddings",
         "torch_dtype",
@@ -55,7 +56,9 @@ _FOREIGN_KEYS = frozenset(
         "use_cache",
     }
 )
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "relu", "tanh", "linear")
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "silu", "relu", "tanh", "linear")
+POSITIONS = ("absolute", "rotary")
+NORMS = ("layer_norm", "rms_norm")
 # What makes a variant, with the values of plain BERT, which files leave out.
 _PLAIN = {
     "embedding_size": None,
@@ -64,6 +67,48 @@ _PLAIN = {
     "position_offset": 0,
     "next_sentence_head": True,
     "pre_layer_norm": False,
+    "embedding_norm": False,
+    "position_embedding_type": "absolute",
+    "global_rope_theta": 160000.0,
+    "local_rope_theta": 10000.0,
+    "global_attn_every_n_layers": 1,
+    "local_attention": None,
+    "mlp_gate": False,
+    "norm_type": "layer_norm",
+    "attention_bias": True,
+    "mlp_bias": True,
+    "norm_bias": True,
+    "classifier_bias": True,
+    "decoder_bias": True,
+    "classifier_activation": None,
+    "pooler": True,
+}
+# The modern block's keys, each of which makes a network that google-research/bert, ALBERT and RoBERTa do not have.
+_MODERN = (
+    "embedding_norm",
+    "position_embedding_type",
+    "local_attention",
+    "mlp_gate",
+    "norm_type",
+    "attention_bias",
+    "mlp_bias",
+    "norm_bias",
+    "classifier_bias",
+    "decoder_bias",
+    "classifier_activation",
+    "pooler",
+)
+# What Hugging Face's ModernBERT has in any case; the modern block's other keys are its own.
+_OF_MODERN_BERT = {
+    "position_embedding_type": "rotary",
+    "mlp_gate": True,
+    "pre_layer_norm": True,
+    "embedding_norm": True,
+    "norm_type": "layer_norm",
+    "type_vocab_size": 0,
+    "pooler": False,
+    "next_sentence_head": False,
+    "num_hidden_groups": None,
 }
 
 
@@ -90,7 +135,7 @@ class BertConfig:
       attention_probs_dropout_prob: rate on the attention weights.
       max_position_embeddings: longest sequence that the model can take. (A RoBERTa's `config.json` counts the
         `position_offset` rows in; they are taken off.)
-      type_vocab_size: number of segments.
+      type_vocab_size: number of segments; 0 for none, as ModernBERT.
       initializer_range: standard deviation of the truncated normal initial weights.
       layer_norm_eps: added to the variance; 1e-12 in BERT.
       embedding_size: of ALBERT: width E of the embeddings, which a matrix takes to H; None for H.
@@ -101,6 +146,23 @@ class BertConfig:
       next_sentence_head: false for RoBERTa, which is trained without the task.
       pre_layer_norm: LayerNorm before attention and feed-forward instead of after, and once after the last layer
         (Xiong et al. 2020; with no LayerNorm on the embeddings, as Megatron-LM's BERT).
+      embedding_norm: with `pre_layer_norm`: a norm on the embeddings, in place of the one before the first attention.
+      position_embedding_type: `absolute`, a learned table, or `rotary` (Su et al. 2021).
+      global_rope_theta: base of the rotary angles in layers whose attention is global.
+      local_rope_theta: the same in layers whose attention is local.
+      global_attn_every_n_layers: with `local_attention`: attention is global in the layers 0, n, 2 n…
+      local_attention: window of attention in the other layers, in pieces: half of it on each side. None for no
+        such layers.
+      mlp_gate: a gated feed-forward layer (Shazeer 2020): GeGLU with a GELU as `hidden_act`, SwiGLU with `silu`.
+      norm_type: `layer_norm`, or `rms_norm` (Zhang & Sennrich 2019).
+      attention_bias: whether query, key, value and output of attention have biases.
+      mlp_bias: whether the feed-forward layer has them.
+      norm_bias: whether norms shift.
+      classifier_bias: whether the dense layer of the masked LM's head has a bias.
+      decoder_bias: whether the scores of the pieces have one.
+      classifier_activation: activation in the masked LM's head; None for `hidden_act`.
+      pooler: whether there is BERT's pooler over [CLS]. Without it, tasks of sentences read [CLS] through the masked
+        LM's head, as ModernBERT's.
     """
 
     vocab_size: int
@@ -121,40 +183,67 @@ class BertConfig:
     position_offset: int = 0
     next_sentence_head: bool = True
     pre_layer_norm: bool = False
+    embedding_norm: bool = False
+    position_embedding_type: str = "absolute"
+    global_rope_theta: float = 160000.0
+    local_rope_theta: float = 10000.0
+    global_attn_every_n_layers: int = 1
+    local_attention: int | None = None
+    mlp_gate: bool = False
+    norm_type: str = "layer_norm"
+    attention_bias: bool = True
+    mlp_bias: bool = True
+    norm_bias: bool = True
+    classifier_bias: bool = True
+    decoder_bias: bool = True
+    classifier_activation: str | None = None
+    pooler: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int | None" and value is None:
-                continue
-            if field.type == "bool" and not isinstance(value, bool):
-                raise MorphbertError(f"model configuration: {field.name} is {value!r}; it is true or false.")
-            least = 0 if field.name == "position_offset" else 1
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if field.type.startswith("int") and not (whole and value >= least):
-                raise MorphbertError(
-                    f"model configuration: {field.name} is {value!r}; it is a number from {least} up."
-                )
-            if field.type == "float" and (not isinstance(value, (int, float)) or value < 0):
-                raise MorphbertError(
-                    f"model configuration: {field.name} is {value!r}; it is a number from 0 up."
-                )
+            self._check_type(field.name, field.type, getattr(self, field.name))
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if getattr(self, name) >= 1:
                 raise MorphbertError(f"model configuration: {name} is {getattr(self, name)}; it is under 1.")
+        for name in ("global_rope_theta", "local_rope_theta"):
+            if not getattr(self, name):
+                raise MorphbertError(f"model configuration: {name} is 0; it is a number above 0.")
+        for name, known in (
+            ("hidden_act", ACTIVATIONS),
+            ("classifier_activation", ACTIVATIONS),
+            ("position_embedding_type", POSITIONS),
+            ("norm_type", NORMS),
+        ):
+            value = getattr(self, name)
+            if value not in known and (value, name) != (None, "classifier_activation"):
+                raise MorphbertError(
+                    f"model configuration: {name} is {value!r}; known are {', '.join(known)}."
+                )
         if self.hidden_size % self.num_attention_heads:
             raise MorphbertError(
                 f"model configuration: hidden_size {self.hidden_size} is not divisible by "
                 f"num_attention_heads {self.num_attention_heads}: each head takes an equal share of it."
             )
-        if self.hidden_act not in ACTIVATIONS:
-            raise MorphbertError(
-                f"model configuration: hidden_act is {self.hidden_act!r}; known are {', '.join(ACTIVATIONS)}."
-            )
-        self._check_variant()
+        self._check_albert()
+        self._check_modern()
 
-    def _check_variant(self) -> None:
-        """Refuses combinations of keys that are no model."""
+    @staticmethod
+    def _check_type(name: str, kind: Any, value: Any) -> None:
+        if kind in ("int | None", "str | None") and value is None:
+            return
+        if kind == "bool" and not isinstance(value, bool):
+            raise MorphbertError(f"model configuration: {name} is {value!r}; it is true or false.")
+        least = 0 if name in ("position_offset", "type_vocab_size") else 1
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if kind.startswith("int") and not (whole and value >= least):
+            raise MorphbertError(f"model configuration: {name} is {value!r}; it is a number from {least} up.")
+        if kind == "float" and (
+            not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf
+        ):
+            raise MorphbertError(f"model configuration: {name} is {value!r}; it is a number from 0 up.")
+
+    def _check_albert(self) -> None:
+        """Refuses combinations of ALBERT's keys that are no model."""
         groups, layers = self.num_hidden_groups, self.num_hidden_layers
         if groups is None:
             for name in ("embedding_size", "inner_group_num"):
@@ -169,12 +258,63 @@ class BertConfig:
                 f"model configuration: num_hidden_layers {layers} is not divisible by num_hidden_groups {groups}: "
                 "every group is in equally many layers."
             )
-        for name in ("position_offset", "pre_layer_norm"):
-            if getattr(self, name):
-                raise MorphbertError(
-                    f"model configuration: {name} together with num_hidden_groups: there is no ALBERT with it. Leave "
-                    "one of the two out."
-                )
+        if self.position_offset:
+            raise MorphbertError(
+                "model configuration: position_offset together with num_hidden_groups: there is no ALBERT with it. "
+                "Leave one of the two out."
+            )
+
+    def _check_modern(self) -> None:
+        """Refuses combinations of the modern block's keys that are no model."""
+        size, window = self.hidden_size // self.num_attention_heads, self.local_attention
+        rotary = self.position_embedding_type == "rotary"
+        problem = None
+        if rotary and size % 2:
+            problem = (
+                f"position_embedding_type rotary turns the dimensions of a head in pairs, and hidden_size "
+                f"{self.hidden_size} with num_attention_heads {self.num_attention_heads} gives {size} of them: choose "
+                "sizes that give an even number"
+            )
+        elif rotary and self.position_offset:
+            problem = (
+                "position_offset counts rows of the table of learned positions, and position_embedding_type rotary "
+                "has no table: leave one of the two out"
+            )
+        elif not rotary and (name := self._first_set("global_rope_theta", "local_rope_theta")):
+            problem = (
+                f'{name} is of rotary positions: set position_embedding_type to "rotary", or leave it out'
+            )
+        elif window is None and self.global_attn_every_n_layers != 1:
+            problem = (
+                f"global_attn_every_n_layers is {self.global_attn_every_n_layers}, and local_attention, the window of "
+                "the other layers, is missing: give both or neither"
+            )
+        elif window is not None and self.global_attn_every_n_layers == 1:
+            problem = (
+                f"local_attention is {window}, and with global_attn_every_n_layers 1 no layer would use it: give 2 or "
+                "more, as ModernBERT 3, or leave local_attention out"
+            )
+        elif window is not None and window > self.max_position_embeddings:
+            problem = (
+                f"local_attention {window} is wider than max_position_embeddings {self.max_position_embeddings}: "
+                "narrow the window, or leave local_attention and global_attn_every_n_layers out for global attention"
+            )
+        elif self.embedding_norm and not self.pre_layer_norm:
+            problem = (
+                "embedding_norm goes with pre_layer_norm; without that, the embeddings have a norm in any case: leave "
+                "it out"
+            )
+        elif self.next_sentence_head and not self.pooler:
+            problem = (
+                "next_sentence_head reads [CLS] through the pooler, and pooler is false: set next_sentence_head to "
+                "false, or pooler to true"
+            )
+        if problem:
+            raise MorphbertError(f"model configuration: {problem}.")
+
+    def _first_set(self, *names: str) -> str | None:
+        """The first of the keys whose value is not plain BERT's."""
+        return next((name for name in names if getattr(self, name) != _PLAIN[name]), None)
 
     @property
     def embedding_width(self) -> int:
@@ -182,18 +322,47 @@ class BertConfig:
         return self.embedding_size or self.hidden_size
 
     @property
+    def has_segments(self) -> bool:
+        """Whether the model tells segments apart."""
+        return self.type_vocab_size > 1
+
+    @property
     def kind(self) -> str:
-        """What the model is called: `BERT`, `ALBERT`, `RoBERTa` or `pre-LN BERT`."""
-        if self.num_hidden_groups is not None:
+        """What the model is called: `BERT`, `ALBERT`, `RoBERTa`, `pre-LN BERT`, `ModernBERT` or `custom encoder`."""
+        if not self.beside_modern_bert():
+            return "ModernBERT"
+        albert = self.num_hidden_groups is not None
+        if self._first_set(*_MODERN) or not self.type_vocab_size or (albert and self.pre_layer_norm):
+            return "custom encoder"
+        if albert:
             return "ALBERT"
         if self.pre_layer_norm:
             return "pre-LN BERT"
         return "RoBERTa" if self.position_offset else "BERT"
 
+    def beside_modern_bert(self) -> list[str]:
+        """The keys, with their values, by which the network is none of Hugging Face's ModernBERT."""
+        return [
+            f"{name}={json.dumps(getattr(self, name))}"
+            for name, value in _OF_MODERN_BERT.items()
+            if getattr(self, name) != value
+        ]
+
+    def modern_keys(self) -> list[str]:
+        """The keys, with their values, by which the network is none of google-research's."""
+        values = [f"{name}={json.dumps(getattr(self, name))}" for name in _MODERN if self._first_set(name)]
+        return values if self.type_vocab_size else [*values, "type_vocab_size=0"]
+
+    def is_global(self, layer: int) -> bool:
+        """Whether the attention of a layer, counted from 0, reaches the whole sequence."""
+        return self.local_attention is None or layer % self.global_attn_every_n_layers == 0
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "model configuration") -> BertConfig:
         """Builds a configuration; a key that is not known is an error that names the nearest known one."""
         known = {field.name for field in dataclasses.fields(cls)}
+        if values.get("model_type") == "modernbert":
+            return cls(**from_modern_bert(values, source))
         for key in values:
             if key not in known and key not in _FOREIGN_KEYS:
                 near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
@@ -201,9 +370,8 @@ class BertConfig:
                 raise MorphbertError(f"{source}: unknown key {key!r}.{hint}")
         if "vocab_size" not in values:
             raise MorphbertError(f"{source}: vocab_size is missing: the number of lines of your vocab.txt.")
-        for key, only in (("position_embedding_type", "absolute"), ("ln_type", "postln")):
-            if values.get(key, only) != only:
-                raise MorphbertError(f"{source}: {key} is {values[key]!r}; only {only!r} is supported.")
+        if values.get("ln_type", "postln") != "postln":
+            raise MorphbertError(f"{source}: ln_type is {values['ln_type']!r}; only 'postln' is supported.")
         if "model_type" in values:
             values = from_hugging_face(values, source)
         return cls(**only_known(values))

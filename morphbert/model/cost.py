@@ -19,16 +19,27 @@ def forward_flops(config: BertConfig, batch: int, length: int, predictions: int)
     """
     rows, width, inner = batch * length, config.hidden_size, config.intermediate_size
     projections = 4 * 2 * rows * width * width  # query, key, value, output
-    attention = 2 * 2 * rows * length * width  # scores, weighted sum
-    feed_forward = 2 * 2 * rows * width * inner
+    feed_forward = (3 if config.mlp_gate else 2) * 2 * rows * width * inner
     picked, narrow = batch * predictions, config.embedding_width
     heads = 2 * picked * narrow * (width + config.vocab_size)
     if config.next_sentence_head:
         heads += 2 * batch * width * (width + 2)
     if narrow != width:  # ALBERT's embeddings are brought to the layers' width
         heads += 2 * rows * narrow * width
-    blocks = config.num_hidden_layers * config.inner_group_num
-    return blocks * (projections + attention + feed_forward) + heads
+    layers = sum(
+        projections
+        + feed_forward
+        + 2 * 2 * rows * keys_of(config, layer, length) * width  # scores, weighted sum
+        for layer in range(config.num_hidden_layers)
+    )
+    return config.inner_group_num * layers + heads
+
+
+def keys_of(config: BertConfig, layer: int, length: int) -> int:
+    """The number of keys that a query of a layer sees, at most, in a sequence of `length`."""
+    if config.local_attention is None or config.is_global(layer):
+        return length
+    return min(length, 2 * (config.local_attention // 2) + 1)
 
 
 def step_flops(config: BertConfig, batch: int, length: int, predictions: int) -> int:

@@ -1,17 +1,19 @@
 """The encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
 
 Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), RoBERTa's (Liu et al. 2019:
-positions) and pre-LN. Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
+positions), pre-LN, and the modern block (Warner et al. 2024, "ModernBERT": rotary positions, gated feed-forward, local
+attention, no biases), each part of which has a key of its own in the configuration. Axes: B sequences, L positions,
+H hidden, N heads, D = H / N dimensions a head.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from morphbert.model.attention import attention
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
-from morphbert.model.layers import Parameters, activation, affine, dense, layer_norm, length_of
+from morphbert.model.gated import gated
+from morphbert.model.layers import Parameters, activation, affine, dense, length_of, norm
 from morphbert.model.names import (
     EMBEDDING_MAPPING,
     EMBEDDING_NORM,
@@ -24,6 +26,7 @@ from morphbert.model.names import (
     layer_blocks,
 )
 from morphbert.model.parameters import block_parameters
+from morphbert.model.views import View, views
 
 
 def embed(
@@ -34,24 +37,24 @@ def embed(
     keys: DropoutKeys,
     position_ids: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Sum of word, segment and position embeddings, normalised (not with pre-LN): ids int32 [B, L] → [B, L, H].
+    """Sum of word, segment and learned position embeddings, normalised (with pre-LN only if the configuration says so).
 
-    In the dtype of the layers' kernels, also where the tables are float32. Without `position_ids`, int32 [B, L],
-    positions count from 0.
+    Ids int32 [B, L] → [B, L, H], in the dtype of the layers' kernels, also where the tables are float32. Without
+    `position_ids`, int32 [B, L], positions count from 0.
     """
-    length = length_of(input_ids, 1)
-    words = tf.gather(parameters[WORD_EMBEDDINGS], input_ids)
-    segments = parameters[SEGMENT_EMBEDDINGS]
-    # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
-    segments = segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
-    positions = parameters[POSITION_EMBEDDINGS]
-    if position_ids is None:
-        positions = positions[None, :length]
-    else:
-        positions = tf.gather(positions, position_ids + config.position_offset)
-    hidden = words + segments + positions  # [B, L, E]
-    if not config.pre_layer_norm:
-        hidden = layer_norm(parameters, EMBEDDING_NORM, hidden, config.layer_norm_eps)
+    hidden = tf.gather(parameters[WORD_EMBEDDINGS], input_ids)  # [B, L, E]
+    if config.type_vocab_size:
+        segments = parameters[SEGMENT_EMBEDDINGS]
+        # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
+        hidden += segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
+    if config.position_embedding_type == "absolute":
+        positions = parameters[POSITION_EMBEDDINGS]
+        if position_ids is None:
+            hidden += positions[None, : length_of(input_ids, 1)]
+        else:
+            hidden += tf.gather(positions, position_ids + config.position_offset)
+    if config.embedding_norm or not config.pre_layer_norm:
+        hidden = norm(parameters, EMBEDDING_NORM, config, hidden)
     kernel = parameters[f"{layer_blocks(config)[0][0].self_attention}/query/kernel"]
     hidden = keys.dropout(tf.cast(hidden, kernel.dtype), config.hidden_dropout_prob)
     return (
@@ -66,27 +69,12 @@ def roberta_positions(input_mask: tf.Tensor) -> tf.Tensor:
     return tf.cumsum(input_mask, 1) * input_mask - 1
 
 
-def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """input_mask [B, L] (1 = piece, 0 = padding) → [B, 1, 1, L], 0 or -10000, added to attention scores."""
-    return (1.0 - tf.cast(input_mask, dtype)[:, None, None, :]) * tf.cast(-10000.0, dtype)
-
-
-def packed_attention_bias(sequence_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """sequence_ids [B, L] (number of the example, 0 = padding) → [B, 1, L, L]: each example sees itself alone.
-
-    Seen from another example, exp(-10000 + score) is 0 in every dtype: nothing leaks. (Packing with masks of
-    blocks: Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination".)
-    """
-    same = tf.equal(sequence_ids[:, :, None], sequence_ids[:, None, :])
-    return (1.0 - tf.cast(same, dtype)[:, None]) * tf.cast(-10000.0, dtype)
-
-
 def self_attention(
     parameters: Parameters,
     name: str,
     config: BertConfig,
     hidden: tf.Tensor,
-    bias: tf.Tensor,
+    view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
     """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
@@ -95,12 +83,14 @@ def self_attention(
     # One product for all three reads the hidden states once, and is a wide one.
     kernel, offset = (
         tf.concat([parameters[f"{name}/{part}/{kind}"] for part in ("query", "key", "value")], -1)
+        if kind == "kernel" or config.attention_bias
+        else None
         for kind in ("kernel", "bias")
     )
     projected = tf.reshape(affine(hidden, kernel, offset), [-1, length, 3, heads, size])
     query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, L, D] each
     dropout = keys.next(config.attention_probs_dropout_prob)
-    context = attention(query, key, value, bias, dropout)  # [B, N, L, D]
+    context = view.attention(query, key, value, dropout)  # [B, N, L, D]
     context = tf.transpose(context, [0, 2, 1, 3])
     return tf.reshape(context, [-1, length, config.hidden_size])
 
@@ -110,27 +100,26 @@ def transformer_block(
     names: BlockNames,
     config: BertConfig,
     hidden: tf.Tensor,
-    bias: tf.Tensor,
+    view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """Attention and feed-forward, each with dropout and residual, and LayerNorm after it or, with pre-LN, before."""
+    """Attention and feed-forward, each with dropout and residual, and a norm after it or, with pre-LN, before."""
 
-    def norm(name: str, values: tf.Tensor) -> tf.Tensor:
-        return layer_norm(parameters, name, values, config.layer_norm_eps)
+    def add(update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
+        return keys.dropout_add(update, residual, config.hidden_dropout_prob)
 
-    def add(name: str, update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-        return keys.dropout_add(dense(parameters, name, update), residual, config.hidden_dropout_prob)
-
-    before = norm(names.attention_norm, hidden) if config.pre_layer_norm else hidden
-    context = self_attention(parameters, names.self_attention, config, before, bias, keys)
-    hidden = add(names.attention_output, context, hidden)
+    normed = config.pre_layer_norm and names.normalizes_attention
+    before = norm(parameters, names.attention_norm, config, hidden) if normed else hidden
+    context = self_attention(parameters, names.self_attention, config, before, view, keys)
+    hidden = add(dense(parameters, names.attention_output, context, config.attention_bias), hidden)
     if config.pre_layer_norm:
-        before = norm(names.output_norm, hidden)
+        before = norm(parameters, names.output_norm, config, hidden)
     else:
-        before = hidden = norm(names.attention_norm, hidden)
-    inner = activation(config.hidden_act, dense(parameters, names.intermediate, before))
-    hidden = add(names.output, inner, hidden)
-    return hidden if config.pre_layer_norm else norm(names.output_norm, hidden)
+        before = hidden = norm(parameters, names.attention_norm, config, hidden)
+    inner = dense(parameters, names.intermediate, before, config.mlp_bias)
+    inner = (gated if config.mlp_gate else activation)(config.hidden_act, inner)
+    hidden = add(dense(parameters, names.output, inner, config.mlp_bias), hidden)
+    return hidden if config.pre_layer_norm else norm(parameters, names.output_norm, config, hidden)
 
 
 def recomputed_block(
@@ -138,7 +127,7 @@ def recomputed_block(
     names: BlockNames,
     config: BertConfig,
     hidden: tf.Tensor,
-    bias: tf.Tensor,
+    view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
     """`transformer_block`, of which only the input is kept for the gradients (checkpointing, Chen et al. 2016).
@@ -149,12 +138,12 @@ def recomputed_block(
     calls_before = keys.calls
 
     @tf.recompute_grad
-    def block(hidden: tf.Tensor, bias: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+    def block(hidden: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
         keys.calls = calls_before
-        named = dict(zip(own, weights, strict=True))
-        return transformer_block(named, names, config, hidden, bias, keys)
+        named = dict(zip(own, tensors, strict=False))
+        return transformer_block(named, names, config, hidden, view.of(tensors[len(own) :]), keys)
 
-    return block(hidden, bias, *own.values())
+    return block(hidden, *own.values(), *view.tensors)
 
 
 def encode(
@@ -213,18 +202,15 @@ def encode_layers(
     if config.position_offset and position_ids is None:
         position_ids = roberta_positions(input_mask)
     outputs = [embed(parameters, config, input_ids, segment_ids, keys, position_ids)]
-    if sequence_ids is None:
-        bias = attention_bias(input_mask, outputs[0].dtype)
-    else:
-        bias = packed_attention_bias(sequence_ids, outputs[0].dtype)
+    seen = views(config, input_mask, sequence_ids, position_ids, outputs[0].dtype)
     block = recomputed_block if recompute else transformer_block
-    for blocks in layer_blocks(config):
+    for layer, blocks in enumerate(layer_blocks(config)):
         hidden = outputs[-1]
         for names in blocks:
-            hidden = block(parameters, names, config, hidden, bias, keys)
+            hidden = block(parameters, names, config, hidden, seen[layer], keys)
         outputs.append(hidden)
     if config.pre_layer_norm:
-        outputs[-1] = layer_norm(parameters, FINAL_NORM, outputs[-1], config.layer_norm_eps)
+        outputs[-1] = norm(parameters, FINAL_NORM, config, outputs[-1])
     return outputs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters, activation, dense, layer_norm, length_of
+from morphbert.model.layers import Parameters, activation, dense, length_of, norm
 from morphbert.model.names import MASKED_LM, NEXT_SENTENCE, TRANSFORM, TRANSFORM_NORM, WORD_EMBEDDINGS
 
 
@@ -24,7 +24,7 @@ def masked_lm_scores(
       [V, B P] in that dtype, and float32 [V].
     """
     rows = _transformed(parameters, config, hidden, positions)
-    return tf.matmul(_table(parameters, rows), rows, transpose_b=True), _output_bias(parameters)
+    return tf.matmul(_table(parameters, rows), rows, transpose_b=True), _output_bias(parameters, config)
 
 
 def masked_lm_logits(
@@ -33,7 +33,9 @@ def masked_lm_logits(
     """Scores of all V pieces at the given positions only: [B, L, H], int32 [B, P] → float32 [B, P, V]."""
     rows = _transformed(parameters, config, hidden, positions)
     scores = tf.cast(tf.matmul(rows, _table(parameters, rows), transpose_b=True), tf.float32)
-    return tf.reshape(scores + _output_bias(parameters), [-1, length_of(positions, 1), config.vocab_size])
+    return tf.reshape(
+        scores + _output_bias(parameters, config), [-1, length_of(positions, 1), config.vocab_size]
+    )
 
 
 def _transformed(
@@ -41,16 +43,23 @@ def _transformed(
 ) -> tf.Tensor:
     """What the word embeddings are compared with: [B, L, H], int32 [B, P] → [B P, E]."""
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
-    inner = activation(config.hidden_act, dense(parameters, TRANSFORM, picked))
-    inner = layer_norm(parameters, TRANSFORM_NORM, inner, config.layer_norm_eps)
-    return tf.reshape(inner, [-1, config.embedding_width])
+    return tf.reshape(transform(parameters, config, picked), [-1, config.embedding_width])
+
+
+def transform(parameters: Parameters, config: BertConfig, hidden: tf.Tensor) -> tf.Tensor:
+    """The dense layer, activation and norm before the scores: [..., H] → [..., E]."""
+    inner = dense(parameters, TRANSFORM, hidden, config.classifier_bias)
+    inner = activation(config.classifier_activation or config.hidden_act, inner)
+    return norm(parameters, TRANSFORM_NORM, config, inner)
 
 
 def _table(parameters: Parameters, rows: tf.Tensor) -> tf.Tensor:
     return tf.cast(parameters[WORD_EMBEDDINGS], rows.dtype)
 
 
-def _output_bias(parameters: Parameters) -> tf.Tensor:
+def _output_bias(parameters: Parameters, config: BertConfig) -> tf.Tensor:
+    if not config.decoder_bias:
+        return tf.zeros([config.vocab_size])
     return tf.cast(parameters[f"{MASKED_LM}/output_bias"], tf.float32)
 
 

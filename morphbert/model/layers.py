@@ -11,6 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from morphbert.model.compiled import compiled
+from morphbert.model.config import BertConfig
+from morphbert.model.rms_norm import rms_norm
 
 Parameters = Mapping[str, tf.Tensor]
 
@@ -21,16 +23,20 @@ def length_of(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
     return tf.shape(tensor)[axis] if static is None else static
 
 
-def dense(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """Maps inputs [B, ..., in] → [B, ..., out] by `name`/kernel [in, out] and `name`/bias [out]."""
-    return affine(inputs, parameters[f"{name}/kernel"], parameters[f"{name}/bias"])
+def dense(parameters: Parameters, name: str, inputs: tf.Tensor, bias: bool = True) -> tf.Tensor:
+    """Maps inputs [B, ..., in] → [B, ..., out] by `name`/kernel [in, out] and, with `bias`, `name`/bias [out]."""
+    return affine(inputs, parameters[f"{name}/kernel"], parameters[f"{name}/bias"] if bias else None)
 
 
-def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """Inputs [B, ..., in] times kernel [in, out], plus bias [out]: → [B, ..., out]."""
+def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    """Inputs [B, ..., in] times kernel [in, out], plus bias [out] if there is one: → [B, ..., out]."""
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])  # one large matrix product, whatever the rank
     # A served graph needs no gradient.
-    outputs = (_affine_by_hand if rows.shape.is_fully_defined() else _affine)(rows, kernel, bias)
+    by_hand = rows.shape.is_fully_defined()
+    if bias is None:
+        outputs = (_product_by_hand if by_hand else tf.matmul)(rows, kernel)
+    else:
+        outputs = (_affine_by_hand if by_hand else _affine)(rows, kernel, bias)
     between = [length_of(inputs, axis) for axis in range(1, len(inputs.shape) - 1)]
     return tf.reshape(outputs, [-1, *between, kernel.shape[1]])
 
@@ -44,20 +50,42 @@ def _affine_by_hand(
     rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        of_rows = tf.matmul(upstream, kernel, transpose_b=True)
-        # A tall product of two tensors with as many rows is up to a third slower on the CPU than a wide one.
-        if kernel.shape[0] > kernel.shape[1]:
-            of_kernel = tf.transpose(tf.matmul(upstream, rows, transpose_a=True))
-        else:
-            of_kernel = tf.matmul(rows, upstream, transpose_a=True)
-        return of_rows, of_kernel, _column_sums(upstream)
+        return *_product_gradients(rows, kernel, upstream), _column_sums(upstream)
 
     return _affine(rows, kernel, bias), gradients
 
 
-def layer_norm(parameters: Parameters, name: str, inputs: tf.Tensor, epsilon: float) -> tf.Tensor:
+@tf.custom_gradient
+def _product_by_hand(
+    rows: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    return tf.matmul(rows, kernel), lambda upstream: _product_gradients(rows, kernel, upstream)
+
+
+def _product_gradients(
+    rows: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gradients of rows [R, in] · kernel [in, out] by both."""
+    of_rows = tf.matmul(upstream, kernel, transpose_b=True)
+    # A tall product of two tensors with as many rows is up to a third slower on the CPU than a wide one.
+    if kernel.shape[0] > kernel.shape[1]:
+        return of_rows, tf.transpose(tf.matmul(upstream, rows, transpose_a=True))
+    return of_rows, tf.matmul(rows, upstream, transpose_a=True)
+
+
+def norm(parameters: Parameters, name: str, config: BertConfig, inputs: tf.Tensor) -> tf.Tensor:
+    """Normalises the last axis by `config.norm_type`, in float32, scales by `gamma` and shifts by `beta`, if any."""
+    gamma = parameters[f"{name}/gamma"]
+    beta = parameters[f"{name}/beta"] if config.norm_bias else None
+    if config.norm_type == "rms_norm":
+        return rms_norm(inputs, gamma, beta, config.layer_norm_eps)
+    return layer_norm(inputs, gamma, beta, config.layer_norm_eps)
+
+
+def layer_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor | None, epsilon: float) -> tf.Tensor:
     """Normalises the last axis to mean 0 and variance 1 (computed in float32), then scale `gamma` and shift `beta`."""
-    gamma, beta = (tf.cast(parameters[f"{name}/{part}"], tf.float32) for part in ("gamma", "beta"))
+    gamma = tf.cast(gamma, tf.float32)
+    beta = tf.zeros_like(gamma) if beta is None else tf.cast(beta, tf.float32)
     if inputs.shape.is_fully_defined():
         return _layer_norm_by_hand(inputs, gamma, beta, tf.constant(epsilon))
     mean, variance = tf.nn.moments(tf.cast(inputs, tf.float32), axes=[-1], keepdims=True)
@@ -182,6 +210,7 @@ _ACTIVATIONS = {
     "gelu": gelu,
     "gelu_new": gelu,
     "gelu_erf": gelu_erf,
+    "silu": tf.nn.silu,
     "relu": tf.nn.relu,
     "tanh": tf.tanh,
     "linear": tf.identity,

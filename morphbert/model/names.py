@@ -25,8 +25,15 @@ TRANSFORM = f"{MASKED_LM}/transform/dense"
 TRANSFORM_NORM = f"{MASKED_LM}/transform/LayerNorm"
 NEXT_SENTENCE = "cls/seq_relationship"
 
-# By kind of model (`BertConfig.kind`): what Hugging Face's names of the encoder begin with.
-HUGGING_FACE_PREFIXES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "bert"}
+# By kind of model (`BertConfig.kind`): what Hugging Face's names of the encoder begin with. There is none for a
+# `custom encoder`, of which transformers has no model.
+HUGGING_FACE_PREFIXES = {
+    "BERT": "bert",
+    "ALBERT": "albert",
+    "RoBERTa": "roberta",
+    "pre-LN BERT": "bert",
+    "ModernBERT": "model",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +56,7 @@ class BlockNames:
     """The modules of one Transformer block: the dense layers, and both LayerNorms.
 
     After the residual sums in BERT, before attention and feed-forward with `pre_layer_norm`.
+    `normalizes_attention` is false in the first block of a model with `embedding_norm`, which has no `attention_norm`.
     """
 
     self_attention: str
@@ -58,6 +66,7 @@ class BlockNames:
     output: str
     output_norm: str
     place: Place
+    normalizes_attention: bool = True
 
     def projection(self, part: str) -> str:
         """The dense layer that makes `query`, `key` or `value`."""
@@ -70,7 +79,7 @@ _Six = tuple[str, str, str, str, str, str]
 def _bert_block(index: int, config: BertConfig) -> BlockNames:
     before = config.pre_layer_norm
     here = f"bert/encoder/layer_{index}"
-    there = f"{HUGGING_FACE_PREFIXES[config.kind]}.encoder.layer.{index}"
+    there = f"{HUGGING_FACE_PREFIXES.get(config.kind)}.encoder.layer.{index}"
     ours = (
         f"{here}/attention/self",
         f"{here}/attention/output/dense",
@@ -87,7 +96,26 @@ def _bert_block(index: int, config: BertConfig) -> BlockNames:
         f"{there}.output.dense",
         f"{there}.{'ln' if before else 'output.LayerNorm'}",
     )
-    return _block(f"layer {index}", index, ours, theirs)
+    block = _block(f"layer {index}", index, ours, theirs)
+    return dataclasses.replace(block, place=_modern_place(block, index, config))
+
+
+def _modern_place(block: BlockNames, index: int, config: BertConfig) -> Place:
+    """The block's place; in a ModernBERT query, key and value are one tensor, one below the other."""
+    if config.kind == "custom encoder":
+        return dataclasses.replace(block.place, hugging_face={})
+    if config.kind != "ModernBERT":
+        return block.place
+    there = f"model.layers.{index}"
+    names = {
+        block.attention_output: f"{there}.attn.Wo",
+        block.attention_norm: f"{there}.attn_norm",
+        block.intermediate: f"{there}.mlp.Wi",
+        block.output: f"{there}.mlp.Wo",
+        block.output_norm: f"{there}.mlp_norm",
+    }
+    names |= {block.projection(part): f"{there}.attn.Wqkv" for part in ("query", "key", "value")}
+    return dataclasses.replace(block.place, hugging_face=names)
 
 
 def _albert_block(group: int, inner: int) -> BlockNames:
@@ -125,6 +153,13 @@ def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
 
     Layers that share their weights count as one.
     """
+    layers = _layer_blocks(config)
+    if config.embedding_norm:
+        layers[0] = [dataclasses.replace(layers[0][0], normalizes_attention=False), *layers[0][1:]]
+    return layers
+
+
+def _layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
     layers = config.num_hidden_layers
     if config.num_hidden_groups is None:
         return [[_bert_block(index, config)] for index in range(layers)]
@@ -137,6 +172,11 @@ def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
 
 def embeddings_place(config: BertConfig) -> Place:
     """The tables and their LayerNorm."""
+    if config.kind == "ModernBERT":
+        modern = {WORD_EMBEDDINGS: "tok_embeddings", EMBEDDING_NORM: "norm"}
+        return Place("embeddings", 0, {ours: f"model.embeddings.{theirs}" for ours, theirs in modern.items()})
+    if config.kind == "custom encoder":
+        return Place("embeddings", 0, {})
     there = f"{HUGGING_FACE_PREFIXES[config.kind]}.embeddings"
     names = ("word_embeddings", "token_type_embeddings", "position_embeddings", "LayerNorm")
     return Place("embeddings", 0, {f"{EMBEDDINGS}/{name}": f"{there}.{name}" for name in names})
@@ -148,16 +188,16 @@ def mapping_place() -> Place:
     return Place("embedding_hidden_mapping_in", 0, there)
 
 
-def final_norm_place() -> Place:
+def final_norm_place(config: BertConfig) -> Place:
     """The `FINAL_NORM` of pre-LN."""
-    return Place("LayerNorm", None, {FINAL_NORM: "bert.encoder.ln"})
+    there = "model.final_norm" if config.kind == "ModernBERT" else "bert.encoder.ln"
+    return Place("LayerNorm", None, {FINAL_NORM: there})
 
 
 def pooler_place(config: BertConfig) -> Place:
     """The layer over [CLS]."""
-    there = (
-        "albert.pooler" if config.kind == "ALBERT" else f"{HUGGING_FACE_PREFIXES[config.kind]}.pooler.dense"
-    )
+    prefix = HUGGING_FACE_PREFIXES.get(config.kind)
+    there = "albert.pooler" if config.kind == "ALBERT" else f"{prefix}.pooler.dense"
     return Place("pooler", None, {POOLER: there})
 
 
@@ -166,6 +206,7 @@ def masked_lm_place(config: BertConfig) -> Place:
     there = {
         "ALBERT": ("predictions", "predictions.dense", "predictions.LayerNorm"),
         "RoBERTa": ("lm_head", "lm_head.dense", "lm_head.layer_norm"),
+        "ModernBERT": ("decoder", "head.dense", "head.norm"),
     }.get(
         config.kind,
         ("cls.predictions", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),

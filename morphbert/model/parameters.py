@@ -51,7 +51,8 @@ class Parameter:
         of a head as google-research/bert keeps it; `bias`; `norm_scale` and `norm_shift` of a LayerNorm.
       part: what reports call the part of the network that it belongs to.
       layer: 0 for what is before the layers, 1 for the first of them; None for what is above them all.
-      hugging_face: its name there; None where transformers' pretraining models have no such weight.
+      hugging_face: the tensor there that holds it, alone or below others of the same name; None where transformers'
+        pretraining models have no such weight.
     """
 
     shape: tuple[int, ...]
@@ -96,18 +97,18 @@ def _parameter(
     return Parameter(shape, initial, role, place.part, place.layer, there)
 
 
-def _dense(name: str, inputs: int, outputs: int, place: Place) -> dict[str, Parameter]:
-    return {
-        f"{name}/kernel": _parameter(name, (inputs, outputs), "truncated_normal", "kernel", place),
-        f"{name}/bias": _parameter(name, (outputs,), "zeros", "bias", place),
-    }
+def _dense(name: str, inputs: int, outputs: int, place: Place, bias: bool = True) -> dict[str, Parameter]:
+    kernel = _parameter(name, (inputs, outputs), "truncated_normal", "kernel", place)
+    if not bias:
+        return {f"{name}/kernel": kernel}
+    return {f"{name}/kernel": kernel, f"{name}/bias": _parameter(name, (outputs,), "zeros", "bias", place)}
 
 
-def _layer_norm(name: str, width: int, place: Place) -> dict[str, Parameter]:
-    return {
-        f"{name}/gamma": _parameter(name, (width,), "ones", "norm_scale", place),
-        f"{name}/beta": _parameter(name, (width,), "zeros", "norm_shift", place),
-    }
+def _norm(name: str, width: int, place: Place, config: BertConfig) -> dict[str, Parameter]:
+    scale = _parameter(name, (width,), "ones", "norm_scale", place)
+    if not config.norm_bias:
+        return {f"{name}/gamma": scale}
+    return {f"{name}/gamma": scale, f"{name}/beta": _parameter(name, (width,), "zeros", "norm_shift", place)}
 
 
 def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
@@ -115,36 +116,38 @@ def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Paramet
     width, inner, place = config.hidden_size, config.intermediate_size, names.place
     parameters: dict[str, Parameter] = {}
     for part in ("query", "key", "value"):
-        parameters |= _dense(names.projection(part), width, width, place)
-    parameters |= _dense(names.attention_output, width, width, place)
-    parameters |= _layer_norm(names.attention_norm, width, place)
-    parameters |= _dense(names.intermediate, width, inner, place)
-    parameters |= _dense(names.output, inner, width, place)
-    return parameters | _layer_norm(names.output_norm, width, place)
+        parameters |= _dense(names.projection(part), width, width, place, config.attention_bias)
+    parameters |= _dense(names.attention_output, width, width, place, config.attention_bias)
+    if names.normalizes_attention:
+        parameters |= _norm(names.attention_norm, width, place, config)
+    first = 2 * inner if config.mlp_gate else inner
+    parameters |= _dense(names.intermediate, width, first, place, config.mlp_bias)
+    parameters |= _dense(names.output, inner, width, place, config.mlp_bias)
+    return parameters | _norm(names.output_norm, width, place, config)
 
 
 def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
     """Embeddings, Transformer layers and pooler, in the order of the network."""
     width, embedding, place = config.hidden_size, config.embedding_width, embeddings_place(config)
-    rows = {
-        WORD_EMBEDDINGS: config.vocab_size,
-        SEGMENT_EMBEDDINGS: config.type_vocab_size,
-        POSITION_EMBEDDINGS: config.max_position_embeddings + config.position_offset,
-    }
+    rows = {WORD_EMBEDDINGS: config.vocab_size}
+    if config.type_vocab_size:
+        rows[SEGMENT_EMBEDDINGS] = config.type_vocab_size
+    if config.position_embedding_type == "absolute":
+        rows[POSITION_EMBEDDINGS] = config.max_position_embeddings + config.position_offset
     parameters = {
         name: _parameter(name, (size, embedding), "truncated_normal", "table", place)
         for name, size in rows.items()
     }
-    if not config.pre_layer_norm:
-        parameters |= _layer_norm(EMBEDDING_NORM, embedding, place)
+    if config.embedding_norm or not config.pre_layer_norm:
+        parameters |= _norm(EMBEDDING_NORM, embedding, place, config)
     if embedding != width:
         parameters |= _dense(EMBEDDING_MAPPING, embedding, width, mapping_place())
     for blocks in layer_blocks(config):
         for names in blocks:
             parameters |= block_parameters(names, config)
     if config.pre_layer_norm:
-        parameters |= _layer_norm(FINAL_NORM, width, final_norm_place())
-    return parameters | pooler_parameters(config)
+        parameters |= _norm(FINAL_NORM, width, final_norm_place(config), config)
+    return parameters | pooler_parameters(config) if config.pooler else parameters
 
 
 def pooler_parameters(config: BertConfig) -> dict[str, Parameter]:
@@ -153,25 +156,31 @@ def pooler_parameters(config: BertConfig) -> dict[str, Parameter]:
 
 
 def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The encoder's weights and those of the masked-LM and, except for RoBERTa, next-sentence heads.
+    """The encoder's weights and those of the masked-LM and, if the configuration has it, next-sentence heads.
 
     The masked LM's output matrix is the word embedding table (Devlin et al. 2019, google-research/bert
     `get_masked_lm_output`): only its bias is a weight of its own.
     """
-    width, embedding, place = config.hidden_size, config.embedding_width, masked_lm_place(config)
-    parameters = {
-        **encoder_parameters(config),
-        f"{MASKED_LM}/output_bias": _parameter(MASKED_LM, (config.vocab_size,), "zeros", "bias", place),
-        **_dense(TRANSFORM, width, embedding, place),
-        **_layer_norm(TRANSFORM_NORM, embedding, place),
-    }
+    parameters = encoder_parameters(config)
+    if config.decoder_bias:
+        bias = _parameter(MASKED_LM, (config.vocab_size,), "zeros", "bias", masked_lm_place(config))
+        parameters[f"{MASKED_LM}/output_bias"] = bias
+    parameters |= transform_parameters(config)
     if config.next_sentence_head:
         name, place = NEXT_SENTENCE, next_sentence_place(config)
+        shape = (2, config.hidden_size)
         parameters |= {
-            f"{name}/output_weights": _parameter(name, (2, width), "truncated_normal", "weights", place),
+            f"{name}/output_weights": _parameter(name, shape, "truncated_normal", "weights", place),
             f"{name}/output_bias": _parameter(name, (2,), "zeros", "bias", place),
         }
     return parameters
+
+
+def transform_parameters(config: BertConfig) -> dict[str, Parameter]:
+    """The weights of the masked LM head's dense layer and norm."""
+    place = masked_lm_place(config)
+    dense = _dense(TRANSFORM, config.hidden_size, config.embedding_width, place, config.classifier_bias)
+    return {**dense, **_norm(TRANSFORM_NORM, config.embedding_width, place, config)}
 
 
 def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int) -> tf.Tensor:

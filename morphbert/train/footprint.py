@@ -8,6 +8,7 @@ import os
 import shutil
 
 from morphbert.errors import MorphbertError
+from morphbert.model.cost import keys_of
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import RecordSet
@@ -58,12 +59,13 @@ def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> in
     batch = (records.batch_size or config.train_batch_size) // parts
     length, width = _BYTES[config.step.dtype], model.hidden_size
     positions = batch * shape.max_seq_length
-    layer = positions * (17 * width + 2.5 * model.num_attention_heads * shape.max_seq_length) * length
-    blocks = model.num_hidden_layers * model.inner_group_num
+    keys = [keys_of(model, layer, shape.max_seq_length) for layer in range(model.num_hidden_layers)]
+    layers = [positions * (17 * width + 2.5 * model.num_attention_heads * number) * length for number in keys]
     if config.step.recompute:  # one layer at a time, and the inputs of the others
-        kept = layer + (blocks - 1) * positions * width * length
+        blocks = model.num_hidden_layers * model.inner_group_num
+        kept = max(layers) + (blocks - 1) * positions * width * length
     else:
-        kept = blocks * layer
+        kept = model.inner_group_num * sum(layers)
     scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
     return int(kept + scores)
 

@@ -1,8 +1,8 @@
 """Hugging Face's folders: `config.json` and `model.safetensors`, read and written without torch.
 
 Names are those of `BertForPreTraining` and its like (see `huggingface_names`): AutoModel, BertForPreTraining and
-BertForMaskedLM of transformers load the folder. Read are BERT, ALBERT, RoBERTa (also XLM-RoBERTa's kind of encoder)
-and Megatron's BERT, which is pre-LN, with or without heads.
+BertForMaskedLM of transformers load the folder. It reads BERT, ALBERT, RoBERTa (also XLM-RoBERTa's kind of encoder),
+Megatron's BERT, which is pre-LN, and ModernBERT, with or without heads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.names import (
+    ENCODER,
     HEADS,
     config_values,
     full_name,
@@ -48,12 +49,39 @@ def their_tensors(
     weights: Mapping[str, np.ndarray], declared: Mapping[str, Parameter]
 ) -> dict[str, np.ndarray]:
     """Weights by our names → as Hugging Face stores them; those that it has no name for are left out."""
-    found = {}
-    for name, value in weights.items():
-        parameter = declared.get(name)
-        if parameter is not None and parameter.hugging_face is not None:
-            found[parameter.hugging_face] = value.T if parameter.is_transposed_there else value
-    return found
+    found: dict[str, list[np.ndarray]] = {}
+    for name, parameter in declared.items():
+        if name in weights and parameter.hugging_face is not None:
+            value = weights[name]
+            found.setdefault(parameter.hugging_face, []).append(
+                value.T if parameter.is_transposed_there else value
+            )
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def our_weights(
+    tensors: dict[str, np.ndarray], declared: Mapping[str, Parameter], source: str
+) -> dict[str, np.ndarray]:
+    """Hugging Face's tensors → weights by our names; what is taken is taken out of `tensors`.
+
+    Raises:
+      MorphbertError: a tensor that holds several weights cannot be divided into them.
+    """
+    there: dict[str, list[str]] = {}
+    for name, parameter in declared.items():
+        if parameter.hugging_face in tensors:
+            there.setdefault(str(parameter.hugging_face), []).append(name)
+    weights = {}
+    for tensor, names in there.items():
+        value = tensors.pop(tensor)
+        if value.ndim == 0 or len(value) % len(names):
+            raise MorphbertError(
+                f"{source}: {tensor} is {list(value.shape)}, and its rows are {len(names)} weights of one size: is "
+                "the file complete?"
+            )
+        for name, part in zip(names, np.split(value, len(names)), strict=True):
+            weights[name] = np.ascontiguousarray(part.T if declared[name].is_transposed_there else part)
+    return {name: weights[name] for name in declared if name in weights}
 
 
 def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -65,10 +93,10 @@ def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
     save_file(whole, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
 
 
-def write_config(folder: str, config: BertConfig) -> None:
-    """Writes `config.json`."""
+def write_config(folder: str, config: BertConfig, special_ids: Mapping[str, int] | None = None) -> None:
+    """Writes `config.json`; `special_ids` are those of [PAD], [CLS] and [SEP] in the vocabulary, if it is known."""
     with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
-        json.dump(config_values(config), stream, indent=2, sort_keys=True)
+        json.dump(config_values(config, special_ids), stream, indent=2, sort_keys=True)
         stream.write("\n")
 
 
@@ -112,6 +140,8 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
             f"{path}: the model is of type {kind!r}; read are {', '.join(MODEL_TYPES)}. "
             "Other encoders compute something else, so their weights cannot be taken."
         )
+    if kind == "modernbert":
+        return BertConfig.from_dict(values, path)
     for name, plain in (
         ("position_embedding_type", "absolute"),
         ("is_decoder", False),
@@ -145,26 +175,23 @@ def _ours(
     tensors: dict[str, np.ndarray], config: BertConfig, folder: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Tensors by their names → weights by ours, and the names that are left over."""
-    kind, head = config.kind, HEADS[config.kind]
-    decoder = tensors.pop(f"{head}.decoder.weight", None)
-    bias = tensors.pop(f"{head}.decoder.bias", None)
-    if bias is not None:
-        tensors.setdefault(f"{head}.bias", bias)
+    kind = config.kind
+    # ModernBERT's scores, with their bias, are no part of its head.
+    scores = "decoder" if kind == "ModernBERT" else f"{HEADS[kind]}.decoder"
+    decoder = tensors.pop(f"{scores}.weight", None)
+    if kind in HEADS and (bias := tensors.pop(f"{scores}.bias", None)) is not None:
+        tensors.setdefault(f"{HEADS[kind]}.bias", bias)
     for name, plain in mapping_tensors(config).items():
         if not np.array_equal(tensors.pop(name, plain), plain):
             raise MorphbertError(
                 f"{folder}: {name} maps embeddings that are as wide as the layers, which google-research/albert's "
                 "models do not: this one cannot be read."
             )
-    weights = {}
-    for name, parameter in pretraining_parameters(config).items():
-        if parameter.hugging_face in tensors:
-            value = tensors.pop(parameter.hugging_face)
-            weights[name] = np.ascontiguousarray(value.T if parameter.is_transposed_there else value)
+    weights = our_weights(tensors, pretraining_parameters(config), folder)
     for name in _BUFFERS:
         tensors.pop(f"{HUGGING_FACE_PREFIXES[kind]}.{name}", None)
     extra = sorted(
-        name for name in tensors if re.match(rf"{HUGGING_FACE_PREFIXES[kind]}\.(encoder|embeddings)\.", name)
+        name for name in tensors if re.match(rf"{HUGGING_FACE_PREFIXES[kind]}\.({ENCODER})\.", name)
     )
     if extra:
         raise MorphbertError(
@@ -174,7 +201,7 @@ def _ours(
     table = weights.get(WORD_EMBEDDINGS)
     left_over = sorted(tensors)
     if decoder is not None and table is not None and not np.array_equal(decoder, table):
-        left_over.append(f"{head}.decoder.weight (differs from the embeddings, which are used for it)")
+        left_over.append(f"{scores}.weight (differs from the embeddings, which are used for it)")
     return weights, tuple(left_over)
 
 

@@ -65,8 +65,9 @@ def _summary(model: Pretrained) -> str:
         for axis in parameter.shape:
             count *= axis
         size += count
+    kind = "ModernBERT" if config.kind == "ModernBERT" else "BERT"
     return (
-        f"A BERT model: {config.num_hidden_layers} layers, {config.hidden_size} wide, "
+        f"A {kind} model: {config.num_hidden_layers} layers, {config.hidden_size} wide, "
         f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, {size:,} parameters with the heads. "
         f"Written by morphbert {morphbert.__version__}."
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.interop.huggingface import modernbert
 from morphbert.model.config import BertConfig
 from morphbert.model.names import EMBEDDING_MAPPING, HUGGING_FACE_PREFIXES, mapping_place
 
@@ -19,6 +21,8 @@ HEADS = {
     "RoBERTa": "lm_head",
     "pre-LN BERT": "cls.predictions",
 }
+# What the names of an encoder's tensors begin with, after the model's prefix.
+ENCODER = "encoder|embeddings|layers|final_norm"
 _ARCHITECTURES = {
     "BERT": ("BertForPreTraining", "BertForMaskedLM"),
     "ALBERT": ("AlbertForPreTraining", "AlbertForMaskedLM"),
@@ -33,7 +37,7 @@ _ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
 
 def full_name(name: str, kind: str) -> str:
     """A tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
-    if re.match(r"(embeddings|encoder|pooler)\.", name):
+    if re.match(rf"({ENCODER}|pooler)\.", name):
         name = f"{HUGGING_FACE_PREFIXES[kind]}.{name}"
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
@@ -45,6 +49,12 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
       MorphbertError: says what there is no class for.
     """
     offset = config.position_offset
+    if config.kind == "custom encoder":
+        raise MorphbertError(
+            "transformers has no model that this could be exported to. It is no BERT by "
+            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}, and no ModernBERT "
+            f"by {', '.join(config.beside_modern_bert())}. Use --format=saved_model or ours."
+        )
     if config.pre_layer_norm and offset:
         raise MorphbertError(
             "transformers has no model that this could be exported to: pre_layer_norm together with position_offset."
@@ -69,8 +79,10 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
         )
 
 
-def config_values(config: BertConfig) -> dict[str, Any]:
-    """The content of `config.json`."""
+def config_values(config: BertConfig, special_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The content of `config.json`; `special_ids` are the vocabulary's of [PAD], [CLS] and [SEP], if it is known."""
+    if config.kind == "ModernBERT":
+        return modernbert.config_values(config, special_ids)
     kind, values = config.kind, config.to_dict()
     if kind == "RoBERTa":
         values.pop("next_sentence_head", None)

@@ -57,7 +57,8 @@ class RecordFormat:
         limits = {
             "input_ids": pieces,
             "masked_lm_ids": pieces,
-            "segment_ids": (self.type_vocab_size, "type_vocab_size in the model configuration"),
+            # A model without segments takes records of one.
+            "segment_ids": (max(1, self.type_vocab_size), "type_vocab_size in the model configuration"),
             "masked_lm_positions": length,
             "position_ids": length,
             CLS_POSITIONS: length,

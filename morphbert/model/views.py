@@ -1,0 +1,108 @@
+"""What the pieces of a layer see of each other: padding, examples that share a sequence, windows, rotary positions.
+
+Axes: B sequences, N heads, L positions, D dimensions a head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from morphbert.model.attention import attention
+from morphbert.model.config import BertConfig
+from morphbert.model.dropout import Dropout
+from morphbert.model.layers import length_of
+from morphbert.model.local_attention import banded_attention, banded_bias, is_banded, window_bias
+from morphbert.model.rotary import Rotation, rotate, rotation
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What the attention of one layer is given besides the hidden states.
+
+    Attributes:
+      tensors: the bias of the scores and, with rotary positions, the angles' cosines and sines.
+      half: of attention along a band, the positions seen on either side; None where each piece is compared with all.
+    """
+
+    tensors: tuple[tf.Tensor, ...]
+    half: int | None = None
+
+    def of(self, tensors: Sequence[tf.Tensor]) -> View:
+        """The same view of other tensors, those that a recomputed block was given."""
+        return dataclasses.replace(self, tensors=tuple(tensors))
+
+    def attention(
+        self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, dropout: Dropout | None
+    ) -> tf.Tensor:
+        """Attention of queries to keys, turned by their positions' angles if there are any: [B, N, L, D] each."""
+        bias, *angles = self.tensors
+        if angles:
+            query, key = (rotate(values, Rotation(*angles)) for values in (query, key))
+        if self.half is None:
+            return attention(query, key, value, bias, dropout)
+        return banded_attention(query, key, value, bias, self.half, dropout)
+
+
+def views(
+    config: BertConfig,
+    input_mask: tf.Tensor,
+    sequence_ids: tf.Tensor | None,
+    position_ids: tf.Tensor | None,
+    dtype: tf.DType,
+) -> list[View]:
+    """The view of each layer, computed once for all layers of a kind.
+
+    Args:
+      config: the model's configuration.
+      input_mask: int32 [B, L], 1 for pieces and 0 for padding.
+      sequence_ids: int32 [B, L], which of the examples that share a sequence a piece belongs to; None for one each.
+      position_ids: int32 [B, L], the position of a piece in its example; None for those from 0.
+      dtype: of the hidden states.
+    """
+    places = tf.range(length_of(input_mask, 1))[None] if position_ids is None else position_ids
+    by_reach = {
+        reach: _view(config, reach, input_mask, sequence_ids, places, dtype)
+        for reach in {config.is_global(layer) for layer in range(config.num_hidden_layers)}
+    }
+    return [by_reach[config.is_global(layer)] for layer in range(config.num_hidden_layers)]
+
+
+def _view(
+    config: BertConfig,
+    reaches_all: bool,
+    input_mask: tf.Tensor,
+    sequence_ids: tf.Tensor | None,
+    places: tf.Tensor,
+    dtype: tf.DType,
+) -> View:
+    half = None if reaches_all or config.local_attention is None else config.local_attention // 2
+    banded = half is not None and is_banded(length_of(input_mask, 1), half)
+    if half is not None:
+        bias = (banded_bias if banded else window_bias)(input_mask, sequence_ids, half, dtype)
+    elif sequence_ids is None:
+        bias = attention_bias(input_mask, dtype)
+    else:
+        bias = packed_attention_bias(sequence_ids, dtype)
+    if config.position_embedding_type == "absolute":
+        return View((bias,), half if banded else None)
+    theta = config.global_rope_theta if reaches_all else config.local_rope_theta
+    angles = rotation(places, config.hidden_size // config.num_attention_heads, theta)
+    return View((bias, *angles), half if banded else None)
+
+
+def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """input_mask [B, L] (1 = piece, 0 = padding) → [B, 1, 1, L], 0 or -10000, added to attention scores."""
+    return (1.0 - tf.cast(input_mask, dtype)[:, None, None, :]) * tf.cast(-10000.0, dtype)
+
+
+def packed_attention_bias(sequence_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """sequence_ids [B, L] (number of the example, 0 = padding) → [B, 1, L, L]: each example sees itself alone.
+
+    Seen from another example, exp(-10000 + score) is 0 in every dtype: nothing leaks. (Packing with masks of
+    blocks: Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination".)
+    """
+    same = tf.equal(sequence_ids[:, :, None], sequence_ids[:, None, :])
+    return (1.0 - tf.cast(same, dtype)[:, None]) * tf.cast(-10000.0, dtype)
