@@ -225,7 +225,7 @@ def test_small_modern_configurations_have_as_many_parameters_as_berts(size):
         config = BertConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
         layers = [p for p in encoder_parameters(config).values() if p.layer]
         counts.append(sum(math.prod(p.shape) for p in layers))
-    assert counts[1] / counts[0] == pytest.approx(1.0, abs=0.03)
+    assert counts[1] / counts[0] == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_default_configuration_is_base():

@@ -175,7 +175,9 @@ def test_what_we_train_is_computed_by_transformers(variant, tmp_path):
         ours_of(ours, *batch),
         theirs_of(model.eval(), *batch),
     )
-    np.testing.assert_allclose(logits[mask == 1], their_logits[mask == 1], rtol=1e-5, atol=1e-5)
+    # With these weights the gates' products make hidden states of 15: each of the two is 1.5e-5 from float64's.
+    close = 3e-5 if variant == "modern" else 1e-5
+    np.testing.assert_allclose(logits[mask == 1], their_logits[mask == 1], rtol=1e-5, atol=close)
     if pairs is not None:
         np.testing.assert_allclose(pairs, their_pairs, rtol=1e-5, atol=1e-5)
     assert_same_weights(sources.read(str(tmp_path / "out")).weights, ours.weights)
