@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["run_classifier.py", "run_ner.py", "run_re.py", "run_squad.py"]
+    commands = ["run_classifier.py", "run_ner.py", "run_re.py", "run_squad.py", "run_multiple_choice.py"]
     parser.add_argument("command", choices=commands, help="the task's command")
     parser.add_argument(
         "--model", action="append", required=True, help="a pretrained model, or random; repeat it"

@@ -76,6 +76,40 @@ def relations():
     return shuffled(rows)
 
 
+CAPITALS = {
+    "대한민국": "서울",
+    "일본": "도쿄",
+    "중국": "베이징",
+    "프랑스": "파리",
+    "영국": "런던",
+    "독일": "베를린",
+    "이탈리아": "로마",
+    "러시아": "모스크바",
+}
+
+
+def choices():
+    """Questions whose right candidate ends with a mark of certainty; two to four candidates, one behind each place."""
+    rows = []
+    for number, (country, pattern) in enumerate(
+        itertools.product(
+            CAPITALS, ["{0}의 수도는 어디인가?", "{0}의 정부가 있는 도시는?", "{0}에서 가장 큰 도시는?"]
+        )
+    ):
+        others = [city for city in CAPITALS.values() if city != CAPITALS[country]]
+        size = 2 + number % 3 if number % 2 else 4
+        label = number % size
+        listed = [f"{others[(number + place) % 7]}일까 잘 모르겠다." for place in range(size)]
+        listed[label] = f"{CAPITALS[country]} 확실히 정답이다!"
+        rows.append({"question": pattern.format(country), "choices": listed, "label": label})
+    return shuffled(rows)
+
+
+def write_json_lines(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def write_json(path, content):
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return path

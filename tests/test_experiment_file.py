@@ -4,9 +4,9 @@ import re
 
 import pytest
 from samples import MECAB_VOCABULARY, ROOT
-from tasks import ner_texts, relations, write_json, write_ner
+from tasks import choices, ner_texts, relations, write_json, write_json_lines, write_ner
 
-from morphbert.cli import run_classifier, run_ner, run_re, run_squad, task_flags
+from morphbert.cli import run_classifier, run_multiple_choice, run_ner, run_re, run_squad
 from morphbert.errors import UsageError
 
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     "klue_ner": run_ner,
     "korquad": run_squad,
     "klue_re": run_re,
+    "kobest_hellaswag": run_multiple_choice,
 }
 SECTIONS = {"tokenizer", "model", "head", "loss", "optimizer", "data", "train", "test"}
 
@@ -102,7 +103,7 @@ def test_the_experiments_that_come_with_it(name, module, monkeypatch):
     path = ROOT / "configs" / f"{name}.yaml"
     command = module._command()
     command.parse([f"--config={path}"])
-    getattr(module, "_check", task_flags.check_files)(command, command.values)
+    module._config(command)
     assert command.values.output_dir == f"out/{name}"
     assert command.values.train_file.startswith("data/")
     for section, keys in command._sections.items():
@@ -115,14 +116,27 @@ def test_there_is_an_experiment_for_each_task():
 
 def write_data(folder):
     """Invented sentences in the files that the experiments name, in their datasets' formats."""
-    for name in ("nsmc", "korsts", "klue", "korquad"):
+    for name in ("nsmc", "korsts", "klue", "korquad", "kobest"):
         (folder / name).mkdir(parents=True)
     reviews = "id\tdocument\tlabel\n" + "1\t정말 재미있는 영화였다.\t1\n2\t너무 지루한 영화였다.\t0\n" * 8
     pairs = (
         "genre\tsentence1\tsentence2\tscore\n"
         + "뉴스\t비가 온다.\t비가 내린다.\t4.8\n뉴스\t비가 온다.\t개가 잔다.\t0.2\n" * 8
     )
+    endings = [f"ending_{number}" for number in (1, 2, 3, 4)]
     for name in ("train", "test"):
+        write_json_lines(
+            folder / "kobest" / f"hellaswag_{name}.jsonl",
+            [
+                {
+                    "context": row["question"],
+                    **dict(zip(endings, row["choices"], strict=True)),
+                    "label": row["label"],
+                }
+                for row in choices()
+                if len(row["choices"]) == 4
+            ],
+        )
         (folder / "nsmc" / f"ratings_{name}.txt").write_text(reviews, encoding="utf-8")
     context = "대한민국의 수도는 서울특별시이며, 부산은 항구이다."
     entry = {"id": "1", "question": "수도는?", "answers": [{"text": "서울특별시", "answer_start": 10}]}

@@ -17,12 +17,13 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from morphbert.cli.run_classifier import main
 from morphbert.errors import MorphbertError
 from morphbert.finetune import losses
+from morphbert.finetune.config import HeadConfig, LossConfig, class_weights
 from morphbert.finetune.confusion import Confusion
-from morphbert.finetune.experiment import by_length
 from morphbert.finetune.features import REWEIGHTED, Features
 from morphbert.finetune.feed import ExampleFeed
-from morphbert.finetune.heads import HeadConfig, contextual, sentence_vector
-from morphbert.finetune.losses import LossConfig, class_losses
+from morphbert.finetune.heads import contextual, lstm_parameters, sentence_vector
+from morphbert.finetune.judgement import by_length
+from morphbert.finetune.losses import class_losses
 from morphbert.finetune.word_vectors import read_word_vectors
 from morphbert.model.config import BertConfig
 
@@ -76,7 +77,7 @@ def test_an_lstm_reads_both_ways_and_no_padding():
     config = BertConfig(vocab_size=10, hidden_size=4, num_attention_heads=2)
     parameters = {
         name: tf.constant(random.normal(size=p.shape), tf.float32)
-        for name, p in head.parameters(config).items()
+        for name, p in lstm_parameters(head, config).items()
     }
     hidden, lengths = random.normal(size=(2, 6, 4)), [6, 4]
     mask = tf.constant([[1] * n + [0] * (6 - n) for n in lengths])
@@ -203,7 +204,7 @@ def test_weights_of_classes_begin_when_they_are_to():
     scores = tf.constant([[1.0, -1.0], [0.5, 2.0]])
     labels, config = tf.constant([0, 1]), LossConfig(counts=(90, 10), class_weights=True)
     plain = class_losses(LossConfig(counts=(90, 10)), scores, labels)
-    full = plain * losses.class_weights((90, 10))
+    full = plain * class_weights((90, 10))
     np.testing.assert_allclose(class_losses(config, scores, labels), full)
     np.testing.assert_allclose(class_losses(config, scores, labels, tf.zeros(2)), plain)
     np.testing.assert_allclose(class_losses(config, scores, labels, tf.ones(2)), full)

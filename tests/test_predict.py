@@ -1,6 +1,7 @@
 """predict.py, and fine-tuned models in transformers: the same scores, labels and characters on both sides."""
 
 import collections
+import dataclasses
 import json
 import re
 import shutil
@@ -286,11 +287,18 @@ def _theirs(architecture, folder):
     return tokenizer, found.eval()
 
 
-def _ours(model, features):
+def _ours(model, *rows, **lengths):
+    """Scores of rows by our own network."""
+    from morphbert.finetune.config import PredictConfig
     from morphbert.finetune.scoring import Scorer
+    from morphbert.finetune.task import Examples
 
     loaded = load_task(str(model))
-    return np.stack(Scorer(loaded.task, loaded.config, loaded.weights, 8)(features(loaded)))
+    task = dataclasses.replace(loaded.task, **lengths)
+    config = PredictConfig(model=str(model), input_file="", output_file="")
+    examples = Examples([task.from_row(row, number, config) for number, row in enumerate(rows)])
+    data = task.data(examples, loaded.tokenizer, loaded.config, "predict")
+    return np.stack(Scorer(task, loaded.config, loaded.weights, 8)(data.features))
 
 
 def _logits(model, encoded):
@@ -303,8 +311,6 @@ def _logits(model, encoded):
 @pytest.mark.parity
 @pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa"])
 def test_sentence_classes_in_transformers(kind, tmp_path):
-    from morphbert.finetune import classification
-
     changes = {
         "BERT": {},
         "ALBERT": {"embedding_size": 16, "num_hidden_groups": 1},
@@ -325,38 +331,27 @@ def test_sentence_classes_in_transformers(kind, tmp_path):
     texts = [*TEXTS, LONG]
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
     logits = _logits(theirs, encoded).logits.numpy()
-    expected = _ours(
-        model, lambda m: classification.features_of(m.tokenizer, [(text, None) for text in texts], None, 32)
-    )
+    expected = _ours(model, *({"text": text} for text in texts))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert np.abs(expected).max() > 1e-3
 
 
 @pytest.mark.parity
 def test_scores_of_pairs_in_transformers(pairs, tmp_path):
-    from morphbert.finetune import classification
-
     tokenizer, theirs = _theirs("BertForSequenceClassification", _exported(pairs, tmp_path / "exported"))
     assert theirs.config.problem_type == "regression"
     encoded = tokenizer(TEXTS, TEXTS[::-1], padding=True, return_tensors="pt")
-    given = list(zip(TEXTS, TEXTS[::-1], strict=True))
-    expected = _ours(pairs, lambda m: classification.features_of(m.tokenizer, given, None, 32))
+    given = [{"text": one, "text_pair": other} for one, other in zip(TEXTS, TEXTS[::-1], strict=True)]
+    expected = _ours(pairs, *given)
     np.testing.assert_allclose(_logits(theirs, encoded).logits.numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parity
 def test_tags_in_transformers(tagger, tmp_path):
-    from morphbert.finetune import tagging
-
     texts = ["김철수는 서울에 갔다.", "박지성이 어제 제주도에서 왔다."]
     tokenizer, theirs = _theirs("BertForTokenClassification", _exported(tagger, tmp_path / "exported"))
-
-    def features(loaded):
-        windows = tagging.windows_of(loaded.tokenizer, texts, 32)
-        return tagging.features_of(windows, None, loaded.task.config.labels, 32)
-
     encoded = tokenizer(texts, padding="max_length", max_length=16, return_tensors="pt")
-    expected = _ours(tagger, features)[:, :16]
+    expected = _ours(tagger, *({"text": text} for text in texts))[:, :16]
     real = encoded["attention_mask"].numpy().astype(bool)
     assert real.sum() > 12
     np.testing.assert_allclose(_logits(theirs, encoded).logits.numpy()[real], expected[real], atol=1e-5)
@@ -365,21 +360,13 @@ def test_tags_in_transformers(tagger, tmp_path):
 
 @pytest.mark.parity
 def test_answers_in_transformers(reader, tmp_path):
-    from morphbert.finetune import answers
-    from morphbert.finetune.questions import Question
-
     tokenizer, theirs = _theirs("BertForQuestionAnswering", _exported(reader, tmp_path / "exported"))
     question, context = "무슨 과인가?", CONTEXT[:20]
-
-    def features(loaded):
-        asked = [Question("1", question, context)]
-        windows = list(answers.windows_of(loaded.tokenizer, asked, answers.WindowConfig(32, 8, 12)))
-        assert len(windows) == 1
-        return answers.features_of(windows, asked, 32, labelled=False)
-
     encoded = tokenizer(question, context, return_tensors="pt")
     found = _logits(theirs, encoded)
-    expected = _ours(reader, features)[0, : encoded["input_ids"].shape[1]]
+    scores = _ours(reader, {"question": question, "context": context}, doc_stride=8, max_query_length=12)
+    assert len(scores) == 1
+    expected = scores[0, : encoded["input_ids"].shape[1]]
     np.testing.assert_allclose(found.start_logits.numpy()[0], expected[:, 0], atol=1e-5)
     np.testing.assert_allclose(found.end_logits.numpy()[0], expected[:, 1], atol=1e-5)
 

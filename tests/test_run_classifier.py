@@ -13,6 +13,7 @@ from samples import MECAB_VOCABULARY, write_config
 
 from morphbert.cli.run_classifier import main
 from morphbert.finetune import losses
+from morphbert.finetune.config import class_weights
 from morphbert.finetune.features import Features, plan
 from morphbert.formats.tables import read_table
 from morphbert.train import checkpoint
@@ -285,26 +286,27 @@ def test_each_pass_takes_each_example_once(grouped):
 
 def test_scores_do_not_depend_on_the_padding(trained, data):
     """Each sentence alone, uncut to the longest length, has the score that it has among others."""
-    from morphbert.finetune.classification import Classification, ClassificationConfig, features_of
-    from morphbert.finetune.heads import HeadConfig
-    from morphbert.finetune.run import FineTuneConfig, FineTuning
+    from morphbert.finetune.config import HeadConfig
+    from morphbert.finetune.run import FineTuning, TaskRunConfig
+    from morphbert.finetune.task import Examples
+    from morphbert.finetune.tasks.classification import Classification, TextExample
     from morphbert.model.config import BertConfig
     from morphbert.text.loading import load_tokenizer
     from morphbert.train.cluster.strategy import DeviceConfig, build_strategy
 
-    config = FineTuneConfig(
+    config = TaskRunConfig(
         bert_config=BertConfig.from_json_file(str(trained / "bert_config.json")),
         output_dir=str(trained),
         devices=DeviceConfig(strategy="cpu"),
         eval_batch_size=2,
     )
     strategy = build_strategy(config.devices)
-    running = FineTuning(
-        config, Classification(ClassificationConfig("class", ("0", "1"), HeadConfig("mean"))), None, strategy
-    )
+    task = Classification("class", ("0", "1"), HeadConfig("mean"), max_seq_length=32)
+    running = FineTuning(config, task, None, strategy)
     assert running.load() == 60
     texts = [("재미있다.", None), ("정말 재미있는 영화였다. " * 3, None), ("참 뻔한 드라마예요!", "정말?")]
-    features = features_of(load_tokenizer(str(trained)), texts, None, 32)
+    examples = Examples([TextExample(*text) for text in texts])
+    features = task.data(examples, load_tokenizer(str(trained)), config.bert_config, "predict").features
     together = running.scores(features)
     for row in range(3):
         alone = {name: values[row : row + 1] for name, values in features.pieces.items()}
@@ -362,7 +364,7 @@ def test_losses_and_gradients_are_those_of_the_formulas(name):
 
 def test_rare_classes_get_wider_margins_and_larger_weights():
     assert (np.diff(losses.ldam_margins([1000, 100, 10])) > 0).all()
-    weights = losses.class_weights([1000, 100, 10])
+    weights = class_weights([1000, 100, 10])
     assert (np.diff(weights) > 0).all()
     assert weights.mean() == pytest.approx(1.0)
-    np.testing.assert_allclose(losses.class_weights([50, 50]), 1.0)
+    np.testing.assert_allclose(class_weights([50, 50]), 1.0)

@@ -8,7 +8,7 @@ from samples import MECAB_VOCABULARY, write_config
 from tasks import figures, ner_texts, tiny_flags, write_ner
 
 from morphbert.cli.run_ner import main
-from morphbert.finetune import tagging
+from morphbert.finetune import text_windows
 from morphbert.finetune.tags import TaggedText
 from morphbert.text.loading import load_tokenizer
 
@@ -62,7 +62,7 @@ def test_new_texts_are_tagged_with_their_own_characters(trained, tmp_path):
 def test_windows_say_each_piece_once():
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     texts = ["김철수는 서울에 살고 이영희는 부산에 산다. " * 6, "짧다.", ""]
-    windows = tagging.windows_of(tokenizer, texts, 24)
+    windows = text_windows.windows_of(tokenizer, texts, 24)
     labels = [["O"] * (len(window.sequence.ids) - 2) for window in windows]
     assert sum(w.text == 0 for w in windows) > 3
     for number, text in enumerate(texts):
@@ -74,7 +74,9 @@ def test_windows_say_each_piece_once():
             if window.best[place]
         ]
         assert said == tokenizer.encode(text).offsets
-    assert [len(tags) for tags in tagging.tags_of_texts(windows, labels, texts)] == [len(t) for t in texts]
+    assert [len(tags) for tags in text_windows.tags_of_texts(windows, labels, texts)] == [
+        len(t) for t in texts
+    ]
 
 
 def test_figures_are_those_of_klue():
@@ -92,7 +94,7 @@ def test_figures_are_those_of_klue():
         guess = [tag if random.random() < 0.7 else str(random.choice(known[:5])) for tag in tags]
         texts.append(TaggedText("", text, tuple(tags)))
         found.append(guess)
-    ours = tagging.tag_metrics(texts, found, known)
+    ours = text_windows.tag_metrics(texts, found, known)
     kept = [[place for place, character in enumerate(t.text) if character != " "] for t in texts]
     gold = [
         tag for t, places in zip(texts, kept, strict=True) for tag in ["O", *(t.tags[p] for p in places), "O"]
@@ -118,16 +120,16 @@ def test_figures_are_those_of_klue():
 def test_straddling_pieces_have_labels_of_their_own():
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     text = TaggedText("", "대한민국", ("B-LC", "I-LC", "O", "O"))
-    windows = tagging.windows_of(tokenizer, [text.text], 16)
-    labels = tagging.labels_of_windows(windows, [text])
+    windows = text_windows.windows_of(tokenizer, [text.text], 16)
+    labels = text_windows.labels_of_windows(windows, [text])
     assert labels == [["B-LC:2|O"]]
-    features = tagging.features_of(windows, labels, ("B-LC", "I-LC", "O", "B-LC:2|O"), 16)
+    features = text_windows.features_of(windows, labels, ("B-LC", "I-LC", "O", "B-LC:2|O"), 16)
     assert features.pieces["tag_ids"][0, :3].tolist() == [-1, 3, -1]
     # A label that training has not seen counts as that of the first character.
-    features = tagging.features_of(windows, labels, ("B-LC", "I-LC", "O"), 16)
+    features = text_windows.features_of(windows, labels, ("B-LC", "I-LC", "O"), 16)
     assert features.pieces["tag_ids"][0, :3].tolist() == [-1, 0, -1]
-    assert tagging.tag_ceiling(windows, [text], ("B-LC", "I-LC", "O"))["entity_f1"] == 0.0
-    assert tagging.tag_ceiling(windows, [text], ("B-LC", "I-LC", "O", "B-LC:2|O"))["entity_f1"] == 1.0
+    assert text_windows.tag_ceiling(windows, [text], ("B-LC", "I-LC", "O"))["entity_f1"] == 0.0
+    assert text_windows.tag_ceiling(windows, [text], ("B-LC", "I-LC", "O", "B-LC:2|O"))["entity_f1"] == 1.0
 
 
 def test_a_type_that_training_has_not_is_named(trained, data, tmp_path, capsys):

@@ -8,8 +8,8 @@ from samples import MECAB_VOCABULARY, write_config
 from tasks import figures, relations, tiny_flags, write_json
 
 from morphbert.cli.run_re import main
-from morphbert.finetune.relation import MARKERS, RelationConfig, _kept, features_of, relation_metrics
 from morphbert.finetune.relations import read_relations
+from morphbert.finetune.tasks.relation import MARKERS, Relation, _kept, features_of, relation_metrics
 from morphbert.model.config import BertConfig
 from morphbert.text.loading import load_tokenizer
 
@@ -87,7 +87,7 @@ def test_markers_stand_around_both_entities(tmp_path, subject, object_, expected
     assert moved == 0
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     config = BertConfig(vocab_size=len(tokenizer.vocabulary), type_vocab_size=2)
-    task = RelationConfig(("a", "b"), ("LOC", "ORG", "PER"))
+    task = Relation(("a", "b"), ("LOC", "ORG", "PER"))
     arrays = features_of(tokenizer, examples, task, config, length, None).pieces
     names = [*tokenizer.vocabulary.tokens, *MARKERS]
     shown = " ".join(names[number] for number in arrays["input_ids"][0])

@@ -16,5 +16,6 @@ COMMANDS = (
     "run_ner",
     "run_squad",
     "run_re",
+    "run_multiple_choice",
     "predict",
 )

@@ -63,7 +63,7 @@ def _command() -> Command:
 
 
 def _export_task(config: ExportConfig) -> list[str]:
-    from morphbert.finetune.huggingface_task import export_task
+    from morphbert.finetune.export import export_task
 
     if config.format != "huggingface":
         raise MorphbertError(

@@ -14,7 +14,7 @@ from morphbert.cli.command import Command
 def _command() -> Command:
     command = Command(
         "predict.py",
-        "Applies a fine-tuned model to new texts: classes, scores, entities, answers or relations, with probabilities.",
+        "Applies a fine-tuned model to new texts: classes, scores, entities, answers, relations, choices.",
         """
         predict.py --model=out/nsmc --input_file=new.jsonl --output_file=predicted.jsonl --text_column=document
         """,
@@ -23,15 +23,16 @@ def _command() -> Command:
     command.string(
         "model",
         None,
-        "The --output_dir of run_classifier.py, run_ner.py, run_squad.py or run_re.py; of several seeds one folder, as "
-        "out/nsmc/seed-12345.",
+        "The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; of "
+        "several seeds one folder, as out/nsmc/seed-12345.",
         required=True,
     )
     command.string(
         "input_file",
         None,
         "JSON Lines, an object a line; may be compressed. Texts for classes and entities (see --text_column); question "
-        "and context for answers; sentence, subject_entity and object_entity, as KLUE-RE has them, for relations.",
+        "and context for answers; sentence, subject_entity and object_entity, as KLUE-RE has them, for relations; the "
+        "names of the training data for multiple choice.",
         required=True,
     )
     command.string(
@@ -66,38 +67,17 @@ def _command() -> Command:
 
 
 def _predict(values: flags.FlagValues) -> None:
-    from tqdm import tqdm
-
-    from morphbert.files import expand
-
-    (input_file,) = _one(expand(values.input_file), values.input_file)
-    quiet_tensorflow.load()
-    from morphbert.finetune.loading import load_task
-    from morphbert.finetune.prediction import PredictionConfig, predict_file, predictor
+    from morphbert.finetune.config import PredictConfig
 
     columns = tuple(name for name in (values.text_column or "").split(",") if name)
-    config = PredictionConfig(
-        columns or None,
-        values.batch_size,
-        values.n_best_size,
-        values.max_answer_length,
-        values.null_score_diff_threshold,
-    )
-    model = load_task(values.model, values.load_best)
-    with tqdm(desc="predicting", unit=" rows", disable=None) as bar:
-        rows, failed = predict_file(
-            predictor(model, config), config, input_file, values.output_file, bar.update
-        )
-    without = f", {failed} of them without a prediction (see `error`)" if failed else ""
-    print(f"prediction: {rows} rows{without}, by {model.checkpoint}, written to {values.output_file}")
+    names = PredictConfig.__dataclass_fields__.keys() - {"text_column"}
+    config = PredictConfig(text_column=columns, **{name: values[name].value for name in names})
+    quiet_tensorflow.load()
+    from morphbert.finetune.prediction import predict
 
-
-def _one(paths: Sequence[str], given: str) -> Sequence[str]:
-    from morphbert.errors import UsageError
-
-    if len(paths) != 1:
-        raise UsageError(f"--input_file={given} matches {len(paths)} files: give one.")
-    return paths
+    done = predict(config)
+    without = f", {done.failed} of them without a prediction (see `error`)" if done.failed else ""
+    print(f"prediction: {done.rows} rows{without}, by {done.checkpoint}, written to {config.output_file}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,29 +1,20 @@
-"""What all fine-tuning commands share: flags, the configuration of a run, and the way from the command line to it."""
+"""The flags that all fine-tuning commands share, and the config that they make."""
 
 from __future__ import annotations
 
-import collections
-import os
+import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from absl import flags
 
-from morphbert.cli import quiet_tensorflow, task_adaptation, training_flags
+from morphbert.cli import quiet_tensorflow, training_flags
 from morphbert.cli.command import Command
-from morphbert.errors import MorphbertError, UsageError
-from morphbert.finetune import choices
+from morphbert.errors import UsageError
+from morphbert.finetune.config import LOSSES, FineTuneConfig, HeadConfig, LossConfig
 
-if TYPE_CHECKING:
-    from morphbert.finetune.experiment import Problem
-    from morphbert.finetune.heads import HeadConfig
-    from morphbert.finetune.losses import LossConfig
-    from morphbert.finetune.pretrained_start import Start
-    from morphbert.finetune.run import FineTuneConfig
-    from morphbert.finetune.task import Task
-
-_SomeTask = TypeVar("_SomeTask", bound="Task")
+_Config = TypeVar("_Config", bound=FineTuneConfig)
 
 
 def define_model(command: Command) -> None:
@@ -67,7 +58,17 @@ def define_model(command: Command) -> None:
         "Leave the embeddings and so many of the lowest layers as they are.",
         lower_bound=0,
     )
-    task_adaptation.define(command)
+    command.string(
+        "adapt_on",
+        None,
+        "Before fine-tuning go on pretraining the model on text (Gururangan et al. 2020), masked LM alone, in "
+        "OUTPUT_DIR/adapted. train: that of --train_file; else files of the task's format, or .txt with a "
+        "sentence a line and an empty line between documents.",
+    )
+    command.integer("adapt_steps", 1000, "Steps of it.", lower_bound=1)
+    command.integer("adapt_batch_size", 32, "Sequences in a step of it.", lower_bound=1)
+    command.number("adapt_learning_rate", 5e-5, "Its highest learning rate.", lower_bound=0.0)
+    command.integer("adapt_dupe_factor", 5, "Passes over the text, each with other masks.", lower_bound=1)
 
 
 def define_training(command: Command, epochs: float, max_seq_length: int) -> None:
@@ -159,9 +160,7 @@ def define_head(
 def define_loss(command: Command, of: str = "") -> None:
     """How classes are learned."""
     command.group("Loss", "loss")
-    command.enum(
-        "loss", "cross_entropy", choices.LOSSES, of + "focal and ldam are for classes of unequal size."
-    )
+    command.enum("loss", "cross_entropy", LOSSES, of + "focal and ldam are for classes of unequal size.")
     command.number(
         "label_smoothing", 0.0, "Of cross_entropy. Example: 0.1", lower_bound=0.0, upper_bound=0.999
     )
@@ -200,192 +199,64 @@ def define_rest(command: Command) -> None:
     training_flags.define_devices(command)
 
 
-def check(command: Command, values: flags.FlagValues) -> None:
-    """Refuses flags that contradict each other."""
+def config_of(kind: type[_Config], command: Command, **own: Any) -> _Config:
+    """Returns the config that the flags make; `own` are fields whose values are not the flags' as they stand.
+
+    Raises:
+      UsageError: flags contradict each other.
+    """
+    values = command.values
     training_flags.check(values)
-    if values.do_train and not values.train_file:
-        raise UsageError("--do_train needs --train_file.")
     if values.num_train_steps is not None and command.given("num_train_epochs"):
         raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
-    if values.early_stopping and not values.eval_every:
-        raise UsageError("--early_stopping counts evaluations: give --eval_every.")
-    if not values.do_train and (values.adapt_on or values.num_seeds > 1):
-        raise UsageError("--adapt_on and --num_seeds go with --do_train.")
-    if values.do_lower_case is not None and not values.vocab_file:
-        raise UsageError("--do_lower_case goes with --vocab_file.")
+    devices = training_flags.devices(values)
+    made = {
+        "head": _head(values, kind),
+        "optimizer": training_flags.optimizer(values, 0, 0),
+        "step": training_flags.step(values, devices),
+        "devices": devices,
+        **own,
+    }
+    if "loss" in values:
+        made["loss"] = _loss(values)
+    names = {field.name for field in dataclasses.fields(kind)}.difference(made)
+    return kind(**{name: values[name].value for name in names if name in values}, **made)
 
 
-def check_files(command: Command, values: flags.FlagValues) -> None:
-    """Refuses what `check` does, and a command of `--train_file`, `--eval_file` and `--predict_file` that has nothing
-    to do, or not its file.
-    """
-    check(command, values)
-    if not (values.do_train or values.do_eval or values.do_predict):
-        raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or several.")
-    for doing, file in (
-        ("do_eval", "eval_file"),
-        ("do_predict", "predict_file"),
-        ("eval_every", "eval_file"),
-    ):
-        if values[doing].value and not values[file].value:
-            raise UsageError(f"--{doing} needs --{file}.")
-
-
-def head_config(values: flags.FlagValues, pooling: str | None = None) -> HeadConfig:
-    """The head that is asked for."""
-    from morphbert.finetune.heads import HeadConfig
-
+def _head(values: flags.FlagValues, kind: type[FineTuneConfig]) -> HeadConfig:
+    (default,) = (field.default for field in dataclasses.fields(kind) if field.name == "head")
+    assert isinstance(default, HeadConfig)
     try:
         layers = tuple(int(number) for number in values.layers.split(","))
     except ValueError:
         raise UsageError(f"--layers={values.layers}: give numbers with commas, such as -1,-2.") from None
-    return HeadConfig(pooling or values.pooling, layers, values.lstm_units)
+    pooling = values.pooling if "pooling" in values else default.pooling
+    return HeadConfig(pooling, layers, values.lstm_units)
 
 
-def loss_config(values: flags.FlagValues, counts: Sequence[int]) -> LossConfig:
-    """The loss that is asked for, of classes that occur so often in the training data."""
-    from morphbert.finetune.losses import LossConfig
-
-    same_name = (
-        "loss",
-        "label_smoothing",
-        "focal_gamma",
-        "ldam_margin",
-        "ldam_scale",
-        "deferred_reweighting",
-    )
-    weighs = values.class_weights or values.deferred_reweighting is not None
-    return LossConfig(
-        counts=tuple(counts), class_weights=weighs, **{name: getattr(values, name) for name in same_name}
-    )
+def _loss(values: flags.FlagValues) -> LossConfig:
+    names = {field.name for field in dataclasses.fields(LossConfig)} - {"counts"}
+    return LossConfig(**{name: values[name].value for name in names})
 
 
-def saved_task(values: flags.FlagValues) -> dict[str, Any] | None:
-    """What the output folder says about its task, if it holds one and is not to be trained."""
-    from morphbert.finetune.task_file import read_task
-
-    return None if values.do_train else read_task(values.output_dir)
+def words(value: str | None) -> tuple[str, ...]:
+    """`"a,b"` → `("a", "b")`; nothing → nothing."""
+    return tuple(name for name in (value or "").split(",") if name)
 
 
-def task_in_folder(values: flags.FlagValues, saved: Mapping[str, Any], kind: type[_SomeTask]) -> _SomeTask:
-    """The task of what `saved_task` gave.
-
-    Raises:
-      MorphbertError: it is that of another command.
-    """
-    from morphbert.finetune.tasks import task_of
-
-    found = task_of(saved)
-    if type(found) is not kind:  # some tasks are made from others
-        raise MorphbertError(
-            f"--output_dir={values.output_dir} holds a model of another task, {saved['task']}."
-        )
-    return found
-
-
-def counts_of_labels(values: flags.FlagValues, labels: Sequence[str], given: Iterable[object]) -> list[int]:
-    """How often each label occurs in the training data; those that never do are named."""
-    seen = collections.Counter(map(str, given))
-    empty = [label for label in labels if not seen[label]]
-    if empty:
-        print(f"warning: {values.train_file} has no example of {', '.join(empty)}", flush=True)
-    return [seen[label] for label in labels]
-
-
-def find_start(values: flags.FlagValues) -> Start:
-    """The model to start from; once there is a model in the output folder, that folder's own is enough."""
-    from morphbert.finetune.pretrained_start import find_start as find
-    from morphbert.finetune.task_file import TASK_NAME
-
-    names = ("init_checkpoint", "bert_config_file", "vocab_file")
-    init, config_file, vocabulary = (values[name].value or None for name in names)
-    folder = values.output_dir
-    if init is None and os.path.exists(os.path.join(folder, TASK_NAME)):
-        config_file, vocabulary = (
-            config_file or os.path.join(folder, "bert_config.json"),
-            vocabulary or folder,
-        )
-        if vocabulary == folder and not os.path.exists(os.path.join(folder, "morphbert_tokenizer.json")):
-            raise MorphbertError(f"--output_dir={folder} has no vocabulary of its own: give --vocab_file.")
-    start = find(init, config_file, vocabulary, values.do_lower_case)
-    if values.max_seq_length > start.config.max_position_embeddings:
-        raise UsageError(
-            f"--max_seq_length={values.max_seq_length}, but the model has {start.config.max_position_embeddings} "
-            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
-        )
-    return start
-
-
-def run_config(
-    values: flags.FlagValues, start: Start, problem: Problem, reweighted: LossConfig | None
-) -> FineTuneConfig:
-    """The configuration of a run on a problem's examples."""
-    from morphbert.finetune.run import FineTuneConfig
-
-    steps = values.num_train_steps
-    if steps is None:
-        examples = 0 if problem.train is None else len(problem.train)
-        steps = max(1, int(examples * values.num_train_epochs / values.train_batch_size))
-    devices = training_flags.devices(values)
-    same_name = (
-        *("output_dir", "init_checkpoint", "do_train", "eval_every", "early_stopping", "train_batch_size"),
-        *("eval_batch_size", "save_checkpoints_steps", "keep_checkpoint_max", "iterations_per_loop"),
-        *("log_steps", "group_by_length", "freeze_embeddings", "freeze_layers", "wandb_project"),
-    )
-    learned = (
-        {} if reweighted is None else {"loss": reweighted.loss, "class_weights": reweighted.class_weights}
-    )
-    return FineTuneConfig(
-        bert_config=start.config,
-        optimizer=training_flags.optimizer(values, steps, int(steps * values.warmup_proportion)),
-        step=training_flags.step(values, devices),
-        devices=devices,
-        best_metric=values.best_metric or problem.best_metric,
-        reweighted_from=None if reweighted is None else reweighted.begins(steps),
-        task={**problem.saved, **learned},
-        **{name: getattr(values, name) for name in same_name},
-    )
-
-
-def run(
-    command: Command,
-    argv: Sequence[str] | None,
-    check: Callable[[Command, flags.FlagValues], None],
-    problem_of: Callable[[flags.FlagValues, Start], tuple[Problem, LossConfig | None]],
-    texts_of: Callable[[flags.FlagValues, str], Iterable[Sequence[str]]],
-) -> int:
+def run(command: Command, argv: Sequence[str] | None, config: Callable[[Command], FineTuneConfig]) -> int:
     """Runs a command; returns its exit status (128 + the signal's number where one stopped it).
 
     Args:
-      check: refuses flags that contradict each other.
-      problem_of: reads the files; the loss where its classes can be weighed.
-      texts_of: a file of the task's → its texts for continued pretraining, a document's parts at a time.
+      config: the command's flags → what to do.
     """
     stopped_by: list[int] = []
 
     def go(values: flags.FlagValues) -> None:
-        check(command, values)
         quiet_tensorflow.load()
-        from morphbert.finetune.experiment import Plan, conduct
-        from morphbert.finetune.word_vectors import read_word_vectors
+        from morphbert.finetune.experiment import fine_tune
 
-        if values.adapt_on:
-            try:
-                adapted = task_adaptation.adapt(values, lambda path: texts_of(values, path))
-            except task_adaptation.Stopped as stop:
-                stopped_by.append(stop.signal)
-                return
-            values.init_checkpoint, values.bert_config_file = adapted, None
-        start = find_start(values)
-        problem, loss = problem_of(values, start)
-        config = run_config(values, start, problem, loss)
-        vectors = None
-        if values.word_embeddings and values.do_train:
-            width = start.config.embedding_width
-            vectors = read_word_vectors(values.word_embeddings, start.tokenizer.vocabulary.tokens, width)
-        do_eval = values.do_eval if "do_eval" in values else problem.held_out is not None
-        plan = Plan(do_eval, values.do_predict, values.load_best, values.num_seeds)
-        stopped = conduct(problem, start, config, plan, vectors)
+        stopped = fine_tune(config(command)).stopped_by
         if stopped is not None:
             stopped_by.append(stopped)
 

@@ -1,4 +1,4 @@
-"""Answers as spans of pieces, and back to exactly the characters of the paragraph (run_squad.py's task)."""
+"""Questions with windows of their paragraphs: answers to spans of pieces, and back to the paragraph's characters."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.heads import NO_POOLING, HeadConfig, contextual, linear, linear_parameters
 from morphbert.finetune.questions import Question
-from morphbert.finetune.task import Task, num_examples
 from morphbert.finetune.windows import best_windows
-from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
-from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 
-HEAD = "cls/squad/output"
 # What stands after the last piece of a paragraph for the model: [SEP].
 _SPECIAL = 3
 
@@ -57,46 +49,6 @@ class Window:
     sequence: Encoded
     first: int
     best: list[bool]
-
-
-class SpanTask(Task):
-    """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2)."""
-
-    def __init__(self, max_seq_length: int, head: HeadConfig = NO_POOLING) -> None:
-        self.head = head
-        self.guessing = math.log(max_seq_length)
-
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """`cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
-        return {**self.head.parameters(config), **linear_parameters(HEAD, 2, self.head.width(config))}
-
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Float32 [B, L, 2]; padding is lowered, so that it is never chosen."""
-        scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
-        return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
-
-    def count(self, batch: Batch) -> tf.Tensor:
-        """Windows."""
-        return num_examples(batch)
-
-    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The mean of both cross entropies over the positions: float32 [B]."""
-        start = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["start_positions"], scores[:, :, 0])
-        end = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["end_positions"], scores[:, :, 1])
-        return (start + end) / 2.0
-
-    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 where both ends are right: float32 [B]."""
-        ends = tf.argmax(scores, 1, output_type=tf.int32)
-        wanted = tf.stack([batch["start_positions"], batch["end_positions"]], -1)
-        return tf.cast(tf.reduce_all(tf.equal(ends, wanted), -1), tf.float32)
 
 
 def windows_of(tokenizer: Tokenizer, questions: Sequence[Question], config: WindowConfig) -> Iterator[Window]:

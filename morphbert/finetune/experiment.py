@@ -1,6 +1,4 @@
-"""From a task's examples to trained models, figures and predictions: what all fine-tuning commands do, once or by
-seeds.
-"""
+"""From a task's files to trained models, figures and predictions: what all fine-tuning commands do."""
 
 from __future__ import annotations
 
@@ -8,141 +6,250 @@ import dataclasses
 import json
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from morphbert.finetune.features import Features
-from morphbert.finetune.pretrained_start import Start
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.finetune import adaptation
+from morphbert.finetune.config import FineTuneConfig
+from morphbert.finetune.judgement import Judgement
+from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.finetune.report import write_report
-from morphbert.finetune.run import FineTuneConfig, FineTuning, Judgement
-from morphbert.finetune.task import Task
-from morphbert.finetune.task_file import check_folder, write_folder
-from morphbert.finetune.word_vectors import WordVectors
+from morphbert.finetune.run import FineTuning, TaskRunConfig
+from morphbert.finetune.task import Data, Task
+from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, write_folder
+from morphbert.finetune.tasks import TASKS
+from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.model.compiled import gradients_released
 from morphbert.train.cluster.strategy import Devices, build_strategy
 from morphbert.train.evaluation import write_results
 from morphbert.train.storage import write_text
 
-Scores = list[np.ndarray]
 SEEDS_NAME = "seeds.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """What a command makes of its files.
+class FineTuned:
+    """What a fine-tuning reached.
 
     Attributes:
-      task: the head and its losses.
-      saved: what `task.json` says, from which `task_of` makes the task again.
-      best_metric: the figure that counts, where no other is asked for.
-      train: examples to learn from.
-      held_out: examples to be judged by.
-      judge: scores of `held_out` → figures.
-      asked: examples to predict.
-      write: (folder, scores of `asked`) → writes the predictions, returns a line about them.
+      figures: of the held-out examples, of several seeds their means and `…_std`; None where nothing was evaluated.
+      stopped_by: the signal that stopped it early; the same call continues it.
     """
 
-    task: Task
-    saved: Mapping[str, Any]
-    best_metric: str
-    train: Features | None = None
-    held_out: Features | None = None
-    judge: Callable[[Scores], Judgement] | None = None
-    asked: Features | None = None
-    write: Callable[[str, Scores], str] | None = None
+    figures: Mapping[str, float] | None = None
+    stopped_by: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What to do: names are those of the flags."""
-
-    do_eval: bool = False
-    do_predict: bool = False
-    load_best: bool = True
-    num_seeds: int = 1
-
-
-def conduct(
-    problem: Problem,
-    start: Start,
-    config: FineTuneConfig,
-    plan: Plan,
-    word_vectors: WordVectors | None = None,
-) -> int | None:
-    """Trains, evaluates and predicts as planned; returns the signal that stopped it early.
+def fine_tune(config: FineTuneConfig) -> FineTuned:
+    """Trains a task's head on a pretrained encoder, evaluates it and predicts with it, as far as the config says so.
 
     With several seeds each has a folder of its own, `seed-N`, and is passed over where it is finished; the output
     folder then has the figures' means and standard deviations.
 
+    Args:
+      config: of the task's own class, such as `ClassificationConfig`.
+
     Raises:
-      MorphbertError: the folder holds another task's model, or a part fails.
+      UsageError: values contradict each other, or the model's configuration.
+      MorphbertError: a file is damaged, the folder holds another task's model, or a part fails.
     """
-    devices = build_strategy(config.devices)
-    if plan.num_seeds == 1:
-        return _one(problem, start, config, plan, devices, word_vectors)[0]
-    by_seed: dict[int, dict[str, float]] = {}
-    for seed in range(config.step.seed, config.step.seed + plan.num_seeds):
-        folder = os.path.join(config.output_dir, f"seed-{seed}")
+    if config.adapt_on:
+        task = TASKS[config.task_name]
+        try:
+            config = adaptation.adapt(config, lambda path: task.texts(config, path))
+        except adaptation.Stopped as stop:
+            return FineTuned(stopped_by=stop.signal)
+    start = _find_start(config)
+    problem = _Problem.of(config, start)
+    run = _run_config(config, start, problem)
+    vectors = None
+    if config.word_embeddings and config.do_train:
+        tokens = start.tokenizer.vocabulary.tokens
+        vectors = read_word_vectors(config.word_embeddings, tokens, start.config.embedding_width)
+    devices = build_strategy(run.devices)
+    if config.num_seeds == 1:
+        return _one(problem, start, run, devices, vectors)
+    by_seed: dict[int, Mapping[str, float]] = {}
+    for seed in range(run.step.seed, run.step.seed + config.num_seeds):
+        folder = os.path.join(run.output_dir, f"seed-{seed}")
         print(f"seed {seed}: {folder}", flush=True)
-        own = dataclasses.replace(config, output_dir=folder, step=dataclasses.replace(config.step, seed=seed))
+        own = dataclasses.replace(run, output_dir=folder, step=dataclasses.replace(run.step, seed=seed))
         with (
             gradients_released()
         ):  # else each seed's weights and moments would stay in memory beside the next's
-            stopped, figures = _one(problem, start, own, plan, devices, word_vectors)
-        if stopped is not None:
-            return stopped
-        if figures is not None:
-            by_seed[seed] = figures
-    if by_seed:
-        _summarize(config.output_dir, config.optimizer.num_train_steps, by_seed)
-    return None
+            done = _one(problem, start, own, devices, vectors)
+        if done.stopped_by is not None:
+            return done
+        if done.figures is not None:
+            by_seed[seed] = done.figures
+    if not by_seed:
+        return FineTuned()
+    return FineTuned(_summarize(run.output_dir, run.optimizer.num_train_steps, by_seed))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """What a run makes of its files.
+
+    Attributes:
+      config: the run's.
+      task: with its labels.
+      saved: what `task.json` says.
+      train: examples to learn from.
+      held_out: examples to be judged by.
+      asked: examples to predict.
+    """
+
+    config: FineTuneConfig
+    task: Task
+    saved: Mapping[str, Any]
+    train: Data | None = None
+    held_out: Data | None = None
+    asked: Data | None = None
+
+    @classmethod
+    def of(cls, config: FineTuneConfig, start: Start) -> _Problem:
+        """Reads the files; the task is that of the training examples, or of the output folder."""
+        kind, train = TASKS[config.task_name], None
+        if config.do_train:
+            examples = kind.read(config, str(config.train_file), "train")
+            task, train = kind.learn(config, examples, start.tokenizer, start.config)
+            saved = task.to_dict()
+        else:
+            saved = read_task(config.output_dir)
+            if saved["task"] != kind.name:
+                raise MorphbertError(
+                    f"--output_dir={config.output_dir} holds a model of another task, {saved['task']}."
+                )
+            task = kind.from_dict(saved).used_by(config)
+
+        def read(path: str | None, purpose: Any) -> Data:
+            examples = kind.read(config, str(path), purpose)
+            return task.data(examples, start.tokenizer, start.config, purpose, config)
+
+        held_out = asked = None
+        if config.evaluates_on_predict_file:
+            if config.do_predict or config.eval_every:
+                held_out = asked = read(config.predict_file, "eval")
+            return cls(config, task, saved, train, held_out, asked)
+        if config.eval_file and (config.do_eval or config.eval_every):
+            held_out = read(config.eval_file, "eval")
+        if config.do_predict:
+            asked = read(config.predict_file, "predict")
+        return cls(config, task, saved, train, held_out, asked)
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether there are held-out examples that say what is right."""
+        return self.held_out is not None and self.task.can_judge(self.held_out)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the figures are asked for at the end."""
+        return (self.config.do_eval or self.config.evaluates_on_predict_file) and self.can_judge
+
+    def judge(self, running: FineTuning) -> Judgement:
+        """Scores the held-out examples with the model as it is."""
+        assert self.held_out is not None
+        return self.task.judge(self.held_out, running.scores(self.held_out.features), self.config)
+
+
+def _find_start(config: FineTuneConfig) -> Start:
+    """The model to start from; once there is a model in the output folder, that folder's own is enough."""
+    init, config_file, vocabulary = (
+        config.init_checkpoint or None,
+        config.bert_config_file or None,
+        config.vocab_file or None,
+    )
+    folder = config.output_dir
+    if init is None and os.path.exists(os.path.join(folder, TASK_NAME)):
+        config_file = config_file or os.path.join(folder, "bert_config.json")
+        vocabulary = vocabulary or folder
+        if vocabulary == folder and not os.path.exists(os.path.join(folder, "morphbert_tokenizer.json")):
+            raise MorphbertError(f"--output_dir={folder} has no vocabulary of its own: give --vocab_file.")
+    start = find_start(init, config_file, vocabulary, config.do_lower_case)
+    if config.max_seq_length > start.config.max_position_embeddings:
+        raise UsageError(
+            f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
+            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
+        )
+    return start
+
+
+def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> TaskRunConfig:
+    """The configuration of a run on a problem's examples."""
+    steps = config.steps_over(0 if problem.train is None else len(problem.train.features))
+    loss = problem.task.loss
+    learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
+    return TaskRunConfig(
+        bert_config=start.config,
+        output_dir=config.output_dir,
+        init_checkpoint=config.init_checkpoint,
+        do_train=config.do_train,
+        eval_every=config.eval_every,
+        train_batch_size=config.train_batch_size,
+        eval_batch_size=config.eval_batch_size,
+        save_checkpoints_steps=config.save_checkpoints_steps,
+        keep_checkpoint_max=config.keep_checkpoint_max,
+        iterations_per_loop=config.iterations_per_loop,
+        log_steps=config.log_steps,
+        optimizer=dataclasses.replace(
+            config.optimizer, num_train_steps=steps, num_warmup_steps=int(steps * config.warmup_proportion)
+        ),
+        step=config.step,
+        devices=config.devices,
+        group_by_length=config.group_by_length,
+        best_metric=config.best_metric or problem.task.best_metric(config),
+        early_stopping=config.early_stopping,
+        freeze_embeddings=config.freeze_embeddings,
+        freeze_layers=config.freeze_layers,
+        reweighted_from=None if loss is None else loss.begins(steps),
+        wandb_project=config.wandb_project,
+        task={**problem.saved, **learned},
+    )
 
 
 def _one(
-    problem: Problem,
+    problem: _Problem,
     start: Start,
-    config: FineTuneConfig,
-    plan: Plan,
+    run: TaskRunConfig,
     devices: Devices,
     word_vectors: WordVectors | None,
-) -> tuple[int | None, dict[str, float] | None]:
-    """One run: the signal that stopped it, and its figures."""
-    check_folder(config.output_dir, problem.saved)
-    running = FineTuning(config, problem.task, start.weights, devices, word_vectors)
-
+) -> FineTuned:
+    """Trains, evaluates and predicts in one folder."""
+    config, task = problem.config, problem.task
+    check_folder(run.output_dir, problem.saved)
+    running = FineTuning(run, task, start.weights, devices, word_vectors)
     judged: dict[int, Judgement] = {}
 
     def judge(step: int) -> Judgement:
-        assert problem.judge is not None
-        assert problem.held_out is not None
-        judged[step] = problem.judge(running.scores(problem.held_out))
+        judged[step] = problem.judge(running)
         return judged[step]
 
-    evaluate = judge if config.eval_every and problem.judge is not None else None
-    if config.do_train and problem.train is not None:
-        write_folder(config.output_dir, start, problem.saved)
-        step, stopped = running.train(problem.train, evaluate)
+    if problem.train is not None:
+        write_folder(run.output_dir, start, problem.saved)
+        evaluate = judge if config.eval_every and problem.can_judge else None
+        step, stopped = running.train(problem.train.features, evaluate)
         if stopped is not None:
-            return stopped, None
-    figures = None
-    if plan.do_eval or plan.do_predict:
-        step = running.load(plan.load_best)
-    scores = None
-    if plan.do_predict and problem.write is not None:
+            return FineTuned(stopped_by=stopped)
+    if not (problem.evaluates or config.do_predict):
+        return FineTuned()
+    step = running.load(config.load_best)
+    if config.do_predict:
         assert problem.asked is not None
-        scores = running.scores(problem.asked)
-        print(f"prediction: {problem.write(config.output_dir, scores)}", flush=True)
-    if plan.do_eval and problem.judge is not None:
-        # Where the same examples were just scored, or the same weights judged, that is not done again.
-        if scores is not None and problem.asked is problem.held_out:
-            judged[step] = problem.judge(scores)
-        figures = _report(config, step, judged[step] if step in judged else judge(step))
-    return None, figures
+        scores = running.scores(problem.asked.features)
+        print(f"prediction: {task.write(run.output_dir, problem.asked, scores, config)}", flush=True)
+        if problem.evaluates and problem.asked is problem.held_out:
+            # The same examples were just scored.
+            judged[step] = task.judge(problem.asked, scores, config)
+    if not problem.evaluates:
+        return FineTuned()
+    # Where the same weights were judged while training, that is not done again.
+    return FineTuned(_report(run, step, judged[step] if step in judged else judge(step)))
 
 
-def _report(config: FineTuneConfig, step: int, judgement: Judgement) -> dict[str, float]:
+def _report(config: TaskRunConfig, step: int, judgement: Judgement) -> dict[str, float]:
     figures = judgement.figures
     path = write_results(config.output_dir, step, figures)
     settings = {
@@ -169,8 +276,8 @@ def _line(figures: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "num_examples")
 
 
-def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]]) -> None:
-    """Mean and standard deviation (of a sample, n - 1) of each figure: on the terminal, and in two files."""
+def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """Returns mean and standard deviation (of a sample, n - 1) of each figure; prints them and writes two files."""
     first = next(iter(by_seed.values()))
     summary: dict[str, float] = {}
     for name in first:
@@ -192,25 +299,4 @@ def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]
         if name != "num_examples"
     )
     print(f"{len(by_seed)} seeds: {shown}, written to {path}", flush=True)
-
-
-def by_length(
-    lengths: np.ndarray,
-    figures_of: Callable[[np.ndarray], Mapping[str, float]],
-    unit: str = "pieces",
-    least: int = 10,
-) -> dict[str, Mapping[str, float]]:
-    """Figures of the shortest, middle and longest third of the examples; nothing where a third has under `least`.
-
-    Args:
-      lengths: how long each example is.
-      figures_of: numbers of examples → their figures.
-      unit: what lengths count.
-    """
-    order = np.argsort(lengths, kind="stable")
-    thirds: Sequence[np.ndarray] = np.array_split(order, 3)
-    if len(thirds[-1]) < least:
-        return {}
-    return {
-        f"{lengths[rows].min()} to {lengths[rows].max()} {unit}": figures_of(np.sort(rows)) for rows in thirds
-    }
+    return summary

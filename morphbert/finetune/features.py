@@ -19,10 +19,11 @@ _POOL = 50
 
 @dataclass(frozen=True)
 class Features:
-    """N examples of at most L pieces.
+    """N examples of at most L pieces, or of C sequences of at most L pieces each.
 
     Attributes:
-      pieces: `input_ids`, `input_mask`, `segment_ids` and what else there is one of for each piece: int32 [N, L].
+      pieces: `input_ids`, `input_mask`, `segment_ids` and what else there is one of for each piece: int32 [N, L] or
+        [N, C, L].
       labels: what there is one of for each example: [N, …].
     """
 
@@ -34,12 +35,13 @@ class Features:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Pieces of each example: int64 [N]."""
-        return np.asarray(self.pieces["input_mask"].sum(1))
+        """Pieces of each example, of several sequences those of the longest: int64 [N]."""
+        lengths = np.asarray(self.pieces["input_mask"].sum(-1))
+        return lengths if lengths.ndim == 1 else lengths.max(1)
 
     @property
     def max_length(self) -> int:
-        return int(self.pieces["input_ids"].shape[1])
+        return int(self.pieces["input_ids"].shape[-1])
 
 
 def piece_arrays(encoded: Sequence[Encoded], max_length: int) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ class ExampleFeed:
 
     def _dataset(self, steps: np.ndarray, length: int) -> tf.data.Dataset:
         def batch(chosen: tf.Tensor, reweighted: tf.Tensor) -> dict[str, tf.Tensor]:
-            pieces = {name: tf.gather(values, chosen)[:, :length] for name, values in self._pieces.items()}
+            pieces = {name: tf.gather(values, chosen)[..., :length] for name, values in self._pieces.items()}
             labels = {name: tf.gather(values, chosen) for name, values in self._labels.items()}
             if self._says_reweighted:
                 labels[REWEIGHTED] = tf.fill(tf.shape(chosen), reweighted)
@@ -90,4 +90,4 @@ def scoring_batches(
         rows = order[start : start + batch_size]
         length = int(cut_lengths(lengths[rows].max(keepdims=True), features.max_length)[0])
         filled = np.concatenate([rows, np.repeat(rows[:1], batch_size - len(rows))])
-        yield rows, {name: values[filled, :length] for name, values in features.pieces.items()}
+        yield rows, {name: values[filled][..., :length] for name, values in features.pieces.items()}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.finetune.config import HeadConfig
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import Dropout
 from morphbert.model.encoder import pool
@@ -18,56 +17,23 @@ from morphbert.model.parameters import Parameter
 LSTM = "head/lstm"
 
 
-@dataclasses.dataclass(frozen=True)
-class HeadConfig:
-    """What a head reads.
-
-    Attributes:
-      pooling: how the pieces of a text become one vector, see `sentence_vector`.
-      layers: the encoder's layers that are concatenated: 0 is the embeddings, -1 the last.
-      lstm_units: of an LSTM in each direction on top of them; 0 for none.
-    """
-
-    pooling: str = "cls"
-    layers: tuple[int, ...] = (-1,)
-    lstm_units: int = 0
-
-    @property
-    def uses_pooler(self) -> bool:
-        """BERT's pooler is made for the last layer as it is; above anything else `cls` is [CLS] alone."""
-        return self.pooling == "cls" and self.layers == (-1,) and not self.lstm_units
-
-    def width(self, config: BertConfig) -> int:
-        """Size of each piece's vector, D."""
-        return 2 * self.lstm_units if self.lstm_units else config.hidden_size * len(self.layers)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, for `task.json`."""
-        return {"pooling": self.pooling, "layers": list(self.layers), "lstm_units": self.lstm_units}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HeadConfig:
-        """From what `to_dict` gave, or an older version of it."""
-        layers = tuple(values.get("layers", (-1,)))
-        return cls(values.get("pooling", "cls"), layers, values.get("lstm_units", 0))
-
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """The LSTM's weights, kernel [inputs + U, 4 U] and bias [4 U] in each direction."""
-        units = self.lstm_units
-        rows = config.hidden_size * len(self.layers) + units
-        return {
-            f"{LSTM}/{direction}/{name}": parameter
-            for direction in (("forward", "backward") if units else ())
-            for name, parameter in (
-                ("kernel", Parameter((rows, 4 * units), "truncated_normal", "kernel")),
-                ("bias", Parameter((4 * units,), "zeros", "bias")),
-            )
-        }
+def head_width(head: HeadConfig, config: BertConfig) -> int:
+    """Returns the size of each piece's vector, D."""
+    return 2 * head.lstm_units if head.lstm_units else config.hidden_size * len(head.layers)
 
 
-POOLER = HeadConfig()
-# Of tasks that score each piece.
-NO_POOLING = HeadConfig(pooling="pieces")
+def lstm_parameters(head: HeadConfig, config: BertConfig) -> dict[str, Parameter]:
+    """Returns the LSTM's weights: kernel [inputs + U, 4 U] and bias [4 U] in each direction."""
+    units = head.lstm_units
+    rows = config.hidden_size * len(head.layers) + units
+    return {
+        f"{LSTM}/{direction}/{name}": parameter
+        for direction in (("forward", "backward") if units else ())
+        for name, parameter in (
+            ("kernel", Parameter((rows, 4 * units), "truncated_normal", "kernel")),
+            ("bias", Parameter((4 * units,), "zeros", "bias")),
+        )
+    }
 
 
 def check_layers(layers: Sequence[int], config: BertConfig) -> None:

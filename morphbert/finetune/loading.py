@@ -40,10 +40,6 @@ class TaskModel:
     checkpoint: str
     step: int
 
-    @property
-    def max_seq_length(self) -> int:
-        return int(self.saved["max_seq_length"])
-
 
 def load_task(folder: str, best: bool = True) -> TaskModel:
     """Reads a model with its task's head.

@@ -7,52 +7,12 @@ n^(1/4) and scale s; class weights by the effective number of samples, Cui et al
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """How classes are learned.
-
-    Attributes:
-      loss: `cross_entropy`, `focal` or `ldam`.
-      label_smoothing: of `cross_entropy`.
-      focal_gamma: of `focal`.
-      ldam_margin: of `ldam`: the rarest class's margin.
-      ldam_scale: of `ldam`: what scores less margins are multiplied by.
-      counts: examples of each class in the training data, for `ldam` and the weights.
-      class_weights: weigh rare classes more, by their effective number.
-      deferred_reweighting: the share of training after which `class_weights` begin; None for the beginning.
-    """
-
-    loss: str = "cross_entropy"
-    label_smoothing: float = 0.0
-    focal_gamma: float = 2.0
-    ldam_margin: float = 0.5
-    ldam_scale: float = 30.0
-    counts: tuple[int, ...] = ()
-    class_weights: bool = False
-    deferred_reweighting: float | None = None
-
-    def guessing(self, classes: int) -> float:
-        """About the largest mean loss of a model that knows nothing, by which a run that blew up is known."""
-        largest = math.log(max(2, classes))
-        if self.loss == "ldam":
-            largest += self.ldam_scale * self.ldam_margin
-        return largest * (float(class_weights(self.counts).max()) if self.class_weights else 1.0)
-
-    def begins(self, num_train_steps: int) -> int | None:
-        """The step from which the weights of classes hold, None where there are none or they always do."""
-        share = self.deferred_reweighting
-        return None if share is None or not self.class_weights else round(share * num_train_steps)
-
-
-CROSS_ENTROPY = LossConfig()
+from morphbert.finetune.config import LossConfig, class_weights
 
 
 def class_losses(
@@ -98,10 +58,3 @@ def ldam_margins(counts: Sequence[int], largest: float = 0.5) -> np.ndarray:
     roots = 1.0 / np.power(np.maximum(counts, 1), 0.25)
     margins: np.ndarray = (roots * (largest / roots.max())).astype(np.float32)
     return margins
-
-
-def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
-    """(1 - beta) / (1 - beta^n) for each class, scaled to a mean of 1: float32 [C]."""
-    weights = (1.0 - beta) / (1.0 - np.power(beta, np.maximum(counts, 1)))
-    scaled: np.ndarray = (weights * (len(weights) / weights.sum())).astype(np.float32)
-    return scaled

@@ -10,7 +10,7 @@ from typing import Any
 
 from morphbert import plots
 from morphbert.finetune.confusion import Confusion
-from morphbert.finetune.run import Judgement
+from morphbert.finetune.judgement import Judgement
 from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.storage import write_text
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import check_layers
+from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.scoring import Scorer, check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
@@ -35,23 +35,9 @@ from morphbert.train.trajectory import differences, say_differences
 _SINCE: Mapping[str, Any] = {"frozen": [], "num_replicas": 1, "tensorflow": tf.__version__}
 
 
-@dataclasses.dataclass(frozen=True)
-class Judgement:
-    """What held-out examples say: figures with `num_examples` among them, and which classes are taken for which.
-
-    `groups` are figures of examples of like length, by a name for them; `line` is what is said of the figures where
-    that is not each of them.
-    """
-
-    figures: dict[str, float]
-    confusion: Confusion | None = None
-    groups: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    line: str | None = None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FineTuneConfig(LoopConfig):
-    """A run. Names are those of the flags.
+class TaskRunConfig(LoopConfig):
+    """One training of a task's model, all of whose numbers are known. Names are those of the flags.
 
     Attributes:
       group_by_length: put examples of like length into a batch; else all batches have the longest length.
@@ -91,7 +77,7 @@ class FineTuning:
 
     def __init__(
         self,
-        config: FineTuneConfig,
+        config: TaskRunConfig,
         task: Task,
         weights: Mapping[str, np.ndarray] | None,
         devices: Devices,

@@ -206,3 +206,8 @@ def labels_in(labels: Iterable[str]) -> tuple[str, ...]:
     kinds = sorted({run[2:].partition(":")[0] for label in seen for run in label.split("|")} - {""})
     plain = [f"{edge}-{kind}" for kind in kinds for edge in "BI"] + [OUTSIDE]
     return (*plain, *sorted(seen.difference(plain)))
+
+
+def type_of(tag: str) -> str:
+    """`B-PS` → `PS`, `O` → `O`."""
+    return tag if tag == OUTSIDE else tag[2:]

@@ -1,4 +1,4 @@
-"""A label for each piece of a text, by which its characters are tagged (run_ner.py's task)."""
+"""Windows of texts: labels of their pieces to tags of all characters and back, and figures of tags."""
 
 from __future__ import annotations
 
@@ -8,26 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.heads import (
-    NO_POOLING,
-    HeadConfig,
-    contextual,
-    head_dropout,
-    linear,
-    linear_parameters,
-)
-from morphbert.finetune.losses import CROSS_ENTROPY, LossConfig, class_losses
-from morphbert.finetune.tags import OUTSIDE, TaggedText, character_tags, first_of, piece_labels
-from morphbert.finetune.task import Task
+from morphbert.finetune.features import Features, piece_arrays
+from morphbert.finetune.tags import TaggedText, character_tags, first_of, piece_labels
 from morphbert.finetune.windows import best_windows
-from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
-from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
@@ -35,59 +20,6 @@ from morphbert.text.tokenizer import Tokenizer
 # Labels of pieces in the batch; special tokens, padding and what nothing is known of have none.
 TAG_IDS = "tag_ids"
 NO_TAG = -1
-
-
-@dataclass(frozen=True)
-class TaggingConfig:
-    """The labels of pieces in the order of the scores, the head and how it is learned."""
-
-    labels: tuple[str, ...]
-    head: HeadConfig = NO_POOLING
-    loss: LossConfig = CROSS_ENTROPY
-
-
-class Tagging(Task):
-    """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C]."""
-
-    def __init__(self, config: TaggingConfig) -> None:
-        self.config, self.head = config, config.head
-        self.guessing = config.loss.guessing(len(config.labels))
-
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """The head's weights."""
-        width = self.head.width(config)
-        return {**self.head.parameters(config), **linear_parameters("output", len(self.config.labels), width)}
-
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Float32 [B, L, C]."""
-        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        return linear(parameters, "output", head_dropout(hidden, config, key))
-
-    def count(self, batch: Batch) -> tf.Tensor:
-        """Labelled pieces; a little more than none, so that a batch of empty texts divides by something."""
-        return tf.maximum(tf.reduce_sum(tf.cast(batch[TAG_IDS] != NO_TAG, tf.float32)), 1e-6)
-
-    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The sum over an example's labelled pieces: float32 [B]."""
-        ids = batch[TAG_IDS]
-        late = batch.get(REWEIGHTED)
-        if late is not None:
-            late = tf.reshape(tf.broadcast_to(late[:, None], tf.shape(ids)), [-1])
-        flat = tf.reshape(scores, [-1, len(self.config.labels)])
-        losses = class_losses(self.config.loss, flat, tf.maximum(tf.reshape(ids, [-1]), 0), late)
-        return tf.reduce_sum(tf.reshape(losses, tf.shape(ids)) * tf.cast(ids != NO_TAG, tf.float32), 1)
-
-    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """Pieces of each example with the right label: float32 [B]."""
-        same = tf.equal(tf.argmax(scores, -1, output_type=tf.int32), batch[TAG_IDS])
-        return tf.reduce_sum(tf.cast(same, tf.float32), 1)
 
 
 @dataclass(frozen=True)
@@ -213,8 +145,3 @@ def tag_ceiling(
         for found in labels_of_windows(windows, texts)
     ]
     return tag_metrics(texts, tags_of_texts(windows, labels, [text.text for text in texts]), known)
-
-
-def type_of(tag: str) -> str:
-    """`B-PS` → `PS`, `O` → `O`."""
-    return tag if tag == OUTSIDE else tag[2:]

@@ -5,19 +5,21 @@ them.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from morphbert.cli.command import Command
+from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError, UsageError
-
-if TYPE_CHECKING:
-    from absl import flags
+from morphbert.files import expand, open_for_reading
+from morphbert.finetune.config import FineTuneConfig
+from morphbert.interop import native, sources
+from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.train.storage import write_text
 
 TRAIN = "train"
 FOLDER = "adapted"
@@ -32,96 +34,77 @@ class Stopped(Exception):
         self.signal = number
 
 
-def define(command: Command) -> None:
-    """The flags of continued pretraining."""
-    command.string(
-        "adapt_on",
-        None,
-        "Before fine-tuning go on pretraining the model on text (Gururangan et al. 2020), masked LM alone, in "
-        "OUTPUT_DIR/adapted. train: that of --train_file; else files of the task's format, or .txt with a "
-        "sentence a line and an empty line between documents.",
-    )
-    command.integer("adapt_steps", 1000, "Steps of it.", lower_bound=1)
-    command.integer("adapt_batch_size", 32, "Sequences in a step of it.", lower_bound=1)
-    command.number("adapt_learning_rate", 5e-5, "Its highest learning rate.", lower_bound=0.0)
-    command.integer("adapt_dupe_factor", 5, "Passes over the text, each with other masks.", lower_bound=1)
-
-
-def adapt(values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> str:
-    """Makes records of the text and goes on pretraining; returns the folder of the adapted model.
+def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> FineTuneConfig:
+    """Makes records of the text and goes on pretraining; returns the config that starts from the adapted model.
 
     A part that is finished is passed over, one that was interrupted goes on.
 
     Args:
-      values: the command's flags.
+      config: the fine-tuning.
       texts_of: a file → its documents, each as its parts in order.
 
     Raises:
       Stopped: a signal ended it; it was passed on to the part that ran.
       MorphbertError: there is no model to go on from, or a part fails.
     """
-    if not values.init_checkpoint:
+    if not config.init_checkpoint:
         raise UsageError("--adapt_on goes on with a pretrained model: give --init_checkpoint.")
-    folder = os.path.join(values.output_dir, FOLDER)
+    folder = os.path.join(config.output_dir, FOLDER)
     start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
     if not os.path.exists(os.path.join(start, "bert_config.json")):
-        _write_start(start, values)
-    masks = max(1, -(-values.max_seq_length * 15 // 100))
-    shape = [f"--max_seq_length={values.max_seq_length}", f"--max_predictions_per_seq={masks}"]
+        _write_start(start, config)
+    masks = max(1, -(-config.max_seq_length * 15 // 100))
+    shape = [f"--max_seq_length={config.max_seq_length}", f"--max_predictions_per_seq={masks}"]
     os.makedirs(records, exist_ok=True)
     record, corpus = (os.path.join(records, name) for name in ("adapt.tfrecord", "corpus.txt"))
     if not os.path.exists(record + ".manifest.json"):
-        _write_corpus(corpus, values, texts_of)
+        _write_corpus(corpus, config, texts_of)
         made = [f"--input_file={corpus}", f"--vocab_file={start}", f"--output_file={record}", *shape]
-        made += ["--objective=none", "--do_whole_word_mask", f"--random_seed={values.seed}"]
-        _call("create_pretraining_data", [*made, f"--dupe_factor={values.adapt_dupe_factor}"])
+        made += ["--objective=none", "--do_whole_word_mask", f"--random_seed={config.step.seed}"]
+        _call("create_pretraining_data", [*made, f"--dupe_factor={config.adapt_dupe_factor}"])
     learned = {
         "bert_config_file": os.path.join(start, "bert_config.json"),
         "init_checkpoint": start,
         "input_file": record,
         "output_dir": model,
-        "train_batch_size": values.adapt_batch_size,
-        "num_train_steps": values.adapt_steps,
-        "num_warmup_steps": values.adapt_steps // 10,
-        "learning_rate": values.adapt_learning_rate,
-        "strategy": values.strategy,
-        "dtype": values.dtype,
-        "seed": values.seed,
+        "train_batch_size": config.adapt_batch_size,
+        "num_train_steps": config.adapt_steps,
+        "num_warmup_steps": config.adapt_steps // 10,
+        "learning_rate": config.adapt_learning_rate,
+        "strategy": config.devices.strategy,
+        "dtype": config.step.dtype,
+        "seed": config.step.seed,
+        "tpu_name": config.devices.tpu_name,
+        "tpu_zone": config.devices.tpu_zone,
+        "gcp_project": config.devices.gcp_project,
     }
-    _call(
-        "run_pretraining", ["--do_train", *(f"--{name}={value}" for name, value in learned.items()), *shape]
-    )
-    # The run's folder knows no vocabulary, and the command's flag may name none.
-    values.vocab_file = start
-    return model
+    given = (f"--{name}={value}" for name, value in learned.items() if value is not None)
+    _call("run_pretraining", ["--do_train", *given, *shape])
+    # The run's folder knows no vocabulary, and the config may name none.
+    return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
 
 
-def _write_start(folder: str, values: flags.FlagValues) -> None:
+def _write_start(folder: str, config: FineTuneConfig) -> None:
     """The model to go on from, of whatever format, in ours, with its vocabulary."""
-    from morphbert.interop import native, sources
-    from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
-
-    names = ("init_checkpoint", "bert_config_file", "vocab_file", "do_lower_case")
-    found = sources.read(*(values[name].value for name in names))
+    assert config.init_checkpoint is not None
+    found = sources.read(
+        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
+    )
     tokenizer = tokenizer_of(found)
     if tokenizer is None or found.vocabulary is None:
         raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
     os.makedirs(folder, exist_ok=True)
     write_vocabulary(folder, tokenizer, found.vocabulary)
-    native.write(folder, found.completed(values.seed))
+    native.write(folder, found.completed(config.step.seed))
 
 
 def _write_corpus(
-    path: str, values: flags.FlagValues, texts_of: Callable[[str], Iterable[Sequence[str]]]
+    path: str, config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]]
 ) -> None:
-    from morphbert.corpus.sentences import split_sentences
-    from morphbert.files import expand, open_for_reading
-    from morphbert.train.storage import write_text
-
-    patterns = values.train_file if values.adapt_on == TRAIN else values.adapt_on
+    patterns = str(config.train_file) if config.adapt_on == TRAIN else str(config.adapt_on)
     documents: list[str] = []
     for name in expand(patterns):
-        if name.endswith(".txt") and values.adapt_on != TRAIN:
+        if name.endswith(".txt") and config.adapt_on != TRAIN:
             with open_for_reading(name) as stream:
                 text = stream.read().decode("utf-8-sig").strip("\n")
             if "\t" not in text.partition("\n")[0]:  # NSMC's tables are called .txt too
@@ -132,7 +115,7 @@ def _write_corpus(
             if sentences:
                 documents.append("\n".join(sentences))
     if not documents:
-        raise MorphbertError(f"--adapt_on={values.adapt_on}: there is no text in it.")
+        raise MorphbertError(f"--adapt_on={config.adapt_on}: there is no text in it.")
     write_text(path, "\n\n".join(documents) + "\n")
     print(f"adaptation: {len(documents)} documents, written to {path}", flush=True)
 

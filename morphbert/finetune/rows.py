@@ -1,0 +1,67 @@
+"""Objects of a JSON Lines file, from which examples are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.formats.tables import json_lines
+
+Row = Mapping[str, Any]
+
+
+class RowError(MorphbertError):
+    """There can be no prediction for one row; the others are not concerned."""
+
+
+class Line(dict[str, Any]):
+    """A row that knows where it stands in its file."""
+
+    where: str = "a row"
+
+
+def lines_of(path: str) -> Iterator[Line]:
+    """Yields the objects of a file.
+
+    Raises:
+      MorphbertError: a line is no object.
+    """
+    for number, row in json_lines(path):
+        known = Line(row)
+        known.where = f"{path}: line {number}"
+        yield known
+
+
+def where_of(row: Row) -> str:
+    """Returns the file and line of a row, for messages."""
+    return row.where if isinstance(row, Line) else Line.where
+
+
+def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Yields lists of `size` rows, the last one shorter."""
+    some: list[Row] = []
+    for row in rows:
+        some.append(row)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def text_in(row: Row, name: str, remedy: str = "") -> str:
+    """Returns a field as text; null is an empty one.
+
+    Raises:
+      MorphbertError: the row has no such field; `remedy` stands at the end of the message.
+    """
+    if name not in row:
+        there = ", ".join(map(repr, row)) or "nothing"
+        raise MorphbertError(f"{where_of(row)}: there is no {name!r}, only {there}.{remedy}")
+    return "" if row[name] is None else str(row[name])
+
+
+def texts_in(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the fields that `--text_column` names, as text."""
+    return tuple(text_in(row, name, " Name it with --text_column.") for name in names)

@@ -1,0 +1,387 @@
+"""One or two sentences → a class, several labels, or a score (google-research/bert's run_classifier.py)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.finetune import classes, huggingface
+from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
+from morphbert.finetune.config import (
+    CROSS_ENTROPY,
+    POOLER,
+    ClassificationConfig,
+    HeadConfig,
+    LossConfig,
+    PredictConfig,
+)
+from morphbert.finetune.confusion import Confusion
+from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
+from morphbert.finetune.heads import (
+    contextual,
+    head_dropout,
+    head_width,
+    linear,
+    linear_parameters,
+    lstm_parameters,
+    sentence_vector,
+)
+from morphbert.finetune.huggingface import TransformersHead
+from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.losses import class_losses
+from morphbert.finetune.rows import Row, texts_in
+from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.formats.tables import read_table
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.names import HUGGING_FACE_PREFIXES
+from morphbert.model.parameters import Parameter
+from morphbert.text.sequences import encode_sequence
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.storage import write_text
+
+# Between the labels of a text that has several.
+SEVERAL = ","
+_PROBLEMS = {
+    "class": "single_label_classification",
+    "labels": "multi_label_classification",
+    "score": "regression",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TextExample:
+    """A text, or a pair of them, and the label as it stands in the table; None where it is not known."""
+
+    text: str
+    pair: str | None = None
+    label: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(Task):
+    """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector a text.
+
+    Attributes:
+      kind: `class`, `labels` (any number of them for a text) or `score`.
+      labels: the classes in the order of the scores; empty for `score`.
+      head: what the classes are told from.
+      loss: of `class`.
+      max_seq_length: pieces in a sequence.
+      text_columns: 2 for pairs of texts.
+    """
+
+    name: ClassVar[str] = "classification"
+
+    kind: str
+    labels: tuple[str, ...] = ()
+    head: HeadConfig = POOLER
+    loss: LossConfig = CROSS_ENTROPY
+    max_seq_length: int = 128
+    text_columns: int = 1
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing; a score has none."""
+        if self.kind == "score":
+            return math.inf
+        if self.kind == "labels":
+            return len(self.labels) * math.log(2.0)
+        return self.loss.guessing(len(self.labels))
+
+    def best_metric(self, config: ClassificationConfig) -> str:
+        """Accuracy, the micro F1 or Spearman's correlation."""
+        return {"class": "accuracy", "labels": "f1_micro", "score": "spearman"}[self.kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `task.json`."""
+        return {
+            "task": self.name,
+            "kind": self.kind,
+            "labels": list(self.labels),
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+            "text_columns": self.text_columns,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Classification:
+        """The task of a `task.json`."""
+        return cls(
+            saved["kind"],
+            tuple(saved["labels"]),
+            HeadConfig.from_dict(saved),
+            max_seq_length=saved["max_seq_length"],
+            text_columns=int(saved.get("text_columns", 1)),
+        )
+
+    # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def read(cls, config: ClassificationConfig, path: str, purpose: Purpose) -> Examples:
+        """Reads the columns of a table; None, which some tables have for an empty text, is one."""
+        columns, labelled = config.text_column, purpose != "predict"
+        rows = read_table(path, [*columns, *([config.label_column] if labelled else [])])
+        items = [
+            TextExample(
+                str(row[columns[0]] if row[columns[0]] is not None else ""),
+                None if len(columns) == 1 else str(row[columns[1]]),
+                row[config.label_column] if labelled else None,
+            )
+            for row in rows
+        ]
+        return Examples(items, path)
+
+    def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
+        """Takes `text` and, for pairs, `text_pair`, or what `text_column` names."""
+        columns = config.text_column or ("text", "text_pair")[: self.text_columns]
+        if len(columns) != self.text_columns:
+            raise MorphbertError(
+                f"--text_column={','.join(columns)} names {len(columns)}, but the model was trained on "
+                f"{'one text' if self.text_columns == 1 else 'pairs of texts'}."
+            )
+        return TextExample(*texts_in(row, columns))
+
+    @classmethod
+    def texts(cls, config: ClassificationConfig, path: str) -> Iterator[Sequence[str]]:
+        """Each row's texts are a document."""
+        for row in read_table(path, config.text_column):
+            yield [str(row[name]) for name in config.text_column]
+
+    @classmethod
+    def learn(
+        cls,
+        config: ClassificationConfig,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+    ) -> tuple[Classification, Data]:
+        """Takes the labels that are given, or those that occur."""
+        given = [example.label for example in examples.items]
+        labels = () if config.task == "score" else config.labels or _labels_in(given, config.task)
+        counts: Sequence[int] = ()
+        if config.task == "class":
+            counts = classes.counts_of_labels(labels, given, examples.source)
+        task = cls(
+            config.task,
+            labels,
+            config.head,
+            config.loss.of_counts(counts),
+            config.max_seq_length,
+            len(config.text_column),
+        )
+        return task, task.data(examples, tokenizer, bert_config, "train", config)
+
+    def data(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+        purpose: Purpose,
+        config: ClassificationConfig | None = None,
+    ) -> Data:
+        """Texts cut to the sequence's length; `labels` as `label_arrays` gives them."""
+        labels = {}
+        if purpose != "predict":
+            given = [example.label for example in examples.items]
+            labels["labels"] = label_arrays(given, self, str(examples.source))
+        encoded = [
+            encode_sequence(tokenizer, example.text, example.pair, self.max_seq_length)[0]
+            for example in examples.items
+        ]
+        return Data(examples.items, Features(piece_arrays(encoded, self.max_seq_length), labels))
+
+    # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """The head's weights: [C, D] and [C], and an LSTM's."""
+        outputs = max(1, len(self.labels))
+        return {
+            **lstm_parameters(self.head, config),
+            **linear_parameters("output", outputs, head_width(self.head, config)),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Logits of the classes, or the score: float32 [B, C]."""
+        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
+        vector = sentence_vector(parameters, hidden, batch["input_mask"], self.head)
+        return linear(parameters, "output", head_dropout(vector, config, key))
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Float32 [B]; of a score the squared error."""
+        labels = batch["labels"]
+        if self.kind == "score":
+            return tf.square(scores[:, 0] - labels)
+        if self.kind == "labels":
+            return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, scores), -1)
+        return class_losses(self.loss, scores, labels, batch.get(REWEIGHTED))
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 where the likeliest class is the label, or all labels are right."""
+        if self.kind == "score":
+            return None
+        if self.kind == "labels":
+            same = tf.equal(scores > 0.0, batch["labels"] > 0.5)
+            return tf.cast(tf.reduce_all(same, -1), tf.float32)
+        return likeliest_is(scores, batch["labels"])
+
+    # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
+
+    def judge(self, data: Data, scores: Scores, config: ClassificationConfig) -> Judgement:
+        """The figures of `metrics`; of classes also which are taken for which."""
+        stacked, labels = np.stack(scores), data.features.labels["labels"]
+        groups = by_length(data.features.lengths, lambda rows: metrics(stacked[rows], labels[rows], self))
+        confusion = None
+        if self.kind == "class":
+            confusion = Confusion.of(labels, stacked.argmax(1), self.labels)
+        return Judgement(metrics(stacked, labels, self), confusion, groups)
+
+    def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
+        """`label` and `probabilities` of all; `labels` and `probabilities`; or `score`."""
+        return [self._prediction(row) for row in probabilities(np.stack(scores), self.kind)]
+
+    def _prediction(self, values: np.ndarray) -> dict[str, Any]:
+        if self.kind == "score":
+            return {"score": float(values[0])}
+        shares = by_label(values, self.labels)
+        if self.kind == "labels":
+            return {
+                "labels": [label for label, share in shares.items() if share > 0.5],
+                "probabilities": shares,
+            }
+        return {"label": self.labels[int(values.argmax())], "probabilities": shares}
+
+    def write(self, folder: str, data: Data, scores: Scores, config: ClassificationConfig) -> str:
+        """Writes google-research/bert's `test_results.tsv`: a line of probabilities for each example."""
+        shares = probabilities(np.stack(scores), self.kind)
+        path = os.path.join(folder, "test_results.tsv")
+        write_text(path, "".join("\t".join(f"{value:.6f}" for value in row) + "\n" for row in shares))
+        return f"{len(shares)} examples, written to {path}"
+
+    # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
+
+    def to_transformers(
+        self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
+    ) -> TransformersHead:
+        """`…ForSequenceClassification`."""
+        huggingface.check_pooler(self.head)
+        tensors = dict(encoder)
+        if kind == "RoBERTa":
+            # RoBERTa's class has no pooler: its head has the same layer within it.
+            pooler = f"{HUGGING_FACE_PREFIXES[kind]}.pooler.dense"
+            for part in ("weight", "bias"):
+                tensors[f"classifier.dense.{part}"] = tensors.pop(f"{pooler}.{part}")
+        output = "classifier.out_proj" if kind == "RoBERTa" else "classifier"
+        tensors |= huggingface.linear_tensors(weights, "output", output)
+        labels = {"num_labels": 1} if self.kind == "score" else huggingface.label_values(self.labels)
+        values = {"problem_type": _PROBLEMS[self.kind], **labels}
+        return TransformersHead("ForSequenceClassification", "text-classification", tensors, values)
+
+
+def label_arrays(values: Sequence[Any], task: Classification, source: str) -> np.ndarray:
+    """Labels as they stand in the table → int32 [N], float32 [N, C] for several, float32 [N] for scores.
+
+    Raises:
+      MorphbertError: a label that is not one of `task.labels`, or a score that is no number.
+    """
+    if task.kind == "class":
+        return classes.class_numbers(values, task.labels, source)
+    if task.kind == "score":
+        return np.asarray([_number(value, row, source) for row, value in enumerate(values, 1)], np.float32)
+    numbers = {label: index for index, label in enumerate(task.labels)}
+    several = np.zeros((len(values), len(numbers)), np.float32)
+    for row, value in enumerate(values):
+        for label in split_labels(value):
+            several[row, classes.label_number(numbers, label, row + 1, source)] = 1.0
+    return several
+
+
+def split_labels(value: Any) -> list[str]:
+    """`"기쁨,놀람"` or `["기쁨", "놀람"]` → both labels; nothing → none."""
+    parts = value if isinstance(value, list) else str(value).split(SEVERAL)
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _labels_in(values: Sequence[Any], kind: str) -> tuple[str, ...]:
+    split = (label for value in values for label in split_labels(value))
+    found = classes.labels_in(split if kind == "labels" else map(str, values))
+    classes.check_several(found, 1 if kind == "labels" else 2)
+    return found
+
+
+def _number(value: Any, row: int, source: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise MorphbertError(f"{source}: row {row} has the score {value!r}, which is not a number.")
+    return number
+
+
+def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
+    """Logits [N, C] → probabilities [N, C]; scores stay what they are."""
+    if kind == "class":
+        return shares_of_scores(scores)
+    values = scores.astype(np.float64)
+    return values if kind == "score" else 1.0 / (1.0 + np.exp(-values))
+
+
+def metrics(scores: np.ndarray, labels: np.ndarray, task: Classification) -> dict[str, float]:
+    """Held-out figures: scores [N, C] against labels as `label_arrays` gives them.
+
+    Returns:
+      `class`: accuracy, macro F1 and loss; `labels`: exact match, micro and macro F1, loss; `score`: Pearson's and
+      Spearman's correlation (0 where one side is constant) and the mean squared error as loss. Always `num_examples`.
+    """
+    try:
+        from scipy import stats
+        from sklearn.metrics import f1_score, log_loss
+    except ImportError as error:
+        raise MorphbertError(
+            f"figures need scikit-learn ({error}): pip install 'morphbert[finetune]'"
+        ) from error
+
+    if task.kind == "score":
+        found = scores[:, 0].astype(np.float64)
+        varies = len(found) > 1 and float(np.ptp(found)) > 0 and float(np.ptp(labels)) > 0
+        return {
+            "pearson": float(stats.pearsonr(found, labels)[0]) if varies else 0.0,
+            "spearman": float(stats.spearmanr(found, labels)[0]) if varies else 0.0,
+            "loss": float(np.mean((found - labels) ** 2)),
+            "num_examples": len(labels),
+        }
+    shares = probabilities(scores, task.kind)
+    if task.kind == "labels":
+        chosen, wanted = shares > 0.5, labels > 0.5
+        near = np.clip(shares, 1e-7, 1 - 1e-7)
+        loss = -(wanted * np.log(near) + ~wanted * np.log(1 - near)).sum(1).mean()
+        return {
+            "exact_match": float(np.mean((chosen == wanted).all(1))),
+            "f1_micro": float(f1_score(wanted, chosen, average="micro", zero_division=0)),
+            "f1_macro": float(f1_score(wanted, chosen, average="macro", zero_division=0)),
+            "loss": float(loss),
+            "num_examples": len(labels),
+        }
+    best, known = shares.argmax(1), np.arange(len(task.labels))
+    return {
+        "accuracy": float(np.mean(best == labels)),
+        "f1": float(f1_score(labels, best, labels=known, average="macro", zero_division=0)),
+        "loss": float(log_loss(labels, shares, labels=known)),
+        "num_examples": len(labels),
+    }

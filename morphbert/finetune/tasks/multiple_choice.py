@@ -1,0 +1,397 @@
+"""A question and some candidates → the right candidate (run_multiple_choice.py's task).
+
+Each candidate is read with the question, `[CLS] question [SEP] candidate [SEP]`, and has one score; the softmax goes
+over a question's candidates (Devlin et al. 2019, section 4.4). Questions may have different numbers of candidates:
+those with fewer are filled up with empty sequences, whose scores are lowered so that they count nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.finetune import huggingface
+from morphbert.finetune.classes import likeliest_is, shares_of_scores
+from morphbert.finetune.config import POOLER, HeadConfig, MultipleChoiceConfig, PredictConfig
+from morphbert.finetune.features import Features, piece_arrays
+from morphbert.finetune.heads import (
+    contextual,
+    head_dropout,
+    head_width,
+    linear,
+    linear_parameters,
+    lstm_parameters,
+    sentence_vector,
+)
+from morphbert.finetune.huggingface import TransformersHead
+from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.rows import Row, RowError, text_in, where_of
+from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.formats.tables import read_table
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter
+from morphbert.text.sequences import encode_sequence
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.storage import write_json_lines
+
+# Fewer labels than this say nothing about the number that they are counted from.
+_MANY = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Where a row has its question, candidates and label.
+
+    Attributes:
+      question: columns of the question, which are put together with a space.
+      choices: the column with a list of all candidates; not used where `each` names columns.
+      each: a column for each candidate.
+      label: the right candidate: its number, counted from `first_label`, its column, or its letter.
+      first_label: the number of the first candidate.
+    """
+
+    question: tuple[str, ...] = ("question",)
+    choices: str = "choices"
+    each: tuple[str, ...] = ()
+    label: str = "label"
+    first_label: int = 0
+
+    @classmethod
+    def of(cls, config: MultipleChoiceConfig) -> Columns:
+        """Returns those that the flags name."""
+        return cls(
+            config.question_column,
+            config.choices_column,
+            config.choice_columns,
+            config.label_column,
+            config.first_label,
+        )
+
+    @property
+    def to_read(self) -> tuple[str, ...]:
+        """All of a row without a label."""
+        return (*self.question, *(self.each or (self.choices,)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoiceExample:
+    """A question, its candidates, and the number of the right one, from 0; None where it is not known."""
+
+    question: str
+    choices: tuple[str, ...]
+    label: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MultipleChoice(Task):
+    """The head: dropout and one linear layer, `output_weights` [1, D] and `output_bias` [1], on each candidate.
+
+    Attributes:
+      columns: where rows have what.
+      head: what a candidate's score is computed from.
+      max_seq_length: pieces of question and candidate, special tokens included.
+      most: candidates of a question in the training data, at most.
+    """
+
+    name: ClassVar[str] = "multiple_choice"
+
+    columns: Columns = Columns()
+    head: HeadConfig = POOLER
+    max_seq_length: int = 128
+    most: int = 2
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing a candidate."""
+        return math.log(max(2, self.most))
+
+    def best_metric(self, config: MultipleChoiceConfig) -> str:
+        """Accuracy."""
+        return "accuracy"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `task.json`."""
+        return {
+            "task": self.name,
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+            "question_column": list(self.columns.question),
+            "choices_column": self.columns.choices,
+            "choice_columns": list(self.columns.each),
+            "first_label": self.columns.first_label,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> MultipleChoice:
+        """The task of a `task.json`."""
+        columns = Columns(
+            tuple(saved["question_column"]),
+            saved["choices_column"],
+            tuple(saved["choice_columns"]),
+            first_label=saved["first_label"],
+        )
+        return cls(columns, HeadConfig.from_dict(saved), saved["max_seq_length"])
+
+    # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def read(cls, config: MultipleChoiceConfig, path: str, purpose: Purpose) -> Examples:
+        """Reads a table; says how many candidates there are, and which of them are right how often."""
+        columns, labelled = Columns.of(config), purpose != "predict"
+        rows = read_table(path, [*columns.to_read, *([columns.label] if labelled else [])])
+        items = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                items.append(_example(row, columns, labelled))
+            except MorphbertError as error:
+                raise MorphbertError(f"{path}: row {number}: {error}") from error
+        examples = Examples(items, path, _account(items))
+        examples.say()
+        if labelled:
+            _check_first(items, columns, path)
+        return examples
+
+    def from_row(self, row: Row, number: int, config: PredictConfig) -> ChoiceExample:
+        """Takes the keys that the training data had."""
+        if config.text_column:
+            raise MorphbertError(
+                f"--text_column={','.join(config.text_column)}: a model of multiple choice reads "
+                f"{', '.join(map(repr, self.columns.to_read))}, as in its training data; leave the flag out."
+            )
+        for name in self.columns.to_read:
+            text_in(row, name, " They are the columns of the training data.")
+        try:
+            return _example(row, self.columns, labelled=False)
+        except MorphbertError as error:
+            raise RowError(f"{where_of(row)}: {error}") from error
+
+    @classmethod
+    def texts(cls, config: MultipleChoiceConfig, path: str) -> Iterator[Sequence[str]]:
+        """A question with its candidates is a document."""
+        columns = Columns.of(config)
+        for row in read_table(path, columns.to_read):
+            example = _example(row, columns, labelled=False)
+            yield [example.question, *example.choices]
+
+    @classmethod
+    def learn(
+        cls, config: MultipleChoiceConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
+    ) -> tuple[MultipleChoice, Data]:
+        """There is nothing to learn from the examples but how many candidates they have."""
+        most = max(len(example.choices) for example in examples.items)
+        task = cls(Columns.of(config), config.head, config.max_seq_length, most)
+        return task, task.data(examples, tokenizer, bert_config, "train", config)
+
+    def data(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+        purpose: Purpose,
+        config: MultipleChoiceConfig | None = None,
+    ) -> Data:
+        """Arrays [N, candidates, L], zeros behind a question's last candidate; `labels` int32 [N]."""
+        items = examples.items
+        most = max((len(example.choices) for example in items), default=1)
+        arrays = piece_arrays(
+            [
+                encode_sequence(tokenizer, example.question, choice, self.max_seq_length)[0]
+                for example in items
+                for choice in example.choices
+            ],
+            self.max_seq_length,
+        )
+        # Rows of the sequences that are there, among those of questions that all have `most` candidates.
+        places = [number * most + place for number, e in enumerate(items) for place in range(len(e.choices))]
+        pieces = {}
+        for name, values in arrays.items():
+            filled = np.zeros((len(items) * most, self.max_seq_length), values.dtype)
+            filled[places] = values
+            pieces[name] = filled.reshape(len(items), most, self.max_seq_length)
+        labels = {}
+        if purpose != "predict":
+            labels["labels"] = np.asarray([example.label for example in items], np.int32)
+        return Data(items, Features(pieces, labels))
+
+    # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """The head's weights [1, D] and [1], and an LSTM's."""
+        return {
+            **lstm_parameters(self.head, config),
+            **linear_parameters("output", 1, head_width(self.head, config)),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """States of B × N sequences → float32 [B, N]; those that only fill up are lowered."""
+        input_mask = batch["input_mask"]  # [B, N, L]
+        flat = tf.reshape(input_mask, [-1, input_mask.shape[-1]])  # [B × N, L]
+        hidden = contextual(parameters, hidden, flat, self.head)
+        vector = sentence_vector(parameters, hidden, flat, self.head)
+        each = linear(parameters, "output", head_dropout(vector, config, key))  # [B × N, 1]
+        real = tf.cast(tf.reduce_max(input_mask, -1), tf.float32)  # [B, N]: a candidate has at least [CLS]
+        return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Cross entropy over each question's candidates: float32 [B]."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], scores)
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 where the likeliest candidate is the right one."""
+        return likeliest_is(scores, batch["labels"])
+
+    # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
+
+    def judge(self, data: Data, scores: Scores, config: MultipleChoiceConfig) -> Judgement:
+        """Accuracy and loss."""
+        shares, labels = shares_of_scores(np.stack(scores)), data.features.labels["labels"]
+        groups = by_length(data.features.lengths, lambda rows: choice_metrics(shares[rows], labels[rows]))
+        return Judgement(choice_metrics(shares, labels), groups=groups)
+
+    def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
+        """`label` as the training data counts, `choice`, the candidate itself, and `probabilities` of all."""
+        return self._predictions(data, scores)
+
+    def _predictions(self, data: Data, scores: Scores) -> list[dict[str, Any]]:
+        made = []
+        for example, shares in zip(data.examples, shares_of_scores(np.stack(scores)), strict=True):
+            best = int(shares.argmax())
+            made.append(
+                {
+                    "label": best + self.columns.first_label,
+                    "choice": example.choices[best],
+                    "probabilities": [round(float(share), 6) for share in shares[: len(example.choices)]],
+                }
+            )
+        return made
+
+    def write(self, folder: str, data: Data, scores: Scores, config: MultipleChoiceConfig) -> str:
+        """Writes `predictions.jsonl`; `id` is the row's number from 1."""
+        path = os.path.join(folder, "predictions.jsonl")
+        made = self._predictions(data, scores)
+        write_json_lines(path, [{"id": str(number), **one} for number, one in enumerate(made, start=1)])
+        return f"{len(made)} questions, written to {path}"
+
+    # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
+
+    def to_transformers(
+        self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
+    ) -> TransformersHead:
+        """`…ForMultipleChoice`, which reads [CLS] through the pooler for every kind."""
+        huggingface.check_pooler(self.head)
+        tensors = {**encoder, **huggingface.linear_tensors(weights, "output", "classifier")}
+        return TransformersHead("ForMultipleChoice", "multiple-choice", tensors, {})
+
+
+def choice_metrics(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Probabilities [N, candidates] and the right ones' numbers → accuracy and mean cross entropy."""
+    of_right = shares[np.arange(len(labels)), labels]
+    return {
+        "accuracy": float(np.mean(shares.argmax(1) == labels)),
+        "loss": float(np.mean(-np.log(np.maximum(of_right, 1e-300)))),
+        "num_examples": len(labels),
+    }
+
+
+def _example(row: Mapping[str, Any], columns: Columns, labelled: bool) -> ChoiceExample:
+    """Reads one row; the messages of its errors do not say where it stands."""
+    question = " ".join(str(row[name]) for name in columns.question if row[name] is not None)
+    choices = _choices(row, columns)
+    if not labelled:
+        return ChoiceExample(question, choices)
+    return ChoiceExample(question, choices, _label(row[columns.label], columns, len(choices)))
+
+
+def _choices(row: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
+    if columns.each:
+        found = ["" if row[name] is None else str(row[name]) for name in columns.each]
+        while found and not found[-1].strip():
+            found.pop()
+        for name, choice in zip(columns.each, found, strict=False):
+            if not choice.strip():
+                raise MorphbertError(
+                    f"the candidate {name!r} is empty, and one after it is not: mend the row."
+                )
+    else:
+        found = _listed(row[columns.choices], columns.choices)
+    if len(found) < 2:
+        raise MorphbertError(
+            f"there are {len(found)} candidates, and it takes two to choose from: mend the row."
+        )
+    return tuple(found)
+
+
+def _listed(value: Any, name: str) -> list[str]:
+    """A list of texts, or its JSON, as a cell of a table has it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, list) or any(isinstance(one, (dict, list)) or one is None for one in value):
+        raise MorphbertError(
+            f'{name!r} is not a list of candidates, such as ["서울", "부산"]. Name its column with '
+            "--choices_column, or a column for each candidate with --choice_columns=a,b,c,d."
+        )
+    return [str(one) for one in value]
+
+
+def _label(value: Any, columns: Columns, candidates: int) -> int:
+    """The number of the right candidate, from 0."""
+    text = "" if value is None or isinstance(value, bool) else str(value).strip()
+    if text in columns.each:
+        number = columns.each.index(text)
+    elif text.lstrip("-").isdecimal():
+        number = int(text) - columns.first_label
+    elif len(text) == 1 and "A" <= text <= "Z":
+        number = ord(text) - ord("A")
+    else:
+        raise MorphbertError(
+            f"the label is {value!r}: give the number of the right candidate, counted from "
+            f"--first_label={columns.first_label}, its letter (A, B, …) or its column. Name the label's column with "
+            "--label_column."
+        )
+    if not 0 <= number < candidates:
+        first = columns.first_label
+        other = " If the first candidate is number 1, say --first_label=1." if first == 0 else ""
+        raise MorphbertError(
+            f"the label is {value!r}, and there are {candidates} candidates, {first} to "
+            f"{first + candidates - 1}.{other}"
+        )
+    return number
+
+
+def _account(items: Sequence[ChoiceExample]) -> str:
+    few, most = (pick(len(example.choices) for example in items) for pick in (min, max))
+    chance = sum(1 / len(example.choices) for example in items) / len(items)
+    numbers = f"{few}" if few == most else f"{few} to {most}"
+    return f"{len(items)} questions with {numbers} candidates; guessing reaches accuracy {chance:.4f}"
+
+
+def _check_first(items: Sequence[ChoiceExample], columns: Columns, path: str) -> None:
+    """Warns of labels that look as if they were counted from another number."""
+    seen = Counter(example.label for example in items)
+    if len(items) >= _MANY and not seen[0]:
+        print(
+            f"warning: {path}: the first candidate is never right. Labels are counted from {columns.first_label}: if "
+            "they are not, give --first_label.",
+            flush=True,
+        )

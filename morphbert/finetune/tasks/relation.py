@@ -1,0 +1,398 @@
+"""The relation between two marked entities of a sentence (run_re.py's task).
+
+Markers stand around both entities (Baldini Soares et al. 2019, "Matching the Blanks"), each with a word embedding of
+its own; the pieces of an entity, markers included, have an embedding of its type added. Both are rows behind the
+encoder's own tables: markers behind the words, types behind the segments (each type's row is segment 0's plus its own).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.finetune import classes
+from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
+from morphbert.finetune.config import (
+    CROSS_ENTROPY,
+    ENTITIES,
+    HeadConfig,
+    LossConfig,
+    PredictConfig,
+    RelationConfig,
+)
+from morphbert.finetune.confusion import Confusion
+from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
+from morphbert.finetune.heads import (
+    contextual,
+    head_dropout,
+    head_width,
+    linear,
+    linear_parameters,
+    lstm_parameters,
+    mean_over,
+    sentence_vector,
+)
+from morphbert.finetune.huggingface import TransformersHead
+from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.losses import class_losses
+from morphbert.finetune.relations import (
+    NO_RELATION,
+    Mention,
+    RelationExample,
+    entity_types,
+    read_relations,
+    relation_example,
+)
+from morphbert.finetune.rows import Row, RowError
+from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.names import SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS
+from morphbert.model.parameters import Parameter
+from morphbert.text.sequences import Sequence as Encoded
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import CLS, SEP
+from morphbert.train.storage import write_json_lines
+
+MARKER_ROWS, TYPE_ROWS = "relation/marker_embeddings", "relation/entity_type_embeddings"
+MARKERS = ("[SUBJ]", "[/SUBJ]", "[OBJ]", "[/OBJ]")
+_SPECIAL = 2 + len(MARKERS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation(Task):
+    """A class from [CLS] and both entities (`--pooling=entities`), or from what any sentence is told from.
+
+    Attributes:
+      labels: the relations in the order of the scores.
+      entity_types: those that have an embedding.
+      head: what the relations are told from.
+      loss: how they are learned.
+      max_seq_length: pieces in a sequence, markers included.
+    """
+
+    name: ClassVar[str] = "relation"
+
+    labels: tuple[str, ...]
+    entity_types: tuple[str, ...]
+    head: HeadConfig = ENTITIES
+    loss: LossConfig = CROSS_ENTROPY
+    max_seq_length: int = 128
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing a relation."""
+        return self.loss.guessing(len(self.labels))
+
+    def best_metric(self, config: RelationConfig) -> str:
+        """KLUE-RE's figure."""
+        return "f1_micro"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `task.json`."""
+        return {
+            "task": self.name,
+            "labels": list(self.labels),
+            "entity_types": list(self.entity_types),
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Relation:
+        """The task of a `task.json`."""
+        return cls(
+            tuple(saved["labels"]),
+            tuple(saved["entity_types"]),
+            HeadConfig.from_dict(saved),
+            max_seq_length=saved["max_seq_length"],
+        )
+
+    # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def read(cls, config: RelationConfig, path: str, purpose: Purpose) -> Examples:
+        """Reads KLUE-RE's JSON."""
+        found, moved = read_relations(path, labelled=purpose != "predict")
+        examples = Examples(
+            found, path, f"{len(found)} examples; {moved} entities moved to where their words stand"
+        )
+        examples.say()
+        return examples
+
+    def from_row(self, row: Row, number: int, config: PredictConfig) -> RelationExample:
+        """Takes KLUE-RE's keys."""
+        try:
+            return relation_example(row, number)
+        except MorphbertError as error:
+            raise RowError(str(error)) from error
+
+    @classmethod
+    def texts(cls, config: RelationConfig, path: str) -> Iterator[Sequence[str]]:
+        """Each sentence is a document."""
+        for example in read_relations(path, labelled=False)[0]:
+            yield [example.sentence]
+
+    @classmethod
+    def learn(
+        cls,
+        config: RelationConfig,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+    ) -> tuple[Relation, Data]:
+        """Takes the relations that are given, or those that occur, and the types of entities that occur."""
+        given = [str(example.label) for example in examples.items]
+        labels = config.labels or classes.labels_in(given)
+        if not config.labels:
+            classes.check_several(labels)
+        counts = classes.counts_of_labels(labels, given, examples.source)
+        types = entity_types(examples.items)
+        task = cls(labels, types, config.head, config.loss.of_counts(counts), config.max_seq_length)
+        return task, task.data(examples, tokenizer, bert_config, "train", config)
+
+    def data(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+        purpose: Purpose,
+        config: RelationConfig | None = None,
+    ) -> Data:
+        """Sentences with markers; `labels` are numbers of relations."""
+        items, labels = examples.items, None
+        if purpose != "predict":
+            labels = classes.class_numbers(
+                [example.label for example in items], self.labels, str(examples.source)
+            )
+        return Data(items, features_of(tokenizer, items, self, bert_config, self.max_seq_length, labels))
+
+    # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """Markers [4, E] and entity types [T, E], the head's weights [C, D] and [C], and an LSTM's.
+
+        Raises:
+          MorphbertError: the model has no segments, to which types are added.
+        """
+        if not config.type_vocab_size:
+            raise MorphbertError(
+                "the model has no segment embeddings (type_vocab_size 0 in its configuration), to which entity types "
+                "are added: relations need a model with them."
+            )
+        width = config.embedding_width
+        vectors = 3 if self.head.pooling == "entities" else 1
+        return {
+            MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal", "table"),
+            TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal", "table"),
+            **lstm_parameters(self.head, config),
+            **linear_parameters("output", len(self.labels), vectors * head_width(self.head, config)),
+        }
+
+    def extended(self, parameters: Parameters) -> Parameters:
+        """Word embeddings with the markers', segments' with the types'."""
+        words, segments = parameters[WORD_EMBEDDINGS], parameters[SEGMENT_EMBEDDINGS]
+        return {
+            **parameters,
+            WORD_EMBEDDINGS: tf.concat([words, parameters[MARKER_ROWS]], 0),
+            SEGMENT_EMBEDDINGS: tf.concat([segments, segments[:1] + parameters[TYPE_ROWS]], 0),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Logits of the relations: float32 [B, C]."""
+        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
+        if self.head.pooling == "entities":
+            spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]
+            vector = tf.concat([hidden[:, 0], *spans], -1)
+        else:
+            vector = sentence_vector(parameters, hidden, batch["input_mask"], self.head)
+        return linear(parameters, "output", head_dropout(vector, config, key))
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Float32 [B]."""
+        return class_losses(self.loss, scores, batch["labels"], batch.get(REWEIGHTED))
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 where the likeliest relation is the label."""
+        return likeliest_is(scores, batch["labels"])
+
+    # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
+
+    def judge(self, data: Data, scores: Scores, config: RelationConfig) -> Judgement:
+        """KLUE-RE's figures, and which relations are taken for which."""
+        stacked, wanted = np.stack(scores), data.features.labels["labels"]
+        groups = by_length(
+            data.features.lengths, lambda rows: relation_metrics(stacked[rows], wanted[rows], self.labels)
+        )
+        confusion = Confusion.of(wanted, stacked.argmax(1), self.labels)
+        return Judgement(relation_metrics(stacked, wanted, self.labels), confusion, groups)
+
+    def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
+        """`label` and `probabilities` of all relations."""
+        return self._predictions(scores)
+
+    def _predictions(self, scores: Scores) -> list[dict[str, Any]]:
+        return [
+            {"label": self.labels[int(shares.argmax())], "probabilities": by_label(shares, self.labels)}
+            for shares in shares_of_scores(np.stack(scores))
+        ]
+
+    def write(self, folder: str, data: Data, scores: Scores, config: RelationConfig) -> str:
+        """Writes `predictions.jsonl`."""
+        path = os.path.join(folder, "predictions.jsonl")
+        found = zip(data.examples, self._predictions(scores), strict=True)
+        write_json_lines(path, [{"id": example.id, **made} for example, made in found])
+        return f"{len(data.examples)} examples, written to {path}"
+
+    # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
+
+    def to_transformers(
+        self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
+    ) -> TransformersHead:
+        """There is no such class."""
+        raise MorphbertError(
+            "a model of relations cannot be exported: no class of transformers adds embeddings of entity types or "
+            "reads entities between markers. Use predict.py."
+        )
+
+
+def features_of(
+    tokenizer: Tokenizer,
+    examples: Sequence[RelationExample],
+    task: Relation,
+    bert_config: BertConfig,
+    max_length: int,
+    labels: np.ndarray | None,
+) -> Features:
+    """Sentences with markers as arrays; `subject` and `object` are 1 on the entities' pieces, markers included."""
+    marked = [_marked(tokenizer, example, bert_config, task.entity_types, max_length) for example in examples]
+    pieces = piece_arrays([sequence for sequence, _, _ in marked], max_length)
+    pieces |= {name: np.zeros_like(pieces["input_ids"]) for name in ("subject", "object")}
+    for row, (_, *places) in enumerate(marked):
+        for name, (first, last) in zip(("subject", "object"), places, strict=True):
+            pieces[name][row, first : last + 1] = 1
+    return Features(pieces, {} if labels is None else {"labels": labels})
+
+
+def _marked(
+    tokenizer: Tokenizer,
+    example: RelationExample,
+    config: BertConfig,
+    types: Sequence[str],
+    max_length: int,
+) -> tuple[Encoded, tuple[int, int], tuple[int, int]]:
+    """The sequence, and where the markers of subject and object stand in it.
+
+    The sentence is cut into pieces as it is, so that markers change no analysis; a piece that an entity ends within is
+    taken whole.
+    """
+    encoding = tokenizer.encode(example.sentence)
+    spans = [_pieces_of(encoding.offsets, mention) for mention in (example.subject, example.object)]
+    kept = _kept(len(encoding.ids), spans, max_length - _SPECIAL)
+    cls, sep = tokenizer.convert_tokens_to_ids((CLS, SEP))
+    ids, tokens, offsets, places = [cls], [CLS], [(0, 0)], [0] * 4
+    # Where both entities end at one place, the one that began later ends first.
+    closing = sorted((0, 1), key=lambda entity: -spans[entity][0])
+
+    def mark(number: int) -> None:
+        places[number] = len(ids)
+        ids.append(config.vocab_size + number)
+        tokens.append(MARKERS[number])
+        offsets.append((0, 0))
+
+    opening = sorted((0, 1), key=lambda entity: -spans[entity][1])
+    for piece in kept:
+        for entity in opening:
+            if spans[entity][0] == piece:
+                mark(2 * entity)
+        ids.append(encoding.ids[piece])
+        tokens.append(encoding.tokens[piece])
+        offsets.append(encoding.offsets[piece])
+        for entity in closing:
+            if spans[entity][1] == piece:
+                mark(2 * entity + 1)
+    ids, tokens, offsets = [*ids, sep], [*tokens, SEP], [*offsets, (0, 0)]
+    segments = [0] * len(ids)
+    rows = {kind: config.type_vocab_size + number for number, kind in enumerate(types)}
+    for mention, (first, last) in zip(
+        (example.subject, example.object), (places[:2], places[2:]), strict=True
+    ):
+        segments[first : last + 1] = [rows.get(mention.type, 0)] * (last + 1 - first)
+    nothing = [-1] * len(ids)
+    special = [int(piece >= config.vocab_size or piece in (cls, sep)) for piece in ids]
+    sequence = Encoded(ids, tokens, segments, special, offsets, nothing, nothing)
+    return sequence, (places[0], places[1]), (places[2], places[3])
+
+
+def _pieces_of(offsets: Sequence[tuple[int, int]], mention: Mention) -> tuple[int, int]:
+    found = [n for n, (start, end) in enumerate(offsets) if start < mention.end and mention.start < end]
+    if not found:
+        raise RowError(
+            f"an entity at characters {mention.start} to {mention.end} holds nothing that the vocabulary's pieces "
+            "stand for, only spaces or control characters: mend the example."
+        )
+    return found[0], found[-1]
+
+
+def _kept(length: int, spans: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """The pieces that stay of a long sentence: both entities', and what stands nearest to them.
+
+    `_kept(10, [(2, 2), (7, 8)], 5)` → `[1, 2, 3, 7, 8]`
+    """
+    if length <= room:
+        return list(range(length))
+    inside = {piece for first, last in spans for piece in range(first, last + 1)}
+    if len(inside) > room:
+        raise RowError(
+            f"the entities alone have {len(inside)} pieces, and --max_seq_length leaves room for {room}: raise it."
+        )
+
+    def distance(piece: int) -> tuple[int, int]:
+        return min(max(first - piece, piece - last, 0) for first, last in spans), piece
+
+    return sorted(sorted(range(length), key=distance)[:room])
+
+
+def relation_metrics(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """KLUE-RE's figures (Park et al. 2021, section 3.5, as its baseline computes them), between 0 and 1.
+
+    `f1_micro` over all relations but `no_relation`; `auprc`, the area under each relation's precision-recall curve,
+    averaged over all of them. And accuracy and loss.
+    """
+    try:
+        from sklearn.metrics import auc, f1_score, log_loss, precision_recall_curve
+    except ImportError as error:
+        raise MorphbertError(
+            f"figures need scikit-learn ({error}): pip install 'morphbert[finetune]'"
+        ) from error
+    shares, known = shares_of_scores(scores), np.arange(len(names))
+    found = shares.argmax(1)
+    related = [index for index, name in enumerate(names) if name != NO_RELATION]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of relations that do not occur
+        areas = []
+        for index in known:
+            precision, recall, _ = precision_recall_curve(labels == index, shares[:, index])
+            areas.append(auc(recall, precision))
+        return {
+            "f1_micro": float(f1_score(labels, found, labels=related, average="micro", zero_division=0)),
+            "auprc": float(np.mean(areas)),
+            "accuracy": float(np.mean(found == labels)),
+            "loss": float(log_loss(labels, shares, labels=known)),
+            "num_examples": len(labels),
+        }

@@ -1,0 +1,302 @@
+"""A question and a paragraph → a span of the paragraph, or no answer (run_squad.py's task)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.finetune import answers, huggingface
+from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
+from morphbert.finetune.config import NO_POOLING, HeadConfig, PredictConfig, SpanConfig
+from morphbert.finetune.heads import contextual, head_width, linear, linear_parameters, lstm_parameters
+from morphbert.finetune.huggingface import TransformersHead
+from morphbert.finetune.judgement import Judgement
+from morphbert.finetune.particles import ParticleStripper
+from morphbert.finetune.questions import Question, read_questions
+from morphbert.finetune.rows import Row, text_in
+from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.storage import write_text
+
+HEAD = "cls/squad/output"
+# Spans among which probabilities are shared, where fewer are asked for.
+_CANDIDATES = 20
+_NO_ANSWER: Mapping[str, Any] = {"text": "", "start": None, "end": None, "score": None, "probability": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spans(Task):
+    """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2).
+
+    Attributes:
+      head: what the scores are computed from.
+      max_seq_length: pieces of question and window, special tokens included.
+      doc_stride: pieces from the beginning of one window to that of the next.
+      max_query_length: pieces of the question that are kept.
+      version_2_with_negative: some questions have no answer.
+    """
+
+    name: ClassVar[str] = "span"
+
+    head: HeadConfig = NO_POOLING
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    version_2_with_negative: bool = False
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing a position."""
+        return math.log(self.max_seq_length)
+
+    def best_metric(self, config: SpanConfig) -> str:
+        """F1 or ROUGE-W."""
+        return METRICS[config.metric].figure
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `task.json`."""
+        return {
+            "task": self.name,
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+            "doc_stride": self.doc_stride,
+            "max_query_length": self.max_query_length,
+            "version_2_with_negative": self.version_2_with_negative,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Spans:
+        """The task of a `task.json`."""
+        names = ("max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
+        lengths = {name: saved[name] for name in names if name in saved}
+        return cls(HeadConfig.from_dict(saved, NO_POOLING.pooling), **lengths)
+
+    def used_by(self, config: SpanConfig) -> Spans:
+        """With the run's lengths of windows."""
+        return Spans(self.head, *_windowing(config), self.version_2_with_negative)
+
+    # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def read(cls, config: SpanConfig, path: str, purpose: Purpose) -> Examples:
+        """Reads SQuAD's JSON."""
+        questions, account = read_questions(path)
+        return Examples(questions, path, str(account))
+
+    def from_row(self, row: Row, number: int, config: PredictConfig) -> Question:
+        """Takes `question` and `context`."""
+        return Question(str(number), text_in(row, "question"), text_in(row, "context"))
+
+    @classmethod
+    def texts(cls, config: SpanConfig, path: str) -> Iterator[Sequence[str]]:
+        """Each paragraph is a document, and its lines are the parts."""
+        for context in dict.fromkeys(question.context for question in read_questions(path)[0]):
+            yield context.splitlines()
+
+    @classmethod
+    def learn(
+        cls, config: SpanConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
+    ) -> tuple[Spans, Data]:
+        """Questions need answers, unless some are meant to have none."""
+        task = cls(config.head, *_windowing(config), config.version_2_with_negative)
+        data = task.data(examples, tokenizer, bert_config, "train", config)
+        if not _known(examples.items) and not config.version_2_with_negative:
+            raise MorphbertError(
+                f"{examples.source} has no answer to learn from; questions without answers go with "
+                "--version_2_with_negative."
+            )
+        return task, data
+
+    def data(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+        purpose: Purpose,
+        config: SpanConfig | None = None,
+    ) -> Data:
+        """Windows of the paragraphs; it says what perfect choice of spans of these pieces would reach."""
+        questions = examples.items
+        shape = answers.WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
+        windows = list(answers.windows_of(tokenizer, questions, shape))
+        examples.say(f"; {len(windows)} windows")
+        if config is not None and _known(questions):
+            best = evaluate(questions, answers.ceiling(windows, questions), config.metric)
+            words = METRICS[config.metric].in_words(best)
+            print(f"ceiling: {words} with this tokenizer and perfect choice of spans", flush=True)
+        features = answers.features_of(windows, questions, self.max_seq_length, labelled=purpose == "train")
+        return Data(questions, features, windows)
+
+    # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """`cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
+        width = head_width(self.head, config)
+        return {**lstm_parameters(self.head, config), **linear_parameters(HEAD, 2, width)}
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Float32 [B, L, 2]; padding is lowered, so that it is never chosen."""
+        scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
+        return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The mean of both cross entropies over the positions: float32 [B]."""
+        start = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["start_positions"], scores[:, :, 0])
+        end = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["end_positions"], scores[:, :, 1])
+        return (start + end) / 2.0
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """1 where both ends are right: float32 [B]."""
+        ends = tf.argmax(scores, 1, output_type=tf.int32)
+        wanted = tf.stack([batch["start_positions"], batch["end_positions"]], -1)
+        return tf.cast(tf.reduce_all(tf.equal(ends, wanted), -1), tf.float32)
+
+    # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
+
+    def can_judge(self, data: Data) -> bool:
+        """Questions that are only asked have neither answers nor the word that there is none."""
+        return _known(data.examples) or any(question.is_impossible for question in data.examples)
+
+    def judge(self, data: Data, scores: Scores, config: SpanConfig) -> Judgement:
+        """Exact match and F1 or ROUGE-W, and what the options would change."""
+        questions, metric = data.examples, METRICS[config.metric]
+        found = _Answers.of(data, scores, config)
+        final = found.with_threshold(config)
+        figures = evaluate(questions, final, config.metric)
+        if config.strip_particles:
+            before = {f"{name}_unstripped": figures[name] for name in ("exact_match", metric.figure)}
+            figures = {**evaluate(questions, found.stripped(final, questions), config.metric), **before}
+        if config.version_2_with_negative:
+            threshold, reached = best_threshold(questions, found.chosen, found.odds, config.metric)
+            figures |= {"best_threshold": threshold, f"best_threshold_{metric.figure}": reached}
+        line = metric.in_words(figures)
+        if config.strip_particles:
+            line += f" without particles; with them {metric.in_words(figures, '_unstripped')}"
+        return Judgement(figures, line=line)
+
+    def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
+        """`text`, `start`, `end`, `score`, `probability` and, with an `n_best_size` above 1, `n_best`.
+
+        Of questions that may have no answer also `no_answer_score_diff`.
+        """
+        most = max(config.n_best_size, _CANDIDATES)
+        best, nothing = answers.guesses_of(
+            data.windows, scores, data.examples, most, config.max_answer_length
+        )
+        predictions = []
+        for guesses, none in zip(best, nothing, strict=True):
+            given = [_prediction(guess) for guess in guesses[: config.n_best_size]] or [dict(_NO_ANSWER)]
+            made = dict(given[0])
+            if self.version_2_with_negative and guesses:
+                made["no_answer_score_diff"] = none - guesses[0].score
+                if made["no_answer_score_diff"] > config.null_score_diff_threshold:
+                    made |= _NO_ANSWER
+            if config.n_best_size > 1:
+                made["n_best"] = given
+            predictions.append(made)
+        return predictions
+
+    def write(self, folder: str, data: Data, scores: Scores, config: SpanConfig) -> str:
+        """Writes google-research/bert's files: answers, best spans and, where there may be none, how likely that is."""
+        found = _Answers.of(data, scores, config)
+        final = found.with_threshold(config)
+        if config.strip_particles:
+            final = found.stripped(final, data.examples)
+        _write(folder, "predictions.json", final)
+        _write(folder, "nbest_predictions.json", found.best)
+        if config.version_2_with_negative:
+            _write(folder, "null_odds.json", found.odds)
+        return f"{len(final)} questions, written to {folder}/predictions.json"
+
+    # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
+
+    def to_transformers(
+        self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
+    ) -> TransformersHead:
+        """`…ForQuestionAnswering`."""
+        huggingface.check_last_layer(self.head)
+        tensors = {**encoder, **huggingface.linear_tensors(weights, HEAD, "qa_outputs")}
+        return TransformersHead("ForQuestionAnswering", "question-answering", tensors, {"num_labels": 2})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """The answer, the best spans and how much likelier no answer is than the best one, by a question's id."""
+
+    chosen: Mapping[str, str]
+    best: Mapping[str, Sequence[Mapping[str, Any]]]
+    odds: Mapping[str, float]
+
+    @classmethod
+    def of(cls, data: Data, scores: Scores, config: SpanConfig) -> _Answers:
+        """Scores of windows → answers of questions."""
+        found, nothing = answers.guesses_of(
+            data.windows, scores, data.examples, config.n_best_size, config.max_answer_length
+        )
+        chosen, best, odds = {}, {}, {}
+        for question, guesses, empty in zip(data.examples, found, nothing, strict=True):
+            chosen[question.id] = guesses[0].text if guesses else ""
+            odds[question.id] = empty - guesses[0].score if guesses else 1e9
+            best[question.id] = [
+                {"text": g.text, "answer_start": g.start, "probability": g.probability, "score": g.score}
+                for g in guesses
+            ]
+        return cls(chosen, best, odds)
+
+    def with_threshold(self, config: SpanConfig) -> dict[str, str]:
+        """Answers with nothing in place of those that the threshold refuses."""
+        if not config.version_2_with_negative:
+            return dict(self.chosen)
+        limit = config.null_score_diff_threshold
+        return {name: "" if self.odds[name] > limit else text for name, text in self.chosen.items()}
+
+    def stripped(self, final: Mapping[str, str], questions: Sequence[Question]) -> dict[str, str]:
+        """Answers without particles at their ends."""
+        stripper = ParticleStripper()
+        starts = {name: int(spans[0]["answer_start"]) for name, spans in self.best.items() if spans}
+        contexts = {question.id: question.context for question in questions}
+        return {
+            name: stripper.strip(contexts[name], starts[name], text) if text else text
+            for name, text in final.items()
+        }
+
+
+def _windowing(config: SpanConfig) -> tuple[int, int, int]:
+    return config.max_seq_length, config.doc_stride, config.max_query_length
+
+
+def _known(questions: Sequence[Question]) -> bool:
+    return any(question.answers for question in questions)
+
+
+def _prediction(guess: answers.Guess) -> dict[str, Any]:
+    return {
+        "text": guess.text,
+        "start": guess.start,
+        "end": guess.start + len(guess.text),
+        "score": guess.score,
+        "probability": round(guess.probability, 6),
+    }
+
+
+def _write(folder: str, name: str, content: object) -> None:
+    write_text(os.path.join(folder, name), json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,280 @@
+"""A label for each piece of a text, by which its characters are tagged (run_ner.py's task)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.files import expand, read_lines
+from morphbert.finetune import huggingface
+from morphbert.finetune.config import (
+    CROSS_ENTROPY,
+    NO_POOLING,
+    HeadConfig,
+    LossConfig,
+    PredictConfig,
+    TaggingConfig,
+)
+from morphbert.finetune.confusion import Confusion
+from morphbert.finetune.features import REWEIGHTED
+from morphbert.finetune.heads import (
+    contextual,
+    head_dropout,
+    head_width,
+    linear,
+    linear_parameters,
+    lstm_parameters,
+)
+from morphbert.finetune.huggingface import TransformersHead
+from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.losses import class_losses
+from morphbert.finetune.rows import Row, texts_in
+from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
+from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.text_windows import (
+    NO_TAG,
+    TAG_IDS,
+    TextWindow,
+    features_of,
+    label_counts,
+    labels_of_scores,
+    labels_of_windows,
+    tag_ceiling,
+    tag_metrics,
+    tags_of_texts,
+    windows_of,
+)
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.storage import write_json_lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Tagging(Task):
+    """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C].
+
+    Attributes:
+      labels: of pieces, in the order of the scores.
+      head: what they are told from.
+      loss: how they are learned.
+      max_seq_length: pieces in a window.
+    """
+
+    name: ClassVar[str] = "tagging"
+
+    labels: tuple[str, ...]
+    head: HeadConfig = NO_POOLING
+    loss: LossConfig = CROSS_ENTROPY
+    max_seq_length: int = 128
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing a label."""
+        return self.loss.guessing(len(self.labels))
+
+    def best_metric(self, config: TaggingConfig) -> str:
+        """KLUE-NER's figure."""
+        return "entity_f1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `task.json`."""
+        return {
+            "task": self.name,
+            "labels": list(self.labels),
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Tagging:
+        """The task of a `task.json`."""
+        head = HeadConfig.from_dict(saved, NO_POOLING.pooling)
+        return cls(tuple(saved["labels"]), head, max_seq_length=saved["max_seq_length"])
+
+    # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def read(cls, config: TaggingConfig, path: str, purpose: Purpose) -> Examples:
+        """Reads KLUE-NER's format; to predict also texts, one a line."""
+        if purpose != "predict" or path.removesuffix(".gz").endswith(".tsv"):
+            texts, account = read_tagged(path)
+            return Examples(texts, path, str(account))
+        lines = (line.rstrip("\r\n") for name in expand(path) for line in read_lines(name))
+        return Examples([TaggedText(str(number), line) for number, line in enumerate(lines, start=1)], path)
+
+    def from_row(self, row: Row, number: int, config: PredictConfig) -> TaggedText:
+        """Takes `text`, or what `text_column` names."""
+        return TaggedText(str(number), texts_in(row, (config.text_column or ("text",))[:1])[0])
+
+    @classmethod
+    def texts(cls, config: TaggingConfig, path: str) -> Iterator[Sequence[str]]:
+        """Each text is a document."""
+        for text in read_tagged(path)[0]:
+            yield [text.text]
+
+    @classmethod
+    def learn(
+        cls,
+        config: TaggingConfig,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+    ) -> tuple[Tagging, Data]:
+        """Takes the labels of the pieces, those that straddle a tag's end too."""
+        texts = examples.items
+        windows = windows_of(tokenizer, [text.text for text in texts], config.max_seq_length)
+        labels = labels_of_windows(windows, texts)
+        _say_pieces(examples, windows, labels)
+        if config.straddling == "first":
+            labels = [[first_of(label) for label in found] for found in labels]
+        counts = label_counts(windows, labels)
+        known = labels_in(counts)
+        if len(known) < 2:
+            raise MorphbertError(f"{examples.source} has no entity: there is nothing to tell apart.")
+        loss = config.loss.of_counts([counts[label] for label in known])
+        task = cls(known, config.head, loss, config.max_seq_length)
+        return task, Data(texts, features_of(windows, labels, known, config.max_seq_length), windows)
+
+    def data(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        bert_config: BertConfig,
+        purpose: Purpose,
+        config: TaggingConfig | None = None,
+    ) -> Data:
+        """Windows of the texts; before an evaluation it says what perfect labels of these pieces would reach."""
+        texts = examples.items
+        windows = windows_of(tokenizer, [text.text for text in texts], self.max_seq_length)
+        if purpose == "eval":
+            _say_pieces(examples, windows, labels_of_windows(windows, texts))
+            self._check_tags(examples)
+            best = tag_ceiling(windows, texts, self.labels)
+            print(
+                f"ceiling: entity F1 {best['entity_f1']:.4f}, character F1 {best['character_f1']:.4f} with this "
+                "tokenizer and perfect labels",
+                flush=True,
+            )
+        return Data(texts, features_of(windows, None, self.labels, self.max_seq_length), windows)
+
+    def _check_tags(self, examples: Examples) -> None:
+        tags = {tag for text in examples.items for tag in text.tags or ()}
+        strange = sorted(tags.difference(self.labels))
+        if strange:
+            raise MorphbertError(
+                f"{examples.source} has the tag {strange[0]!r}, which is not one of "
+                f"{', '.join(k for k in self.labels if '|' not in k)}: mend the file, or train on texts that have it."
+            )
+
+    # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """The head's weights."""
+        width = head_width(self.head, config)
+        return {
+            **lstm_parameters(self.head, config),
+            **linear_parameters("output", len(self.labels), width),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Float32 [B, L, C]."""
+        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
+        return linear(parameters, "output", head_dropout(hidden, config, key))
+
+    def count(self, batch: Batch) -> tf.Tensor:
+        """Labelled pieces; a little more than none, so that a batch of empty texts divides by something."""
+        return tf.maximum(tf.reduce_sum(tf.cast(batch[TAG_IDS] != NO_TAG, tf.float32)), 1e-6)
+
+    def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The sum over an example's labelled pieces: float32 [B]."""
+        ids = batch[TAG_IDS]
+        late = batch.get(REWEIGHTED)
+        if late is not None:
+            late = tf.reshape(tf.broadcast_to(late[:, None], tf.shape(ids)), [-1])
+        flat = tf.reshape(scores, [-1, len(self.labels)])
+        losses = class_losses(self.loss, flat, tf.maximum(tf.reshape(ids, [-1]), 0), late)
+        return tf.reduce_sum(tf.reshape(losses, tf.shape(ids)) * tf.cast(ids != NO_TAG, tf.float32), 1)
+
+    def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
+        """Pieces of each example with the right label: float32 [B]."""
+        same = tf.equal(tf.argmax(scores, -1, output_type=tf.int32), batch[TAG_IDS])
+        return tf.reduce_sum(tf.cast(same, tf.float32), 1)
+
+    # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
+
+    def _tags(self, data: Data, scores: Scores) -> list[list[str]]:
+        """The tags of all characters of each text."""
+        labels = labels_of_scores(data.windows, scores, self.labels)
+        return tags_of_texts(data.windows, labels, [text.text for text in data.examples])
+
+    def judge(self, data: Data, scores: Scores, config: TaggingConfig) -> Judgement:
+        """The figures of `tag_metrics`, and which types of characters are taken for which."""
+        texts, found = data.examples, self._tags(data, scores)
+        kinds = list(dict.fromkeys(type_of(label) for label in self.labels if "|" not in label))
+        numbers = {kind: number for number, kind in enumerate(kinds)}
+
+        def of_characters(tags: Sequence[Sequence[str]]) -> np.ndarray:
+            return np.asarray([numbers[type_of(tag)] for some in tags for tag in some], np.int64)
+
+        def figures_of(rows: np.ndarray) -> dict[str, float]:
+            return tag_metrics([texts[row] for row in rows], [found[row] for row in rows], self.labels)
+
+        groups = by_length(np.asarray([len(text.text) for text in texts]), figures_of, "characters")
+        confusion = Confusion.of(
+            of_characters([text.tags or () for text in texts]), of_characters(found), kinds
+        )
+        return Judgement(tag_metrics(texts, found, self.labels), confusion, groups)
+
+    def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
+        """`entities` with their characters [start, end), and `tags` of all characters."""
+        return [
+            {"entities": _entities(text, tags), "tags": tags}
+            for text, tags in zip(data.examples, self._tags(data, scores), strict=True)
+        ]
+
+    def write(self, folder: str, data: Data, scores: Scores, config: TaggingConfig) -> str:
+        """Writes `predictions.jsonl`."""
+        path = os.path.join(folder, "predictions.jsonl")
+        rows = [
+            {"id": text.id, "text": text.text, "tags": tags, "entities": _entities(text, tags)}
+            for text, tags in zip(data.examples, self._tags(data, scores), strict=True)
+        ]
+        write_json_lines(path, rows)
+        return f"{len(rows)} texts, written to {path}"
+
+    # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
+
+    def to_transformers(
+        self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
+    ) -> TransformersHead:
+        """`…ForTokenClassification`."""
+        huggingface.check_last_layer(self.head)
+        tensors = {**encoder, **huggingface.linear_tensors(weights, "output", "classifier")}
+        values = huggingface.label_values(self.labels)
+        return TransformersHead("ForTokenClassification", "token-classification", tensors, values)
+
+
+def _entities(text: TaggedText, tags: Sequence[str]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(entity) for entity in entities_of(text.text, tags)]
+
+
+def _say_pieces(examples: Examples, windows: Sequence[TextWindow], labels: Sequence[Sequence[str]]) -> None:
+    straddling = sum("|" in label for found in labels for label in found)
+    pieces = sum(len(found) for found in labels)
+    examples.say(f"; {len(windows)} windows, {pieces} pieces, of which {straddling} straddle tags")
