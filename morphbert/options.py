@@ -47,6 +47,7 @@ class Option(NamedTuple):
       section: the section of a configuration file from this field on, where it has sections.
       flag: the flag's name, where it is not the field's.
       at_least, above, at_most, below: bounds of a number.
+      choices: the texts that it takes, where no Literal can list them.
       instead_of: another flag that this one replaces: one of the two on the command line puts aside the other in a
         configuration file.
     """
@@ -59,6 +60,7 @@ class Option(NamedTuple):
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
+    choices: tuple[str, ...] = ()
     instead_of: str | None = None
 
     @property
@@ -152,14 +154,16 @@ class Flag(NamedTuple):
     @property
     def text(self) -> Any:
         """The default as a flag has it."""
-        if self.required:
+        if self.required or self.default == ():
             return None
-        return ",".join(map(str, self.default)) if self.many and self.default is not None else self.default
+        return ",".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
 
     def parsed(self, value: Any) -> Any:
         """A flag's value → the field's."""
         if value == "" and self.optional:
             return None
+        if value is None and self.many and not self.optional:
+            return ()
         if not self.many or not isinstance(value, str):
             return value
         parts = [part.strip() for part in value.split(",")] if value else []
@@ -229,13 +233,13 @@ def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
     """
     tree: dict[str, Any] = {}
     for each in flags_of(kind):
+        if each.required and values.get(each.name) in (None, ""):
+            raise UsageError(f"--{each.name} is required: {each.option.help}")
         if each.name in values:
             branch = tree
             for name in each.path[:-1]:
                 branch = branch.setdefault(name, {})
             branch[each.path[-1]] = each.parsed(values[each.name])
-        elif each.required:
-            raise UsageError(f"--{each.name} is required: {each.option.help}")
     return kind(**_branches(kind, tree))
 
 
@@ -276,7 +280,9 @@ def _flags(
         else:
             group, section = inner_group, inner_section
             name = found.flag or field.name
-            yield Flag(name, here, *_described(hints[field.name]), given, group, section, found)
+            one, choices, many, optional = _described(hints[field.name])
+            choices = choices or found.choices
+            yield Flag(name, here, one, choices, many, optional, given, group, section, found)
 
 
 @functools.cache

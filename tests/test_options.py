@@ -61,7 +61,7 @@ def test_help_has_the_groups_types_and_defaults(capsys):
         line.strip() for line in text.splitlines() if line.startswith(("  --", "Files", "Inner", "Other"))
     ]
     assert flags == [
-        *("Files:", "--path=TEXT  (required)", "--lengths=TEXT  (default: )", "--kind=a|b", "--steps=N"),
+        *("Files:", "--path=TEXT  (required)", "--lengths=TEXT", "--kind=a|b", "--steps=N"),
         *("--epochs=X", "--[no]deep  (default: true)"),
         *("Inner:", "--the_rate=X  (default: 0.5)"),
         *("Other:", "--names=TEXT  (default: 다)"),

@@ -238,9 +238,8 @@ def test_the_scripts_flags_are_those_of_the_command(records, tiny_config, tmp_pa
     program, *flags = called.stdout.splitlines()
     assert program == str(ROOT / "run_pretraining.py")
     assert "--tpu_name=pod-1" in flags
-    from morphbert.cli.run_pretraining import _check, _command
+    from morphbert.cli.run_pretraining import _command
 
     command = _command()
     command.parse(flags)
-    _check(command, command.values)
-    assert command.values.use_tpu
+    assert command.config().devices.use_tpu

@@ -174,7 +174,7 @@ def test_the_command_puts_vocabularies_side_by_side(held_out, tmp_path, capsys):
     assert "50.00% (1 of 2)" in report
     assert report.count("ko-mecab-32k: `") == 12  # the fixed sentences and five lines of the text
     Page((tmp_path / "r" / "report.html").read_text(encoding="utf-8"))
-    made = compare(CompareConfig((SMALL, LARGE), str(held_out)))
+    made = compare(CompareConfig(vocabularies=(SMALL, LARGE), input_file=held_out))
     small, large = (column.figures for column in made.columns)
     assert small.pieces_per_eojeol > large.pieces_per_eojeol
     assert small.eojeols == large.eojeols

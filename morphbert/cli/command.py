@@ -30,10 +30,18 @@ class Command:
       name: of the script.
       summary: what it does, one line.
       example: command lines for `--help`.
-      config: the class, made with `morphbert.options.config`, whose options become the flags.
+      config: the class, made with `morphbert.options.configuration`, whose options become the flags.
+      alternative: another such class, and the flag that asks for it. Options of one name mean the same in both.
     """
 
-    def __init__(self, name: str, summary: str, example: str = "", config: type | None = None):
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        example: str = "",
+        config: type | None = None,
+        alternative: tuple[str, type] | None = None,
+    ):
         self.name = name
         self.summary = summary
         self.example = example
@@ -47,15 +55,15 @@ class Command:
         self._foreign_with: tuple[str, str] | None = None
         self.foreign: list[str] = []
         self._config = config
+        self._alternative = alternative
         if config is not None:
-            self._define_options(config)
+            self._define_options(_flags(config, alternative and alternative[1]))
 
-    def _define_options(self, config: type) -> None:
+    def _define_options(self, found: Sequence[options.Flag]) -> None:
         """Makes a flag of every option, and `--config`.
 
         A configuration file has the sections that the options name; where they name none, one of the command's name.
         """
-        found = options.flags_of(config)
         own = self.name.removesuffix(".py")
         named = list(dict.fromkeys(flag.section for flag in found if flag.section))
         for flag in found:
@@ -70,6 +78,13 @@ class Command:
             f"A file in YAML with {where}. Flags of the command line come before it.",
             [(flag.name, flag.option.instead_of) for flag in found if flag.option.instead_of],
         )
+
+    def add(self, kind: type, group: str, section: str | None = None) -> None:
+        """Makes flags of a part of what the command is configured by, where they are not defined already."""
+        for flag in options.flags_of(kind):
+            if flag.name not in self.values:
+                self.group(group, section)
+                self._define_option(flag)
 
     def _define_option(self, flag: options.Flag) -> None:
         help, required = flag.option.help, flag.required
@@ -90,8 +105,28 @@ class Command:
           UsageError: a value that its field does not allow, or values that exclude each other.
         """
         assert self._config is not None
-        values = {flag.name: self.values[flag.name].value for flag in options.flags_of(self._config)}
-        return options.make(self._config, values)
+        if self._alternative is None:
+            return options.make(
+                self._config, {name: self.values[name].value for name in self._names(self._config)}
+            )
+        flag, other = self._alternative
+        chosen, unused = (other, self._config) if self.values[flag].value else (self._config, other)
+        names = self._names(chosen)
+        given = {name: self.values[name].value for name in self.values if self._differs(name)}
+        for name in self._names(unused):
+            if name in given and name not in names:
+                raise UsageError(
+                    f"--{name} does not go with --{flag}, which goes with {', '.join(f'--{one}' for one in names)}."
+                    if chosen is other
+                    else f"--{name} goes with --{flag}: add it, or leave --{name} out."
+                )
+        return options.make(chosen, {name: value for name, value in given.items() if name in names})
+
+    def _names(self, kind: type) -> list[str]:
+        return [flag.name for flag in options.flags_of(kind)]
+
+    def _differs(self, name: str) -> bool:
+        return bool(self.values[name].value != self.values[name].default)
 
     def pass_on_with(self, name: str, value: str) -> None:
         """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
@@ -154,7 +189,8 @@ class Command:
             lines += ["Example:", textwrap.indent(textwrap.dedent(self.example).strip("\n"), "  "), ""]
         for title, names in self._groups.items():
             lines.append(title + ":")
-            for name in names:
+            # Sorting is stable: required flags stand first, the others in their order.
+            for name in sorted(names, key=lambda one: one not in self._required):
                 flag = self.values[name]
                 lines.append(f"  --{_signature(flag, name in self._required)}")
                 lines += textwrap.wrap(str(flag.help), 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
@@ -181,7 +217,7 @@ class Command:
         if "config" in self.values and self.values["config"].value:
             self._take_config(str(self.values["config"].value))
         missing = [name for name in self._required if not self.values[name].value]
-        if missing:
+        if missing and self._config is None:
             raise UsageError(f"--{missing[0]} is required: {self.values[missing[0]].help}")
 
     def _take_config(self, path: str) -> None:
@@ -240,6 +276,22 @@ class Command:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return 0
+
+
+def _flags(config: type, alternative: type | None) -> list[options.Flag]:
+    """The flags of a command; required are those of both of its configurations, where it has two."""
+    found = options.flags_of(config)
+    if alternative is None:
+        return found
+    known = {flag.name: flag for flag in found}
+    others = {flag.name: flag for flag in options.flags_of(alternative)}
+    return [
+        flag._replace(default=None) if flag.required and not (name in known and name in others) else flag
+        for name, flag in {
+            **known,
+            **{name: flag for name, flag in others.items() if name not in known},
+        }.items()
+    ]
 
 
 def _signature(flag: Any, required: bool) -> str:

@@ -195,7 +195,7 @@ def define_test(command: Command, meaning_of_predict: str, do_eval: bool = True)
 
 def define_rest(command: Command) -> None:
     """Optimizer and devices, as pretraining has them."""
-    training_flags.define_optimizer(command, pretraining=False)
+    training_flags.define_optimizer(command)
     training_flags.define_devices(command)
 
 
@@ -206,13 +206,12 @@ def config_of(kind: type[_Config], command: Command, **own: Any) -> _Config:
       UsageError: flags contradict each other.
     """
     values = command.values
-    training_flags.check(values)
     if values.num_train_steps is not None and command.given("num_train_epochs"):
         raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
     devices = training_flags.devices(values)
     made = {
         "head": _head(values, kind),
-        "optimizer": training_flags.optimizer(values, 0, 0),
+        "optimizer": training_flags.optimizer(values),
         "step": training_flags.step(values, devices),
         "devices": devices,
         **own,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, get_args
 
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
+from morphbert.options import configuration, option
 
 Objective = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
@@ -16,7 +17,12 @@ Masking = Literal["static", "dynamic"]
 _PIECES_PER_EXAMPLE = 8
 
 
-@dataclass(frozen=True)
+# In the titles of groups of flags that google-research/bert has no counterpart of.
+FAST_ONLY = " (--mode=fast)"
+MASKS = "Masks" + FAST_ONLY
+
+
+@configuration
 class InstanceConfig:
     """How documents become training instances; the names are those of google-research/bert's flags.
 
@@ -33,7 +39,7 @@ class InstanceConfig:
       their lengths geometric with `span_prob` (SpanBERT, arXiv:1907.10529, section 3.1: 10 and 0.2), and
       all of a span is replaced in the same way.
     max_word_pieces: units of more pieces than this are never masked; 0 is no limit.
-    masking: "static" masks stand in the records; "dynamic" ones are drawn in training, anew in each pass.
+    masking: "static" masks stand in the records; "dynamic" ones are drawn in training, others in each pass.
     mask_words: units in which one of these words stands are `mask_words_factor` times as likely to be drawn first
       as others. How many pieces are masked stays the same.
     pack_sequences: several short examples share a sequence, and do not see each other.
@@ -44,70 +50,115 @@ class InstanceConfig:
       and written to the files of that length.
     """
 
-    max_seq_length: int = 128
-    max_predictions_per_seq: int = 20
-    masked_lm_prob: float = 0.15
-    short_seq_prob: float = 0.1
-    dupe_factor: int = 10
-    random_seed: int = 12345
-    objective: Objective = "nsp"
+    max_seq_length: int = option(
+        default=128, at_least=5, help="Pieces in a sequence, [CLS] and both [SEP] counted."
+    )
+    max_predictions_per_seq: int = option(
+        default=20,
+        at_least=1,
+        help="Masked pieces in a sequence at most: --max_seq_length × --masked_lm_prob, rounded up. 20 at 128 and "
+        "0.15, 77 at 512.",
+    )
+    masked_lm_prob: float = option(default=0.15, above=0, at_most=1, help="Share of the pieces to mask.")
+    short_seq_prob: float = option(
+        default=0.1,
+        at_least=0,
+        at_most=1,
+        help="Share of sequences that aim at a random length instead of the full one, because fine-tuning will see "
+        "short ones. 0.1 makes every tenth short.",
+    )
+    dupe_factor: int = option(
+        default=10,
+        at_least=1,
+        help="How often to go through the corpus, with other masks and pairs each time. Held-out documents are gone "
+        "through once.",
+    )
+    random_seed: int = option(default=12345, help="Another number gives another choice of everything.")
+    objective: Objective = option(
+        default="nsp",
+        help="What the second segment is for. nsp: is it what follows (0) or from another document (1)? sop: are the "
+        "two in order (0) or swapped (1)? none: one segment, no label.",
+    )
     masking_unit: MaskingUnit = "piece"
-    mask_token_prob: float = 0.8
-    random_token_prob: float = 0.1
-    max_span_length: int = 1
-    span_prob: float = 0.2
-    max_word_pieces: int = 0
-    masking: Masking = "static"
+    masking: Masking = option(
+        default="static",
+        group=MASKS,
+        help="static: masks stand in the records, and --dupe_factor says how many different ones each text gets. "
+        "dynamic: run_pretraining.py draws others in each pass, by the same rules, so --dupe_factor=1 is enough.",
+    )
+    mask_token_prob: float = option(
+        default=0.8, at_least=0, at_most=1, help="Of the pieces to predict, the share replaced by [MASK]."
+    )
+    random_token_prob: float = option(
+        default=0.1,
+        at_least=0,
+        at_most=1,
+        help="The share replaced by a random piece; what is left of 1 stays as it is.",
+    )
+    max_span_length: int = option(
+        default=1,
+        at_least=1,
+        help="Above 1, spans of up to this many units are masked, as in SpanBERT, which uses 10.",
+    )
+    span_prob: float = option(
+        default=0.2,
+        above=0,
+        at_most=1,
+        help="A span ends after each unit with this probability: 0.2 gives spans of 4 units on average.",
+    )
+    max_word_pieces: int = option(
+        default=0,
+        at_least=0,
+        help="Never mask units of more pieces than this: what is cut into many is often a number, a name or an "
+        "address. 0 is no limit.",
+    )
     mask_words: tuple[str, ...] = ()
-    mask_words_factor: float = 3.0
-    pack_sequences: bool = False
-    max_examples_per_seq: int = 0
-    cross_documents: bool = False
-    length_bins: tuple[int, ...] = ()
+    mask_words_factor: float = option(
+        default=3.0, at_least=1, help="How much likelier the listed words are masked."
+    )
+    pack_sequences: bool = option(
+        default=False,
+        group="Less padding" + FAST_ONLY,
+        help="Put several short examples into one sequence. They do not see each other: attention, positions and "
+        "labels are each example's own. For corpora of short documents.",
+    )
+    max_examples_per_seq: int = option(
+        default=0,
+        help="How many examples share a sequence at most; 0 is one for every 8 pieces of --max_seq_length.",
+    )
+    cross_documents: bool = option(
+        default=False,
+        help="With --objective=none: fill the room that a document leaves with others, [SEP] between them, as RoBERTa "
+        "does. They do see each other.",
+    )
+    length_bins: tuple[int, ...] = option(
+        default=(),
+        help="Write a set of files for each of these lengths, and each example to the shortest that holds it; "
+        "run_pretraining.py --group_by_length trains on all of them. Example: --length_bins=32,64,128",
+    )
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a value out of its range or two that exclude each other."""
-        # Below five, no random short length exists (google-research/bert draws from 2 to L − 3).
-        _require(self.max_seq_length >= 5, "max_seq_length", self.max_seq_length, "at least 5")
+        """Raises UsageError for two values that exclude each other."""
         _require(
-            1 <= self.max_predictions_per_seq <= self.max_seq_length,
+            self.max_predictions_per_seq <= self.max_seq_length,
             "max_predictions_per_seq",
             self.max_predictions_per_seq,
             f"between 1 and --max_seq_length ({self.max_seq_length}); "
             "--max_seq_length × --masked_lm_prob, rounded up, is the usual choice",
         )
-        _require(0 < self.masked_lm_prob <= 1, "masked_lm_prob", self.masked_lm_prob, "above 0 and at most 1")
-        _require(0 <= self.short_seq_prob <= 1, "short_seq_prob", self.short_seq_prob, "between 0 and 1")
-        for name, probability in (
-            ("mask_token_prob", self.mask_token_prob),
-            ("random_token_prob", self.random_token_prob),
-        ):
-            _require(0 <= probability <= 1, name, probability, "between 0 and 1")
         _require(
             self.mask_token_prob + self.random_token_prob <= 1 + 1e-9,
             "random_token_prob",
             self.random_token_prob,
             f"at most 1 together with --mask_token_prob ({self.mask_token_prob})",
         )
-        _require(self.max_span_length >= 1, "max_span_length", self.max_span_length, "at least 1")
-        _require(0 < self.span_prob <= 1, "span_prob", self.span_prob, "above 0 and at most 1")
-        _require(self.max_word_pieces >= 0, "max_word_pieces", self.max_word_pieces, "at least 0")
-        _require(self.dupe_factor >= 1, "dupe_factor", self.dupe_factor, "at least 1")
-        for name, value, choices in (
-            ("objective", self.objective, get_args(Objective)),
-            ("masking_unit", self.masking_unit, get_args(MaskingUnit)),
-            ("masking", self.masking, get_args(Masking)),
-        ):
-            _require(value in choices, name, value, f"one of {', '.join(choices)}")
-        self._check_mask_words()
-        self._check_room()
-
-    def _check_mask_words(self) -> None:
-        _require(self.mask_words_factor >= 1, "mask_words_factor", self.mask_words_factor, "at least 1")
+        units = get_args(MaskingUnit)
+        _require(self.masking_unit in units, "masking_unit", self.masking_unit, f"one of {', '.join(units)}")
         if self.mask_words and self.masking == "dynamic":
             raise UsageError(
                 "--mask_words_file needs --masking=static: dynamic records do not carry which words are listed."
             )
+        self._check_room()
 
     def _check_room(self) -> None:
         """Packing, crossing and bins each mend padding in their own way."""

@@ -137,7 +137,7 @@ class FineTuneConfig:
     """What every fine-tuning command is told; a task's own values stand in its subclass.
 
     Names are those of the flags, which explain them. The optimizer's numbers of steps are left out: they follow from
-    the examples, the epochs and `warmup_proportion`.
+    the examples, the epochs and the warm-up.
 
     Attributes:
       task_name: the task, a key of `morphbert.finetune.tasks.TASKS`.
@@ -172,6 +172,7 @@ class FineTuneConfig:
     num_train_epochs: float = 3.0
     num_train_steps: int | None = None
     warmup_proportion: float = 0.1
+    num_warmup_steps: int | None = None
     group_by_length: bool = True
     num_seeds: int = 1
     eval_every: int | None = None

@@ -21,8 +21,9 @@ from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, wri
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.model.compiled import gradients_released
-from morphbert.train.cluster.strategy import Devices, build_strategy
+from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
 from morphbert.train.evaluation import write_results
+from morphbert.train.optimizers.config import warmup_steps
 from morphbert.train.storage import write_text
 
 SEEDS_NAME = "seeds.json"
@@ -182,6 +183,7 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
     steps = config.steps_over(0 if problem.train is None else len(problem.train.features))
     loss = problem.task.loss
     learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
+    warmup = warmup_steps(config.num_warmup_steps, config.warmup_proportion, steps)
     return TaskRunConfig(
         bert_config=start.config,
         output_dir=config.output_dir,
@@ -194,10 +196,8 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
         keep_checkpoint_max=config.keep_checkpoint_max,
         iterations_per_loop=config.iterations_per_loop,
         log_steps=config.log_steps,
-        optimizer=dataclasses.replace(
-            config.optimizer, num_train_steps=steps, num_warmup_steps=int(steps * config.warmup_proportion)
-        ),
-        step=config.step,
+        optimizer=dataclasses.replace(config.optimizer, num_train_steps=steps, num_warmup_steps=warmup),
+        step=decide_xla(config.step, config.devices),
         devices=config.devices,
         group_by_length=config.group_by_length,
         best_metric=config.best_metric or problem.task.best_metric(config),

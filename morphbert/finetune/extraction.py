@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +24,7 @@ from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.pretrained_start import find_start
 from morphbert.formats.tables import is_table, rows_of
+from morphbert.interop.configs import ExtractConfig, Pooling
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.text.sequences import Sequence as Encoded
@@ -33,26 +34,6 @@ from morphbert.text.sequences import encode_sequence
 _HELD_FIGURES = 1 << 26
 _MOST_BATCHES = 50
 _PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
-
-Pooling = Literal["none", "cls", "mean"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractConfig:
-    """One extraction. Names are those of the flags of `extract_features.py`, which explains them."""
-
-    init_checkpoint: str
-    input_file: str
-    output_file: str
-    layers: tuple[int, ...] | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
-    max_seq_length: int = 128
-    batch_size: int = 32
-    text_field: str = "text"
-    text_pair_field: str | None = None
-    pooling: Pooling = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,20 +89,6 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
         if not count:
             raise MorphbertError(f"there is no text in {config.input_file}.")
     return count
-
-
-def layer_numbers(text: str) -> tuple[int, ...]:
-    """`"-1,-2"` → `(-1, -2)`.
-
-    Raises:
-      UsageError: one is no number.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--layers={text}: numbers with commas between them, -1 for the last layer. Example: --layers=-1,-2"
-        ) from None
 
 
 def read_texts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, read_lines
 from morphbert.interop import google, native, sources
+from morphbert.interop.configs import ExportConfig
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.huggingface.model_card import Agreement, model_card
 from morphbert.interop.huggingface.names import check_exportable
@@ -29,24 +29,6 @@ from morphbert.train.checkpoint import read_slots
 TOKENIZER_FOLDER = "tokenizer"
 # Lines that the agreement of the stock tokenizer is measured on at most.
 _SAMPLE_LINES = 5000
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig:
-    """One export. Names are those of the flags of `export_model.py`, which explains them."""
-
-    checkpoint: str
-    output_dir: str
-    format: str
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
-    model_name: str | None = None
-    sample_text_file: str | None = None
-    with_optimizer: bool = False
-    int8: bool = False
-    fp16: bool = False
-    overwrite: bool = False
 
 
 def export(config: ExportConfig) -> list[str]:

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from morphbert.errors import MorphbertError
 from morphbert.interop import native, sources
 from morphbert.interop.adapting import with_positions, with_vocabulary
+from morphbert.interop.configs import ImportConfig
 from morphbert.interop.pretrained import Pretrained, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class ImportConfig:
-    """One import. Names are those of the flags of `import_model.py`, which explains them."""
-
-    checkpoint: str
-    output_dir: str
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
-    new_vocab_file: str | None = None
-    max_position_embeddings: int | None = None
-    allow_pickle: bool = False
-    seed: int = 12345
-    overwrite: bool = False
 
 
 def import_model(config: ImportConfig) -> list[str]:

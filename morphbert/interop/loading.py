@@ -9,13 +9,11 @@ from typing import NamedTuple
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.bert_model import BertModel
-from morphbert.interop.choices import EXPORT_FORMATS
-from morphbert.interop.export import ExportConfig, write
+from morphbert.interop.configs import SAVE_FORMATS, SaveConfig
+from morphbert.interop.export import write
 from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import tokenizer_of
-
-SAVE_FORMATS = ("ours", *EXPORT_FORMATS)
 
 
 class Loaded(NamedTuple):
@@ -91,5 +89,7 @@ def save(
     weights = {name: variable.numpy() for name, variable in model.parameters.items()}
     vocabulary = None if tokenizer is None else tokenizer.source
     pretrained = Pretrained(model.config, weights, model.source, vocabulary=vocabulary)
-    config = ExportConfig(model.source, os.fspath(path), format, overwrite=overwrite)
+    config = SaveConfig(
+        checkpoint=model.source, output_dir=os.fspath(path), format=format, overwrite=overwrite
+    )
     write(pretrained, None if tokenizer is None else tokenizer.pieces, config)

@@ -6,11 +6,11 @@ import dataclasses
 
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
-from morphbert.train.cluster.strategy import DeviceConfig
+from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.input.record_sets import RecordSet
-from morphbert.train.optimizers.optimizer import OptimizerConfig
+from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.phases import Phase
-from morphbert.train.step import StepConfig
+from morphbert.train.step_config import StepConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from morphbert.train.input.records import (
     checked_records,
     explain_record,
 )
-from morphbert.train.optimizers.optimizer import OptimizerConfig
+from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.storage import writing
 
 # More problems of records are counted, not listed.

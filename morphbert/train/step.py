@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -12,27 +11,7 @@ from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train.objective import Objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
-
-
-@dataclasses.dataclass(frozen=True)
-class StepConfig:
-    """How a step is computed, as opposed to what; all of it can change the last bits of the result.
-
-    Attributes:
-      dtype: of activations and matrix products, `float32`, `bfloat16` or `float16`; weights and moments stay
-        float32. With `float16` the loss is scaled, and a step whose gradients overflow changes no weight.
-      xla: compile the step's two halves with XLA.
-      gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
-        other, so that only one part's activations are in memory.
-      recompute: keep only each layer's input for the gradients, and compute the layer again.
-      seed: of the dropout masks.
-    """
-
-    dtype: str = "float32"
-    xla: bool = False
-    gradient_accumulation_steps: int = 1
-    recompute: bool = False
-    seed: int = 12345
+from morphbert.train.step_config import StepConfig
 
 
 def in_dtype(
@@ -72,7 +51,7 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
     return batch, ended - started
 
 
-def computes_by_halves(strategy: tf.distribute.Strategy, xla: bool) -> bool:
+def computes_by_halves(strategy: tf.distribute.Strategy, xla: bool | None) -> bool:
     """Whether a batch is to be computed as two halves side by side: on a CPU that one replica has to itself.
 
     What stands between the matrix products keeps less than all cores busy; with two halves, one does while the

@@ -8,11 +8,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import atomic_write, exists, expand, is_remote
+from morphbert.options import configuration, option
+from morphbert.parallel import default_workers
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.jamo import word_characters_of_jamo
-from morphbert.text.loading import load_tokenizer, load_vocabulary_of, make_analyzer, make_tokenizer
+from morphbert.text.loading import (
+    ANALYZERS,
+    load_tokenizer,
+    load_vocabulary_of,
+    make_analyzer,
+    make_tokenizer,
+)
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
@@ -34,40 +42,125 @@ REPORT_NAMES = ("report.md", "report.html")
 LONGEST_EXAMPLE = 120  # characters
 
 
-@dataclass(frozen=True)
-class BuildConfig:
-    """Everything that decides the vocabulary, and how many processes make it.
+@configuration
+class VocabularyConfig:
+    """Everything that decides a vocabulary, and how many processes make it.
 
     Attributes:
-      input_file: paths and globs with commas.
       morpheme_tags: where the analyser's boundaries count (see `morphbert.text.morpheme_tags`).
-      user_dictionary: path of a file with words of one's own for the analyser.
       normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
-      min_character_count, character_coverage: which characters the alphabet keeps.
-      special_tokens, unused_slots: further lines after the five special tokens.
-      init_vocab: a vocabulary folder or `vocab.txt` whose pieces are kept with their ids and added to.
-      held_out_share: share of the lines that are kept back and measured.
-      num_examples: how many of those the report shows cut into pieces.
     """
 
-    input_file: str
-    vocab_dir: str
-    vocab_size: int = 32_000
-    analyzer: str = "mecab"
-    morpheme_tags: str = ""
-    user_dictionary: str = ""
-    continuation: Continuation = "eojeol"
-    do_lower_case: bool = False
-    normalization: Form | None = None
-    learner: Learner = "bpe"
-    min_character_count: int = 1
-    character_coverage: float = 1.0
-    special_tokens: tuple[str, ...] = ()
-    unused_slots: int = 0
-    init_vocab: str = ""
-    held_out_share: float = 0.01
-    num_examples: int = 5
-    num_workers: int = 1
+    input_file: str = option(
+        group="Input and output",
+        help="UTF-8 text, plain or .gz or .bz2: a path, a glob in quotes, or several of both with commas. A line is "
+        "analysed as a whole, so have sentences or paragraphs on lines, not single words; empty lines do not count. "
+        "Example: --input_file='news/*.txt,wiki.txt.gz'",
+    )
+    vocab_dir: str = option(
+        help="Folder for vocab.txt, morphbert_tokenizer.json (what else decides the pieces), and report.md and "
+        "report.html (what the vocabulary does to text that it was not learned from). Required, except with --compare.",
+    )
+    analyzer: str = option(
+        default="mecab",
+        choices=tuple(ANALYZERS),
+        group="Words",
+        help="What cuts eojeols into morphemes before pieces are learned. none is plain BERT. The konlpy: ones need "
+        "the package konlpy (GPL-3) and, except for konlpy:Mecab, Java; they are 10 to 100 times slower.",
+    )
+    morpheme_tags: str = option(
+        default="",
+        help="Where morphemes are cut apart, by their part-of-speech tags (--analyzer=mecab); the default is "
+        "everywhere. Tags say where alone, tags with a minus before what not. J: only particles (josa), 사과나무 ##를 "
+        "심었습니다; J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 심었습니다.",
+    )
+    user_dictionary: str = option(
+        default="",
+        help="Words of your own for Mecab, one a line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost wins more "
+        "often; the default 0 nearly always), or lines as in mecab-ko-dic. They are compiled into the vocabulary "
+        "folder. Example line: 갑분싸,NNG",
+    )
+    continuation: Continuation = option(
+        default="eojeol",
+        help="What ## means. eojeol: every piece but the first of an eojeol has it, 사과 ##나무 ##를 심 ##었 ##습니다, "
+        "and the spacing can be restored. morpheme: every morpheme starts without, 사과 ##나무 를 심 었 습니다.",
+    )
+    do_lower_case: bool = option(
+        default=False, help="Lower-case and strip accents. Hangul has no case and stays as it is."
+    )
+    normalization: Form | None = option(
+        default=None,
+        help="nfc composes text (한 written as three Jamo becomes one character). jamo takes syllables apart after the "
+        "analysis, so that pieces may end within one (sub-characters, as in KR-BERT); nothing is lost. bert does what "
+        "google-research/bert does, to the character; with --do_lower_case it takes Hangul apart into Jamo. Default: "
+        "bert for cased text without an analyser, else nfc.",
+    )
+    vocab_size: int = option(
+        default=32_000,
+        at_least=6,
+        group="Learning",
+        help="Lines of vocab.txt, exactly. Where the text has too few pieces, [unused0], [unused1]… fill up.",
+    )
+    learner: Learner = option(
+        default="bpe",
+        help="bpe: byte-pair merges, by SentencePiece. unigram: a unigram language model, by SentencePiece. wordpiece: "
+        "frequent substrings, by tensorflow_text. char: characters only.",
+    )
+    min_character_count: int = option(
+        default=1, at_least=1, help="Characters seen less often are left out and become [UNK]."
+    )
+    character_coverage: float = option(
+        default=1.0,
+        at_least=0,
+        at_most=1,
+        help="The rarest characters are left out as long as this share of the text stays covered. With 1 every "
+        "character is kept, which for noisy text takes 7,000 lines; small vocabularies do better with 0.9995.",
+    )
+    special_tokens: tuple[str, ...] = option(
+        default=(),
+        help="Further special tokens, with commas, right after [PAD] [UNK] [CLS] [SEP] [MASK]. Text is never cut into "
+        "them; they are for programs to insert. Example: --special_tokens=[USER],[URL]",
+    )
+    unused_slots: int = option(
+        default=0,
+        at_least=0,
+        help="Lines [unused0], [unused1]… to reserve for words that are added later without changing other ids.",
+    )
+    init_vocab: str = option(
+        default="",
+        help="Extend this vocabulary (a folder, or a plain vocab.txt) instead of learning all pieces, to go on "
+        "pretraining on another domain: every old piece keeps its id, new ones take the place of [unusedN] and then "
+        "follow behind, up to --vocab_size. Other flags have to be those that made it.",
+    )
+    held_out_share: float = option(
+        default=0.01,
+        at_least=0,
+        at_most=0.5,
+        help="Share of the lines (at most 5,000) that are not learned from but measured, for the report.",
+    )
+    num_workers: int = option(
+        default=0,
+        at_least=0,
+        help="Processes for the analysis; 0 takes all cores. The result does not depend on it.",
+    )
+    answers_file: str = option(
+        default="",
+        group="Report and comparison",
+        help="Questions in the format of SQuAD and KorQuAD: the report then says how many answers begin and end where "
+        "tokens do, which is the most that a model can give exactly. Example: --answers_file=KorQuAD_v1.0_dev.json",
+    )
+    num_examples: int = option(
+        default=5,
+        at_least=0,
+        help="Lines of the measured text that the report shows cut into pieces, beside some fixed sentences.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a share that would leave nothing."""
+        if self.character_coverage == 0.0:
+            raise UsageError(
+                "--character_coverage=0 would leave out every character: give a share such as 0.9995."
+            )
 
 
 @dataclass(frozen=True)
@@ -80,7 +173,9 @@ class BuiltVocabulary:
     figures: Figures
 
 
-def build_vocabulary(config: BuildConfig, questions: Iterable[Paragraph] | None = None) -> BuiltVocabulary:
+def build_vocabulary(
+    config: VocabularyConfig, questions: Iterable[Paragraph] | None = None
+) -> BuiltVocabulary:
     """Learns a vocabulary and writes `vocab.txt`, the metadata and the report into the folder.
 
     Same input and settings, same bytes, whatever the number of workers.
@@ -97,7 +192,7 @@ def build_vocabulary(config: BuildConfig, questions: Iterable[Paragraph] | None 
     _check_folder(config.vocab_dir)
     old = _vocabulary_to_extend(config)
     splitter = make_splitter(config)
-    counts = count_words(paths, splitter, config.num_workers, config.held_out_share)
+    counts = count_words(paths, splitter, config.num_workers or default_workers(), config.held_out_share)
     # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
     # the text becomes [UNK]. What is measured on them is the vocabulary without those.
     characters = counts.characters + count_characters(counts.held_out, splitter)
@@ -145,7 +240,7 @@ def build_vocabulary(config: BuildConfig, questions: Iterable[Paragraph] | None 
     return BuiltVocabulary(len(paths), counts, pieces, column.figures)
 
 
-def make_splitter(config: BuildConfig) -> WordSplitter:
+def make_splitter(config: VocabularyConfig) -> WordSplitter:
     """The tokenizer's first half, as the metadata will describe it."""
     form = config.normalization
     if form is None:
@@ -176,7 +271,7 @@ def _check_special_tokens(tokens: tuple[str, ...]) -> None:
             )
 
 
-def _vocabulary_to_extend(config: BuildConfig) -> Vocabulary | None:
+def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
     """The vocabulary of `--init_vocab`, which has to cut text as the new one will."""
     if not config.init_vocab:
         return None
@@ -232,7 +327,7 @@ def example_lines(lines: Sequence[str], wanted: int) -> tuple[str, ...]:
 
 
 def _report(
-    config: BuildConfig, paths: list[str], counts: WordCounts, pieces: LearnedPieces, column: Measured
+    config: VocabularyConfig, paths: list[str], counts: WordCounts, pieces: LearnedPieces, column: Measured
 ) -> Report:
     reserved = len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved

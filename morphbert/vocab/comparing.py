@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand, read_lines
+from morphbert.options import configuration, option
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, example_lines, report_bytes
@@ -21,26 +21,39 @@ from morphbert.vocab.report import EXAMPLES, Measured, Report
 _SHOWN_FROM = 10_000
 
 
-@dataclass(frozen=True)
+@configuration
 class CompareConfig:
     """Which vocabularies, on what.
 
     Attributes:
       vocabularies: folders or plain `vocab.txt` files, which are read as google-research/bert's.
-      input_file: paths and globs of text that none of them was learned from.
-      report_dir: folder for the report in both forms; empty for none.
       do_lower_case: for plain files alone; None takes lower case where a vocabulary has no Hangul syllables, because
         BERT's lower-casing takes them apart.
-      allow_tokenizer_mismatch: see `load_tokenizer`.
-      num_examples: how many lines of the text the report shows cut into pieces.
     """
 
-    vocabularies: tuple[str, ...]
-    input_file: str
-    report_dir: str = ""
-    do_lower_case: bool | None = None
-    allow_tokenizer_mismatch: bool = False
-    num_examples: int = 5
+    vocabularies: tuple[str, ...] = option(
+        flag="compare",
+        group="Report and comparison",
+        help="Learn nothing; cut the text of --input_file with these vocabularies (folders, or plain vocab.txt files, "
+        "with commas) and put the figures side by side. The text should be one that none of them was learned from. "
+        "Example: --compare=vocab/mine,vocab/ko-mecab-8k",
+    )
+    input_file: str = option(help="Text to cut: a path, a glob in quotes, or several of both with commas.")
+    report_dir: str = option(
+        default="",
+        help="With --compare, a folder for report.md and report.html. Without it the figures are only printed.",
+    )
+    answers_file: str = option(
+        default="", help="Questions in the format of SQuAD and KorQuAD, for the answers' edges."
+    )
+    do_lower_case: bool | None = option(default=None, help="For a plain vocab.txt: lower-case the text.")
+    allow_tokenizer_mismatch: bool = option(
+        default=False,
+        help="With --compare, only warn where a folder was made with another engine or dictionary than is installed.",
+    )
+    num_examples: int = option(
+        default=5, at_least=0, help="Lines of the text that the report shows cut into pieces."
+    )
 
 
 def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None) -> Report:

@@ -12,38 +12,12 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.cluster.workers import ALONE, Cluster, find_cluster, names_several
+from morphbert.train.step_config import StepConfig
 
 # Once the workers have met, one that dies is noticed by its connection; this is for two that cannot reach each other.
 _COLLECTIVE_SECONDS = 1800.0
-
-
-@dataclasses.dataclass(frozen=True)
-class DeviceConfig:
-    """Which devices to use.
-
-    Attributes:
-      strategy: `auto` takes a TPU where `tpu_name` is given, all GPUs where there are any, and else the CPU;
-        `cpu`, `one_device` (the first GPU, or the CPU), `mirrored` (all GPUs, or `num_replicas` of the CPU),
-        `multi_worker` (all GPUs of several processes, or their CPUs) and `tpu` say it outright.
-      num_replicas: for `mirrored`; None takes every GPU. On the CPU it splits it into that many logical
-        devices, which is for tests and for trying things out: it is no faster.
-      tpu_name: a Cloud TPU's name or `grpc://` address, or `local` on a TPU VM.
-      tpu_zone: its zone; None asks the metadata server.
-      gcp_project: its project; None asks the metadata server.
-      num_tpu_cores: how many cores the TPU is expected to have; None takes what is there.
-      peak_flops: floating-point operations that one device can do in a second; None looks it up by its name.
-      connect_timeout: seconds to wait for the TPU, or for the other workers.
-    """
-
-    strategy: str = "auto"
-    num_replicas: int | None = None
-    tpu_name: str | None = None
-    tpu_zone: str | None = None
-    gcp_project: str | None = None
-    num_tpu_cores: int | None = None
-    peak_flops: float | None = None
-    connect_timeout: float = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +85,11 @@ def accelerated(config: DeviceConfig) -> bool:
     if config.strategy == "tpu" or config.tpu_name:
         return True
     return config.strategy != "cpu" and bool(tf.config.list_physical_devices("GPU"))
+
+
+def decide_xla(step: StepConfig, devices: DeviceConfig) -> StepConfig:
+    """The same with XLA decided by the devices, where nothing was said."""
+    return dataclasses.replace(step, xla=accelerated(devices)) if step.xla is None else step
 
 
 def share_processors() -> None:

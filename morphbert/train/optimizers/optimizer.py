@@ -7,82 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tensorflow as tf
 
 from morphbert.model.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
+from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule
 from morphbert.train.optimizers.schedules import scheduled
-
-# google-research/bert's `exclude_from_weight_decay`.
-BIASES_AND_NORMS = ("LayerNorm", "layer_norm", "bias")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """What the optimizer does at each step; the defaults are BERT's.
-
-    Attributes:
-      optimizer: `adam` is BERT's: decoupled weight decay and no bias correction; `adamw` corrects the bias of
-        the moments; `stable_adamw` does too, and lowers a weight's rate where its gradients surge; `lamb` scales each
-        weight's update to the weight's norm; `muon` moves the layers' matrices by orthogonal updates, and all other
-        weights as `adamw`.
-      learning_rate: the highest rate, reached at the end of the warm-up.
-      num_train_steps: the step at which the rate has fallen to its end.
-      num_warmup_steps: steps over which the rate rises linearly from 0.
-      schedule: how the rate falls, see `scheduled`, also for the next three.
-      end_learning_rate: the rate at the end.
-      power: of the schedule `polynomial`.
-      decay_share: of the schedule `warmup_stable_decay`.
-      layer_decay: the rate of each layer is that of the layer above times this; 1 for none.
-      weight_decay_rate: decoupled: multiplied by the learning rate and the weight itself.
-      exclude_from_weight_decay: regular expressions; a weight whose name matches one is not decayed. The default is
-        google-research/bert's, and means biases and LayerNorms.
-      beta_1: decay of the mean of gradients.
-      beta_2: decay of the mean of squared gradients.
-      epsilon: added to the root of the second moment.
-      muon_momentum: of `muon`: decay of the sum of gradients.
-      clip_norm: gradients are scaled down to this global norm, after the reduction over replicas.
-    """
-
-    optimizer: str = "adam"
-    learning_rate: float = 5e-5
-    num_train_steps: int = 100_000
-    num_warmup_steps: int = 10_000
-    schedule: str = "linear"
-    end_learning_rate: float = 0.0
-    power: float = 1.0
-    decay_share: float = 0.1
-    layer_decay: float = 1.0
-    weight_decay_rate: float = 0.01
-    exclude_from_weight_decay: tuple[str, ...] = BIASES_AND_NORMS
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-    clip_norm: float = 1.0
-    muon_momentum: float = 0.95
-
-    def settings(self) -> dict[str, Any]:
-        """What a checkpoint records of it, JSON-able: everything that changes the run."""
-        values = dataclasses.asdict(self)
-        if self.optimizer != "muon":  # nor do older checkpoints name it
-            del values["muon_momentum"]
-        return {**values, "exclude_from_weight_decay": list(self.exclude_from_weight_decay)}
-
-    def decays(self, name: str, parameter: Parameter) -> bool:
-        """Whether weight decay applies to a weight.
-
-        google-research/bert's list of names means biases and LayerNorms, whatever they are called.
-        """
-        if not self.weight_decay_rate:
-            return False
-        if self.exclude_from_weight_decay == BIASES_AND_NORMS:
-            return parameter.decays
-        return not any(re.search(pattern, name) for pattern in self.exclude_from_weight_decay)
 
 
 def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,248 @@
+"""Text → records as one call, by any of the ways: on this machine, on a Beam engine, or as google-research/bert."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from tqdm import tqdm
+
+from morphbert import files, options
+from morphbert.data import build
+from morphbert.data.build import BuildConfig, SplitResult
+from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
+from morphbert.data.google import build as google_build
+from morphbert.data.listed_words import read_words
+from morphbert.errors import UsageError
+from morphbert.options import configuration, option
+from morphbert.parallel import default_workers
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.tokenizer import Tokenizer
+
+_INSTANCES = "Instances"
+
+
+@configuration
+class PretrainingDataConfig:
+    """What `create_pretraining_data` reads and makes. `create_pretraining_data.py --help` explains each field.
+
+    Attributes:
+      instances: how documents become examples.
+      beam_options: with `engine="beam"`, flags of the pipeline, such as `--runner=DataflowRunner`.
+    """
+
+    input_file: str = option(
+        group="Input and output",
+        help="Text in UTF-8, one sentence a line and an empty line between documents: a path, a glob in quotes, or "
+        "several of both with commas; .gz and .bz2 are unpacked. Example: --input_file='corpus/*.txt.gz'",
+    )
+    output_file: str = option(
+        help="Where the records go: a path, or several with commas, each written under exactly its name. A name that "
+        "ends with .gz is compressed. Beside each file, NAME.manifest.json says what made it.",
+    )
+    vocab_file: str = option(
+        help="A vocabulary folder made by build_vocab.py, which says itself how text is cut; or a plain vocab.txt, "
+        "which is read as google-research/bert does.",
+    )
+    do_lower_case: bool | None = option(
+        default=None,
+        help="Lower the case and strip accents. Left out, a vocabulary folder decides; for a plain vocab.txt the "
+        "default is true, as in google-research/bert, which turns Hangul into Jamo: say false for Korean.",
+    )
+    allow_tokenizer_mismatch: bool = option(
+        default=False,
+        help="Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary "
+        "folder was made with. Text may then be cut into other pieces.",
+    )
+    num_shards: int | None = option(
+        default=None,
+        at_least=1,
+        help="Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "
+        "good for training on several machines.",
+    )
+    shard_megabytes: float | None = option(
+        default=None,
+        at_least=0.001,
+        help="Instead of --num_shards: as many files as make each of about this size (before compression). "
+        "--mode=fast only. Example: 200",
+    )
+    eval_fraction: float = option(
+        default=0.0,
+        at_least=0,
+        below=1,
+        help="Share of the documents to hold out for evaluation (at least one). Which ones is decided by their text "
+        "alone, so a document stays on its side when the corpus grows. Example: 0.05",
+    )
+    eval_output_file: str | None = option(default=None, help="Where the records of held-out documents go.")
+    mode: Literal["fast", "google"] = option(
+        default="fast",
+        group=_INSTANCES,
+        help="google gives record for record what google-research/bert's program does for the same flags and input: "
+        "one process, everything in memory. fast is made for large corpora, and mends that program's faults: no "
+        "sentence is thrown away, half of the next sentences are random ones.",
+    )
+    instances: InstanceConfig = options.options(default=InstanceConfig())
+    do_whole_word_mask: bool = option(
+        default=False,
+        help="Mask all pieces of a word together; a word is what the vocabulary's ## marks: an eojeol or a morpheme.",
+    )
+    masking_unit: MaskingUnit | None = option(
+        default=None,
+        help="What is masked together (piece, unless --do_whole_word_mask is given). Punctuation is a unit of its own.",
+    )
+    mask_words_file: str | None = option(
+        default=None,
+        group=MASKS,
+        help="Words that matter to you, names or terms, one a line: they are masked --mask_words_factor times as often "
+        "as others, and the share of masked pieces stays the same.",
+    )
+    token_store: str | None = option(
+        default=None,
+        group="Machine" + FAST_ONLY,
+        help="Folder on this machine for the text cut into pieces, which later runs use again while input and "
+        "vocabulary stay the same. Default: token_store beside the first output file.",
+    )
+    num_workers: int | None = option(
+        default=None,
+        at_least=1,
+        help="Processes; the default is one for each core. The output does not depend on it.",
+    )
+    engine: Literal["local", "beam"] = option(
+        default="local",
+        group="Beyond one machine" + FAST_ONLY,
+        help="local: this machine. beam: an Apache Beam pipeline with the same records, for Dataflow, Flink or Spark "
+        "(pip install 'morphbert[beam]'). Beam's own flags are passed on to it, --num_workers too. Example: "
+        "--engine=beam --runner=DataflowRunner --region=asia-northeast3 --temp_location=gs://BUCKET/tmp",
+    )
+    beam_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for settings that contradict each other; nothing is read but a file of words."""
+        if self.num_shards is not None:
+            if len(self._outputs) != 1:
+                raise UsageError(
+                    f"--num_shards={self.num_shards} makes its names from one --output_file; {len(self._outputs)} "
+                    "were given."
+                )
+            if self.shard_megabytes is not None:
+                raise UsageError("--num_shards and --shard_megabytes exclude each other: give one of them.")
+        if self.mode == "google":
+            self._check_google()
+        if self.engine == "beam" and self.token_store:
+            raise UsageError("--token_store is for --engine=local: a pipeline keeps no token store.")
+
+    def _check_google(self) -> None:
+        changed = options.changed(self)
+        fast = [flag.name for flag in options.flags_of(type(self)) if flag.group.endswith(FAST_ONLY)]
+        given = [name for name in (*fast, "shard_megabytes") if name in changed and name != "engine"]
+        google_build.check_flags(self.instances.objective, self.masking_unit, given)
+        if self.engine == "beam":
+            raise UsageError(
+                "--mode=google runs in one process by its nature: --engine=beam is for --mode=fast."
+            )
+
+    @property
+    def _outputs(self) -> list[str]:
+        return [name for name in self.output_file.split(",") if name]
+
+
+@dataclass(frozen=True)
+class PretrainingData:
+    """What was made.
+
+    Attributes:
+      instances: how, with everything decided that the vocabulary decides.
+      splits: all documents, or those to train on and those that were held out.
+    """
+
+    instances: InstanceConfig
+    splits: tuple[SplitResult, ...]
+
+
+def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
+    """Makes records and a manifest beside each file; their content depends on text, settings and seed alone.
+
+    Raises:
+      MorphbertError: bad input, a vocabulary that does not suit, a full disk, a folder that another process works in.
+    """
+    # A bar's monitor thread and forked workers do not go together.
+    tqdm.monitor_interval = 0
+    # A list of words that holds none is said before the vocabulary is read.
+    instances = _with_words(config)
+    if config.engine == "beam":
+        return _on_beam(config, instances)
+    tokenizer = _tokenizer(config)
+    instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
+    job = _build_config(config, instances, files.expand(config.input_file))
+    if config.mode == "google":
+        return PretrainingData(instances, tuple(google_build.build(job, tokenizer, _say)))
+    return PretrainingData(instances, tuple(build.build(job, tokenizer, _say, partial(tqdm, disable=None))))
+
+
+def _on_beam(config: PretrainingDataConfig, instances: InstanceConfig) -> PretrainingData:
+    from morphbert.data.beam import run, vocabulary
+
+    workers = [f"--num_workers={config.num_workers}"] if config.num_workers else []
+    pipeline_options = run.options_of([*config.beam_options, *workers])
+    tokenizer = _tokenizer(config)
+    inputs = run.match_inputs(config.input_file, pipeline_options)
+    instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
+    job = _build_config(config, instances, [path for path, _ in inputs])
+    packed = vocabulary.pack(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
+    return PretrainingData(instances, tuple(run.build(job, packed, inputs, pipeline_options, _say)))
+
+
+def _with_words(config: PretrainingDataConfig) -> InstanceConfig:
+    if not config.mask_words_file:
+        return config.instances
+    return replace(config.instances, mask_words=read_words(config.mask_words_file))
+
+
+def _masking_unit(config: PretrainingDataConfig, tokenizer: Tokenizer) -> MaskingUnit:
+    whole_word: MaskingUnit = "morpheme" if tokenizer.splitter.continuation == "morpheme" else "eojeol"
+    unit = config.masking_unit
+    if config.do_whole_word_mask and unit not in (None, whole_word):
+        raise UsageError(
+            f"--do_whole_word_mask contradicts --masking_unit={unit}: words of this vocabulary are "
+            f"{whole_word}s. Give one of the two."
+        )
+    return unit or (whole_word if config.do_whole_word_mask else "piece")
+
+
+def _build_config(
+    config: PretrainingDataConfig, instances: InstanceConfig, input_files: Sequence[str]
+) -> BuildConfig:
+    outputs = config._outputs
+    if config.num_shards is not None:
+        outputs = files.shard_names(outputs[0], config.num_shards)
+    folder = "." if files.is_remote(outputs[0]) else os.path.dirname(outputs[0])
+    return BuildConfig(
+        input_files=tuple(input_files),
+        output_files=tuple(outputs),
+        instances=instances,
+        token_store=config.token_store or os.path.join(folder, "token_store"),
+        eval_output_file=config.eval_output_file,
+        eval_fraction=config.eval_fraction,
+        num_workers=config.num_workers or default_workers(),
+        shard_bytes=int(config.shard_megabytes * 1e6) if config.shard_megabytes is not None else None,
+    )
+
+
+def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
+    tokenizer = load_tokenizer(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
+    tokenizer.check_for_pretraining(config.vocab_file)
+    normalizer = tokenizer.splitter.normalizer
+    if normalizer.form == "bert" and normalizer.do_lower_case and tokenizer.vocabulary.has_hangul_syllables():
+        _say(
+            f"warning: {config.vocab_file} has Hangul syllables, and --do_lower_case (true by default for a plain "
+            "vocab.txt) turns Hangul into Jamo, which it will not know: use --do_lower_case=false."
+        )
+    return tokenizer
+
+
+def _say(line: str) -> None:
+    print(f"create_pretraining_data.py: {line}", file=sys.stderr)

@@ -1,0 +1,117 @@
+"""A model as single calls: taken from other programs, written for them, and put to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
+
+if TYPE_CHECKING:
+    from morphbert.interop.fill_mask import Filled, MaskFiller
+    from morphbert.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class WrittenModel:
+    """A folder with a model, and lines about what is in it and what was taken."""
+
+    output_dir: str
+    notes: tuple[str, ...]
+
+
+def export_model(config: ExportConfig) -> WrittenModel:
+    """Writes a checkpoint into a folder that other programs load; a fine-tuned model goes with its head.
+
+    Raises:
+      MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
+    """
+    from morphbert.finetune.task_file import is_task_folder
+    from morphbert.interop.export import export
+
+    notes = _export_task(config) if is_task_folder(config.checkpoint) else export(config)
+    return WrittenModel(config.output_dir, tuple(notes))
+
+
+def _export_task(config: ExportConfig) -> list[str]:
+    from morphbert.finetune.export import export_task
+
+    if config.format != "huggingface":
+        raise MorphbertError(
+            f"{config.checkpoint} is a fine-tuned model: with its head it goes to --format=huggingface alone, not to "
+            f"{config.format}. For the encoder, give the prefix of a checkpoint, such as "
+            f"{config.checkpoint}/model.ckpt-1000."
+        )
+    return export_task(config.checkpoint, config.output_dir, True, config.overwrite, config.model_name or "")
+
+
+def import_model(config: ImportConfig) -> WrittenModel:
+    """Takes a pretrained model of another program over, also to another vocabulary.
+
+    Raises:
+      MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
+    """
+    from morphbert.interop import importing
+
+    return WrittenModel(config.output_dir, tuple(importing.import_model(config)))
+
+
+def extract_features(config: ExtractConfig) -> int:
+    """Writes what a pretrained model has for each piece of each text; returns the number of texts.
+
+    Raises:
+      MorphbertError: the input cannot be read or does not fit the model; no file is left then.
+    """
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from morphbert.finetune.extraction import extract
+
+    return extract(config, partial(tqdm, desc="Extracting", unit=" texts", disable=None))
+
+
+def fill_mask(config: FillMaskConfig) -> list[Filled]:
+    """The likeliest pieces for each [MASK] of `config.text`, in order.
+
+    Raises:
+      MorphbertError: there is no text or no [MASK] in it, or model and vocabulary do not belong together.
+    """
+    if config.text is None:
+        raise UsageError("--text is required: a sentence with one or more [MASK].")
+    return mask_filler(config)(config.text, config.top_k)
+
+
+def mask_filler(config: FillMaskConfig) -> MaskFiller:
+    """The model of a configuration, loaded once for many texts."""
+    tokenizer = filling_tokenizer(config)
+
+    from morphbert.interop.fill_mask import MaskFiller
+
+    return MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
+
+
+def filling_tokenizer(config: FillMaskConfig) -> Tokenizer:
+    """The tokenizer that `vocab_file` names, or the one beside the model.
+
+    Raises:
+      UsageError: none is named and none lies there.
+    """
+    from morphbert.text.loading import load_tokenizer
+
+    if config.vocab_file:
+        tokenizer = load_tokenizer(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
+        tokenizer.check_for_pretraining(config.vocab_file)
+        return tokenizer
+    from morphbert.interop import sources
+    from morphbert.interop.vocabularies import tokenizer_of
+
+    model = sources.read(config.checkpoint, config.bert_config_file, None, config.do_lower_case)
+    found = tokenizer_of(model)
+    if found is None:
+        raise UsageError(
+            f"--vocab_file is required: there is no vocabulary beside {model.source}. Give the one that the model was "
+            "trained with."
+        )
+    return found

@@ -1,0 +1,220 @@
+"""What is asked of the commands that take a model in, out or into use; needs no TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from morphbert.errors import UsageError
+from morphbert.options import configuration, option
+
+EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
+SAVE_FORMATS = ("ours", *EXPORT_FORMATS)
+Pooling = Literal["none", "cls", "mean"]
+
+
+@configuration
+class ModelParts:
+    """What belongs to a model and lies beside it, or elsewhere."""
+
+    bert_config_file: str | None = option(
+        default=None,
+        group="Model",
+        help="Its configuration. Default: bert_config.json beside the checkpoint.",
+    )
+    vocab_file: str | None = option(
+        default=None,
+        help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
+        "the one beside the model, if there is one.",
+    )
+    do_lower_case: bool | None = option(
+        default=None,
+        help="For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters.",
+    )
+
+
+@configuration
+class ExportConfig(ModelParts):
+    """One export. `export_model.py --help` explains each field."""
+
+    checkpoint: str = option(
+        group="Model",
+        help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
+        "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too. A fine-tuned "
+        "model's folder goes with its head, to Hugging Face.",
+    )
+    output_dir: str = option(group="Output", help="The new folder.")
+    format: str = option(
+        choices=EXPORT_FORMATS,
+        help="huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
+        "google-research/bert's names. saved_model: TensorFlow's, for TF Serving. onnx: encoder and masked LM.",
+    )
+    overwrite: bool = option(default=False, help="Replace the folder if there is one.")
+    model_name: str | None = option(
+        default=None,
+        group="Details of single formats",
+        help="huggingface: the model card's title. Default: the folder's name.",
+    )
+    sample_text_file: str | None = option(
+        default=None,
+        help="huggingface: text, a sentence a line, on which the agreement of the stock tokenizer with the exact one "
+        "is measured for the model card. Example: --sample_text_file=data/corpus.txt",
+    )
+    with_optimizer: bool = option(
+        default=False, help="google: also the optimizer's moments (adam_m, adam_v) and global_step."
+    )
+    fp16: bool = option(
+        default=False, help="onnx: also both models in float16, *.fp16.onnx: half the size, for GPUs."
+    )
+    int8: bool = option(
+        default=False, help="onnx: also both models with matrices of 8-bit integers, *.int8.onnx."
+    )
+
+
+@configuration
+class SaveConfig(ExportConfig):
+    """A model in memory that is written: as one is exported, or in this program's own format."""
+
+    format: str = option(choices=SAVE_FORMATS, help="As --format, or ours.")
+
+
+@configuration
+class ImportConfig:
+    """One import. `import_model.py --help` explains each field."""
+
+    checkpoint: str = option(
+        group="Model",
+        help="The model: a Hugging Face folder (BERT, RoBERTa or ALBERT), or a TensorFlow 1 checkpoint of "
+        "google-research/bert or albert (a folder or a prefix), or one of this program.",
+    )
+    bert_config_file: str | None = option(
+        default=None, help="Its configuration. Default: the one beside the checkpoint."
+    )
+    vocab_file: str | None = option(
+        default=None, help="Its vocabulary. Default: the one beside it, if there is one."
+    )
+    do_lower_case: bool | None = option(
+        default=None,
+        help="Whether its plain vocab.txt is for lower-cased text. Default: what its tokenizer_config.json says, else "
+        "yes if it has no capital letters.",
+    )
+    allow_pickle: bool = option(
+        default=False,
+        help="Read pytorch_model.bin where there is no model.safetensors. A pickle can run code: only from where you "
+        "trust.",
+    )
+    output_dir: str = option(
+        group="What to make of it", help="The new folder: for --init_checkpoint and export_model.py."
+    )
+    new_vocab_file: str | None = option(
+        default=None,
+        help="Another vocabulary for it. Pieces that both have keep their embeddings; others start from the mean of "
+        "the old pieces they are written with. Example: --new_vocab_file=vocab/ko-mecab-32k",
+    )
+    max_position_embeddings: int | None = option(
+        default=None,
+        at_least=1,
+        help="More positions, or fewer: those that there are, repeated. Example: 1024",
+    )
+    seed: int = option(default=12345, at_least=0, help="Of the initial values of what the model lacks.")
+    overwrite: bool = option(default=False, help="Replace the folder if there is one.")
+
+
+@configuration
+class FillMaskConfig(ModelParts):
+    """A model, and a sentence for it to complete. `fill_mask.py --help` explains each field."""
+
+    checkpoint: str = option(
+        group="Model",
+        help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
+        "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
+    )
+    do_lower_case: bool | None = option(
+        default=None,
+        help="For a plain vocab.txt: lower-case the text. Default: yes, as in BERT; for one beside the model, unless "
+        "it has capital letters.",
+    )
+    allow_tokenizer_mismatch: bool = option(
+        default=False,
+        help="Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary "
+        "folder was made with. Text may then be cut into other pieces.",
+    )
+    text: str | None = option(
+        default=None,
+        group="Text",
+        help="A sentence with one or more [MASK]. Without it, fill_mask.py reads sentences from standard input, one a "
+        "line.",
+    )
+    top_k: int = option(default=5, at_least=1, help="Pieces to show for each [MASK].")
+    serve: bool = option(
+        default=False,
+        group="Page",
+        help="Show a page in the browser instead: type a sentence, see the likeliest pieces with bars and how the "
+        "sentence is cut, switch between the checkpoints of the run. Only this machine can reach it.",
+    )
+    port: int = option(
+        default=8501,
+        at_least=0,
+        at_most=65535,
+        help="Where the page listens, on 127.0.0.1; 0 for any free one.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a sentence where a page is asked for."""
+        if self.serve and self.text is not None:
+            raise UsageError("--serve and --text: give one of them.")
+
+
+@configuration
+class ExtractConfig(ModelParts):
+    """One extraction. `extract_features.py --help` explains each field."""
+
+    init_checkpoint: str = option(
+        group="Model",
+        help="The model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face folder.",
+    )
+    max_seq_length: int = option(
+        default=128, at_least=3, help="Pieces of a text, special tokens included; longer ones are cut."
+    )
+    input_file: str = option(
+        group="Texts",
+        help="Texts: a text a line, or two as FIRST ||| SECOND; or a table by the file's name: .jsonl, .json, "
+        ".parquet, .csv, .tsv. A path, a glob in quotes, or several with commas.",
+    )
+    text_field: str = option(default="text", help="In a table: the column with the text.")
+    text_pair_field: str | None = option(
+        default=None, help="In a table: the column with the second text, if there is one."
+    )
+    output_file: str = option(
+        group="Output",
+        help="JSON Lines as google-research/bert writes them; or Parquet, where the name ends in .parquet. In the "
+        "order of the input.",
+    )
+    layers: tuple[int, ...] | None = option(
+        default=None,
+        help="The layers to write: -1 is the last, 0 the first. Default: -1,-2,-3,-4, fewer where the model has fewer.",
+    )
+    pooling: Pooling = option(
+        default="none",
+        help="none: figures for each piece. cls: of [CLS] only. mean: the mean of all pieces, one vector a text.",
+    )
+    batch_size: int = option(
+        default=32,
+        at_least=1,
+        group="Computing",
+        help="Texts at a time; those of like length are put together.",
+    )
+    use_tpu: bool = option(
+        default=False, help="Of google-research/bert; a GPU is used where there is one, a TPU not."
+    )
+    master: str | None = option(default=None, help="Of google-research/bert: no meaning in TensorFlow 2.")
+    num_tpu_cores: int = option(default=8, help="Of google-research/bert: no meaning without a TPU.")
+    use_one_hot_embeddings: bool = option(
+        default=False, help="Of google-research/bert: no meaning without a TPU; the same numbers."
+    )
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what is google-research/bert's alone."""
+        if self.use_tpu or self.master:
+            raise UsageError(
+                "--use_tpu and --master: this command computes on the CPU or a GPU. Leave them out."
+            )

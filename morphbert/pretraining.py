@@ -1,0 +1,364 @@
+"""Pretraining as one call: records → a model, whatever it starts from, with a vocabulary and a report beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.options import configuration, option, options
+from morphbert.train.cluster.config import GROUP as DEVICES
+from morphbert.train.cluster.config import DeviceConfig
+from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
+from morphbert.train.phases import Phase, in_phases, parse_phases
+from morphbert.train.step_config import StepConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from morphbert.model.config import BertConfig
+    from morphbert.train.config import RunConfig
+    from morphbert.train.input.record_sets import RecordSet
+
+_STEPS = 100_000
+_WARMUP = 10_000
+_MAX_SEQ_LENGTH = 128
+_TO_DO = "What to do"
+_OPTIMIZER = "Optimizer (the defaults are BERT's)"
+
+
+@configuration
+class PretrainingConfig:
+    """One pretraining run. `run_pretraining.py --help` explains each field under its name."""
+
+    bert_config_file: str = option(
+        group="Input and output",
+        help="The model's sizes, a JSON file like google-research/bert's bert_config.json. Its vocab_size has to be "
+        "the number of lines of the vocabulary that the records were made with.",
+    )
+    input_file: str = option(
+        help="Records to train on, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
+        "with commas. Example: --input_file='data/train.tfrecord*'",
+    )
+    output_dir: str = option(
+        help="Folder for checkpoints, metrics.jsonl and TensorBoard logs. If it holds a checkpoint, the run goes on "
+        "from there, exactly.",
+    )
+    eval_input_file: str | None = option(
+        default=None, help="Held-out records for --do_eval; without it --input_file is used."
+    )
+    vocab_file: str | None = option(
+        default=None,
+        help="The vocabulary that the records were made with, a folder of build_vocab.py or a vocab.txt. Training "
+        "needs none. A copy is put beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
+        "evaluations tell apart nouns, josa and endings, whole eojeols, frequent and rare pieces; the report shows "
+        "masks that the model fills in. With --init_checkpoint of another vocabulary, a piece that both have "
+        "keeps its embedding, another starts from the mean of the old pieces that spell it. Example: "
+        "--vocab_file=vocab/mine",
+    )
+    max_seq_length: int | None = option(
+        default=None,
+        at_least=1,
+        help="Pieces in a sequence, [CLS] and [SEP] included. Has to be that of the records: it is checked. Default: "
+        f"{_MAX_SEQ_LENGTH}, or the longest of --phases.",
+    )
+    group_by_length: bool = option(
+        default=False,
+        help="Train on records of several lengths (create_pretraining_data.py --length_bins): a step takes a batch of "
+        "one length, each length in proportion to its records. The two flags around this one are those of the longest.",
+    )
+    phases: str | None = option(
+        default=None,
+        help="Train on records of one length after the other, each for a share of the steps: LENGTH:SHARE, and "
+        ":BATCH_SIZE where it is not --train_batch_size. --input_file names the records of all of them; their "
+        "manifests tell lengths and places for masks, so that the flags around this one are not needed. Example, as "
+        "BERT was trained: --phases=128:0.9,512:0.1",
+    )
+    max_predictions_per_seq: int = option(
+        default=20,
+        at_least=1,
+        help="Places for masked pieces in a record. Has to be that of the records. It is the length times the share "
+        "of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. More only adds "
+        "padding; fewer cuts masks off long sequences.",
+    )
+    do_train: bool = option(default=False, group=_TO_DO, help="Train.")
+    do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
+    eval_at_start: bool = option(
+        default=False, help="Also evaluate before the first step, to have something to compare with."
+    )
+    eval_every: int | None = option(
+        default=None,
+        at_least=1,
+        help="Also evaluate every so many steps, and keep the checkpoint with the lowest held-out loss in "
+        "OUTPUT_DIR/best. Example: --eval_every=1000",
+    )
+    dry_run: bool = option(
+        default=False,
+        help="Check everything, take three steps, say how long a whole run would take, and keep nothing.",
+    )
+    train_batch_size: int = option(
+        default=32, at_least=1, help="Sequences in a step, over all devices together. BERT used 256."
+    )
+    eval_batch_size: int = option(default=8, at_least=1, help="Sequences in a step of the evaluation.")
+    max_eval_steps: int = option(
+        default=100, at_least=1, help="Steps of the evaluation at most; each record counts once."
+    )
+    num_train_steps: int | None = option(
+        default=None,
+        at_least=1,
+        help=f"Steps to train, those already done included. Default: {_STEPS:,}, without --num_train_epochs.",
+    )
+    num_train_epochs: float | None = option(
+        default=None,
+        above=0,
+        instead_of="num_train_steps",
+        help="Passes over the records instead of --num_train_steps. With records made at --dupe_factor=10, one pass is "
+        "ten passes over the text. Example: --num_train_epochs=3",
+    )
+    hidden_dropout_prob: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="Dropout rate of embeddings and both sub-layers, instead of the one in --bert_config_file. Example: "
+        "--hidden_dropout_prob=0",
+    )
+    attention_probs_dropout_prob: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="Dropout rate of the attention weights, instead of the one in --bert_config_file. Example: "
+        "--attention_probs_dropout_prob=0",
+    )
+    on_divergence: Literal["stop", "rollback"] = option(
+        default="stop",
+        help="When the loss is not a number or blows up. stop: end the run. rollback: go back to the last checkpoint "
+        "and leave out the data since; after three times in vain, end it.",
+    )
+    skip_corrupt_records: bool = option(
+        default=False,
+        help="Leave out what cannot be read of damaged record files instead of stopping. All files are read through "
+        "first, to name what is left out.",
+    )
+    init_checkpoint: str | None = option(
+        default=None,
+        group="Starting from a model",
+        help="Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
+        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
+        "it lacks is listed and stays random. More positions repeat those that it has; for another vocabulary see "
+        "--vocab_file.",
+    )
+    init_vocab_file: str | None = option(
+        default=None,
+        help="The vocabulary of --init_checkpoint, where it is another than --vocab_file. Default: the one beside it.",
+    )
+    optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=_OPTIMIZER)
+    num_warmup_steps: int | None = option(
+        default=None,
+        at_least=0,
+        group=_OPTIMIZER,
+        help="Steps over which the learning rate rises from 0. Usually 1% to 10% of all. Default: "
+        f"{_WARMUP:,}, without --warmup_proportion.",
+    )
+    warmup_proportion: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        instead_of="num_warmup_steps",
+        help="The same as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
+    )
+    save_checkpoints_steps: int = option(
+        default=1000, at_least=1, group="Checkpoints and log", help="Steps between checkpoints."
+    )
+    keep_checkpoint_max: int = option(default=5, at_least=1, help="Newest checkpoints to keep.")
+    log_steps: int = option(default=100, at_least=1, help="Steps between lines of progress.")
+    shuffle_buffer_size: int = option(
+        default=1000,
+        at_least=1,
+        help="Records in the window that training shuffles in. create_pretraining_data.py shuffles all of them, so a "
+        "small window is enough.",
+    )
+    devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES)
+    step: StepConfig = options(default=StepConfig(), group=_TO_DO)
+    iterations_per_loop: int = option(
+        default=1000,
+        at_least=1,
+        group=DEVICES,
+        help="Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for settings that contradict each other."""
+        if self.dry_run:  # of training
+            object.__setattr__(self, "do_train", True)
+        if not self.do_train and not self.do_eval:
+            raise UsageError("nothing to do: give --do_train, --do_eval or both.")
+        if self.init_vocab_file and not (self.init_checkpoint and self.vocab_file):
+            raise UsageError(
+                "--init_vocab_file goes with --init_checkpoint and --vocab_file: add them, or leave it out."
+            )
+        if self.num_train_epochs is not None and self.num_train_steps is not None:
+            raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+        if self.warmup_proportion is not None and self.num_warmup_steps is not None:
+            raise UsageError("give --num_warmup_steps or --warmup_proportion, not both.")
+        phases = self.parsed_phases
+        if not phases:
+            return
+        if self.group_by_length or self.num_train_epochs is not None:
+            raise UsageError("--phases goes neither with --group_by_length nor with --num_train_epochs.")
+        longest = max(phase.max_seq_length for phase in phases)
+        if self.max_seq_length not in (None, longest):
+            raise UsageError(
+                f"--max_seq_length={self.max_seq_length}, but the longest of --phases is {longest}: leave it out."
+            )
+
+    @property
+    def parsed_phases(self) -> tuple[Phase, ...]:
+        """What `phases` says."""
+        return parse_phases(self.phases) if self.phases is not None else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingResult:
+    """How a run ended.
+
+    Attributes:
+      output_dir: the folder with its checkpoints.
+      step: where it stands.
+      metrics: its last held-out figures by their names, where it was evaluated.
+      stopped_by: the number of the signal that stopped it; the same run again continues. None where none did.
+      report: the page about the run, where one was written.
+    """
+
+    output_dir: str
+    step: int
+    metrics: dict[str, float] | None = None
+    stopped_by: int | None = None
+    report: str | None = None
+
+
+def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
+    """Trains and evaluates as the configuration says; a run that was interrupted goes on exactly.
+
+    Raises:
+      MorphbertError: the input, the configuration or the machine has to change first; nothing was overwritten.
+    """
+    from morphbert.interop.starting import initial_weights
+    from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
+    from morphbert.train.input.record_sets import manifests
+    from morphbert.train.run import pretrain
+
+    run = _run_config(config)
+
+    def read(path: str) -> Mapping[str, np.ndarray]:
+        return initial_weights(path, run.bert_config, config.vocab_file, config.init_vocab_file)
+
+    tokenizer = None
+    if config.vocab_file:
+        found = manifests(run.input_files).values()
+        tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, found)
+
+    def keep_vocabulary() -> None:
+        if tokenizer is not None and config.vocab_file:
+            put_beside_run(config.output_dir, tokenizer, config.vocab_file)
+
+    outcome = pretrain(run, read, keep_vocabulary)
+    report = None
+    if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
+        report = _report(config.output_dir)
+    return PretrainingResult(config.output_dir, outcome.step, outcome.metrics, outcome.stopped_by, report)
+
+
+def _report(output_dir: str) -> str | None:
+    """Writes the page about the run; what goes wrong with it is said and undoes nothing."""
+    from morphbert.reporting import TrainingReportConfig, training_report
+
+    try:
+        return training_report(TrainingReportConfig(output_dir=output_dir))
+    except MorphbertError as error:
+        print(f"warning: no report was written: {error}", file=sys.stderr)
+        return None
+
+
+def _bert_config(config: PretrainingConfig) -> BertConfig:
+    from morphbert.model.config import BertConfig
+
+    rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+    given = {name: rate for name, rate in rates.items() if rate is not None}
+    return dataclasses.replace(BertConfig.from_json_file(config.bert_config_file), **given)
+
+
+def _records(
+    config: PretrainingConfig,
+    model: BertConfig,
+    num_train_steps: int,
+    input_files: tuple[str, ...],
+    eval_files: tuple[str, ...],
+) -> tuple[tuple[RecordSet, ...], tuple[RecordSet, ...]]:
+    """What is trained on, in the order of the phases, and what is held out."""
+    from morphbert.data.records import RecordShape
+    from morphbert.train.input.record_sets import SetFinder
+    from morphbert.train.preflight import check_shapes
+
+    phases = config.parsed_phases
+    length = config.max_seq_length or _MAX_SEQ_LENGTH
+    shape: RecordShape | None = RecordShape(length, config.max_predictions_per_seq)
+    by_length = "--group_by_length" if config.group_by_length else None
+    if phases:
+        shape, by_length = None, "--phases"
+    seed, corrupt = config.step.seed, config.skip_corrupt_records
+    finder = SetFinder.of(model, shape, by_length, input_files, eval_files, seed, corrupt)
+    records, eval_records = finder.sets(input_files), finder.sets(eval_files)
+    if phases:
+        records = in_phases(records, phases, num_train_steps)
+    for chosen in (*records, *eval_records):
+        check_shapes(chosen.form.shape, model)
+    return records, eval_records
+
+
+def _steps(config: PretrainingConfig, input_files: tuple[str, ...]) -> int:
+    from morphbert.train.input.record_sets import num_records
+
+    if config.num_train_epochs is None:
+        return config.num_train_steps or _STEPS
+    count = num_records(input_files)
+    steps = max(1, round(count * config.num_train_epochs / config.train_batch_size))
+    print(f"training: {config.num_train_epochs:g} epochs of {count} records are {steps} steps")
+    return steps
+
+
+def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConfig:
+    warmup = config.num_warmup_steps
+    if warmup is None and config.warmup_proportion is None:
+        warmup = _WARMUP
+    warmup = warmup_steps(warmup, config.warmup_proportion, num_train_steps)
+    return dataclasses.replace(config.optimizer, num_train_steps=num_train_steps, num_warmup_steps=warmup)
+
+
+def _run_config(config: PretrainingConfig) -> RunConfig:
+    """The run with its files found and its records known."""
+    from morphbert.train.cluster.strategy import decide_xla
+    from morphbert.train.config import RunConfig
+    from morphbert.train.preflight import expand_records
+
+    bert_config = _bert_config(config)
+    input_files = expand_records(config.input_file, "--input_file")
+    eval_files: tuple[str, ...] = ()
+    if config.do_eval or config.eval_at_start or config.eval_every:
+        given = config.eval_input_file
+        eval_files = input_files if given is None else expand_records(given, "--eval_input_file")
+    num_train_steps = _steps(config, input_files)
+    optimizer = _optimizer(config, num_train_steps)
+    step = decide_xla(config.step, config.devices)
+    records, eval_records = _records(config, bert_config, num_train_steps, input_files, eval_files)
+    resolved: dict[str, Any] = {
+        "bert_config": bert_config,
+        "records": records,
+        "phases": config.parsed_phases,
+        "eval_records": eval_records,
+        "optimizer": optimizer,
+        "step": step,
+    }
+    names = {field.name for field in dataclasses.fields(RunConfig)} - set(resolved)
+    return RunConfig(**resolved, **{name: getattr(config, name) for name in names})

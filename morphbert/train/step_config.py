@@ -1,0 +1,48 @@
+"""How a training step is computed, as a configuration that needs no TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from morphbert.options import configuration, option
+from morphbert.train.cluster.config import GROUP
+
+
+@configuration
+class StepConfig:
+    """How a step is computed, as opposed to what; all of it can change the last bits of the result.
+
+    Attributes:
+      gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
+        other, so that only one part's activations are in memory.
+      recompute: keep only each layer's input for the gradients, and compute the layer again.
+      seed: of the dropout masks.
+      dtype: of activations and matrix products, `float32`, `bfloat16` or `float16`; weights and moments stay
+        float32. With `float16` the loss is scaled, and a step whose gradients overflow changes no weight.
+      xla: compile the step's two halves with XLA. A command decides by the device where it is None; a step that is
+        made with None does not compile.
+    """
+
+    gradient_accumulation_steps: int = option(
+        default=1,
+        at_least=1,
+        help="Computes each batch in that many parts, for batches that do not fit into memory; the update is the same.",
+    )
+    recompute: bool = option(
+        default=False,
+        help="Compute each layer a second time for its gradients instead of keeping its activations: far less memory, "
+        "about a third more time, the same numbers.",
+    )
+    seed: int = option(
+        default=12345, at_least=0, help="Of initial weights, dropout and the order of the examples."
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = option(
+        default="float32",
+        group=GROUP,
+        help="Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay "
+        "float32. float16, with dynamic loss scaling, is for GPUs before 2020 (V100, T4).",
+    )
+    xla: bool | None = option(
+        default=None,
+        help="Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing.",
+    )
