@@ -1,21 +1,26 @@
 """morphbert: BERT pretraining for Korean, from raw text to a model that can be used.
 
-The way of the data, one sub-package a stage:
+The packages, in the order in which data passes through them:
 
     formats  files → rows and documents      (no TensorFlow)
     text     characters → pieces             (no TensorFlow)
     corpus   documents → clean sentences     (no TensorFlow)
     vocab    words counted → a vocabulary    (no TensorFlow)
-    data     pieces → training records      (no TensorFlow)
+    data     pieces → training records       (no TensorFlow)
     model    configuration and graph
     train    records → weights
-    interop  weights ↔ the world
+    interop  weights ↔ other programs
     finetune weights → tasks
+    api      commands that join several packages, as functions
     cli      one module a command: flags → one frozen config → one call
 
-In Python:
+Every command is one configuration and one function of it:
 
     import morphbert
+
+    morphbert.build_vocab(morphbert.VocabularyConfig(input_file="corpus.txt", vocab_dir="vocab", vocab_size=8000))
+
+and a model in use:
 
     model, tokenizer = morphbert.load("out/model")      # a run, a TensorFlow 1 checkpoint, a Hugging Face folder
     inputs = tokenizer(["사과나무를 심었습니다."], padding=True, return_tensors="np")
@@ -29,13 +34,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from morphbert.api.exchange import export_model, extract_features, fill_mask, import_model
+    from morphbert.api.pretraining import PretrainingConfig, run_pretraining
+    from morphbert.api.reporting import TrainingReportConfig, training_report
+    from morphbert.api.vocabularies import build_vocab, compare_vocabs, load_tokenizer
+    from morphbert.corpus.cleaning import Cleaning
+    from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
+    from morphbert.data.config import InstanceConfig
+    from morphbert.data.creation import PretrainingDataConfig, create_pretraining_data
+    from morphbert.data.inspection import InspectConfig, inspect_records
+    from morphbert.formats.raw_documents import InputFormat
     from morphbert.interop.bert_model import BertModel
+    from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
+    from morphbert.interop.fill_mask import Filled
     from morphbert.interop.loading import load, save
     from morphbert.model.config import BertConfig
+    from morphbert.train.cluster.config import DeviceConfig
+    from morphbert.train.optimizers.config import OptimizerConfig
+    from morphbert.train.step_config import StepConfig
+    from morphbert.vocab.building import VocabularyConfig
+    from morphbert.vocab.comparing import CompareConfig
 
 __version__ = "0.1.0"
-
-__all__ = ["BertConfig", "BertModel", "__version__", "load", "save"]
 
 # Loaded when they are first asked for: text and records are worked on without TensorFlow, which takes seconds.
 _HOMES = {
@@ -43,7 +63,75 @@ _HOMES = {
     "BertModel": "morphbert.interop.bert_model",
     "load": "morphbert.interop.loading",
     "save": "morphbert.interop.loading",
+    "CorpusConfig": "morphbert.corpus.preparation",
+    "prepare_corpus": "morphbert.corpus.preparation",
+    "Cleaning": "morphbert.corpus.cleaning",
+    "InputFormat": "morphbert.formats.raw_documents",
+    "VocabularyConfig": "morphbert.vocab.building",
+    "CompareConfig": "morphbert.vocab.comparing",
+    "build_vocab": "morphbert.api.vocabularies",
+    "compare_vocabs": "morphbert.api.vocabularies",
+    "load_tokenizer": "morphbert.api.vocabularies",
+    "InstanceConfig": "morphbert.data.config",
+    "PretrainingDataConfig": "morphbert.data.creation",
+    "create_pretraining_data": "morphbert.data.creation",
+    "InspectConfig": "morphbert.data.inspection",
+    "inspect_records": "morphbert.data.inspection",
+    "OptimizerConfig": "morphbert.train.optimizers.config",
+    "StepConfig": "morphbert.train.step_config",
+    "DeviceConfig": "morphbert.train.cluster.config",
+    "PretrainingConfig": "morphbert.api.pretraining",
+    "run_pretraining": "morphbert.api.pretraining",
+    "TrainingReportConfig": "morphbert.api.reporting",
+    "training_report": "morphbert.api.reporting",
+    "Filled": "morphbert.interop.fill_mask",
+    "ExportConfig": "morphbert.interop.configs",
+    "ImportConfig": "morphbert.interop.configs",
+    "FillMaskConfig": "morphbert.interop.configs",
+    "ExtractConfig": "morphbert.interop.configs",
+    "export_model": "morphbert.api.exchange",
+    "import_model": "morphbert.api.exchange",
+    "fill_mask": "morphbert.api.exchange",
+    "extract_features": "morphbert.api.exchange",
 }
+
+__all__ = [
+    "BertConfig",
+    "BertModel",
+    "Cleaning",
+    "CompareConfig",
+    "CorpusConfig",
+    "DeviceConfig",
+    "ExportConfig",
+    "ExtractConfig",
+    "FillMaskConfig",
+    "Filled",
+    "ImportConfig",
+    "InputFormat",
+    "InspectConfig",
+    "InstanceConfig",
+    "OptimizerConfig",
+    "PretrainingConfig",
+    "PretrainingDataConfig",
+    "StepConfig",
+    "TrainingReportConfig",
+    "VocabularyConfig",
+    "__version__",
+    "build_vocab",
+    "compare_vocabs",
+    "create_pretraining_data",
+    "export_model",
+    "extract_features",
+    "fill_mask",
+    "import_model",
+    "inspect_records",
+    "load",
+    "load_tokenizer",
+    "prepare_corpus",
+    "run_pretraining",
+    "save",
+    "training_report",
+]
 
 
 def __getattr__(name: str) -> Any:

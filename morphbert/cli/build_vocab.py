@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from morphbert.api.vocabularies import build_vocab, compare_vocabs
 from morphbert.cli.command import Command
 from morphbert.vocab.building import REPORT_NAMES, BuiltVocabulary, VocabularyConfig
 from morphbert.vocab.comparing import CompareConfig
 from morphbert.vocab.report import figures_table
-from morphbert.vocabularies import build_vocab, compare_vocabs
 
 
 def _command() -> Command:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from morphbert import files
+from morphbert.api.exchange import extract_features
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
-from morphbert.exchange import extract_features
 from morphbert.interop.configs import ExtractConfig
 
 

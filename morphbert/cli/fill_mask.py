@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from morphbert.api.exchange import filling_tokenizer
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
-from morphbert.exchange import filling_tokenizer
 from morphbert.interop.configs import FillMaskConfig
 
 if TYPE_CHECKING:

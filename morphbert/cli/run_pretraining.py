@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from morphbert.api.pretraining import PretrainingConfig, run_pretraining
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
-from morphbert.pretraining import PretrainingConfig, run_pretraining
 
 
 def _command() -> Command:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from morphbert.api.reporting import TrainingReportConfig, training_report
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
-from morphbert.reporting import TrainingReportConfig, training_report
 
 
 def _command() -> Command:

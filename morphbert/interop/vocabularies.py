@@ -19,7 +19,7 @@ from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
+from morphbert.text.vocabulary import VOCABULARY_NAME, load_vocabulary
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
@@ -36,7 +36,7 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
     lower = model.do_lower_case
     if os.path.isfile(model.vocabulary):
         if lower is None:
-            lower = not has_capitals(load_vocabulary(model.vocabulary))
+            lower = not load_vocabulary(model.vocabulary).has_capitals()
         tokenizer = load_tokenizer(model.vocabulary, lower)
     else:
         tokenizer = load_tokenizer(model.vocabulary)
@@ -47,15 +47,6 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
             f"{model.config.vocab_size}: give the vocabulary that the model was trained with."
         )
     return tokenizer
-
-
-def has_capitals(vocabulary: Vocabulary) -> bool:
-    """Whether any piece but the special ones has a capital letter: `[UNK]`, `[unused1]` do not count."""
-    return any(
-        token != token.lower()
-        for token in vocabulary.tokens
-        if not (token.startswith("[") and token.endswith("]"))
-    )
 
 
 def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
@@ -100,7 +91,7 @@ def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[M
     if os.path.isdir(vocab_file):
         tokenizer = load_tokenizer(vocab_file)
     else:
-        shown = not has_capitals(load_vocabulary(vocab_file))
+        shown = not load_vocabulary(vocab_file).has_capitals()
         tokenizer = load_tokenizer(vocab_file, bool(described[0]["do_lower_case"]) if described else shown)
     size, sha256 = len(tokenizer.vocabulary), tokenizer.vocabulary.sha256
     if size != config.vocab_size:

@@ -49,6 +49,14 @@ class Vocabulary:
         """Whether any token holds a composed syllable, which BERT's lower-casing would never produce."""
         return any(is_hangul_syllable(char) for token in self.tokens for char in token)
 
+    def has_capitals(self) -> bool:
+        """Whether any token has a capital letter; `[UNK]`, `[unused1]` and the like do not count."""
+        return any(
+            token != token.lower()
+            for token in self.tokens
+            if not (token.startswith("[") and token.endswith("]"))
+        )
+
     def check_for_pretraining(self, path: str, pad_first: bool = True) -> None:
         """Refuses a vocabulary that records or training could not use.
 

@@ -272,7 +272,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
 
 def _report(output_dir: str) -> str | None:
     """Writes the page about the run; what goes wrong with it is said and undoes nothing."""
-    from morphbert.reporting import TrainingReportConfig, training_report
+    from morphbert.api.reporting import TrainingReportConfig, training_report
 
     try:
         return training_report(TrainingReportConfig(output_dir=output_dir))

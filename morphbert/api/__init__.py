@@ -1,0 +1,1 @@
+"""The commands that join several packages, as one function each; `import morphbert` offers all of them by name."""

@@ -1,0 +1,92 @@
+"""Vocabularies as two calls: learn one from raw text, or compare several on the same text."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from morphbert.errors import MorphbertError
+from morphbert.files import read_bytes
+from morphbert.finetune.questions import read_questions
+from morphbert.text import loading
+from morphbert.text.metadata import METADATA_NAME
+from morphbert.text.sentencepiece_tokenizer import find_model
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import VOCABULARY_NAME, load_vocabulary
+from morphbert.vocab import building, comparing
+from morphbert.vocab.building import BuiltVocabulary, VocabularyConfig
+from morphbert.vocab.comparing import CompareConfig
+from morphbert.vocab.figures import Paragraph
+from morphbert.vocab.report import Report
+
+
+def build_vocab(config: VocabularyConfig) -> BuiltVocabulary:
+    """Learns a vocabulary and writes its folder: `vocab.txt`, the metadata and a report.
+
+    Same input and settings, same bytes, whatever the number of workers.
+
+    Raises:
+      MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the alphabet.
+    """
+    return building.build_vocabulary(config, _questions(config.answers_file))
+
+
+def compare_vocabs(config: CompareConfig) -> Report:
+    """Cuts the text with every vocabulary; returns the report, and writes it where `report_dir` says so.
+
+    Raises:
+      MorphbertError: a vocabulary or the text cannot be read, or there is no text.
+    """
+    return comparing.compare(config, _questions(config.answers_file))
+
+
+def load_tokenizer(path: str | os.PathLike[str], do_lower_case: bool | None = None) -> Tokenizer:
+    """Loads the tokenizer of any vocabulary.
+
+    Args:
+      path: a folder of `build_vocab`, of a run or an exported model; a folder with a SentencePiece model; a Hugging
+        Face folder with `vocab.txt`; or a plain `vocab.txt`.
+      do_lower_case: for a plain `vocab.txt`. None takes what a `tokenizer_config.json` beside it says; without one,
+        text is lower-cased as in BERT unless the vocabulary has capital letters or Hangul syllables, which BERT's
+        lower-casing takes apart.
+
+    Raises:
+      MorphbertError: there is no vocabulary, or `do_lower_case` is not what the folder was made with.
+    """
+    name = os.fspath(path)
+    plain = os.path.join(name, VOCABULARY_NAME) if os.path.isdir(name) else name
+    described = os.path.isdir(name) and (
+        os.path.exists(os.path.join(name, METADATA_NAME)) or find_model(name) is not None
+    )
+    if described or not os.path.exists(plain):
+        return loading.load_tokenizer(name, do_lower_case)
+    if do_lower_case is None:
+        do_lower_case = _lower_cases(plain)
+    return loading.bert_tokenizer(load_vocabulary(plain), do_lower_case)
+
+
+def _lower_cases(vocabulary: str) -> bool:
+    beside = os.path.join(os.path.dirname(vocabulary), "tokenizer_config.json")
+    if os.path.exists(beside):
+        try:
+            said = json.loads(read_bytes(beside).decode("utf-8")).get("do_lower_case")
+        except (ValueError, AttributeError) as error:
+            raise MorphbertError(f"{beside} is not a JSON object: {error}") from error
+        if isinstance(said, bool):
+            return said
+    found = load_vocabulary(vocabulary)
+    return not (found.has_capitals() or found.has_hangul_syllables())
+
+
+def _questions(path: str) -> list[Paragraph] | None:
+    """A SQuAD file → its paragraphs with the places of all answers."""
+    if not path:
+        return None
+    questions, account = read_questions(path)
+    print(f"Answers: {account}.", file=sys.stderr)
+    paragraphs: dict[str, list[tuple[int, int]]] = {}
+    for question in questions:
+        spans = paragraphs.setdefault(question.context, [])
+        spans += [(answer.start, answer.start + len(answer.text)) for answer in question.answers]
+    return list(paragraphs.items())

@@ -1,0 +1,145 @@
+"""`import morphbert`: every command as a configuration and a function; the commands under one name."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import typing
+
+import pytest
+from samples import GOLDEN, MECAB_VOCABULARY, ROOT
+
+import morphbert
+from morphbert.cli import COMMANDS
+from morphbert.cli.main import main
+from morphbert.options import flags_of, make
+
+# What fine-tuning offers stands in its own tests.
+CHAIN = {
+    "prepare_corpus": "CorpusConfig",
+    "build_vocab": "VocabularyConfig",
+    "create_pretraining_data": "PretrainingDataConfig",
+    "inspect_records": "InspectConfig",
+    "run_pretraining": "PretrainingConfig",
+    "training_report": "TrainingReportConfig",
+    "export_model": "ExportConfig",
+    "import_model": "ImportConfig",
+    "extract_features": "ExtractConfig",
+    "fill_mask": "FillMaskConfig",
+}
+
+
+@pytest.mark.parametrize(("function", "config"), CHAIN.items())
+def test_a_command_is_a_function_of_its_configuration(function, config):
+    called, kind = getattr(morphbert, function), getattr(morphbert, config)
+    assert called.__doc__
+    assert called.__annotations__["config"] == config
+    command = importlib.import_module(f"morphbert.cli.{function}")._command()
+    names = {flag.name for flag in flags_of(kind)}
+    assert names <= set(command.values)
+    assert all(flag.option.help for flag in flags_of(kind))
+
+
+def test_every_name_is_there_and_loads_no_tensorflow_before_it_is_needed():
+    assert set(morphbert.__all__) <= set(dir(morphbert))
+    light = [*CHAIN, *CHAIN.values(), "load_tokenizer", "compare_vocabs", "OptimizerConfig", "DeviceConfig"]
+    program = f"import morphbert, sys\nfor name in {light}: getattr(morphbert, name)\n"
+    program += "print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=100
+    )
+    assert done.stdout.strip() == "False"
+    assert typing.get_type_hints(morphbert.load_tokenizer)["do_lower_case"] == bool | None
+
+
+def test_commands_are_those_that_are_installed():
+    scripts = re.findall(
+        r'"morphbert\.cli\.(\w+):main"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert sorted(set(scripts) - {"main"}) == sorted(COMMANDS)
+    assert "main" in scripts
+
+
+def test_morphbert_alone_lists_the_commands(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for command in COMMANDS:
+        (line,) = (line for line in lines if line.strip().startswith(command + " "))
+        assert len(line.split(None, 1)[1]) > 20
+
+
+def test_morphbert_runs_a_command_or_names_the_nearest(capsys):
+    assert main(["build-vocab", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("build_vocab.py - ")
+    assert main(["inspect_records", "--num_examples=1"]) == 2
+    assert "--input_file is required" in capsys.readouterr().err
+    assert main(["run_pretrainig"]) == 2
+    assert "Did you mean run_pretraining?" in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-m", "morphbert", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=100,
+    )
+    assert done.stdout == f"morphbert {morphbert.__version__}\n"
+
+
+def test_a_tokenizer_of_any_vocabulary(tmp_path):
+    text = "대한민국은 민주공화국이다."
+    expected = morphbert.load_tokenizer(MECAB_VOCABULARY).tokenize(text)
+    assert "##민국" in expected or "대한민국" in expected
+    # A plain Korean vocabulary is not lower-cased, which would take Hangul apart.
+    plain = f"{GOLDEN}/vocab_ko.txt"
+    pieces = morphbert.load_tokenizer(plain).tokenize(text)
+    assert pieces == morphbert.load_tokenizer(plain, do_lower_case=False).tokenize(text)
+    assert pieces != morphbert.load_tokenizer(plain, do_lower_case=True).tokenize(text)
+    # As a folder of Hugging Face's: its tokenizer_config.json says.
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nCafe\ncafe\n", encoding="utf-8")
+    assert morphbert.load_tokenizer(tmp_path).tokenize("Cafe") == ["Cafe"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    assert morphbert.load_tokenizer(tmp_path).tokenize("Cafe") == ["cafe"]
+    assert morphbert.load_tokenizer(tmp_path, do_lower_case=False).tokenize("Cafe") == ["Cafe"]
+    with pytest.raises(morphbert.errors.MorphbertError, match="nowhere"):
+        morphbert.load_tokenizer(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").glob("pretrain_*.yaml")), ids=lambda path: path.stem
+)
+def test_the_configurations_of_pretraining_are_known_key_by_key(path, monkeypatch):
+    for variable in ("DATA", "OUT", "VOCAB"):
+        monkeypatch.delenv(variable, raising=False)
+    import yaml
+
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert "run_pretraining" in sections
+    for name in sections:
+        command = importlib.import_module(f"morphbert.cli.{name}")._command()
+        command.parse([f"--config={path}"])
+        config = command.config()
+        given = {key for key in sections[name] if command.values[key].value != command.values[key].default}
+        # Nothing in the file is a default said again, except where it is there to be read.
+        assert given
+        assert (
+            make(type(config), {key: command.values[key].value for key in command._names(type(config))})
+            == config
+        )
+
+
+def test_the_example_runs_the_whole_chain(tmp_path, monkeypatch):
+    source = ROOT / "examples" / "pretrain.py"
+    assert len(source.read_text(encoding="utf-8").splitlines()) < 60
+    monkeypatch.syspath_prepend(str(source.parent))
+    (mask,) = importlib.import_module("pretrain").main(str(tmp_path / "out"), num_train_steps=2)
+    assert len(mask.pieces) == 5
+    assert 0 < sum(probability for _, probability in mask.pieces) <= 1
+    for name in (
+        "corpus.txt",
+        "vocab/vocab.txt",
+        "train.tfrecord",
+        "model/report.html",
+        "huggingface/config.json",
+    ):
+        assert (tmp_path / "out" / name).stat().st_size > 100
