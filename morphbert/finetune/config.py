@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from morphbert.errors import UsageError
-
-if TYPE_CHECKING:
-    from morphbert.train.cluster.strategy import DeviceConfig
-    from morphbert.train.optimizers.optimizer import OptimizerConfig
-    from morphbert.train.step import StepConfig
+from morphbert.train.cluster.config import DeviceConfig
+from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.step_config import StepConfig
 
 POOLINGS = ("cls", "mean", "max")
 RELATION_POOLINGS = ("entities", *POOLINGS)
@@ -114,24 +112,6 @@ def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
     return scaled
 
 
-def _optimizer() -> OptimizerConfig:
-    from morphbert.train.optimizers.optimizer import OptimizerConfig
-
-    return OptimizerConfig()
-
-
-def _step() -> StepConfig:
-    from morphbert.train.step import StepConfig
-
-    return StepConfig()
-
-
-def _devices() -> DeviceConfig:
-    from morphbert.train.cluster.strategy import DeviceConfig
-
-    return DeviceConfig()
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
     """What every fine-tuning command is told; a task's own values stand in its subclass.
@@ -185,9 +165,9 @@ class FineTuneConfig:
     log_steps: int = 100
     wandb_project: str | None = None
     head: HeadConfig = POOLER
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=_optimizer)
-    step: StepConfig = dataclasses.field(default_factory=_step)
-    devices: DeviceConfig = dataclasses.field(default_factory=_devices)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    step: StepConfig = StepConfig()
+    devices: DeviceConfig = DeviceConfig()
 
     def __post_init__(self) -> None:
         """Refuses values that contradict each other.
