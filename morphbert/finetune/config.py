@@ -165,9 +165,9 @@ class FineTuneConfig:
     log_steps: int = 100
     wandb_project: str | None = None
     head: HeadConfig = POOLER
-    optimizer: OptimizerConfig = OptimizerConfig()
-    step: StepConfig = StepConfig()
-    devices: DeviceConfig = DeviceConfig()
+    optimizer: OptimizerConfig = dataclasses.field(default=OptimizerConfig())
+    step: StepConfig = dataclasses.field(default=StepConfig())
+    devices: DeviceConfig = dataclasses.field(default=DeviceConfig())
 
     def __post_init__(self) -> None:
         """Refuses values that contradict each other.
