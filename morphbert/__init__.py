@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     from morphbert.data.config import InstanceConfig
     from morphbert.data.creation import PretrainingDataConfig, create_pretraining_data
     from morphbert.data.inspection import InspectConfig, inspect_records
+    from morphbert.finetune.config import (
+        ClassificationConfig,
+        HeadConfig,
+        LossConfig,
+        MultipleChoiceConfig,
+        PredictConfig,
+        RelationConfig,
+        SpanConfig,
+        TaggingConfig,
+    )
+    from morphbert.finetune.experiment import fine_tune
+    from morphbert.finetune.prediction import predict
     from morphbert.formats.raw_documents import InputFormat
     from morphbert.interop.bert_model import BertModel
     from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
@@ -93,11 +105,22 @@ _HOMES = {
     "import_model": "morphbert.api.exchange",
     "fill_mask": "morphbert.api.exchange",
     "extract_features": "morphbert.api.exchange",
+    "ClassificationConfig": "morphbert.finetune.config",
+    "HeadConfig": "morphbert.finetune.config",
+    "LossConfig": "morphbert.finetune.config",
+    "MultipleChoiceConfig": "morphbert.finetune.config",
+    "PredictConfig": "morphbert.finetune.config",
+    "RelationConfig": "morphbert.finetune.config",
+    "SpanConfig": "morphbert.finetune.config",
+    "TaggingConfig": "morphbert.finetune.config",
+    "fine_tune": "morphbert.finetune.experiment",
+    "predict": "morphbert.finetune.prediction",
 }
 
 __all__ = [
     "BertConfig",
     "BertModel",
+    "ClassificationConfig",
     "Cleaning",
     "CompareConfig",
     "CorpusConfig",
@@ -106,14 +129,21 @@ __all__ = [
     "ExtractConfig",
     "FillMaskConfig",
     "Filled",
+    "HeadConfig",
     "ImportConfig",
     "InputFormat",
     "InspectConfig",
     "InstanceConfig",
+    "LossConfig",
+    "MultipleChoiceConfig",
     "OptimizerConfig",
+    "PredictConfig",
     "PretrainingConfig",
     "PretrainingDataConfig",
+    "RelationConfig",
+    "SpanConfig",
     "StepConfig",
+    "TaggingConfig",
     "TrainingReportConfig",
     "VocabularyConfig",
     "__version__",
@@ -123,10 +153,12 @@ __all__ = [
     "export_model",
     "extract_features",
     "fill_mask",
+    "fine_tune",
     "import_model",
     "inspect_records",
     "load",
     "load_tokenizer",
+    "predict",
     "prepare_corpus",
     "run_pretraining",
     "save",
