@@ -15,6 +15,9 @@ import hashlib
 import io
 import lzma
 import os
+import re
+import secrets
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,10 +25,18 @@ from typing import IO, Any, cast
 
 from morphbert.errors import MorphbertError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there, nothing guards a file
+    fcntl = None  # type: ignore[assignment]
+
 # Taken by name, so that a compressed corpus is used as it lies on the disk.
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 STANDARD_INPUT = "-"
+
+# Of files that are not finished; no glob that a user writes means them, as their names begin with a dot.
+PARTIAL_ENDING = ".partial"
 
 # What prepare_corpus.py says about the file beside it: no glob that finds that file means this one too.
 REPORT_ENDING = ".report.md"
@@ -254,7 +265,11 @@ def write_error(path: str, error: OSError) -> MorphbertError:
 def atomic_write(path: str) -> Iterator[IO[bytes]]:
     """A binary stream whose bytes appear under `path` all at once when the block ends, or not at all.
 
-    Locally the bytes go to `.NAME.partial` in the same folder, are synced and renamed; folders are made.
+    Locally the bytes go to a new file beside it, `.NAME.RANDOM.partial`, which is synced and renamed; folders are made.
+    Only a regular file is replaced, and only by one process at a time. What killed processes left is removed.
+
+    Raises:
+      MorphbertError: it cannot be written, is no regular file, or another process is writing it.
     """
     if is_remote(path):
         system, inner = _filesystem(path)
@@ -264,18 +279,27 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
             yield stream
         return
     folder, name = os.path.split(os.path.abspath(path))
-    partial = os.path.join(folder, f".{name}.partial")
     try:
         os.makedirs(folder, exist_ok=True)
-        stream = open(partial, "wb")  # noqa: SIM115 (closed below, before the rename)
+        check_regular(path)
+        partial, stream = _new_partial(folder, name)
     except OSError as error:
         raise write_error(path, error) from error
     try:
         with stream:
+            if _being_written(folder, name, partial):
+                raise MorphbertError(
+                    f"another process is writing {path}: wait for it, end it, or choose another name."
+                )
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, path)
+            if fcntl is not None:
+                # While it is locked, so that nobody takes it for what a killed process left.
+                os.replace(partial, path)
+        if fcntl is None:  # Windows renames no open file
+            os.replace(partial, path)
+        _sync_folder(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
@@ -284,6 +308,80 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
+
+
+def check_regular(path: str) -> None:
+    """Refuses a device, a pipe or a folder as something to write: only regular files are replaced.
+
+    Raises:
+      MorphbertError: says what it is.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # not there yet
+        return
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        raise MorphbertError(
+            f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file: only regular files are written and "
+            "replaced. Give the path of a file."
+        )
+
+
+def _new_partial(folder: str, name: str) -> tuple[str, IO[bytes]]:
+    """A new file beside the final one, locked; its name cannot be guessed, and its permissions are the user's usual."""
+    while True:
+        # The name may be as long as a file's name can be.
+        partial = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}{PARTIAL_ENDING}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        stream = os.fdopen(os.open(partial, flags, 0o666), "wb")
+        if _lock(stream.fileno()):
+            return partial, stream
+        stream.close()  # another process took it for a leftover in that moment, and removes it
+
+
+def _being_written(folder: str, name: str, own: str) -> bool:
+    """Whether another process has a file for the same name; removes those whose processes are gone."""
+    pattern = re.compile(rf"\.{re.escape(name[:200])}\.[0-9a-f]{{16}}{re.escape(PARTIAL_ENDING)}")
+    for entry in os.listdir(folder):
+        path = os.path.join(folder, entry)
+        if path == own or not pattern.fullmatch(entry):
+            continue
+        try:
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:  # gone meanwhile, or a link that somebody put there
+            continue
+        try:
+            if not _lock(handle):
+                return True
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        finally:
+            os.close(handle)
+    return False
+
+
+def _lock(handle: int) -> bool:
+    """Locks an open file for this process; True also where there are no locks."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _sync_folder(folder: str) -> None:
+    """Returns when a folder's names are on the disk, where the system can say so."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 class Digesting:

@@ -257,14 +257,14 @@ def test_weights_are_read_once(classifier, monkeypatch):
     """Everything that is checked is checked by the index."""
     read = collections.Counter()
 
-    def counted(prefix, reader, key, before=checkpoint._tensor):
-        read[key] += 1
+    def counted(prefix, reader, key, before=checkpoint.tensor):
+        read[key] += key.startswith("model/")
         return before(prefix, reader, key)
 
-    monkeypatch.setattr(checkpoint, "_tensor", counted)
+    monkeypatch.setattr(checkpoint, "tensor", counted)
     model = load_task(str(classifier))
-    assert len(read) == len(model.weights) > 30
-    assert set(read.values()) == {1}
+    assert sum(read.values()) == len(model.weights) > 30
+    assert set(read.values()) <= {0, 1}
 
 
 # ── In transformers ──────────────────────────────────────────────────────────────────────────────────────

@@ -171,9 +171,14 @@ def test_checkpoints_are_found_without_the_file_that_lists_them(
     (output / "checkpoint").unlink()
     if content is not None:
         (output / "checkpoint").write_bytes(content)
+    listing = (output / "checkpoint").read_bytes() if content is not None else None
+    assert checkpoint.resolve(str(output)) == str(output / "model.ckpt-20")
     data = output / "model.ckpt-20.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
-    assert checkpoint.resolve(str(output)) == str(output / "model.ckpt-20")
+    assert checkpoint.resolve(str(output)) == str(output / "model.ckpt-16")
+    # Reading changes nothing.
+    assert ((output / "checkpoint").read_bytes() if content is not None else None) == listing
+    capsys.readouterr()
     flags = ["--keep_checkpoint_max=2", "--num_train_steps=21"]
     assert main(arguments(records, tiny_config, output, *flags)) == 0
     said = capsys.readouterr().out

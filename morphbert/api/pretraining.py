@@ -246,13 +246,14 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     """
     from morphbert.interop.starting import initial_weights
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
-    from morphbert.train.input.record_sets import manifests
+    from morphbert.train.input.record_sets import manifests, vocabulary_of
     from morphbert.train.run import pretrain
 
     run = _run_config(config)
 
     def read(path: str) -> Mapping[str, np.ndarray]:
-        return initial_weights(path, run.bert_config, config.vocab_file, config.init_vocab_file)
+        records = vocabulary_of(run.input_files)
+        return initial_weights(path, run.bert_config, config.vocab_file, config.init_vocab_file, records)
 
     tokenizer = None
     if config.vocab_file:

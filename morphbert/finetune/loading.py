@@ -12,7 +12,7 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.finetune.scoring import check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, parameters_of
-from morphbert.finetune.task_file import read_task
+from morphbert.finetune.task_file import check_vocabulary, read_task
 from morphbert.finetune.tasks import task_of
 from morphbert.interop.native import check_layers
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
@@ -67,6 +67,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
         raise MorphbertError(
             f"{folder} has no vocabulary: copy there the one that the model was trained with."
         )
+    check_vocabulary(folder, saved, tokenizer)
     weights = read_weights(path)
     kept = {name: weights[name].astype(np.float32, copy=False) for name in expected}
     return TaskModel(task, saved, config, tokenizer, kept, path, step)

@@ -11,6 +11,8 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import Start
 from morphbert.interop.vocabularies import write_vocabulary
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.storage import write_text
 
 TASK_NAME = "task.json"
@@ -41,18 +43,47 @@ def check_folder(folder: str, task: Mapping[str, Any]) -> None:
 
 
 def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
-    """Writes what a later command needs beside the checkpoints: `task.json`, `bert_config.json`, the vocabulary."""
+    """Writes what a later command needs beside the checkpoints: `task.json`, `bert_config.json`, the vocabulary.
+
+    Raises:
+      MorphbertError: the folder holds a model of another vocabulary.
+    """
     path = os.path.join(folder, TASK_NAME)
+    vocabulary = start.tokenizer.vocabulary
+    if os.path.exists(path):
+        check_vocabulary(folder, read_task(folder), start.tokenizer)
     os.makedirs(folder, exist_ok=True)
     content = {
         "format_version": FORMAT_VERSION,
         "morphbert_version": morphbert.__version__,
+        "vocabulary": {"sha256": vocabulary.sha256, "size": len(vocabulary)},
         **task,
     }
     write_text(os.path.join(folder, "bert_config.json"), start.config.to_json())
     if os.path.abspath(start.vocabulary) != os.path.abspath(folder):
         write_vocabulary(folder, start.tokenizer, start.vocabulary)
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+def check_vocabulary(folder: str, saved: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Refuses another vocabulary than the one that a fine-tuned model was trained with.
+
+    Args:
+      folder: the model's.
+      saved: the content of its `task.json`; older ones do not name the vocabulary.
+      tokenizer: what is to cut text for it.
+
+    Raises:
+      MorphbertError: says which was expected.
+    """
+    known = saved.get("vocabulary")
+    if isinstance(known, Mapping) and "sha256" in known:
+        check_same_vocabulary(
+            "the vocabulary to be used with the model",
+            tokenizer.vocabulary,
+            VocabularyDigest(str(known["sha256"]), os.path.join(folder, TASK_NAME)),
+            f"Put the vocabulary that it was trained with into {folder}, or train into another --output_dir.",
+        )
 
 
 def is_task_folder(folder: str) -> bool:

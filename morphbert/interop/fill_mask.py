@@ -89,6 +89,7 @@ class MaskFiller:
                 f"the vocabulary has {len(tokenizer.vocabulary)} pieces, but the model of {model.source} has "
                 f"{self.config.vocab_size}: give the vocabulary that the model was trained with."
             )
+        sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
         if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
             raise MorphbertError(
                 f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "

@@ -20,7 +20,9 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.vocabulary import VocabularyDigest
 from morphbert.train.checkpoint import RunState, other_names, read_state, read_weights, resolve, shapes_of
+from morphbert.train.checkpoint_files import vouch
 from morphbert.train.log import METRICS_FILE, read_metrics
 
 CHECKPOINT_NAME = "model.ckpt-0"
@@ -37,6 +39,7 @@ def write(folder: str, model: Pretrained) -> None:
         }
     )
     tf.train.Checkpoint(model=variables, run=state).write(os.path.join(folder, CHECKPOINT_NAME))
+    vouch(os.path.join(folder, CHECKPOINT_NAME))
     mark_newest(folder, CHECKPOINT_NAME)
     write_config(folder, model.config)
 
@@ -72,7 +75,22 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     check_weights(prefix, config, shapes_of(kept))
     extra = sorted(name for name in weights if name not in known)
     left_over = (*extra, *other_names(prefix))
-    return Pretrained(config, kept, prefix, left_over, find_vocabulary(folder), None, _details(prefix))
+    return Pretrained(
+        config,
+        kept,
+        prefix,
+        left_over,
+        find_vocabulary(folder),
+        vocabulary_digest=digest_in(prefix),
+        details=_details(prefix),
+    )
+
+
+def digest_in(prefix: str) -> VocabularyDigest | None:
+    """The vocabulary of the records that a checkpoint was trained on, where it says so."""
+    found = read_state(prefix)
+    sha256 = found and found.state.get("vocabulary", {}).get("sha256")
+    return VocabularyDigest(sha256, f"the checkpoint {prefix}") if sha256 else None
 
 
 def check_layers(prefix: str, names: Iterable[str], config: BertConfig) -> None:

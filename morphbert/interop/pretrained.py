@@ -22,7 +22,7 @@ from morphbert.model.parameters import (
 )
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
-from morphbert.text.vocabulary import VOCABULARY_NAME
+from morphbert.text.vocabulary import VOCABULARY_NAME, VocabularyDigest
 
 CONFIG_NAME = "bert_config.json"
 
@@ -38,6 +38,7 @@ class Pretrained:
       left_over: names, as they are there, of what the source has and a BERT model does not.
       vocabulary: a vocabulary folder or a plain `vocab.txt`; None where the source has neither.
       do_lower_case: of a plain `vocab.txt`; None where the source does not say.
+      vocabulary_digest: the vocabulary that it was trained with, as its checkpoint says; None where that says nothing.
       details: what is known about how it was trained (JSON-able); may be empty.
     """
 
@@ -47,6 +48,7 @@ class Pretrained:
     left_over: tuple[str, ...] = ()
     vocabulary: str | None = None
     do_lower_case: bool | None = None
+    vocabulary_digest: VocabularyDigest | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def missing(self) -> list[str]:

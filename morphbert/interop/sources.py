@@ -9,6 +9,8 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import native
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.pretrained import Pretrained
+from morphbert.text.loading import load_vocabulary_of
+from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
 
 
 def read(
@@ -41,10 +43,46 @@ def read(
     else:
         model = native.read(path, config_file)
     if vocabulary is not None:
+        given = load_vocabulary_of(vocabulary)
+        check_vocabulary(model, given, f"--vocab_file={vocabulary}")
         model = dataclasses.replace(model, vocabulary=vocabulary, do_lower_case=do_lower_case)
     elif do_lower_case is not None:
         model = dataclasses.replace(model, do_lower_case=do_lower_case)
     return model
+
+
+def check_vocabulary(model: Pretrained, given: Vocabulary, name: str) -> None:
+    """Refuses another vocabulary than the model's, as its checkpoint or the vocabulary beside it tells.
+
+    One of another size is left to who reads the text, whose message is about the size.
+
+    Args:
+      model: as it was read, with the vocabulary beside it.
+      given: the vocabulary to be used with it.
+      name: of what is given, for the message: `--vocab_file=PATH`.
+
+    Raises:
+      MorphbertError: says what was expected by whom, and what to do.
+    """
+    known = model.vocabulary_digest
+    if len(given) != model.config.vocab_size:
+        return
+    remedy = (
+        f"Leave the flag out, or give the vocabulary that {model.source} was trained with. To go on with another "
+        "vocabulary, map the embeddings to it: import_model.py --new_vocab_file, or run_pretraining.py "
+        "--init_checkpoint with --vocab_file."
+    )
+    if known is not None:
+        check_same_vocabulary(name, given, known, remedy)
+    elif model.vocabulary is not None:
+        try:
+            own = load_vocabulary_of(model.vocabulary)
+        except MorphbertError:  # whoever needs it says what is wrong with it
+            return
+        if len(own) == model.config.vocab_size:
+            beside = f"the vocabulary beside the model, {model.vocabulary}"
+            made_with = own if own.tokens == given.tokens else VocabularyDigest(own.sha256, beside)
+            check_same_vocabulary(name, given, made_with, remedy)
 
 
 def _only_weights(folder: str) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import sources
+from morphbert.interop import native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
@@ -18,12 +18,17 @@ from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
-from morphbert.text.loading import load_tokenizer
+from morphbert.text.loading import load_tokenizer, load_vocabulary_of
+from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
 from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
 
 
 def initial_weights(
-    path: str, config: BertConfig, vocab_file: str | None = None, init_vocab_file: str | None = None
+    path: str,
+    config: BertConfig,
+    vocab_file: str | None = None,
+    init_vocab_file: str | None = None,
+    records: VocabularyDigest | None = None,
 ) -> Mapping[str, np.ndarray]:
     """Reads weights and fits them to `config`, saying what was taken and what was changed.
 
@@ -35,6 +40,7 @@ def initial_weights(
       config: of the model to be trained.
       vocab_file: its vocabulary, that of the records; None where it is that of the checkpoint.
       init_vocab_file: the checkpoint's; None takes the one beside it.
+      records: the vocabulary of the records that are trained on, as far as it is known.
 
     Raises:
       MorphbertError: nothing readable there, or another number of pieces and no vocabularies to map them by.
@@ -51,9 +57,31 @@ def initial_weights(
             f"--bert_config_file is {config.vocab_size}: to map the pieces of one vocabulary to another, give "
             "--vocab_file, that of the records; else give the configuration that the checkpoint was trained with."
         )
+    elif records is not None:
+        _check_records(start, records)
     if POSITION_EMBEDDINGS in weights:
         weights[POSITION_EMBEDDINGS] = _positions(weights, start.config.position_offset, config)
     return weights
+
+
+def _check_records(start: Pretrained, records: VocabularyDigest) -> None:
+    """Refuses records of another vocabulary than the checkpoint's, where nothing says how to map it."""
+    known: Vocabulary | VocabularyDigest | None = start.vocabulary_digest
+    if known is None and start.vocabulary is not None:
+        own = load_vocabulary_of(start.vocabulary)
+        known = own if len(own) == len(start.weights.get(WORD_EMBEDDINGS, ())) else None
+    if known is None:
+        print(
+            f"training: {start.source} does not say which vocabulary it was trained with; it is taken for that of the "
+            "records",
+            flush=True,
+        )
+        return
+    remedy = (
+        "Give --vocab_file, the vocabulary of the records: a piece that both have then keeps its embedding, "
+        "and another starts from the mean of the pieces that spell it."
+    )
+    check_same_vocabulary(f"the vocabulary of {start.source} (--init_checkpoint)", known, records, remedy)
 
 
 def _read(path: str, config: BertConfig) -> Pretrained:
@@ -65,7 +93,10 @@ def _read(path: str, config: BertConfig) -> Pretrained:
     found = read_state(prefix)
     described = BertConfig.from_dict(found.state["config"]) if found else config
     vocabulary = find_vocabulary(os.path.dirname(prefix))
-    return Pretrained(described, weights, path, (*extra, *other_names(path)), vocabulary)
+    left_over = (*extra, *other_names(path))
+    return Pretrained(
+        described, weights, path, left_over, vocabulary, vocabulary_digest=native.digest_in(prefix)
+    )
 
 
 def _in_vocabulary(
@@ -73,6 +104,14 @@ def _in_vocabulary(
 ) -> dict[str, np.ndarray]:
     source = init_vocab_file or start.vocabulary
     if source is None and len(start.weights[WORD_EMBEDDINGS]) == size:
+        if start.vocabulary_digest is not None:
+            check_same_vocabulary(
+                f"--vocab_file={vocab_file}",
+                load_vocabulary_of(vocab_file),
+                start.vocabulary_digest,
+                "Give --init_vocab_file, the vocabulary of the checkpoint, and the pieces are mapped.",
+            )
+            return dict(start.weights)
         print(
             f"training: {start.source} has no vocabulary beside it; it is taken for that of --vocab_file",
             flush=True,

@@ -19,7 +19,7 @@ from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import VOCABULARY_NAME, load_vocabulary
+from morphbert.text.vocabulary import VOCABULARY_NAME, check_same_vocabulary, load_vocabulary
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
@@ -45,6 +45,13 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
         raise MorphbertError(
             f"the vocabulary {model.vocabulary} has {size} pieces, but the model of {model.source} has "
             f"{model.config.vocab_size}: give the vocabulary that the model was trained with."
+        )
+    if model.vocabulary_digest is not None:
+        check_same_vocabulary(
+            f"the vocabulary {model.vocabulary}",
+            tokenizer.vocabulary,
+            model.vocabulary_digest,
+            f"Give the vocabulary that {model.source} was trained with.",
         )
     return tokenizer
 

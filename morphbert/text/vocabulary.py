@@ -92,6 +92,47 @@ class Vocabulary:
             )
 
 
+@dataclass(frozen=True)
+class VocabularyDigest:
+    """Which vocabulary something was made with: the SHA-256 of its `vocab.txt`, and where that is said."""
+
+    sha256: str
+    said_by: str
+
+
+def check_same_vocabulary(
+    name: str, given: Vocabulary | VocabularyDigest, made_with: Vocabulary | VocabularyDigest, remedy: str
+) -> None:
+    """Refuses a vocabulary in place of another: equal in size or not, its pieces have other ids.
+
+    Args:
+      name: what is given, as the user names it: `--vocab_file=PATH`.
+      given: the vocabulary itself, or its digest.
+      made_with: the one that something was made with.
+      remedy: what to do.
+
+    Raises:
+      MorphbertError: they differ.
+    """
+    if isinstance(given, Vocabulary) and isinstance(made_with, Vocabulary):
+        same = given.tokens == made_with.tokens
+    else:
+        same = bool(_digests(given) & _digests(made_with))
+    if not same:
+        said_by = f" by {made_with.said_by}" if isinstance(made_with, VocabularyDigest) else ""
+        raise MorphbertError(
+            f"{name} is another vocabulary (SHA-256 {given.sha256[:12]}…) than the one that is expected{said_by} "
+            f"({made_with.sha256[:12]}…): the ids of its pieces mean something else. {remedy}"
+        )
+
+
+def _digests(vocabulary: Vocabulary | VocabularyDigest) -> set[str]:
+    """The digests under which a vocabulary may be known: of its file, and of its pieces as they are written here."""
+    if isinstance(vocabulary, VocabularyDigest):
+        return {vocabulary.sha256}
+    return {vocabulary.sha256, hashlib.sha256(vocabulary_bytes(vocabulary.tokens)).hexdigest()}
+
+
 def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
     """The vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
     tokens = tuple(tokens)

@@ -1,12 +1,12 @@
 """Checkpoints: everything that a run needs to go on exactly, in flat `tf.train.Checkpoint` files.
 
-    model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, checkpoint
+    model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, model.ckpt-1000.sha256, checkpoint
 
 What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
 `optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
-see `RunState`). TensorFlow writes beside and renames last, so a run that is killed while saving leaves the
-previous checkpoint as the newest.
+see `RunState`). A run that is killed while saving leaves the previous checkpoint as the newest; see
+`morphbert.train.checkpoint_files`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +25,16 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, TrainableModel
+from morphbert.train.checkpoint_files import (
+    DAMAGED,
+    Folder,
+    check_sound,
+    newest_sound,
+    open_checkpoint,
+    remove_unfinished,
+    sound_beside,
+    tensor,
+)
 from morphbert.train.cluster.workers import ALONE, Cluster
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -97,32 +106,33 @@ class Checkpoints:
         position = {} if iterator is None else {"iterator": iterator}
         checkpoint = tf.train.Checkpoint(**self._parts, **position)
 
-        def manager(folder: str, keep: int, what: Any, name: str) -> tf.train.CheckpointManager:
-            _listed(folder, name)  # it deletes only what is listed
-            return tf.train.CheckpointManager(what, folder, keep, checkpoint_name=name)
-
-        self._manager = manager(directory, max_to_keep, checkpoint, "model.ckpt")
-        self._best = manager(os.path.join(directory, "best"), 1, checkpoint, "model.ckpt")
+        best = os.path.join(directory, "best")
+        if cluster.is_chief:
+            for folder in (directory, best):
+                remove_unfinished(folder)
+        self._folder = Folder(directory, checkpoint, max_to_keep, "model.ckpt")
+        self._best = Folder(best, checkpoint, 1, "model.ckpt")
         if not cluster.is_chief:
             own = os.path.join(directory, "workers", str(cluster.index))
+            remove_unfinished(own, "position.ckpt")
             # One more than there are checkpoints: a kill may come between the two.
-            self._positions = manager(own, max_to_keep + 1, tf.train.Checkpoint(**position), "position.ckpt")
+            self._positions = Folder(own, tf.train.Checkpoint(**position), max_to_keep + 1, "position.ckpt")
 
     @property
     def newest(self) -> str | None:
         """Prefix of the newest checkpoint in the directory."""
-        return self._manager.latest_checkpoint
+        return self._folder.newest
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
-        path = os.path.join(self._manager.directory, f"model.ckpt-{step}")
+        path = os.path.join(self._folder.directory, f"model.ckpt-{step}")
         if not self._cluster.is_chief:
             with writing(self._positions.directory):
-                self._positions.save(checkpoint_number=step)
+                self._positions.save(step)
         self._reached()
         if self._cluster.is_chief:
             with writing(path):
-                self._manager.save(checkpoint_number=step)
+                self._folder.save(step)
         return path
 
     def save_best(self, step: int) -> str:
@@ -130,14 +140,16 @@ class Checkpoints:
         path = os.path.join(self._best.directory, f"model.ckpt-{step}")
         if self._cluster.is_chief:
             with writing(path):
-                self._best.save(checkpoint_number=step)
+                self._best.save(step)
         return path
 
     def restore(self, path: str, with_data_position: bool) -> None:
         """Restores everything; without the data position where the data is another than it was."""
         parts = dict(self._parts)
         _check_moments(path, self._optimizer)
-        if not any(key.startswith("loss_scale/") for key in _reader(path).get_variable_to_shape_map()):
+        if not any(
+            key.startswith("loss_scale/") for key in open_checkpoint(path).get_variable_to_shape_map()
+        ):
             parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
         position = {"iterator": self._iterator} if with_data_position and self._iterator is not None else {}
         if position and not self._cluster.is_chief:
@@ -158,7 +170,7 @@ def _check_moments(path: str, optimizer: Optimizer) -> None:
     Raises:
       MorphbertError: names a moment that is missing.
     """
-    keys = _reader(path).get_variable_to_shape_map()
+    keys = open_checkpoint(path).get_variable_to_shape_map()
     for moment in dict.fromkeys(chain.from_iterable(optimizer.moments.values())):
         there = weight_names(keys, f"optimizer/{moment}/")
         missing = [name for name, some in optimizer.moments.items() if moment in some and name not in there]
@@ -173,19 +185,20 @@ def _check_moments(path: str, optimizer: Optimizer) -> None:
 def _restore(path: str, parts: Mapping[str, Any]) -> None:
     try:
         tf.train.Checkpoint(**parts).restore(path).expect_partial().assert_existing_objects_matched()
-    except tf.errors.OpError as error:
+    except DAMAGED as error:
+        reason = getattr(error, "message", None) or str(error)
         raise MorphbertError(
-            f"the checkpoint {path} is damaged or cut off: {error.message.splitlines()[0]}"
+            f"the checkpoint {path} is damaged or cut off: {reason.splitlines()[0]}"
         ) from error
 
 
 def latest(directory: str) -> Restored | None:
-    """The newest checkpoint of an output directory, or None.
+    """The newest sound checkpoint of an output directory, or None where it holds none.
 
     Raises:
-      MorphbertError: it is unreadable, of another program or of a newer version of this one.
+      MorphbertError: all are damaged, or it is of another program or of a newer version of this one.
     """
-    path = _newest_whole(directory)
+    path = newest_sound(directory, repair=True)
     if path is None:
         return None
     found = read_state(path)
@@ -195,75 +208,6 @@ def latest(directory: str) -> Restored | None:
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
     return Restored(path, found.step, found.state)
-
-
-def _newest_whole(directory: str) -> str | None:
-    """The newest checkpoint whose files are as long as they say; one that a crash of the machine cut off is named."""
-    listed = _listed(directory, "model.ckpt")
-    if listed is None:
-        return None
-    newest = str(listed.model_checkpoint_path)
-    problem = None
-    for path in (newest, *(p for p in reversed(listed.all_model_checkpoint_paths) if p != newest)):
-        try:
-            _check_length(path)
-        except MorphbertError as error:
-            problem = problem or error
-            continue
-        if problem:
-            print(f"warning: {problem} The one before it is taken.", flush=True)
-        return str(path)
-    if problem and tf.io.gfile.glob(newest + ".*"):
-        raise problem
-    return None
-
-
-def _listed(directory: str, name: str) -> Any:
-    """What the file `checkpoint` lists, or None; where it is lost it is made again from the names of the files."""
-    with contextlib.suppress(ValueError):  # of an empty one
-        if listed := tf.train.get_checkpoint_state(directory):
-            return listed
-    paths = _by_name(directory, name)
-    if not paths:
-        return None
-    names = [os.path.basename(path) for path in paths]
-    print(
-        f"warning: {os.path.join(directory, 'checkpoint')}, which lists the checkpoints, is missing or cannot be read: "
-        f"written again from the names of those that are there ({', '.join(names)}).",
-        flush=True,
-    )
-    with writing(directory):
-        tf.compat.v1.train.update_checkpoint_state(
-            directory,
-            # Absolute ones would be kept as they are, and not be found where the folder is moved.
-            *((names[-1], names) if os.path.isabs(directory) else (paths[-1], paths)),
-            all_model_checkpoint_timestamps=[
-                tf.io.gfile.stat(path + ".index").mtime_nsec / 1e9 for path in paths
-            ],
-        )
-    return tf.train.get_checkpoint_state(directory)
-
-
-def _by_name(directory: str, name: str) -> list[str]:
-    """Prefixes of the checkpoints `name-STEP` in a directory, the newest last."""
-    files = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    found = filter(None, (re.fullmatch(rf"{re.escape(name)}-(\d+)\.index", file) for file in files))
-    return [os.path.join(directory, f"{name}-{step}") for step in sorted(int(match[1]) for match in found)]
-
-
-def _check_length(prefix: str) -> None:
-    """Refuses a checkpoint whose data is shorter than its index says, without reading it."""
-    reader = _reader(prefix)
-    dtypes = reader.get_variable_to_dtype_map()
-    needed = sum(
-        math.prod(shape) * (1 if dtypes[key] == tf.string else dtypes[key].size)
-        for key, shape in reader.get_variable_to_shape_map().items()
-    )
-    held = sum(tf.io.gfile.stat(file).length for file in tf.io.gfile.glob(prefix + ".data-*"))
-    if held < needed:
-        raise MorphbertError(
-            f"the checkpoint {prefix} is cut off: {held} of at least {needed} bytes are there."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,48 +224,45 @@ def read_state(prefix: str) -> State | None:
     Raises:
       MorphbertError: it is unreadable, or of a newer version of this program.
     """
-    reader = _reader(prefix)
+    reader = open_checkpoint(prefix)
     keys = reader.get_variable_to_shape_map()
     if _RUN_KEY not in keys:
         return None
-    state = json.loads(reader.get_tensor(_RUN_KEY))
+    state = json.loads(tensor(prefix, reader, _RUN_KEY))
     if state["format_version"] > FORMAT_VERSION:
         raise MorphbertError(
             f"{prefix} has format version {state['format_version']}, this program knows up to {FORMAT_VERSION}: "
             f"use morphbert {state['morphbert_version']} or newer."
         )
     step = "optimizer/step" + _VALUE
-    return State(int(reader.get_tensor(step)) if step in keys else None, state)
+    return State(int(tensor(prefix, reader, step)) if step in keys else None, state)
 
 
 def resolve(path: str) -> str:
-    """A checkpoint's prefix, or a directory of which the newest is taken, or the only one: → prefix.
+    """A checkpoint's prefix, or a directory of which the newest sound one is taken, or the only one: → prefix.
 
     Raises:
-      MorphbertError: there is no checkpoint.
+      MorphbertError: there is no checkpoint, or the one that is meant is damaged.
     """
     found: str | None = path
     if tf.io.gfile.isdir(path):
-        found = None
-        with contextlib.suppress(ValueError):  # of an empty file that should name the newest
-            found = tf.train.latest_checkpoint(path)
-        # Google's released folders have no such file.
-        alone = [] if found else tf.io.gfile.glob(os.path.join(path, "*.index"))
-        found = alone[0] if len(alone) == 1 else found or next(reversed(_by_name(path, "model.ckpt")), None)
+        # Google's released folders have no file that lists them.
+        alone = tf.io.gfile.glob(os.path.join(path, "*.index"))
+        found = alone[0] if len(alone) == 1 else newest_sound(path)
+        if found is None:
+            with contextlib.suppress(*DAMAGED):  # of an empty file that should name the newest
+                found = tf.train.latest_checkpoint(path)
     found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
     if found is None or not tf.io.gfile.exists(found + ".index"):
         raise MorphbertError(
             f"there is no checkpoint at {path}: give a folder that holds one, or its prefix, for example "
             "out/model/model.ckpt-1000 (without .index)."
         )
-    return str(found)
-
-
-def _reader(path: str) -> Any:
     try:
-        return tf.train.load_checkpoint(path)
-    except (tf.errors.OpError, ValueError) as error:
-        raise MorphbertError(f"the checkpoint {path} cannot be read: {error}") from error
+        check_sound(str(found), read_through=False)
+    except MorphbertError as error:
+        raise MorphbertError(f"{error}{sound_beside(str(found))}") from error
+    return str(found)
 
 
 def read_weights(path: str) -> dict[str, np.ndarray]:
@@ -333,12 +274,12 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
       MorphbertError: there is no readable checkpoint, or none of its names is BERT's.
     """
     prefix = resolve(path)
-    reader = _reader(prefix)
+    reader = open_checkpoint(prefix)
     keys = reader.get_variable_to_shape_map()
     names = weight_names(keys)
     if not names:
         raise MorphbertError(f"{prefix} holds no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
-    return {name: _tensor(prefix, reader, key) for name, key in names.items()}
+    return {name: tensor(prefix, reader, key) for name, key in names.items()}
 
 
 def other_names(path: str) -> list[str]:
@@ -346,7 +287,7 @@ def other_names(path: str) -> list[str]:
 
     Empty for a checkpoint of this program, whose other parts belong to its run.
     """
-    keys = _reader(resolve(path)).get_variable_to_shape_map()
+    keys = open_checkpoint(resolve(path)).get_variable_to_shape_map()
     if any(key.endswith(_VALUE) for key in keys):
         return []
     slots = [key for key in keys if _SLOT.search(key)]
@@ -356,7 +297,7 @@ def other_names(path: str) -> list[str]:
 
 def read_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
     """Shapes of a checkpoint's weights by google-research/bert's names; reads the index alone."""
-    shapes = _reader(prefix).get_variable_to_shape_map()
+    shapes = open_checkpoint(prefix).get_variable_to_shape_map()
     return {name: tuple(shapes[key]) for name, key in weight_names(shapes).items()}
 
 
@@ -374,11 +315,11 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
       MorphbertError: its optimizer is not one of Adam's kind.
     """
     prefix = resolve(path)
-    reader = _reader(prefix)
+    reader = open_checkpoint(prefix)
     keys = reader.get_variable_to_shape_map()
     if "optimizer/step" + _VALUE not in keys:
         return {}
-    slots = {"global_step": np.asarray(reader.get_tensor("optimizer/step" + _VALUE), np.int64)}
+    slots = {"global_step": np.asarray(tensor(prefix, reader, "optimizer/step" + _VALUE), np.int64)}
     for slot in ("adam_m", "adam_v"):
         names = weight_names(keys, f"optimizer/{slot}/")
         if len(names) < len(weight_names(keys)):
@@ -386,7 +327,7 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
                 f"{prefix}: its optimizer keeps {slot} of {len(names)} of {len(weight_names(keys))} weights, and "
                 "google-research/bert's keeps it of all: export it without --with_optimizer."
             )
-        slots |= {f"{name}/{slot}": _tensor(prefix, reader, key) for name, key in names.items()}
+        slots |= {f"{name}/{slot}": tensor(prefix, reader, key) for name, key in names.items()}
     return slots
 
 
@@ -401,13 +342,6 @@ def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
         if key.startswith(part) and key.endswith(_VALUE)
     }
     return ours or {key: key for key in keys if re.match(r"(bert|cls)/", key) and not _SLOT.search(key)}
-
-
-def _tensor(prefix: str, reader: Any, key: str) -> np.ndarray:
-    try:
-        return reader.get_tensor(key)
-    except (tf.errors.OpError, RuntimeError) as error:
-        raise MorphbertError(f"the checkpoint {prefix} is damaged or cut off: {error}") from error
 
 
 def check_shapes(

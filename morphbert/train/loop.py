@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -33,7 +35,7 @@ MOST_ROLLBACKS = 3
 
 
 class StopRequest:
-    """Remembers SIGTERM and Ctrl-C, so that the run can save first; a second Ctrl-C stops at once."""
+    """Remembers SIGTERM, SIGHUP and Ctrl-C, so that the run can save first; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -42,16 +44,36 @@ class StopRequest:
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+        if number == getattr(signal, "SIGHUP", None):
+            _without_terminal()
         print("training: stopping, the checkpoint is saved first", flush=True)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        # A closed terminal; under nohup the run goes on without one. Windows has no such signal.
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+            numbers.append(hangup)
+        before = {number: signal.signal(number, self) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _without_terminal() -> None:
+    """Drops what is printed from here on where the terminal is gone: a failed print must not end the run unsaved."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is no file
+            handle = stream.fileno()
+            try:
+                os.write(handle, b"\n")
+            except OSError:
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, handle)
+                os.close(nothing)
 
 
 class Diverged(MorphbertError):

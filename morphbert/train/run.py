@@ -37,14 +37,14 @@ from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate, warn_of_memory
-from morphbert.train.input.record_sets import Feed, counts_of_turns, one_after_the_other, turns
+from morphbert.train.input.record_sets import Feed, counts_of_turns, one_after_the_other, turns, vocabulary_of
 from morphbert.train.log import RunLog, no_log
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
-from morphbert.train.run_facts import describe_run, write_run
+from morphbert.train.run_facts import check_records_of_run, describe_run, write_run
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
 from morphbert.train.trajectory import differences, say_differences
@@ -161,6 +161,7 @@ class _Run:
         self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
         if self.restored:
+            check_records_of_run(config.output_dir, self.restored, config.input_files)
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
         self._needs = needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
@@ -324,9 +325,11 @@ class _Run:
         lengths: dict[str, Any] = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
         if config.phases:
             lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
+        vocabulary = vocabulary_of(config.input_files)
         return {
             "morphbert_version": morphbert.__version__,
             "config": config.bert_config.to_dict(),
+            "vocabulary": {"sha256": vocabulary.sha256} if vocabulary else {},
             "settings": {
                 **config.optimizer.settings(),
                 **dataclasses.asdict(config.step),

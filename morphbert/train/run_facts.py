@@ -15,8 +15,10 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError
+from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
+from morphbert.train.checkpoint import Restored
 from morphbert.train.config import RunConfig
-from morphbert.train.input.record_sets import RecordSet, manifests
+from morphbert.train.input.record_sets import RecordSet, manifests, vocabulary_of
 from morphbert.train.phases import describe_phases
 from morphbert.train.storage import write_text
 
@@ -78,6 +80,44 @@ def write_run(directory: str, facts: dict[str, Any]) -> None:
         before = read_run(directory)
         times = {"started": before.get("started", now), "continued": [*before.get("continued", []), now]}
     write_text(path, json.dumps({**facts, **times}, ensure_ascii=False, indent=2) + "\n")
+
+
+def check_records_of_run(directory: str, restored: Restored, files: Sequence[str]) -> None:
+    """Refuses to go on with a run on records of another vocabulary than it was trained on so far.
+
+    Its vocabulary is what its checkpoint says; where that says nothing, what `run.json` has of its records.
+
+    Raises:
+      MorphbertError: the vocabularies differ.
+    """
+    now = vocabulary_of(files)
+    before = _vocabulary_of_run(directory, restored)
+    if now is not None and before is not None:
+        check_same_vocabulary(
+            f"the vocabulary of {now.said_by.removeprefix('the records, ')}",
+            now,
+            before,
+            f"Give records of the run's vocabulary; or another --output_dir, with --init_checkpoint={restored.path} "
+            "and --vocab_file, which map the embeddings to the vocabulary of these records.",
+        )
+
+
+def _vocabulary_of_run(directory: str, restored: Restored) -> VocabularyDigest | None:
+    if sha256 := restored.state.get("vocabulary", {}).get("sha256"):
+        return VocabularyDigest(sha256, f"the checkpoint {restored.path}")
+    path = os.path.join(directory, RUN_FILE)
+    if not tf.io.gfile.exists(path):
+        return None
+    try:
+        for manifest in read_run(directory)["data"]["train"]["manifests"]:
+            return VocabularyDigest(manifest["tokenizer"]["vocab"]["sha256"], path)
+    except (
+        MorphbertError,
+        KeyError,
+        TypeError,
+    ):  # what it says is for whoever looks at the run, and may be missing
+        pass
+    return None
 
 
 def read_run(directory: str) -> dict[str, Any]:

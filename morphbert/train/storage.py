@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from morphbert import files
 from morphbert.errors import MorphbertError
 
 
@@ -32,9 +34,24 @@ def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small file so that its name never stands for half of it."""
+    """Writes a small file so that its name never stands for half of it, and it is on the disk."""
+    if not files.is_remote(path):
+        with files.atomic_write(path) as local:
+            local.write(text.encode())
+        return
     partial = path + ".partial"
     with writing(path):
         with tf.io.gfile.GFile(partial, "w") as stream:
             stream.write(text)
         tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def sync(path: str) -> None:
+    """Returns when a local file, or the names in a local folder, are on the disk; remote stores do so themselves."""
+    if files.is_remote(path):
+        return
+    handle = os.open(path or ".", os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -15,6 +15,7 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.data.whole_set import Access, name_in
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
+from morphbert.text.vocabulary import VocabularyDigest
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.input.dynamic_masks import MaskRules
 from morphbert.train.input.records import (
@@ -63,6 +64,16 @@ def manifests(files: Sequence[str]) -> dict[str, Manifest]:
     """The manifests beside record files, by record file; files without one are left out."""
     found = {file: load_manifest(file, _open_with_tensorflow) for file in files}
     return {file: manifest for file, manifest in found.items() if manifest is not None}
+
+
+def vocabulary_of(files: Sequence[str]) -> VocabularyDigest | None:
+    """The vocabulary that record files were made with, from the first manifest that there is; None without any."""
+    for file in files:
+        manifest = load_manifest(file, _open_with_tensorflow)
+        sha256 = manifest and manifest.tokenizer.get("vocab", {}).get("sha256")
+        if sha256:
+            return VocabularyDigest(str(sha256), f"the records, {file}")
+    return None
 
 
 def known_number(files: Sequence[str]) -> int | None:

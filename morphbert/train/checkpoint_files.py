@@ -1,0 +1,296 @@
+"""The files of checkpoints: which there are, whether they are sound, how a new one gets its name.
+
+    model.ckpt-1000.index  model.ckpt-1000.data-00000-of-00001  model.ckpt-1000.sha256  checkpoint
+
+`.sha256` has the digests of the other two, as `sha256sum -c` reads them. It is written when their bytes are on the
+disk, and before `checkpoint` names them. A checkpoint that is damaged or cut off is named and passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from morphbert.errors import MorphbertError
+from morphbert.train.storage import sync, write_text, writing
+
+DIGESTS = ".sha256"
+LIST = "checkpoint"
+_CHUNK = 1 << 20
+# What reading a damaged checkpoint raises, by where TensorFlow notices it.
+DAMAGED = (tf.errors.OpError, RuntimeError, IndexError, ValueError)
+
+# Sizes and times of the files of checkpoints that were found sound in this process.
+_sound: dict[str, tuple[tuple[str, int, int], ...]] = {}
+
+
+class Folder:
+    """Saves checkpoints `NAME-STEP` in a folder and keeps the newest of them."""
+
+    def __init__(self, directory: str, checkpoint: tf.train.Checkpoint, keep: int, name: str):
+        """`keep`: how many are kept; only those that the file `checkpoint` lists are ever removed."""
+        self.directory, self._checkpoint, self._keep, self._name = directory, checkpoint, keep, name
+        self._paths = listed(directory, name)
+
+    @property
+    def newest(self) -> str | None:
+        """Prefix of the one that was saved last."""
+        return self._paths[-1] if self._paths else None
+
+    def save(self, step: int) -> str:
+        """Writes `NAME-STEP`: the data, then its digests, then its name in `checkpoint`; each is on the disk before
+        the next is written. Then removes the oldest beyond those that are kept.
+        """
+        prefix = os.path.join(self.directory, f"{self._name}-{step}")
+        tf.io.gfile.makedirs(self.directory)
+        _remove(prefix + DIGESTS)
+        self._checkpoint.save_counter.assign_add(1)
+        try:
+            self._checkpoint.write(prefix)
+            vouch(prefix)
+        except BaseException:
+            remove_unfinished(self.directory, self._name)
+            raise
+        self._paths = [path for path in self._paths if path != prefix] + [prefix]
+        dropped, self._paths = self._paths[: -self._keep], self._paths[-self._keep :]
+        write_list(self.directory, self._paths)
+        for path in dropped:
+            for file in (path + ".index", *tf.io.gfile.glob(path + ".data-*"), path + DIGESTS):
+                _remove(file)
+        return prefix
+
+
+def vouch(prefix: str) -> None:
+    """Brings a checkpoint that was just written to the disk, and writes its digests beside it."""
+    files = _files(prefix)
+    for file in files:
+        sync(file)
+    lines = [f"{_digest(file)}  {os.path.basename(file)}\n" for file in files]
+    sync(os.path.dirname(prefix))
+    write_text(prefix + DIGESTS, "".join(lines))
+
+
+def write_list(directory: str, prefixes: list[str]) -> None:
+    """Writes `checkpoint`, by which `tf.train.latest_checkpoint` finds the last of the prefixes.
+
+    It has base names, so that the folder can be moved.
+    """
+    names = [os.path.basename(prefix) for prefix in prefixes]
+    lines = [f'model_checkpoint_path: "{names[-1]}"\n']
+    lines += [f'all_model_checkpoint_paths: "{name}"\n' for name in names]
+    write_text(os.path.join(directory, LIST), "".join(lines))
+
+
+def listed(directory: str, name: str, repair: bool = False) -> list[str]:
+    """Prefixes that `checkpoint` lists and that are there, the newest last.
+
+    Where that file is lost, cannot be read, or names a newest one that is not there, they are found by their names;
+    with `repair` the file is written again.
+    """
+    state = None
+    with contextlib.suppress(*DAMAGED):
+        state = tf.train.get_checkpoint_state(directory)
+    if state is not None and _files(str(state.model_checkpoint_path)):
+        newest = str(state.model_checkpoint_path)
+        older = [str(path) for path in state.all_model_checkpoint_paths if str(path) != newest]
+        return [path for path in (*older, newest) if _files(path)]
+    paths = by_name(directory, name)
+    if paths and repair:
+        print(
+            f"warning: {os.path.join(directory, LIST)}, which lists the checkpoints, is missing, cannot be read or "
+            "names one that is not there: written again from the names of those that are there "
+            f"({', '.join(map(os.path.basename, paths))}).",
+            flush=True,
+        )
+        with contextlib.suppress(MorphbertError), writing(directory):  # it may be read-only
+            write_list(directory, paths)
+    return paths
+
+
+def by_name(directory: str, name: str) -> list[str]:
+    """Prefixes of the checkpoints `name-STEP` in a directory, the newest last."""
+    files = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    pattern = re.compile(rf"{re.escape(name)}-(\d+)\.(index|data-\d{{5}}-of-\d{{5}})")
+    steps = {int(match[1]) for match in map(pattern.fullmatch, files) if match}
+    return [os.path.join(directory, f"{name}-{step}") for step in sorted(steps)]
+
+
+def newest_sound(directory: str, repair: bool = False) -> str | None:
+    """The newest checkpoint that is sound, or None where the folder has none; damaged ones are named.
+
+    Args:
+      directory: the folder.
+      repair: write the file that lists them again where it is lost.
+
+    Raises:
+      MorphbertError: there are checkpoints, and all of them are damaged: to begin at step 0 would overwrite them.
+    """
+    candidates = [*reversed(listed(directory, "model.ckpt", repair))]
+    candidates += [path for path in reversed(by_name(directory, "model.ckpt")) if path not in candidates]
+    problem = None
+    for path in candidates:
+        try:
+            check_sound(path)
+        except MorphbertError as error:
+            problem = problem or error
+            continue
+        if problem:
+            print(f"warning: {problem} The one before it is taken, {path}.", flush=True)
+        return path
+    if problem:
+        raise MorphbertError(
+            f"{problem} None of the checkpoints in {directory} is sound "
+            f"({', '.join(map(os.path.basename, candidates))}): give another folder, or move them away to begin again."
+        )
+    return None
+
+
+def check_sound(prefix: str, read_through: bool = True) -> None:
+    """Refuses a checkpoint that is not what was written: by its digests, or where it has none by reading it through.
+
+    Raises:
+      MorphbertError: says what is wrong.
+    """
+    signature = _signature(prefix)
+    if _sound.get(prefix) == signature:
+        return
+    if not tf.io.gfile.exists(prefix + ".index"):
+        raise MorphbertError(f"the checkpoint {prefix} is damaged: {prefix}.index is missing.")
+    _check_length(prefix)
+    if tf.io.gfile.exists(prefix + DIGESTS):
+        for file, expected in _expected(prefix):
+            if not tf.io.gfile.exists(file):
+                raise MorphbertError(f"the checkpoint {prefix} is damaged: {file} is missing.")
+            if (found := _digest(file)) != expected:
+                raise MorphbertError(
+                    f"the checkpoint {prefix} is damaged: {os.path.basename(file)} is not what was written (SHA-256 "
+                    f"{found[:12]}…, expected {expected[:12]}…)."
+                )
+    elif read_through:
+        reader = open_checkpoint(prefix)
+        for key, dtype in reader.get_variable_to_dtype_map().items():
+            if dtype != tf.variant:  # the state of an iterator, which is no array
+                tensor(prefix, reader, key)
+    else:
+        return
+    _sound[prefix] = signature
+
+
+def sound_beside(prefix: str) -> str:
+    """What to do about a damaged checkpoint: the sound ones beside it, in words; empty where there are none."""
+    name = os.path.basename(prefix).rpartition("-")[0]
+    sound = []
+    for path in by_name(os.path.dirname(prefix), name) if name else []:
+        with contextlib.suppress(MorphbertError):
+            if path != prefix:
+                check_sound(path)
+                sound.append(path)
+    return f" Sound ones beside it: {', '.join(sound)}." if sound else " Copy it again, or give another one."
+
+
+def open_checkpoint(prefix: str) -> Any:
+    """TensorFlow's reader of a checkpoint.
+
+    Raises:
+      MorphbertError: its index cannot be read.
+    """
+    try:
+        return tf.train.load_checkpoint(prefix)
+    except DAMAGED as error:
+        raise MorphbertError(f"the checkpoint {prefix} cannot be read: {_first_line(error)}") from error
+
+
+def tensor(prefix: str, reader: Any, key: str) -> Any:
+    """A value of a checkpoint.
+
+    Raises:
+      MorphbertError: its bytes are damaged or not there.
+    """
+    try:
+        return reader.get_tensor(key)
+    except DAMAGED as error:
+        raise MorphbertError(
+            f"the checkpoint {prefix} is damaged or cut off, at {key}: {_first_line(error)}."
+        ) from error
+
+
+def remove_unfinished(directory: str, name: str = "model.ckpt") -> None:
+    """Removes what saves that were killed have left. No other process may be saving there."""
+    if not tf.io.gfile.isdir(directory):
+        return
+    left = re.compile(
+        rf"{re.escape(name)}-\d+(_temp/?|\.(index|data-\d{{5}}-of-\d{{5}})\.tempstate\d+)"
+        r"|checkpoint\.tmp[0-9a-f]+|\.?checkpoint\.\w+\.partial|checkpoint\.partial"
+    )
+    for entry in tf.io.gfile.listdir(directory):
+        if left.fullmatch(entry):
+            path = os.path.join(directory, entry.rstrip("/"))
+            with contextlib.suppress(tf.errors.OpError, OSError):
+                if tf.io.gfile.isdir(path):
+                    tf.io.gfile.rmtree(path)
+                else:
+                    tf.io.gfile.remove(path)
+
+
+def _expected(prefix: str) -> Iterator[tuple[str, str]]:
+    try:
+        with tf.io.gfile.GFile(prefix + DIGESTS, "r") as stream:
+            rows = [line.split("  ", 1) for line in stream.read().splitlines()]
+        found = [
+            (os.path.join(os.path.dirname(prefix), os.path.basename(name)), digest) for digest, name in rows
+        ]
+    except DAMAGED as error:
+        raise MorphbertError(f"the checkpoint {prefix} is damaged: its digests cannot be read.") from error
+    if not found:
+        raise MorphbertError(f"the checkpoint {prefix} is damaged: {prefix}{DIGESTS} is empty.")
+    yield from found
+
+
+def _check_length(prefix: str) -> None:
+    """Refuses a checkpoint whose data is shorter than its index says, without reading it."""
+    reader = open_checkpoint(prefix)
+    dtypes = reader.get_variable_to_dtype_map()
+    needed = sum(
+        math.prod(shape) * (1 if dtypes[key] == tf.string else dtypes[key].size)
+        for key, shape in reader.get_variable_to_shape_map().items()
+    )
+    held = sum(tf.io.gfile.stat(file).length for file in tf.io.gfile.glob(prefix + ".data-*"))
+    if held < needed:
+        raise MorphbertError(
+            f"the checkpoint {prefix} is cut off: {held} of at least {needed} bytes are there."
+        )
+
+
+def _files(prefix: str) -> list[str]:
+    found = [prefix + ".index"] if tf.io.gfile.exists(prefix + ".index") else []
+    return found + sorted(tf.io.gfile.glob(prefix + ".data-*"))
+
+
+def _signature(prefix: str) -> tuple[tuple[str, int, int], ...]:
+    digests = [prefix + DIGESTS] if tf.io.gfile.exists(prefix + DIGESTS) else []
+    stats = [(file, tf.io.gfile.stat(file)) for file in (*_files(prefix), *digests)]
+    return tuple((file, int(stat.length), int(stat.mtime_nsec)) for file, stat in stats)
+
+
+def _digest(file: str) -> str:
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(file, "rb") as stream:
+        while data := stream.read(_CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _remove(file: str) -> None:
+    with contextlib.suppress(tf.errors.NotFoundError):
+        tf.io.gfile.remove(file)
+
+
+def _first_line(error: Exception) -> str:
+    return (getattr(error, "message", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")

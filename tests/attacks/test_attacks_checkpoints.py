@@ -1,0 +1,178 @@
+"""Hostile and damaged checkpoints: named and passed over, never taken and never overwritten from step 0."""
+
+import os
+import re
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from runs import arguments, assert_same
+from samples import MECAB_VOCABULARY
+
+import morphbert
+from morphbert.cli.fill_mask import main as fill_mask
+from morphbert.cli.run_pretraining import main as train
+from morphbert.errors import MorphbertError
+from morphbert.train import checkpoint, checkpoint_files, loop
+
+DATA = ".data-00000-of-00001"
+
+
+def zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flipped_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def gone(path):
+    path.unlink()
+
+
+DAMAGE = [zeros, flipped_bit, cut, gone]
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_every_checkpoint_has_digests_that_sha256sum_reads(finished):
+    for step in (8, 16, 20):
+        lines = (finished / f"model.ckpt-{step}.sha256").read_text().splitlines()
+        names = [f"model.ckpt-{step}{DATA}", f"model.ckpt-{step}.index"]
+        assert sorted(line.split("  ")[1] for line in lines) == names
+    assert not list(finished.glob("*_temp")) + list(finished.glob("*.tmp*"))
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+@pytest.mark.parametrize("ending", [DATA, ".index"])
+@pytest.mark.parametrize("damage", DAMAGE, ids=[damage.__name__ for damage in DAMAGE])
+def test_the_newest_sound_one_is_taken(damage, ending, with_digest, run, capsys):
+    damage(run / f"model.ckpt-20{ending}")
+    if not with_digest:  # as older programs left them: TensorFlow's own checksums are all there is
+        for path in run.glob("*.sha256"):
+            path.unlink()
+    found = checkpoint.latest(str(run))
+    assert found is not None
+    assert found.step == 16
+    said = capsys.readouterr().out
+    assert re.search(
+        r"warning: the checkpoint .*model\.ckpt-20 .*The one before it is taken, .*ckpt-16", said
+    )
+    assert checkpoint.resolve(str(run)).endswith("model.ckpt-16")
+    with pytest.raises(MorphbertError, match=r"model\.ckpt-20"):
+        checkpoint.read_weights(str(run / "model.ckpt-20"))
+
+
+def test_a_damaged_one_is_passed_over_by_training(run, records, tiny_config, finished, capsys):
+    flipped_bit(run / f"model.ckpt-20{DATA}")
+    assert train(arguments(records, tiny_config, run)) == 0
+    assert "continuing from" in capsys.readouterr().out
+    assert_same(run / "model.ckpt-20", finished / "model.ckpt-20")
+
+
+@pytest.mark.parametrize("content", ["model.ckpt-99", "elsewhere/model.ckpt-20", ""])
+def test_never_from_step_0_in_a_folder_with_checkpoints(content, run, capsys):
+    (run / "checkpoint").write_text(f'model_checkpoint_path: "{content}"\n')
+    found = checkpoint.latest(str(run))
+    assert found is not None
+    assert found.step == 20
+    assert "written again from the names" in capsys.readouterr().out
+    assert 'model_checkpoint_path: "model.ckpt-20"' in (run / "checkpoint").read_text()
+
+
+def test_where_all_are_damaged_nothing_is_overwritten(run, records, tiny_config, capsys):
+    for path in run.glob(f"*{DATA}"):
+        zeros(path)
+    before = {path.name: path.read_bytes() for path in run.glob("model.ckpt*")}
+    assert train(arguments(records, tiny_config, run)) == 1
+    message = capsys.readouterr().err
+    assert "None of the checkpoints in" in message
+    assert "move them away" in message
+    assert {path.name: path.read_bytes() for path in run.glob("model.ckpt*")} == before
+
+
+def test_data_without_an_index_is_a_checkpoint_too(run):
+    for path in run.glob("*.index"):
+        path.unlink()
+    (run / "checkpoint").unlink()
+    with pytest.raises(MorphbertError, match=r"index is missing.*None of the checkpoints"):
+        checkpoint.latest(str(run))
+
+
+def test_what_killed_saves_left_is_removed(run, records, tiny_config):
+    (run / "model.ckpt-24_temp").mkdir()
+    (run / "model.ckpt-24_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"x")
+    (run / "checkpoint.tmp0123456789abcdef").write_text("x")
+    (run / "model.ckpt-24.index.tempstate123").write_text("x")
+    (run / "mine.tmp").write_text("x")
+    assert train(arguments(records, tiny_config, run, "--num_train_steps=21")) == 0
+    left = {path.name for path in run.iterdir()}
+    assert not [name for name in left if "temp" in name or ".tmp0" in name]
+    assert "mine.tmp" in left
+
+
+@pytest.mark.parametrize("damage", DAMAGE[:3], ids=[damage.__name__ for damage in DAMAGE[:3]])
+def test_every_reader_says_so(damage, random_model, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(random_model, model)
+    damage(model / f"model.ckpt-0{DATA}")
+    flags = [f"--checkpoint={model}", f"--vocab_file={MECAB_VOCABULARY}", "--text=나는 [MASK]에 간다."]
+    for with_digest in (True, False):
+        if not with_digest:
+            (model / "model.ckpt-0.sha256").unlink()
+        assert fill_mask(flags) == 1
+        message = capsys.readouterr().err
+        assert re.search("model.ckpt-0 is (damaged|cut off)", message), message
+        with pytest.raises(MorphbertError, match=r"damaged|cut off"):
+            morphbert.load(str(model))
+
+
+def test_a_save_that_fails_leaves_nothing_and_the_one_before(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    value = tf.Variable(np.arange(4.0))
+    folder = checkpoint_files.Folder(str(tmp_path), tf.train.Checkpoint(value=value), 2, "model.ckpt")
+    folder.save(1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    order = []
+    sync = checkpoint_files.sync
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_files, "sync", lambda path: order.append(path) or sync(path))
+        patched.setattr(checkpoint_files, "_digest", lambda file: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            folder.save(2)
+    assert order[0].endswith(".index")
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert "model.ckpt-2.sha256" not in after
+    folder.save(3)
+    folder.save(4)
+    assert [os.path.basename(path) for path in checkpoint_files.listed(str(tmp_path), "model.ckpt")] == [
+        "model.ckpt-3",
+        "model.ckpt-4",
+    ]
+    assert not (tmp_path / "model.ckpt-1.sha256").exists()
+
+
+def test_a_closed_terminal_is_a_request_to_save_and_stop(monkeypatch):
+    stop = loop.StopRequest()
+    with stop.installed():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.signal == signal.SIGHUP
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+    try:
+        with loop.StopRequest().installed() as _:
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
