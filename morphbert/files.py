@@ -167,6 +167,14 @@ def read_bytes(path: str) -> bytes:
         return stream.read()
 
 
+def sha256_of(stream: IO[bytes]) -> str:
+    """The SHA-256 of what is left of a stream, about a second a gigabyte."""
+    digest = hashlib.sha256()
+    while data := stream.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
+
+
 def is_compressed(path: str) -> bool:
     """Whether its name says that a file has to be unpacked as a whole to be read."""
     return os.path.splitext(path)[1] in COMPRESSED

@@ -194,7 +194,7 @@ def _prepare(
     say: Callable[[str], None],
     bars: Callable[..., Any],
 ) -> TokenStore:
-    """Opens or makes the token store, and holds it against being made anew under the readers' eyes."""
+    """Opens or makes the token store, and holds it, so that nobody makes it again while it is read."""
     alone = patiently(lock, exclusive=True) or not patiently(lock, exclusive=False)
     total = sum(int(files.identity(path)["bytes"]) for path in config.input_files)
     with bars(desc="tokenizing", total=total, unit="B", unit_scale=True) as bar:

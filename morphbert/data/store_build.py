@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +24,15 @@ import numpy as np
 from morphbert import files
 from morphbert.data.documents import DocumentDigest
 from morphbert.data.encoding import SentenceEncoder
-from morphbert.data.store import ARRAYS, STORE_FILE, STORE_FORMAT, TokenStore, open_store, token_dtype
+from morphbert.data.store import (
+    ARRAYS,
+    STORE_FILE,
+    STORE_FORMAT,
+    TokenStore,
+    damage_in,
+    open_store,
+    token_dtype,
+)
 from morphbert.errors import MorphbertError
 from morphbert.parallel import run_tasks
 from morphbert.text.tokenizer import Tokenizer
@@ -87,14 +97,11 @@ def prepare_store(
     }
     path = os.path.join(folder, STORE_FILE)
     if os.path.exists(path):
-        try:
-            changed = _difference(json.loads(files.read_bytes(path)), wanted)
-        except ValueError:
-            changed = "its description"
-        if changed is None:
+        reason = _reason_to_make(folder, path, wanted)
+        if reason is None:
             say(f"token store: {folder} is used again")
             return open_store(folder)
-        say(f"token store: {folder} is made anew, because {changed} changed since it was made")
+        say(f"token store: {folder} is made again, because {reason}")
     if not may_write:
         raise MorphbertError(
             f"another process is making or using the token store {folder}, and this run needs one for another "
@@ -117,6 +124,18 @@ def prepare_store(
         stream.write(json.dumps({**wanted, **counts}, ensure_ascii=False, indent=2).encode() + b"\n")
     shutil.rmtree(blocks, ignore_errors=True)
     return open_store(folder)
+
+
+def _reason_to_make(folder: str, path: str, wanted: Mapping[str, Any]) -> str | None:
+    """Why the store that is there cannot be used, in words; None where it can."""
+    try:
+        content = json.loads(files.read_bytes(path))
+        changed = _difference(content, wanted)
+    except (ValueError, AttributeError):
+        changed = "its description"
+    if changed is not None:
+        return f"{changed} changed since it was made"
+    return damage_in(folder, content)
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
@@ -148,7 +167,7 @@ def _make(
     tokenizer: Tokenizer,
     num_workers: int,
     progress: Callable[[int], None],
-) -> dict[str, int]:
+) -> dict[str, Any]:
     dtype = np.dtype(token_dtype(len(tokenizer.vocabulary)))
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
     names: list[str] = []
@@ -250,7 +269,7 @@ def _encode_block(workshop: _Workshop, block: Block) -> tuple[str, int]:
     return name, block.read
 
 
-def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype[Any]) -> dict[str, int]:
+def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Blocks → the arrays of the store. Documents without any piece are left out."""
     digests = (
         np.memmap(digests_path, np.uint64, "r") if os.path.getsize(digests_path) else np.zeros(0, np.uint64)
@@ -259,7 +278,10 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
     # The document that is open: its first sentence and piece, and its digest's index.
     opened: tuple[int, int, int] | None = None
     with ExitStack() as stack:
-        out = {name: stack.enter_context(open(os.path.join(folder, name), "wb")) for name in ARRAYS}
+        out = {
+            name: files.Digesting(stack.enter_context(files.atomic_write(os.path.join(folder, name))))
+            for name in ARRAYS
+        }
 
         def close(at_sentence: int) -> None:
             nonlocal documents
@@ -271,10 +293,9 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
 
         out["sentences"].write(bytes(8))
         for path in blocks:
-            with np.load(path) as block:
-                ends, starts = block["ends"], block["starts"]
-                out["tokens"].write(block["tokens"].astype(dtype.newbyteorder("<")).tobytes())
-                out["marks"].write(block["marks"].tobytes())
+            ends, starts, ids, marks = _read_block(path)
+            out["tokens"].write(ids.astype(dtype.newbyteorder("<")).tobytes())
+            out["marks"].write(marks.tobytes())
             out["sentences"].write((ends + tokens).astype("<i8").tobytes())
             for start in starts.tolist():
                 close(sentences + start)
@@ -285,4 +306,22 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
         close(sentences)
         out["documents"].write(sentences.to_bytes(8, "little"))
         out["document_tokens"].write(tokens.to_bytes(8, "little"))
-    return {"tokens": tokens, "sentences": sentences, "documents": documents}
+        arrays = {name: {"bytes": stream.bytes, "sha256": stream.sha256} for name, stream in out.items()}
+    return {"arrays": arrays, "tokens": tokens, "sentences": sentences, "documents": documents}
+
+
+def _read_block(path: str) -> tuple[np.ndarray[Any, Any], ...]:
+    """`ends`, `starts`, `tokens` and `marks` of a block.
+
+    Raises:
+      MorphbertError: it is damaged; it is removed, so that the next run makes it again.
+    """
+    try:
+        with np.load(path) as block:
+            return block["ends"], block["starts"], block["tokens"], block["marks"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        files.remove(path)
+        raise MorphbertError(
+            f"{path}, a part of the token store that an earlier run left, is damaged ({error}) and was removed: run "
+            "the same command again."
+        ) from error

@@ -57,7 +57,7 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
     shape = [f"--max_seq_length={config.max_seq_length}", f"--max_predictions_per_seq={masks}"]
     os.makedirs(records, exist_ok=True)
     record, corpus = (os.path.join(records, name) for name in ("adapt.tfrecord", "corpus.txt"))
-    if not os.path.exists(record + ".manifest.json"):
+    if not (os.path.exists(record + ".manifest.json") and os.path.exists(record)):
         _write_corpus(corpus, config, texts_of)
         made = [f"--input_file={corpus}", f"--vocab_file={start}", f"--output_file={record}", *shape]
         made += ["--objective=none", "--do_whole_word_mask", f"--random_seed={config.step.seed}"]

@@ -9,7 +9,6 @@ disk, and before `checkpoint` names them. A checkpoint that is damaged or cut of
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 import re
@@ -19,11 +18,11 @@ from typing import Any
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.files import sha256_of
 from morphbert.train.storage import sync, write_text, writing
 
 DIGESTS = ".sha256"
 LIST = "checkpoint"
-_CHUNK = 1 << 20
 # What reading a damaged checkpoint raises, by where TensorFlow notices it.
 DAMAGED = (tf.errors.OpError, RuntimeError, IndexError, ValueError)
 
@@ -280,11 +279,8 @@ def _signature(prefix: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def _digest(file: str) -> str:
-    digest = hashlib.sha256()
     with tf.io.gfile.GFile(file, "rb") as stream:
-        while data := stream.read(_CHUNK):
-            digest.update(data)
-    return digest.hexdigest()
+        return sha256_of(stream)
 
 
 def _remove(file: str) -> None:
