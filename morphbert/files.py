@@ -336,6 +336,15 @@ def check_regular(path: str) -> None:
         )
 
 
+def usual_permissions(path: str) -> None:
+    """Gives a file that a library made for its user alone the permissions of all new files: 0666 less the umask."""
+    umask = os.umask(0)
+    os.umask(umask)
+    mode = 0o666 & ~umask
+    if stat.S_IMODE(os.stat(path).st_mode) == 0o600 != mode:
+        os.chmod(path, mode)
+
+
 def _new_partial(folder: str, name: str) -> tuple[str, IO[bytes]]:
     """A new file beside the final one, locked; its name cannot be guessed, and its permissions are the user's usual."""
     while True:

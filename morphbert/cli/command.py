@@ -268,6 +268,13 @@ class Command:
         except MorphbertError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 1
+        except MemoryError:
+            print(
+                f"{self.name}: out of memory: free some, raise the limit of this process (ulimit -v), or give it less "
+                "to do at once (smaller batches, fewer workers).",
+                file=sys.stderr,
+            )
+            return 1
         except KeyboardInterrupt:
             print(f"{self.name}: interrupted; run the same command again to continue.", file=sys.stderr)
             return 130

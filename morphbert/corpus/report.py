@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,10 +127,22 @@ class CorpusReport:
             lines += [_example_line(example) for example in self.examples[name]]
             lines += [""]
         lines += ["## Settings", ""]
-        lines += [f"- `--{name}={value}`" for name, value in self.settings.items()]
+        lines += [f"- `--{name}={_code(value)}`" for name, value in self.settings.items()]
         return "\n".join(lines) + "\n"
 
 
 def _example_line(example: Example) -> str:
-    shown = f": `{example.excerpt.replace('`', 'ˋ')}`" if example.excerpt else ""
-    return f"- {example.where}{shown}{f' ({example.detail})' if example.detail else ''}"
+    shown = f": `{_code(example.excerpt)}`" if example.excerpt else ""
+    detail = f" ({_plain(example.detail)})" if example.detail else ""
+    return f"- {_plain(example.where)}{shown}{detail}"
+
+
+def _code(text: object) -> str:
+    """Text for within backquotes."""
+    return " ".join(str(text).replace("`", "ˋ").split())
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: names of files and fields may hold markup, or HTML."""
+    shown = re.sub(r"([\\`*\[\]|~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return " ".join(shown.split())

@@ -81,9 +81,12 @@ def only_writer(output_files: Iterable[str]) -> Iterator[None]:
     all of them.
 
     Raises:
-      MorphbertError: another process is writing one of them, or a folder is not writable.
+      MorphbertError: another process is writing one of them, it is no regular file, or a folder is not writable.
     """
-    series = {series_of(os.path.abspath(path)) for path in output_files if not files.is_remote(path)}
+    local = [path for path in output_files if not files.is_remote(path)]
+    for path in local:
+        files.check_regular(path)
+    series = {series_of(os.path.abspath(path)) for path in local}
     with contextlib.ExitStack() as stack:
         for folder, name in sorted(series):
             path = os.path.join(folder, name)

@@ -172,8 +172,9 @@ def _make(
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
     names: list[str] = []
     digests_path = os.path.join(folder, "digests.all")
+    files.remove(digests_path)  # of a killed run
     try:
-        with open(digests_path, "wb") as digests:
+        with open(digests_path, "xb") as digests:
             tasks = _blocks(input_files, digests)
             for name, read in run_tasks(_encode_block, workshop, tasks, num_workers):
                 names.append(name)

@@ -21,6 +21,7 @@ from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, wri
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.model.compiled import gradients_released
+from morphbert.train import preflight
 from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
 from morphbert.train.evaluation import write_results
 from morphbert.train.optimizers.config import warmup_steps
@@ -217,7 +218,18 @@ def _one(
     devices: Devices,
     word_vectors: WordVectors | None,
 ) -> FineTuned:
-    """Trains, evaluates and predicts in one folder."""
+    """Trains, evaluates and predicts in one folder, which no other run may use meanwhile."""
+    with preflight.alone_in(run.output_dir):
+        return _alone(problem, start, run, devices, word_vectors)
+
+
+def _alone(
+    problem: _Problem,
+    start: Start,
+    run: TaskRunConfig,
+    devices: Devices,
+    word_vectors: WordVectors | None,
+) -> FineTuned:
     config, task = problem.config, problem.task
     check_folder(run.output_dir, problem.saved)
     running = FineTuning(run, task, start.weights, devices, word_vectors)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from morphbert import files
+from morphbert.data.locks import alone
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import (
@@ -23,6 +27,7 @@ from morphbert.model.parameters import (
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
 from morphbert.text.vocabulary import VOCABULARY_NAME, VocabularyDigest
+from morphbert.train import storage
 
 CONFIG_NAME = "bert_config.json"
 
@@ -131,18 +136,35 @@ def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
         )
     if os.path.exists(target) and not os.path.isdir(target):
         raise MorphbertError(f"{path} is a file: give a folder.")
-    partial = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        os.makedirs(partial)
-        yield partial
-        if os.path.isdir(target):
-            shutil.rmtree(target)
-        os.rename(partial, target)
-    except OSError as error:
-        raise MorphbertError(
-            f"{path} cannot be written: {error.strerror or error}. Check that there is room and that the folder "
-            "may be written to."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    parent, name = os.path.split(target)
+    busy = f"another process is writing {path}: wait for it, end it, or give another folder."
+    with alone(os.path.join(parent, f".{name}.lock"), busy):
+        for entry in os.listdir(parent):  # what killed processes left: whoever writes it holds the lock
+            if re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.partial", entry):
+                shutil.rmtree(os.path.join(parent, entry), ignore_errors=True)
+        partial, earlier = (os.path.join(parent, f".{name}.{secrets.token_hex(8)}.partial") for _ in range(2))
+        try:
+            os.mkdir(partial)
+            yield partial
+            _sync(partial)
+            if os.path.isdir(target):
+                os.rename(target, earlier)
+            os.rename(partial, target)
+        except OSError as error:
+            raise MorphbertError(
+                f"{path} cannot be written: {error.strerror or error}. Check that there is room and that the folder "
+                "may be written to."
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _sync(folder: str) -> None:
+    """Brings a folder with all files to the disk, and gives files the permissions that the user's files have."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            files.usual_permissions(path)
+            storage.sync(path)
+        storage.sync(place)

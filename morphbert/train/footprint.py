@@ -106,6 +106,24 @@ def warn_of_memory(needs: Footprint, replicas: int) -> None:
         )
 
 
+def warn_of_limit(needs: Footprint) -> None:
+    """Says so where `ulimit -v` bounds this process: past the bound TensorFlow ends it, often without a message."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    print(
+        f"warning: this process may have {_gigabytes(limit)} of address space (ulimit -v); {_gigabytes(needs.state)} "
+        f"of weights and {_gigabytes(needs.activations)} of activations are estimated, beside several gigabytes that "
+        "TensorFlow reserves. If the run ends without a message, this limit is the reason: raise it (ulimit -v "
+        "unlimited), or lower --train_batch_size. The same command goes on from the last checkpoint.",
+        flush=True,
+    )
+
+
 def _free_memory() -> int | None:
     try:
         with open("/proc/meminfo", encoding="ascii") as stream:

@@ -301,9 +301,10 @@ def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
         with naming_bad_records(records.files, records.form) if records else contextlib.nullcontext():
             rows, waits = training.run(portion.iterator, tf.constant(portion.count))
             return rows.numpy(), float(tf.reduce_sum(waits))
-    except tf.errors.ResourceExhaustedError as error:
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        reason = (getattr(error, "message", None) or str(error) or "out of memory").splitlines()[0]
         raise MorphbertError(
-            f"the device's memory is too small for this step: {error.message.splitlines()[0]}. Lower "
+            f"the device's memory is too small for this step: {reason}. Lower "
             "--train_batch_size or raise --gradient_accumulation_steps, which gives the same batch in parts."
         ) from error
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from morphbert.data.locks import alone
 from morphbert.data.manifest import SUFFIX, Manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.data.whole_set import held_out_problem, problems_of
@@ -20,7 +22,7 @@ from morphbert.train.input.records import (
     explain_record,
 )
 from morphbert.train.optimizers.config import OptimizerConfig
-from morphbert.train.storage import writing
+from morphbert.train.storage import write_text, writing
 
 # More problems of records are counted, not listed.
 _LISTED = 10
@@ -228,6 +230,17 @@ def check_output_dir(path: str) -> None:
     probe = os.path.join(path, ".write-test")
     with writing(path):
         tf.io.gfile.makedirs(path)
-        with tf.io.gfile.GFile(probe, "w") as stream:
-            stream.write("")
+        write_text(probe, "")
         tf.io.gfile.remove(probe)
+
+
+@contextlib.contextmanager
+def alone_in(directory: str) -> Iterator[None]:
+    """Makes the output directory and keeps a second run out of it; the lock goes with the process, however it ends."""
+    check_output_dir(directory)
+    if "://" in directory:
+        yield
+        return
+    busy = f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
+    with alone(os.path.join(directory, ".lock"), busy, patience=0, keep=True):
+        yield

@@ -14,7 +14,6 @@ from typing import Any
 import tensorflow as tf
 
 import morphbert
-from morphbert.data.locks import alone
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
@@ -36,7 +35,7 @@ from morphbert.train.cluster.strategy import build_strategy, cluster_of, share_p
 from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
-from morphbert.train.footprint import check_disk, estimate, warn_of_memory
+from morphbert.train.footprint import check_disk, estimate, warn_of_limit, warn_of_memory
 from morphbert.train.input.record_sets import Feed, counts_of_turns, one_after_the_other, turns, vocabulary_of
 from morphbert.train.log import RunLog, no_log
 from morphbert.train.objective import describe_pretraining, pretraining_objective
@@ -84,7 +83,7 @@ def pretrain(
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
     """
     cluster = cluster_of(config.devices)
-    with _alone_in(config.output_dir) if cluster.is_chief else _silent():
+    with preflight.alone_in(config.output_dir) if cluster.is_chief else _silent():
         for sets in (config.records if config.do_train else (), config.eval_records):
             preflight.check_records(sets)
             for chosen in sets:
@@ -117,18 +116,6 @@ def _same_in_all(config: RunConfig) -> dict[str, Any]:
 def _silent() -> Iterator[None]:
     """Drops what this process would print: the first worker says the same. Errors go elsewhere."""
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-        yield
-
-
-@contextlib.contextmanager
-def _alone_in(directory: str) -> Iterator[None]:
-    """Makes the output directory and keeps a second run out of it; the lock goes with the process, however it ends."""
-    preflight.check_output_dir(directory)
-    if "://" in directory:
-        yield
-        return
-    busy = f"--output_dir={directory} is in use by another run: wait for it, stop it, or give another folder."
-    with alone(os.path.join(directory, ".lock"), busy, patience=0, keep=True):
         yield
 
 
@@ -168,6 +155,7 @@ class _Run:
         if config.do_train:
             print(f"memory: {needs}", flush=True)
             warn_of_memory(needs, self._devices.replicas_of_cpu)
+            warn_of_limit(needs)
             preflight.warn_of_warmup(config.optimizer)
             check_disk(
                 config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=bool(config.eval_every)
