@@ -15,10 +15,12 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 RUN := .venv/bin/python
 EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,dev
 OUT ?= out
+# How long `make soak SECONDS=600` goes on. (A shell has a SECONDS of its own.)
+SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
 # Files of tests at once: as many as there are cores.
 PYTEST := -m pytest -q -n auto --dist loadfile
 
-.PHONY: help pretrain test parity beam test-all check fix
+.PHONY: help pretrain test parity soak beam test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
@@ -26,6 +28,7 @@ help:
 	@echo "make check      format, lint, floors (imports between the parts), types"
 	@echo "make fix        formats, and mends what the linter can mend"
 	@echo "make parity     compares with transformers and torch, which it installs"
+	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
@@ -38,6 +41,9 @@ test: .venv/ready
 
 parity: .venv/ready-parity
 	@$(RUN) $(PYTEST) -m 'parity and not slow'
+
+soak: .venv/ready
+	@$(RUN) scripts/soak.py --seconds=$(SOAK_SECONDS)
 
 beam: .venv-beam/ready
 	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
