@@ -78,6 +78,23 @@ def test_numbers_are_those_of_transformers(theirs, tmp_path, capsys):
 
 
 @pytest.mark.parity
+def test_attention_along_the_band_is_that_of_transformers(tmp_path):
+    """In a sequence that is longer than three blocks of queries, with padding at its end."""
+    pytest.importorskip("torch")
+    model = transformers_model("modern", max_position_embeddings=160)
+    model.save_pretrained(tmp_path)
+    batch = padded_batch(1, padding=0, length=150)
+    (hidden, logits, _), (their_hidden, their_logits, _) = (
+        ours_of(sources.read(str(tmp_path)), *batch),
+        theirs_of(model, *batch),
+    )
+    real = batch[1] == 1
+    for a, b in zip(hidden[:-1], their_hidden[:-1], strict=True):
+        np.testing.assert_allclose(a[real], b[real], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits[real], their_logits[real], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parity
 def test_gradients_are_those_of_torch(theirs, tmp_path):
     """Of the masked LM's loss, by every weight."""
     import torch

@@ -1,4 +1,4 @@
-"""ALBERT, RoBERTa and pre-LN: training with everything that BERT trains with, and use afterwards."""
+"""ALBERT, RoBERTa, pre-LN and the modern block: training with everything that BERT trains with, and use afterwards."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import GOLDEN, SHAPE, write_config, write_random_model
-from variants import VARIANTS, as_flags, assert_same_weights
+from variants import CUSTOM, VARIANTS, as_flags, assert_same_weights
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
@@ -28,7 +28,7 @@ def runs(records, tmp_path_factory):
     unpaired = objective_none(base)
 
     def run(variant, name, *flags, steps=6, **changes):
-        files = unpaired if variant == "roberta" else f"{records}/*.tfrecord"
+        files = unpaired if variant in ("roberta", "modern") else f"{records}/*.tfrecord"
         size = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
         output = base / name
         output.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ def checkpoint(output, step):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln"])
+@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln", "modern", "modern albert"])
 def test_a_stopped_run_goes_on_as_if_it_had_not(variant, runs, capsys):
     """With dropout, in parts, recomputed."""
     rates = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(variant, runs, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, *CUSTOM])
 def test_parts_recomputation_and_xla_reach_the_same_weights(variant, runs):
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     outputs = [
@@ -125,7 +125,7 @@ def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("variant", ["albert groups", "roberta"])
+@pytest.mark.parametrize("variant", ["albert groups", "roberta", "modern"])
 def test_two_replicas_reach_the_weights_of_one(variant, runs, command):
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     status, one = runs(variant, f"{variant}-one", **rates)

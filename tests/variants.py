@@ -70,8 +70,6 @@ CUSTOM = {
         "norm_type": "rms_norm",
     },
 }
-# Rotary positions and a window that is narrower than a third of the sequence, so that the band is computed.
-BANDED = {"local_attention": 16, "global_attn_every_n_layers": 2, "max_position_embeddings": 128}
 
 
 def config_of(variant, **changes):
@@ -92,13 +90,13 @@ def tensors(weights):
     return {name: tf.constant(value) for name, value in weights.items()}
 
 
-def transformers_model(kind, seed=1):
+def transformers_model(kind, seed=1, **changes):
     """A model of transformers with heads: → (model, whether it has a head for pairs)."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
-    sizes = {**_SIZES, "vocab_size": 300, "initializer_range": 0.2, "attn_implementation": "eager"}
+    sizes = {**_SIZES, "vocab_size": 300, "initializer_range": 0.2, "attn_implementation": "eager", **changes}
     if kind == "albert":
         config = transformers.AlbertConfig(**sizes, embedding_size=16, num_hidden_groups=2, inner_group_num=2)
         model = transformers.AlbertForPreTraining(config)
