@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from samples import GOLDEN, MECAB_VOCABULARY, write_config
 from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
+from variants import VARIANTS
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
 from morphbert.errors import MorphbertError
@@ -75,22 +76,28 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tagger")
+    return _tagger(tmp_path_factory.mktemp("tagger"))
+
+
+def _tagger(folder, **changes):
     write_ner(folder / "train.tsv", ner_texts()[:40])
-    assert run_ner.main([*_model_flags(folder), f"--train_file={folder}/train.tsv", *FEW]) == 0
+    assert run_ner.main([*_model_flags(folder, **changes), f"--train_file={folder}/train.tsv", *FEW]) == 0
     return folder / "model"
 
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reader")
+    return _reader(tmp_path_factory.mktemp("reader"))
+
+
+def _reader(folder, **changes):
     answers = [{"text": "장미과", "answer_start": CONTEXT.index("장미과")}]
     entries = [{"id": "1", "question": "사과나무는 무슨 과인가?", "answers": answers}]
     path = write_json(
         folder / "train.json", {"data": [{"paragraphs": [{"context": CONTEXT, "qas": entries}]}]}
     )
     flags = [f"--train_file={path}", "--max_seq_length=32", "--max_query_length=12", "--doc_stride=8"]
-    assert run_squad.main([*_model_flags(folder), *flags, *FEW]) == 0
+    assert run_squad.main([*_model_flags(folder, **changes), *flags, *FEW]) == 0
     return folder / "model"
 
 
@@ -309,7 +316,7 @@ def _logits(model, encoded):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa"])
+@pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa", "ModernBERT"])
 def test_sentence_classes_in_transformers(kind, tmp_path):
     changes = {
         "BERT": {},
@@ -320,12 +327,12 @@ def test_sentence_classes_in_transformers(kind, tmp_path):
             "hidden_act": "gelu_erf",
             "type_vocab_size": 1,
         },
+        "ModernBERT": VARIANTS["modern"],
     }[kind]
     rows = [{"document": text, "label": "가나다"[number % 3]} for number, text in enumerate(TEXTS * 3)]
     model = _classifier(tmp_path, rows, **changes)
-    architecture = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta"}[
-        kind
-    ] + "ForSequenceClassification"
+    prefix = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta", "ModernBERT": "ModernBert"}[kind]
+    architecture = f"{prefix}ForSequenceClassification"
     tokenizer, theirs = _theirs(architecture, _exported(model, tmp_path / "exported"))
     assert theirs.config.id2label == {0: "가", 1: "나", 2: "다"}
     texts = [*TEXTS, LONG]
@@ -348,8 +355,22 @@ def test_scores_of_pairs_in_transformers(pairs, tmp_path):
 
 @pytest.mark.parity
 def test_tags_in_transformers(tagger, tmp_path):
+    _check_tags(tagger, "Bert", tmp_path)
+
+
+@pytest.mark.parity
+def test_tags_and_answers_of_a_modern_model_in_transformers(tmp_path):
+    """Its classes read the last layer through the masked LM's head."""
+    changes = VARIANTS["modern"]
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "answers").mkdir()
+    _check_tags(_tagger(tmp_path / "tags", **changes), "ModernBert", tmp_path / "tags")
+    _check_answers(_reader(tmp_path / "answers", **changes), "ModernBert", tmp_path / "answers")
+
+
+def _check_tags(tagger, prefix, tmp_path):
     texts = ["김철수는 서울에 갔다.", "박지성이 어제 제주도에서 왔다."]
-    tokenizer, theirs = _theirs("BertForTokenClassification", _exported(tagger, tmp_path / "exported"))
+    tokenizer, theirs = _theirs(f"{prefix}ForTokenClassification", _exported(tagger, tmp_path / "exported"))
     encoded = tokenizer(texts, padding="max_length", max_length=16, return_tensors="pt")
     expected = _ours(tagger, *({"text": text} for text in texts))[:, :16]
     real = encoded["attention_mask"].numpy().astype(bool)
@@ -360,7 +381,11 @@ def test_tags_in_transformers(tagger, tmp_path):
 
 @pytest.mark.parity
 def test_answers_in_transformers(reader, tmp_path):
-    tokenizer, theirs = _theirs("BertForQuestionAnswering", _exported(reader, tmp_path / "exported"))
+    _check_answers(reader, "Bert", tmp_path)
+
+
+def _check_answers(reader, prefix, tmp_path):
+    tokenizer, theirs = _theirs(f"{prefix}ForQuestionAnswering", _exported(reader, tmp_path / "exported"))
     question, context = "무슨 과인가?", CONTEXT[:20]
     encoded = tokenizer(question, context, return_tensors="pt")
     found = _logits(theirs, encoded)

@@ -43,6 +43,11 @@ class HeadConfig:
         """BERT's pooler is made for the last layer as it is; above anything else `cls` is [CLS] alone."""
         return self.pooling == "cls" and self.layers == (-1,) and not self.lstm_units
 
+    @property
+    def uses_transform(self) -> bool:
+        """In a model without a pooler, what reads the last layer as it is reads it through the masked LM's head."""
+        return self.pooling in ("cls", "pieces") and self.layers == (-1,) and not self.lstm_units
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, for `task.json`."""
         return {"pooling": self.pooling, "layers": list(self.layers), "lstm_units": self.lstm_units}

@@ -15,8 +15,8 @@ from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, wri
 from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import new_folder
-from morphbert.model.parameters import encoder_parameters
-from morphbert.text.vocabulary import PAD
+from morphbert.model.parameters import encoder_parameters, transform_parameters
+from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 
 
 def export_task(
@@ -35,14 +35,15 @@ def export_task(
     model = load_task(folder, best)
     head = _transformers_head(model)
     check_exportable(model.config, model.tokenizer.vocab[PAD])
+    special_ids = {token: model.tokenizer.vocab[token] for token in SPECIAL_TOKENS}
     architecture = CLASSES[model.config.kind] + head.suffix
-    config = {**config_values(model.config), "architectures": [architecture], **head.values}
+    config = {**config_values(model.config, special_ids), "architectures": [architecture], **head.values}
     with new_folder(output_dir, overwrite) as target:
         write_tensors(target, dict(head.tensors))
         with open(os.path.join(target, CONFIG_NAME), "w", encoding="utf-8") as stream:
             json.dump(config, stream, ensure_ascii=False, indent=2, sort_keys=True)
             stream.write("\n")
-        write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.type_vocab_size > 1)
+        write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.has_segments)
         with open(os.path.join(target, "README.md"), "w", encoding="utf-8") as stream:
             title = name or os.path.basename(os.path.abspath(output_dir))
             stream.write(_card(title, model, architecture, head.pipeline))
@@ -58,7 +59,10 @@ def _transformers_head(model: TaskModel) -> TransformersHead:
             f"a task's head on a {model.config.kind} has no counterpart in transformers that computes the same: only "
             f"{', '.join(CLASSES)} can be exported with their heads."
         )
-    encoder = mapping_tensors(model.config) | their_tensors(model.weights, encoder_parameters(model.config))
+    declared = encoder_parameters(model.config)
+    if not model.config.pooler:
+        declared |= transform_parameters(model.config)
+    encoder = mapping_tensors(model.config) | their_tensors(model.weights, declared)
     return model.task.to_transformers(model.config.kind, model.weights, encoder)
 
 

@@ -97,13 +97,13 @@ def _lstm(parameters: Parameters, name: str, inputs: tf.Tensor, mask: tf.Tensor,
 
 
 def sentence_vector(
-    parameters: Parameters, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
+    parameters: Parameters, config: BertConfig, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
 ) -> tf.Tensor:
     """[B, L, D] → [B, D]: by `head.pooling` the pooler over [CLS], or the mean or maximum over all pieces but padding.
 
-    `cls` of an LSTM is what each direction ends with.
+    `cls` of an LSTM is what each direction ends with, and of a model without a pooler [CLS] itself.
     """
-    if head.uses_pooler:
+    if head.uses_pooler and config.pooler:
         return pool(parameters, hidden)
     mask = tf.cast(input_mask, hidden.dtype)
     if head.pooling == "cls":

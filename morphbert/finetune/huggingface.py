@@ -13,7 +13,7 @@ from morphbert.finetune.config import HeadConfig
 
 # By kind of encoder: what its classes' names begin with. There is none of pre-LN BERT's token and question heads that
 # ends as ours do, so that kind is left out.
-CLASSES = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta"}
+CLASSES = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta", "ModernBERT": "ModernBert"}
 
 
 @dataclasses.dataclass(frozen=True)

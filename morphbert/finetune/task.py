@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
-from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig, LossConfig, PredictConfig
 from morphbert.finetune.features import Features
 from morphbert.finetune.heads import chosen_states
@@ -25,9 +24,10 @@ from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.rows import Row
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
+from morphbert.model.heads import transform
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter, encoder_parameters, pooler_parameters
+from morphbert.model.parameters import Parameter, encoder_parameters, pooler_parameters, transform_parameters
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.objective import Objective
 
@@ -252,7 +252,10 @@ def outputs(
         key,
         recompute=recompute,
     )
-    return task.scores(parameters, config, chosen_states(states, task.head.layers), batch, key)
+    chosen = chosen_states(states, task.head.layers)
+    if not config.pooler and task.head.uses_transform:
+        chosen = transform(parameters, config, chosen)
+    return task.scores(parameters, config, chosen, batch, key)
 
 
 def _sequences(pieces: tf.Tensor) -> tf.Tensor:
@@ -263,14 +266,11 @@ def _sequences(pieces: tf.Tensor) -> tf.Tensor:
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
     """Returns the encoder's weights, without a pooler that would not be used, and the head's.
 
-    Raises:
-      MorphbertError: the head reads a pooler that the model does not have.
+    Of a model that has no pooler, those of the masked LM head's dense layer and norm are the head's, as ModernBERT's.
     """
-    if task.head.uses_pooler and not config.pooler:
-        raise MorphbertError(
-            "the model has no pooler (pooler is false in its configuration), through which --pooling=cls reads a "
-            "text: give --pooling=mean or max."
-        )
+    if not config.pooler:
+        shared = transform_parameters(config) if task.head.uses_transform else {}
+        return {**encoder_parameters(config), **shared, **task.parameters(config)}
     unused = {} if task.head.uses_pooler else pooler_parameters(config)
     kept = {name: p for name, p in encoder_parameters(config).items() if name not in unused}
     return {**kept, **task.parameters(config)}

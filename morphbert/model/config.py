@@ -304,6 +304,11 @@ class BertConfig:
                 "embedding_norm goes with pre_layer_norm; without that, the embeddings have a norm in any case: leave "
                 "it out"
             )
+        elif not self.pooler and self.embedding_width != self.hidden_size:
+            problem = (
+                f"without pooler, tasks read the masked LM's head, which is as wide as the embeddings: embedding_size "
+                f"{self.embedding_size} has to be hidden_size {self.hidden_size} then"
+            )
         elif self.next_sentence_head and not self.pooler:
             problem = (
                 "next_sentence_head reads [CLS] through the pooler, and pooler is false: set next_sentence_head to "

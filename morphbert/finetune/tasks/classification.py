@@ -219,7 +219,7 @@ class Classification(Task):
     ) -> tf.Tensor:
         """Logits of the classes, or the score: float32 [B, C]."""
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        vector = sentence_vector(parameters, hidden, batch["input_mask"], self.head)
+        vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
         return linear(parameters, "output", head_dropout(vector, config, key))
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:

@@ -245,7 +245,7 @@ class MultipleChoice(Task):
         input_mask = batch["input_mask"]  # [B, N, L]
         flat = tf.reshape(input_mask, [-1, input_mask.shape[-1]])  # [B × N, L]
         hidden = contextual(parameters, hidden, flat, self.head)
-        vector = sentence_vector(parameters, hidden, flat, self.head)
+        vector = sentence_vector(parameters, config, hidden, flat, self.head)
         each = linear(parameters, "output", head_dropout(vector, config, key))  # [B × N, 1]
         real = tf.cast(tf.reduce_max(input_mask, -1), tf.float32)  # [B, N]: a candidate has at least [CLS]
         return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)

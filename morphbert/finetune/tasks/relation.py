@@ -220,7 +220,7 @@ class Relation(Task):
             spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]
             vector = tf.concat([hidden[:, 0], *spans], -1)
         else:
-            vector = sentence_vector(parameters, hidden, batch["input_mask"], self.head)
+            vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
         return linear(parameters, "output", head_dropout(vector, config, key))
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:

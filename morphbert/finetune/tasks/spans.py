@@ -234,7 +234,8 @@ class Spans(Task):
     ) -> TransformersHead:
         """`…ForQuestionAnswering`."""
         huggingface.check_last_layer(self.head)
-        tensors = {**encoder, **huggingface.linear_tensors(weights, HEAD, "qa_outputs")}
+        output = "classifier" if kind == "ModernBERT" else "qa_outputs"
+        tensors = {**encoder, **huggingface.linear_tensors(weights, HEAD, output)}
         return TransformersHead("ForQuestionAnswering", "question-answering", tensors, {"num_labels": 2})
 
 
