@@ -1,5 +1,6 @@
 """What several test files share: real Korean records, made by the real command, and a tiny model for them."""
 
+import collections
 import contextlib
 import os
 import subprocess
@@ -10,6 +11,18 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_r
 
 # TensorFlow's notes about the machine would bury a failure's own words.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints why tests were skipped: a line for each reason, with the number of tests."""
+    reasons = collections.Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("skipped", "-")
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+            terminalreporter.write_line(f"{count:4}  {reason}")
 
 
 @pytest.fixture(scope="module", autouse=True)
