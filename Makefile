@@ -20,13 +20,18 @@ SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
 # Files of tests at once: as many as there are cores.
 PYTEST := -m pytest -q -n auto --dist loadfile
 
-.PHONY: help pretrain test parity soak beam test-all check fix
+# What computes numbers: networks, optimizers, training, comparisons with transformers.
+NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
+	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
+
+.PHONY: help pretrain test test-avx2 test-portable parity soak beam test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
 	@echo "make test       the tests, less the slow ones"
 	@echo "make check      format, lint, floors (imports between the parts), types"
 	@echo "make fix        formats, and mends what the linter can mend"
+	@echo "make test-portable  the tests that compute numbers, as other processors compute them"
 	@echo "make parity     compares with transformers and torch, which it installs"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
@@ -38,6 +43,16 @@ pretrain: .venv/ready
 
 test: .venv/ready
 	@$(RUN) $(PYTEST) -m 'not slow and not parity'
+
+# As on a processor without AVX-512 and bfloat16: rounding differs, and the tests must not notice.
+test-avx2: .venv/ready-parity
+	@ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(RUN) $(PYTEST) -m 'not slow' $(NUMBERS)
+
+test-portable: test-avx2
+	@echo "== without oneDNN"
+	@TF_ENABLE_ONEDNN_OPTS=0 $(RUN) $(PYTEST) -m 'not slow' $(NUMBERS)
+	@echo "== SSE 4.1, one core"
+	@ONEDNN_MAX_CPU_ISA=SSE41 XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 taskset -c 0 $(RUN) -m pytest -q -m 'not slow' $(NUMBERS)
 
 parity: .venv/ready-parity
 	@$(RUN) $(PYTEST) -m 'parity and not slow'
