@@ -149,7 +149,7 @@ def _runner(
     """ids, mask, segments int32 [B, L] → the layers that are asked for: float32 [layers, B, L, H] or [layers, B, H]."""
     held = {name: tf.constant(value) for name, value in weights.items()}
 
-    @tf.function  # compiled for each of the few lengths
+    @tf.function(autograph=False)  # compiled for each of the few lengths
     def run(ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
         outputs = encode_layers(held, config, ids, mask, segments)[1:]
         chosen = tf.stack([outputs[layer] for layer in layers])

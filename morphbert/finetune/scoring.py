@@ -35,7 +35,7 @@ class Scorer:
         self._batch_size = batch_size
         # float16's range needs no loss scale here, but its rounding would decide close calls.
         self._dtype = "bfloat16" if dtype == "bfloat16" else "float32"
-        self._scores = tf.function(self._scores_of_batch)
+        self._scores = tf.function(self._scores_of_batch, autograph=False)
         # One trace for each length that batches are cut to is meant; TensorFlow warns of it.
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
 

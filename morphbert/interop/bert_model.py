@@ -236,7 +236,7 @@ def _any_shape(
     hidden = tf.TensorSpec([None, None, config.hidden_size], tf.float32)
     taken = [ids] * inputs if inputs else [hidden]
     named = {name: tf.TensorSpec(shape, tf.float32) for name, shape in weights}
-    return tf.function(functools.partial(function, config), input_signature=[named, *taken])
+    return tf.function(functools.partial(function, config), input_signature=[named, *taken], autograph=False)
 
 
 def _either(name: str, value: Any, other_name: str, other: Any) -> Any:

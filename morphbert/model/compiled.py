@@ -29,7 +29,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled by XLA where this machine can, and else as it is."""
-    by_xla, plain = tf.function(function, jit_compile=True), tf.function(function)
+    by_xla = tf.function(function, autograph=False, jit_compile=True)
+    plain = tf.function(function, autograph=False)
     return lambda *arguments: (by_xla if host_compiles() else plain)(*arguments)
 
 

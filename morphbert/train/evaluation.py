@@ -53,7 +53,7 @@ class Evaluator:
         self._by_halves = computes_by_halves(strategy, config.step.xla)
         # Every evaluation sees the same batches: what stands behind their masks is worked out once.
         self._of_batches: list[dict[str, tf.Tensor]] = []
-        self.sums = tf.function(self._sums, jit_compile=config.step.xla or None)
+        self.sums = tf.function(self._sums, autograph=False, jit_compile=config.step.xla or None)
 
     def __call__(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Metrics over at most `max_eval_steps` batches, each record once; several lengths get their share of them.

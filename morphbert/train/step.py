@@ -100,7 +100,7 @@ class TrainingStep:
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
-        self.update = tf.function(self._update, jit_compile=config.xla or None)
+        self.update = tf.function(self._update, autograph=False, jit_compile=config.xla or None)
 
     def replica_step(self, batch: Batch) -> tf.Tensor:
         """What each replica does with its worker's rows of the batch: returns float32 [columns], equal on all."""
@@ -159,6 +159,8 @@ class TrainingStep:
             sums = [a + b for a, b in zip(sums, more_sums, strict=True)]
         return gradients, sums
 
+    # Below here no Python statement depends on a tensor: without conversion the graph is traced in half of the time.
+    @tf.autograph.experimental.do_not_convert
     def _part(
         self, batch: Batch, denominators: Mapping[str, tf.Tensor], key: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:

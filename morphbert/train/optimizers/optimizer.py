@@ -164,7 +164,11 @@ def _function(movement: _Movement) -> Callable[..., _State]:
     All at once, because most weights are so small that to start a loop takes longer than the loop; and once for all
     trainings of a process that move weights alike. Matrix products are left to TensorFlow, which uses all cores.
     """
-    return fused(movement.move_all) if movement.is_elementwise else tf.function(movement.move_all)
+    return (
+        fused(movement.move_all)
+        if movement.is_elementwise
+        else tf.function(movement.move_all, autograph=False)
+    )
 
 
 def layer_scales(parameters: Mapping[str, Parameter], decay: float) -> dict[str, float]:
