@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter):
 def memory():
     """Lets go of the graphs of a file's trainings: all files' together need more memory than a small machine has."""
     with contextlib.ExitStack() as stack:
-        compiled = sys.modules.get("morphbert.model.compiled")
+        compiled = sys.modules.get("morphbert.model.kernels.compiled")
         if compiled is not None:
             stack.enter_context(compiled.gradients_released())
         yield

@@ -194,7 +194,7 @@ def test_every_activation_has_its_name_there(name):
 
     from morphbert.interop.huggingface.names import config_values
     from morphbert.model.config import BertConfig
-    from morphbert.model.layers import activation
+    from morphbert.model.kernels import activation
 
     x = np.linspace(-6, 6, 400, dtype=np.float32)
     written = config_values(BertConfig(vocab_size=50, hidden_act=name))["hidden_act"]

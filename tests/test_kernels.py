@@ -9,7 +9,150 @@ import pytest
 import tensorflow as tf
 from samples import ROOT
 
-from morphbert.model.dropout import Dropout, dropped
+from morphbert.model import functions, kernels
+from morphbert.model.config import ACTIVATIONS, BertConfig
+from morphbert.model.kernels.dropout import Dropout, dropped
+from morphbert.model.rotary import rotation
+
+RANDOM = np.random.default_rng(7)
+
+
+def normal(*shape, mean=0.0, scale=1.0):
+    return tf.constant(RANDOM.normal(mean, scale, shape), tf.float32)
+
+
+BIAS = tf.constant([[0.0] * 5 + [-10000.0]] * 2)[:, None, None, :]
+LABELS = tf.constant([3, 0, 49, 7], tf.int32)
+ANGLES = rotation(tf.range(6)[None], 8, 1e4)
+HEADS_FIRST = tuple(normal(2, 3, 6, 8) for _ in range(3))
+POSITIONS_FIRST = tuple(normal(2, 6, 3, 8) for _ in range(3))
+# By name: which function, of which tensors (the first so many have a gradient) and what else.
+CASES = {
+    "affine": ("affine", (normal(2, 5, 8), normal(8, 12), normal(12)), 3, ()),
+    "affine to fewer": ("affine", (normal(2, 5, 12), normal(12, 4), normal(4)), 3, ()),
+    "product": ("affine", (normal(2, 5, 8), normal(8, 4)), 2, (None,)),
+    "layer_norm": (
+        "layer_norm",
+        (normal(2, 5, 16, mean=2.0), normal(16, mean=1.0), normal(16)),
+        3,
+        (1e-12,),
+    ),
+    "gelu": ("gelu", (normal(4, 50, scale=3.0),), 1, ()),
+    "rotate": ("rotate", (HEADS_FIRST[0], *ANGLES), 1, ()),
+    "attention": ("attention", (*HEADS_FIRST, BIAS), 3, (None,)),
+    "attention with dropout": ("attention", (*HEADS_FIRST, BIAS), 3, ("dropout",)),
+    "attention by position": ("attention_by_position", (*POSITIONS_FIRST, BIAS), 3, (None,)),
+    "attention by position with dropout": (
+        "attention_by_position",
+        (*POSITIONS_FIRST, BIAS),
+        3,
+        ("dropout",),
+    ),
+    "cross_entropy": ("cross_entropy", (normal(50, 4, scale=3.0), normal(50), LABELS), 2, ()),
+}
+# What is given in float32 whatever the dtype to compute in.
+KEPT_IN_FLOAT32 = {"layer_norm": (1, 2), "rotate": (1, 2), "cross_entropy": (1,)}
+
+
+def value_and_gradients(function, inputs, differentiable, more):
+    """In float32, the first result alone; weighed so that no gradient is 0."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs[:differentiable])
+        result = function(*inputs, *more)
+        first = tf.cast(result[0] if isinstance(result, tuple) else result, tf.float32)
+        weighed = first * tf.reshape(tf.cos(tf.range(tf.size(first), dtype=tf.float32)), first.shape)
+    gradients = tape.gradient(weighed, inputs[:differentiable])
+    return [tf.cast(value, tf.float32).numpy() for value in (first, *gradients)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_has_the_plain_functions_value_and_gradient(name, dtype):
+    """The plain function computes in float32 what the kernel computes in the dtype given."""
+    function, inputs, differentiable, more = CASES[name]
+    kept = KEPT_IN_FLOAT32.get(function, ())
+    narrow = [
+        tf.cast(value, dtype) if value.dtype == tf.float32 and number not in kept else value
+        for number, value in enumerate(inputs)
+    ]
+    wide = [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in narrow]
+    mine, plain = more, more
+    if more == ("dropout",):
+        dropout = Dropout(0.4, tf.constant([3, 4]))
+        shape = (2, 3, 6, 6)
+        kept_elements = dropout(tf.ones(shape)) > 0
+        mine, plain = (dropout,), (lambda weights: functions.dropout(weights, kept_elements, 0.4),)
+    found = value_and_gradients(getattr(kernels, function), narrow, differentiable, mine)
+    wanted = value_and_gradients(getattr(functions, function), wide, differentiable, plain)
+    bound = 2e-6 if dtype == "float32" else 2**-6
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu_new"])
+def test_a_gated_kernel_has_the_plain_functions_value_and_gradient(activation, dtype):
+    inputs = tf.cast(normal(4, 20, scale=2.0), dtype)
+    sides = [
+        value_and_gradients(lambda values, package=package: package.gated(activation, values), [x], 1, ())
+        for package, x in ((kernels, inputs), (functions, tf.cast(inputs, tf.float32)))
+    ]
+    bound = 2e-6 if dtype == "float32" else 2**-6
+    for one, other in zip(*sides, strict=True):
+        assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
+
+
+def test_one_table_for_both_uses_has_the_sum_of_their_gradients():
+    table, ids = normal(9, 4), tf.constant([1, 1, 5])
+    found = []
+    for package in (kernels, functions):
+        with tf.GradientTape() as tape:
+            tape.watch(table)
+            rows, scored = package.both_uses(table)
+            value = tf.reduce_sum(tf.gather(rows, ids) ** 2) + tf.reduce_sum(scored**3)
+        found.append(tf.convert_to_tensor(tape.gradient(value, table)))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch):
+    """The choice is by device; what it changes is the order of axes, not the result."""
+    from variants import random_weights, tensors
+
+    from morphbert.model.encoder import encode
+
+    config = BertConfig(
+        60,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=32,
+        type_vocab_size=2,
+    )
+    weights, ids = tensors(random_weights(config)), tf.reshape(tf.range(20), [2, 10])
+    mask = tf.constant([[1] * 10, [1] * 7 + [0] * 3])
+
+    @tf.function(autograph=False)
+    def found(by_position):
+        monkeypatch.setattr(kernels, "platform", lambda: "TPU" if by_position else "CPU")
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            hidden = encode(weights, config, ids, mask, tf.zeros_like(ids), tf.constant([1, 2]))
+            value = tf.reduce_sum(tf.sin(hidden) * tf.cast(mask, tf.float32)[:, :, None])
+        gradients = tape.gradient(value, weights, unconnected_gradients="zero")
+        return hidden, {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
+
+    (one, gradients), (other, others) = found(False), found(True)
+    np.testing.assert_allclose(one, other, atol=2e-5)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, others[name], atol=1e-4, rtol=1e-4, err_msg=name)
+
+
+def test_the_platform_is_that_of_the_strategy():
+    assert kernels.platform() == "CPU"
+    with tf.distribute.OneDeviceStrategy("GPU:0").scope():
+        assert kernels.platform() == "GPU"
+    assert kernels.platform() == "CPU"
+
 
 # A TensorFlow that cannot compile for the CPU fails when what is to be compiled runs, within a graph too.
 ON_A_HOST_WITHOUT_XLA = """

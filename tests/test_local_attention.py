@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from morphbert.model.attention import attention
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
-from morphbert.model.gated import gated
-from morphbert.model.layers import activation
+from morphbert.model.kernels import activation, attention, gated, rotate
 from morphbert.model.local_attention import banded_attention, banded_bias, block_size, window_bias
-from morphbert.model.rotary import rotate, rotation
+from morphbert.model.rotary import rotation
 
 
 def values_and_gradients(function, inputs, upstream):
@@ -80,7 +78,7 @@ def test_turned_products_depend_on_the_distance_alone():
 
     def product(at, other):
         turned = [
-            rotate(values, rotation(tf.constant([[place]]), 16, 1e4))
+            rotate(values, *rotation(tf.constant([[place]]), 16, 1e4))
             for values, place in ((query, at), (key, other))
         ]
         return float(tf.reduce_sum(turned[0] * turned[1]))

@@ -17,13 +17,13 @@ from hugging_face_reference import (
 )
 
 from morphbert.errors import MorphbertError
-from morphbert.model.attention import attention
-from morphbert.model.compiled import gradients_released
 from morphbert.model.config import BertConfig
-from morphbert.model.cross_entropy import cross_entropy
-from morphbert.model.dropout import Dropout, DropoutKeys
+from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import embed, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+from morphbert.model.kernels import attention, cross_entropy, gelu, layer_norm
+from morphbert.model.kernels.compiled import gradients_released
+from morphbert.model.kernels.dropout import Dropout
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, initial_value, pretraining_parameters
 from morphbert.train.step import in_dtype
@@ -185,8 +185,6 @@ def test_attention_and_its_gradient_are_those_of_the_formula(dtype, tolerance, r
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
-    from morphbert.model.layers import gelu
-
     x = tf.cast(tf.linspace(-6.0, 6.0, 1001), dtype)
     exact = tf.cast(x, tf.float64)
     with tf.GradientTape(persistent=True) as tape:
@@ -199,8 +197,6 @@ def test_gelu_and_its_gradient_are_those_of_the_formula(dtype):
 
 
 def test_a_forgotten_graph_lets_its_weights_go():
-    from morphbert.model.layers import gelu
-
     def graph_of_a_slope():
         weight = tf.Variable([0.25, 0.25])
 
@@ -223,8 +219,6 @@ def test_a_forgotten_graph_lets_its_weights_go():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_layer_norm_and_its_gradient_are_those_of_the_formula(dtype):
     """The gradient is written by hand: against TensorFlow's own of the formula in float64, off centre and scaled."""
-    from morphbert.model.layers import layer_norm
-
     random = np.random.default_rng(2)
     x = tf.cast(random.normal(3.0, 2.0, (4, 5, 64)), dtype)
     gamma, beta = (tf.constant(random.normal(1.0, 0.5, 64), tf.float32) for _ in range(2))
@@ -232,7 +226,7 @@ def test_layer_norm_and_its_gradient_are_those_of_the_formula(dtype):
     exact = [tf.cast(value, tf.float64) for value in (x, gamma, beta)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, gamma, beta, *exact])
-        value = layer_norm({"n/gamma": gamma, "n/beta": beta}, "n", x, 1e-12)
+        value = layer_norm(x, gamma, beta, 1e-12)
         mean, variance = tf.nn.moments(exact[0], [-1], keepdims=True)
         expected = (exact[0] - mean) / tf.sqrt(variance + 1e-12) * exact[1] + exact[2]
         ours = tf.reduce_sum(tf.cast(value, tf.float64) * upstream)

@@ -20,7 +20,7 @@ from morphbert.finetune.task import Data, Task
 from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, write_folder
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
-from morphbert.model.compiled import gradients_released
+from morphbert.model.kernels.compiled import gradients_released
 from morphbert.train import preflight
 from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
 from morphbert.train.evaluation import write_results

@@ -9,10 +9,11 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig
 from morphbert.model.config import BertConfig
-from morphbert.model.dropout import Dropout
 from morphbert.model.encoder import pool
-from morphbert.model.layers import Parameters, length_of
+from morphbert.model.kernels.dropout import Dropout
+from morphbert.model.layers import Parameters
 from morphbert.model.parameters import Parameter
+from morphbert.model.shapes import length_of
 
 LSTM = "head/lstm"
 

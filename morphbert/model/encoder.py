@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from morphbert.model import kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
-from morphbert.model.gated import gated
-from morphbert.model.layers import Parameters, activation, affine, dense, length_of, norm
+from morphbert.model.layers import Parameters, dense, norm
 from morphbert.model.names import (
     EMBEDDING_MAPPING,
     EMBEDDING_NORM,
@@ -26,6 +26,7 @@ from morphbert.model.names import (
     layer_blocks,
 )
 from morphbert.model.parameters import block_parameters
+from morphbert.model.shapes import length_of
 from morphbert.model.views import View, views
 
 
@@ -80,6 +81,16 @@ def self_attention(
     """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
     length, heads = length_of(hidden, 1), config.num_attention_heads
     size = config.hidden_size // heads
+    if kernels.keeps_heads_behind_positions() and view.sees_all_at_once:
+        query, key, value = (
+            tf.reshape(
+                dense(parameters, f"{name}/{part}", hidden, config.attention_bias), [-1, length, heads, size]
+            )
+            for part in ("query", "key", "value")
+        )  # [B, L, N, D] each
+        dropout = keys.next(config.attention_probs_dropout_prob)
+        context = kernels.attention_by_position(query, key, value, *view.tensors, dropout)  # [B, L, N, D]
+        return tf.reshape(context, [-1, length, config.hidden_size])
     # One product for all three reads the hidden states once, and is a wide one.
     kernel, offset = (
         tf.concat([parameters[f"{name}/{part}/{kind}"] for part in ("query", "key", "value")], -1)
@@ -87,7 +98,7 @@ def self_attention(
         else None
         for kind in ("kernel", "bias")
     )
-    projected = tf.reshape(affine(hidden, kernel, offset), [-1, length, 3, heads, size])
+    projected = tf.reshape(kernels.affine(hidden, kernel, offset), [-1, length, 3, heads, size])
     query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, L, D] each
     dropout = keys.next(config.attention_probs_dropout_prob)
     context = view.attention(query, key, value, dropout)  # [B, N, L, D]
@@ -117,7 +128,7 @@ def transformer_block(
     else:
         before = hidden = norm(parameters, names.attention_norm, config, hidden)
     inner = dense(parameters, names.intermediate, before, config.mlp_bias)
-    inner = (gated if config.mlp_gate else activation)(config.hidden_act, inner)
+    inner = (kernels.gated if config.mlp_gate else kernels.activation)(config.hidden_act, inner)
     hidden = add(dense(parameters, names.output, inner, config.mlp_bias), hidden)
     return hidden if config.pre_layer_norm else norm(parameters, names.output_norm, config, hidden)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters, activation, dense, length_of, norm
+from morphbert.model.layers import Parameters, dense, norm
 from morphbert.model.names import MASKED_LM, NEXT_SENTENCE, TRANSFORM, TRANSFORM_NORM, WORD_EMBEDDINGS
+from morphbert.model.shapes import length_of
 
 
 def masked_lm_scores(
@@ -49,7 +51,7 @@ def _transformed(
 def transform(parameters: Parameters, config: BertConfig, hidden: tf.Tensor) -> tf.Tensor:
     """The dense layer, activation and norm before the scores: [..., H] → [..., E]."""
     inner = dense(parameters, TRANSFORM, hidden, config.classifier_bias)
-    inner = activation(config.classifier_activation or config.hidden_act, inner)
+    inner = kernels.activation(config.classifier_activation or config.hidden_act, inner)
     return norm(parameters, TRANSFORM_NORM, config, inner)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from morphbert.model.attention import attention
-from morphbert.model.dropout import Dropout
-from morphbert.model.layers import length_of
+from morphbert.model import kernels
+from morphbert.model.kernels.dropout import Dropout
+from morphbert.model.shapes import length_of
 
 # Matrix products of fewer rows than this do not use the processor well.
 _SMALLEST_BLOCK = 32
@@ -81,7 +81,7 @@ def banded_attention(
     """
     size, length = block_size(half), length_of(query, 2)
     heads, width = query.shape[1], query.shape[3]
-    context = attention(
+    context = kernels.attention(
         _blocks(query, size), _neighbours(key, size), _neighbours(value, size), bias, dropout
     )  # [B C, N, S, D]
     blocks = -(-length // size)

@@ -7,12 +7,12 @@ by the count over the global batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
 
+from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.cross_entropy import cross_entropy
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_scores, next_sentence_logits
 from morphbert.model.layers import Parameters
@@ -89,7 +89,7 @@ def sums_and_right(
     recompute: bool = False,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """What `pretraining_sums` gives, and which predictions are right: float32 [B, P], 1 or 0."""
-    looked_up, scored = _both_uses(parameters[WORD_EMBEDDINGS])
+    looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
     hidden = encode(
         {**parameters, WORD_EMBEDDINGS: looked_up},
         config,
@@ -104,7 +104,7 @@ def sums_and_right(
     scores, bias = masked_lm_scores(
         {**parameters, WORD_EMBEDDINGS: scored}, config, hidden, batch["masked_lm_positions"]
     )
-    losses, right = cross_entropy(scores, bias, tf.reshape(batch["masked_lm_ids"], [-1]))
+    losses, right = kernels.cross_entropy(scores, bias, tf.reshape(batch["masked_lm_ids"], [-1]))
     weights = tf.reshape(batch["masked_lm_weights"], [-1])
     masked_lm_loss, masked_lm_correct = tf.reduce_sum(losses * weights), tf.reduce_sum(right * weights)
     next_loss, next_correct = tf.constant(0.0), tf.constant(0.0)
@@ -120,22 +120,6 @@ def sums_and_right(
         "next_sentence_correct": next_correct,
     }
     return sums, tf.reshape(right, tf.shape(batch["masked_lm_ids"]))
-
-
-@tf.custom_gradient
-def _both_uses(
-    table: tf.Tensor,
-) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[[tf.IndexedSlices, tf.Tensor], tf.Tensor]]:
-    """The word embeddings [V, E] twice: to look rows up, and to score with.
-
-    The looked up rows' gradients are added to those of the scores, which are of all rows. Left to itself, TensorFlow
-    makes a table for each and adds the two: several times as much of the widest weight to write and read.
-    """
-
-    def gradients(of_rows: tf.IndexedSlices, of_table: tf.Tensor) -> tf.Tensor:
-        return tf.tensor_scatter_nd_add(of_table, of_rows.indices[:, None], of_rows.values)
-
-    return (tf.identity(table), tf.identity(table)), gradients
 
 
 def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

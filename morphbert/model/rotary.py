@@ -7,13 +7,10 @@ D dimensions a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-
-from morphbert.model.compiled import compiled
 
 
 class Rotation(NamedTuple):
@@ -36,29 +33,3 @@ def rotation(positions: tf.Tensor, size: int, theta: float) -> Rotation:
     steps = np.float32(1.0) / np.power(float(theta), shares.astype(np.float64)).astype(np.float32)
     angles = tf.cast(positions, tf.float32)[:, None, :, None] * steps  # [B, 1, L, D/2]
     return Rotation(tf.cos(angles), tf.sin(angles))
-
-
-def rotate(values: tf.Tensor, by: Rotation) -> tf.Tensor:
-    """Turns queries or keys by their positions' angles: [B, N, L, D] → [B, N, L, D], in float32 within."""
-
-    @tf.custom_gradient
-    def turn(
-        values: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[Any, ...]]]:
-        # A rotation's gradient is the rotation back. The angles are no weights and get none.
-        return _fused_turn(values, cosines, sines), lambda upstream: (
-            _fused_turn(upstream, cosines, -sines),
-            None,
-            None,
-        )
-
-    return turn(values, *by)
-
-
-def _turn(values: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor) -> tf.Tensor:
-    first, second = tf.split(tf.cast(values, tf.float32), 2, -1)
-    turned = tf.concat([first * cosines - second * sines, second * cosines + first * sines], -1)
-    return tf.cast(turned, values.dtype)
-
-
-_fused_turn = compiled(_turn)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from morphbert.model.attention import attention
+from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.dropout import Dropout
-from morphbert.model.layers import length_of
+from morphbert.model.kernels.dropout import Dropout
 from morphbert.model.local_attention import banded_attention, banded_bias, is_banded, window_bias
-from morphbert.model.rotary import Rotation, rotate, rotation
+from morphbert.model.rotary import rotation
+from morphbert.model.shapes import length_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +34,20 @@ class View:
         """The same view of other tensors, those that a recomputed block was given."""
         return dataclasses.replace(self, tensors=tuple(tensors))
 
+    @property
+    def sees_all_at_once(self) -> bool:
+        """Whether it is plain attention, of all to all and without angles."""
+        return self.half is None and len(self.tensors) == 1
+
     def attention(
         self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, dropout: Dropout | None
     ) -> tf.Tensor:
         """Attention of queries to keys, turned by their positions' angles if there are any: [B, N, L, D] each."""
         bias, *angles = self.tensors
         if angles:
-            query, key = (rotate(values, Rotation(*angles)) for values in (query, key))
+            query, key = (kernels.rotate(values, *angles) for values in (query, key))
         if self.half is None:
-            return attention(query, key, value, bias, dropout)
+            return kernels.attention(query, key, value, bias, dropout)
         return banded_attention(query, key, value, bias, self.half, dropout)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from morphbert.model.compiled import fused
+from morphbert.model.kernels.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from morphbert.model.compiled import compiled
+from morphbert.model.kernels.compiled import compiled
 
 # Reductions begin with this many parts of the vocabulary, element by element, which vector instructions do; XLA's own
 # reductions on the CPU write what they reduce to memory first, or use none.
@@ -21,18 +21,7 @@ _PARTS = 16
 
 @tf.custom_gradient
 def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
-    """Cross entropy of softmax(scores + bias), and whether the highest score is the label's.
-
-    All is computed in float32, and nothing of the scores' size but themselves is kept for the gradient.
-
-    Args:
-      scores: [V, R] in any floating dtype.
-      bias: float32 [V].
-      labels: int32 [R].
-
-    Returns:
-      float32 [R] losses in nats; float32 [R], 1 where right and else 0, which has no gradient.
-    """
+    """`functions.cross_entropy`, computed in float32; only the scores are kept for the gradient."""
     losses, right, total = _fused_value(scores, bias, labels)
 
     def gradients(upstream: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:

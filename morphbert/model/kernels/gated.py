@@ -11,15 +11,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from morphbert.model.compiled import compiled
-from morphbert.model.layers import activation
+from morphbert.model.kernels.compiled import compiled
 
 
 def gated(name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """Applies the activation to the first half and multiplies by the second: [..., 2 I] → [..., I]."""
-    if not inputs.shape.is_fully_defined():
-        first, second = tf.split(inputs, 2, -1)
-        return activation(name, first) * second
+    """`functions.gated`."""
     return _GATED[name](inputs)
 
 

@@ -1,0 +1,67 @@
+"""The functions of `functions`, made fast: hand-written gradients, loops over memory in one piece, layouts by device.
+
+This module alone chooses. A kernel is taken where the shapes of all tensors are known, as in training; a served graph,
+which needs no gradient and would have to be compiled for each new shape, gets the plain function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import tensorflow as tf
+
+from morphbert.model import functions
+from morphbert.model.kernels import affine as _affine
+from morphbert.model.kernels import attention as _attention
+from morphbert.model.kernels import cross_entropy as _cross_entropy
+from morphbert.model.kernels import gated as _gated
+from morphbert.model.kernels import gelu as _gelu
+from morphbert.model.kernels import layer_norm as _layer_norm
+from morphbert.model.kernels import rotary as _rotary
+from morphbert.model.kernels import tied_table as _tied_table
+
+
+def _chosen(plain: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
+    """`fast` for tensors of known shapes, and else `plain`."""
+
+    def call(*arguments: Any) -> Any:
+        tensors = (argument for argument in arguments if isinstance(argument, tf.Tensor))
+        known = all(tensor.shape.is_fully_defined() for tensor in tensors)
+        return (fast if known else plain)(*arguments)
+
+    call.__doc__ = plain.__doc__
+    return call
+
+
+affine = _chosen(functions.affine, _affine.affine)
+layer_norm = _chosen(functions.layer_norm, _layer_norm.layer_norm)
+gelu = _chosen(functions.gelu, _gelu.gelu)
+gated = _chosen(functions.gated, _gated.gated)
+rotate = _chosen(functions.rotate, _rotary.rotate)
+attention = _chosen(functions.attention, _attention.attention)
+attention_by_position = _chosen(functions.attention_by_position, _attention.attention_by_position)
+cross_entropy = _chosen(functions.cross_entropy, _cross_entropy.cross_entropy)
+both_uses = _tied_table.both_uses
+
+
+def activation(name: str, inputs: tf.Tensor) -> tf.Tensor:
+    """`functions.activation`."""
+    return gelu(inputs) if name in ("gelu", "gelu_new") else functions.activation(name, inputs)
+
+
+def platform() -> str:
+    """The kind of device that the graph in the making is for: `CPU`, `GPU` or `TPU`."""
+    strategy = tf.distribute.get_strategy()
+    if tf.distribute.has_strategy():
+        return cast(str, tf.DeviceSpec.from_string(strategy.extended.worker_devices[0]).device_type)
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+
+def keeps_heads_behind_positions() -> bool:
+    """Whether attention is to take [B, L, N, D], as dense layers give it, or [B, N, L, D].
+
+    XLA's products for accelerators take any order of axes, and a transposition is a copy there. A CPU multiplies
+    matrices that lie side by side, and one wide product for queries, keys and values reads the states once.
+    """
+    return platform() != "CPU"
