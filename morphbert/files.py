@@ -1,4 +1,4 @@
-"""Paths → bytes and lines, and back without half files.
+"""Paths → bytes, and back without half files.
 
 Everything that runs without TensorFlow reads and writes through here: local paths directly, anything
 with a scheme (`gs://`, `s3://`, `memory://`) through fsspec.
@@ -6,21 +6,19 @@ with a scheme (`gs://`, `s3://`, `memory://`) through fsspec.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
+import difflib
 import errno
 import glob
 import gzip
 import hashlib
-import io
-import lzma
 import os
 import re
 import secrets
 import stat
 import sys
-import zlib
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from morphbert.errors import MorphbertError
@@ -40,6 +38,8 @@ PARTIAL_ENDING = ".partial"
 
 # What prepare_corpus.py says about the file beside it: no glob that finds that file means this one too.
 REPORT_ENDING = ".report.md"
+# What says what a file of records is, beside it.
+MANIFEST_ENDING = ".manifest.json"
 
 
 def is_remote(path: str) -> bool:
@@ -62,37 +62,159 @@ def _filesystem(path: str) -> tuple[Any, str]:
 
 
 def expand(patterns: str) -> list[str]:
-    """Expands a comma-separated list of paths and globs; each pattern's files are sorted by name.
+    """Expands a comma-separated list of paths, folders, globs and lists; each one's files are sorted by name.
 
-    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`
+    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder is all files in it and below, hidden ones apart.
+    `@files.txt` is a text file with a path, folder or glob a line; empty lines and lines that begin with `#` are passed
+    over. A name that exists is taken as it is, whatever commas and brackets it has, and in either Unicode form (macOS
+    writes Korean names decomposed).
 
     Raises:
-      MorphbertError: a path does not exist or a glob matches nothing, in which case all of the
-        list would be in doubt.
+      MorphbertError: a path does not exist, a glob or a folder has no file, or a file is named twice, in which case all
+        of the list would be in doubt.
     """
-    found: list[str] = []
-    for pattern in (part.strip() for part in patterns.split(",")):
-        if not pattern:
-            continue
-        if is_remote(pattern):
-            system, inner = _filesystem(pattern)
-            matches = sorted(system.unstrip_protocol(name) for name in system.glob(inner))
-        elif os.path.exists(pattern):  # before globbing: a file may be called `a[1].txt`
-            matches = [pattern]
-        else:
-            matches = sorted(glob.glob(pattern, recursive=True))
-            matches = [name for name in matches if not name.endswith(REPORT_ENDING)]
-        matches = [name for name in matches if is_remote(name) or not os.path.isdir(name)]
-        if not matches:
-            kind = "no file matches" if glob.has_magic(pattern) else "there is no file"
-            raise MorphbertError(
-                f"{kind} {pattern!r} (working directory: {os.getcwd()}). Give a path, a glob in quotes "
-                "or a comma-separated list of both."
-            )
-        found.extend(matches)
-    if not found:
+    found: dict[str, str] = {}  # by the real path: what named it
+    paths: list[str] = []
+    for pattern in _patterns(patterns):
+        for path in _files_of(pattern):
+            real = path if is_remote(path) else os.path.realpath(path)
+            if real in found:
+                raise MorphbertError(
+                    f"{path} is read twice: {found[real]!r} and {pattern!r} both name it. Leave one of them out."
+                )
+            found[real] = pattern
+            paths.append(path)
+    if not paths:
         raise MorphbertError(f"no input file was given: received {patterns!r}.")
-    return found
+    return paths
+
+
+def _patterns(patterns: str) -> Iterator[str]:
+    """Divides at commas, names that have commas themselves apart, and opens lists (`@files.txt`)."""
+    parts = patterns.split(",")
+    while parts:
+        size = next((n for n in range(len(parts), 1, -1) if _exists(",".join(parts[:n]))), 1)
+        part = ",".join(parts[:size])
+        del parts[:size]
+        part = part if _exists(part) else part.strip()
+        if part.startswith("@") and not _exists(part):
+            yield from _listed(part[1:])
+        elif part:
+            yield part
+
+
+def _listed(path: str) -> Iterator[str]:
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").split("\n")
+    except MorphbertError as error:
+        raise MorphbertError(f"@{path} names a list of files: {error}") from error
+    except UnicodeDecodeError as error:
+        raise MorphbertError(
+            f"@{path} names a list of files, a path a line, and is not UTF-8 text."
+        ) from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise MorphbertError(f"@{path} lists no file: write a path, a folder or a glob on each line.")
+    yield from names
+
+
+def _exists(path: str) -> bool:
+    return bool(path) and not is_remote(path) and os.path.exists(path)
+
+
+def _files_of(pattern: str) -> list[str]:
+    """The files of one path, folder or glob, sorted."""
+    if is_remote(pattern):
+        system, inner = _filesystem(pattern)
+        if not glob.has_magic(inner) and system.isdir(inner):
+            inner = inner.rstrip("/") + "/**"
+        names = [name for name in system.glob(inner) if not system.isdir(name)]
+        matches = sorted(map(system.unstrip_protocol, names))
+    else:
+        matches = _local_files(pattern)
+    if not matches:
+        raise _nothing_at(pattern)
+    return matches
+
+
+def _local_files(pattern: str) -> list[str]:
+    # Before globbing: a file may be called `a[1].txt`.
+    same = [pattern] if os.path.exists(pattern) else _in_other_form(pattern)
+    if same:
+        return [file for path in same for file in (_below(path) if os.path.isdir(path) else [path])]
+    names = [name for name in _globbed(pattern) if not name.endswith(REPORT_ENDING)]
+    return sorted(name for name in names if not os.path.isdir(name))
+
+
+def _globbed(pattern: str) -> set[str]:
+    """What a glob matches, in either Unicode form, below folders whose names may look like globs: `[2020]/*.txt`."""
+    parts = pattern.split(os.path.sep)
+    folder = os.path.sep if os.path.isabs(pattern) else ""
+    while parts and (same := _in_other_form(os.path.join(folder, parts[0]))):
+        folder = same[0]
+        del parts[0]
+    rest = os.path.sep.join(parts)
+    forms = {rest, unicodedata.normalize("NFC", rest), unicodedata.normalize("NFD", rest)}
+    start = glob.escape(folder)
+    return {name for form in forms for name in glob.glob(os.path.join(start, form), recursive=True)}
+
+
+def _below(folder: str) -> list[str]:
+    return [
+        os.path.join(where, name)
+        for where, folders, names in os.walk(folder)
+        for folders[:] in [sorted(name for name in folders if not name.startswith("."))]
+        for name in sorted(names)
+        if not name.startswith(".") and not name.endswith((REPORT_ENDING, MANIFEST_ENDING))
+    ]
+
+
+def _in_other_form(path: str) -> list[str]:
+    """The path in the Unicode form in which it is on the disk, if it is there in another than `path` has."""
+    found = os.path.sep if os.path.isabs(path) else ""
+    for part in path.split(os.path.sep):
+        wanted = unicodedata.normalize("NFC", part)
+        if part in ("", ".", "..") or os.path.lexists(os.path.join(found, part)):
+            found = os.path.join(found, part)
+            continue
+        try:
+            names = os.listdir(found or ".")
+        except OSError:
+            return []
+        same = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
+        if not same:
+            return []
+        found = os.path.join(found, same[0])
+    return [found]
+
+
+def _nothing_at(pattern: str) -> MorphbertError:
+    """The error for a path or glob without a file, with the reason as far as the disk tells it."""
+    where = f"(working directory: {os.getcwd()})"
+    if is_remote(pattern):
+        kind = "no file matches" if glob.has_magic(pattern) else "there is no file"
+        return MorphbertError(f"{kind} {pattern!r}: check the name and what you may read there.")
+    if os.path.isdir(pattern):
+        return MorphbertError(f"the folder {pattern!r} has no files, hidden ones apart.")
+    folder, name = os.path.split(pattern)
+    while folder and not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder, name = os.path.split(folder)
+    remedy = (
+        "Give a path, a folder, a glob in quotes, several with commas, or @LIST, a text file that lists them."
+    )
+    if glob.has_magic(pattern[len(folder) :]):
+        only = ", and what matches is folders: end it with /*" if glob.glob(pattern) else ""
+        return MorphbertError(f"no file matches {pattern!r}{only} {where}. {remedy}")
+    shown = f"the folder {folder!r}" if folder else "the working directory"
+    try:
+        there = os.listdir(folder or ".")
+    except OSError as error:
+        why = error.strerror
+        return MorphbertError(f"there is no file {pattern!r}: {shown}: {why} {where}. {remedy}")
+    near = difflib.get_close_matches(name, there, 3, 0.7)
+    if near:
+        remedy = f"Did you mean {' or '.join(near)}? " + remedy
+    return MorphbertError(f"there is no file {pattern!r}: {shown} has no {name!r} {where}. {remedy}")
 
 
 def open_for_reading(path: str) -> IO[bytes]:
@@ -178,84 +300,6 @@ def sha256_of(stream: IO[bytes]) -> str:
 def is_compressed(path: str) -> bool:
     """Whether its name says that a file has to be unpacked as a whole to be read."""
     return os.path.splitext(path)[1] in COMPRESSED
-
-
-class _Counted(io.RawIOBase):
-    """A stream that tells how many bytes were taken from it."""
-
-    def __init__(self, stream: IO[bytes], count: Callable[[int], object]):
-        self._stream = stream
-        self._count = count
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self._count(len(data))
-        return len(data)
-
-
-def _compression(path: str) -> tuple[Callable[..., Any] | None, type[Exception]]:
-    """How a file of this name is opened, and what is raised, beside OSError and EOFError, where it is damaged."""
-    ending = os.path.splitext(path)[1]
-    if ending == ".gz":
-        return gzip.open, zlib.error
-    if ending == ".bz2":
-        return bz2.open, OSError
-    if ending == ".xz":
-        return lzma.open, lzma.LZMAError
-    if ending != ".zst":
-        return None, OSError
-    try:
-        from backports import zstd
-    except ImportError as error:
-        raise MorphbertError(f"{path}: .zst needs a package: pip install backports.zstd") from error
-    return zstd.open, zstd.ZstdError
-
-
-def read_lines(path: str, count: Callable[[int], object] | None = None) -> Iterator[str]:
-    r"""Yields the lines of a UTF-8 text file without their `\n`; `.gz`, `.bz2`, `.xz` and `.zst` are unpacked.
-
-    Only `\n` ends a line: U+2028, form feed and the like are characters of the text.
-
-    Args:
-      count: receives the bytes of the file that were read, as it lies on the disk.
-
-    Raises:
-      MorphbertError: the file cannot be read or unpacked, or is not UTF-8 (the message names the line).
-    """
-    with open_for_reading(path) as raw:
-        counted: Any = _Counted(raw, count) if count else raw
-        yield from lines_of(counted, path)
-
-
-def lines_of(raw: IO[bytes], path: str) -> Iterator[str]:
-    """`read_lines` of a file that is open; `path` says how it is packed."""
-    opener, damaged = _compression(path)
-    stream: Any = opener(raw) if opener else raw
-    name = "standard input" if path == STANDARD_INPUT else path
-    number = 0
-    try:
-        for line in io.BufferedReader(stream, 1 << 20):
-            number += 1
-            yield line.decode("utf-8").rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise not_utf8(f"{name}, line {number}", error) from error
-    except (OSError, EOFError, damaged) as error:
-        raise MorphbertError(
-            f"{name} cannot be read after line {number}: {error}. "
-            "Is the file complete, and is its ending the right one?"
-        ) from error
-
-
-def not_utf8(where: str, error: UnicodeDecodeError) -> MorphbertError:
-    """The message for a line that is in another encoding."""
-    return MorphbertError(
-        f"{where}: not UTF-8 ({error.reason} at byte {error.start} of the line). "
-        "Convert the file first, for example: iconv -f CP949 -t UTF-8 IN > OUT"
-    )
 
 
 def write_error(path: str, error: OSError) -> MorphbertError:

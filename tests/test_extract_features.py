@@ -140,7 +140,7 @@ def test_a_plain_vocabulary_and_a_run(trained, tmp_path):
         (["--input_file=nowhere"], 1, ["nowhere"]),
         (["--use_tpu"], 2, ["--use_tpu"]),
         (["--output_file=/proc/no/out.jsonl"], 1, ["/proc/no"]),
-        (["--input_file=BAD.jsonl"], 1, ["row 2", "'text'", "--text_field"]),
+        (["--input_file=BAD.jsonl"], 1, ["line 2", "'text'", "--text_field"]),
         (["--input_file=EMPTY.txt"], 1, ["no text"]),
         (["--input_file=BROKEN.parquet"], 1, ["BROKEN.parquet", "Parquet"]),
     ],

@@ -298,7 +298,7 @@ TSV = ["--text_field=document"]
         ("in.jsonl", '\n{"a": {"b": 1}}', ["--text_field=a.c"], "line 2: there is no field 'a.c' (found: b)"),
         ("in.jsonl", '{"a": "가"}', ["--text_field=a.b"], "no field 'a.b' (found: str)"),
         ("in.jsonl", '{"text": 3}', [], "holds int, not text"),
-        ("in.jsonl", '["가"]', [], "found: list"),
+        ("in.jsonl", '["가"]', [], "example 1: a text, where an object"),
         ("in.jsonl", "[" * 100_000, [], "line 1: not JSON"),
         ("in.txt", "가나다\n".encode("cp949"), [], "in.txt, line 1: not UTF-8"),
         ("in.txt", "가나다\n", ["--min_characters=9"], "too short: 1"),

@@ -221,7 +221,7 @@ def test_an_empty_label_and_a_class_without_examples_are_named(data, tmp_path, c
     path = write_tsv(tmp_path / "empty.tsv", [("좋은 영화", "1"), ("멋진 영화", ""), ("나쁜 영화", "0")])
     flags = arguments(data, tmp_path / "out", "--do_train", "--num_train_steps=1")
     assert main([*flags, f"--train_file={path}"]) == 1
-    assert "row 2 has an empty label" in capsys.readouterr().err
+    assert "empty.tsv, line 3: the label is missing" in capsys.readouterr().err
     assert main([*flags, "--labels=0,1,모름"]) == 0
     assert "has no example of 모름" in capsys.readouterr().out
 
@@ -230,7 +230,7 @@ def test_json_of_another_dataset_is_named(data, tmp_path, capsys):
     path = tmp_path / "squad.json"
     path.write_text(json.dumps({"version": "1.0", "data": []}), encoding="utf-8")
     assert main(arguments(data, tmp_path / "out", "--do_train", f"--train_file={path}")) == 1
-    assert "row 1 has no column 'document'; there are 'version', 'data'" in capsys.readouterr().err
+    assert "line 1: there is no column 'document'; there are 'version', 'data'" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_labels_is_refused(trained, data, capsys):

@@ -189,19 +189,19 @@ def test_a_cell_of_a_table_has_the_json_of_a_list(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "flags", "message"),
     [
-        ({"label": 4}, [], "row 2: the label is 4, and there are 4 candidates, 0 to 3. If the first"),
-        ({"label": 0}, ["--first_label=1"], "row 2: the label is 0, and there are 4 candidates, 1 to 4."),
-        ({"label": "서울"}, [], "row 2: the label is '서울': give the number of the right candidate"),
-        ({"label": True}, [], "row 2: the label is True"),
-        ({"choices": ["하나"]}, [], "row 2: there are 1 candidates"),
-        ({"choices": "서울, 부산"}, [], "row 2: 'choices' is not a list of candidates"),
-        ({"choices": ["가", None]}, [], "row 2: 'choices' is not a list of candidates"),
+        ({"label": 4}, [], "line 2: the label is 4, and there are 4 candidates, 0 to 3. If the first"),
+        ({"label": 0}, ["--first_label=1"], "line 2: the label is 0, and there are 4 candidates, 1 to 4."),
+        ({"label": "서울"}, [], "line 2: the label is '서울': give the number of the right candidate"),
+        ({"label": True}, [], "line 2: the label is True"),
+        ({"choices": ["하나"]}, [], "line 2: there are 1 candidates"),
+        ({"choices": "서울, 부산"}, [], "line 2: 'choices' is not a list of candidates"),
+        ({"choices": ["가", None]}, [], "line 2: 'choices' is not a list of candidates"),
         ({}, ["--question_column=문제"], "no column '문제'"),
         ({}, ["--choice_columns=a"], "give a column for each candidate"),
         (
             {"a": "가", "b": " ", "c": "다"},
             ["--choice_columns=a,b,c"],
-            "row 2: the candidate 'b' is empty, and one after it is not",
+            "line 2: the candidate 'b' is empty, and one after it is not",
         ),
     ],
 )

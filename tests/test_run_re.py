@@ -141,7 +141,7 @@ def _nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sentence": None}, "example 1 is not in KLUE-RE's format"),
+        ({"sentence": None}, "example 1: not in KLUE-RE's format"),
         (
             {"subject_entity": {"word": "세종", "start_idx": 0, "end_idx": 1, "type": "PER"}},
             "'세종' is not in its",
@@ -163,4 +163,4 @@ def test_json_of_another_dataset_is_refused(data, tmp_path, capsys):
     assert (
         main([*tiny_flags(data), f"--train_file={path}", f"--output_dir={tmp_path}/out", "--do_train"]) == 1
     )
-    assert "holds an object with 'version', 'data'; KLUE-RE is a list" in capsys.readouterr().err
+    assert "squad.json, line 1: not in KLUE-RE's format: a list of examples" in capsys.readouterr().err

@@ -183,7 +183,7 @@ def test_the_command_trains_answers_and_goes_by_its_folder(questions, random_mod
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "line 1: not JSON"),
         ('{"data": [{"text": "가"}]}', "SQuAD's format"),
         ('{"data": []}', "has no question"),
     ],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.finetune.questions import read_questions
+from morphbert.structured import load_json
 from morphbert.text import loading
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
@@ -70,7 +70,7 @@ def _lower_cases(vocabulary: str) -> bool:
     beside = os.path.join(os.path.dirname(vocabulary), "tokenizer_config.json")
     if os.path.exists(beside):
         try:
-            said = json.loads(read_bytes(beside).decode("utf-8")).get("do_lower_case")
+            said = load_json(read_bytes(beside)).get("do_lower_case")
         except (ValueError, AttributeError) as error:
             raise MorphbertError(f"{beside} is not a JSON object: {error}") from error
         if isinstance(said, bool):

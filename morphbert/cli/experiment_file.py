@@ -16,7 +16,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from morphbert.errors import UsageError
-from morphbert.files import open_for_reading
+from morphbert.formats.lines import read_text
+from morphbert.structured import parse_yaml
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -34,13 +35,7 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
     Raises:
       UsageError: it is not YAML, or a section or key is unknown: the nearest known one is named.
     """
-    import yaml  # here, because few command lines need it
-
-    with open_for_reading(path) as stream:
-        try:
-            content = yaml.safe_load(stream.read().decode("utf-8-sig"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"--config={path} is not YAML: {error}") from error
+    content = parse_yaml(read_text(path), f"--config={path}")
     if not isinstance(content, dict):
         raise UsageError(f"--config={path} holds no sections: {', '.join(sections)} are known.")
     home = {key: section for section, keys in sections.items() for key in keys}

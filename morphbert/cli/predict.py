@@ -30,11 +30,13 @@ def _command() -> Command:
     command.string(
         "input_file",
         None,
-        "JSON Lines, an object a line; may be compressed. Texts for classes and entities (see --text_column); question "
+        "JSON Lines, an object a line, or an array of objects; .csv, .tsv and .parquet by their names; may be "
+        "compressed. Texts for classes and entities (see --text_column); question "
         "and context for answers; sentence, subject_entity and object_entity, as KLUE-RE has them, for relations; the "
         "names of the training data for multiple choice.",
         required=True,
     )
+    command.string("encoding", "utf-8", "The encoding of the input. Example: --encoding=cp949")
     command.string(
         "output_file",
         None,

@@ -25,13 +25,18 @@ def _command() -> Command:
     task_flags.define_model(command)
     command.group("Data", "data")
     files = (
-        "Tab-separated with a first line of names (NSMC, KorSTS), .csv, .jsonl or .parquet; .gz and the like "
+        "Tab-separated with a first line of names (NSMC, KorSTS), .csv, .jsonl, .json (KLUE) or .parquet; .gz and the "
+        "like "
     )
     command.string("train_file", None, "Labelled examples to train on. " + files + "too.")
     command.string("eval_file", None, "Labelled examples to evaluate on.")
     command.string("predict_file", None, "Examples to predict; a label column is not needed.")
     command.string("text_column", "document", "The text's column; two with a comma between them for pairs.")
-    command.string("label_column", "label", "The label's column.")
+    command.string(
+        "label_column",
+        "label",
+        "The label's column; a dot goes into an object. Example: --label_column=labels.real-label",
+    )
     command.enum(
         "task",
         "class",
@@ -42,6 +47,7 @@ def _command() -> Command:
     command.string(
         "labels", None, "All labels with commas. Default: those of the training data. Example: --labels=0,1"
     )
+    task_flags.define_encoding(command)
     task_flags.define_training(command, epochs=3.0, max_seq_length=128)
     task_flags.define_test(command, "Write test_results.tsv for --predict_file, one line an example.")
     task_flags.define_head(

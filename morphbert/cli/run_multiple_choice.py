@@ -55,6 +55,7 @@ def _command() -> Command:
     command.integer(
         "first_label", 0, "The number of the first candidate, where labels are numbers.", lower_bound=0
     )
+    task_flags.define_encoding(command)
     task_flags.define_training(command, epochs=3.0, max_seq_length=128)
     task_flags.define_test(
         command, "Write predictions.jsonl for --predict_file: the candidate and probabilities of all."

@@ -40,6 +40,7 @@ def _command() -> Command:
         "Pieces that an entity begins or ends within. split: their labels say where, so that all tags come back. "
         "first: they take the tag of their first character, as KLUE's baseline does.",
     )
+    task_flags.define_encoding(command)
     task_flags.define_training(command, epochs=3.0, max_seq_length=128)
     task_flags.define_test(
         command, "Write predictions.jsonl for --predict_file: text, tags and entities with their characters."

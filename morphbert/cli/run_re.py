@@ -30,6 +30,7 @@ def _command() -> Command:
     command.string("eval_file", None, "Examples to evaluate on.")
     command.string("predict_file", None, "Examples to predict; a label is not needed.")
     command.string("labels", None, "All relations with commas. Default: those of the training data, sorted.")
+    task_flags.define_encoding(command)
     task_flags.define_training(command, epochs=3.0, max_seq_length=128)
     task_flags.define_test(command, "Write predictions.jsonl for --predict_file: relation and probabilities.")
     task_flags.define_head(

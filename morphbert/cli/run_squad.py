@@ -34,6 +34,7 @@ def _command() -> Command:
         lower_bound=1,
     )
     command.integer("max_query_length", 64, "Pieces of the question that are kept.", lower_bound=1)
+    task_flags.define_encoding(command)
     task_flags.define_training(command, epochs=2.0, max_seq_length=384)
     task_flags.define_test(
         command, "Write predictions.json and nbest_predictions.json for --predict_file.", do_eval=False

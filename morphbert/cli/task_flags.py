@@ -71,6 +71,15 @@ def define_model(command: Command) -> None:
     command.integer("adapt_dupe_factor", 5, "Passes over the text, each with other masks.", lower_bound=1)
 
 
+def define_encoding(command: Command) -> None:
+    """How the files of examples are encoded."""
+    command.string(
+        "encoding",
+        "utf-8",
+        "The encoding of the files of examples. Example: --encoding=cp949, in which Excel writes Korean CSV.",
+    )
+
+
 def define_training(command: Command, epochs: float, max_seq_length: int) -> None:
     """How long and in what batches."""
     command.group("Training", "train")

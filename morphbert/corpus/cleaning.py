@@ -15,10 +15,11 @@ from functools import lru_cache
 from typing import Literal
 
 from morphbert.options import configuration, option
-from morphbert.text.normalize import Normalizer
+from morphbert.text.normalize import Normalizer, normalize_unicode
 
 Form = Literal["nfc", "nfkc", "none"]
 Treatment = Literal["keep", "remove", "replace"]
+Replacement = str | Callable[[re.Match[str]], str]
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}", re.ASCII | re.IGNORECASE)
 _PATH = r"[a-z0-9\-._~:/?#@!$&'()*+,;=%|]*[a-z0-9\-_~/#@$&*+=%]"
@@ -40,25 +41,30 @@ _BLOCKS = (
     "p|pre|section|table|td|th|tr|ul"
 )
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
-_UNSEEN = re.compile(
-    r"<(script|style)\b[^<>]*>.{0,5000}?</\1\s*>|<!--.{0,5000}?-->", re.IGNORECASE | re.DOTALL
-)
+# What is not shown: from an opening mark to the first closing one of its kind, where that is near.
+_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>|<!--", re.IGNORECASE)
+_UNSEEN_END = {
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+    "": re.compile(r"-->"),
+}
+_LONGEST_UNSEEN = 5000
 _BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
 _TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS)})(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
 
 _TEMPLATE_DEPTH = 20
 _INNERMOST_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}|\{\|[^{}]*\|\}")
-_MARKUP: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_MARKUP: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
     (re.compile(pattern, re.MULTILINE | re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"\[\[(?:파일|그림|분류|file|image|category):[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]", ""),
         (r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1"),  # [[문서|글]] → 글
         (r"!\[[^\[\]]*\]\([^()\s]*\)", ""),  # Markdown's images
         (r"\[([^\[\]]+)\]\((?:https?:|/|#)[^()\s]*\)", r"\1"),  # and links
-        (r"\[https?://[^\s\[\]]{1,2000}(?:\s+([^\[\]]*))?\]", r"\1"),
+        (r"\[https?://[^\s\[\]]{1,2000}(\s[^\[\]]*)?\]", lambda found: (found[1] or "").lstrip()),
         (r"'{2,5}(?=[^\s'])([^'\n]{1,300}?)(?<=[^\s'])'{2,5}", r"\1"),  # '''굵게'''
         (r"__(?:NOTOC|TOC|FORCETOC|NOEDITSECTION)__", ""),
-        (r"^[ \t]*={2,}[ \t]*(.*?)[ \t]*={2,}[ \t]*$", r"\1"),  # == 역사 ==
+        (r"^[ \t]*==(.*)==[ \t]*$", lambda found: found[1].strip("=").strip(" \t")),  # == 역사 ==
         (r"^[ \t]*#{1,6}[ \t]+", ""),
         (r"^[ \t]*```.*$", ""),
         (r"^(?:Section|BULLET|NUMBER|INDENT):{4}[-*#:]*[ \t]*", ""),  # WikiExtractor's
@@ -149,13 +155,13 @@ class Cleaning:
 
     def _normalized(self, line: str) -> str:
         if self.normalization == "nfkc":
-            line = unicodedata.normalize("NFKC", line)
+            line = normalize_unicode("NFKC", line)
         if self.remove_control_characters and self.normalization != "none":
             return _NFC(line)
         if self.remove_control_characters:
             line = "".join(c for c in line if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
         elif self.normalization == "nfc":
-            line = unicodedata.normalize("NFC", line)
+            line = normalize_unicode("NFC", line)
         return _SURROGATE.sub("\ufffd", " ".join(line.split()))
 
 
@@ -168,16 +174,19 @@ class _Remover:
     def __init__(self, note: Callable[[str, str], None] | None):
         self._note = note
 
-    def replace(self, kind: str, pattern: re.Pattern[str], text: str, replacement: str) -> str:
+    def replace(self, kind: str, pattern: re.Pattern[str], text: str, replacement: Replacement) -> str:
         if self._note is None:
             return pattern.sub(replacement, text)
-        note = self._note
 
         def replaced(match: re.Match[str]) -> str:
-            note(kind, match.group())
-            return match.expand(replacement)
+            self.note(kind, match.group())
+            return match.expand(replacement) if isinstance(replacement, str) else replacement(match)
 
         return pattern.sub(replaced, text)
+
+    def note(self, kind: str, text: str) -> None:
+        if self._note is not None:
+            self._note(kind, text)
 
 
 def _without_html(text: str, found: _Remover) -> str:
@@ -187,9 +196,28 @@ def _without_html(text: str, found: _Remover) -> str:
             text = _REFERENCE.sub(lambda match: html.unescape(match.group()), text)
     if "<" not in text:
         return text
-    text = found.replace("HTML", _UNSEEN, text, " ")
+    text = _without_unseen(text, found)
     text = found.replace("HTML", _BLOCK_TAG, text, "\n")
     return found.replace("HTML", _TAG, text, "")
+
+
+def _without_unseen(text: str, found: _Remover) -> str:
+    """Without comments and scripts; each kind of closing mark is looked for once, however many open."""
+    kept: list[str] = []
+    at = 0
+    ahead: dict[str, re.Match[str] | None] = {}
+    for opening in _UNSEEN.finditer(text):
+        if opening.start() < at:
+            continue
+        kind = (opening[1] or "").lower()
+        closing = ahead.get(kind)
+        if kind not in ahead or (closing is not None and closing.start() < opening.end()):
+            closing = ahead[kind] = _UNSEEN_END[kind].search(text, opening.end())
+        if closing is not None and closing.start() - opening.end() <= _LONGEST_UNSEEN:
+            found.note("HTML", text[opening.start() : closing.end()])
+            kept += [text[at : opening.start()], " "]
+            at = closing.end()
+    return "".join([*kept, text[at:]])
 
 
 def _without_markup(text: str, found: _Remover) -> str:

@@ -50,8 +50,8 @@ class CorpusConfig:
 
     input_file: str = option(
         group="Input",
-        help="UTF-8 files, plain or .gz, .bz2, .xz or .zst: a path, a glob in quotes, or several of both with commas. "
-        "- is standard input.",
+        help="Files, plain or packed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of these "
+        "with commas, or @LIST, a text file with one of them a line. - is standard input.",
     )
     input_format: InputFormat = options(default=InputFormat())
     skip_unreadable: bool = option(
@@ -276,7 +276,7 @@ def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
     lines, problem = raw.lines, raw.problem
     if raw.is_json:
         try:
-            lines = json_paragraphs(raw, config.input_format.text_fields)
+            lines = json_paragraphs(raw, config.input_format.fields)
         except MorphbertError as error:
             problem = str(error)
     if problem:

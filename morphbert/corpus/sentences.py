@@ -27,7 +27,7 @@ _BARE = rf"니다|[{_ENDS_IN_B}]니까|[{_BEFORE_YO}]요|[은는인건던]가요
 _FACE = "[ㅋㅎ]{2,}|[ㅠㅜ]+|[~^]+"
 _CANDIDATE = re.compile(
     rf"""
-    (?P<stop>[.?!…。？！]+{_CLOSING})(?=\s)
+    (?<![.?!…。？！])(?P<stop>[.?!…。？！]+{_CLOSING})(?=\s)
     | (?<=[{_FINAL}])(?P<joined>[.?!…]+{_CLOSING})(?=["'“‘「『(]?[가-힣])
     | (?P<bare>(?<=[가-힣])(?:{_BARE})(?:\s(?:{_FACE}))? | (?<=[{_FINAL}])(?:{_FACE}))(?=\s)
     """,
@@ -35,9 +35,10 @@ _CANDIDATE = re.compile(
 )
 # What goes on with the sentence after a quotation.
 _QUOTED = re.compile(r"\s*(?:이?라[고는며면]|이?란\b|거나\b|하[고며는]\b|[고는은며]\s)")
-_LIST_MARK = re.compile(r"\s*[(\[]?(?:\d{1,3}|[가-하]|[a-zA-Z]|[ivxIVX]{1,4})")
+_LIST_MARK = re.compile(r"[(\[]?(?:\d{1,3}|[가-하]|[a-zA-Z]|[ivxIVX]{1,4})")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|No|Inc|Co|Ltd|Jr|Sr|cf|e\.g|i\.e|U\.S|[A-Z]))$")
 _WORD = re.compile(r"\w")
+_VISIBLE = re.compile(r"\S")
 _NEXT_DIGIT = re.compile(r"\s+\d")
 # A number that stands alone before its stop counts something that follows, and a date is no end.
 _COUNTS = re.compile(r"(?:(?:^|\s)[(\[]?\d{1,2}|(?:\d{4}|\d{2}|')\s?\.\s?\d{1,2}\s?\.\s?\d{1,2})$")
@@ -69,7 +70,9 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _ends(text: str) -> Iterator[int]:
-    start = 0
+    # Where the sentence begins, white space before it left out, and where its first letter or digit is. Each is looked
+    # for once: looking back from every stop would take the square of a text such as `! ! ! !`.
+    start, word = _first(_VISIBLE, text, 0), _first(_WORD, text, 0)
     spans = _SPAN.finditer(text)
     span = next(spans, None)
     for match in _CANDIDATE.finditer(text):
@@ -79,16 +82,23 @@ def _ends(text: str) -> Iterator[int]:
         if span is not None and span.start() < match.start() and end < span.end():
             continue
         if _QUOTED.match(text, end) or (
-            match.lastgroup == "stop" and not _ends_here(text, start, match.start(), end)
+            match.lastgroup == "stop" and not _ends_here(text, start, word, match.start(), end)
         ):
             continue
         yield end
-        start = end
+        start = _first(_VISIBLE, text, end)
+        word = word if word >= end else _first(_WORD, text, end)
 
 
-def _ends_here(text: str, start: int, stop: int, end: int) -> bool:
-    """Whether the stop at `stop:end` ends the sentence that began at `start`."""
-    if not _WORD.search(text, start, stop):
+def _first(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """Where a pattern is found first; the end of the text if nowhere."""
+    match = pattern.search(text, start)
+    return match.start() if match else len(text)
+
+
+def _ends_here(text: str, start: int, word: int, stop: int, end: int) -> bool:
+    """Whether the stop at `stop:end` ends the sentence that begins at `start` and has its first letter at `word`."""
+    if word >= stop:
         return False  # `-.` and `#.` are marks of a list
     mark = text[stop:end]
     if mark[0] in ".…" and ((len(mark) > 1 and mark[1] == ".") or mark[0] == "…"):

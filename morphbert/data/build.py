@@ -72,7 +72,7 @@ class BuildConfig:
 
     output_files: final names, shards included; with `shard_bytes` one name, from which as many shards are made
       as give files of about that size. eval_output_file: where held-out documents go.
-    token_store: a folder on this machine. num_workers: processes.
+    token_store: a folder on this machine. num_workers: processes. encoding: of the input files.
     """
 
     input_files: tuple[str, ...]
@@ -83,6 +83,7 @@ class BuildConfig:
     eval_fraction: float = 0.0
     num_workers: int = 1
     shard_bytes: int | None = None
+    encoding: str = "utf-8"
 
     @property
     def all_outputs(self) -> tuple[str, ...]:
@@ -206,6 +207,7 @@ def _prepare(
             say,
             lambda read: bar.update(read - bar.n),
             may_write=alone,
+            encoding=config.encoding,
         )
     lock.try_shared()
     return store

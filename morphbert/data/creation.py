@@ -18,6 +18,7 @@ from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
 from morphbert.data.google import build as google_build
 from morphbert.data.listed_words import read_words
 from morphbert.errors import UsageError
+from morphbert.formats.lines import text_encoding
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.loading import load_tokenizer
@@ -37,8 +38,12 @@ class PretrainingDataConfig:
 
     input_file: str = option(
         group="Input and output",
-        help="Text in UTF-8, one sentence a line and an empty line between documents: a path, a glob in quotes, or "
-        "several of both with commas; .gz and .bz2 are unpacked. Example: --input_file='corpus/*.txt.gz'",
+        help="Text, one sentence a line and an empty line between documents: a path, a folder, a glob in quotes, "
+        "several of these with commas, or @LIST, a text file with one of them a line; .gz, .bz2, .xz and .zst are "
+        "unpacked. Example: --input_file='corpus/*.txt.gz'",
+    )
+    encoding: str = option(
+        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
     )
     output_file: str = option(
         help="Where the records go: a path, or several with commas, each written under exactly its name. A name that "
@@ -134,6 +139,10 @@ class PretrainingDataConfig:
             self._check_google()
         if self.engine == "beam" and self.token_store:
             raise UsageError("--token_store is for --engine=local: a pipeline keeps no token store.")
+        if text_encoding(self.encoding) != "utf-8" and self.engine == "beam":
+            raise UsageError(
+                f"--encoding={self.encoding} is for --engine=local: convert the files to UTF-8 for --engine=beam."
+            )
 
     def _check_google(self) -> None:
         changed = options.changed(self)
@@ -227,6 +236,7 @@ def _build_config(
         token_store=config.token_store or os.path.join(folder, "token_store"),
         eval_output_file=config.eval_output_file,
         eval_fraction=config.eval_fraction,
+        encoding=text_encoding(config.encoding),
         num_workers=config.num_workers or default_workers(),
         shard_bytes=int(config.shard_megabytes * 1e6) if config.shard_megabytes is not None else None,
     )

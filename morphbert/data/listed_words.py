@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert.errors import UsageError
-from morphbert.files import read_lines
+from morphbert.formats.lines import read_lines
 from morphbert.text.tokenizer import Tokenizer
 
 Int64 = npt.NDArray[np.int64]

@@ -21,6 +21,7 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.masking import real_pieces
 from morphbert.data.records import RecordLayout
 from morphbert.errors import MorphbertError
+from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import MASK
 
@@ -90,8 +91,8 @@ class Manifest:
           MorphbertError: no JSON object, a field is missing, or a newer format version.
         """
         try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
+            content = load_json(text)
+        except ValueError as error:
             raise MorphbertError(f"{origin} is not JSON ({error}): make the records again.") from error
         if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
             raise MorphbertError(

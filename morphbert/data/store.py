@@ -16,7 +16,6 @@ the store again compares the digests first, which takes about a second a gigabyt
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import files
+from morphbert.structured import load_json
 
 STORE_FILE = "store.json"
 STORE_FORMAT = 2
@@ -89,7 +89,7 @@ def damage_in(folder: str, content: Mapping[str, Any]) -> str | None:
 
 def open_store(folder: str) -> TokenStore:
     """Maps the arrays of a finished store."""
-    content = json.loads(files.read_bytes(os.path.join(folder, STORE_FILE)))
+    content = load_json(files.read_bytes(os.path.join(folder, STORE_FILE)))
     types = {
         "tokens": token_dtype(content["tokenizer"]["vocab"]["size"]),
         "marks": np.uint8,

@@ -34,7 +34,9 @@ from morphbert.data.store import (
     token_dtype,
 )
 from morphbert.errors import MorphbertError
+from morphbert.formats.lines import lines_of
 from morphbert.parallel import run_tasks
+from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 
 # Characters of text in a block: enough to make the exchange between processes cheap, few enough that
@@ -78,6 +80,7 @@ def prepare_store(
     say: Callable[[str], None],
     progress: Callable[[int], None],
     may_write: bool,
+    encoding: str = "utf-8",
 ) -> TokenStore:
     """Opens the store in `folder` where it fits input and tokenizer, and makes it where it does not.
 
@@ -85,6 +88,7 @@ def prepare_store(
       say: receives one line about what was reused or made.
       progress: receives the bytes of input read so far.
       may_write: False where another process holds the store.
+      encoding: of the input.
 
     Raises:
       MorphbertError: the input cannot be read or holds no text, the disk is full, or the store would have
@@ -95,6 +99,8 @@ def prepare_store(
         "inputs": input_fingerprint(input_files),
         "tokenizer": tokenizer.describe(),
     }
+    if encoding != "utf-8":  # stores of UTF-8 input do not name it
+        wanted["encoding"] = encoding
     path = os.path.join(folder, STORE_FILE)
     if os.path.exists(path):
         reason = _reason_to_make(folder, path, wanted)
@@ -115,7 +121,7 @@ def prepare_store(
     except OSError as error:
         raise files.write_error(blocks, error) from error
     _forget_other_tokenizers(blocks, wanted)
-    counts = _make(folder, blocks, input_files, tokenizer, num_workers, progress)
+    counts = _make(folder, blocks, input_files, tokenizer, num_workers, progress, encoding)
     if wanted["inputs"] != input_fingerprint(input_files):
         raise MorphbertError(
             "an input file changed while it was read: run the same command again once it is at rest."
@@ -129,7 +135,7 @@ def prepare_store(
 def _reason_to_make(folder: str, path: str, wanted: Mapping[str, Any]) -> str | None:
     """Why the store that is there cannot be used, in words; None where it can."""
     try:
-        content = json.loads(files.read_bytes(path))
+        content = load_json(files.read_bytes(path))
         changed = _difference(content, wanted)
     except (ValueError, AttributeError):
         changed = "its description"
@@ -143,7 +149,7 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
         return "the format of token stores"
     if found.get("tokenizer") != wanted["tokenizer"]:
         return "the vocabulary or the tokenizer"
-    if found.get("inputs") != wanted["inputs"]:
+    if found.get("inputs") != wanted["inputs"] or found.get("encoding") != wanted.get("encoding"):
         return "the input"
     return None
 
@@ -167,6 +173,7 @@ def _make(
     tokenizer: Tokenizer,
     num_workers: int,
     progress: Callable[[int], None],
+    encoding: str,
 ) -> dict[str, Any]:
     dtype = np.dtype(token_dtype(len(tokenizer.vocabulary)))
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
@@ -175,7 +182,7 @@ def _make(
     files.remove(digests_path)  # of a killed run
     try:
         with open(digests_path, "xb") as digests:
-            tasks = _blocks(input_files, digests)
+            tasks = _blocks(input_files, encoding, digests)
             for name, read in run_tasks(_encode_block, workshop, tasks, num_workers):
                 names.append(name)
                 progress(read)
@@ -191,7 +198,7 @@ def _make(
     return counts
 
 
-def _blocks(input_files: Sequence[str], digests: IO[bytes]) -> Iterator[Block]:
+def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> Iterator[Block]:
     """Cuts the input into blocks; a document ends at an empty line and at the end of a file.
 
     The digest of each document goes to `digests` (uint64), in the order of the documents.
@@ -217,7 +224,7 @@ def _blocks(input_files: Sequence[str], digests: IO[bytes]) -> Iterator[Block]:
     before = 0  # bytes of the files that are done
     for path in input_files:
         with files.open_for_reading(path) as raw:
-            for line in files.lines_of(raw, path):
+            for line in lines_of(raw, path, encoding):
                 line = line.strip()
                 if not line:
                     if document is not None:

@@ -15,8 +15,9 @@ from types import FrameType
 
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import expand, open_for_reading
+from morphbert.files import expand
 from morphbert.finetune.config import FineTuneConfig
+from morphbert.formats.lines import read_text
 from morphbert.interop import native, sources
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.train.storage import write_text
@@ -105,8 +106,7 @@ def _write_corpus(
     documents: list[str] = []
     for name in expand(patterns):
         if name.endswith(".txt") and config.adapt_on != TRAIN:
-            with open_for_reading(name) as stream:
-                text = stream.read().decode("utf-8-sig").strip("\n")
+            text = read_text(name, config.encoding).strip("\n")
             if "\t" not in text.partition("\n")[0]:  # NSMC's tables are called .txt too
                 documents.append(text)
                 continue

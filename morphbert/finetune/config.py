@@ -148,6 +148,7 @@ class FineTuneConfig:
     train_file: str | None = None
     eval_file: str | None = None
     predict_file: str | None = None
+    encoding: str = "utf-8"
     do_train: bool = False
     do_eval: bool = False
     do_predict: bool = False
@@ -310,7 +311,7 @@ class PredictConfig:
 
     Attributes:
       model: the `output_dir` of a fine-tuning.
-      input_file: JSON Lines, an object a line.
+      input_file: a table: JSON Lines or an array of JSON, CSV, TSV, Parquet.
       output_file: the same objects with `prediction` in each, or `error` where there can be none.
       text_column: keys of the text, or of both texts; None takes `text`, and `text_pair` for the second.
       load_best: take the best checkpoint that training kept, not the newest.
@@ -318,11 +319,13 @@ class PredictConfig:
       n_best_size: answers of a question that are given, the likeliest first.
       max_answer_length: pieces of an answer at most.
       null_score_diff_threshold: a question has no answer if that scores higher than its best one by more than this.
+      encoding: of the input.
     """
 
     model: str
     input_file: str
     output_file: str
+    encoding: str = "utf-8"
     text_column: tuple[str, ...] = ()
     load_best: bool = True
     batch_size: int = 32

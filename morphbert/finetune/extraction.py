@@ -19,11 +19,12 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import atomic_write, expand, read_lines
+from morphbert.files import atomic_write, expand
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.pretrained_start import find_start
-from morphbert.formats.tables import is_table, rows_of
+from morphbert.formats.lines import read_lines
+from morphbert.formats.tables import Row, is_table, rows_of, value_at
 from morphbert.interop.configs import ExtractConfig, Pooling
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
@@ -76,7 +77,7 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
         )
     layers = _layers(config.layers, start.config.num_hidden_layers)
     run = _runner(start.config, start.weights, layers, config.pooling)
-    texts = read_texts(config.input_file, config.text_field, config.text_pair_field)
+    texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
     encoded = (
         encode_sequence(start.tokenizer, first, second, config.max_seq_length)[0] for first, second in texts
     )
@@ -92,7 +93,7 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
 
 
 def read_texts(
-    patterns: str, text_field: str = "text", text_pair_field: str | None = None
+    patterns: str, text_field: str = "text", text_pair_field: str | None = None, encoding: str = "utf-8"
 ) -> Iterator[tuple[str, str | None]]:
     """Texts or pairs of them, in order.
 
@@ -101,30 +102,29 @@ def read_texts(
         else has a text a line, or a pair as `FIRST ||| SECOND`, as google-research/bert has it.
       text_field: the column of a table with the text.
       text_pair_field: the column with the second text, if any.
+      encoding: of the files.
 
     Raises:
       MorphbertError: a file cannot be read, or a row lacks the column or has something else there.
     """
     for path in expand(patterns):
         if not is_table(path):
-            for line in read_lines(path):
+            for line in read_lines(path, encoding=encoding):
                 line = line.strip()
                 pair = _PAIR.match(line)
                 yield (pair.group(1), pair.group(2)) if pair else (line, None)
             continue
-        for number, row in enumerate(rows_of(path), start=1):
-            first = _field(path, number, row, text_field, "text_field")
-            second = None
-            if text_pair_field is not None:
-                second = _field(path, number, row, text_pair_field, "text_pair_field")
+        for row in rows_of(path, encoding):
+            first = _field(row, text_field, "--text_field")
+            second = None if text_pair_field is None else _field(row, text_pair_field, "--text_pair_field")
             yield first, second
 
 
-def _field(path: str, number: int, row: Any, name: str, flag: str) -> str:
-    value = row.get(name)
+def _field(row: Row, name: str, flag: str) -> str:
+    value = value_at(row, name, flag)
     if not isinstance(value, str):
         raise MorphbertError(
-            f"{path}: row {number} has no text in {name!r} (it has {', '.join(map(repr, row))}): say with --{flag} "
+            f"{row.where}: there is no text in {name!r} (it has {', '.join(map(repr, row))}): say with {flag} "
             "where it is."
         )
     return value

@@ -13,9 +13,10 @@ from morphbert import files
 from morphbert.errors import UsageError
 from morphbert.finetune.config import PredictConfig
 from morphbert.finetune.loading import TaskModel, load_task
-from morphbert.finetune.rows import Row, RowError, chunks, lines_of
+from morphbert.finetune.rows import Row, RowError, chunks
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
+from morphbert.formats.tables import rows_of
 
 # Rows → one prediction for each, or an object with `error`.
 Predict = Callable[[Sequence[Row]], list[dict[str, Any]]]
@@ -34,7 +35,7 @@ class Predicted:
 
 
 def predict(config: PredictConfig) -> Predicted:
-    """Writes each row of a JSON Lines file again with `prediction` in it; or with `error`, where there can be none.
+    """Writes each row of a table as JSON with `prediction` in it; or with `error`, where there can be none.
 
     Raises:
       MorphbertError: there is no such model, a line is no object, or lacks what the task needs; no file is left then.
@@ -49,7 +50,7 @@ def predict(config: PredictConfig) -> Predicted:
         tqdm(desc="predicting", unit=" rows", disable=None) as bar,
         files.atomic_write(config.output_file) as stream,
     ):
-        for some in chunks(lines_of(paths[0]), _BATCHES * config.batch_size):
+        for some in chunks(rows_of(paths[0], config.encoding), _BATCHES * config.batch_size):
             for row, made in zip(some, make(some), strict=True):
                 failed += "error" in made
                 whole = {**row, **(made if "error" in made else {"prediction": made})}

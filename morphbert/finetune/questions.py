@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.files import open_for_reading
+from morphbert.files import expand
+from morphbert.formats.tables import json_rows
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Account:
     answers: int = 0
     mended: int = 0
     lost: list[str] | None = None
+    without_id: int = 0
+    repeated: Sequence[str] = ()
 
     def __str__(self) -> str:
         lost = self.lost or []
@@ -52,58 +55,107 @@ class Account:
         if lost:
             shown = ", ".join(lost[:5]) + (" …" if lost[5:] else "")
             words += f"; {len(lost)} left out, because they are not in their paragraph: {shown}"
+        if self.without_id:
+            words += f"; {self.without_id} questions have no id and are called question-1 and so on"
+        if self.repeated:
+            name = self.repeated[0]
+            words += f"; the id {name!r} occurs more than once: later ones are called {name}#2 and so on"
         return words
 
 
-def read_questions(path: str) -> tuple[list[Question], Account]:
-    """Reads a file in SQuAD's format.
+def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Question], Account]:
+    """Reads files in SQuAD's format, or with a question for each object, as JSON Lines or an array.
 
-    An answer that does not stand at its `answer_start` is moved to the nearest place where it does (double spaces and
-    spaces at its edges aside); one that stands nowhere is left out and named in the account.
+    Of KorQuAD 2.1 the text in `context` is read; its articles hold the questions themselves. An answer that does not
+    stand at its `answer_start` is moved to the nearest place where it does (double spaces and spaces at its edges
+    aside); one that stands nowhere is left out and named in the account. Ids become unique: a question without one gets
+    a number, and a repeated one is written with a number behind it.
+
+    Args:
+      patterns: paths or globs, with commas.
+      encoding: of the files.
 
     Raises:
       MorphbertError: it is not JSON, or the JSON of something else.
     """
-    with open_for_reading(path) as stream:
-        try:
-            content = json.loads(stream.read().decode("utf-8-sig"))
-        except ValueError as error:
-            raise MorphbertError(f"{path} is not JSON: {error}") from error
     account = Account(lost=[])
-    try:
-        questions = list(_questions(content, account))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MorphbertError(
-            f"{path} is not in SQuAD's format: data → paragraphs → context and qas → question, id, answers "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    if not questions:
-        raise MorphbertError(f"{path} has no question.")
-    return questions, account
+    questions: list[Question] = []
+    for path in expand(patterns):
+        before = len(questions)
+        for row in json_rows(path, encoding):
+            try:
+                questions += _questions(row, account)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise MorphbertError(
+                    f"{row.where}: not in SQuAD's format: data → paragraphs → context and qas → question, id, answers "
+                    f"({type(error).__name__}: {error})."
+                ) from error
+        if len(questions) == before:
+            raise MorphbertError(f"{path} has no question.")
+    return _with_unique_ids(questions, account), account
 
 
-def _questions(content: Mapping[str, Any], account: Account) -> Iterator[Question]:
-    for article in content["data"]:
-        for paragraph in article["paragraphs"]:
+def _questions(row: Mapping[str, Any], account: Account) -> Iterator[Question]:
+    """The questions of a file's only object, or of one object of several."""
+    if "data" not in row and "question" in row:
+        yield _question(row, str(row["context"]), account)
+        return
+    for article in row["data"]:
+        for paragraph in article.get("paragraphs", [article]):
             context = str(paragraph["context"])
             for entry in paragraph["qas"]:
-                name = str(entry.get("id", entry.get("guid")))
-                account.questions += 1
-                answers = []
-                for given in entry.get("answers") or ():
-                    found = locate(context, str(given["text"]), int(given["answer_start"]))
-                    if found is None:
-                        assert account.lost is not None
-                        account.lost.append(name)
-                        continue
-                    account.answers += 1
-                    account.mended += found.start != int(given["answer_start"])
-                    answers.append(found)
-                impossible = bool(entry.get("is_impossible", False))
-                golds = tuple(str(given["text"]) for given in entry.get("answers") or ())
-                if impossible:
-                    answers, golds = [], ()
-                yield Question(name, str(entry["question"]), context, tuple(answers), impossible, golds)
+                yield _question(entry, context, account)
+
+
+def _question(entry: Mapping[str, Any], context: str, account: Account) -> Question:
+    name = entry.get("id", entry.get("guid"))
+    name = "" if name is None else str(name)
+    account.questions += 1
+    golds, answers = [], []
+    for text, start in _given_answers(entry):
+        golds.append(text)
+        found = locate(context, text, start)
+        if found is None:
+            assert account.lost is not None
+            account.lost.append(name or f"question {account.questions}")
+            continue
+        account.answers += 1
+        account.mended += found.start != start
+        answers.append(found)
+    if bool(entry.get("is_impossible", False)):
+        return Question(name, str(entry["question"]), context, is_impossible=True)
+    return Question(name, str(entry["question"]), context, tuple(answers), golds=tuple(golds))
+
+
+def _given_answers(entry: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Texts and places: of a list of answers, of KorQuAD 2.1's one `answer`, of columns as data sets of tables have."""
+    given = entry.get("answers", entry.get("answer")) or ()
+    if isinstance(given, Mapping) and isinstance(given["text"], list):
+        yield from (
+            (str(text), int(start)) for text, start in zip(given["text"], given["answer_start"], strict=True)
+        )
+        return
+    for one in [given] if isinstance(given, Mapping) else given:
+        yield str(one["text"]), int(one["answer_start"])
+
+
+def _with_unique_ids(questions: Sequence[Question], account: Account) -> list[Question]:
+    counts = Counter(question.id for question in questions)
+    account.without_id = counts.pop("", 0)
+    account.repeated = [name for name, count in counts.items() if count > 1]
+    if not account.without_id and not account.repeated:
+        return list(questions)
+    taken = set(counts)
+    unique, seen = [], set()
+    for place, question in enumerate(questions, start=1):
+        name = question.id or f"question-{place}"
+        number = 1
+        while name in seen or (name in taken and name != question.id):
+            number += 1
+            name = f"{question.id or f'question-{place}'}#{number}"
+        seen.add(name)
+        unique.append(replace(question, id=name))
+    return unique
 
 
 def locate(context: str, text: str, start: int) -> Answer | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand, open_for_reading
+from morphbert.files import expand
+from morphbert.formats.labels import class_label, is_missing
+from morphbert.formats.tables import json_rows
 
 NO_RELATION = "no_relation"
 
@@ -33,7 +34,9 @@ class RelationExample:
     label: str | None
 
 
-def read_relations(patterns: str, labelled: bool = True) -> tuple[list[RelationExample], int]:
+def read_relations(
+    patterns: str, labelled: bool = True, encoding: str = "utf-8"
+) -> tuple[list[RelationExample], int]:
     """Reads KLUE-RE's format: a JSON list, or an object a line, of `sentence`, `subject_entity`, `object_entity`,
     `label`.
 
@@ -42,6 +45,7 @@ def read_relations(patterns: str, labelled: bool = True) -> tuple[list[RelationE
 
     Args:
       labelled: refuse examples without `label`.
+      encoding: of the files.
 
     Returns:
       The examples, and how many entities were moved.
@@ -51,18 +55,17 @@ def read_relations(patterns: str, labelled: bool = True) -> tuple[list[RelationE
     """
     examples, moved = [], 0
     for path in expand(patterns):
-        for number, entry in enumerate(_entries(path), start=1):
+        for number, entry in enumerate(json_rows(path, encoding), start=1):
             try:
                 found, shifts = _example(entry, number, labelled)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise MorphbertError(
-                    f"{path}: example {number} is not in KLUE-RE's format: sentence, subject_entity and object_entity "
-                    f"with word, start_idx, end_idx and type, and label ({type(error).__name__}: {error})."
+                    f"{entry.where}: not in KLUE-RE's format: a list of examples, or one a line, with sentence, "
+                    "subject_entity and object_entity with word, start_idx, end_idx and type, and label "
+                    f"({type(error).__name__}: {error})."
                 ) from error
             except MorphbertError as error:
-                raise MorphbertError(
-                    f"{path}: example {number} ({found_id(entry, number)}): {error}"
-                ) from error
+                raise MorphbertError(f"{entry.where} ({found_id(entry, number)}): {error}") from error
             examples.append(found)
             moved += shifts
     if not examples:
@@ -73,24 +76,6 @@ def read_relations(patterns: str, labelled: bool = True) -> tuple[list[RelationE
 def found_id(entry: Mapping[str, Any], number: int) -> str:
     """The name that an example has, or its number."""
     return str(entry.get("guid", entry.get("id", number)))
-
-
-def _entries(path: str) -> list[Any]:
-    with open_for_reading(path) as stream:
-        text = stream.read().decode("utf-8-sig")
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        try:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError:
-            raise MorphbertError(f"{path} is neither JSON nor one object a line: {error}") from error
-    if isinstance(content, dict) and "sentence" not in content:
-        raise MorphbertError(
-            f"{path} holds an object with {', '.join(map(repr, list(content)[:4]))}; KLUE-RE is a list of "
-            "examples with sentence, subject_entity, object_entity and label."
-        )
-    return content if isinstance(content, list) else [content]
 
 
 def relation_example(entry: Mapping[str, Any], number: int) -> RelationExample:
@@ -113,12 +98,13 @@ def _example(entry: Mapping[str, Any], number: int, labelled: bool) -> tuple[Rel
     subject, first = _mention(entry["subject_entity"], sentence)
     object_, second = _mention(entry["object_entity"], sentence)
     label = entry.get("label")
-    if labelled and not label:
-        raise MorphbertError("it has no label.")
+    if is_missing(label):
+        if labelled:
+            raise MorphbertError("it has no label.")
+        label = None
     name = found_id(entry, number)
-    return RelationExample(
-        name, sentence, subject, object_, None if label is None else str(label)
-    ), first + second
+    known = None if label is None else class_label(label, "the example")
+    return RelationExample(name, sentence, subject, object_, known), first + second
 
 
 def _mention(given: Mapping[str, Any], sentence: str) -> tuple[Mention, bool]:

@@ -1,4 +1,4 @@
-"""Objects of a JSON Lines file, from which examples are read."""
+"""Rows of a table, or objects that a caller has, from which examples are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.formats.tables import json_lines
+from morphbert.formats.tables import Row as TableRow
 
 Row = Mapping[str, Any]
 
@@ -15,27 +15,9 @@ class RowError(MorphbertError):
     """There can be no prediction for one row; the others are not concerned."""
 
 
-class Line(dict[str, Any]):
-    """A row that knows where it stands in its file."""
-
-    where: str = "a row"
-
-
-def lines_of(path: str) -> Iterator[Line]:
-    """Yields the objects of a file.
-
-    Raises:
-      MorphbertError: a line is no object.
-    """
-    for number, row in json_lines(path):
-        known = Line(row)
-        known.where = f"{path}: line {number}"
-        yield known
-
-
 def where_of(row: Row) -> str:
     """Returns the file and line of a row, for messages."""
-    return row.where if isinstance(row, Line) else Line.where
+    return row.where if isinstance(row, TableRow) else "a row"
 
 
 def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

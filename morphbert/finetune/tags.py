@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand, read_lines
+from morphbert.files import expand
+from morphbert.formats.lines import read_lines
 
 OUTSIDE = "O"
 _TAG = re.compile(r"O|[BI]-[^\s:|]+")
@@ -52,7 +53,7 @@ class Account:
         return words + (f"; {self.mended} tags I- without a beginning became B-" if self.mended else "")
 
 
-def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
+def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText], Account]:
     """Reads KLUE-NER's format: a character, a tab, its tag on each line; an empty line after each text.
 
     Lines that begin with `##` are comments; the one before a text names it.
@@ -64,7 +65,7 @@ def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
     account = Account()
     for path in expand(patterns):
         before = len(texts)
-        for name, lines in _blocks(path):
+        for name, lines in _blocks(path, encoding):
             found = _tagged(name, lines, path, account)
             account.texts += 1
             account.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
@@ -74,12 +75,10 @@ def read_tagged(patterns: str) -> tuple[list[TaggedText], Account]:
     return texts, account
 
 
-def _blocks(path: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+def _blocks(path: str, encoding: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     name, lines, count = "", [], 0
-    for number, line in enumerate(read_lines(path), start=1):
-        line = line.rstrip("\r\n")
-        if number == 1:
-            line = line.removeprefix("\ufeff")
+    for number, line in enumerate(read_lines(path, encoding=encoding), start=1):
+        line = line.rstrip("\r")
         if line.startswith("##"):
             name = line.lstrip("# ").split("\t")[0]
         elif line.strip("\t"):

@@ -11,6 +11,7 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import Start
 from morphbert.interop.vocabularies import write_vocabulary
+from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.storage import write_text
@@ -100,7 +101,7 @@ def read_task(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, TASK_NAME)
     try:
         with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+            content = load_json(stream.read())
         version = content["format_version"]
     except OSError as error:
         raise MorphbertError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_lines
+from morphbert.formats.lines import read_lines
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 
 _CONTINUES = "##"

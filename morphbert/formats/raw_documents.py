@@ -1,42 +1,46 @@
 """Files as corpora come → documents whose text has not been looked at yet.
 
     text            empty lines divide documents
-    jsonl           a JSON object a line, each a document
+    jsonl           a JSON object a line, each a document; or an array of objects
     csv, tsv        a row a document, the text in named columns
+    parquet         the same
     wikiextractor   `<doc id=… title=…>`, the title, the text, `</doc>`; its JSON form is jsonl
 
-JSON is parsed later, by the workers: here it would hold everybody up.
+Lines of JSON are parsed later, by the workers: here it would hold everybody up.
 """
 
 from __future__ import annotations
 
-import csv
 import html
 import itertools
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import COMPRESSED, STANDARD_INPUT, read_lines
+from morphbert.files import STANDARD_INPUT
+from morphbert.formats.lines import read_lines, shown, text_encoding
+from morphbert.formats.tables import COLUMNS_REMEDY, csv_rows, json_rows, parquet_rows, plain_ending, tsv_rows
 from morphbert.options import configuration, option
+from morphbert.structured import load_json, parse_json
 
-Format = Literal["auto", "text", "jsonl", "tsv", "csv", "wikiextractor"]
+Format = Literal["auto", "text", "jsonl", "tsv", "csv", "parquet", "wikiextractor"]
 
 # A text document with more characters is divided: a corpus whose author forgot the empty lines is one document,
 # and has to fit in no memory.
 _LONGEST_DOCUMENT = 4_000_000
-_LONGEST_FIELD = 100_000_000
+# Lines that are looked at to tell a table from text.
+_LOOKED_AT = 20
+_FEWEST_ROWS = 3
 
 _KNOWN_NAMES: dict[str, Format] = {
-    ".txt": "text",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".tsv": "tsv",
     ".csv": "csv",
+    ".parquet": "parquet",
 }
 _DOC = re.compile(r"<doc\s+id=\"[^\"]*\"(?:.*?\stitle=\"(?P<title>.*)\")?[^\"]*>\s*")
 
@@ -46,44 +50,69 @@ class InputFormat:
     """How input files are read.
 
     Attributes:
-      format: `auto` goes by the names, and by the first line where they say nothing.
-      text_fields: fields of JSON objects (dots go into nested objects) or columns, each a paragraph of its own.
+      format: `auto` goes by the names, and by the first lines where they say nothing.
+      text_fields: fields of JSON objects (dots go into nested objects) or columns, each a paragraph of its own. Empty
+        is `text`; files that have no fields are refused where it is not empty.
       header: whether the first line of TSV and CSV names the columns; without, fields are numbers, from 1.
+      encoding: of text files.
     """
 
     format: Format = option(
         default="auto",
-        help="text: empty lines divide documents. jsonl: every line is a JSON object, a document. tsv, csv: every row "
-        "is a document; in TSV, quotation marks are characters. wikiextractor: <doc …>, text, </doc>, or its JSON. "
-        "auto: by the names (.txt, .jsonl, .ndjson, .json, .tsv, .csv), and by the first line where they say nothing.",
+        help="text: empty lines divide documents. jsonl: every line is a JSON object, a document; or the file is one "
+        "array of objects. tsv, csv, parquet: every row is a document; in TSV, quotation marks are characters. "
+        "wikiextractor: <doc …>, text, </doc>, or its JSON. auto: by the names (.jsonl, .ndjson, .json, .tsv, .csv, "
+        ".parquet), and by the first lines of .txt and other files.",
     )
     text_fields: tuple[str, ...] = option(
-        default=("text",),
+        default=(),
         flag="text_field",
-        help="The field of JSON objects or the column with the text; dots go into nested objects and lists; several "
-        "with commas become paragraphs of one document. Example: --text_field=title,article.body",
+        help="Default: text. The field of JSON objects or the column with the text; dots go into nested objects and "
+        "lists; several with commas become paragraphs of one document. Example: --text_field=title,article.body",
     )
     header: bool = option(
         default=True,
         help="The first line of TSV and CSV files names the columns. With --noheader --text_field is a number, from 1.",
     )
+    encoding: str = option(
+        default="utf-8",
+        help="The encoding of text files. Example: --encoding=cp949, in which Excel writes Korean CSV.",
+    )
 
     def __post_init__(self) -> None:
-        if not self.text_fields:
+        text_encoding(self.encoding)
+        if not all(self.text_fields):
             raise UsageError("--text_field is empty: name the field or column with the text.")
+        if self.format in ("text", "wikiextractor"):
+            self.refuse_fields(f"--format={self.format}")
         if not self.header:
-            for field in self.text_fields:
+            for field in self.fields:
                 if not field.isascii() or not field.isdigit() or int(field) == 0:
                     raise UsageError(
                         f"--text_field={field}: without a header, columns are numbers from 1: --text_field=2."
                     )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields with the text."""
+        return self.text_fields or ("text",)
+
+    def refuse_fields(self, source: str) -> None:
+        """Raises UsageError where the flags name fields, and the input has none."""
+        flags = [f"--text_field={','.join(self.text_fields)}"] if self.text_fields else []
+        flags += [] if self.header else ["--noheader"]
+        if flags:
+            raise UsageError(
+                f"{' and '.join(flags)} does not apply to {source}, which has no fields or columns. Leave it out, "
+                "or name the format that the files have: --format=tsv, csv, jsonl or parquet."
+            )
 
 
 class RawDocument(NamedTuple):
     """One document before its text is known.
 
     Attributes:
-      path, line: where it begins.
+      path, line: where it begins; of Parquet and arrays of JSON the number of the row.
       lines: its lines; of JSON, the one that is yet to be parsed.
       problem: what is wrong with it where it cannot be read, a whole sentence or more.
       divided: whether its end was set here, because it was too long.
@@ -106,23 +135,34 @@ def read_documents(
       count: receives the bytes that were read, as they lie on the disk.
 
     Raises:
-      MorphbertError: the file cannot be read or unpacked, is not UTF-8, or has not the columns.
+      MorphbertError: the file cannot be read, unpacked or decoded, or has not the columns.
+      UsageError: the flags name fields, and the file has none.
     """
-    lines: Iterator[tuple[int, str]] = enumerate(read_lines(path, count), start=1)
-    # Blank lines before the first one are no documents.
-    for number, line in lines:
-        line = line.removeprefix("\ufeff") if number == 1 else line
-        if not _is_blank(line):
-            break
-    else:
+    if _is_parquet(path, form):
+        for number, row in enumerate(parquet_rows(path), start=1):
+            yield RawDocument(path, number, [json.dumps(row, default=str)], is_json=True)
         return
-    lines = itertools.chain([(number, line)], lines)
+    lines = _from_first_text(read_lines(path, count, form.encoding))
+    ahead = list(itertools.islice(lines, _LOOKED_AT))
+    if not ahead:
+        return
+    first = ahead[0][1]
+    lines = itertools.chain(ahead, lines)
     kind = form.format
     if kind == "auto":
-        kind = _guess(path, line)
-    elif kind == "wikiextractor" and line.startswith("{"):
+        kind = _guess(path, [line for _, line in ahead], form)
+    elif kind == "wikiextractor" and first.startswith("{"):
         kind = "jsonl"
-    if kind == "jsonl":
+    if kind in ("text", "wikiextractor"):
+        form.refuse_fields(f"{shown(path)} (read as {kind})")
+    if kind == "jsonl" and first.lstrip().startswith("["):
+        if path == STANDARD_INPUT:
+            raise MorphbertError(
+                "standard input is a JSON array: give it as a file, or JSON Lines, an object a line."
+            )
+        for number, row in enumerate(json_rows(path, form.encoding), start=1):
+            yield RawDocument(path, number, [json.dumps(row)], is_json=True)
+    elif kind == "jsonl":
         for number, line in lines:
             if not _is_blank(line):
                 yield RawDocument(path, number, [line], is_json=True)
@@ -134,21 +174,57 @@ def read_documents(
         yield from _table_documents(path, lines, form, kind)
 
 
-def _guess(path: str, first: str) -> Format:
-    name = os.path.basename(path).lower()
-    stem, ending = os.path.splitext(name)
-    known = _KNOWN_NAMES.get(os.path.splitext(stem)[1] if ending in COMPRESSED else ending)
-    if known not in (None, "text"):
-        return known
+def _is_parquet(path: str, form: InputFormat) -> bool:
+    if form.format != "auto":
+        return form.format == "parquet"
+    return plain_ending(path) == ".parquet"
+
+
+def _from_first_text(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yields lines with their numbers; blank ones before the first are no documents."""
+    return itertools.dropwhile(lambda numbered: _is_blank(numbered[1]), enumerate(lines, start=1))
+
+
+def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
+    """What a file is by its name, and by its first lines.
+
+    Raises:
+      MorphbertError: a table whose columns of text are not named.
+    """
+    ending = plain_ending(path)
+    if ending in _KNOWN_NAMES:
+        return _KNOWN_NAMES[ending]
+    first = lines[0]
     if _DOC.fullmatch(first):
         return "wikiextractor"
-    if known is None and first.startswith("{"):  # WikiExtractor's files have names like wiki_00
-        try:
-            json.loads(first)
-        except (ValueError, RecursionError):
-            return "text"
+    if (
+        ending != ".txt" and first.startswith("{") and _is_object(first)
+    ):  # WikiExtractor's files are called wiki_00
         return "jsonl"
+    rows = [line for line in lines if not _is_blank(line)]
+    columns = first.rstrip("\r").split("\t")
+    if len(columns) < 2:
+        return "text"
+    named = form.header and all(field in columns for field in form.fields)
+    if named or not form.header:
+        return "tsv"
+    # A text with tabs hardly ever has as many on each of its lines.
+    if form.text_fields or (len(rows) >= _FEWEST_ROWS and len({line.count("\t") for line in rows}) == 1):
+        raise MorphbertError(
+            f"{shown(path)} is a table: its lines have {len(columns)} columns with tabs between them, and none of "
+            f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the "
+            "text, for "
+            f"example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 where the "
+            "first line names none; or --format=text to read the lines as text, tabs and all."
+        )
     return "text"
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(load_json(line), dict)
+    except ValueError:
+        return False
 
 
 def _is_blank(line: str) -> bool:
@@ -206,13 +282,13 @@ def _wiki_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[
 def _table_documents(
     path: str, numbered: Iterable[tuple[int, str]], form: InputFormat, kind: Format
 ) -> Iterator[RawDocument]:
-    rows = _csv_rows(path, numbered) if kind == "csv" else _tsv_rows(numbered)
+    rows = csv_rows(shown(path), numbered) if kind == "csv" else tsv_rows(numbered)
     columns: list[int] = []
     width = 0
     for number, row in rows:
         if not columns:
             width = len(row)
-            columns = _columns(f"{path}, line {number}", row, form, kind)
+            columns = _columns(f"{shown(path)}, line {number}", row, form, kind)
             if form.header:
                 continue
         if len(row) != width:
@@ -220,16 +296,10 @@ def _table_documents(
                 path,
                 number,
                 [],
-                problem=f"{len(row)} columns, where the first line has {width}. {_COLUMNS_REMEDY[kind]}",
+                problem=f"{len(row)} columns, where the first line has {width}. {COLUMNS_REMEDY[kind]}",
             )
             continue
         yield RawDocument(path, number, [line for column in columns for line in row[column].splitlines()])
-
-
-_COLUMNS_REMEDY = {
-    "csv": "Is a quotation mark or a comma too much or missing?",
-    "tsv": "Columns are divided by tabs and not quoted: is there a tab or a line end inside a text?",
-}
 
 
 def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> list[int]:
@@ -239,7 +309,7 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
       MorphbertError: there is no such column.
     """
     found = []
-    for field in form.text_fields:
+    for field in form.fields:
         if form.header and field in first:
             found.append(first.index(field))
         elif not form.header and int(field) <= len(first):
@@ -253,53 +323,15 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
     return found
 
 
-def _tsv_rows(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    """Without quoting, as NSMC and KorSTS are: a quotation mark is a character."""
-    for number, line in numbered:
-        if not _is_blank(line):
-            yield number, line.rstrip("\r").split("\t")
-
-
-def _csv_rows(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    """Rows and the lines where they begin; a quoted field may go over several.
-
-    Raises:
-      MorphbertError: a quotation mark that is never closed.
-    """
-    last = begin = 0
-
-    def with_ends() -> Iterator[str]:
-        nonlocal last
-        for last, line in numbered:  # noqa: B007 (read below)
-            yield line + "\n"
-
-    before = csv.field_size_limit(_LONGEST_FIELD)  # the default of 131,072 is a long article
-    try:
-        for row in csv.reader(with_ends(), strict=True):
-            if row:
-                yield begin + 1 if begin else last, row
-            begin = last
-    except csv.Error as error:
-        raise MorphbertError(
-            f"{path}, line {begin + 1}: not CSV ({error}; read to line {last}). Fields with commas, quotation marks or "
-            'line ends are quoted, and quotation marks in them doubled: "그는 ""응""이라고 했다."'
-        ) from error
-    finally:
-        csv.field_size_limit(before)
-
-
 def json_paragraphs(raw: RawDocument, fields: Iterable[str]) -> list[str]:
     """The text in the fields of a line of JSON.
 
     Raises:
       MorphbertError: no JSON object, no such field, or something else than text in it.
     """
-    try:
-        value = json.loads(raw.lines[0])
-    except (ValueError, RecursionError) as error:
-        raise MorphbertError(
-            f"not JSON ({error}). JSON Lines has one object a line; for plain text give --format=text."
-        ) from error
+    value = parse_json(
+        raw.lines[0], "", "JSON Lines has one object a line; for plain text give --format=text."
+    )
     return [line for field in fields for text in _texts(value, field, field) for line in text.splitlines()]
 
 
@@ -335,4 +367,4 @@ def _no_field(field: str, found: str) -> MorphbertError:
 
 def where(raw: RawDocument) -> str:
     """`"posts.jsonl, line 3"`; standard input is called so."""
-    return f"{'standard input' if raw.path == STANDARD_INPUT else raw.path}, line {raw.line}"
+    return f"{shown(raw.path)}, line {raw.line}"

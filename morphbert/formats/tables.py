@@ -1,109 +1,324 @@
-"""Labelled data in tables: TSV, CSV, JSON Lines and Parquet, by the names of columns."""
+"""Tables → rows: TSV, CSV, JSON Lines, JSON arrays and Parquet, by the names of columns.
+
+Every row knows its file and line. A row with another number of columns and a quotation mark that is never closed are
+errors: either makes one row a part of another, which nothing notices later.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, Literal
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand, open_for_reading, read_lines
+from morphbert.files import COMPRESSED, expand, open_for_reading
+from morphbert.formats.lines import read_lines, read_text, shown
+from morphbert.structured import parse_json
 
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+Kind = Literal["tsv", "csv", "json", "parquet"]
+
+_LONGEST_FIELD = 100_000_000  # characters; the csv module's default of 131,072 is a long article
+_KINDS: dict[str, Kind] = {
+    ".tsv": "tsv",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+}
+_PARQUET_MAGIC = b"PAR1"
+COLUMNS_REMEDY = {
+    "csv": "Is a quotation mark or a comma too much or missing?",
+    "tsv": "Columns are divided by tabs and not quoted: is there a tab or a line end inside a text?",
+}
 
 
-def read_table(patterns: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+class Row(dict[str, Any]):
+    """One row: values by the names of columns, and where it stands: `"train.tsv, line 3"`."""
+
+    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str) -> None:
+        super().__init__(values)
+        self.where = where
+
+
+def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -> list[Row]:
     """Reads rows.
 
     Args:
-      patterns: paths or globs, with commas between them. What a file is, its name says: `.csv` (quotes as in
-        spreadsheets), `.json` or `.jsonl` (an object a line), `.parquet`; everything else is tab-separated without
-        quoting, as NSMC and KorSTS are. Each may be compressed, Parquet apart.
-      columns: the columns to take.
+      patterns: paths or globs, with commas between them; each is read as `rows_of` says.
+      columns: the columns to take; dots go into objects of JSON: `labels.real-label`.
+      encoding: of text files, the value of `--encoding`.
 
     Returns:
-      A dictionary of these columns for each row, in order.
+      These columns of each row, in order.
 
     Raises:
-      MorphbertError: a file cannot be read, a column is not there, or a row has too few fields.
+      MorphbertError: a file cannot be read, there is no row, or a row has no such column.
     """
-    rows = []
-    for path in expand(patterns):
-        for number, row in enumerate(rows_of(path), start=1):
-            missing = [name for name in columns if row.get(name) is None]
-            if missing:
-                raise MorphbertError(
-                    f"{path}: row {number} has no column {missing[0]!r}; there are "
-                    f"{', '.join(repr(name) for name in row if row[name] is not None and name)}. Name the columns with "
-                    "--text_column and --label_column."
-                )
-            rows.append({name: row[name] for name in columns})
+    rows = [
+        Row([(name, value_at(row, name)) for name in columns], row.where)
+        for path in expand(patterns)
+        for row in rows_of(path, encoding)
+    ]
     if not rows:
-        raise MorphbertError(f"there is no row in {patterns}.")
+        raise MorphbertError(
+            f"there is no row in {patterns}: the first line of TSV and CSV names the columns."
+        )
     return rows
+
+
+def value_at(row: Row, name: str, flags: str = "--text_column and --label_column") -> Any:
+    """The value of a column, or of a dotted name inside of an object.
+
+    Raises:
+      MorphbertError: there is none of that name.
+    """
+    if name in row:
+        return row[name]
+    value: Any = row
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise MorphbertError(
+                f"{row.where}: there is no column {name!r}; there are {', '.join(map(repr, _names(row)))}. Name the "
+                f"columns with {flags}."
+            )
+        value = value[part]
+    return value
+
+
+def _names(row: Mapping[str, Any]) -> Iterator[str]:
+    """The names of columns, and of an object's values by their dotted names."""
+    for name, value in row.items():
+        yield name
+        if isinstance(value, dict):
+            yield from (f"{name}.{inner}" for inner in value)
+
+
+def plain_ending(path: str) -> str:
+    """The ending of a file's name in lower case, that of compression left out: `"A.TSV.gz"` → `".tsv"`."""
+    name = os.path.basename(path).lower()
+    stem, ending = os.path.splitext(name)
+    return os.path.splitext(stem)[1] if ending in COMPRESSED else ending
 
 
 def is_table(path: str) -> bool:
     """Whether a file is a table by its name, as opposed to text a line."""
-    return _plain_name(path).endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet"))
+    return plain_ending(path) in _KINDS
 
 
-def _plain_name(path: str) -> str:
-    name = path.lower()
-    for suffix in _COMPRESSED:
-        name = name.removesuffix(suffix)
-    return name
+def rows_of(path: str, encoding: str = "utf-8") -> Iterator[Row]:
+    """Yields the rows of one file as they are read.
 
-
-def rows_of(path: str) -> Iterator[Mapping[str, Any]]:
-    """The rows of one file, as they are read; see `read_table`."""
-    name = _plain_name(path)
-    if name.endswith(".parquet"):
-        yield from _parquet(path)
-    elif name.endswith((".json", ".jsonl")):
-        yield from (row for _, row in json_lines(path))
-    elif name.endswith(".csv"):
-        with open_for_reading(path) as stream:
-            yield from csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-    else:
-        lines = (line.rstrip("\r\n") for line in read_lines(path))
-        names = next(lines, "").removeprefix("\ufeff").split("\t")
-        for line in lines:
-            if line:
-                yield dict(zip(names, line.split("\t"), strict=False))
-
-
-def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file with one on each line, and the numbers of their lines; empty lines are passed over.
+    The kind of file is that of its name: `.csv` (quoted as spreadsheets do), `.tsv` (not quoted, as NSMC and KorSTS),
+    `.json` and `.jsonl` (an array of objects, or an object a line), `.parquet`. Under another name the first line says
+    it: JSON by its bracket, CSV where it has commas and no tab, else TSV. Text files may be compressed.
 
     Raises:
-      MorphbertError: a line is not JSON, or no object.
+      MorphbertError: the file cannot be read, is not of its kind, or a row has another number of columns.
     """
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
+    kind = _KINDS.get(plain_ending(path)) or _kind_by_content(path, encoding)
+    if kind == "parquet":
+        yield from parquet_rows(path)
+    elif kind == "json":
+        yield from json_rows(path, encoding)
+    else:
+        yield from _named_rows(path, kind, encoding)
+
+
+def _kind_by_content(path: str, encoding: str) -> Kind:
+    with open_for_reading(path) as stream:
+        if stream.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC:
+            return "parquet"
+    first = next((line for line in read_lines(path, encoding=encoding) if line.strip()), "").lstrip()
+    if first.startswith(("{", "[")):
+        return "json"
+    return "csv" if "," in first and "\t" not in first else "tsv"
+
+
+def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
+    name = shown(path)
+    lines = enumerate(read_lines(path, encoding=encoding), start=1)
+    rows = csv_rows(name, lines) if kind == "csv" else tsv_rows(lines)
+    names: list[str] = []
+    for number, fields in rows:
+        where = f"{name}, line {number}"
+        if not names:
+            names = [field.strip() for field in fields]
+            twice = {one for one in names if one and names.count(one) > 1}
+            if twice:
+                raise MorphbertError(
+                    f"{where}: {len(names)} columns, of which {min(twice)!r} occurs more than once: rename one."
+                )
+        elif len(fields) != len(names):
             raise MorphbertError(
-                f"{path}: line {number} is not JSON ({error}): one object a line is read."
-            ) from error
+                f"{where}: {len(fields)} columns, where the first line has {len(names)} "
+                f"({', '.join(names)}). {COLUMNS_REMEDY[kind]}"
+            )
+        else:
+            yield Row(zip(names, fields, strict=True), where)
+
+
+def tsv_rows(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yields the fields of lines, and their numbers; not quoted, as NSMC and KorSTS are: `"` is a character."""
+    for number, line in numbered:
+        if line and not (line.isspace() and "\t" not in line):
+            yield number, line.rstrip("\r").split("\t")
+
+
+def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yields rows and the lines where they begin; a quoted field may go over several.
+
+    Raises:
+      MorphbertError: a quotation mark is never closed, or closes in the middle of another field.
+    """
+    last = begin = 0
+    opened: list[str] = []  # the lines of the row that is being read
+    swallowed = SwallowedRows(name)
+
+    def with_ends() -> Iterator[str]:
+        nonlocal last
+        for last, line in numbered:  # noqa: B007 (read below)
+            opened.append(line)
+            yield line + "\n"
+
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        for row in csv.reader(with_ends(), strict=True):
+            if row:
+                swallowed.look(last - len(opened) + 1, row, opened)
+                yield last - len(opened) + 1, row
+            begin = last
+            opened.clear()
+        swallowed.check()
+    except csv.Error as error:
+        raise MorphbertError(
+            f"{name}, line {begin + 1}: not CSV ({error}; a quotation mark that opens there does not close before line "
+            f"{last}). Fields with commas, quotation marks or line ends are quoted, and quotation marks in them "
+            "doubled: "
+            '"그는 ""응""이라고 했다."'
+        ) from error
+    finally:
+        csv.field_size_limit(before)
+
+
+class SwallowedRows:
+    """Finds rows that a quotation mark without an end has made a part of one field, where another mark ends it.
+
+    Such a field holds whole lines with as many columns as the table. Texts of several lines with commas in them look
+    like it too, so one column of all these lines must have values that occur in that column of other rows, as labels
+    do.
+    """
+
+    _MOST = 50  # of values: a column with more holds no labels
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen: list[set[str] | None] = []
+        self._suspects: list[tuple[int, int, list[list[str]]]] = []
+
+    def look(self, line: int, row: list[str], lines: Sequence[str]) -> None:
+        """Takes a row, where it begins, and the lines that it was read from."""
+        if not self._seen:
+            self._seen = [set() for _ in row]
+            return
+        for column, value in enumerate(row[: len(self._seen)]):
+            seen = self._seen[column]
+            if seen is not None:
+                seen.add(value.strip())
+                if len(seen) > self._MOST:
+                    self._seen[column] = None
+        inner = [line.rstrip("\r").split(",") for line in lines[1:-1]]
+        if inner and len(row) > 1 and all(len(fields) == len(row) for fields in inner):
+            self._suspects.append((line, line + len(lines) - 1, inner))
+
+    def check(self) -> None:
+        """Raises MorphbertError for the first field that holds rows."""
+        for first, last, inner in self._suspects:
+            for column, seen in enumerate(self._seen):
+                values = {fields[column].strip() for fields in inner if column < len(fields)}
+                if seen is not None and values and values <= seen and values != {""}:
+                    raise MorphbertError(
+                        f"{self._name}, line {first}: a quotation mark that opens there closes in line {last} "
+                        "only, and "
+                        f"the {len(inner)} lines between are rows themselves. Close it, or double it inside of a "
+                        "quoted field."
+                    )
+
+
+def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
+    """Yields the objects of a JSON array, or of JSON Lines: an object a line, empty lines passed over.
+
+    Raises:
+      MorphbertError: it is not JSON, or something else than objects.
+    """
+    name = shown(path)
+    lines = enumerate(read_lines(path, encoding=encoding), start=1)
+    begin, first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
+    if not first:
+        return
+    if first.lstrip().startswith("[") or not _is_json(first):
+        yield from _whole(path, encoding, begin)
+        return
+    for number, line in itertools.chain([(begin, first)], lines):
+        if line.strip():
+            where = f"{name}, line {number}"
+            row = parse_json(line, where, "One object a line is read, or one array of objects.")
+            if not isinstance(row, dict):
+                raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
+            yield Row(row, where)
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is JSON for itself, as opposed to the beginning of an object over several lines."""
+    try:
+        json.loads(line)
+    except RecursionError:
+        return True
+    except ValueError:
+        return line.strip() not in ("{", "[") and not line.rstrip().endswith((",", "[", "{"))
+    return True
+
+
+def _whole(path: str, encoding: str, line: int) -> Iterator[Row]:
+    name = shown(path)
+    content = parse_json(
+        read_text(path, encoding),
+        f"{name}, line {line}",
+        "An array of objects is read, or an object a line.",
+    )
+    for place, row in enumerate(content if isinstance(content, list) else [content], start=1):
+        where = f"{name}, example {place}"
         if not isinstance(row, dict):
-            raise MorphbertError(f"{path}: line {number} is {type(row).__name__}, not an object.")
-        yield number, row
+            raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
+        yield Row(row, where)
 
 
-def _parquet(path: str) -> Iterator[Mapping[str, Any]]:
+def _kind(value: Any) -> str:
+    names = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def parquet_rows(path: str) -> Iterator[Row]:
+    """Yields the rows of a Parquet file.
+
+    Raises:
+      MorphbertError: pyarrow is missing, or the file is not readable.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise MorphbertError(f"{path}: Parquet needs pyarrow: pip install 'morphbert[finetune]'") from error
     with open_for_reading(path) as stream:
         try:
-            table = pyarrow.parquet.ParquetFile(stream)
-            for batch in table.iter_batches():
-                yield from batch.to_pylist()
+            rows = itertools.chain.from_iterable(_batches(pyarrow.parquet, stream))
+            for number, row in enumerate(rows, start=1):
+                yield Row(row, f"{path}, row {number}")
         except (pyarrow.ArrowException, OSError) as error:
             raise MorphbertError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _batches(parquet: Any, stream: IO[bytes]) -> Iterator[list[dict[str, Any]]]:
+    return (batch.to_pylist() for batch in parquet.ParquetFile(stream).iter_batches())

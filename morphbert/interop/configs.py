@@ -178,7 +178,11 @@ class ExtractConfig(ModelParts):
     input_file: str = option(
         group="Texts",
         help="Texts: a text a line, or two as FIRST ||| SECOND; or a table by the file's name: .jsonl, .json, "
-        ".parquet, .csv, .tsv. A path, a glob in quotes, or several with commas.",
+        ".parquet, .csv, .tsv. A path, a folder, a glob in quotes, several with commas, or @LIST, a text file with one "
+        "of them a line.",
+    )
+    encoding: str = option(
+        default="utf-8", help="The encoding of the texts. Example: --encoding=cp949, of older Korean files."
     )
     text_field: str = option(default="text", help="In a table: the column with the text.")
     text_pair_field: str | None = option(

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand, read_lines
+from morphbert.files import expand
+from morphbert.formats.lines import read_lines
 from morphbert.interop import google, native, sources
 from morphbert.interop.configs import ExportConfig
 from morphbert.interop.huggingface import folder as huggingface

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
+from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 
 ADDRESS = "127.0.0.1"
@@ -220,8 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LARGEST_BODY:,} bytes are taken."
             )
         try:
-            asked = json.loads(self.rfile.read(int(size)))
-        except (ValueError, RecursionError):
+            asked = load_json(self.rfile.read(int(size)))
+        except ValueError:
             raise BadRequest(HTTPStatus.BAD_REQUEST, "this is not JSON.") from None
         if not isinstance(asked, dict):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "an object is taken.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
+from morphbert.structured import load_json
 
 # Keys that released configurations carry and that do not change this network: Google's multilingual and
 # Chinese models and ALBERTs, and what Hugging Face adds to every config.json.
@@ -110,6 +111,16 @@ _OF_MODERN_BERT = {
     "next_sentence_head": False,
     "num_hidden_groups": None,
 }
+
+
+# Above these a number is a mistake, or made to take all memory; the largest models have some hundred layers.
+_MOST = {
+    "num_hidden_layers": 1_000,
+    "num_hidden_groups": 1_000,
+    "inner_group_num": 1_000,
+    "num_attention_heads": 1_024,
+}
+_MOST_ROWS = 10_000_000
 
 
 def only_known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +248,11 @@ class BertConfig:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if kind.startswith("int") and not (whole and value >= least):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is a number from {least} up.")
+        most = _MOST.get(name, _MOST_ROWS)
+        if kind.startswith("int") and value > most:
+            raise MorphbertError(
+                f"model configuration: {name} is {value!r}; at most {most:,} are taken, which no model reaches."
+            )
         if kind == "float" and (
             not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf
         ):
@@ -388,7 +404,7 @@ class BertConfig:
 
         try:
             with tf.io.gfile.GFile(path, "r") as stream:
-                values = json.loads(stream.read())
+                values = load_json(stream.read())
         except tf.errors.OpError as error:
             raise MorphbertError(f"--bert_config_file: {path} cannot be read: {error.message}") from error
         except (UnicodeDecodeError, ValueError) as error:

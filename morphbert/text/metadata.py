@@ -11,6 +11,7 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
+from morphbert.structured import load_json
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import VOCABULARY_NAME
 
@@ -47,7 +48,7 @@ def read_metadata(path: str) -> dict[str, Any]:
         that this version does not know.
     """
     try:
-        content = json.loads(read_bytes(path).decode("utf-8"))
+        content = load_json(read_bytes(path))
     except ValueError as error:
         raise MorphbertError(
             f"{path} is damaged: {error}. Copy the vocabulary folder again, or make it again with build_vocab.py."

@@ -105,7 +105,33 @@ _STRIP_MARKS = _KeepTable()
 
 
 def _strip_accents(text: str) -> str:
-    return unicodedata.normalize("NFD", text).translate(_STRIP_MARKS)
+    return normalize_unicode("NFD", text).translate(_STRIP_MARKS)
+
+
+# Where a run of combining marks may be. Python orders marks by insertion, which takes the square of a run's length.
+_LONG_RUN = re.compile(r"[^\w\s\x00-\x7f]{33,}")
+
+
+def normalize_unicode(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
+    """`unicodedata.normalize`, in time proportional to the text where it has long runs of combining marks too."""
+    if _LONG_RUN.search(text):
+        text = _LONG_RUN.sub(lambda run: _ordered(run.group()), text)
+    return unicodedata.normalize(form, text)
+
+
+def _ordered(run: str) -> str:
+    """The same text by canonical equivalence, its marks decomposed and in canonical order (UAX #15)."""
+    ordered: list[str] = []
+    marks: list[str] = []
+    for char in run:
+        parts = unicodedata.normalize("NFD", char)
+        if all(map(unicodedata.combining, parts)):
+            marks.extend(parts)
+            continue
+        ordered += sorted(marks, key=unicodedata.combining)
+        ordered.append(char)
+        marks.clear()
+    return "".join([*ordered, *sorted(marks, key=unicodedata.combining)])
 
 
 @dataclass(frozen=True)
@@ -129,7 +155,7 @@ class Normalizer:
             if self.form == "bert" or not plain:
                 text = _strip_accents(text)
         if self.form != "bert" and not plain:
-            text = unicodedata.normalize("NFC", text)
+            text = normalize_unicode("NFC", text)
         return text.split()
 
     def with_map(self, text: str) -> Normalized:
@@ -166,7 +192,7 @@ class Normalizer:
             cluster = text[first:last]
             result = _strip_accents(cluster) if self.do_lower_case else cluster
             if self.form != "bert":
-                result = unicodedata.normalize("NFC", result)
+                result = normalize_unicode("NFC", result)
             out.append(result)
             if result == cluster:
                 out_starts += starts[first:last]

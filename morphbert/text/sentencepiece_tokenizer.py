@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +16,7 @@ import sentencepiece
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
+from morphbert.structured import load_json
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
@@ -151,7 +151,7 @@ def _mapping(folder: str) -> Vocabulary | None:
         return load_vocabulary(plain)
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.json"))):
         try:
-            content = json.loads(read_bytes(path).decode("utf-8"))
+            content = load_json(read_bytes(path))
         except ValueError:
             continue
         ids = content.get("token_to_idx") if isinstance(content, dict) else None

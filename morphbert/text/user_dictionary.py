@@ -21,7 +21,8 @@ import tempfile
 from collections.abc import Callable, Iterable
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_bytes, read_lines
+from morphbert.files import read_bytes
+from morphbert.formats.lines import read_lines
 from morphbert.text.characters import is_hangul_syllable
 from morphbert.text.morpheme_tags import TAGS
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from morphbert.structured import load_json
 from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
@@ -207,7 +208,7 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
     with tf.io.gfile.GFile(path, "r") as stream:
         for line in stream.read().splitlines():
             try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
+                lines.append(load_json(line))
+            except ValueError:
                 continue
     return lines

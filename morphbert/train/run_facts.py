@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError
+from morphbert.structured import load_json
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.checkpoint import Restored
 from morphbert.train.config import RunConfig
@@ -129,7 +130,7 @@ def read_run(directory: str) -> dict[str, Any]:
     path = os.path.join(directory, RUN_FILE)
     try:
         with tf.io.gfile.GFile(path, "r") as stream:
-            facts = json.loads(stream.read())
+            facts = load_json(stream.read())
     except (tf.errors.OpError, ValueError) as error:
         raise MorphbertError(
             f"{path} cannot be read ({type(error).__name__}): give the --output_dir of a run of run_pretraining.py."

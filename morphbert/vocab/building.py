@@ -53,9 +53,13 @@ class VocabularyConfig:
 
     input_file: str = option(
         group="Input and output",
-        help="UTF-8 text, plain or .gz or .bz2: a path, a glob in quotes, or several of both with commas. A line is "
-        "analysed as a whole, so have sentences or paragraphs on lines, not single words; empty lines do not count. "
-        "Example: --input_file='news/*.txt,wiki.txt.gz'",
+        help="Text, plain or packed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of these "
+        "with commas, or @LIST, a text file with one of them a line. A line is analysed as a whole, so have sentences "
+        "or paragraphs on lines, not single words; empty lines do not count. Example: "
+        "--input_file='news/*.txt,wiki.txt.gz'",
+    )
+    encoding: str = option(
+        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
     )
     vocab_dir: str = option(
         help="Folder for vocab.txt, morphbert_tokenizer.json (what else decides the pieces), and report.md and "
@@ -192,7 +196,8 @@ def build_vocabulary(
     _check_folder(config.vocab_dir)
     old = _vocabulary_to_extend(config)
     splitter = make_splitter(config)
-    counts = count_words(paths, splitter, config.num_workers or default_workers(), config.held_out_share)
+    workers = config.num_workers or default_workers()
+    counts = count_words(paths, splitter, workers, config.held_out_share, config.encoding)
     # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
     # the text becomes [UNK]. What is measured on them is the vocabulary without those.
     characters = counts.characters + count_characters(counts.held_out, splitter)

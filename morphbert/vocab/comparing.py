@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write, expand, read_lines
+from morphbert.files import atomic_write, expand
+from morphbert.formats.lines import read_lines
 from morphbert.options import configuration, option
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.tokenizer import Tokenizer
@@ -39,6 +40,9 @@ class CompareConfig:
         "Example: --compare=vocab/mine,vocab/ko-mecab-8k",
     )
     input_file: str = option(help="Text to cut: a path, a glob in quotes, or several of both with commas.")
+    encoding: str = option(
+        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
+    )
     report_dir: str = option(
         default="",
         help="With --compare, a folder for report.md and report.html. Without it the figures are only printed.",
@@ -69,7 +73,7 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
     lines = characters = 0
     progress = tqdm(desc="Cutting text", unit=" characters", unit_scale=True, disable=None, file=sys.stderr)
     with progress:
-        for line in _lines(paths):
+        for line in _lines(paths, config.encoding):
             lines += 1
             characters += len(line)
             if lines <= _SHOWN_FROM and len(line) <= LONGEST_EXAMPLE:
@@ -123,8 +127,8 @@ def _names(paths: Sequence[str]) -> list[str]:
     return last if len(set(last)) == len(last) else list(paths)
 
 
-def _lines(paths: Iterable[str]) -> Iterable[str]:
+def _lines(paths: Iterable[str], encoding: str) -> Iterable[str]:
     for path in paths:
-        for line in read_lines(path):
+        for line in read_lines(path, encoding=encoding):
             if line and not line.isspace():
                 yield line

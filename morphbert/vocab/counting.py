@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_lines
+from morphbert.formats.lines import read_lines
 from morphbert.parallel import run_tasks
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
@@ -88,19 +88,24 @@ class WordCounts:
 
 
 def count_words(
-    paths: Iterable[str], splitter: WordSplitter, num_workers: int, held_out_share: float
+    paths: Iterable[str],
+    splitter: WordSplitter,
+    num_workers: int,
+    held_out_share: float,
+    encoding: str = "utf-8",
 ) -> WordCounts:
-    """Counts the words of UTF-8 text files (`.gz` and `.bz2` too); empty lines do not count.
+    """Counts the words of text files, read as by `read_lines`; empty lines do not count.
 
     Args:
       num_workers: processes that analyse; the result does not depend on it.
       held_out_share: about this share of the lines, chosen by a hash of the line, is kept back for measuring
         (at most 5,000 lines).
+      encoding: of the files.
 
     Raises:
-      MorphbertError: a file cannot be read or is not UTF-8, or there is no text in any of them.
+      MorphbertError: a file cannot be read or decoded, or there is no text in any of them.
     """
-    reader = _Reader(paths, held_out_share)
+    reader = _Reader(paths, held_out_share, encoding)
     with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
         runs = list(_count_blocks(reader, splitter, folder, num_workers))
         if not reader.lines:
@@ -146,8 +151,9 @@ def _least_count(sizes: Counter[int], most: int) -> int:
 class _Reader:
     """Lines of the files, in blocks; keeps the held-out ones back and counts what it reads."""
 
-    def __init__(self, paths: Iterable[str], held_out_share: float):
+    def __init__(self, paths: Iterable[str], held_out_share: float, encoding: str):
         self._paths = list(paths)
+        self._encoding = encoding
         self._threshold = int(held_out_share * (1 << 32))
         self.held_out: list[str] = []
         self._held_out_set: set[str] = set()
@@ -168,7 +174,7 @@ class _Reader:
 
     def _lines(self) -> Iterator[str]:
         for path in self._paths:
-            for line in read_lines(path):
+            for line in read_lines(path, encoding=self._encoding):
                 if not line or line.isspace():
                     continue
                 self.lines += 1

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from morphbert import files
 from morphbert.errors import MorphbertError
+from morphbert.formats.lines import lines_of, not_decoded
 
 _BUFFER = 1 << 20
 # Bytes of text in a range: many for a large corpus, and even a small one is worth several workers.
@@ -71,7 +72,7 @@ def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
     """Stripped lines from the first that begins at `chosen.begin` or after it, with where they begin."""
     if chosen.end is None:
         with open_file(chosen.path) as raw:
-            for line in files.lines_of(raw, chosen.path):
+            for line in lines_of(raw, chosen.path):
                 yield 0, line.strip()
         return
     with open_file(chosen.path) as raw:
@@ -82,9 +83,10 @@ def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
             if chosen.begin:  # the rest of a line that begins before
                 position += len(stream.readline())
             for data in stream:
-                yield position, data.decode("utf-8").strip()
+                text = data.decode("utf-8")
+                yield position, (text if position else text.removeprefix("\ufeff")).strip()
                 position += len(data)
         except UnicodeDecodeError as error:
-            raise files.not_utf8(f"{chosen.path}, the line at byte {position}", error) from error
+            raise not_decoded(f"{chosen.path}, the line at byte {position}", error, data) from error
         except OSError as error:
             raise MorphbertError(f"{chosen.path} cannot be read after byte {position}: {error}.") from error

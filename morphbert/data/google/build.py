@@ -62,7 +62,7 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
     with ExitStack() as stack:
         stack.enter_context(only_writer(config.all_outputs))
         check_replaceable(config.all_outputs)
-        documents, digests = google_mode.read_documents(config.input_files, encode)
+        documents, digests = google_mode.read_documents(config.input_files, encode, config.encoding)
         if not documents:
             raise MorphbertError(
                 f"the input holds no text: {len(config.input_files)} file(s), among them "

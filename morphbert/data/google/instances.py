@@ -20,9 +20,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from morphbert import files
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import DocumentDigest
+from morphbert.formats.lines import read_lines
 
 Sentence = list[int]
 Document = list[Sentence]
@@ -53,7 +53,7 @@ class TrainingInstance(NamedTuple):
 
 
 def read_documents(
-    input_files: Iterable[str], encode: Callable[[str], Sentence]
+    input_files: Iterable[str], encode: Callable[[str], Sentence], encoding: str = "utf-8"
 ) -> tuple[list[Document], list[int]]:
     """Reads documents (one sentence a line, a blank line between documents) and encodes their sentences.
 
@@ -65,7 +65,7 @@ def read_documents(
     document: Document = []
     digest = DocumentDigest()
     for path in input_files:
-        for line in files.read_lines(path):
+        for line in read_lines(path, encoding=encoding):
             line = line.strip()
             if not line:
                 if document:

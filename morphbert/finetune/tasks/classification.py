@@ -38,7 +38,7 @@ from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
-from morphbert.formats.tables import read_table
+from morphbert.formats.labels import read_labelled
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -127,18 +127,20 @@ class Classification(Task):
 
     @classmethod
     def read(cls, config: ClassificationConfig, path: str, purpose: Purpose) -> Examples:
-        """Reads the columns of a table; None, which some tables have for an empty text, is one."""
-        columns, labelled = config.text_column, purpose != "predict"
-        rows = read_table(path, [*columns, *([config.label_column] if labelled else [])])
+        """Reads the columns of a table; says how many examples there are, and how many of each label."""
+        columns, label = config.text_column, None if purpose == "predict" else config.label_column
+        found = read_labelled(path, columns, label, config.task, config.encoding)
         items = [
             TextExample(
-                str(row[columns[0]] if row[columns[0]] is not None else ""),
-                None if len(columns) == 1 else str(row[columns[1]]),
-                row[config.label_column] if labelled else None,
+                row[columns[0]],
+                None if len(columns) == 1 else row[columns[1]],
+                None if label is None else row[label],
             )
-            for row in rows
+            for row in found.rows
         ]
-        return Examples(items, path)
+        examples = Examples(items, path, found.summary)
+        examples.say()
+        return examples
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
         """Takes `text` and, for pairs, `text_pair`, or what `text_column` names."""
@@ -153,8 +155,8 @@ class Classification(Task):
     @classmethod
     def texts(cls, config: ClassificationConfig, path: str) -> Iterator[Sequence[str]]:
         """Each row's texts are a document."""
-        for row in read_table(path, config.text_column):
-            yield [str(row[name]) for name in config.text_column]
+        for row in read_labelled(path, config.text_column, None, encoding=config.encoding).rows:
+            yield [row[name] for name in config.text_column]
 
     @classmethod
     def learn(

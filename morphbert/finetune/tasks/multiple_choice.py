@@ -8,7 +8,6 @@ those with fewer are filled up with empty sequences, whose scores are lowered so
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections import Counter
@@ -41,6 +40,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
+from morphbert.structured import load_json
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_json_lines
@@ -149,13 +149,13 @@ class MultipleChoice(Task):
     def read(cls, config: MultipleChoiceConfig, path: str, purpose: Purpose) -> Examples:
         """Reads a table; says how many candidates there are, and which of them are right how often."""
         columns, labelled = Columns.of(config), purpose != "predict"
-        rows = read_table(path, [*columns.to_read, *([columns.label] if labelled else [])])
+        rows = read_table(path, [*columns.to_read, *([columns.label] if labelled else [])], config.encoding)
         items = []
-        for number, row in enumerate(rows, start=1):
+        for row in rows:
             try:
                 items.append(_example(row, columns, labelled))
             except MorphbertError as error:
-                raise MorphbertError(f"{path}: row {number}: {error}") from error
+                raise MorphbertError(f"{row.where}: {error}") from error
         examples = Examples(items, path, _account(items))
         examples.say()
         if labelled:
@@ -180,7 +180,7 @@ class MultipleChoice(Task):
     def texts(cls, config: MultipleChoiceConfig, path: str) -> Iterator[Sequence[str]]:
         """A question with its candidates is a document."""
         columns = Columns.of(config)
-        for row in read_table(path, columns.to_read):
+        for row in read_table(path, columns.to_read, config.encoding):
             example = _example(row, columns, labelled=False)
             yield [example.question, *example.choices]
 
@@ -343,7 +343,7 @@ def _listed(value: Any, name: str) -> list[str]:
     """A list of texts, or its JSON, as a cell of a table has it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = load_json(value)
         except ValueError:
             value = None
     if not isinstance(value, list) or any(isinstance(one, (dict, list)) or one is None for one in value):

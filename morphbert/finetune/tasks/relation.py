@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -52,6 +53,7 @@ from morphbert.finetune.relations import (
 )
 from morphbert.finetune.rows import Row, RowError
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.formats.labels import counted
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -121,10 +123,11 @@ class Relation(Task):
     @classmethod
     def read(cls, config: RelationConfig, path: str, purpose: Purpose) -> Examples:
         """Reads KLUE-RE's JSON."""
-        found, moved = read_relations(path, labelled=purpose != "predict")
-        examples = Examples(
-            found, path, f"{len(found)} examples; {moved} entities moved to where their words stand"
-        )
+        found, moved = read_relations(path, labelled=purpose != "predict", encoding=config.encoding)
+        counts = Counter(example.label for example in found if example.label is not None)
+        relations = ", " + counted(counts, "relation") if counts else ""
+        account = f"{len(found)} examples{relations}; {moved} entities moved to where their words stand"
+        examples = Examples(found, path, account)
         examples.say()
         return examples
 
@@ -138,7 +141,7 @@ class Relation(Task):
     @classmethod
     def texts(cls, config: RelationConfig, path: str) -> Iterator[Sequence[str]]:
         """Each sentence is a document."""
-        for example in read_relations(path, labelled=False)[0]:
+        for example in read_relations(path, labelled=False, encoding=config.encoding)[0]:
             yield [example.sentence]
 
     @classmethod

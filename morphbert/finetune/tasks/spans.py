@@ -92,7 +92,7 @@ class Spans(Task):
     @classmethod
     def read(cls, config: SpanConfig, path: str, purpose: Purpose) -> Examples:
         """Reads SQuAD's JSON."""
-        questions, account = read_questions(path)
+        questions, account = read_questions(path, config.encoding)
         return Examples(questions, path, str(account))
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> Question:
@@ -102,7 +102,9 @@ class Spans(Task):
     @classmethod
     def texts(cls, config: SpanConfig, path: str) -> Iterator[Sequence[str]]:
         """Each paragraph is a document, and its lines are the parts."""
-        for context in dict.fromkeys(question.context for question in read_questions(path)[0]):
+        for context in dict.fromkeys(
+            question.context for question in read_questions(path, config.encoding)[0]
+        ):
             yield context.splitlines()
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand, read_lines
+from morphbert.files import expand
 from morphbert.finetune import huggingface
 from morphbert.finetune.config import (
     CROSS_ENTROPY,
@@ -50,6 +50,8 @@ from morphbert.finetune.text_windows import (
     tags_of_texts,
     windows_of,
 )
+from morphbert.formats.lines import read_lines
+from morphbert.formats.tables import plain_ending
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -105,10 +107,12 @@ class Tagging(Task):
     @classmethod
     def read(cls, config: TaggingConfig, path: str, purpose: Purpose) -> Examples:
         """Reads KLUE-NER's format; to predict also texts, one a line."""
-        if purpose != "predict" or path.removesuffix(".gz").endswith(".tsv"):
-            texts, account = read_tagged(path)
+        if purpose != "predict" or plain_ending(path) == ".tsv":
+            texts, account = read_tagged(path, config.encoding)
             return Examples(texts, path, str(account))
-        lines = (line.rstrip("\r\n") for name in expand(path) for line in read_lines(name))
+        lines = (
+            line.rstrip("\r") for name in expand(path) for line in read_lines(name, encoding=config.encoding)
+        )
         return Examples([TaggedText(str(number), line) for number, line in enumerate(lines, start=1)], path)
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TaggedText:
@@ -118,7 +122,7 @@ class Tagging(Task):
     @classmethod
     def texts(cls, config: TaggingConfig, path: str) -> Iterator[Sequence[str]]:
         """Each text is a document."""
-        for text in read_tagged(path)[0]:
+        for text in read_tagged(path, config.encoding)[0]:
             yield [text.text]
 
     @classmethod

@@ -28,6 +28,7 @@ from morphbert.model.config import BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
+from morphbert.structured import load_json
 from morphbert.train.checkpoint import shapes_of
 
 CONFIG_NAME = "config.json"
@@ -161,7 +162,7 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
 def _read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
-            values = json.load(stream)
+            values = load_json(stream.read())
     except OSError as error:
         raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.structured import load_json
 from morphbert.train.trajectory import differences
 
 # A connection to a machine that is gone is noticed after IDLE + COUNT × INTERVAL seconds of silence.
@@ -85,7 +86,7 @@ def names_several(environment: Mapping[str, str]) -> bool:
 
 def _from_tf_config(text: str) -> Cluster:
     try:
-        values = json.loads(text)
+        values = load_json(text)
         tasks, task = values["cluster"], values["task"]
         jobs = {job: [str(address) for address in tasks[job]] for job in ("chief", "worker") if job in tasks}
         job, index = task["type"], int(task["index"])

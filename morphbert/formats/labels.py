@@ -1,0 +1,216 @@
+"""Labelled rows: texts and labels of a table as a task uses them, with what was read in one line.
+
+A label is a class by its text. Text and label that look alike and are not (`1` and `1.0`, `1` and `1 `) become one
+class or an error, never two classes.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.formats.tables import Row, read_table
+
+# What tables have for a value that is not there. `None` and `NA` are not among them: both are labels somewhere.
+_MISSING = ("", "nan", "NaN", "null", "NULL", "<NA>", "#N/A")
+_SHOWN_LABELS = 10
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows of a table.
+
+    Attributes:
+      rows: texts as text, labels as `class_label` gives them, lists of them, or numbers.
+      summary: what was read: `"16 examples, 2 labels: 0 (8), 1 (8)"`.
+    """
+
+    rows: list[Row]
+    summary: str
+
+
+def read_labelled(
+    patterns: str,
+    text_columns: Sequence[str],
+    label_column: str | None,
+    kind: str = "class",
+    encoding: str = "utf-8",
+) -> LabelledRows:
+    """Reads texts and labels.
+
+    Args:
+      patterns: paths or globs, with commas.
+      label_column: None for rows without labels.
+      kind: one class of a text, any number of labels, or a number.
+
+    Raises:
+      MorphbertError: a file cannot be read; a label is missing, or is no label; two spellings of one label occur. The
+        message names the line.
+    """
+    names = [*text_columns, *([label_column] if label_column else [])]
+    rows = read_table(patterns, names, encoding)
+    empty = [row for row in rows if not _take_texts(row, text_columns)]
+    summary = f"{len(rows):,} examples"
+    if label_column:
+        for row in rows:
+            row[label_column] = _label(row, label_column, kind)
+        summary += ", " + _summary(rows, label_column, kind)
+    if empty:
+        summary += f"; {len(empty):,} without text, the first at {empty[0].where}"
+    return LabelledRows(rows, summary)
+
+
+def _take_texts(row: Row, names: Sequence[str]) -> bool:
+    """Makes the values of columns text; returns whether there is any in each."""
+    return min([_take_text(row, name) for name in names])
+
+
+def _take_text(row: Row, name: str) -> bool:
+    """Makes the value of a column text; returns whether there is any."""
+    value = row[name]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        value = ""
+    elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise MorphbertError(
+            f"{row.where}: the text column {name!r} holds {_shown(value)}, not text: name another with --text_column."
+        )
+    row[name] = str(value)
+    return bool(row[name].strip())
+
+
+def _label(row: Row, name: str, kind: str) -> Any:
+    value = row[name]
+    if kind == "labels":
+        several = value if isinstance(value, list) else [] if is_missing(value) else str(value).split(",")
+        return [class_label(one, row.where) for one in several if not is_missing(one)]
+    if is_missing(value):
+        raise MorphbertError(
+            f"{row.where}: the label is missing (column {name!r} holds {_shown(value)}). Add it, or leave the row out."
+        )
+    return _score(value, row.where) if kind == "score" else class_label(value, row.where)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is what tables have for one that is not there: nothing, null, NaN."""
+    if isinstance(value, str):
+        return value.strip() in _MISSING
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def class_label(value: Any, where: str) -> str:
+    """Returns a class's label as text, without white space around it and composed (NFC): `" 1 "` → `"1"`, `1` → `"1"`.
+
+    Raises:
+      MorphbertError: it is a decimal number, a list or an object.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        raise MorphbertError(
+            f"{where}: the label {value!r} is a decimal number. Classes are texts or whole numbers: write "
+            f"{int(value) if value.is_integer() else repr(str(value))}, or train on numbers with --task=score."
+        )
+    if isinstance(value, dict):
+        inner = ", ".join(map(str, value))
+        raise MorphbertError(
+            f"{where}: the label is an object with {inner}. Name one with a dot: "
+            f"--label_column=NAME.{next(iter(value), '')}"
+        )
+    if not isinstance(value, (str, int)):
+        raise MorphbertError(
+            f"{where}: the label is {_shown(value)}, where a text or a whole number is expected; several labels of one "
+            "text go with --task=labels."
+        )
+    return unicodedata.normalize("NFC", str(value)).strip().strip("\u200b\ufeff")
+
+
+def _score(value: Any, where: str) -> float:
+    number = math.nan
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+    if not math.isfinite(number):
+        raise MorphbertError(f"{where}: the score is {_shown(value)}, which is not a number.")
+    return number
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _summary(rows: Sequence[Row], column: str, kind: str) -> str:
+    if kind == "score":
+        scores = [row[column] for row in rows]
+        return f"scores from {min(scores):g} to {max(scores):g}"
+    first: dict[str, Row] = {}
+    counts: Counter[str] = Counter()
+    for row in rows:
+        for label in row[column] if kind == "labels" else [row[column]]:
+            counts[label] += 1
+            first.setdefault(label, row)
+    check_spellings({label: row.where for label, row in first.items()})
+    return counted(counts)
+
+
+def counted(counts: Counter[str], noun: str = "label") -> str:
+    """Returns labels with their counts in words: `"2 labels: 0 (8), 1 (8)"`; of many the most frequent."""
+    order = sorted(counts, key=lambda label: (0, int(label), "") if _is_number(label) else (1, 0, label))
+    rest = ""
+    if len(order) > _SHOWN_LABELS:
+        order = [label for label, _ in counts.most_common(_SHOWN_LABELS)]
+        rest = f" and {len(counts) - _SHOWN_LABELS} more"
+    plural = "" if len(counts) == 1 else "s"
+    return (
+        f"{len(counts)} {noun}{plural}: "
+        + ", ".join(f"{label} ({counts[label]:,})" for label in order)
+        + rest
+    )
+
+
+def _is_number(label: str) -> bool:
+    return label.isascii() and label.isdigit() and len(label) < 19
+
+
+def check_spellings(labels: dict[str, str]) -> None:
+    """Refuses labels that are one number in two spellings, and true or false beside numbers.
+
+    Args:
+      labels: where each occurs first, in the order in which they occur.
+
+    Raises:
+      MorphbertError: two labels are most likely one.
+    """
+    numbers: dict[float, str] = {}
+    for label, where in labels.items():
+        number = _number_of(label)
+        if number is None:
+            continue
+        same = numbers.setdefault(number, label)
+        if same != label:
+            raise MorphbertError(
+                f"{where}: the label {label!r} is the number of the label {same!r} ({labels[same]}) in another "
+                "spelling. Write both alike."
+            )
+    words = [label for label in labels if label.casefold() in ("true", "false")]
+    if words and numbers:
+        other = next(iter(numbers.values()))
+        raise MorphbertError(
+            f"{labels[words[0]]}: the label {words[0]!r} occurs beside the number {other!r} ({labels[other]}). Write "
+            "labels of one kind: 0 and 1, or true and false."
+        )
+
+
+def _number_of(label: str) -> float | None:
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in label else None

@@ -1,0 +1,135 @@
+"""JSON and YAML texts → values, with bounds on depth and size: hostile ones are refused, not followed.
+
+A file of a few hundred bytes can nest deeper than Python's stack, or have YAML aliases of aliases that stand for a
+thousand million values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from morphbert.errors import MorphbertError, UsageError
+
+DEEPEST = 100
+# Values in a YAML file once its aliases are written out, and its characters: configurations are far smaller.
+MOST_VALUES = 100_000
+_LONGEST_YAML = 1 << 20
+
+
+def load_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text: `json.loads` for texts from outside.
+
+    Raises:
+      ValueError: it is not JSON in UTF-8, or nested deeper than `DEEPEST`.
+    """
+    deep = f"values are nested more than {DEEPEST} levels deep"
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(deep) from None
+    if isinstance(text, bytes):
+        opened = text.count(b"[") + text.count(b"{")
+    else:
+        opened = text.count("[") + text.count("{")
+    if opened > DEEPEST and _is_deep(value):
+        raise ValueError(deep)
+    return value
+
+
+def parse_json(text: str | bytes, where: str, expected: str = "") -> Any:
+    """Returns the value of a JSON text, with an error that says where it stands.
+
+    Args:
+      where: the file, or the file and the line, for the message; nothing where the caller adds it.
+      expected: a sentence about what the file should hold, for the message.
+
+    Raises:
+      MorphbertError: it is not JSON in UTF-8, or nested deeper than `DEEPEST`.
+    """
+    try:
+        return load_json(text)
+    except ValueError as error:
+        prefix = f"{where}: " if where else ""
+        raise MorphbertError(f"{prefix}not JSON ({error}). {expected}".rstrip()) from error
+
+
+def _too_deep(where: str) -> MorphbertError:
+    return MorphbertError(f"{where}: values are nested more than {DEEPEST} levels deep.")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for outer in level for item in _inner(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return ()
+    return (item for item in value if isinstance(item, (dict, list)))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Returns the value of a YAML text: mappings, lists, texts, numbers; no objects of Python.
+
+    Raises:
+      UsageError: it is not YAML.
+      MorphbertError: it is longer than a mebibyte, nested deeper than `DEEPEST`, has more than `MOST_VALUES`
+        values once its aliases are written out, or PyYAML is missing.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MorphbertError(
+            f"{where}: YAML needs PyYAML: pip install 'morphbert[finetune]' ({error})"
+        ) from error
+    if len(text) > _LONGEST_YAML:
+        raise MorphbertError(
+            f"{where}: longer than {_LONGEST_YAML:,} characters, which no configuration needs."
+        )
+    try:
+        _check_events(yaml, text, where)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is not YAML: {error}") from error
+    except RecursionError:
+        raise _too_deep(where) from None
+
+
+def _check_events(yaml: Any, text: str, where: str) -> None:
+    """Counts values and levels as they are read, before anything is built."""
+    sizes: dict[str, int] = {}
+    # Of each open collection: its anchor and the number of its values.
+    opened: list[tuple[str | None, int]] = [(None, 0)]
+
+    def add(anchor: str | None, values: int) -> None:
+        if anchor is not None:
+            sizes[anchor] = values
+        outer, before = opened[-1]
+        opened[-1] = outer, before + values
+        if before + values > MOST_VALUES:
+            raise MorphbertError(
+                f"{where}: aliases (*name) stand for more than {MOST_VALUES:,} values. Write the values out."
+            )
+
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, 1))
+            if len(opened) > DEEPEST:
+                raise _too_deep(where)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            add(*opened.pop())
+        elif isinstance(event, yaml.AliasEvent):
+            # The alias of a collection that is still open would hold itself.
+            if any(anchor == event.anchor for anchor, _ in opened):
+                raise MorphbertError(f"{where}: the alias *{event.anchor} stands inside what it names.")
+            add(None, sizes.get(event.anchor, 1))
+        elif isinstance(event, yaml.ScalarEvent):
+            add(event.anchor, 1)

@@ -1,0 +1,112 @@
+"""Configurations that ask for all memory or all time: refused by name, at once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from morphbert.cli.prepare_corpus import main
+from morphbert.data.manifest import Manifest
+from morphbert.data.store import open_store
+from morphbert.errors import MorphbertError
+from morphbert.finetune.task_file import read_task
+from morphbert.model.config import BertConfig
+from morphbert.structured import DEEPEST, load_json, parse_json, parse_yaml
+from morphbert.text.metadata import read_metadata
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+        "hidden_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ],
+)
+def test_sizes_of_a_model_are_bounded(key):
+    values = {"vocab_size": 100, key: 1_000_000_000}
+    with pytest.raises(MorphbertError, match=rf"{key} is 1000000000; at most [\d,]+ are taken"):
+        BertConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("levels", [DEEPEST - 1, DEEPEST + 1, 100_000])
+@pytest.mark.parametrize("form", ["[{}]", '{{"a": {}}}'])
+def test_json_has_a_deepest_level(levels, form):
+    opening, _, closing = form.format("\n").partition("\n")
+    text = opening * levels + "1" + closing * levels
+    if levels < DEEPEST:
+        assert parse_json(text, "a.json") == load_json(text.encode())
+        return
+    with pytest.raises(
+        MorphbertError, match=r"a.json: not JSON \(values are nested more than 100 levels deep\)"
+    ):
+        parse_json(text, "a.json")
+
+
+def test_every_reader_of_json_has_it(tmp_path):
+    """None ends in RecursionError."""
+    for name in ("task.json", "store.json", "morphbert_tokenizer.json", "bert_config.json"):
+        (tmp_path / name).write_text(DEEP)
+    readers = {
+        "task": lambda: read_task(str(tmp_path)),
+        "tokenizer": lambda: read_metadata(str(tmp_path / "morphbert_tokenizer.json")),
+        "model": lambda: BertConfig.from_json_file(str(tmp_path / "bert_config.json")),
+        "manifest": lambda: Manifest.from_json(DEEP),
+        "store": lambda: open_store(str(tmp_path)),
+    }
+    for name, read in readers.items():
+        with pytest.raises((MorphbertError, ValueError)) as error:
+            read()
+        assert "nested more than 100 levels deep" in str(error.value), name
+
+
+def bomb(levels: int, width: int = 9) -> str:
+    """Each level is a list of aliases of the one before: `width ** levels` values."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels + 1)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (bomb(9), r"aliases \(\*name\) stand for more than 100,000 values"),
+        ("[" * 50_000, "nested more than 100 levels deep"),
+        ("{a: " * 50_000, "nested more than 100 levels deep"),
+        ("".join("  " * n + "a:\n" for n in range(500)), "nested more than 100 levels deep"),
+        ("- " * 2_000 + "a", "nested more than 100 levels deep"),
+        ("a: &a [*a]", r"the alias \*a stands inside what it names"),
+        ("a" * 2_000_000, "longer than"),
+        ("!!python/object/apply:os.system ['true']", "is not YAML"),
+        ("a: *b", "is not YAML"),
+        ("\t- a", "is not YAML"),
+    ],
+)
+def test_yaml_is_bounded(text, reason):
+    with pytest.raises(MorphbertError, match=reason):
+        parse_yaml(text, "a.yaml")
+
+
+def test_yaml_of_every_day_is_read():
+    assert parse_yaml("a: &a {b: [1, 2.5, true, 텍스트]}\nc: *a\n", "a.yaml") == {
+        name: {"b": [1, 2.5, True, "텍스트"]} for name in ("a", "c")
+    }
+    assert parse_yaml(bomb(3), "a.yaml")["a3"][0][0][0] == ["x"]
+
+
+@pytest.mark.parametrize("text", [bomb(9), "[" * 50_000, "- a\n- b", "\ufeff[", "\0"])
+def test_a_command_answers_a_hostile_experiment(tmp_path, capsys, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main([f"--config={path}", f"--input_file={path}", f"--output_file={tmp_path / 'out.txt'}"]) in (
+        1,
+        2,
+    )
+    assert "Traceback" not in capsys.readouterr().err
+    assert json.dumps(sorted(one.name for one in tmp_path.iterdir())) == '["a.yaml"]'
