@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from samples import GOLDEN, SENTENCES, write_random_model
 from variants import (
+    CUSTOM,
     VARIANTS,
     as_flags,
     assert_same_weights,
@@ -202,7 +203,7 @@ def test_what_we_train_is_computed_by_transformers(variant, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, *CUSTOM])
 def test_served_graphs_give_the_same_numbers(variant, tmp_path):
     """SavedModel and ONNX of every kind."""
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -220,9 +221,13 @@ def test_served_graphs_give_the_same_numbers(variant, tmp_path):
     served = loaded(**{name: tf.constant(values, tf.int32) for name, values in named.items()})
     np.testing.assert_allclose(served["hidden_states"].numpy()[real], hidden[-1][real], rtol=1e-5, atol=1e-5)
     feed = dict(zip(("input_ids", "attention_mask", "token_type_ids"), batch, strict=True))
+    if not config.type_vocab_size:
+        del feed["token_type_ids"]
     for graph, expected in ((onnx_graph.encoder(model), hidden[-1]), (onnx_graph.masked_lm(model), logits)):
         found = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, feed)[0]
-        np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=1e-5)
+        # Products of a gate's halves are large with these weights, and their rounding with them.
+        close = 5e-5 if config.mlp_gate else 1e-5
+        np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=close)
 
 
 # ── TensorFlow 1 ───────────────────────────────────────────────────────────────────────────────────────
@@ -297,6 +302,9 @@ def test_googles_albert_goes_out_and_comes_in(tmp_path):
     [
         ("roberta", {}, "google", ["RoBERTa", "modeling.py", "--format=huggingface"]),
         ("pre_ln", {}, "google", ["pre-LN BERT", "modeling.py"]),
+        ("modern", {}, "google", ["ModernBERT", "mlp_gate=true", "no TensorFlow 1 names"]),
+        ("modern", {"norm_type": "rms_norm"}, "huggingface", ['norm_type="rms_norm"', "no ModernBERT"]),
+        ("rotary", {}, "huggingface", ['position_embedding_type="rotary"', "mlp_gate=false"]),
         ("roberta", {"position_offset": 2}, "huggingface", ["position_offset is 2", "[PAD] is piece 0"]),
         ("roberta", {"hidden_act": "gelu"}, "huggingface", ["gelu_erf"]),
         ("roberta", {"next_sentence_head": True}, "huggingface", ["next_sentence_head"]),

@@ -7,6 +7,7 @@ those of transformers' exports. Axes: B sequences, L positions, H hidden, N head
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
@@ -14,19 +15,41 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 import morphbert
-from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.names import EMBEDDING_MAPPING, FINAL_NORM, BlockNames, layer_blocks
+from morphbert.model.names import (
+    EMBEDDING_MAPPING,
+    EMBEDDING_NORM,
+    FINAL_NORM,
+    MASKED_LM,
+    POOLER,
+    POSITION_EMBEDDINGS,
+    SEGMENT_EMBEDDINGS,
+    TRANSFORM,
+    TRANSFORM_NORM,
+    WORD_EMBEDDINGS,
+    BlockNames,
+    layer_blocks,
+)
+from morphbert.model.rotary import rotation
 
 ENCODER_NAME = "model.onnx"
 MASKED_LM_NAME = "masked_lm.onnx"
 # The first with LayerNormalization, and the file format of its time: old runtimes read it.
 _OPSET, _IR_VERSION = 17, 8
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """What a layer's attention is given: the bias of the scores, and cosines and sines of rotary angles, if any."""
+
+    bias: str
+    angles: tuple[str, ...]
 
 
 class _Graph:
@@ -36,6 +59,8 @@ class _Graph:
         """With `half` everything between the inputs and the outputs is float16."""
         self.config = config
         self.half = half
+        self.float_type = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+        self._views: dict[bool, _View] = {}
         self._weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -62,21 +87,38 @@ class _Graph:
 
     def dense(self, name: str, inputs: str) -> str:
         product = self.apply("MatMul", inputs, self.weight(f"{name}/kernel"))
-        return self.apply("Add", product, self.weight(f"{name}/bias"))
+        return self.shift(product, f"{name}/bias")
 
-    def layer_norm(self, name: str, inputs: str) -> str:
-        scale, shift = self.weight(f"{name}/gamma"), self.weight(f"{name}/beta")
-        return self.apply(
-            "LayerNormalization",
-            inputs,
-            scale,
-            shift,
-            axis=-1,
-            epsilon=self.config.layer_norm_eps,
-        )
+    def shift(self, inputs: str, bias: str) -> str:
+        """Adds a bias, if the model has it."""
+        return self.apply("Add", inputs, self.weight(bias)) if bias in self._weights else inputs
 
-    def activation(self, x: str) -> str:
+    def norm(self, name: str, inputs: str) -> str:
+        scale, epsilon = self.weight(f"{name}/gamma"), self.config.layer_norm_eps
+        if self.config.norm_type == "rms_norm":
+            square = self.apply("ReduceMean", self.apply("Mul", inputs, inputs), axes=[-1], keepdims=1)
+            size = self.apply("Sqrt", self.apply("Add", square, self.number(epsilon)))
+            return self.shift(self.apply("Mul", self.apply("Div", inputs, size), scale), f"{name}/beta")
+        shift = [self.weight(f"{name}/beta")] if f"{name}/beta" in self._weights else []
+        return self.apply("LayerNormalization", inputs, scale, *shift, axis=-1, epsilon=epsilon)
+
+    def halves(self, x: str, width: int) -> tuple[str, str]:
+        """[..., 2 W] → [..., W], [..., W]."""
+        axis = self.integers(-1)
+        first = self.apply("Slice", x, self.integers(0), self.integers(width), axis)
+        return first, self.apply("Slice", x, self.integers(width), self.integers(2 * width), axis)
+
+    def feed_forward(self, x: str) -> str:
+        """The activation between the feed-forward layer's matrices, gated or not."""
         act = self.config.hidden_act
+        if not self.config.mlp_gate:
+            return self.activation(act, x)
+        first, gate = self.halves(x, self.config.intermediate_size)
+        return self.apply("Mul", self.activation(act, first), gate)
+
+    def activation(self, act: str, x: str) -> str:
+        if act == "silu":
+            return self.apply("Mul", x, self.apply("Sigmoid", x))
         if act in ("relu", "tanh"):
             return self.apply(act.capitalize(), x)
         if act == "linear":
@@ -94,87 +136,137 @@ class _Graph:
 
     def embeddings(self) -> str:
         """input_ids, token_type_ids [B, L] → [B, L, H]."""
-        table = "bert/embeddings"
-        words = self.apply("Gather", self.weight(f"{table}/word_embeddings"), "input_ids")
-        segments = self.apply("Gather", self.weight(f"{table}/token_type_embeddings"), "token_type_ids")
-        total = self.apply("Add", self.apply("Add", words, segments), self.positions())
-        if not self.config.pre_layer_norm:
-            total = self.layer_norm(f"{table}/LayerNorm", total)
+        total = self.apply("Gather", self.weight(WORD_EMBEDDINGS), "input_ids")
+        if self.config.type_vocab_size:
+            segments = self.apply("Gather", self.weight(SEGMENT_EMBEDDINGS), "token_type_ids")
+            total = self.apply("Add", total, segments)
+        if self.config.position_embedding_type == "absolute":
+            total = self.apply("Add", total, self.positions())
+        if self.config.embedding_norm or not self.config.pre_layer_norm:
+            total = self.norm(EMBEDDING_NORM, total)
         narrow = self.config.embedding_width != self.config.hidden_size
         return self.dense(EMBEDDING_MAPPING, total) if narrow else total
 
     def positions(self) -> str:
         """→ [L, E], or [B, L, E] for RoBERTa, which counts the pieces that are not padding."""
-        table = self.weight("bert/embeddings/position_embeddings")
+        table = self.weight(POSITION_EMBEDDINGS)
         if not self.config.position_offset:
-            length = self.apply("Shape", "input_ids", start=1, end=2)
-            return self.apply("Slice", table, self.integers(0), length, self.integers(0))
+            return self.first_rows(table)
         counted = self.apply("CumSum", "attention_mask", self.constant("int_axis", np.array(1, np.int64)))
         counted = self.apply("Mul", counted, "attention_mask")
         return self.apply(
             "Gather", table, self.apply("Add", counted, self.integers(self.config.position_offset - 1))
         )
 
+    def first_rows(self, table: str) -> str:
+        """[positions, ...] → [L, ...]."""
+        length = self.apply("Shape", "input_ids", start=1, end=2)
+        return self.apply("Slice", table, self.integers(0), length, self.integers(0))
+
+    def view(self, layer: int) -> _View:
+        """What the attention of a layer is given besides the hidden states."""
+        reaches_all = self.config.is_global(layer)
+        if reaches_all not in self._views:
+            bias = self.attention_bias()
+            if not reaches_all:
+                bias = self.apply("Add", bias, self.window_bias())
+            self._views[reaches_all] = _View(bias, self.angles(reaches_all))
+        return self._views[reaches_all]
+
+    def window_bias(self) -> str:
+        """→ [L, L], 0 within the window and -10000 outside."""
+        places = np.arange(self.config.max_position_embeddings)
+        row = self.first_rows(self.constant("int_places", places))
+        far = self.apply(
+            "Sub",
+            self.apply("Unsqueeze", row, self.integers(1)),
+            self.apply("Unsqueeze", row, self.integers(0)),
+        )
+        half = self.constant("int_half", np.array((self.config.local_attention or 0) // 2))
+        outside = self.apply("Cast", self.apply("Greater", self.apply("Abs", far), half), to=self.float_type)
+        return self.apply("Mul", outside, self.number(-10000.0))
+
+    def angles(self, reaches_all: bool) -> tuple[str, ...]:
+        """→ cosines and sines of the rotary angles, [L, D/2] each; none of learned positions."""
+        config = self.config
+        if config.position_embedding_type == "absolute":
+            return ()
+        places = tf.range(config.max_position_embeddings)[None]
+        theta = config.global_rope_theta if reaches_all else config.local_rope_theta
+        tables = rotation(places, config.hidden_size // config.num_attention_heads, theta)
+        return tuple(
+            self.first_rows(self.constant(f"{name}_{theta}", table.numpy()[0, 0]))
+            for name, table in zip(("cosines", "sines"), tables, strict=True)
+        )
+
+    def rotate(self, x: str, cosines: str, sines: str) -> str:
+        """[B, N, L, D] → [B, N, L, D], as `rotary.rotate`."""
+        first, second = self.halves(x, self.config.hidden_size // self.config.num_attention_heads // 2)
+        turned = (
+            self.apply("Sub", self.apply("Mul", first, cosines), self.apply("Mul", second, sines)),
+            self.apply("Add", self.apply("Mul", second, cosines), self.apply("Mul", first, sines)),
+        )
+        return self.apply("Concat", *turned, axis=-1)
+
     def attention_bias(self) -> str:
         """attention_mask [B, L] → [B, 1, 1, L], 0 or -10000, as in training."""
-        mask = self.apply(
-            "Cast", "attention_mask", to=TensorProto.FLOAT16 if self.half else TensorProto.FLOAT
-        )
+        mask = self.apply("Cast", "attention_mask", to=self.float_type)
         bias = self.apply("Mul", self.apply("Sub", self.number(1.0), mask), self.number(-10000.0))
         return self.apply("Unsqueeze", bias, self.integers(1, 2))
 
-    def attention(self, name: str, hidden: str, bias: str) -> str:
+    def attention(self, name: str, hidden: str, view: _View) -> str:
         """[B, L, H] → [B, L, H], before the output projection."""
         heads = self.config.num_attention_heads
         size = self.config.hidden_size // heads
 
-        def project(part: str, order: Sequence[int]) -> str:
+        def project(part: str) -> str:
             split = self.apply(
                 "Reshape", self.dense(f"{name}/{part}", hidden), self.integers(0, 0, heads, size)
             )
-            return self.apply("Transpose", split, perm=order)
+            return self.apply("Transpose", split, perm=[0, 2, 1, 3])
 
-        query = self.apply(
-            "Mul", project("query", [0, 2, 1, 3]), self.number(1.0 / math.sqrt(size))
-        )  # [B, N, L, D]
-        scores = self.apply("Add", self.apply("MatMul", query, project("key", [0, 2, 3, 1])), bias)
-        context = self.apply("MatMul", self.apply("Softmax", scores, axis=-1), project("value", [0, 2, 1, 3]))
+        query, key = project("query"), project("key")  # [B, N, L, D]
+        if view.angles:
+            query, key = (self.rotate(values, *view.angles) for values in (query, key))
+        query = self.apply("Mul", query, self.number(1.0 / math.sqrt(size)))
+        key = self.apply("Transpose", key, perm=[0, 1, 3, 2])
+        scores = self.apply("Add", self.apply("MatMul", query, key), view.bias)
+        context = self.apply("MatMul", self.apply("Softmax", scores, axis=-1), project("value"))
         joined = self.apply("Transpose", context, perm=[0, 2, 1, 3])  # [B, L, N, D]
         return self.apply("Reshape", joined, self.integers(0, 0, self.config.hidden_size))
 
     def encode(self) -> str:
         """The last layer's output, [B, L, H]."""
-        hidden, bias = self.embeddings(), self.attention_bias()
-        for layer in layer_blocks(self.config):
-            for names in layer:
-                hidden = self.block(names, hidden, bias)
-        return self.layer_norm(FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
+        hidden = self.embeddings()
+        for layer, blocks in enumerate(layer_blocks(self.config)):
+            for names in blocks:
+                hidden = self.block(names, hidden, self.view(layer))
+        return self.norm(FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
 
-    def block(self, names: BlockNames, hidden: str, bias: str) -> str:
+    def block(self, names: BlockNames, hidden: str, view: _View) -> str:
         """[B, L, H] → [B, L, H]: `transformer_block` without dropout."""
         first = self.config.pre_layer_norm
-        before = self.layer_norm(names.attention_norm, hidden) if first else hidden
-        context = self.dense(names.attention_output, self.attention(names.self_attention, before, bias))
+        before = self.norm(names.attention_norm, hidden) if first and names.normalizes_attention else hidden
+        context = self.dense(names.attention_output, self.attention(names.self_attention, before, view))
         hidden = self.apply("Add", context, hidden)
         if first:
-            before = self.layer_norm(names.output_norm, hidden)
+            before = self.norm(names.output_norm, hidden)
         else:
-            before = hidden = self.layer_norm(names.attention_norm, hidden)
-        update = self.dense(names.output, self.activation(self.dense(names.intermediate, before)))
+            before = hidden = self.norm(names.attention_norm, hidden)
+        update = self.dense(names.output, self.feed_forward(self.dense(names.intermediate, before)))
         hidden = self.apply("Add", update, hidden)
-        return hidden if first else self.layer_norm(names.output_norm, hidden)
+        return hidden if first else self.norm(names.output_norm, hidden)
 
     def pool(self, hidden: str) -> str:
         first = self.apply("Gather", hidden, self.constant("int_first", np.array(0, np.int64)), axis=1)
-        return self.apply("Tanh", self.dense("bert/pooler/dense", first))
+        return self.apply("Tanh", self.dense(POOLER, first))
 
     def masked_lm(self, hidden: str) -> str:
-        name = "cls/predictions"
-        inner = self.activation(self.dense(f"{name}/transform/dense", hidden))
-        inner = self.layer_norm(f"{name}/transform/LayerNorm", inner)
+        act = self.config.classifier_activation or self.config.hidden_act
+        inner = self.norm(TRANSFORM_NORM, self.activation(act, self.dense(TRANSFORM, hidden)))
         # Transposed in the graph: the table is stored once, and runtimes transpose it once, when they load it.
-        table = self.apply("Transpose", self.weight("bert/embeddings/word_embeddings"), perm=[1, 0])
-        return self.apply("Add", self.apply("MatMul", inner, table), self.weight(f"{name}/output_bias"))
+        table = self.apply("Transpose", self.weight(WORD_EMBEDDINGS), perm=[1, 0])
+        return self.shift(self.apply("MatMul", inner, table), f"{MASKED_LM}/output_bias")
 
     def output(self, name: str, value: str) -> None:
         """Names a result, which is float32 in any case."""
@@ -182,7 +274,8 @@ class _Graph:
 
     def model(self, outputs: Mapping[str, Sequence[str | int]]) -> onnx.ModelProto:
         inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in _INPUTS
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+            for name in (_INPUTS if self.config.type_vocab_size else _INPUTS[:2])
         ]
         results = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
@@ -201,13 +294,19 @@ class _Graph:
 
 
 def encoder(model: Pretrained, half: bool = False) -> onnx.ModelProto:
-    """input_ids, attention_mask, token_type_ids int64 [B, L] → last_hidden_state [B, L, H], pooler_output [B, H]."""
+    """input_ids, attention_mask, token_type_ids int64 [B, L] → last_hidden_state [B, L, H], pooler_output [B, H].
+
+    A model without segments takes the first two, and one without a pooler gives the first.
+    """
     graph = _Graph(model.config, model.weights, half)
     hidden = graph.encode()
     graph.output("last_hidden_state", hidden)
-    graph.output("pooler_output", graph.pool(hidden))
     width = model.config.hidden_size
-    return graph.model({"last_hidden_state": ["batch", "length", width], "pooler_output": ["batch", width]})
+    outputs: dict[str, Sequence[str | int]] = {"last_hidden_state": ["batch", "length", width]}
+    if model.config.pooler:
+        graph.output("pooler_output", graph.pool(hidden))
+        outputs["pooler_output"] = ["batch", width]
+    return graph.model(outputs)
 
 
 def masked_lm(model: Pretrained, half: bool = False) -> onnx.ModelProto:
@@ -226,15 +325,7 @@ def write(folder: str, model: Pretrained, int8: bool = False, fp16: bool = False
       int8: also `model.int8.onnx` and `masked_lm.int8.onnx`: matrices as 8-bit integers, activations scaled as they
         come (onnxruntime's dynamic quantization).
       fp16: also `model.fp16.onnx` and `masked_lm.fp16.onnx`: half the size, for GPUs; results are float32.
-
-    Raises:
-      MorphbertError: the model has parts that are not written down here.
     """
-    if keys := model.config.modern_keys():
-        raise MorphbertError(
-            f"{model.source} has {', '.join(keys)}, which --format=onnx does not write: use --format=saved_model or, "
-            "for a ModernBERT, --format=huggingface."
-        )
     for name, make in ((ENCODER_NAME, encoder), (MASKED_LM_NAME, masked_lm)):
         path = os.path.join(folder, name)
         onnx.save(make(model), path)
