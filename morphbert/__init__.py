@@ -37,24 +37,22 @@ if TYPE_CHECKING:
     from morphbert.api.exchange import export_model, extract_features, fill_mask, import_model
     from morphbert.api.pretraining import PretrainingConfig, run_pretraining
     from morphbert.api.reporting import TrainingReportConfig, training_report
+    from morphbert.api.tasks import fine_tune, predict
     from morphbert.api.vocabularies import build_vocab, compare_vocabs, load_tokenizer
     from morphbert.corpus.cleaning import Cleaning
     from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
     from morphbert.data.config import InstanceConfig
     from morphbert.data.creation import PretrainingDataConfig, create_pretraining_data
     from morphbert.data.inspection import InspectConfig, inspect_records
-    from morphbert.finetune.config import (
+    from morphbert.finetune.config import FineTuneConfig, HeadConfig, LossConfig
+    from morphbert.finetune.task_configs import (
         ClassificationConfig,
-        HeadConfig,
-        LossConfig,
         MultipleChoiceConfig,
         PredictConfig,
         RelationConfig,
         SpanConfig,
         TaggingConfig,
     )
-    from morphbert.finetune.experiment import fine_tune
-    from morphbert.finetune.prediction import predict
     from morphbert.formats.raw_documents import InputFormat
     from morphbert.interop.bert_model import BertModel
     from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
@@ -105,16 +103,17 @@ _HOMES = {
     "import_model": "morphbert.api.exchange",
     "fill_mask": "morphbert.api.exchange",
     "extract_features": "morphbert.api.exchange",
-    "ClassificationConfig": "morphbert.finetune.config",
+    "FineTuneConfig": "morphbert.finetune.config",
     "HeadConfig": "morphbert.finetune.config",
     "LossConfig": "morphbert.finetune.config",
-    "MultipleChoiceConfig": "morphbert.finetune.config",
-    "PredictConfig": "morphbert.finetune.config",
-    "RelationConfig": "morphbert.finetune.config",
-    "SpanConfig": "morphbert.finetune.config",
-    "TaggingConfig": "morphbert.finetune.config",
-    "fine_tune": "morphbert.finetune.experiment",
-    "predict": "morphbert.finetune.prediction",
+    "ClassificationConfig": "morphbert.finetune.task_configs",
+    "TaggingConfig": "morphbert.finetune.task_configs",
+    "RelationConfig": "morphbert.finetune.task_configs",
+    "SpanConfig": "morphbert.finetune.task_configs",
+    "MultipleChoiceConfig": "morphbert.finetune.task_configs",
+    "PredictConfig": "morphbert.finetune.task_configs",
+    "fine_tune": "morphbert.api.tasks",
+    "predict": "morphbert.api.tasks",
 }
 
 __all__ = [
@@ -129,6 +128,7 @@ __all__ = [
     "ExtractConfig",
     "FillMaskConfig",
     "Filled",
+    "FineTuneConfig",
     "HeadConfig",
     "ImportConfig",
     "InputFormat",

@@ -15,7 +15,6 @@ from morphbert.cli import COMMANDS
 from morphbert.cli.main import main
 from morphbert.options import flags_of, make
 
-# What fine-tuning offers stands in its own tests.
 CHAIN = {
     "prepare_corpus": "CorpusConfig",
     "build_vocab": "VocabularyConfig",
@@ -27,6 +26,15 @@ CHAIN = {
     "import_model": "ImportConfig",
     "extract_features": "ExtractConfig",
     "fill_mask": "FillMaskConfig",
+    "predict": "PredictConfig",
+}
+# Each is a call of `fine_tune`.
+TASKS = {
+    "run_classifier": "ClassificationConfig",
+    "run_ner": "TaggingConfig",
+    "run_re": "RelationConfig",
+    "run_squad": "SpanConfig",
+    "run_multiple_choice": "MultipleChoiceConfig",
 }
 
 
@@ -41,9 +49,34 @@ def test_a_command_is_a_function_of_its_configuration(function, config):
     assert all(flag.option.help for flag in flags_of(kind))
 
 
+@pytest.mark.parametrize(("command", "config"), TASKS.items())
+def test_a_task_is_a_configuration_of_fine_tune(command, config):
+    kind = getattr(morphbert, config)
+    assert issubclass(kind, morphbert.FineTuneConfig)
+    made = importlib.import_module(f"morphbert.cli.{command}")._command()
+    assert {flag.name for flag in flags_of(kind)} <= set(made.values)
+    assert all(flag.option.help for flag in flags_of(kind))
+    assert morphbert.fine_tune.__annotations__["config"] == "FineTuneConfig"
+
+
+def test_every_task_has_its_configuration():
+    from morphbert.finetune.tasks import TASKS as known
+
+    assert {getattr(morphbert, config).task_name for config in TASKS.values()} == set(known)
+
+
 def test_every_name_is_there_and_loads_no_tensorflow_before_it_is_needed():
     assert set(morphbert.__all__) <= set(dir(morphbert))
-    light = [*CHAIN, *CHAIN.values(), "load_tokenizer", "compare_vocabs", "OptimizerConfig", "DeviceConfig"]
+    light = [
+        *CHAIN,
+        *CHAIN.values(),
+        "fine_tune",
+        *TASKS.values(),
+        "load_tokenizer",
+        "compare_vocabs",
+        "OptimizerConfig",
+        "DeviceConfig",
+    ]
     program = f"import morphbert, sys\nfor name in {light}: getattr(morphbert, name)\n"
     program += "print('tensorflow' in sys.modules)"
     done = subprocess.run(

@@ -92,7 +92,7 @@ def test_variables_of_the_environment(tmp_path, monkeypatch):
 )
 def test_mistakes_are_named(tmp_path, text, message):
     with pytest.raises(UsageError, match=re.escape(message)):
-        parsed(tmp_path, text)
+        parsed(tmp_path, text).config()
 
 
 @pytest.mark.parametrize(("name", "module"), COMMANDS.items())
@@ -103,7 +103,7 @@ def test_the_experiments_that_come_with_it(name, module, monkeypatch):
     path = ROOT / "configs" / f"{name}.yaml"
     command = module._command()
     command.parse([f"--config={path}"])
-    module._config(command)
+    command.config()
     assert command.values.output_dir == f"out/{name}"
     assert command.values.train_file.startswith("data/")
     for section, keys in command._sections.items():

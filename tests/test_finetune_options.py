@@ -73,7 +73,7 @@ def reference_lstm(inputs, kernel, bias, units):
 
 def test_an_lstm_reads_both_ways_and_no_padding():
     random = np.random.default_rng(0)
-    head = HeadConfig("cls", lstm_units=3)
+    head = HeadConfig(lstm_units=3)
     config = BertConfig(vocab_size=10, hidden_size=4, num_attention_heads=2)
     parameters = {
         name: tf.constant(random.normal(size=p.shape), tf.float32)
@@ -261,7 +261,7 @@ def test_ldam_keeps_the_boundary_away_from_the_rare_class():
     decide and not the classes' sizes.
     """
     plain, ldam, even = (
-        recalls(LossConfig("ldam", counts=counts, ldam_margin=margin, ldam_scale=200.0), 0.02, 0.3, 0.35)
+        recalls(LossConfig(loss="ldam", counts=counts, ldam_margin=margin, ldam_scale=200.0), 0.02, 0.3, 0.35)
         for counts, margin in (((1000, 30), 0.0), ((1000, 30), 0.5), ((300, 300), 0.5))
     )
     assert ldam[1] > plain[1] + 0.03
@@ -271,8 +271,8 @@ def test_ldam_keeps_the_boundary_away_from_the_rare_class():
 
 def test_deferred_weights_raise_the_recall_of_the_rare_class():
     """Cao et al. 2019, algorithm 1, where classes overlap."""
-    config = LossConfig("ldam", counts=(1000, 30))
-    weighed = LossConfig("ldam", counts=(1000, 30), class_weights=True, deferred_reweighting=0.8)
+    config = LossConfig(loss="ldam", counts=(1000, 30))
+    weighed = LossConfig(loss="ldam", counts=(1000, 30), class_weights=True, deferred_reweighting=0.8)
     before, after = (recalls(one, 1.0, 1.0) for one in (config, weighed))
     assert after[1] > before[1] + 0.2
     assert np.mean(after) > np.mean(before) + 0.05

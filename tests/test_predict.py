@@ -296,9 +296,9 @@ def _theirs(architecture, folder):
 
 def _ours(model, *rows, **lengths):
     """Scores of rows by our own network."""
-    from morphbert.finetune.config import PredictConfig
     from morphbert.finetune.scoring import Scorer
     from morphbert.finetune.task import Examples
+    from morphbert.finetune.task_configs import PredictConfig
 
     loaded = load_task(str(model))
     task = dataclasses.replace(loaded.task, **lengths)

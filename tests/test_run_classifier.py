@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, write_config
 
+import morphbert
 from morphbert.cli.run_classifier import main
 from morphbert.finetune import losses
 from morphbert.finetune.config import class_weights
@@ -184,10 +185,25 @@ def test_several_labels_a_text_from_json_lines(data, tmp_path):
         {"document": "그저 그런 영화", "label": []},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    flags = arguments(data, tmp_path / "out", "--task=labels", "--do_train", "--do_eval")
-    changed = [f"--train_file={path}", f"--eval_file={path}", "--num_train_steps=2", "--train_batch_size=2"]
-    assert main([*flags, *changed]) == 0
-    assert {"exact_match", "f1_micro", "f1_macro"} <= results(tmp_path / "out").keys()
+    done = morphbert.fine_tune(
+        morphbert.ClassificationConfig(
+            bert_config_file=data / "bert_config.json",
+            vocab_file=MECAB_VOCABULARY,
+            train_file=path,
+            eval_file=path,
+            output_dir=tmp_path / "out",
+            task="labels",
+            do_train=True,
+            do_eval=True,
+            max_seq_length=16,
+            num_train_steps=2,
+            train_batch_size=2,
+            devices=morphbert.DeviceConfig(strategy="cpu"),
+        )
+    )
+    assert done.stopped_by is None
+    assert {"exact_match", "f1_micro", "f1_macro"} <= done.figures.keys()
+    assert results(tmp_path / "out") == pytest.approx({"global_step": 2, **done.figures}, abs=1e-6)
     assert json.loads((tmp_path / "out" / "task.json").read_text(encoding="utf-8"))["labels"] == [
         "기쁨",
         "슬픔",
@@ -301,7 +317,7 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
         eval_batch_size=2,
     )
     strategy = build_strategy(config.devices)
-    task = Classification("class", ("0", "1"), HeadConfig("mean"), max_seq_length=32)
+    task = Classification("class", ("0", "1"), HeadConfig(pooling="mean"), max_seq_length=32)
     running = FineTuning(config, task, None, strategy)
     assert running.load() == 60
     texts = [("재미있다.", None), ("정말 재미있는 영화였다. " * 3, None), ("참 뻔한 드라마예요!", "정말?")]

@@ -11,12 +11,12 @@ from tasks import choices, figures, tiny_flags, write_json_lines
 
 from morphbert.cli import export_model, predict
 from morphbert.cli.run_multiple_choice import main
-from morphbert.finetune.config import PredictConfig
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed, scoring_batches
 from morphbert.finetune.loading import load_task
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Examples
+from morphbert.finetune.task_configs import PredictConfig
 from morphbert.finetune.tasks.multiple_choice import ChoiceExample, MultipleChoice, choice_metrics
 from morphbert.model.config import BertConfig
 from morphbert.text.loading import load_tokenizer
@@ -150,13 +150,13 @@ def test_arrays_have_an_axis_of_candidates_and_fit_the_feed():
     ],
 )
 def test_every_way_of_writing_is_read_alike(tmp_path, flags, change):
-    from morphbert.cli.run_multiple_choice import _command, _config
+    from morphbert.cli.run_multiple_choice import _command
 
     rows = choices()[:6]
     path = write_json_lines(tmp_path / "a.jsonl", map(change, rows))
     command = _command()
     command.parse([f"--train_file={path}", "--do_train", f"--output_dir={tmp_path}", *flags])
-    found = MultipleChoice.read(_config(command), str(path), "train").items
+    found = MultipleChoice.read(command.config(), str(path), "train").items
     assert [one.label for one in found] == [row["label"] for row in rows]
     assert [list(one.choices) for one in found] == [row["choices"] for row in rows]
     assert [one.question.replace(" ", "") for one in found] == [
@@ -216,7 +216,7 @@ def test_bad_rows_are_named(data, tmp_path, capsys, change, flags, message):
 
 
 def test_labels_that_look_as_if_they_began_at_one_are_said(tmp_path, capsys):
-    from morphbert.finetune.config import MultipleChoiceConfig
+    from morphbert.finetune.task_configs import MultipleChoiceConfig
 
     rows = [{"question": "?", "choices": list("가나다라"), "label": 1 + number % 3} for number in range(30)]
     path = str(write_json_lines(tmp_path / "a.jsonl", rows))

@@ -1,4 +1,4 @@
-"""What fine-tuning and prediction are told: one frozen value for each task, whose names are those of the flags.
+"""What fine-tuning is told, whatever the task: head, loss and run; the flags are made from the fields.
 
 Importing this module loads no TensorFlow, so that the commands' `--help` is quick.
 """
@@ -8,35 +8,41 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from morphbert.errors import UsageError
+from morphbert.options import configuration, option, options
+from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
-POOLINGS = ("cls", "mean", "max")
-RELATION_POOLINGS = ("entities", *POOLINGS)
-LOSSES = ("cross_entropy", "focal", "ldam")
-METRICS = ("korquad", "squad", "klue")
-STRADDLING = ("split", "first")
+_OF_CLS = "cls: BERT's pooler over [CLS]; of several layers [CLS] itself, of an LSTM its ends. "
 
 
-@dataclasses.dataclass(frozen=True)
+@configuration
 class HeadConfig:
     """What a head reads.
 
     Attributes:
-      pooling: how the pieces of a text become one vector, see `sentence_vector`.
+      pooling: how the pieces of a text become one vector, see `sentence_vector`; `pieces` where each has its own score.
       layers: the encoder's layers that are concatenated: 0 is the embeddings, -1 the last.
       lstm_units: of an LSTM in each direction on top of them; 0 for none.
     """
 
     pooling: str = "cls"
-    layers: tuple[int, ...] = (-1,)
-    lstm_units: int = 0
+    layers: tuple[int, ...] = option(
+        default=(-1,),
+        help="Layers of the encoder that the head reads, side by side: 0 is the embeddings, -1 the last. Example: "
+        "--layers=-1,-2,-3,-4",
+    )
+    lstm_units: int = option(
+        default=0,
+        at_least=0,
+        help="Put an LSTM of so many units in each direction between encoder and head; 0 for none.",
+    )
 
     @property
     def uses_pooler(self) -> bool:
@@ -52,20 +58,42 @@ class HeadConfig:
         """JSON-able, for `task.json`."""
         return {"pooling": self.pooling, "layers": list(self.layers), "lstm_units": self.lstm_units}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], pooling: str = "cls") -> HeadConfig:
+    @staticmethod
+    def from_dict(values: Mapping[str, Any], pooling: str = "cls") -> HeadConfig:
         """Reads what `to_dict` gives, or an older version of it; `pooling` is for one that names none."""
         layers = tuple(values.get("layers", (-1,)))
-        return cls(values.get("pooling", pooling), layers, values.get("lstm_units", 0))
+        return HeadConfig(
+            pooling=values.get("pooling", pooling), layers=layers, lstm_units=values.get("lstm_units", 0)
+        )
 
 
-POOLER = HeadConfig()
+@configuration
+class TextHeadConfig(HeadConfig):
+    """The head of a task that tells something of a whole text."""
+
+    pooling: Literal["cls", "mean", "max"] = option(
+        default="cls", help=_OF_CLS + "mean, max: over all pieces."
+    )
+
+
+@configuration
+class RelationHeadConfig(HeadConfig):
+    """The head of a task that tells something of two entities."""
+
+    pooling: Literal["entities", "cls", "mean", "max"] = option(
+        default="entities",
+        help="entities: [CLS] and the mean of each entity's pieces. cls, mean, max: of the whole sentence, markers in "
+        "it.",
+    )
+
+
+POOLER = TextHeadConfig()
 # Of tasks that score each piece.
 NO_POOLING = HeadConfig(pooling="pieces")
-ENTITIES = HeadConfig(pooling="entities")
+ENTITIES = RelationHeadConfig()
 
 
-@dataclasses.dataclass(frozen=True)
+@configuration
 class LossConfig:
     """How classes are learned.
 
@@ -75,24 +103,39 @@ class LossConfig:
       focal_gamma: of `focal`.
       ldam_margin: of `ldam`: the rarest class's margin.
       ldam_scale: of `ldam`: what scores less margins are multiplied by.
-      counts: examples of each class in the training data, for `ldam` and the weights.
       class_weights: weigh rare classes more, by their effective number.
       deferred_reweighting: the share of training after which `class_weights` begin; None for the beginning.
+      counts: examples of each class in the training data, for `ldam` and the weights.
     """
 
-    loss: str = "cross_entropy"
-    label_smoothing: float = 0.0
-    focal_gamma: float = 2.0
-    ldam_margin: float = 0.5
-    ldam_scale: float = 30.0
+    loss: Literal["cross_entropy", "focal", "ldam"] = option(
+        default="cross_entropy", help="focal and ldam are for classes of unequal size."
+    )
+    label_smoothing: float = option(
+        default=0.0, at_least=0, at_most=0.999, help="Of cross_entropy. Example: 0.1"
+    )
+    focal_gamma: float = option(default=2.0, at_least=0, help="Of focal: 0 is cross entropy.")
+    ldam_margin: float = option(default=0.5, at_least=0, help="Of ldam: the rarest class's margin.")
+    ldam_scale: float = option(
+        default=30.0, at_least=1e-6, help="Of ldam: what scores less margins are multiplied by."
+    )
+    class_weights: bool = option(default=False, help="Weigh rare classes more, by their effective number.")
+    deferred_reweighting: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="Weigh rare classes more after this share of the training, as LDAM's authors do. Example: 0.8",
+    )
     counts: tuple[int, ...] = ()
-    class_weights: bool = False
-    deferred_reweighting: float | None = None
+
+    @property
+    def weighs(self) -> bool:
+        """Whether classes have weights; deferred ones are weights too."""
+        return self.class_weights or self.deferred_reweighting is not None
 
     def of_counts(self, counts: Sequence[int]) -> LossConfig:
-        """Returns the loss for classes that occur so often; deferred weights are weights."""
-        weighs = self.class_weights or self.deferred_reweighting is not None
-        return dataclasses.replace(self, counts=tuple(counts), class_weights=weighs)
+        """Returns the loss for classes that occur so often."""
+        return dataclasses.replace(self, counts=tuple(counts), class_weights=self.weighs)
 
     def guessing(self, classes: int) -> float:
         """About the largest mean loss of a model that knows nothing, by which a run that blew up is known."""
@@ -117,12 +160,22 @@ def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
     return scaled
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+def max_seq_length_option(default: int) -> Any:
+    """Returns the field, whose default is a task's own."""
+    return option(default=default, at_least=8, help="Pieces in a sequence, special tokens included.")
+
+
+def num_train_epochs_option(default: float) -> Any:
+    """Returns the field, whose default is a task's own."""
+    return option(default=default, at_least=1e-9, help="Passes over the training data.")
+
+
+@configuration
 class FineTuneConfig:
     """What every fine-tuning command is told; a task's own values stand in its subclass.
 
-    Names are those of the flags, which explain them. The optimizer's numbers of steps are left out: they follow from
-    the examples, the epochs and the warm-up.
+    `--help` explains each field under its name. The optimizer's numbers of steps are left out: they follow from the
+    examples, the epochs and the warm-up.
 
     Attributes:
       task_name: the task, a key of `morphbert.finetune.tasks.TASKS`.
@@ -132,48 +185,142 @@ class FineTuneConfig:
     task_name: ClassVar[str]
     evaluates_on_predict_file: ClassVar[bool] = False
 
-    output_dir: str
-    init_checkpoint: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    do_lower_case: bool | None = None
-    word_embeddings: str | None = None
-    freeze_embeddings: bool = False
-    freeze_layers: int = 0
-    adapt_on: str | None = None
-    adapt_steps: int = 1000
-    adapt_batch_size: int = 32
-    adapt_learning_rate: float = 5e-5
-    adapt_dupe_factor: int = 5
-    train_file: str | None = None
+    vocab_file: str | None = option(
+        default=None,
+        group="Tokenizer",
+        section="tokenizer",
+        help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
+        "the one beside the model, if there is one.",
+    )
+    do_lower_case: bool | None = option(
+        default=None,
+        help="For a plain vocab.txt: lower-case the text. Default: unless the vocabulary has capital letters.",
+    )
+    init_checkpoint: str | None = option(
+        default=None,
+        group="Model",
+        section="model",
+        instead_of="bert_config_file",
+        help="The pretrained model: a folder or checkpoint of this program or of google-research/bert, or a Hugging "
+        "Face folder. Without it, or with nothing behind the =, the weights are random.",
+    )
+    bert_config_file: str | None = option(
+        default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
+    )
+    word_embeddings: str | None = option(
+        default=None,
+        help="A word2vec text file; the pieces that it knows start from its vectors, whose size has to be the model's.",
+    )
+    freeze_embeddings: bool = option(default=False, help="Leave the embeddings as they are.")
+    freeze_layers: int = option(
+        default=0,
+        at_least=0,
+        help="Leave the embeddings and so many of the lowest layers as they are.",
+    )
+    adapt_on: str | None = option(
+        default=None,
+        help="Before fine-tuning go on pretraining the model on text (Gururangan et al. 2020), masked LM alone, in "
+        "OUTPUT_DIR/adapted. train: that of --train_file; else files of the task's format, or .txt with a "
+        "sentence a line and an empty line between documents.",
+    )
+    adapt_steps: int = option(default=1000, at_least=1, help="Steps of it.")
+    adapt_batch_size: int = option(default=32, at_least=1, help="Sequences in a step of it.")
+    adapt_learning_rate: float = option(default=5e-5, at_least=0, help="Its highest learning rate.")
+    adapt_dupe_factor: int = option(
+        default=5, at_least=1, help="Passes over the text, each with other masks."
+    )
+    train_file: str | None = option(
+        default=None, group="Data", section="data", help="Labelled examples to train on."
+    )
     eval_file: str | None = None
-    predict_file: str | None = None
-    encoding: str = "utf-8"
-    do_train: bool = False
+    predict_file: str | None = option(default=None, help="Examples to predict; a label is not needed.")
+    encoding: str = option(
+        default="utf-8",
+        help="The encoding of the files of examples. Example: --encoding=cp949, in which Excel writes Korean CSV.",
+    )
+    output_dir: str = option(
+        group="Training",
+        section="train",
+        help="Folder for the fine-tuned model, its figures and TensorBoard logs. If it holds a checkpoint, the run "
+        "goes on from there, exactly.",
+    )
+    do_train: bool = option(default=False, help="Train on --train_file.")
+    max_seq_length: int = max_seq_length_option(128)
+    train_batch_size: int = option(
+        default=32, at_least=1, help="Examples in a step, over all devices together."
+    )
+    num_train_epochs: float = num_train_epochs_option(3.0)
+    num_train_steps: int | None = option(
+        default=None, at_least=1, instead_of="num_train_epochs", help="Steps instead of --num_train_epochs."
+    )
+    group_by_length: bool = option(
+        default=True,
+        help="Put examples of like length into a batch and cut it to them: the same work in less time.",
+    )
+    num_seeds: int = option(
+        default=1,
+        at_least=1,
+        help="Train so many times, with --seed, --seed + 1, …, in folders OUTPUT_DIR/seed-N; gives mean ± standard "
+        "deviation. Seeds that are finished are passed over.",
+    )
+    eval_every: int | None = option(
+        default=None,
+        at_least=1,
+        help="Evaluate every so many steps and keep the best in OUTPUT_DIR/best.",
+    )
+    early_stopping: int | None = option(
+        default=None,
+        at_least=1,
+        help="With --eval_every: end after so many evaluations in a row that were not better than the best.",
+    )
+    best_metric: str | None = option(
+        default=None,
+        help="By which the best checkpoint is kept, any figure of the evaluation; - before it for lowest. Default: "
+        "the task's own. Example: --best_metric=-loss",
+    )
+    save_checkpoints_steps: int = option(default=1000, at_least=1, help="Steps between checkpoints.")
+    keep_checkpoint_max: int = option(default=2, at_least=1, help="Newest checkpoints to keep.")
+    log_steps: int = option(default=100, at_least=1, help="Steps between lines of progress.")
+    wandb_project: str | None = option(
+        default=None,
+        help="Log to this project of Weights & Biases too (extra wandb). Off unless asked for.",
+    )
     do_eval: bool = False
     do_predict: bool = False
-    max_seq_length: int = 128
-    train_batch_size: int = 32
-    eval_batch_size: int = 32
-    num_train_epochs: float = 3.0
-    num_train_steps: int | None = None
-    warmup_proportion: float = 0.1
-    num_warmup_steps: int | None = None
-    group_by_length: bool = True
-    num_seeds: int = 1
-    eval_every: int | None = None
-    early_stopping: int | None = None
-    best_metric: str | None = None
-    load_best: bool = True
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 2
-    iterations_per_loop: int = 1000
-    log_steps: int = 100
-    wandb_project: str | None = None
-    head: HeadConfig = POOLER
-    optimizer: OptimizerConfig = dataclasses.field(default=OptimizerConfig())
-    step: StepConfig = dataclasses.field(default=StepConfig())
-    devices: DeviceConfig = dataclasses.field(default=DeviceConfig())
+    load_best: bool = option(
+        default=True,
+        group="Evaluation and prediction",
+        section="test",
+        help="Evaluate and predict with the best checkpoint where --eval_every kept one; else with the last.",
+    )
+    eval_batch_size: int = option(default=32, at_least=1, help="Examples at a time when scoring.")
+    head: HeadConfig = NO_POOLING
+    optimizer: OptimizerConfig = options(
+        default=OptimizerConfig(), group="Optimizer (the defaults are BERT's)", section="optimizer"
+    )
+    warmup_proportion: float = option(
+        default=0.1,
+        at_least=0,
+        at_most=1,
+        group="Optimizer (the defaults are BERT's)",
+        section="optimizer",
+        help="Share of the steps over which the learning rate rises from 0.",
+    )
+    num_warmup_steps: int | None = option(
+        default=None,
+        at_least=0,
+        instead_of="warmup_proportion",
+        help="Steps of that instead of --warmup_proportion.",
+    )
+    step: StepConfig = options(default=StepConfig(), group="Training", section="train")
+    devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES, section="train")
+    iterations_per_loop: int = option(
+        default=1000,
+        at_least=1,
+        group=DEVICES,
+        section="train",
+        help="Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
+    )
 
     def __post_init__(self) -> None:
         """Refuses values that contradict each other.
@@ -207,128 +354,3 @@ class FineTuneConfig:
         if self.num_train_steps is not None:
             return self.num_train_steps
         return max(1, int(examples * self.num_train_epochs / self.train_batch_size))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassificationConfig(FineTuneConfig):
-    """`run_classifier.py`: one or two sentences → a class, several labels, or a score."""
-
-    task_name: ClassVar[str] = "classification"
-
-    text_column: tuple[str, ...] = ("document",)
-    label_column: str = "label"
-    task: str = "class"
-    labels: tuple[str, ...] = ()
-    loss: LossConfig = CROSS_ENTROPY
-
-    def __post_init__(self) -> None:
-        """Refuses values that contradict each other."""
-        super().__post_init__()
-        if len(self.text_column) not in (1, 2):
-            raise UsageError(
-                f"--text_column={','.join(self.text_column)}: give one column, or two for pairs."
-            )
-        weighs = self.loss.class_weights or self.loss.deferred_reweighting is not None
-        if self.task != "class" and (self.loss.loss != "cross_entropy" or weighs):
-            raise UsageError(f"--loss={self.loss.loss} and weights of classes go with --task=class.")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaggingConfig(FineTuneConfig):
-    """`run_ner.py`: a text → a tag for each of its characters."""
-
-    task_name: ClassVar[str] = "tagging"
-
-    straddling: str = "split"
-    head: HeadConfig = NO_POOLING
-    loss: LossConfig = CROSS_ENTROPY
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RelationConfig(FineTuneConfig):
-    """`run_re.py`: a sentence with two entities → their relation."""
-
-    task_name: ClassVar[str] = "relation"
-
-    labels: tuple[str, ...] = ()
-    head: HeadConfig = ENTITIES
-    loss: LossConfig = CROSS_ENTROPY
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpanConfig(FineTuneConfig):
-    """`run_squad.py`: a question and a paragraph → a span of the paragraph."""
-
-    task_name: ClassVar[str] = "span"
-    evaluates_on_predict_file: ClassVar[bool] = True
-
-    head: HeadConfig = NO_POOLING
-    max_seq_length: int = 384
-    num_train_epochs: float = 2.0
-    doc_stride: int = 128
-    max_query_length: int = 64
-    n_best_size: int = 20
-    max_answer_length: int = 30
-    metric: str = "korquad"
-    version_2_with_negative: bool = False
-    null_score_diff_threshold: float = 0.0
-    strip_particles: bool = False
-
-    def _check_files(self) -> None:
-        if not (self.do_train or self.do_predict):
-            raise UsageError("nothing to do: give --do_train, --do_predict or both.")
-        if (self.do_predict or self.eval_every) and not self.predict_file:
-            raise UsageError("--do_predict and --eval_every need --predict_file.")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MultipleChoiceConfig(FineTuneConfig):
-    """`run_multiple_choice.py`: a question and candidates → the right candidate."""
-
-    task_name: ClassVar[str] = "multiple_choice"
-
-    question_column: tuple[str, ...] = ("question",)
-    choices_column: str = "choices"
-    choice_columns: tuple[str, ...] = ()
-    label_column: str = "label"
-    first_label: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses values that contradict each other."""
-        super().__post_init__()
-        if not self.question_column:
-            raise UsageError("--question_column names no column.")
-        if len(self.choice_columns) == 1:
-            raise UsageError(
-                f"--choice_columns={self.choice_columns[0]}: give a column for each candidate, or the column of a list "
-                "with --choices_column."
-            )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig:
-    """`predict.py`: a fine-tuned model and a file of rows → the rows with predictions.
-
-    Attributes:
-      model: the `output_dir` of a fine-tuning.
-      input_file: a table: JSON Lines or an array of JSON, CSV, TSV, Parquet.
-      output_file: the same objects with `prediction` in each, or `error` where there can be none.
-      text_column: keys of the text, or of both texts; None takes `text`, and `text_pair` for the second.
-      load_best: take the best checkpoint that training kept, not the newest.
-      batch_size: examples scored at once.
-      n_best_size: answers of a question that are given, the likeliest first.
-      max_answer_length: pieces of an answer at most.
-      null_score_diff_threshold: a question has no answer if that scores higher than its best one by more than this.
-      encoding: of the input.
-    """
-
-    model: str
-    input_file: str
-    output_file: str
-    encoding: str = "utf-8"
-    text_column: tuple[str, ...] = ()
-    load_best: bool = True
-    batch_size: int = 32
-    n_best_size: int = 1
-    max_answer_length: int = 30
-    null_score_diff_threshold: float = 0.0

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from morphbert import files
 from morphbert.errors import UsageError
-from morphbert.finetune.config import PredictConfig
 from morphbert.finetune.loading import TaskModel, load_task
 from morphbert.finetune.rows import Row, RowError, chunks
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
+from morphbert.finetune.task_configs import PredictConfig
 from morphbert.formats.tables import rows_of
 
 # Rows → one prediction for each, or an object with `error`.

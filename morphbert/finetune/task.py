@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
-from morphbert.finetune.config import HeadConfig, LossConfig, PredictConfig
+from morphbert.finetune.config import HeadConfig, LossConfig
 from morphbert.finetune.features import Features
 from morphbert.finetune.heads import chosen_states
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.rows import Row
+from morphbert.finetune.task_configs import PredictConfig
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.model.heads import transform

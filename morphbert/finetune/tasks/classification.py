@@ -14,14 +14,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import classes, huggingface
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
-from morphbert.finetune.config import (
-    CROSS_ENTROPY,
-    POOLER,
-    ClassificationConfig,
-    HeadConfig,
-    LossConfig,
-    PredictConfig,
-)
+from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
 from morphbert.finetune.heads import (
@@ -38,6 +31,7 @@ from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters

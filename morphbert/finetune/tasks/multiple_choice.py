@@ -20,7 +20,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import huggingface
 from morphbert.finetune.classes import likeliest_is, shares_of_scores
-from morphbert.finetune.config import POOLER, HeadConfig, MultipleChoiceConfig, PredictConfig
+from morphbert.finetune.config import POOLER, HeadConfig
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.heads import (
     contextual,
@@ -35,6 +35,7 @@ from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.rows import Row, RowError, text_in, where_of
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters

@@ -20,14 +20,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import classes
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
-from morphbert.finetune.config import (
-    CROSS_ENTROPY,
-    ENTITIES,
-    HeadConfig,
-    LossConfig,
-    PredictConfig,
-    RelationConfig,
-)
+from morphbert.finetune.config import CROSS_ENTROPY, ENTITIES, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
 from morphbert.finetune.heads import (
@@ -53,6 +46,7 @@ from morphbert.finetune.relations import (
 )
 from morphbert.finetune.rows import Row, RowError
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task_configs import PredictConfig, RelationConfig
 from morphbert.formats.labels import counted
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters

@@ -15,7 +15,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import answers, huggingface
 from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
-from morphbert.finetune.config import NO_POOLING, HeadConfig, PredictConfig, SpanConfig
+from morphbert.finetune.config import NO_POOLING, HeadConfig
 from morphbert.finetune.heads import contextual, head_width, linear, linear_parameters, lstm_parameters
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
@@ -23,6 +23,7 @@ from morphbert.finetune.particles import ParticleStripper
 from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task_configs import PredictConfig, SpanConfig
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch

@@ -13,14 +13,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.finetune import huggingface
-from morphbert.finetune.config import (
-    CROSS_ENTROPY,
-    NO_POOLING,
-    HeadConfig,
-    LossConfig,
-    PredictConfig,
-    TaggingConfig,
-)
+from morphbert.finetune.config import CROSS_ENTROPY, NO_POOLING, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED
 from morphbert.finetune.heads import (
@@ -37,6 +30,7 @@ from morphbert.finetune.losses import class_losses
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task_configs import PredictConfig, TaggingConfig
 from morphbert.finetune.text_windows import (
     NO_TAG,
     TAG_IDS,

@@ -1,0 +1,32 @@
+"""What the fine-tuning commands do with their flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from morphbert.api.tasks import fine_tune
+from morphbert.cli import quiet_tensorflow
+from morphbert.cli.command import Command
+from morphbert.errors import UsageError
+from morphbert.finetune.config import FineTuneConfig
+
+
+def run(command: Command, argv: Sequence[str] | None) -> int:
+    """Runs a command; returns its exit status (128 + the signal's number where one stopped it)."""
+
+    def go(config: FineTuneConfig) -> int:
+        for one, other in (
+            ("num_train_steps", "num_train_epochs"),
+            ("num_warmup_steps", "warmup_proportion"),
+        ):
+            if command.given(one) and command.given(other):
+                raise UsageError(f"give --{one} or --{other}, not both.")
+        quiet_tensorflow.load()
+        stopped = fine_tune(config).stopped_by
+        if stopped is None:
+            return 0
+        print(f"stopped by signal {stopped}; the same command continues.", file=sys.stderr)
+        return 128 + stopped
+
+    return command.run(argv, go)
