@@ -79,13 +79,6 @@ class Command:
             [(flag.name, flag.option.instead_of) for flag in found if flag.option.instead_of],
         )
 
-    def add(self, kind: type, group: str, section: str | None = None) -> None:
-        """Makes flags of a part of what the command is configured by, where they are not defined already."""
-        for flag in options.flags_of(kind):
-            if flag.name not in self.values:
-                self.group(group, section)
-                self._define_option(flag)
-
     def _define_option(self, flag: options.Flag) -> None:
         help, required = flag.option.help, flag.required
         if flag.choices and not flag.many:
