@@ -44,7 +44,13 @@ if TYPE_CHECKING:
     from morphbert.data.config import InstanceConfig
     from morphbert.data.creation import PretrainingDataConfig, create_pretraining_data
     from morphbert.data.inspection import InspectConfig, inspect_records
-    from morphbert.finetune.config import FineTuneConfig, HeadConfig, LossConfig
+    from morphbert.finetune.config import (
+        FineTuneConfig,
+        LossConfig,
+        PieceHeadConfig,
+        RelationHeadConfig,
+        TextHeadConfig,
+    )
     from morphbert.finetune.task_configs import (
         ClassificationConfig,
         MultipleChoiceConfig,
@@ -104,7 +110,9 @@ _HOMES = {
     "fill_mask": "morphbert.api.exchange",
     "extract_features": "morphbert.api.exchange",
     "FineTuneConfig": "morphbert.finetune.config",
-    "HeadConfig": "morphbert.finetune.config",
+    "TextHeadConfig": "morphbert.finetune.config",
+    "PieceHeadConfig": "morphbert.finetune.config",
+    "RelationHeadConfig": "morphbert.finetune.config",
     "LossConfig": "morphbert.finetune.config",
     "ClassificationConfig": "morphbert.finetune.task_configs",
     "TaggingConfig": "morphbert.finetune.task_configs",
@@ -129,7 +137,6 @@ __all__ = [
     "FillMaskConfig",
     "Filled",
     "FineTuneConfig",
-    "HeadConfig",
     "ImportConfig",
     "InputFormat",
     "InspectConfig",
@@ -137,13 +144,16 @@ __all__ = [
     "LossConfig",
     "MultipleChoiceConfig",
     "OptimizerConfig",
+    "PieceHeadConfig",
     "PredictConfig",
     "PretrainingConfig",
     "PretrainingDataConfig",
     "RelationConfig",
+    "RelationHeadConfig",
     "SpanConfig",
     "StepConfig",
     "TaggingConfig",
+    "TextHeadConfig",
     "TrainingReportConfig",
     "VocabularyConfig",
     "__version__",

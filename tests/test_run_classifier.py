@@ -13,6 +13,7 @@ from samples import MECAB_VOCABULARY, write_config
 
 import morphbert
 from morphbert.cli.run_classifier import main
+from morphbert.errors import UsageError
 from morphbert.finetune import losses
 from morphbert.finetune.config import class_weights
 from morphbert.finetune.features import Features, plan
@@ -225,6 +226,17 @@ def test_several_labels_a_text_from_json_lines(data, tmp_path):
 def test_bad_input_is_named(data, tmp_path, capsys, change, message):
     assert main(arguments(data, tmp_path / "out", "--do_train", *change)) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_a_head_of_another_task_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="has to be a TextHeadConfig"):
+        morphbert.ClassificationConfig(
+            output_dir=tmp_path, do_train=True, train_file="a.tsv", head=morphbert.RelationHeadConfig()
+        )
+    with pytest.raises(
+        UsageError, match="--pooling=median is out of range: it has to be one of cls, mean, max"
+    ):
+        morphbert.TextHeadConfig(pooling="median")
 
 
 def test_one_class_alone_is_refused(data, tmp_path, capsys):

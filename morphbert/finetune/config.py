@@ -77,6 +77,13 @@ class TextHeadConfig(HeadConfig):
 
 
 @configuration
+class PieceHeadConfig(HeadConfig):
+    """The head of a task that scores each piece."""
+
+    pooling: str = "pieces"
+
+
+@configuration
 class RelationHeadConfig(HeadConfig):
     """The head of a task that tells something of two entities."""
 
@@ -88,8 +95,7 @@ class RelationHeadConfig(HeadConfig):
 
 
 POOLER = TextHeadConfig()
-# Of tasks that score each piece.
-NO_POOLING = HeadConfig(pooling="pieces")
+NO_POOLING = PieceHeadConfig()
 ENTITIES = RelationHeadConfig()
 
 
@@ -328,6 +334,9 @@ class FineTuneConfig:
         Raises:
           UsageError: says which.
         """
+        wanted = type(type(self).__dataclass_fields__["head"].default)
+        if not isinstance(self.head, wanted):
+            raise UsageError(f"head={self.head} has to be a {wanted.__name__}.")
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:

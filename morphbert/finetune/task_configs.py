@@ -16,6 +16,7 @@ from morphbert.finetune.config import (
     FineTuneConfig,
     HeadConfig,
     LossConfig,
+    PieceHeadConfig,
     RelationHeadConfig,
     TextHeadConfig,
     max_seq_length_option,
@@ -113,7 +114,7 @@ class TaggingConfig(FineTuneConfig):
         default=False,
         help="Write predictions.jsonl for --predict_file: text, tags and entities with their characters.",
     )
-    head: HeadConfig = _head(NO_POOLING)
+    head: PieceHeadConfig = _head(NO_POOLING)
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
 
 
@@ -202,7 +203,7 @@ class SpanConfig(FineTuneConfig):
         help="Leave off particles (조사) and the copula at an answer's end, by Mecab; the figures without it are "
         "printed too.",
     )
-    head: HeadConfig = _head(NO_POOLING)
+    head: PieceHeadConfig = _head(NO_POOLING)
 
     def _check_files(self) -> None:
         if not (self.do_train or self.do_predict):
