@@ -111,7 +111,7 @@ class Classification(Task):
         """The task of a `task.json`."""
         return cls(
             saved["kind"],
-            tuple(saved["labels"]),
+            tuple(saved.get("labels", ())),
             HeadConfig.from_dict(saved),
             max_seq_length=saved["max_seq_length"],
             text_columns=int(saved.get("text_columns", 1)),
