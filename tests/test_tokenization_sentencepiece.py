@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 
 import pytest
 import sentencepiece
@@ -223,6 +224,27 @@ def test_records_mask_whole_eojeols(kobert, tmp_path, flags):
                     assert words[position] == words[position - 1]
                     together += words[position] >= 0
     assert together > 100
+
+
+@pytest.mark.parametrize("flags", [[], ["--objective=none", "--pack_sequences"]], ids=["single", "packed"])
+def test_padding_is_not_counted_as_unknown(kobert, tmp_path, capsys, flags):
+    """Records are padded with 0, which is [UNK] in KoBERT's layout: both tables give the share among the pieces."""
+    from morphbert.cli.create_pretraining_data import main as create
+    from morphbert.cli.inspect_records import main as inspect
+
+    output = tmp_path / "a.tfrecord"
+    arguments = [
+        f"--input_file={GOLDEN}/documents_ko.txt",
+        f"--vocab_file={kobert}",
+        f"--output_file={output}",
+    ]
+    assert create([*arguments, "--short_seq_prob=1", *SHAPE, *flags]) == 0
+    made = capsys.readouterr().out
+    assert inspect([f"--input_file={output}", f"--vocab_file={kobert}"]) == 0
+    read = capsys.readouterr().out
+    shares = [re.search(r"\[UNK\]\s+(\d+\.\d+%)", text)[1] for text in (made, read)]
+    assert shares[0] == shares[1]
+    assert flags or re.search(r"\d+ pieces, [1-9]\d* × \[PAD\]", read)
 
 
 def test_masks_drawn_in_training_count_unknown_pieces(kobert):

@@ -60,6 +60,10 @@ def test_padding_has_to_be_id_zero():
         vocabulary_from_tokens(reversed(SPECIAL)).check_for_pretraining("my.txt")
 
 
+def test_a_byte_order_mark_is_left_out(read):
+    assert read("\ufeff[PAD]\n가\n".encode()).tokens == read("[PAD]\n가\n".encode()).tokens == ("[PAD]", "가")
+
+
 def test_bad_files(read, tmp_path):
     with pytest.raises(MorphbertError, match="line 2: not UTF-8"):
         read("가\n".encode() + "나".encode("cp949") + b"\n")

@@ -182,10 +182,16 @@ def records(
             examples=len(rows),
             pieces=int(batch.lengths.sum()),
             masked=masked,
-            unknown=int((batch.ids == pieces.unk).sum()),
+            unknown=int(((batch.ids == pieces.unk) & _real(batch)).sum()),
             positives=int(rows["label"].sum()),
         )
         yield framed_rows(columns), statistics
+
+
+def _real(batch: Batch) -> npt.NDArray[np.bool_]:
+    """Where there are pieces, [N, L]: padding is 0, which is a piece of its own in some vocabularies."""
+    real: npt.NDArray[np.bool_] = np.arange(batch.ids.shape[1])[None, :] < batch.lengths[:, None]
+    return real
 
 
 def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:
@@ -215,7 +221,7 @@ def _masks(
     weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
     columns = {
         "input_ids": masked.ids,
-        "input_mask": np.arange(config.max_seq_length)[None, :] < batch.lengths[:, None],
+        "input_mask": _real(batch),
         "masked_lm_ids": masked.labels,
         "masked_lm_positions": masked.positions,
         "masked_lm_weights": weights.astype(np.float32),

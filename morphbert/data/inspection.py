@@ -389,7 +389,7 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
             lines.append(f"  {NEXT_SENTENCE_LABELS}: {parsed[NEXT_SENTENCE_LABELS][number]}")
     if WORD_IDS in parsed:
         lines.append(f"  {max(parsed[WORD_IDS]) + 1} units to mask from")
-    lines.append(f"  {real} pieces, {len(ids) - real} × {name(0) if vocabulary else PAD}")
+    lines.append(f"  {real} pieces, {len(ids) - real} × {PAD}")
     return "\n".join(lines)
 
 

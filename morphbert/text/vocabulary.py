@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import hashlib
 from collections import OrderedDict
@@ -147,11 +148,13 @@ def vocabulary_bytes(tokens: Iterable[str]) -> bytes:
 def load_vocabulary(path: str) -> Vocabulary:
     r"""Reads `vocab.txt` as google-research/bert does: lines end with `\n`, white space around is dropped.
 
+    A byte order mark at the beginning is left out.
+
     Raises:
       MorphbertError: the file cannot be read, is not UTF-8 (the message names the line), or is empty.
     """
     content = read_bytes(path)
-    lines = content.split(b"\n")
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     tokens = []
