@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -n auto --dist loadfile
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
 
-.PHONY: help pretrain test test-avx2 test-portable parity soak beam test-all check fix
+.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
@@ -35,6 +35,7 @@ help:
 	@echo "make parity     compares with transformers and torch, which it installs"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
+	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
 # Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
@@ -59,6 +60,11 @@ parity: .venv/ready-parity
 
 soak: .venv/ready
 	@$(RUN) scripts/soak.py --seconds=$(SOAK_SECONDS)
+
+# Without TPU_SKIP_MDS_QUERY, libtpu asks Google Cloud's metadata server, which is not there elsewhere.
+tpu: .venv-tpu/ready
+	@TPU_SKIP_MDS_QUERY=1 TF_CPP_MIN_LOG_LEVEL=2 .venv-tpu/bin/python -c "import tensorflow, morphbert.train.step; \
+		print('The extra tpu imports: TensorFlow', tensorflow.__version__)"
 
 beam: .venv-beam/ready
 	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
@@ -94,6 +100,10 @@ fix: .venv/ready
 
 .venv-tf2.20/ready: pyproject.toml setup.py constraints-tf2.20.txt
 	@$(call environment,.venv-tf2.20,constraints-tf2.20.txt,-e '.[$(EXTRAS)]')
+	@touch $@
+
+.venv-tpu/ready: pyproject.toml setup.py constraints-tpu.txt
+	@$(call environment,.venv-tpu,constraints-tpu.txt,-e '.[tpu]')
 	@touch $@
 
 .venv-beam/ready: pyproject.toml setup.py constraints-beam.txt
