@@ -305,10 +305,13 @@ def test_vocabulary_that_cannot_be_used(edit, message, tmp_path, capsys):
 
 
 def test_hangul_under_lower_casing_is_warned_of(tmp_path, capsys):
-    create(tmp_path / "r", do_lower_case=None)
-    assert "turns Hangul into Jamo" in capsys.readouterr().err
-    create(tmp_path / "r")
-    assert "turns Hangul into Jamo" not in capsys.readouterr().err
+    create(tmp_path / "r", do_lower_case=None, mode="google")
+    said = capsys.readouterr().err
+    assert "turns Hangul into Jamo" in said
+    create(tmp_path / "r", do_lower_case=None)  # not guessed
+    said = capsys.readouterr().err
+    assert "turns Hangul into Jamo" not in said
+    assert "of the pieces are [UNK] in the first 58 texts" in said
 
 
 def test_output_folder_that_cannot_be(tmp_path, capsys):

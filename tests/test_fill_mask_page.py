@@ -5,9 +5,11 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser
@@ -186,6 +188,66 @@ def test_what_is_wrong_is_refused_with_a_word(asked, status, words, server):
         return
     assert answer.status == status, found
     assert all(word in found.get("error", "") for word in words), found
+
+
+def raw(server, *parts, read=True):
+    """Sends bytes as they are; returns what comes back until the server closes or has answered."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part.replace(b"PORT", str(server.server_port).encode()))
+        if not read:
+            return b""
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while chunk := connection.recv(1 << 16):
+            found += chunk
+        return found
+
+
+GET = b"GET /checkpoints HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"
+POST = b"POST /fill HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "statuses"),
+    [
+        (POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", [413]),
+        (POST + b"Content-Length: " + b"0" * 5000 + b"2\r\n\r\n{}", [413, 400]),
+        (POST + b"Content-Length: -1\r\n\r\n", [400]),
+        (POST + b"Content-Length: one\r\n\r\n", [400]),
+        (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", [400]),
+        (GET + b"Host: evil.example\r\n\r\n", [400]),
+        (GET + b"Host: 127.0.0.1:PORT\r\n\r\n", [400]),
+        (b"GET / HTTP/1.1\r\n\r\n", [400]),
+        # The body of a GET is read, and the request after it is another one.
+        (GET + b"Content-Length: 5\r\n\r\nGET /" + GET + b"Connection: close\r\n\r\n", [200, 200]),
+        (b"\x16\x03\x01\x02\x00 no HTTP\r\n\r\n", [400]),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", [404]),
+        (b"DELETE / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", [404]),
+    ],
+)
+def test_hostile_requests_get_their_status_and_no_traceback(request_, statuses, server, capsys):
+    answer = raw(server, request_)
+    found = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answer)]
+    assert found == statuses or (len(statuses) == 2 and found and found[0] in statuses), answer[:300]
+    assert "Traceback" not in capsys.readouterr().err
+    assert ask(server, "GET", "/checkpoints")[0].status == 200
+
+
+def test_fifty_clients_are_answered_and_those_that_leave_are_not_missed(server, capsys):
+    left = POST + b"Content-Length: 60\r\n\r\n" + json.dumps({"text": SENTENCE}).encode()[:20]
+    for _ in range(10):
+        raw(server, left, read=False)
+        raw(server, GET + b"\r\n", read=False)
+    gate = threading.Barrier(50)
+
+    def client(_):
+        gate.wait()
+        return [ask(server, "GET", "/checkpoints")[0].status for _ in range(10)]
+
+    with ThreadPoolExecutor(50) as clients:
+        assert list(clients.map(client, range(50))) == [[200] * 10] * 50
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_checkpoints_of_a_run_a_prefix_and_something_else(run, random_model, tmp_path):

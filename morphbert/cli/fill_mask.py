@@ -10,6 +10,7 @@ from morphbert.api.exchange import filling_tokenizer
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.interop.configs import FillMaskConfig
+from morphbert.text.unknown_share import say_unknown_share
 
 if TYPE_CHECKING:
     from morphbert.text.tokenizer import Tokenizer
@@ -47,12 +48,15 @@ def _fill(config: FillMaskConfig) -> None:
     from morphbert.interop.fill_mask import MaskFiller
 
     filler = MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
+    asked: list[str] = []
     for sentence in _sentences(config.text):
+        asked.append(sentence)
         print(sentence)
         for filled in filler(sentence, config.top_k):
             print(
                 "  [MASK]: " + "  ".join(f"{piece} {probability:.1%}" for piece, probability in filled.pieces)
             )
+    say_unknown_share(tokenizer, asked, "the sentences")
 
 
 def _serve(config: FillMaskConfig, tokenizer: Tokenizer) -> None:
@@ -61,10 +65,8 @@ def _serve(config: FillMaskConfig, tokenizer: Tokenizer) -> None:
     filling = Filling(config.checkpoint, tokenizer, config.bert_config_file)
     with PageServer(filling, config.port) as server:
         print(f"page: {server.url} shows {filling.first} (Ctrl-C ends it)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("page: closed")
+        server.serve_forever()
+        print("page: closed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

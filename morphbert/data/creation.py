@@ -18,11 +18,12 @@ from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
 from morphbert.data.google import build as google_build
 from morphbert.data.listed_words import read_words
 from morphbert.errors import UsageError
-from morphbert.formats.lines import text_encoding
+from morphbert.formats.lines import read_lines, text_encoding
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
-from morphbert.text.loading import load_tokenizer
+from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.unknown_share import say_unknown_share
 
 _INSTANCES = "Instances"
 
@@ -50,13 +51,14 @@ class PretrainingDataConfig:
         "ends with .gz is compressed. Beside each file, NAME.manifest.json says what made it.",
     )
     vocab_file: str = option(
-        help="A vocabulary folder made by build_vocab.py, which says itself how text is cut; or a plain vocab.txt, "
-        "which is read as google-research/bert does.",
+        help="A vocabulary folder made by build_vocab.py, which says itself how text is cut; a Hugging Face folder, "
+        "whose tokenizer is reproduced; or a plain vocab.txt, which is read as google-research/bert does.",
     )
     do_lower_case: bool | None = option(
         default=None,
         help="Lower the case and strip accents. Left out, a vocabulary folder decides; for a plain vocab.txt the "
-        "default is true, as in google-research/bert, which turns Hangul into Jamo: say false for Korean.",
+        "default is true, as in google-research/bert. That turns Hangul into Jamo, so for a vocabulary with Hangul "
+        "syllables the default is what the vocabulary shows, with Hangul left whole (not with --mode=google).",
     )
     allow_tokenizer_mismatch: bool = option(
         default=False,
@@ -187,6 +189,7 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
     tokenizer = _tokenizer(config)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     job = _build_config(config, instances, files.expand(config.input_file))
+    _say_unknown(tokenizer, job)
     if config.mode == "google":
         return PretrainingData(instances, tuple(google_build.build(job, tokenizer, _say)))
     return PretrainingData(instances, tuple(build.build(job, tokenizer, _say, partial(tqdm, disable=None))))
@@ -201,6 +204,7 @@ def _on_beam(config: PretrainingDataConfig, instances: InstanceConfig) -> Pretra
     inputs = run.match_inputs(config.input_file, pipeline_options)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     job = _build_config(config, instances, [path for path, _ in inputs])
+    _say_unknown(tokenizer, job)
     packed = vocabulary.pack(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
     return PretrainingData(instances, tuple(run.build(job, packed, inputs, pipeline_options, _say)))
 
@@ -243,15 +247,24 @@ def _build_config(
 
 
 def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
-    tokenizer = load_tokenizer(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
+    lower = config.do_lower_case
+    if lower is None and config.mode == "google" and not is_vocabulary_folder(config.vocab_file):
+        lower = True  # as google-research/bert
+    tokenizer = load_tokenizer(config.vocab_file, lower, config.allow_tokenizer_mismatch)
     tokenizer.check_for_pretraining(config.vocab_file)
     normalizer = tokenizer.splitter.normalizer
-    if normalizer.form == "bert" and normalizer.do_lower_case and tokenizer.vocabulary.has_hangul_syllables():
+    if normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables():
         _say(
             f"warning: {config.vocab_file} has Hangul syllables, and --do_lower_case (true by default for a plain "
-            "vocab.txt) turns Hangul into Jamo, which it will not know: use --do_lower_case=false."
+            "vocab.txt with --mode=google) turns Hangul into Jamo, which it will not know: use --do_lower_case=false."
         )
     return tokenizer
+
+
+def _say_unknown(tokenizer: Tokenizer, job: BuildConfig) -> None:
+    local = (path for path in job.input_files if not files.is_remote(path))
+    lines = (line for path in local for line in read_lines(path, encoding=job.encoding))
+    say_unknown_share(tokenizer, lines, "--input_file", _say)
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from morphbert.text.analyzers import MARK
-from morphbert.text.characters import stands_alone
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import UNK
 
@@ -99,7 +98,7 @@ class SentenceEncoder:
         alone_before = begins
         for word in tokenizer.splitter.words(morpheme):
             text = word.text
-            alone = len(text) == 1 and stands_alone(text)
+            alone = len(text) == 1 and tokenizer.splitter.stands_alone(text)
             if not (alone or alone_before) and tokenizer.splitter.continuation == "eojeol":
                 word = word._replace(continues=True)
             pieces = tokenizer.cut_word(word) or [UNK]

@@ -21,6 +21,7 @@ from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, wri
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.model.kernels.compiled import gradients_released
+from morphbert.text.unknown_share import say_unknown_ids
 from morphbert.train import preflight
 from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
 from morphbert.train.evaluation import write_results
@@ -117,6 +118,7 @@ class _Problem:
         if config.do_train:
             examples = kind.read(config, str(config.train_file), "train")
             task, train = kind.learn(config, examples, start.tokenizer, start.config)
+            say_unknown_ids(start.tokenizer, train.features.pieces, str(config.train_file))
             saved = task.to_dict()
         else:
             saved = read_task(config.output_dir)
@@ -128,7 +130,9 @@ class _Problem:
 
         def read(path: str | None, purpose: Any) -> Data:
             examples = kind.read(config, str(path), purpose)
-            return task.data(examples, start.tokenizer, start.config, purpose, config)
+            data = task.data(examples, start.tokenizer, start.config, purpose, config)
+            say_unknown_ids(start.tokenizer, data.features.pieces, str(path))
+            return data
 
         held_out = asked = None
         if config.evaluates_on_predict_file:

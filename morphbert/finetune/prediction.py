@@ -17,6 +17,7 @@ from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.task_configs import PredictConfig
 from morphbert.formats.tables import rows_of
+from morphbert.text.unknown_share import say_unknown_ids
 
 # Rows → one prediction for each, or an object with `error`.
 Predict = Callable[[Sequence[Row]], list[dict[str, Any]]]
@@ -44,7 +45,7 @@ def predict(config: PredictConfig) -> Predicted:
     if len(paths) != 1:
         raise UsageError(f"--input_file={config.input_file} matches {len(paths)} files: give one.")
     model = load_task(config.model, config.load_best)
-    make = predictor(model, config)
+    make = predictor(model, config, paths[0])
     rows = failed = 0
     with (
         tqdm(desc="predicting", unit=" rows", disable=None) as bar,
@@ -60,8 +61,14 @@ def predict(config: PredictConfig) -> Predicted:
     return Predicted(rows, failed, model.checkpoint)
 
 
-def predictor(model: TaskModel, config: PredictConfig) -> Predict:
-    """Returns a function that makes predictions with a model; see its task's `predictions` for their keys."""
+def predictor(model: TaskModel, config: PredictConfig, source: str | None = None) -> Predict:
+    """Returns a function that makes predictions with a model; see its task's `predictions` for their keys.
+
+    Args:
+      model: of any task.
+      config: the prediction's.
+      source: where the rows come from: the share of [UNK] in the first of them is printed for it.
+    """
     task = model.task
     scorer = Scorer(task, model.config, model.weights, config.batch_size)
 
@@ -69,6 +76,7 @@ def predictor(model: TaskModel, config: PredictConfig) -> Predict:
         return task.data(Examples(examples), model.tokenizer, model.config, "predict")
 
     def make(rows: Sequence[Row]) -> list[dict[str, Any]]:
+        nonlocal source
         made: list[dict[str, Any]] = [{} for _ in rows]
         examples: dict[int, Any] = {}
         for number, row in enumerate(rows):
@@ -86,6 +94,9 @@ def predictor(model: TaskModel, config: PredictConfig) -> Predict:
                     made[number] = {"error": str(error)}
                     del examples[number]
             data = data_of(list(examples.values()))
+        if source is not None and examples:
+            say_unknown_ids(model.tokenizer, data.features.pieces, source)
+            source = None
         if examples:
             predictions = task.predictions(data, scorer(data.features), config)
             for number, prediction in zip(examples, predictions, strict=True):

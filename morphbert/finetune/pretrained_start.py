@@ -9,7 +9,7 @@ import numpy as np
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.interop import sources
-from morphbert.interop.vocabularies import tokenizer_of
+from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
@@ -42,11 +42,12 @@ def find_start(
             BertConfig.from_json_file(config_file),
             load_tokenizer(vocab_file, do_lower_case),
         )
-        if len(tokenizer.vocabulary) != config.vocab_size:
-            raise MorphbertError(
-                f"--vocab_file={vocab_file} has {len(tokenizer.vocabulary)} pieces, and "
-                f"--bert_config_file={config_file} says vocab_size={config.vocab_size}: they have to be equal."
-            )
+        check_rows(
+            tokenizer,
+            config.vocab_size,
+            f"--vocab_file={vocab_file}",
+            f"--bert_config_file={config_file}",
+        )
         return Start(config, tokenizer, vocab_file, None)
     model = sources.read(init_checkpoint, config_file, vocab_file, do_lower_case)
     found = tokenizer_of(model)

@@ -48,19 +48,22 @@ def with_vocabulary(model: Pretrained, old: Tokenizer, new: Tokenizer) -> tuple[
 
 
 def map_pieces(
-    weights: Mapping[str, np.ndarray], old: Tokenizer, new: Tokenizer
+    weights: Mapping[str, np.ndarray], old: Tokenizer, new: Tokenizer, size: int | None = None
 ) -> tuple[dict[str, np.ndarray], Mapped]:
     """Maps the word embeddings and the masked LM's bias piece by piece.
+
+    `size` is the number of rows of the new table, where it is more than there are pieces: rows without a piece get
+    the mean of all.
 
     A piece that both vocabularies have keeps its row, wherever it stands; another gets the mean of the rows of
     the old pieces that spell it; one that they cannot spell, the mean of all rows, as a piece that means nothing yet.
     """
     table = weights[WORD_EMBEDDINGS]
     bias = weights.get(_BIAS)
-    rows = np.empty((len(new.vocabulary), table.shape[1]), np.float32)
-    biases = np.zeros(len(new.vocabulary), np.float32)
-    counts = [0, 0, 0]
     everything = np.arange(len(old.vocabulary))
+    rows = np.tile(table[everything].mean(0), (size or len(new.vocabulary), 1)).astype(np.float32)
+    biases = np.zeros(len(rows), np.float32)
+    counts = [0, 0, 0]
     for number, token in enumerate(new.vocabulary.tokens):
         if token in old.vocab:
             sources, kind = np.array([old.vocab[token]]), 0

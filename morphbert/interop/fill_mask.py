@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
+from morphbert.interop.vocabularies import check_rows
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
@@ -84,11 +85,7 @@ class MaskFiller:
         model = sources.read(checkpoint, config_file)
         self.config = model.config
         self.tokenizer = tokenizer
-        if len(tokenizer.vocabulary) != self.config.vocab_size:
-            raise MorphbertError(
-                f"the vocabulary has {len(tokenizer.vocabulary)} pieces, but the model of {model.source} has "
-                f"{self.config.vocab_size}: give the vocabulary that the model was trained with."
-            )
+        check_rows(tokenizer, self.config.vocab_size, "that was given", model.source)
         sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
         if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
             raise MorphbertError(
@@ -117,7 +114,7 @@ class MaskFiller:
         vocabulary = self.tokenizer.vocabulary.tokens
         filled = []
         for position, row in zip(positions, probabilities, strict=True):
-            best = np.argsort(-row, kind="stable")[:top_k]
+            best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]  # rows without a piece are none
             filled.append(Filled(position, tuple((vocabulary[i], float(row[i])) for i in best)))
         return filled
 

@@ -10,20 +10,25 @@ for another host (DNS rebinding) and from another origin are refused, and what i
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 import os
 import re
 import secrets
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
 
 import tensorflow as tf
+import waitress
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
@@ -131,124 +136,157 @@ class Filling:
         return self._kept[label]
 
 
-class PageServer(ThreadingHTTPServer):
-    """Serves the page until it is shut down. Threads only so that a browser's idle connection holds up nothing."""
-
-    daemon_threads = True
+class PageServer:
+    """Serves the page until it is shut down, by waitress."""
 
     def __init__(self, filling: Filling, port: int):
         """
         Args:
+          filling: what answers.
           port: 0 takes a free one; `server_port` tells which.
 
         Raises:
           MorphbertError: the port cannot be had.
         """
-        self.filling = filling
-        self.page = resources.files("morphbert.interop").joinpath(PAGE_NAME).read_text(encoding="utf-8")
+        self._map: dict[int, Any] = {}
+        app = _Application(filling)
+        # Bodies that are too large for us are still read up to this size, so that the answer says why.
+        limits = {"max_request_header_size": 1 << 16, "max_request_body_size": 1 << 20}
         try:
-            super().__init__((ADDRESS, port), _Handler)
+            self._server = waitress.create_server(
+                app, map=self._map, host=ADDRESS, port=port, ident="morphbert", channel_timeout=60, **limits
+            )
         except OSError as error:
             raise MorphbertError(
                 f"--port={port} cannot be listened on: {error.strerror or error}. Give another, or --port=0 for a free "
                 "one."
             ) from error
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        self._server.channel_class = _Channel
+        # A line for each client that waits or leaves helps nobody here.
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        self.server_port = int(self._server.effective_port)
+        app.url = self.url
+        app.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
 
     @property
     def url(self) -> str:
         return f"http://{ADDRESS}:{self.server_port}/"
 
+    def serve_forever(self) -> None:
+        """Answers until `shutdown`, or Ctrl-C in the main thread."""
+        self._server.run()
 
-class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    server_version, sys_version = "morphbert", ""
+    def shutdown(self) -> None:
+        """Ends `serve_forever` of another thread."""
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map))
 
-    def do_GET(self) -> None:
-        self._answer({"/": self._page, "/checkpoints": self._checkpoints})
+    def __enter__(self) -> PageServer:
+        return self
 
-    def do_POST(self) -> None:
-        self._answer({"/fill": self._fill})
+    def __exit__(self, *_: object) -> None:
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._map)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: a line for each request helps nobody here."""
 
-    def _answer(self, routes: Mapping[str, Any]) -> None:
-        try:
-            self._check_origin()
-            route = routes.get(self.path.split("?")[0])
-            if route is None:
-                raise BadRequest(HTTPStatus.NOT_FOUND, "there is nothing here.")
-            route()
-        except BadRequest as error:
-            self._send_json({"error": str(error)}, error.status)
-        except MorphbertError as error:
-            self._send_json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-        except Exception:
-            traceback.print_exc()
-            self._send_json(
-                {"error": "a fault of the program: see its terminal."}, HTTPStatus.INTERNAL_SERVER_ERROR
-            )
+class _Parser(HTTPRequestParser):
+    """Takes a `Content-Length` of any number of digits: Python converts 4,300 of them at most."""
 
-    def _check_origin(self) -> None:
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if host not in self.server.hosts:
-            raise BadRequest(HTTPStatus.MISDIRECTED_REQUEST, f"this is {self.server.url}, not {host!r}.")
-        if origin is not None and origin not in {f"http://{name}" for name in self.server.hosts}:
-            raise BadRequest(HTTPStatus.FORBIDDEN, "the request comes from another page.")
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(_LONG_LENGTH.sub(rb"\1", header_plus))
 
-    def _page(self) -> None:
-        nonce = secrets.token_urlsafe(16)
-        page = self.server.page.replace("{{nonce}}", nonce).replace("{{longest}}", str(LONGEST_TEXT))
-        self._send("text/html; charset=utf-8", page.encode("utf-8"), policy=_POLICY.format(nonce=nonce))
 
-    def _checkpoints(self) -> None:
-        self._send_json(self.server.filling.checkpoints())
+class _Channel(HTTPChannel):
+    parser_class = _Parser
 
-    def _fill(self) -> None:
-        self._send_json(self.server.filling.fill(self._body()))
 
-    def _body(self) -> dict[str, Any]:
-        if self.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
-            raise BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json is taken.")
-        size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or int(size) > _LARGEST_BODY:
-            raise BadRequest(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LARGEST_BODY:,} bytes are taken."
-            )
-        try:
-            asked = load_json(self.rfile.read(int(size)))
-        except ValueError:
-            raise BadRequest(HTTPStatus.BAD_REQUEST, "this is not JSON.") from None
-        if not isinstance(asked, dict):
-            raise BadRequest(HTTPStatus.BAD_REQUEST, "an object is taken.")
-        return asked
+_LONG_LENGTH = re.compile(rb"(?im)^(content-length:[ \t]*[0-9]{18})[0-9]+")
 
-    def _send_json(self, values: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
-        # A body that was refused is still in the connection: the next request would begin with it.
-        self.close_connection = self.close_connection or status != HTTPStatus.OK
-        body = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
-        self._send("application/json; charset=utf-8", body, status)
 
-    def _send(
-        self, kind: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, policy: str = "default-src 'none'"
-    ) -> None:
+class _Application:
+    """What waitress calls with each request (WSGI, PEP 3333)."""
+
+    def __init__(self, filling: Filling):
+        self._filling = filling
+        self._template = resources.files("morphbert.interop").joinpath(PAGE_NAME).read_text(encoding="utf-8")
+        self.url = ""
+        self.hosts: set[str] = set()
+        self._routes: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], _Answer]] = {
+            ("GET", "/"): self._page,
+            ("GET", "/checkpoints"): lambda _: _json(filling.checkpoints()),
+            ("POST", "/fill"): lambda request: _json(filling.fill(_body(request))),
+        }
+
+    def __call__(self, request: Mapping[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        answer = self._answer(request)
         headers = {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Content-Security-Policy": policy,
+            "Content-Type": answer.kind,
+            "Content-Length": str(len(answer.body)),
+            "Content-Security-Policy": answer.policy,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Cache-Control": "no-store",
-            **({"Connection": "close"} if self.close_connection else {}),
         }
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        start(f"{answer.status.value} {answer.status.phrase}", list(headers.items()))
+        return [answer.body]
+
+    def _answer(self, request: Mapping[str, Any]) -> _Answer:
+        try:
+            self._check_origin(request)
+            route = self._routes.get((request["REQUEST_METHOD"], request["PATH_INFO"]))
+            if route is None:
+                raise BadRequest(HTTPStatus.NOT_FOUND, "there is nothing here.")
+            return route(request)
+        except BadRequest as error:
+            return _json({"error": str(error)}, error.status)
+        except MorphbertError as error:
+            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        except Exception:
+            traceback.print_exc()
+            return _json(
+                {"error": "a fault of the program: see its terminal."}, HTTPStatus.INTERNAL_SERVER_ERROR
+            )
+
+    def _check_origin(self, request: Mapping[str, Any]) -> None:
+        host, origin = request.get("HTTP_HOST", ""), request.get("HTTP_ORIGIN")
+        if not host or "," in host:  # waitress joins several headers with a comma
+            raise BadRequest(HTTPStatus.BAD_REQUEST, "a request has one Host header.")
+        if host not in self.hosts:
+            raise BadRequest(HTTPStatus.MISDIRECTED_REQUEST, f"this is {self.url}, not {host!r}.")
+        if origin is not None and origin not in {f"http://{name}" for name in self.hosts}:
+            raise BadRequest(HTTPStatus.FORBIDDEN, "the request comes from another page.")
+
+    def _page(self, _: Mapping[str, Any]) -> _Answer:
+        nonce = secrets.token_urlsafe(16)
+        page = self._template.replace("{{nonce}}", nonce).replace("{{longest}}", str(LONGEST_TEXT))
+        return _Answer(page.encode("utf-8"), "text/html; charset=utf-8", policy=_POLICY.format(nonce=nonce))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """Body, its type, status and content security policy."""
+
+    body: bytes
+    kind: str
+    status: HTTPStatus = HTTPStatus.OK
+    policy: str = "default-src 'none'"
+
+
+def _json(values: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> _Answer:
+    body = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
+    return _Answer(body, "application/json; charset=utf-8", status)
+
+
+def _body(request: Mapping[str, Any]) -> dict[str, Any]:
+    if request.get("CONTENT_TYPE", "").split(";")[0].strip() != "application/json":
+        raise BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "application/json is taken.")
+    content = request["wsgi.input"].read(_LARGEST_BODY + 1)
+    if len(content) > _LARGEST_BODY:
+        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LARGEST_BODY:,} bytes are taken.")
+    try:
+        asked = load_json(content)
+    except ValueError:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, "this is not JSON.") from None
+    if not isinstance(asked, dict):
+        raise BadRequest(HTTPStatus.BAD_REQUEST, "an object is taken.")
+    return asked

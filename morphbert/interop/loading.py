@@ -81,7 +81,7 @@ def save(
     if format not in SAVE_FORMATS:
         raise MorphbertError(f"format={format!r} is not known; known are {', '.join(SAVE_FORMATS)}.")
     size = model.config.vocab_size
-    if tokenizer is not None and len(tokenizer) != size:
+    if tokenizer is not None and len(tokenizer) > size:
         raise MorphbertError(
             f"the tokenizer has {len(tokenizer)} pieces and the model {size}: they do not belong together."
         )

@@ -11,13 +11,12 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 import morphbert
 from morphbert.data.manifest import load_manifest
 from morphbert.errors import MorphbertError
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.vocabulary import VocabularyDigest
@@ -71,7 +70,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     weights = read_weights(prefix)
     check_layers(prefix, weights, config)
     known = pretraining_parameters(config)
-    kept = {name: weights[name].astype(np.float32, copy=False) for name in known if name in weights}
+    kept = {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     check_weights(prefix, config, shapes_of(kept))
     extra = sorted(name for name in weights if name not in known)
     left_over = (*extra, *other_names(prefix))

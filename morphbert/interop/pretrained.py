@@ -24,6 +24,7 @@ from morphbert.model.parameters import (
     pooler_parameters,
     pretraining_parameters,
 )
+from morphbert.text.foreign import JSON_NAME, is_foreign
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
 from morphbert.text.vocabulary import VOCABULARY_NAME, VocabularyDigest
@@ -42,7 +43,7 @@ class Pretrained:
       source: the file or folder that they were read from, for messages.
       left_over: names, as they are there, of what the source has and a BERT model does not.
       vocabulary: a vocabulary folder or a plain `vocab.txt`; None where the source has neither.
-      do_lower_case: of a plain `vocab.txt`; None where the source does not say.
+      do_lower_case: of a plain `vocab.txt` or a Hugging Face folder, instead of what is known there; None for that.
       vocabulary_digest: the vocabulary that it was trained with, as its checkpoint says; None where that says nothing.
       details: what is known about how it was trained (JSON-able); may be empty.
     """
@@ -110,9 +111,40 @@ def check_weights(
         )
 
 
+def as_float32(source: str, name: str, values: np.ndarray) -> np.ndarray:
+    """A weight as float32.
+
+    Raises:
+      MorphbertError: it holds NaN, infinity, a number beyond float32, or whole numbers.
+    """
+    # bfloat16 of TensorFlow's checkpoints is a type that NumPy does not count among its own ("V").
+    if values.dtype.kind not in "fV":
+        raise MorphbertError(
+            f"{source}: {name} holds {values.dtype}, not floating-point numbers: a quantised or damaged model is not "
+            "read. Give the weights in float32, float16 or bfloat16."
+        )
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float32, copy=False)
+    finite = np.isfinite(converted)
+    if finite.all():
+        return converted
+    place = tuple(int(axis) for axis in np.argwhere(~finite)[0])
+    value = values[place]
+    kind = f"{value} at {list(place)}"
+    if np.isfinite(values.astype(np.float64)[place]):
+        kind += ", which is beyond float32"
+    raise MorphbertError(
+        f"{source}: {name} holds {kind} ({int((~finite).sum()):,} such numbers of {finite.size:,}): the model has "
+        "diverged or the file is damaged. Take an earlier checkpoint, or copy the file again."
+    )
+
+
 def find_vocabulary(folder: str) -> str | None:
     """The vocabulary of a model's folder: the folder itself, its plain `vocab.txt`, or None."""
     if os.path.exists(os.path.join(folder, METADATA_NAME)):
+        return folder
+    has_pieces = any(os.path.exists(os.path.join(folder, name)) for name in (VOCABULARY_NAME, JSON_NAME))
+    if has_pieces and is_foreign(folder):
         return folder
     plain = os.path.join(folder, VOCABULARY_NAME)
     if os.path.exists(plain):

@@ -93,6 +93,10 @@ def write(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[s
     write_config(folder, model.config)
     if tokenizer is None:
         return ["no vocabulary is known, so none is in the folder, and there is no text/ that takes raw text"]
+    if tokenizer.vocabulary.added:
+        return [
+            "there is no text/, which takes raw text: it does not find the added tokens of the vocabulary"
+        ]
     if not has_exact_stock_tokenizer(tokenizer):
         return [
             "the analyser runs outside the graph: the signatures take ids, which the client makes with "

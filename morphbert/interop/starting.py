@@ -13,8 +13,8 @@ from morphbert.interop import native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
-from morphbert.interop.pretrained import Pretrained, find_vocabulary
-from morphbert.interop.vocabularies import tokenizer_of
+from morphbert.interop.pretrained import Pretrained, as_float32, find_vocabulary
+from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
@@ -90,6 +90,7 @@ def _read(path: str, config: BertConfig) -> Pretrained:
         return sources.read(path)
     prefix, weights, known = resolve(path), read_weights(path), pretraining_parameters(config)
     extra = sorted(name for name in weights if name not in known)
+    weights |= {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     found = read_state(prefix)
     described = BertConfig.from_dict(found.state["config"]) if found else config
     vocabulary = find_vocabulary(os.path.dirname(prefix))
@@ -128,14 +129,10 @@ def _in_vocabulary(
     old = tokenizer_of(dataclasses.replace(start, config=config, vocabulary=source, do_lower_case=lower))
     new = load_tokenizer(vocab_file)
     assert old is not None
-    if len(new.vocabulary) != size:
-        raise MorphbertError(
-            f"--vocab_file={vocab_file} has {len(new.vocabulary)} pieces, and vocab_size in --bert_config_file is "
-            f"{size}: give the vocabulary that the records were made with."
-        )
-    if old.vocabulary.tokens == new.vocabulary.tokens:
+    check_rows(new, size, f"--vocab_file={vocab_file}", start.source)
+    if old.vocabulary.tokens == new.vocabulary.tokens and rows == size:
         return dict(start.weights)
-    weights, mapped = map_pieces(start.weights, old, new)
+    weights, mapped = map_pieces(start.weights, old, new, size)
     print(f"training: vocabulary: {mapped}", flush=True)
     return weights
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from morphbert.text.characters import stands_alone
-from morphbert.text.loading import BERT_LONGEST_WORD
+from morphbert.text.loading import LONGEST_WORD
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK
@@ -30,12 +29,12 @@ class TextCutter(tf.Module):
         """
         super().__init__()
         normalizer = tokenizer.splitter.normalizer
-        self._form, self._lower = normalizer.form, normalizer.do_lower_case
+        self._normalizer = normalizer
         # Asked of our own code for each character: tables of another library know another version of Unicode.
-        plain = Normalizer("bert" if self._form == "bert" else "nfc")
+        plain = Normalizer(normalizer.form)
         self._space = _class_of(lambda char: plain(f"a{char}a") == "a a")
         self._dropped = _class_of(lambda char: plain(f"a{char}a") == "aa")
-        self._alone = _class_of(stands_alone)
+        self._alone = _class_of(tokenizer.splitter.stands_alone)
         self._ids = {name: tokenizer.vocab[name] for name in (CLS, SEP, PAD)}
         self._room = max_length - 2
         self._pieces = tf_text.FastWordpieceTokenizer(
@@ -49,8 +48,8 @@ class TextCutter(tf.Module):
     def __call__(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Text string [B] → input_ids, input_mask, segment_ids int32 [B, L]."""
         words = tf.strings.split(self._normalized(text))
-        if self._form == "bert":
-            long = tf.strings.length(words.flat_values, "UTF8_CHAR") > BERT_LONGEST_WORD
+        if longest := LONGEST_WORD.get(self._normalizer.form):
+            long = tf.strings.length(words.flat_values, "UTF8_CHAR") > longest
             words = words.with_flat_values(tf.where(long, _TOO_LONG, words.flat_values))
         pieces = self._pieces.tokenize(words).merge_dims(-2, -1)[:, : self._room]
         ends = [tf.fill([pieces.nrows(), 1], self._ids[name]) for name in (CLS, SEP)]
@@ -63,10 +62,11 @@ class TextCutter(tf.Module):
         """`Normalizer.__call__`, with spaces around what stands alone."""
         text = tf.strings.regex_replace(text, self._space, " ")
         text = tf.strings.regex_replace(text, self._dropped, "")
-        if self._lower:
+        if self._normalizer.do_lower_case:
             text = tf.strings.lower(text, "utf-8")
+        if self._normalizer.strips:
             text = tf.strings.regex_replace(tf_text.normalize_utf8(text, "NFD"), r"\p{Mn}", "")
-        if self._form != "bert":
+        if self._normalizer.composes:
             text = tf_text.normalize_utf8(text, "NFC")
         return tf.strings.regex_replace(text, self._alone, r" \0 ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -11,15 +12,21 @@ import tensorflow as tf
 
 from morphbert.data.manifest import Manifest
 from morphbert.errors import MorphbertError
-from morphbert.interop.pretrained import Pretrained
+from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import load_tokenizer
+from morphbert.text.foreign import is_foreign
+from morphbert.text.loading import described_tokenizer, foreign_folder_of, load_tokenizer, load_vocabulary_of
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import VOCABULARY_NAME, check_same_vocabulary, load_vocabulary
+from morphbert.text.vocabulary import (
+    VOCABULARY_NAME,
+    check_same_vocabulary,
+    load_vocabulary,
+    vocabulary_bytes,
+)
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
@@ -29,23 +36,12 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
     and otherwise what the vocabulary shows: one with capital letters in it is cased.
 
     Raises:
-      MorphbertError: the vocabulary has another number of pieces than the model.
+      MorphbertError: the vocabulary has more pieces than the model.
     """
     if model.vocabulary is None:
         return None
-    lower = model.do_lower_case
-    if os.path.isfile(model.vocabulary):
-        if lower is None:
-            lower = not load_vocabulary(model.vocabulary).has_capitals()
-        tokenizer = load_tokenizer(model.vocabulary, lower)
-    else:
-        tokenizer = load_tokenizer(model.vocabulary)
-    size = len(tokenizer.vocabulary)
-    if size != model.config.vocab_size:
-        raise MorphbertError(
-            f"the vocabulary {model.vocabulary} has {size} pieces, but the model of {model.source} has "
-            f"{model.config.vocab_size}: give the vocabulary that the model was trained with."
-        )
+    tokenizer = _load(model.vocabulary, model.do_lower_case)
+    check_rows(tokenizer, model.config.vocab_size, model.vocabulary, model.source)
     if model.vocabulary_digest is not None:
         check_same_vocabulary(
             f"the vocabulary {model.vocabulary}",
@@ -54,6 +50,55 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
             f"Give the vocabulary that {model.source} was trained with.",
         )
     return tokenizer
+
+
+def _load(path: str, do_lower_case: bool | None) -> Tokenizer:
+    """The tokenizer at a path; of a plain file whose casing nothing says, as the vocabulary shows it."""
+    if os.path.isfile(path):
+        vocabulary = load_vocabulary(path)
+        if do_lower_case is None and foreign_folder_of(path, None) == path:
+            # With Hangul in it the loader looks itself: BERT's lower-casing would take that apart.
+            do_lower_case = None if vocabulary.has_hangul_syllables() else not vocabulary.has_capitals()
+        return load_tokenizer(path, do_lower_case)
+    own_metadata = os.path.exists(os.path.join(path, METADATA_NAME))
+    return load_tokenizer(path, None if own_metadata or not is_foreign(path) else do_lower_case)
+
+
+def check_rows(tokenizer: Tokenizer, rows: int, vocabulary: str, model: str, known: bool = False) -> None:
+    """Holds a vocabulary against the table of a model, which may have more rows: many are padded to a round size.
+
+    Args:
+      tokenizer: of the vocabulary.
+      rows: of the model's table.
+      vocabulary: where it lies, for the message.
+      model: where it was read from. A vocabulary that lies beside it, or is the same as that, may have any number
+        of pieces fewer; another only as many fewer as padding to a multiple of 8, 64, 128 … explains.
+      known: the vocabulary is known to be the model's.
+
+    Raises:
+      MorphbertError: there are more pieces than rows, or too few.
+    """
+    pieces = len(tokenizer.vocabulary)
+    padding = rows & -rows  # the largest power of 2 that divides it
+    if pieces > rows or not (known or rows - pieces < padding or _lies_beside(tokenizer, model)):
+        raise MorphbertError(
+            f"the vocabulary {vocabulary} has {pieces} pieces, but the model of {model} has vocab_size={rows}: give "
+            "the vocabulary that the model was trained with."
+        )
+    if pieces < rows:
+        logging.getLogger("morphbert").warning(
+            "the model of %s has %d rows of embeddings for %d pieces of %s: the last %d rows have no piece.",
+            model,
+            rows,
+            pieces,
+            vocabulary,
+            rows - pieces,
+        )
+
+
+def _lies_beside(tokenizer: Tokenizer, model: str) -> bool:
+    own = find_vocabulary(model if os.path.isdir(model) else os.path.dirname(model))
+    return own is not None and load_vocabulary_of(own).sha256 == tokenizer.vocabulary.sha256
 
 
 def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
@@ -73,7 +118,13 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
             shutil.copyfile(os.path.join(source, name), os.path.join(folder, name))
         return
     path = source if os.path.isfile(source) else os.path.join(source, VOCABULARY_NAME)
-    shutil.copyfile(path, os.path.join(folder, VOCABULARY_NAME))
+    target = os.path.join(folder, VOCABULARY_NAME)
+    vocabulary = tokenizer.vocabulary
+    if os.path.exists(path) and load_vocabulary(path).sha256 == vocabulary.sha256:
+        shutil.copyfile(path, target)
+    else:  # a Hugging Face folder with pieces in other files
+        with open(target, "wb") as stream:
+            stream.write(vocabulary_bytes(vocabulary.tokens))
     with open(os.path.join(folder, METADATA_NAME), "wb") as stream:
         stream.write(metadata_bytes(tokenizer.describe()))
     words = user_dictionary_of(tokenizer)
@@ -95,17 +146,14 @@ def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[M
       MorphbertError: it is not the vocabulary of the records, or has another size than the model.
     """
     described = [manifest.tokenizer for manifest in manifests]
-    if os.path.isdir(vocab_file):
-        tokenizer = load_tokenizer(vocab_file)
+    if described and os.path.isfile(vocab_file) and described[0]["analyzer"]["name"] == "none":
+        tokenizer = described_tokenizer(described[0], load_vocabulary(vocab_file))
     else:
-        shown = not load_vocabulary(vocab_file).has_capitals()
-        tokenizer = load_tokenizer(vocab_file, bool(described[0]["do_lower_case"]) if described else shown)
-    size, sha256 = len(tokenizer.vocabulary), tokenizer.vocabulary.sha256
-    if size != config.vocab_size:
-        raise MorphbertError(
-            f"--vocab_file={vocab_file} has {size} pieces, and --bert_config_file says vocab_size={config.vocab_size}: "
-            "they have to be equal."
-        )
+        known = described and os.path.isfile(vocab_file)
+        tokenizer = _load(vocab_file, bool(described[0]["do_lower_case"]) if known else None)
+    sha256 = tokenizer.vocabulary.sha256
+    same = bool(described) and all(one.get("vocab", {}).get("sha256") == sha256 for one in described)
+    check_rows(tokenizer, config.vocab_size, f"--vocab_file={vocab_file}", "--bert_config_file", same)
     others = [one for one in described if one.get("vocab", {}).get("sha256", sha256) != sha256]
     if others:
         raise MorphbertError(

@@ -52,6 +52,7 @@ _FOREIGN_KEYS = frozenset(
         "pooler_type",
         "problem_type",
         "tie_word_embeddings",
+        "tokenizer_class",
         "torch_dtype",
         "transformers_version",
         "use_cache",

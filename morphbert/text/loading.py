@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.files import exists, read_bytes
+from morphbert.files import exists, is_remote, read_bytes
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.foreign import check_sentencepiece, guess_casing, is_foreign, load_foreign
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
     METADATA_NAME,
@@ -34,14 +37,14 @@ __all__ = [
     "make_tokenizer",
 ]
 
-# google-research/bert gives [UNK] for words longer than this; so does its tokenizer here. Ours cut words
-# of any length.
-BERT_LONGEST_WORD = 200
+# google-research/bert and transformers give [UNK] for words longer than this; so do their tokenizers here. Ours cut
+# words of any length.
+LONGEST_WORD = {"bert": 200, "transformers": 100}
 
 
 def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
     """google-research/bert's tokenizer over any vocabulary."""
-    return Tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)), BERT_LONGEST_WORD)
+    return make_tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)))
 
 
 def make_analyzer(
@@ -69,7 +72,7 @@ ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konl
 
 def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
     """Joins the two; where the text is normalised as BERT does it, BERT's limit for long words holds too."""
-    return Tokenizer(vocabulary, splitter, BERT_LONGEST_WORD if splitter.normalizer.form == "bert" else None)
+    return Tokenizer(vocabulary, splitter, LONGEST_WORD.get(splitter.normalizer.form))
 
 
 def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch: bool = False) -> Tokenizer:
@@ -78,16 +81,20 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     Args:
       path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
         `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
-        `*.model` (KoBERT's kind).
-      do_lower_case: None takes what the metadata says and, for a plain file, BERT's default, True.
+        `*.model` (KoBERT's kind); or a Hugging Face folder (`morphbert.text.foreign`).
+      do_lower_case: None takes what the metadata says; for a plain file what a Hugging Face file beside it says, else
+        BERT's default, True, unless the vocabulary has Hangul syllables, which that would take apart: then what the
+        vocabulary shows is taken, and said.
       allow_mismatch: an engine, a dictionary, a casing or a vocabulary other than the metadata's is a warning and
         no error; text is then cut with what is there and as `do_lower_case` says.
 
     Raises:
       MorphbertError: nothing readable there; `do_lower_case` contradicts the metadata; the engine, the
-        dictionary or the vocabulary is not the one that the metadata names.
+        dictionary or the vocabulary is not the one that the metadata names; a Hugging Face tokenizer that cuts text
+        in a way that is not reproduced.
     """
-    if _is_folder(path):
+    path = foreign_folder_of(path, do_lower_case)
+    if is_vocabulary_folder(path):
         return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
     vocabulary = load_vocabulary(path)
     folder = os.path.dirname(path)
@@ -99,20 +106,62 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
             METADATA_NAME,
             folder or ".",
         )
-    return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
+    if do_lower_case is not None or not vocabulary.has_hangul_syllables():
+        return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
+    lower, accents, guess = guess_casing(vocabulary, path)
+    _say_guess(guess)
+    return make_tokenizer(vocabulary, WordSplitter(Normalizer("bert", lower, accents)))
+
+
+def foreign_folder_of(path: str, do_lower_case: bool | None) -> str:
+    """The folder of a plain `vocab.txt` that belongs to a Hugging Face tokenizer; any other path as it is."""
+    folder = os.path.dirname(path)
+    if do_lower_case is not None or os.path.basename(path) != VOCABULARY_NAME or os.path.isdir(path):
+        return path
+    if exists(os.path.join(folder, METADATA_NAME)) or not is_foreign(folder) or not exists(path):
+        return path
+    return folder or "."
+
+
+def _say_guess(guess: str | None) -> None:
+    if guess:
+        logging.getLogger("morphbert").warning("tokenizer: %s", guess)
 
 
 def load_vocabulary_of(path: str) -> Vocabulary:
     """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
-    if not _is_folder(path):
+    if not is_vocabulary_folder(path):
         return load_vocabulary(path)
     if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):
         return load_sentencepiece(path).vocabulary
+    if not exists(os.path.join(path, METADATA_NAME)) and is_foreign(path):
+        return load_foreign(path)[0]
     return load_vocabulary(os.path.join(path, VOCABULARY_NAME))
 
 
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
+def described_tokenizer(
+    description: Mapping[str, Any], vocabulary: Vocabulary, analyzer: Analyzer | None = None
+) -> Tokenizer:
+    """The tokenizer of a description (`Tokenizer.describe`) with its vocabulary and its analyser."""
+    vocabulary = dataclasses.replace(vocabulary, added=tuple(description.get("added_tokens", ())))
+    normalizer = Normalizer(
+        description["normalization"],
+        description["do_lower_case"],
+        description.get("strip_accents"),
+        vocabulary.added,
+    )
+    ideographs = description.get("tokenize_chinese_chars", True)
+    splitter = WordSplitter(
+        normalizer, analyzer, description["continuation"], ideographs_stand_alone=ideographs
+    )
+    return make_tokenizer(vocabulary, splitter)
+
+
+def is_vocabulary_folder(path: str) -> bool:
+    """Whether a path is that of a folder, which may be a remote one, and not of a plain `vocab.txt`."""
+    if os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME)):
+        return True
+    return is_remote(path) and not path.endswith(".txt") and is_foreign(path)
 
 
 def _refuse(error: MorphbertError) -> None:
@@ -130,7 +179,12 @@ def _load_folder(
 ) -> Tokenizer:
     path = os.path.join(folder, METADATA_NAME)
     if not exists(path) and find_model(folder):
+        check_sentencepiece(folder)
         return load_sentencepiece(folder, do_lower_case)
+    if not exists(path) and is_foreign(folder):
+        vocabulary, splitter, guess = load_foreign(folder, do_lower_case)
+        _say_guess(guess)
+        return make_tokenizer(vocabulary, splitter)
     if not exists(path):
         raise MorphbertError(
             f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "
@@ -154,5 +208,4 @@ def _load_folder(
             check()
         except MorphbertError as error:
             mismatch(error)
-    normalizer = Normalizer(content["normalization"], lower)
-    return make_tokenizer(vocabulary, WordSplitter(normalizer, analyzer, content["continuation"]))
+    return described_tokenizer({**content, "do_lower_case": lower}, vocabulary, analyzer)

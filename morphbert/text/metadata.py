@@ -17,13 +17,15 @@ from morphbert.text.vocabulary import VOCABULARY_NAME
 
 METADATA_NAME = "morphbert_tokenizer.json"
 OVERRIDE = "To go on all the same, with a warning: --allow_tokenizer_mismatch"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _CHOICES = {
     "continuation": ("eojeol", "morpheme"),
-    "normalization": ("nfc", "jamo", "bert"),
+    "normalization": ("nfc", "jamo", "bert", "transformers"),
     "do_lower_case": (False, True),
 }
+# Entries that may be missing: transformers' arguments of these names, and tokens that text is not cut into.
+_OPTIONAL = {"strip_accents": (False, True), "tokenize_chinese_chars": (False, True)}
 
 
 def metadata_bytes(description: dict[str, Any]) -> bytes:
@@ -36,6 +38,8 @@ def metadata_bytes(description: dict[str, Any]) -> bytes:
 
 
 def _needed_version(description: dict[str, Any]) -> int:
+    if description["normalization"] == "transformers" or {*_OPTIONAL, "added_tokens"} & description.keys():
+        return 3
     newer = {"morpheme_tags", "user_dictionary"} & set(description["analyzer"])
     return 2 if newer or description["normalization"] == "jamo" else 1
 
@@ -67,6 +71,12 @@ def read_metadata(path: str) -> dict[str, Any]:
                 f"{path}: {key} is {shown}; it has to be one of "
                 f"{', '.join(json.dumps(choice) for choice in choices)}."
             )
+    for key, choices in _OPTIONAL.items():
+        if key in content and content[key] not in choices:
+            raise MorphbertError(f"{path}: {key} is {json.dumps(content[key])}; it has to be true or false.")
+    added = content.get("added_tokens", [])
+    if not isinstance(added, list) or not all(isinstance(token, str) for token in added):
+        raise MorphbertError(f"{path}: added_tokens is not a list of tokens.")
     analyzer = content.get("analyzer")
     if not isinstance(analyzer, dict) or not isinstance(analyzer.get("name"), str):
         raise MorphbertError(f"{path}: analyzer has no name.")

@@ -1,6 +1,6 @@
 """Raw text → the text that is cut into words, with a way back to the original characters.
 
-Three forms:
+Four forms:
 
     nfc    ours. Composed (NFC), cased; control and format characters dropped, every Unicode space and line
            separator one space, a lone surrogate U+FFFD. With `do_lower_case`, lower case and accents
@@ -9,12 +9,18 @@ Three forms:
            한 three of them. Not earlier: analysers read syllables.
     bert   google-research/bert's, character for character. Text is not composed; with `do_lower_case`
            it is decomposed (NFD), and 한국어 becomes a row of conjoining Jamo.
+    transformers
+           that of transformers' BertTokenizer: `bert` without characters of private use, and lower case
+           character by character (no final sigma).
 
-All leave single spaces between eojeols and none at the ends.
+`strip_accents` decides about accents apart from lower case, as transformers' key of that name does. All leave single
+spaces between eojeols and none at the ends.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -23,7 +29,7 @@ from typing import Literal
 
 from morphbert.text.characters import is_control, is_whitespace
 
-Form = Literal["nfc", "jamo", "bert"]
+Form = Literal["nfc", "jamo", "bert", "transformers"]
 
 # Characters that neither form changes, joins or drops: text made of them alone (nearly all Korean text)
 # skips the work. The test of this module proves the property for each of them.
@@ -86,10 +92,21 @@ class _BertTable(dict[int, "str | None"]):
         return result
 
 
+class _TransformersTable(_BertTable):
+    """The same without characters of private use: the library `tokenizers` counts them as control characters."""
+
+    def __missing__(self, code: int) -> str | None:
+        result = super().__missing__(code)
+        if unicodedata.category(chr(code)) == "Co":
+            self[code] = result = None
+        return result
+
+
 _TABLES: dict[str, dict[int, str | None]] = {
     "nfc": (_NFC_TABLE := _NfcTable()),
     "jamo": _NFC_TABLE,
     "bert": _BertTable(),
+    "transformers": _TransformersTable(),
 }
 
 
@@ -134,12 +151,54 @@ def _ordered(run: str) -> str:
     return "".join([*ordered, *sorted(marks, key=unicodedata.combining)])
 
 
+# Unassigned characters, which stay as they are in all forms, stand for added tokens; one more for such a character in
+# the text itself.
+_FIRST_ADDED, _LAST_ADDED = 0x40000, 0x4FFFD
+_NO_TOKEN = "\U0003fffd"
+
+
+def added_char(number: int) -> str:
+    """The character that stands for an added token in normalised text."""
+    return chr(_FIRST_ADDED + number)
+
+
+def is_added_char(char: str) -> bool:
+    """Whether a character of normalised text stands for an added token."""
+    return _FIRST_ADDED <= ord(char) <= _LAST_ADDED
+
+
+@functools.lru_cache(maxsize=8)
+def _added_pattern(added: tuple[str, ...]) -> re.Pattern[str]:
+    """Added tokens, of two at one place the longer, and characters that stand for them."""
+    tokens = sorted(added, key=len, reverse=True)
+    return re.compile("|".join([*map(re.escape, tokens), f"[{chr(_FIRST_ADDED)}-{chr(_LAST_ADDED)}]"]))
+
+
 @dataclass(frozen=True)
 class Normalizer:
     """The normalisation of one tokenizer; a pure function of the text."""
 
     form: Form = "nfc"
     do_lower_case: bool = False
+    strip_accents: bool | None = None  # None: as do_lower_case
+    added: tuple[
+        str, ...
+    ] = ()  # tokens found in the text before all else; each becomes one character (`added_char`)
+
+    @property
+    def strips(self) -> bool:
+        """Whether accents are stripped."""
+        return self.do_lower_case if self.strip_accents is None else self.strip_accents
+
+    @property
+    def composes(self) -> bool:
+        """Whether text is composed (NFC): all forms of ours."""
+        return self.form in ("nfc", "jamo")
+
+    @property
+    def destroys_hangul(self) -> bool:
+        """Whether 한국어 becomes a row of conjoining Jamo because accents are stripped."""
+        return self.strips and not self.composes
 
     def __call__(self, text: str) -> str:
         r"""`" 한국어\u200b  \u1112\u1161\u11ab글 "` → `"한국어 한글"` (form nfc)."""
@@ -147,14 +206,16 @@ class Normalizer:
 
     def eojeols(self, text: str) -> list[str]:
         """The same, divided at its spaces: `"  한국어  한글 "` → `["한국어", "한글"]`."""
+        if self.added:
+            text = _added_pattern(self.added).sub(self._added_char, text)
         plain = _PLAIN.fullmatch(text) is not None
         if not plain:
             text = text.translate(_TABLES[self.form])
         if self.do_lower_case:
-            text = text.lower()
-            if self.form == "bert" or not plain:
-                text = _strip_accents(text)
-        if self.form != "bert" and not plain:
+            text = self._lowered(text)
+        if self.strips and not (plain and self.composes):
+            text = _strip_accents(text)
+        if self.composes and not plain:
             text = normalize_unicode("NFC", text)
         return text.split()
 
@@ -163,25 +224,38 @@ class Normalizer:
         normalized = self(text)
         if normalized == text:
             return Normalized(text)
-        chars, starts = self._clean(text)
-        ends = [start + 1 for start in starts]
+        chars, starts, ends = self._clean(text)
         if self.do_lower_case:
-            chars, starts, ends = _lower(chars, starts, ends)
-        if self.do_lower_case or self.form != "bert":
+            chars, starts, ends = self._lower(chars, starts, ends)
+        if self.strips or self.composes:
             chars, starts, ends = self._compose(chars, starts, ends)
         chars, starts, ends = _collapse_spaces(chars, starts, ends)
         return Normalized(chars, starts, ends)
 
-    def _clean(self, text: str) -> tuple[str, list[int]]:
+    def _added_char(self, found: re.Match[str]) -> str:
+        token = found.group()
+        return added_char(self.added.index(token)) if token in self.added else _NO_TOKEN
+
+    def _clean(self, text: str) -> tuple[str, list[int], list[int]]:
         table = _TABLES[self.form]
         kept: list[str] = []
         starts: list[int] = []
-        for position, char in enumerate(text):
-            replacement = table[ord(char)]
-            if replacement is not None:
-                kept.append(replacement)
-                starts.append(position)
-        return "".join(kept), starts
+        ends: list[int] = []
+        last = 0
+        found = _added_pattern(self.added).finditer(text) if self.added else iter(())
+        for match in itertools.chain(found, (None,)):
+            first = len(text) if match is None else match.start()
+            for position in range(last, first):
+                replacement = table[ord(text[position])]
+                if replacement is not None:
+                    kept.append(replacement)
+                    starts.append(position)
+                    ends.append(position + 1)
+            if match is not None:
+                kept.append(self._added_char(match))
+                starts.append(match.start())
+                ends.append(last := match.end())
+        return "".join(kept), starts, ends
 
     def _compose(self, text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
         """Normalises cluster by cluster; what changes in a cluster belongs to all of it."""
@@ -190,8 +264,8 @@ class Normalizer:
         out_ends: list[int] = []
         for first, last in _clusters(text):
             cluster = text[first:last]
-            result = _strip_accents(cluster) if self.do_lower_case else cluster
-            if self.form != "bert":
+            result = _strip_accents(cluster) if self.strips else cluster
+            if self.composes:
                 result = normalize_unicode("NFC", result)
             out.append(result)
             if result == cluster:
@@ -202,16 +276,20 @@ class Normalizer:
                 out_ends += [ends[last - 1]] * len(result)
         return "".join(out), out_starts, out_ends
 
+    def _lowered(self, text: str) -> str:
+        if self.form == "transformers" and "Σ" in text:
+            return "".join(map(str.lower, text))
+        return text.lower()
 
-def _lower(text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
-    # Lowered as a whole, because a final sigma depends on its neighbours; how many characters each one
-    # becomes does not.
-    lengths = [len(char.lower()) for char in text]
-    return (
-        text.lower(),
-        [start for start, length in zip(starts, lengths, strict=True) for _ in range(length)],
-        [end for end, length in zip(ends, lengths, strict=True) for _ in range(length)],
-    )
+    def _lower(self, text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
+        # Lowered as a whole, because a final sigma depends on its neighbours; how many characters each one
+        # becomes does not.
+        lengths = [len(char.lower()) for char in text]
+        return (
+            self._lowered(text),
+            [start for start, length in zip(starts, lengths, strict=True) for _ in range(length)],
+            [end for end, length in zip(ends, lengths, strict=True) for _ in range(length)],
+        )
 
 
 def _joins_the_previous(char: str) -> bool:

@@ -63,10 +63,6 @@ class SentencePieceTokenizer(Tokenizer):
         self.unknown = UNK if UNK in vocabulary.ids else self._processor.id_to_piece(self._processor.unk_id())
         self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
-    def check_for_pretraining(self, path: str) -> None:
-        """As for others, but that `[PAD]` may have any id: KoBERT's is 1."""
-        self.vocabulary.check_for_pretraining(path, pad_first=False)
-
     def cut_word(self, word: Word) -> list[str]:
         """`"학교에"` → `["▁학교", "에"]`; what the vocabulary lacks is the unknown token.
 

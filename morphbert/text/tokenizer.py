@@ -10,8 +10,8 @@ from operator import add, sub
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.text.characters import stands_alone
 from morphbert.text.jamo import compose, syllable_numbers
+from morphbert.text.normalize import added_char
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
 from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
@@ -96,8 +96,13 @@ class Tokenizer:
         self.vocab: Mapping[str, int] = vocabulary.ids
         self.inv_vocab: Mapping[int, str] = {number: token for token, number in vocabulary.ids.items()}
         self._longest_word = longest_word
-        self._matcher = LongestMatch(vocabulary.ids)
+        added = splitter.normalizer.added
+        self._matcher = LongestMatch(
+            [token for token in vocabulary.ids if token not in added],
+            {added_char(number): token for number, token in enumerate(added)},
+        )
         self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
+        self._lengths |= dict.fromkeys(added, 1)
         self._lengths.pop(UNK, None)
 
     @cached_property
@@ -110,7 +115,7 @@ class Tokenizer:
         splitter = self.splitter
         if not splitter.marks_stand_alone or splitter.decomposes or splitter.analyzer is not None:
             return None
-        return EojeolPieces(self._matcher, UNK, self._tokens_of_words)
+        return EojeolPieces(self._matcher, UNK, self._tokens_of_words, splitter.stands_alone)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is remembered, which is found anew."""
@@ -201,10 +206,7 @@ class Tokenizer:
         for word in words:
             pieces = self.cut_word(word) or [UNK]
             tokens += pieces
-            if len(pieces) > 1:
-                spans += self.spans(word, pieces)
-            else:
-                spans.append((word.start, word.start + self.length(word)))
+            spans += self.spans(word, pieces)
         ends = [end for _, end in spans]
         later = (0,) * (len(tokens) - 1)
         return (
@@ -217,7 +219,7 @@ class Tokenizer:
         )
 
     def _alone(self, word: Word) -> bool:
-        return self.splitter.marks_stand_alone and len(word.text) == 1 and stands_alone(word.text)
+        return len(word.text) == 1 and self.splitter.stands_alone(word.text)
 
     def length(self, word: Word) -> int:
         """How many characters of the normalised text a word is."""
@@ -231,6 +233,8 @@ class Tokenizer:
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """The characters of the eojeol that each piece of a word stands for."""
+        if len(pieces) == 1:
+            return [(word.start, word.start + self.length(word))]
         # Without its sign; the first piece may have none.
         lengths = [len(piece) - len(CONTINUATION) for piece in pieces]
         if not word.continues:
@@ -272,6 +276,7 @@ class Tokenizer:
         """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
         return {
             **self.splitter.describe(),
+            **({"added_tokens": list(self.vocabulary.added)} if self.vocabulary.added else {}),
             "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
         }
 

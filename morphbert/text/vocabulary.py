@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import functools
 import hashlib
 from collections import OrderedDict
@@ -28,6 +29,7 @@ class Vocabulary:
     tokens: tuple[str, ...]
     ids: Mapping[str, int] = field(repr=False, compare=False)
     sha256: str  # of the bytes of vocab.txt
+    added: tuple[str, ...] = ()  # found in the text as they are before it is cut (transformers' added tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -51,24 +53,24 @@ class Vocabulary:
         return any(is_hangul_syllable(char) for token in self.tokens for char in token)
 
     def has_capitals(self) -> bool:
-        """Whether any token has a capital letter; `[UNK]`, `[unused1]` and the like do not count."""
+        """Whether any piece but the special ones has a capital letter: `[UNK]`, `[unused1]` do not count."""
         return any(
             token != token.lower()
             for token in self.tokens
-            if not (token.startswith("[") and token.endswith("]"))
+            if not (token.startswith("[") and token.endswith("]")) and token not in self.added
         )
 
-    def check_for_pretraining(self, path: str, pad_first: bool = True) -> None:
+    def check_for_pretraining(self, path: str) -> None:
         """Refuses a vocabulary that records or training could not use.
+
+        `[PAD]` may have any id (1 in KLUE's RoBERTa and in KoBERT): records are padded with 0 as
+        google-research/bert's are, and what stands in padding is never looked at.
 
         Args:
           path: where it was read from, for the message.
-          pad_first: refuse a `[PAD]` that is not the first line. Records are padded with 0 in any case, and what
-            stands there is never looked at; but in a vocabulary of one's own it is a mistake.
 
         Raises:
-          MorphbertError: a special token is missing, a token stands on two lines, or `[PAD]` is not the
-            first line.
+          MorphbertError: a special token is missing, or a token stands on two lines.
         """
         missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
         if missing:
@@ -86,11 +88,6 @@ class Vocabulary:
                         f"{number}. Give each id a token of its own, for example [unused{number}]."
                     )
                 first[token] = number
-        if pad_first and self.ids[PAD] != 0:
-            raise MorphbertError(
-                f"{path}: [PAD] stands on line {self.ids[PAD] + 1} and has to stand on the first, "
-                "because records are padded with 0."
-            )
 
 
 @dataclass(frozen=True)
@@ -138,6 +135,38 @@ def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
     """The vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
     tokens = tuple(tokens)
     return _vocabulary(tokens, vocabulary_bytes(tokens))
+
+
+def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> Vocabulary:
+    """The vocabulary with further tokens: `added_tokens.json` of a Hugging Face folder at `path`.
+
+    One whose id is that of a line has to be that line; others follow the last line. An id between them that nothing
+    has gets the piece `[unused…]`, which no text becomes.
+
+    Raises:
+      MorphbertError: an id belongs to another piece, or lies far beyond the vocabulary.
+    """
+    size = len(vocabulary)
+    further: dict[int, str] = {}
+    for token, number in added.items():
+        if token in vocabulary.ids and vocabulary.ids[token] != number:
+            raise MorphbertError(
+                f"{path}: the added token {token} has the id {number}, and in the vocabulary {vocabulary.ids[token]}."
+            )
+        if number < 0 or number >= size + 100_000:
+            raise MorphbertError(f"{path}: the added token {token} has the id {number}, of {size} pieces.")
+        if number >= size and further.setdefault(number, token) != token:
+            raise MorphbertError(f"{path}: the id {number} is that of {further[number]} and of {token}.")
+        if number < size and vocabulary.tokens[number] != token:
+            raise MorphbertError(
+                f"{path}: the added token {token} has the id {number}, which is that of {vocabulary.tokens[number]}."
+            )
+    named = tuple(token for token in added if token not in SPECIAL_TOKENS)
+    if not further:
+        return dataclasses.replace(vocabulary, added=named)
+    more = [further.get(number, f"[unused_id_{number}]") for number in range(size, max(further) + 1)]
+    tokens = (*vocabulary.tokens, *more)
+    return dataclasses.replace(vocabulary_from_tokens(tokens), added=named)
 
 
 def vocabulary_bytes(tokens: Iterable[str]) -> bytes:

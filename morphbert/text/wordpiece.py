@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
-from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
+from morphbert.text.characters import MAY_STAND_ALONE
 
 CONTINUATION = "##"
 
@@ -74,10 +74,15 @@ class LongestMatch:
     and no length is tried but those of the pieces with the same first two characters.
     """
 
-    def __init__(self, pieces: Iterable[str]) -> None:
+    def __init__(self, pieces: Iterable[str], written: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+          pieces: the vocabulary.
+          written: what stands in the text for pieces that are not written as they are (added tokens).
+        """
         begins = {piece: piece for piece in pieces}
         continues = {piece[len(CONTINUATION) :]: piece for piece in begins if piece.startswith(CONTINUATION)}
-        self.begins = _Known.of(begins)
+        self.begins = _Known.of({**begins, **(written or {})})
         self.continues = _Known.of(continues)
 
     def cut(self, word: str, continues: bool = False) -> list[str] | None:
@@ -100,10 +105,6 @@ class LongestMatch:
         return pieces
 
 
-def _has_mark(text: str) -> bool:
-    return any(map(stands_alone, MAY_STAND_ALONE.findall(text)))
-
-
 class EojeolPieces(dict[str, tuple[str, ...]]):
     """eojeol → its pieces, cut as BERT does and remembered; filled as eojeols are asked for.
 
@@ -112,23 +113,35 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
     """
 
     def __init__(
-        self, match: LongestMatch, unknown: str, otherwise: Callable[[str], tuple[str, ...]]
+        self,
+        match: LongestMatch,
+        unknown: str,
+        otherwise: Callable[[str], tuple[str, ...]],
+        stands_alone: Callable[[str], bool],
     ) -> None:
         """
         Args:
           match: the vocabulary.
           unknown: stands for punctuation and ideographs that are no piece.
           otherwise: cuts an eojeol with a word that cannot be written, or a very long one.
+          stands_alone: whether a character is a word of its own (`WordSplitter.stands_alone`).
         """
         super().__init__()
+        self._stands_alone = stands_alone
         self._unknown = unknown
         self._otherwise = otherwise
+
+        def has_mark(text: str) -> bool:
+            return any(map(stands_alone, MAY_STAND_ALONE.findall(text)))
+
         # Words have nothing in them that stands alone, so pieces that have (`##.`) are never tried.
         self._begins, self._continues = (
-            _Known.of({text: piece for text, piece in known.pieces.items() if not _has_mark(text)})
+            _Known.of({text: piece for text, piece in known.pieces.items() if not has_mark(text)})
             for known in (match.begins, match.continues)
         )
-        self._alone = {text: text for text in match.begins.pieces if len(text) == 1 and _has_mark(text)}
+        self._alone = {
+            text: piece for text, piece in match.begins.pieces.items() if len(text) == 1 and has_mark(text)
+        }
         self._rests: dict[str, tuple[str, ...]] = {}  # empty: a word in it cannot be written
 
     def __missing__(self, eojeol: str) -> tuple[str, ...]:
@@ -177,7 +190,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
                     break
             else:
                 char = text[start]
-                if not stands_alone(char):
+                if not self._stands_alone(char):
                     return ()
                 piece = self._alone.get(char, self._unknown)
                 start += 1

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from morphbert.text.analyzers import MARK
-from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
+from morphbert.text.characters import MAY_STAND_ALONE, is_punctuation, stands_alone
 from morphbert.text.jamo import decompose
-from morphbert.text.normalize import Normalizer
+from morphbert.text.normalize import Normalizer, is_added_char
 
 Continuation = Literal["eojeol", "morpheme"]
 
@@ -50,13 +50,15 @@ class WordSplitter:
 
     The steps are apart so that a caller can remember what each distinct eojeol became: `marked_eojeols`
     is the only one that looks at a whole line. With `marks_stand_alone` false, punctuation and ideographs stay in
-    their words (SentencePiece).
+    their words (SentencePiece); with `ideographs_stand_alone` false, ideographs do (transformers'
+    `tokenize_chinese_chars`; without an analyser).
     """
 
     normalizer: Normalizer
     analyzer: Analyzer | None = None
     continuation: Continuation = "eojeol"
     marks_stand_alone: bool = True
+    ideographs_stand_alone: bool = True
 
     def marked_eojeols(self, normalized: str) -> list[str]:
         """Normalised text → its eojeols, with MARK after every morpheme where there is an analyser.
@@ -98,6 +100,14 @@ class WordSplitter:
             return [word._replace(text=decompose(word.text)) for word in found]
         return found
 
+    def stands_alone(self, char: str) -> bool:
+        """Whether a character is a word of its own: punctuation, and ideographs unless the vocabulary joins them."""
+        if not self.marks_stand_alone:
+            return False
+        if self.normalizer.added and is_added_char(char):
+            return True
+        return stands_alone(char) if self.ideographs_stand_alone else is_punctuation(char)
+
     @property
     def decomposes(self) -> bool:
         """Whether syllables become Jamo (normalisation `jamo`)."""
@@ -107,13 +117,17 @@ class WordSplitter:
         found: list[Word] = []
         position = 0
         bare = True
+        # The function itself where it does, which is faster.
+        alone = (
+            stands_alone if self.ideographs_stand_alone and not self.normalizer.added else self.stands_alone
+        )
         for number, morpheme in enumerate(marked.removesuffix(MARK).split(MARK)):
             if self.continuation == "morpheme":
                 bare = True
             first = 0
             for match in MAY_STAND_ALONE.finditer(morpheme) if self.marks_stand_alone else ():
                 index, char = match.start(), match.group()
-                if not stands_alone(char):
+                if not alone(char):
                     continue
                 if first < index:
                     found.append(Word(morpheme[first:index], position + first, not bare, number))
@@ -128,11 +142,15 @@ class WordSplitter:
 
     def describe(self) -> dict[str, Any]:
         """What the output depends on, apart from the vocabulary (JSON-able)."""
+        accents = self.normalizer.strip_accents
         return {
             "analyzer": {"name": "none"} if self.analyzer is None else self.analyzer.describe(),
             "continuation": self.continuation,
             "normalization": self.normalizer.form,
             "do_lower_case": self.normalizer.do_lower_case,
+            # Only where it differs from what these were before the keys were there.
+            **({} if accents is None else {"strip_accents": accents}),
+            **({} if self.ideographs_stand_alone else {"tokenize_chinese_chars": False}),
         }
 
 

@@ -176,10 +176,10 @@ def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:
             "train on records of several lengths, or make the records again."
         )
     size = manifest.tokenizer.get("vocab", {}).get("size")
-    if size is not None and size != form.vocab_size:
+    if size is not None and size > form.vocab_size:
         raise MorphbertError(
             f"{file} was made with a vocabulary of {size} pieces, but vocab_size in --bert_config_file is "
-            f"{form.vocab_size}: set it to {size}, or make the records again with the right vocabulary."
+            f"{form.vocab_size}: set it to {size} or more, or make the records again with the right vocabulary."
         )
 
 

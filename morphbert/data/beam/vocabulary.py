@@ -13,7 +13,8 @@ from morphbert.data.batches import Pieces
 from morphbert.data.build import known_pieces
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.errors import MorphbertError
-from morphbert.text.loading import load_tokenizer
+from morphbert.text.foreign import FILE_NAMES
+from morphbert.text.loading import foreign_folder_of, is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
@@ -38,7 +39,8 @@ class PackedVocabulary:
 
 def pack(path: str, do_lower_case: bool | None, allow_mismatch: bool) -> PackedVocabulary:
     """Reads the files of the vocabulary at `path`."""
-    if not os.path.isdir(path) and not files.exists(os.path.join(path, METADATA_NAME)):
+    path = foreign_folder_of(path, do_lower_case)
+    if not is_vocabulary_folder(path):
         single = (os.path.basename(path), files.read_bytes(path))
         return PackedVocabulary((single,), True, do_lower_case, allow_mismatch)
     entries = tuple((name, files.read_bytes(os.path.join(path, name))) for name in _names(path))
@@ -53,7 +55,7 @@ def pack(path: str, do_lower_case: bool | None, allow_mismatch: bool) -> PackedV
 
 def _names(folder: str) -> Iterator[str]:
     if files.is_remote(folder):
-        ours = (METADATA_NAME, VOCABULARY_NAME, USER_DICTIONARY_NAME)
+        ours = (METADATA_NAME, VOCABULARY_NAME, USER_DICTIONARY_NAME, *FILE_NAMES)
         yield from (name for name in ours if files.exists(os.path.join(folder, name)))
         return
     yield from sorted(name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name)))

@@ -23,7 +23,7 @@ from morphbert.interop.huggingface.names import (
     full_name,
     mapping_tensors,
 )
-from morphbert.interop.pretrained import Pretrained, check_weights, find_vocabulary
+from morphbert.interop.pretrained import Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
@@ -66,7 +66,8 @@ def our_weights(
     """Hugging Face's tensors → weights by our names; what is taken is taken out of `tensors`.
 
     Raises:
-      MorphbertError: a tensor that holds several weights cannot be divided into them.
+      MorphbertError: a tensor that holds several weights cannot be divided into them, or holds NaN, infinity, whole
+        numbers or numbers beyond float32.
     """
     there: dict[str, list[str]] = {}
     for name, parameter in declared.items():
@@ -74,7 +75,7 @@ def our_weights(
             there.setdefault(str(parameter.hugging_face), []).append(name)
     weights = {}
     for tensor, names in there.items():
-        value = tensors.pop(tensor)
+        value = as_float32(source, tensor, tensors.pop(tensor))
         if value.ndim == 0 or len(value) % len(names):
             raise MorphbertError(
                 f"{source}: {tensor} is {list(value.shape)}, and its rows are {len(names)} weights of one size: is "
@@ -126,7 +127,7 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
     weights, left_over = _ours(tensors, config, folder)
     check_weights(folder, config, shapes_of(weights))
     vocabulary = find_vocabulary(folder)
-    return Pretrained(config, weights, folder, left_over, vocabulary, _lower_cases(folder))
+    return Pretrained(config, weights, folder, left_over, vocabulary)
 
 
 def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
@@ -244,11 +245,21 @@ def _parts(folder: str, index: str) -> list[str]:
     return sorted(set(names.values()))
 
 
-_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
-    """Every floating-point tensor as float32, others as they are."""
+    """The tensors as they are, bfloat16 as float32."""
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -270,8 +281,6 @@ def _array(path: str, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
         values = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     elif kind in _DTYPES:
         values = np.frombuffer(data, np.dtype(_DTYPES[kind]).newbyteorder("<"))
-        if kind[0] == "F":
-            values = values.astype(np.float32)
     else:
         raise MorphbertError(f"{path}: {name} is of type {kind}; read are {', '.join(_DTYPES)} and BF16.")
     return values.reshape(tensor["shape"])
@@ -286,15 +295,8 @@ def _read_pickle(path: str) -> dict[str, np.ndarray]:
         ) from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: value.float().numpy() for name, value in tensors.items() if value.is_floating_point()}
+        plain = {n: v.float() if v.dtype == torch.bfloat16 else v for n, v in tensors.items()}
+        return {name: value.numpy() for name, value in plain.items()}
     except Exception as error:  # torch raises many types
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MorphbertError(f"{path} cannot be read as tensors: {first}") from error
-
-
-def _lower_cases(folder: str) -> bool | None:
-    path = os.path.join(folder, "tokenizer_config.json")
-    if not os.path.isfile(path):
-        return None
-    value = _read_json(path).get("do_lower_case")
-    return value if isinstance(value, bool) else None

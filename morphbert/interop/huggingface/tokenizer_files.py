@@ -17,9 +17,8 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.flatten import flatten
 from morphbert.interop.vocabularies import user_dictionary_of
-from morphbert.text.loading import BERT_LONGEST_WORD, make_tokenizer
+from morphbert.text.loading import LONGEST_WORD, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
-from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
@@ -48,6 +47,12 @@ _NFC_DROPPED = r"[[\p{Cc}\p{Cf}]&&[^\t-\r\x1c-\x1f\x{85}]]"
 _BERT_SPACE = r"[ \t\n\r\p{Zs}\x{2028}\x{2029}]"
 _PUNCTUATION = r"[!-/:-@\[-`{-~\p{P}]"
 _BERT_DROPPED = r"[[\p{Cc}\p{Cf}\x{fffd}]&&[^\t\n\r]]"
+_CLEANED = {
+    "nfc": (_NFC_SPACE, _NFC_DROPPED),
+    "jamo": (_NFC_SPACE, _NFC_DROPPED),
+    "bert": (_BERT_SPACE, _BERT_DROPPED),
+    "transformers": (_BERT_SPACE, r"[[\p{Cc}\p{Cf}\p{Co}\x{fffd}]&&[^\t\n\r]]"),
+}
 
 
 def has_exact_stock_tokenizer(tokenizer: Tokenizer) -> bool:
@@ -159,7 +164,7 @@ def _write_stock(folder: str, tokenizer: Tokenizer, common: dict[str, Any]) -> N
 def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of `tokenizer.json` for a tokenizer without analyser."""
     ids = tokenizer.vocab
-    bert = tokenizer.splitter.normalizer.form == "bert"
+    longest = LONGEST_WORD.get(tokenizer.splitter.normalizer.form, _NO_LIMIT)
     single: list[dict[str, Any]] = [_special(CLS, 0), _sequence("A", 0), _special(SEP, 0)]
     return {
         "version": "1.0",
@@ -175,9 +180,9 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
                 "normalized": False,
                 "special": True,
             }
-            for token in SPECIAL_TOKENS
+            for token in (*SPECIAL_TOKENS, *tokenizer.vocabulary.added)
         ],
-        "normalizer": {"type": "Sequence", "normalizers": _normalizers(tokenizer.splitter.normalizer)},
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(tokenizer.splitter)},
         # BertPreTokenizer would do, but for punctuation that Unicode has had since version 8.
         "pre_tokenizer": {
             "type": "Sequence",
@@ -204,27 +209,27 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
             "type": "WordPiece",
             "unk_token": UNK,
             "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": BERT_LONGEST_WORD if bert else _NO_LIMIT,
+            "max_input_chars_per_word": longest,
             "vocab": dict(ids),
         },
     }
 
 
-def _normalizers(normalizer: Normalizer) -> list[dict[str, Any]]:
+def _normalizers(splitter: WordSplitter) -> list[dict[str, Any]]:
     """Our normalisation in the terms of the library `tokenizers`; ideographs are parted from their neighbours last."""
-    bert = normalizer.form == "bert"
-    steps = [
-        _replace(_BERT_SPACE if bert else _NFC_SPACE, " "),
-        _replace(_BERT_DROPPED if bert else _NFC_DROPPED, ""),
-    ]
+    normalizer = splitter.normalizer
+    space, dropped = _CLEANED[normalizer.form]
+    steps = [_replace(space, " "), _replace(dropped, "")]
     if normalizer.do_lower_case:
-        steps += [{"type": "Lowercase"}, {"type": "NFD"}, _replace(r"\p{Mn}", "")]
-    if not bert:
+        steps.append({"type": "Lowercase"})
+    if normalizer.strips:
+        steps += [{"type": "NFD"}, _replace(r"\p{Mn}", "")]
+    if normalizer.composes:
         # Beside the exact tokenizer only: NFD takes apart more than Hangul.
         steps.append({"type": "NFD" if normalizer.form == "jamo" else "NFC"})
     ideographs = {
         "clean_text": False,
-        "handle_chinese_chars": True,
+        "handle_chinese_chars": splitter.ideographs_stand_alone,
         "strip_accents": False,
         "lowercase": False,
     }

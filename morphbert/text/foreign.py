@@ -1,0 +1,366 @@
+"""A tokenizer of Hugging Face's → the same tokenizer here: every key of its files is reproduced or refused by name.
+
+    tokenizer_config.json    the class and its arguments
+    tokenizer.json           the vocabulary; of a class without arguments of its own also how text is cut
+    special_tokens_map.json  special tokens by their role
+    added_tokens.json        pieces after the last line of vocab.txt
+
+transformers' BertTokenizer takes its arguments from `tokenizer_config.json` alone and builds the rest itself, also
+where a `tokenizer.json` says otherwise; so does this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from morphbert.errors import MorphbertError
+from morphbert.files import exists, read_bytes
+from morphbert.text.normalize import Normalizer
+from morphbert.text.vocabulary import (
+    SPECIAL_TOKENS,
+    VOCABULARY_NAME,
+    Vocabulary,
+    load_vocabulary,
+    vocabulary_from_tokens,
+    with_added,
+)
+from morphbert.text.words import WordSplitter
+
+CONFIG_NAME = "tokenizer_config.json"
+JSON_NAME = "tokenizer.json"
+SPECIALS_NAME = "special_tokens_map.json"
+ADDED_NAME = "added_tokens.json"
+FILE_NAMES = (CONFIG_NAME, JSON_NAME, SPECIALS_NAME, ADDED_NAME)
+
+_OTHERWISE = "If the model's text is cut as BERT does it, give --vocab_file=…/vocab.txt and --do_lower_case."
+# Classes that cut text as BertTokenizer does.
+_BERT_CLASSES = frozenset(
+    name + speed
+    for name in (
+        "BertTokenizer",
+        "ConvBertTokenizer",
+        "DistilBertTokenizer",
+        "ElectraTokenizer",
+        "LayoutLMTokenizer",
+        "MobileBertTokenizer",
+        "RetriBertTokenizer",
+        "SqueezeBertTokenizer",
+    )
+    for speed in ("", "Fast")
+)
+# Classes that do what tokenizer.json says.
+_GENERIC_CLASSES = frozenset(("PreTrainedTokenizerFast", "TokenizersBackend"))
+# Keys with the only values that are the same here.
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "auto_map": (None,),
+    "clean_text": (True, None),
+    "do_basic_tokenize": (True, None),
+    "jumanpp_kwargs": (None,),
+    "mecab_kwargs": (None,),
+    "never_split": (None, [], list(SPECIAL_TOKENS)),
+    "subword_tokenizer_type": (None, "wordpiece"),
+    "sudachi_kwargs": (None,),
+    "word_tokenizer_type": (None, "basic"),
+    "wordpieces_prefix": ("##",),
+}
+_READ = frozenset(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class"))
+_ROLES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+# Say nothing about how text becomes pieces.
+_INERT = frozenset(
+    (
+        "add_special_tokens",
+        "added_tokens_decoder",
+        "additional_special_tokens",
+        "backend",
+        "bos_token",
+        "clean_up_tokenization_spaces",
+        "eos_token",
+        "extra_special_tokens",
+        "full_tokenizer_file",
+        "init_inputs",
+        "is_local",
+        "local_files_only",
+        "max_len",
+        "max_length",
+        "model_input_names",
+        "model_max_length",
+        "name_or_path",
+        "pad_to_multiple_of",
+        "pad_token_type_id",
+        "padding_side",
+        "padding_strategy",
+        "processor_class",
+        "return_token_type_ids",
+        "special_tokens_map_file",
+        "split_special_tokens",
+        "stride",
+        "tokenizer_file",
+        "transformers_version",
+        "truncation_side",
+        "truncation_strategy",
+        "use_fast",
+        "vocab_file",
+        *(f"{role}_token" for role in _ROLES),
+    )
+)
+
+
+def is_foreign(folder: str) -> bool:
+    """Whether a folder has a tokenizer file of Hugging Face's."""
+    return any(exists(os.path.join(folder, name)) for name in FILE_NAMES)
+
+
+def load_foreign(
+    folder: str, do_lower_case: bool | None = None
+) -> tuple[Vocabulary, WordSplitter, str | None]:
+    """Reads a folder with `vocab.txt` or `tokenizer.json`.
+
+    Args:
+      folder: Hugging Face's.
+      do_lower_case: instead of the folder's own value; None takes that.
+
+    Returns:
+      The vocabulary, how text is cut, and a line about what was guessed (None where the folder says all).
+
+    Raises:
+      MorphbertError: a class or a key that cuts text in another way, by name; files that contradict each other.
+    """
+    config = _read(folder, CONFIG_NAME)
+    whole = _read(folder, JSON_NAME)
+    _check_class(folder, config)
+    _check_keys(folder, config)
+    added, verbatim = _added(folder, config, whole)
+    vocabulary = with_added(_vocabulary(folder, config, whole), added, folder)
+    _check_special_tokens(folder, config, vocabulary)
+    described = dict(config)
+    if config.get("tokenizer_class") in _GENERIC_CLASSES:
+        described |= _from_pipeline(os.path.join(folder, JSON_NAME), whole)
+    if do_lower_case is not None:
+        described["do_lower_case"] = do_lower_case
+    for key, choices in (
+        ("do_lower_case", (True, False)),
+        ("strip_accents", (True, False, None)),
+        ("tokenize_chinese_chars", (True, False)),
+    ):
+        if key in described and not any(described[key] is choice for choice in choices):
+            shown = ", ".join(json.dumps(choice) for choice in choices)
+            raise MorphbertError(
+                f"{os.path.join(folder, CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it is one of {shown}."
+            )
+    accents, guess = described.get("strip_accents"), None
+    if "do_lower_case" in described:
+        lower = described["do_lower_case"]
+    else:
+        lower, safe, guess = guess_casing(vocabulary, folder)
+        accents = safe if accents is None else accents
+    _check_added(folder, vocabulary, Normalizer("transformers", lower, accents), verbatim)
+    splitter = WordSplitter(
+        Normalizer("transformers", lower, accents, vocabulary.added),
+        ideographs_stand_alone=described.get("tokenize_chinese_chars", True),
+    )
+    return vocabulary, splitter, guess
+
+
+def guess_casing(vocabulary: Vocabulary, path: str) -> tuple[bool, bool | None, str | None]:
+    """What a vocabulary shows of its casing where nothing says it.
+
+    Returns:
+      Whether text is lower-cased, `strip_accents`, and a line that says so where Hangul is concerned: BERT's
+      lower-casing takes Hangul apart, which a vocabulary of syllables cannot have been made with.
+    """
+    capitals = vocabulary.has_capitals()
+    if not vocabulary.has_hangul_syllables():
+        return not capitals, None, None
+    if capitals:
+        return False, None, f"{path} does not say its casing; it has capital letters, so text stays as it is."
+    return (
+        True,
+        False,
+        f"{path} does not say its casing; it has no capital letters, so text is lower-cased, and Hangul and accents "
+        "stay whole. --do_lower_case=true gives google-research/bert's lower-casing, which takes Hangul apart.",
+    )
+
+
+def check_sentencepiece(folder: str) -> None:
+    """Refuses a SentencePiece folder whose class does more than SentencePiece: other ids, or other characters."""
+    config = _read(folder, CONFIG_NAME)
+    name = config.get("tokenizer_class")
+    if isinstance(name, str) and name.startswith(("XLMRoberta", "Camembert", "Barthez", "MBart", "T5")):
+        raise MorphbertError(
+            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, which gives other ids than the "
+            "SentencePiece model: it is not read."
+        )
+
+
+def _read(folder: str, name: str) -> dict[str, Any]:
+    path = os.path.join(folder, name)
+    if not exists(path):
+        return {}
+    try:
+        values = json.loads(read_bytes(path).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise MorphbertError(f"{path} is not JSON: {error}. Copy the file again.") from error
+    if not isinstance(values, dict):
+        raise MorphbertError(f"{path} holds {type(values).__name__}, not an object.")
+    return values
+
+
+def _check_class(folder: str, config: Mapping[str, Any]) -> None:
+    name = config.get("tokenizer_class")
+    if name is None:
+        config_json = _read(folder, "config.json")
+        name = config_json.get("tokenizer_class")
+    if name is not None and name not in _BERT_CLASSES | _GENERIC_CLASSES:
+        raise MorphbertError(
+            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, which does not cut text as BertTokenizer "
+            f"does: it is not read. {_OTHERWISE}"
+        )
+    if name in _GENERIC_CLASSES and not exists(os.path.join(folder, JSON_NAME)):
+        raise MorphbertError(
+            f"{folder} has no {JSON_NAME}, which tokenizer_class {name} is described by: copy it into the folder."
+        )
+
+
+def _check_keys(folder: str, config: Mapping[str, Any]) -> None:
+    path = os.path.join(folder, CONFIG_NAME)
+    for key, value in config.items():
+        if key in _FIXED and not any(value == choice for choice in _FIXED[key]):
+            raise MorphbertError(
+                f"{path}: {key} is {json.dumps(value, ensure_ascii=False):.80}, which cuts text in a way that is not "
+                f"reproduced. {_OTHERWISE}"
+            )
+        if key not in _FIXED and key not in _READ and key not in _INERT:
+            raise MorphbertError(
+                f"{path}: the key {key} is not known, so that it is not known how text is cut. {_OTHERWISE}"
+            )
+
+
+def _vocabulary(folder: str, config: Mapping[str, Any], whole: Mapping[str, Any]) -> Vocabulary:
+    plain = os.path.join(folder, VOCABULARY_NAME)
+    path = os.path.join(folder, JSON_NAME)
+    vocabulary = load_vocabulary(plain) if exists(plain) else None
+    if whole:
+        model = whole.get("model")
+        if not isinstance(model, dict) or model.get("type", "WordPiece") != "WordPiece":
+            kind = model.get("type") if isinstance(model, dict) else None
+            raise MorphbertError(f"{path}: the model is of type {kind}; WordPiece is read.")
+        for key, value in (
+            ("continuing_subword_prefix", "##"),
+            ("max_input_chars_per_word", 100),
+        ):
+            if model.get(key, value) != value:
+                raise MorphbertError(f"{path}: {key} is {model[key]!r}; {value!r} is read. {_OTHERWISE}")
+        tokens = _in_order(path, model.get("vocab"))
+        if vocabulary is not None and vocabulary.tokens[: len(tokens)] != tokens[: len(vocabulary)]:
+            raise MorphbertError(
+                f"{plain} and {path} have different vocabularies: copy both from the same model, or delete one."
+            )
+        if vocabulary is None or len(tokens) > len(vocabulary):
+            vocabulary = vocabulary_from_tokens(tokens)
+    if vocabulary is None:
+        raise MorphbertError(
+            f"{folder} has neither {VOCABULARY_NAME} nor {JSON_NAME}: copy the vocabulary of the model into it."
+        )
+    return vocabulary
+
+
+def _in_order(path: str, ids: Any) -> tuple[str, ...]:
+    whole = isinstance(ids, dict) and all(type(number) is int for number in ids.values())
+    if not whole or sorted(ids.values()) != list(range(len(ids))):
+        raise MorphbertError(f"{path}: the ids of model.vocab are not 0, 1, 2… without a gap.")
+    return tuple(sorted(ids, key=ids.__getitem__))
+
+
+def _added(
+    folder: str, config: Mapping[str, Any], whole: Mapping[str, Any]
+) -> tuple[dict[str, int], set[str]]:
+    """Tokens that are found in the text before it is cut → ids, of the three files that may say so.
+
+    The second: those that are found before the text is normalised.
+    """
+    found: dict[str, int] = {}
+    verbatim: set[str] = set()
+
+    def add(file: str, token: Any, number: Any, entry: Any = None) -> None:
+        if isinstance(entry, dict):
+            if entry.get("single_word"):
+                raise MorphbertError(
+                    f"{os.path.join(folder, file)}: single_word of the added token {token} is not reproduced. "
+                    f"{_OTHERWISE}"
+                )
+            if not entry.get("normalized", not entry.get("special")):
+                verbatim.add(token)
+        if not isinstance(token, str) or not token or isinstance(number, bool) or not isinstance(number, int):
+            raise MorphbertError(
+                f"{os.path.join(folder, file)}: {token!r}: {number!r} is no token with its id."
+            )
+        if found.setdefault(token, number) != number:
+            raise MorphbertError(
+                f"{os.path.join(folder, file)}: the added token {token} has the id {number}, and elsewhere in the "
+                f"folder {found[token]}."
+            )
+
+    for token, number in _read(folder, ADDED_NAME).items():
+        add(ADDED_NAME, token, number)
+    entries = whole.get("added_tokens") or []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        values = entry if isinstance(entry, dict) else {}
+        add(JSON_NAME, values.get("content"), values.get("id"), entry)
+    decoder = config.get("added_tokens_decoder") or {}
+    for number, entry in decoder.items() if isinstance(decoder, dict) else [(None, decoder)]:
+        text = entry.get("content") if isinstance(entry, dict) else entry
+        add(CONFIG_NAME, text, int(str(number)) if str(number).isdecimal() else number, entry)
+    return found, verbatim
+
+
+def _check_added(folder: str, vocabulary: Vocabulary, normalizer: Normalizer, verbatim: set[str]) -> None:
+    for token in vocabulary.added:
+        if token not in verbatim and normalizer(token) != token:
+            raise MorphbertError(
+                f"{folder}: the added token {token} is found in text that is normalised, where it is "
+                f"{normalizer(token)!r}: this is not reproduced. {_OTHERWISE}"
+            )
+
+
+def _check_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
+    for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
+        for role, name in _ROLES.items():
+            value = values.get(f"{role}_token", name)
+            spelled = value.get("content") if isinstance(value, dict) else value
+            if spelled not in (None, name):
+                raise MorphbertError(
+                    f"{os.path.join(folder, file)}: {role}_token is {spelled!r}; {name} is read."
+                )
+    for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
+        more = values.get("additional_special_tokens") or values.get("extra_special_tokens") or []
+        for value in more.values() if isinstance(more, dict) else more:
+            token = value.get("content") if isinstance(value, dict) else value
+            if token not in vocabulary.ids:
+                raise MorphbertError(
+                    f"{os.path.join(folder, file)}: the special token {token} is no piece of the vocabulary, so that "
+                    "it has no id."
+                )
+
+
+def _from_pipeline(path: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `tokenizer.json` says, in the words of BertTokenizer's arguments."""
+    normalizer, cutter = whole.get("normalizer") or {}, whole.get("pre_tokenizer") or {}
+    for part, values, expected in (
+        ("normalizer", normalizer, "BertNormalizer"),
+        ("pre_tokenizer", cutter, "BertPreTokenizer"),
+    ):
+        if not isinstance(values, dict) or values.get("type") != expected:
+            kind = values.get("type") if isinstance(values, dict) else values
+            raise MorphbertError(f"{path}: the {part} is {kind!r}; {expected} is read. {_OTHERWISE}")
+    if normalizer.get("clean_text", True) is not True:
+        raise MorphbertError(
+            f"{path}: clean_text is {normalizer['clean_text']!r}; true is read. {_OTHERWISE}"
+        )
+    return {
+        "do_lower_case": normalizer.get("lowercase", True),
+        "strip_accents": normalizer.get("strip_accents"),
+        "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
+    }
