@@ -242,6 +242,13 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
         (["없는 폴더/*.txt", "out"], {}, 1, "no file matches '없는 폴더/*.txt'"),
         (["말뭉치 모음/*.txt", "a,b"], {}, 2, "OUTPUT_DIR may not contain"),
         (["말뭉치 모음/*.txt", "out"], {"MODEL": "huge"}, 2, "base large medium mini"),
+        (
+            ["말뭉치 모음/*.txt", "out"],
+            {"MODEL": "medium", "RECIPE": "modern"},
+            2,
+            "with RECIPE=modern, MODEL is one of base large mini small tiny",
+        ),
+        (["말뭉치 모음/*.txt", "out"], {"RECIPE": "old"}, 2, "RECIPE=old is neither bert nor modern"),
         (["말뭉치 모음/*.txt", "out"], {"VOCAB_SIZE": "8k"}, 2, "VOCAB_SIZE=8k is not a whole number"),
         (["말뭉치 모음/*.txt", "out"], {"BERT_CONFIG_FILE": str(SCRIPT)}, 1, "not a model configuration"),
         (["말뭉치 모음/*.txt", "out"], {"PYTHON": "/bin/false"}, 1, "make pretrain"),

@@ -99,7 +99,7 @@ def test_dropout_can_be_set_for_a_run(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln"])
+@pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln", "modern"])
 def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
     """Loaded in Python, asked for masks, trained on a task of pairs."""
     import morphbert
@@ -110,7 +110,8 @@ def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
     model, tokenizer = morphbert.load(str(folder))
     inputs = tokenizer(["나는 집에 간다."], ["모든 국민은 평등하다."], padding=True, return_tensors="np")
     hidden, pooled = model(**inputs)
-    assert hidden.shape[-1] == pooled.shape[-1] == 48
+    assert hidden.shape[-1] == 48
+    assert pooled is None if variant == "modern" else pooled.shape[-1] == 48
     model.save(str(tmp_path / "again"), format="huggingface")
     again, _ = morphbert.load(str(tmp_path / "again"))
     np.testing.assert_array_equal(again(**inputs).hidden_states, hidden)
