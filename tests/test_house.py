@@ -138,7 +138,8 @@ def test_help_needs_no_tensorflow_and_is_grouped(script, without_tensorflow):
 
 def test_training_without_tensorflow_says_what_to_install(without_tensorflow, tmp_path):
     done = _run(
-        [sys.executable, ROOT / "run_pretraining.py", "--do_train", "--bert_config_file=a", "--input_file=b"]
+        [sys.executable, ROOT / "run_pretraining.py", "--do_train", f"--input_file={ROOT}/README.md"]
+        + [f"--bert_config_file={ROOT}/bert_config.json"]
         + [f"--output_dir={tmp_path}/c"],
         env=without_tensorflow,
     )

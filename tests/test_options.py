@@ -30,7 +30,7 @@ class Outer:
 
 
 def command():
-    return Command("outer.py", "Does nothing.", config=Outer)
+    return Command("outer.py", "Does nothing.", "", Outer)
 
 
 def parsed(*argv):
@@ -154,7 +154,7 @@ class Trainer:
     [("--per_device_train_batch_size=8", "--train_batch_size"), ("--bf16", "--dtype=bfloat16")],
 )
 def test_hugging_faces_names_are_suggested(flag, ours, capsys):
-    assert Command("run.py", "Trains.", config=Trainer).run([flag], print) == 2
+    assert Command("run.py", "Trains.", "", Trainer).run([flag], print) == 2
     error = capsys.readouterr().err
     assert f"is a name of Hugging Face's; here it is {ours}." in error
     # A command that has no such flag suggests none.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import is_remote
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -238,12 +241,33 @@ class PretrainingResult:
     report: str | None = None
 
 
+def check_files(config: PretrainingConfig) -> None:
+    """Looks for the local files that a run reads, before TensorFlow takes seconds to load.
+
+    Raises:
+      MorphbertError: one is not there.
+    """
+    for flag, path in (("bert_config_file", config.bert_config_file), ("vocab_file", config.vocab_file)):
+        if path and not is_remote(path) and not os.path.exists(path):
+            raise MorphbertError(
+                f"--{flag}: {path} cannot be read: there is no such file (working directory: {os.getcwd()})."
+            )
+    for flag, patterns in (("input_file", config.input_file), ("eval_input_file", config.eval_input_file)):
+        for pattern in filter(None, (part.strip() for part in (patterns or "").split(","))):
+            if not (is_remote(pattern) or os.path.exists(pattern) or glob.glob(pattern)):
+                raise MorphbertError(
+                    f"--{flag}: no file matches {pattern!r} (working directory: {os.getcwd()}). Make records with "
+                    "create_pretraining_data.py, and put globs in quotes."
+                )
+
+
 def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     """Trains and evaluates as the configuration says; a run that was interrupted goes on exactly.
 
     Raises:
       MorphbertError: the input, the configuration or the machine has to change first; nothing was overwritten.
     """
+    check_files(config)
     from morphbert.interop.starting import initial_weights
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests, vocabulary_of

@@ -38,58 +38,49 @@ class Command:
         self,
         name: str,
         summary: str,
-        example: str = "",
-        config: type | None = None,
+        example: str,
+        config: type,
         alternative: tuple[str, type] | None = None,
     ):
         self.name = name
         self.summary = summary
         self.example = example
         self.values = flags.FlagValues()
-        self._groups: dict[str, list[str]] = {}
-        self._required: list[str] = []
-        self._sections: dict[str, list[str]] = {}
-        self._section: str | None = None
-        self._group = ""
-        self._rivals: Sequence[tuple[str, str]] = ()
-        self._foreign_with: tuple[str, str] | None = None
         self.foreign: list[str] = []
         self._config = config
         self._alternative = alternative
-        if config is not None:
-            self._define_options(_flags(config, alternative and alternative[1]))
+        self._options = _flags(config, alternative and alternative[1])
+        self._required = {flag.name for flag in self._options if flag.required}
+        self._groups: dict[str, list[str]] = {}
+        self._sections: dict[str, list[str]] = {}
+        self._foreign_with: tuple[str, str] | None = None
+        self._define_all()
 
-    def _define_options(self, found: Sequence[options.Flag]) -> None:
+    def _define_all(self) -> None:
         """Makes a flag of every option, and `--config`.
 
         A configuration file has the sections that the options name; where they name none, one of the command's name.
         """
         own = self.name.removesuffix(".py")
-        named = list(dict.fromkeys(flag.section for flag in found if flag.section))
-        for flag in found:
-            self.group(flag.group, flag.section or own)
-            self._define_option(flag)
+        named = list(dict.fromkeys(flag.section for flag in self._options if flag.section))
         where = (
             f"sections {', '.join(named)}, whose keys are the flags"
             if named
             else f"a section {own}, whose keys are the flags; sections of other commands are passed over"
         )
-        self.config_file(
+        flags.DEFINE_string(
+            "config",
+            None,
             f"A file in YAML with {where}. Flags of the command line come before it.",
-            [(flag.name, flag.option.instead_of) for flag in found if flag.option.instead_of],
+            flag_values=self.values,
         )
-
-    def _define_option(self, flag: options.Flag) -> None:
-        help, required = flag.option.help, flag.required
-        if flag.choices and not flag.many:
-            self.enum(flag.name, flag.text, flag.choices, help, required)
-        elif flag.many or flag.kind is str:
-            self.string(flag.name, flag.text, help, required)
-        elif flag.kind is bool:
-            self.boolean(flag.name, flag.text, help)
-        else:
-            define = flags.DEFINE_integer if flag.kind is int else flags.DEFINE_float
-            self._define(define, flag.name, flag.text, help, required)
+        if named:
+            self._groups["Experiment"] = ["config"]
+        for flag in self._options:
+            _define(flag, self.values)
+            self._groups.setdefault(flag.group, []).append(flag.name)
+            self._sections.setdefault(flag.section or own, []).append(flag.name)
+        self._groups["Experiment"] = ["config"]
 
     def config(self) -> Any:
         """The configuration that the parsed flags make.
@@ -97,80 +88,30 @@ class Command:
         Raises:
           UsageError: a value that its field does not allow, or values that exclude each other.
         """
-        assert self._config is not None
         if self._alternative is None:
             return options.make(
-                self._config, {name: self.values[name].value for name in self._names(self._config)}
+                self._config, {flag.name: self.values[flag.name].value for flag in self._options}
             )
-        flag, other = self._alternative
-        chosen, unused = (other, self._config) if self.values[flag].value else (self._config, other)
-        names = self._names(chosen)
-        given = {name: self.values[name].value for name in self.values if self._differs(name)}
-        for name in self._names(unused):
+        asked, other = self._alternative
+        chosen, unused = (other, self._config) if self.values[asked].value else (self._config, other)
+        names = [flag.name for flag in options.flags_of(chosen)]
+        given = {
+            name: self.values[name].value
+            for name in self.values
+            if self.values[name].value != self.values[name].default
+        }
+        for name in (flag.name for flag in options.flags_of(unused)):
             if name in given and name not in names:
                 raise UsageError(
-                    f"--{name} does not go with --{flag}, which goes with {', '.join(f'--{one}' for one in names)}."
+                    f"--{name} does not go with --{asked}, which goes with {', '.join(f'--{one}' for one in names)}."
                     if chosen is other
-                    else f"--{name} goes with --{flag}: add it, or leave --{name} out."
+                    else f"--{name} goes with --{asked}: add it, or leave --{name} out."
                 )
         return options.make(chosen, {name: value for name, value in given.items() if name in names})
-
-    def _names(self, kind: type) -> list[str]:
-        return [flag.name for flag in options.flags_of(kind)]
-
-    def _differs(self, name: str) -> bool:
-        return bool(self.values[name].value != self.values[name].default)
 
     def pass_on_with(self, name: str, value: str) -> None:
         """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
         self._foreign_with = (name, value)
-
-    def group(self, title: str, section: str | None = None) -> None:
-        """Flags defined from here on stand under `title` in `--help`, and in a section of a configuration file."""
-        self._groups.setdefault(title, [])
-        self._group = title
-        self._section = section
-
-    def config_file(self, help: str, rivals: Sequence[tuple[str, str]] = ()) -> None:
-        """Takes `--config=FILE`, a YAML file whose sections hold flags; flags of the command line come before it.
-
-        Args:
-          help: of the flag.
-          rivals: pairs of flags that exclude each other: one on the command line puts aside the other in the file.
-        """
-        self._rivals = rivals
-        self.group("Experiment")
-        self.string("config", None, help)
-
-    def string(self, name: str, default: str | None, help: str, required: bool = False) -> None:
-        self._define(flags.DEFINE_string, name, default, help, required)
-
-    def integer(self, name: str, default: int | None, help: str, **bounds: Any) -> None:
-        self._define(flags.DEFINE_integer, name, default, help, **bounds)
-
-    def number(self, name: str, default: float | None, help: str, **bounds: Any) -> None:
-        self._define(flags.DEFINE_float, name, default, help, **bounds)
-
-    def boolean(self, name: str, default: bool | None, help: str) -> None:
-        self._define(flags.DEFINE_bool, name, default, help)
-
-    def enum(
-        self, name: str, default: str | None, choices: Sequence[str], help: str, required: bool = False
-    ) -> None:
-        def define(name: str, default: str | None, help: str, flag_values: flags.FlagValues) -> None:
-            flags.DEFINE_enum(name, default, list(choices), help, flag_values=flag_values)
-
-        self._define(define, name, default, help, required)
-
-    def _define(
-        self, define: Any, name: str, default: Any, help: str, required: bool = False, **more: Any
-    ) -> None:
-        define(name, default, help, flag_values=self.values, **more)
-        self._groups[self._group].append(name)
-        if self._section is not None:
-            self._sections.setdefault(self._section, []).append(name)
-        if required:
-            self._required.append(name)
 
     def given(self, name: str) -> bool:
         """Whether the flag stood on the command line, as opposed to having its default."""
@@ -196,7 +137,7 @@ class Command:
 
         Raises:
           UsageError: an unknown flag (the nearest known one is named), a value of the wrong type or out
-            of its bounds, a required flag that is missing, or a word that is no flag.
+            of its choices, or a word that is no flag.
         """
         try:
             rest = self._parse(argv)
@@ -209,16 +150,14 @@ class Command:
             raise UsageError(f"{rest[0]!r} is not a flag: flags are written --name=value (see --help).")
         if "config" in self.values and self.values["config"].value:
             self._take_config(str(self.values["config"].value))
-        missing = [name for name in self._required if not self.values[name].value]
-        if missing and self._config is None:
-            raise UsageError(f"--{missing[0]} is required: {self.values[missing[0]].help}")
 
     def _take_config(self, path: str) -> None:
         """Gives the flags that are not on the command line the values of a configuration file."""
         from morphbert.cli import experiment_file
 
-        given = {name for name in self.values if self.values[name].present}
-        aside = given.union(*(pair for pair in map(set, self._rivals) if pair & given))
+        given = {name for name in self.values if self.given(name)}
+        rivals = ({flag.name, flag.option.instead_of} for flag in self._options if flag.option.instead_of)
+        aside = given.union(*(pair for pair in rivals if pair & given))
         for name, value in experiment_file.read(path, self._sections, set(COMMANDS)).items():
             if name in aside:
                 continue
@@ -243,8 +182,9 @@ class Command:
         return list(self.values([self.name, *argv])[1:])
 
     def run(self, argv: Sequence[str] | None, main: Callable[[Any], int | None]) -> int:
-        """Parses, calls `main` with the configuration (with the flags, where the command has none) and returns the
-        exit status: what `main` returns, 0, 1 (input), 2 (usage), 130 (Ctrl-C).
+        """Parses, calls `main` with the configuration and returns the exit status.
+
+        It is what `main` returns, and otherwise 0, 1 (input), 2 (usage) or 130 (Ctrl-C).
         """
         argv = sys.argv[1:] if argv is None else argv
         try:
@@ -254,7 +194,7 @@ class Command:
                 print(f"morphbert {morphbert.__version__}")
             else:
                 self.parse(argv)
-                return main(self.values if self._config is None else self.config()) or 0
+                return main(self.config()) or 0
         except UsageError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 2
@@ -276,6 +216,23 @@ class Command:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return 0
+
+
+def _define(flag: options.Flag, values: flags.FlagValues) -> None:
+    """Makes absl's flag of an option; bounds are checked by the configuration."""
+    given = (flag.name, flag.text)
+    help = flag.option.help
+    if flag.choices and not flag.many:
+        flags.DEFINE_enum(*given, list(flag.choices), help, flag_values=values)
+        return
+    kind = str if flag.many else flag.kind
+    define = {
+        str: flags.DEFINE_string,
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+    }[kind]
+    define(*given, help, flag_values=values)
 
 
 def _flags(config: type, alternative: type | None) -> list[options.Flag]:

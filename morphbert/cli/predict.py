@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from morphbert import files
 from morphbert.api.tasks import predict
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
@@ -23,6 +24,7 @@ def _command() -> Command:
 
 
 def _predict(config: PredictConfig) -> None:
+    files.expand(config.input_file)  # a file that is not there is said before TensorFlow is loaded
     quiet_tensorflow.load()
     done = predict(config)
     without = f", {done.failed} of them without a prediction (see `error`)" if done.failed else ""

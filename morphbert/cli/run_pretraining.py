@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert.api.pretraining import PretrainingConfig, run_pretraining
+from morphbert.api.pretraining import PretrainingConfig, check_files, run_pretraining
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 
@@ -24,6 +24,7 @@ def _command() -> Command:
 
 
 def _pretrain(config: PretrainingConfig) -> int | None:
+    check_files(config)
     quiet_tensorflow.load()
     result = run_pretraining(config)
     if result.report is not None:
