@@ -6,6 +6,7 @@ import pathlib
 import unicodedata
 
 import pytest
+from samples import MECAB_VOCABULARY
 
 from morphbert.errors import MorphbertError
 from morphbert.text import google
@@ -138,3 +139,8 @@ def test_mecab_tokenizer_beside_them():
 def test_a_missing_vocabulary_is_a_clear_error(tmp_path):
     with pytest.raises(MorphbertError, match=r"vocab\.txt"):
         google.FullTokenizer(str(tmp_path / "vocab.txt"))
+
+
+def test_mecab_tokenizer_has_the_unknown_id_for_a_piece_that_there_is_none_of():
+    tokenizer = google.MecabTokenizer(str(MECAB_VOCABULARY))
+    assert tokenizer.convert_tokens_to_ids(["[CLS]", "없는조각"]) == [2, 1]

@@ -323,7 +323,7 @@ def test_operations_are_those_of_the_graph():
     assert forward_flops(config, 4, 128, 20) == products
     assert step_flops(config, 4, 128, 20) == 3 * products
     # BERT-base, a step on one sequence of 512: six operations a weight and position, and attention (Kaplan et al.).
-    base = BertConfig(vocab_size=30522)
+    base = BertConfig(vocab_size=30522, type_vocab_size=16)
     layers = 12 * (4 * 768**2 + 2 * 768 * 3072)
     assert step_flops(base, 1, 512, 77) == pytest.approx(
         6 * 512 * layers + 12 * 12 * 512**2 * 768 + 6 * 77 * 768 * 31290, rel=0.01

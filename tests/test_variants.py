@@ -176,3 +176,12 @@ def test_a_model_of_one_segment_takes_pairs():
         for segments in ([[0, 0, 0, 0]], [[0, 0, 1, 1]])
     )
     np.testing.assert_array_equal(one, other)
+
+
+def test_a_configuration_alone_is_that_of_transformers_and_googles_files_are_googles():
+    config = BertConfig()
+    assert (config.vocab_size, config.type_vocab_size) == (30522, 2)
+    assert BertConfig.from_dict({"vocab_size": 100}).type_vocab_size == 16
+    assert BertConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(MorphbertError, match="vocab_size is missing"):
+        BertConfig.from_dict({})

@@ -147,7 +147,8 @@ class BertConfig:
       attention_probs_dropout_prob: rate on the attention weights.
       max_position_embeddings: longest sequence that the model can take. (A RoBERTa's `config.json` counts the
         `position_offset` rows in; they are taken off.)
-      type_vocab_size: number of segments; 0 for none, as ModernBERT.
+      type_vocab_size: number of segments; 0 for none, as ModernBERT. Files of google-research/bert that leave it out
+        have 16.
       initializer_range: standard deviation of the truncated normal initial weights.
       layer_norm_eps: added to the variance; 1e-12 in BERT.
       embedding_size: of ALBERT: width E of the embeddings, which a matrix takes to H; None for H.
@@ -177,7 +178,7 @@ class BertConfig:
         LM's head, as ModernBERT's.
     """
 
-    vocab_size: int
+    vocab_size: int = 30522
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -186,7 +187,7 @@ class BertConfig:
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     max_position_embeddings: int = 512
-    type_vocab_size: int = 16
+    type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     embedding_size: int | None = None
@@ -396,6 +397,8 @@ class BertConfig:
             raise MorphbertError(f"{source}: ln_type is {values['ln_type']!r}; only 'postln' is supported.")
         if "model_type" in values:
             values = from_hugging_face(values, source)
+        else:
+            values = {"type_vocab_size": 16, **values}  # google-research/bert's default for its files
         return cls(**only_known(values))
 
     @classmethod

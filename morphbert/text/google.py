@@ -148,6 +148,13 @@ class MecabTokenizer(_Wrapped):
         splitter = WordSplitter(Normalizer("nfc", bool(do_lower_case)), MecabAnalyzer(), continuation)
         super().__init__(Tokenizer(load_vocabulary(vocab_file), splitter))
 
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
+        """Pieces → ids, `[UNK]`'s for what the vocabulary lacks: `["사과", "없는조각"]` → `[230, 1]`.
+
+        The classes of google-research/bert raise KeyError there, as the original does.
+        """
+        return [self.vocab[token if token in self.vocab else self.tokenizer.unknown] for token in tokens]
+
 
 def _is_vocabulary_folder(path: str) -> bool:
     return os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME))
