@@ -24,18 +24,19 @@ PYTEST := -m pytest -q -n auto --dist loadfile
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
 
-.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu test-all check fix
+.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu dist test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
 	@echo "make test       the tests, less the slow ones"
-	@echo "make check      format, lint, floors (imports between the parts), types"
-	@echo "make fix        formats, and mends what the linter can mend"
+	@echo "make check      format, lint, layers (imports between packages), types"
+	@echo "make fix        formats, and corrects what the linter can correct"
 	@echo "make test-portable  the tests that compute numbers, as other processors compute them"
 	@echo "make parity     compares with transformers and torch, which it installs"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
 	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
+	@echo "make dist       builds the source distribution and the wheel into dist/, and checks both with twine"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
 # Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
@@ -69,6 +70,11 @@ tpu: .venv-tpu/ready
 beam: .venv-beam/ready
 	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
 
+dist: .venv-dist/ready
+	@rm -rf dist build
+	@.venv-dist/bin/python -m build --no-isolation . >/dev/null
+	@.venv-dist/bin/python -m twine check --strict dist/*
+
 test-all: check .venv/ready-parity .venv-tf2.20/ready
 	@echo "== TensorFlow 2.21: all tests"
 	@$(RUN) $(PYTEST)
@@ -81,7 +87,7 @@ check: .venv/ready
 	@status=0; \
 	$(call quietly,format,$(RUN) -m ruff format --check .); \
 	$(call quietly,lint,$(RUN) -m ruff check .); \
-	$(call quietly,floors,.venv/bin/lint-imports); \
+	$(call quietly,layers,.venv/bin/lint-imports); \
 	$(call quietly,types,$(RUN) -m mypy); \
 	exit $$status
 
@@ -106,6 +112,10 @@ fix: .venv/ready
 	@$(call environment,.venv-tpu,constraints-tpu.txt,-e '.[tpu]')
 	@touch $@
 
+.venv-dist/ready: Makefile
+	@$(call environment,.venv-dist,constraints.txt,build twine==7.0.0)
+	@touch $@
+
 .venv-beam/ready: pyproject.toml setup.py constraints-beam.txt
 	@$(call environment,.venv-beam,constraints-beam.txt,-e '.[beam]' pytest)
 	@touch $@
@@ -116,7 +126,7 @@ define quietly
 endef
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): an environment with every version as pinned. One that was cut off
-# in the middle, or whose interpreter is gone, is made anew. seqeval comes as source alone and needs setuptools-scm.
+# in the middle, or whose interpreter is gone, is made again. seqeval comes as source alone and needs setuptools-scm.
 define environment
 	if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
 		if [ -z "$(PYTHON)" ]; then \
