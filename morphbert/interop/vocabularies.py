@@ -87,11 +87,12 @@ def check_rows(tokenizer: Tokenizer, rows: int, vocabulary: str, model: str, kno
         )
     if pieces < rows:
         logging.getLogger("morphbert").warning(
-            "the model of %s has %d rows of embeddings for %d pieces of %s: the last %d rows have no piece.",
+            "the model of %s has %d rows of embeddings, and the vocabulary %s has %d pieces: the last %d rows have no "
+            "piece.",
             model,
             rows,
-            pieces,
             vocabulary,
+            pieces,
             rows - pieces,
         )
 
