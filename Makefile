@@ -24,7 +24,7 @@ PYTEST := -m pytest -q -n auto --dist loadfile
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
 
-.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu dist test-all check fix
+.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu dist docs test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
@@ -37,6 +37,7 @@ help:
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
 	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
 	@echo "make dist       builds the source distribution and the wheel into dist/, and checks both with twine"
+	@echo "make docs       builds the documentation site into site/, with MkDocs in .venv-docs"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
 # Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
@@ -74,6 +75,12 @@ dist: .venv-dist/ready
 	@rm -rf dist build
 	@.venv-dist/bin/python -m build --no-isolation . >/dev/null
 	@.venv-dist/bin/python -m twine check --strict dist/*
+
+# Links, anchors and docstrings that do not resolve are errors.
+docs: .venv-docs/ready
+	@output=$$(NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --clean 2>&1) || \
+		{ echo "$$output" >&2; exit 1; }
+	@echo "The site is in site/: open site/index.html"
 
 test-all: check .venv/ready-parity .venv-tf2.20/ready
 	@echo "== TensorFlow 2.21: all tests"
@@ -114,6 +121,10 @@ fix: .venv/ready
 
 .venv-dist/ready: Makefile
 	@$(call environment,.venv-dist,constraints.txt,build twine==7.0.0)
+	@touch $@
+
+.venv-docs/ready: pyproject.toml setup.py constraints-docs.txt
+	@$(call environment,.venv-docs,constraints-docs.txt,-e '.[docs]')
 	@touch $@
 
 .venv-beam/ready: pyproject.toml setup.py constraints-beam.txt
