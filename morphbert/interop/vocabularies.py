@@ -41,7 +41,6 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
     if model.vocabulary is None:
         return None
     tokenizer = _load(model.vocabulary, model.do_lower_case)
-    check_rows(tokenizer, model.config.vocab_size, model.vocabulary, model.source)
     if model.vocabulary_digest is not None:
         check_same_vocabulary(
             f"the vocabulary {model.vocabulary}",
@@ -49,6 +48,8 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
             model.vocabulary_digest,
             f"Give the vocabulary that {model.source} was trained with.",
         )
+    known = model.vocabulary_digest is not None  # and was just found to be this one
+    check_rows(tokenizer, model.config.vocab_size, model.vocabulary, model.source, known)
     return tokenizer
 
 
