@@ -24,13 +24,14 @@ PYTEST := -m pytest -q -n auto --dist loadfile
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
 
-.PHONY: help pretrain test test-avx2 test-portable parity soak beam tpu dist docs test-all check fix
+.PHONY: help pretrain test test-long test-avx2 test-portable parity soak beam tpu dist docs test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
-	@echo "make test       the tests, less the slow ones"
+	@echo "make test       the tests, less the long and the slow ones"
 	@echo "make check      format, lint, layers (imports between packages), types"
 	@echo "make fix        formats, and corrects what the linter can correct"
+	@echo "make test-long  those that take more than some ten seconds: killed, split and compiled runs"
 	@echo "make test-portable  the tests that compute numbers, as other processors compute them"
 	@echo "make parity     compares with transformers and torch, which it installs"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
@@ -45,7 +46,11 @@ pretrain: .venv/ready
 	@PYTHON="$$PWD/$(RUN)" scripts/pretrain.sh "$(OUT)"
 
 test: .venv/ready
-	@$(RUN) $(PYTEST) -m 'not slow and not parity'
+	@$(RUN) $(PYTEST) -m 'not slow and not long and not parity'
+
+# Runs that are killed, split into processes or compiled as a whole.
+test-long: .venv/ready
+	@$(RUN) $(PYTEST) -m 'long and not slow and not parity'
 
 # As on a processor without AVX-512 and bfloat16: rounding differs, and the tests must not notice.
 test-avx2: .venv/ready-parity

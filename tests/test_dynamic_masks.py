@@ -168,6 +168,7 @@ def arguments(folder, output, *more):
     ]
 
 
+@pytest.mark.long
 def test_a_resumed_run_draws_the_masks_that_it_would_have_drawn(dynamic, tmp_path):
     assert train(arguments(dynamic, tmp_path / "whole", "--num_train_steps=12")) == 0
     assert train(arguments(dynamic, tmp_path / "parts", "--num_train_steps=12", "--schedule=constant")) == 0

@@ -95,6 +95,7 @@ def test_an_lstm_reads_both_ways_and_no_padding():
         np.testing.assert_allclose(vector[row], np.concatenate([forward[-1], backward[0]]), atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "flags"),
     [

@@ -144,6 +144,7 @@ def assert_alike(one, other):
 
 
 @pytest.mark.distributed
+@pytest.mark.long
 @pytest.mark.parametrize(
     "head", [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HEADS]
 )

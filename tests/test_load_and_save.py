@@ -49,6 +49,7 @@ def test_what_is_saved_is_loaded_again_bit_by_bit(form, loaded, tmp_path):
         assert cutter.pieces.describe() == tokenizer.pieces.describe()
 
 
+@pytest.mark.long
 def test_a_run_and_one_of_its_checkpoints(trained):
     vocabulary = {"vocab_file": f"{GOLDEN}/vocab_ko.txt", "do_lower_case": False}
     newest, tokenizer = morphbert.load(str(trained), **vocabulary)

@@ -349,6 +349,7 @@ def test_names_and_shapes_are_google_research_berts():
     assert len(parameters) == 5 + 12 * 16 + 2 + 7
 
 
+@pytest.mark.long
 def test_step_functions_compile_with_xla():
     weights, batch = random_weights(), random_batch(6)
     compiled = tf.function(lambda: loss_and_gradients_tensors(weights, batch), jit_compile=True)()

@@ -168,6 +168,7 @@ CLUSTER = [
 MIRRORED = ["--strategy=mirrored", "--num_replicas=2"]
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_replicas_processes_and_accumulation_reach_the_weights_of_one_batch(
     records, still_config, tmp_path, command, capsys
@@ -269,6 +270,7 @@ def long_run(records, config, *more):
     return [flag for flag in map(str, flags) if not flag.startswith("--output_dir")]
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 @pytest.mark.parametrize("worker", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_two_processes_stopped_and_killed_equal_never_stopped(worker, dynamic_records, tiny_config, tmp_path):
@@ -279,6 +281,7 @@ def test_two_processes_stopped_and_killed_equal_never_stopped(worker, dynamic_re
     assert (tmp_path / "killed" / "workers" / "1" / "position.ckpt-200.index").exists()
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_two_replicas_stopped_and_killed_equal_never_stopped(dynamic_records, tiny_config, tmp_path):
     command = [
@@ -289,6 +292,7 @@ def test_two_replicas_stopped_and_killed_equal_never_stopped(dynamic_records, ti
     check_interruptions(command, tmp_path / "whole", tmp_path / "killed", 200, None, None)
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_commands_that_differ_are_told_apart_before_the_first_step(records, tiny_config, tmp_path):
     flags = list(map(str, arguments(records, tiny_config, tmp_path / "out", "--strategy=multi_worker")))

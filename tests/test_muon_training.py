@@ -39,6 +39,7 @@ def test_another_optimizer_cannot_go_on_without_its_moments(
     assert "--init_checkpoint" in error
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_two_replicas_reach_the_weights_of_one(finished, records, still_config, tmp_path, command):
     flags = (*FLAGS, "--strategy=mirrored", "--num_replicas=2")

@@ -168,6 +168,7 @@ def unpacked(record):
         }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("masking", ["static", "dynamic"])
 def test_training_on_packed_records(masking, short_documents, tmp_path):
     make(short_documents, tmp_path / "packed", "--pack_sequences", f"--masking={masking}")

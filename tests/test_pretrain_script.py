@@ -116,6 +116,7 @@ def test_a_trained_model_is_not_mixed_with_other_settings(finished, place, setti
     assert (_eval_results(folder), (folder / "vocab" / "vocab.txt").read_bytes()) == before
 
 
+@pytest.mark.long
 def test_killed_while_training_ends_like_the_uninterrupted_run(finished, place):
     process = subprocess.Popen(
         [str(SCRIPT), "말뭉치 모음/*.txt", "결과 둘"],
@@ -140,6 +141,7 @@ def test_killed_while_training_ends_like_the_uninterrupted_run(finished, place):
     assert _eval_results(folder) == _eval_results(finished[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_to_the_script_saves_first_and_the_same_command_continues(finished, place, number):
     """SIGTERM to the script alone, as a scheduler sends it; Ctrl-C to all, as the terminal does."""

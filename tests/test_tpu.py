@@ -160,6 +160,7 @@ def test_the_check_finds_what_it_looks_for():
 # ── reaching it ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_a_tpu_that_does_not_answer_is_given_up(records, tiny_config, tmp_path, command):
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -192,6 +193,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny_config, tmp_path, command):
     """The way of a TPU on two replicas of the CPU: a dataset for each host, and a number of batches for its place."""

@@ -89,6 +89,7 @@ def test_evaluation_on_the_way_keeps_the_best_and_survives_an_interruption(recor
     assert_same(tmp_path / "whole" / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [1, 4])  # the first of three batches of step 6, and of the last step
 def test_a_signal_in_an_evaluation_leaves_it_and_the_same_command_makes_up_for_it(
     at, records, tiny_config, tmp_path, monkeypatch
@@ -170,6 +171,7 @@ def test_the_newest_checkpoints_are_kept(records, tiny_config, tmp_path):
     }
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
     finished, records, tiny_config, tmp_path, command
@@ -206,6 +208,7 @@ def test_a_resume_as_before_says_nothing(finished, records, tiny_config, tmp_pat
     assert "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 def test_the_cpu_is_split_into_replicas(records, tiny_config, tmp_path):
     run = arguments(records, tiny_config, tmp_path / "out", "--num_replicas=2", "--dry_run")
@@ -222,6 +225,7 @@ def test_an_empty_file_that_should_have_records_is_named(records, tiny_config, t
     assert re.search(r"b\.tfrecord is empty, and its manifest says that it has \d+", capsys.readouterr().err)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_first_and_the_same_command_continues(number, records, tiny_config, tmp_path):
     output = tmp_path / "run"

@@ -261,6 +261,7 @@ def test_an_output_folder_that_is_a_file_is_refused(records, tiny_config, tmp_pa
     assert "--output_dir" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_stops_the_run_at_the_last_whole_checkpoint(
     records, tiny_config, tmp_path, command
 ):

@@ -49,6 +49,7 @@ def checkpoint(output, step):
     return {name: np.asarray(reader.get_tensor(name)) for name in names}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["albert groups", "roberta", "pre_ln", "modern", "modern albert"])
 def test_a_stopped_run_goes_on_as_if_it_had_not(variant, runs, capsys):
@@ -125,6 +126,7 @@ def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
     assert classify([*paths, *flags, "--max_seq_length=32", "--strategy=cpu"]) == 0
 
 
+@pytest.mark.long
 @pytest.mark.distributed
 @pytest.mark.parametrize("variant", ["albert groups", "roberta", "modern"])
 def test_two_replicas_reach_the_weights_of_one(variant, runs, command):

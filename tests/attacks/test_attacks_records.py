@@ -238,6 +238,7 @@ def split(folder, name, **more):
     create(folder / name, eval_output_file=folder / f"{name}-eval", **{"eval_fraction": 0.3, **SHAPE, **more})
 
 
+@pytest.mark.long
 def test_held_out_records_of_another_split_are_refused(tiny_config, tmp_path, capsys):
     split(tmp_path, "a")
     split(tmp_path, "b", eval_fraction=0.4)
