@@ -22,7 +22,8 @@ PYTEST := -m pytest -q -n auto --dist loadfile
 
 # What computes numbers: networks, optimizers, training, comparisons with transformers.
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
-	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py
+	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py tests/test_kernels.py \
+	tests/test_local_attention.py tests/test_muon_training.py
 
 .PHONY: help pretrain test test-long test-avx2 test-portable parity soak beam tpu dist docs test-all check fix
 

@@ -19,7 +19,7 @@ import types
 
 import mecab_ko
 
-from morphbert.files import read_lines
+from morphbert.formats.lines import read_lines
 from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.vocabulary import load_vocabulary
 

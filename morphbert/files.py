@@ -61,7 +61,7 @@ def _filesystem(path: str) -> tuple[Any, str]:
         raise MorphbertError(f"{path} cannot be opened: {error}") from error
 
 
-def expand(patterns: str) -> list[str]:
+def expand(patterns: str, repeats: bool = False) -> list[str]:
     """Expands a comma-separated list of paths, folders, globs and lists; each one's files are sorted by name.
 
     `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder is all files in it and below, hidden ones apart.
@@ -69,16 +69,20 @@ def expand(patterns: str) -> list[str]:
     over. A name that exists is taken as it is, whatever commas and brackets it has, and in either Unicode form (macOS
     writes Korean names decomposed).
 
+    Args:
+      patterns: what to expand.
+      repeats: whether a file may be named twice.
+
     Raises:
-      MorphbertError: a path does not exist, a glob or a folder has no file, or a file is named twice, in which case all
-        of the list would be in doubt.
+      MorphbertError: a path does not exist, a glob or a folder has no file, or a file is named twice without `repeats`,
+        in which case all of the list would be in doubt.
     """
     found: dict[str, str] = {}  # by the real path: what named it
     paths: list[str] = []
     for pattern in _patterns(patterns):
         for path in _files_of(pattern):
             real = path if is_remote(path) else os.path.realpath(path)
-            if real in found:
+            if real in found and not repeats:
                 raise MorphbertError(
                     f"{path} is read twice: {found[real]!r} and {pattern!r} both name it. Leave one of them out."
                 )

@@ -82,14 +82,10 @@ def parse_yaml(text: str, where: str) -> Any:
     Raises:
       UsageError: it is not YAML.
       MorphbertError: it is longer than a mebibyte, nested deeper than `DEEPEST`, has more than `MOST_VALUES`
-        values once its aliases are written out, or PyYAML is missing.
+        values once its aliases are written out.
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MorphbertError(
-            f"{where}: YAML needs PyYAML: pip install 'morphbert[finetune]' ({error})"
-        ) from error
+    import yaml
+
     if len(text) > _LONGEST_YAML:
         raise MorphbertError(
             f"{where}: longer than {_LONGEST_YAML:,} characters, which no configuration needs."

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write, read_lines
+from morphbert.files import atomic_write
+from morphbert.formats.lines import read_lines
 
 # Shorter articles share a document with the next ones of their section: a document of a single sentence
 # has no next sentence to predict.

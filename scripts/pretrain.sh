@@ -280,8 +280,11 @@ do_corpus() {
   if [[ -z $input ]]; then
     run_python "$root/scripts/konlpy_corpus.py" "$output/corpus.txt"
   else
+    # The default needs no flag, and plain text, which has no fields, takes none.
+    local field=()
+    [[ $TEXT_FIELD == text ]] || field=(--text_field="$TEXT_FIELD")
     # shellcheck disable=SC2086 (PREPARE_FLAGS holds several words)
-    run_python "$root/prepare_corpus.py" --input_file="$input" --text_field="$TEXT_FIELD" \
+    run_python "$root/prepare_corpus.py" --input_file="$input" "${field[@]}" \
       --output_file="$output/corpus.txt" $PREPARE_FLAGS
   fi
 }

@@ -159,6 +159,8 @@ def test_a_tokenizer_of_any_vocabulary(tmp_path):
     assert pieces != morphbert.load_tokenizer(plain, do_lower_case=True).tokenize(text)
     # As a folder of Hugging Face's: its tokenizer_config.json says.
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nCafe\ncafe\n", encoding="utf-8")
+    assert morphbert.load_tokenizer(tmp_path).tokenize("Cafe") == ["cafe"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
     assert morphbert.load_tokenizer(tmp_path).tokenize("Cafe") == ["Cafe"]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
     assert morphbert.load_tokenizer(tmp_path).tokenize("Cafe") == ["cafe"]

@@ -141,7 +141,7 @@ def test_stable_adamw_clips_an_update_whose_gradient_surges():
     for name in ("adamw", "stable_adamw"):
         weights = {"a/kernel": replica_variable(tf.zeros([1]), "a/kernel")}
         config = OptimizerConfig(
-            name, 1.0, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.0, beta_1=0.0
+            optimizer=name, learning_rate=1.0, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.0, beta_1=0.0
         )
         optimizer = Optimizer(config, declared({"a/kernel": np.zeros(1)}))
         apply = tf.function(optimizer.apply)
@@ -185,7 +185,7 @@ def test_muon_equals_the_reference():
         "head/kernel": Parameter((6, 6), "zeros", "kernel"),
     }
     config = OptimizerConfig(
-        "muon", learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
+        optimizer="muon", learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
     )
     variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
     ours = Optimizer(config, parameters)

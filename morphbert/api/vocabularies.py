@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from morphbert.errors import MorphbertError
-from morphbert.files import read_bytes
 from morphbert.finetune.questions import read_questions
-from morphbert.structured import load_json
 from morphbert.text import loading
+from morphbert.text.foreign import is_foreign
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.sentencepiece_tokenizer import find_model
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import VOCABULARY_NAME, load_vocabulary
+from morphbert.text.vocabulary import VOCABULARY_NAME
 from morphbert.vocab import building, comparing
 from morphbert.vocab.building import BuiltVocabulary, VocabularyConfig
 from morphbert.vocab.comparing import CompareConfig
@@ -47,36 +45,17 @@ def load_tokenizer(path: str | os.PathLike[str], do_lower_case: bool | None = No
     Args:
       path: a folder of `build_vocab`, of a run or an exported model; a folder with a SentencePiece model; a Hugging
         Face folder with `vocab.txt`; or a plain `vocab.txt`.
-      do_lower_case: for a plain `vocab.txt`. None takes what a `tokenizer_config.json` beside it says; without one,
-        text is lower-cased as in BERT unless the vocabulary has capital letters or Hangul syllables, which BERT's
-        lower-casing takes apart.
+      do_lower_case: for a plain `vocab.txt`. None takes what a Hugging Face file beside it says; without one, text
+        is lower-cased as in BERT unless the vocabulary has Hangul syllables, which BERT's lower-casing takes apart.
 
     Raises:
       MorphbertError: there is no vocabulary, or `do_lower_case` is not what the folder was made with.
     """
     name = os.fspath(path)
-    plain = os.path.join(name, VOCABULARY_NAME) if os.path.isdir(name) else name
-    described = os.path.isdir(name) and (
-        os.path.exists(os.path.join(name, METADATA_NAME)) or find_model(name) is not None
-    )
-    if described or not os.path.exists(plain):
-        return loading.load_tokenizer(name, do_lower_case)
-    if do_lower_case is None:
-        do_lower_case = _lower_cases(plain)
-    return loading.bert_tokenizer(load_vocabulary(plain), do_lower_case)
-
-
-def _lower_cases(vocabulary: str) -> bool:
-    beside = os.path.join(os.path.dirname(vocabulary), "tokenizer_config.json")
-    if os.path.exists(beside):
-        try:
-            said = load_json(read_bytes(beside)).get("do_lower_case")
-        except (ValueError, AttributeError) as error:
-            raise MorphbertError(f"{beside} is not a JSON object: {error}") from error
-        if isinstance(said, bool):
-            return said
-    found = load_vocabulary(vocabulary)
-    return not (found.has_capitals() or found.has_hangul_syllables())
+    described = os.path.exists(os.path.join(name, METADATA_NAME)) or is_foreign(name)
+    if os.path.isdir(name) and not described and find_model(name) is None:
+        name = os.path.join(name, VOCABULARY_NAME)
+    return loading.load_tokenizer(name, do_lower_case)
 
 
 def _questions(path: str) -> list[Paragraph] | None:

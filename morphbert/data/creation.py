@@ -188,7 +188,9 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
         return _on_beam(config, instances)
     tokenizer = _tokenizer(config)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
-    job = _build_config(config, instances, files.expand(config.input_file))
+    # google-research/bert reads a file as often as it is named.
+    paths = files.expand(config.input_file, repeats=config.mode == "google")
+    job = _build_config(config, instances, paths)
     _say_unknown(tokenizer, job)
     if config.mode == "google":
         return PretrainingData(instances, tuple(google_build.build(job, tokenizer, _say)))
@@ -262,7 +264,8 @@ def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
 
 
 def _say_unknown(tokenizer: Tokenizer, job: BuildConfig) -> None:
-    local = (path for path in job.input_files if not files.is_remote(path))
+    # A pipe can be read once, and a remote file costs a transfer: neither is looked at first.
+    local = (path for path in job.input_files if os.path.isfile(path))
     lines = (line for path in local for line in read_lines(path, encoding=job.encoding))
     say_unknown_share(tokenizer, lines, "--input_file", _say)
 

@@ -230,7 +230,8 @@ def _real(parsed: Parsed) -> int:
     """How many pieces stand before the padding; dynamic records have no `input_mask` to say it."""
     if "input_mask" in parsed:
         return int(sum(parsed["input_mask"]))
-    return sum(1 for number in parsed["input_ids"] if number)
+    # Behind the last piece of a word, which has a number, stands one [SEP]. Id 0 may be any piece.
+    return 2 + max((place for place, word in enumerate(parsed[WORD_IDS]) if word >= 0), default=0)
 
 
 def _check_values(parsed: Parsed, vocab_size: int | None) -> list[str]:

@@ -17,7 +17,13 @@ from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.finetune.report import write_report
 from morphbert.finetune.run import FineTuning, TaskRunConfig
 from morphbert.finetune.task import Data, Task
-from morphbert.finetune.task_file import TASK_NAME, check_folder, read_task, write_folder
+from morphbert.finetune.task_file import (
+    TASK_NAME,
+    check_folder,
+    check_vocabulary,
+    read_task,
+    write_folder,
+)
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.model.kernels.compiled import gradients_released
@@ -126,6 +132,7 @@ class _Problem:
                 raise MorphbertError(
                     f"--output_dir={config.output_dir} holds a model of another task, {saved['task']}."
                 )
+            check_vocabulary(config.output_dir, saved, start.tokenizer)
             task = kind.from_dict(saved).used_by(config)
 
         def read(path: str | None, purpose: Any) -> Data:

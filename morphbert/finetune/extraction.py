@@ -30,7 +30,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.unknown_share import say_unknown_share
+from morphbert.text.unknown_share import MOST_TEXTS, say_unknown_share
 
 # Figures that are held before they are written, in the order of the input: 256 MB.
 _HELD_FIGURES = 1 << 26
@@ -79,8 +79,10 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
     layers = _layers(config.layers, start.config.num_hidden_layers)
     run = _runner(start.config, start.weights, layers, config.pooling)
     texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
-    first_texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
-    say_unknown_share(start.tokenizer, (first for first, _ in first_texts), config.input_file)
+    # Looked at first and put back: a pipe can be read once.
+    looked_at = list(itertools.islice(texts, MOST_TEXTS))
+    texts = itertools.chain(looked_at, texts)
+    say_unknown_share(start.tokenizer, (first for first, _ in looked_at), config.input_file)
     encoded = (
         encode_sequence(start.tokenizer, first, second, config.max_seq_length)[0] for first, second in texts
     )

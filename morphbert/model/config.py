@@ -132,7 +132,7 @@ def only_known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Sizes and rates of one model; the names and defaults are google-research/bert's.
+    """Sizes and rates of one model; the names are google-research/bert's, the defaults transformers'.
 
     Attributes:
       vocab_size: number of pieces, V; has to be that of the vocabulary the records were made with.

@@ -16,7 +16,7 @@ from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
 
 # Texts that are looked at, characters of each, and the share from which on it is a warning.
-_TEXTS = 2000
+MOST_TEXTS = 2000
 _CHARACTERS = 1000
 _WARN_FROM = 0.03
 
@@ -36,7 +36,7 @@ class UnknownShare:
         return self.unknown / max(1, self.pieces)
 
 
-def unknown_share(tokenizer: Tokenizer, texts: Iterable[str], most: int = _TEXTS) -> UnknownShare:
+def unknown_share(tokenizer: Tokenizer, texts: Iterable[str], most: int = MOST_TEXTS) -> UnknownShare:
     """Counts the `[UNK]` of the first `most` texts that are not blank (of each the first 1,000 characters)."""
     counted = pieces = unknown = 0
     examples: dict[str, None] = {}
@@ -89,7 +89,7 @@ def say_unknown_ids(
       source: where they come from, for the line.
       say: takes a line; standard error by default.
     """
-    ids, real = pieces["input_ids"][:_TEXTS], pieces["input_mask"][:_TEXTS] > 0
+    ids, real = pieces["input_ids"][:MOST_TEXTS], pieces["input_mask"][:MOST_TEXTS] > 0
     framing = [tokenizer.vocab[token] for token in (CLS, SEP) if token in tokenizer.vocab]
     real = real & ~np.isin(ids, framing)
     unknown = real & (ids == tokenizer.vocab.get(tokenizer.unknown, -1))

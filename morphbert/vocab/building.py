@@ -291,11 +291,12 @@ def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
         return old
     old_tokenizer = load_tokenizer(config.init_vocab)
     then, now = old_tokenizer.splitter.describe(), make_splitter(config).describe()
-    for key, value in then.items():
-        if now[key] != value:
+    for key in then.keys() | now.keys():
+        value, other = then.get(key), now.get(key)
+        if value != other:
             shown = (
                 json.dumps(side.get("name", side) if isinstance(side, dict) else side)
-                for side in (value, now[key])
+                for side in (value, other)
             )
             raise MorphbertError(
                 "--init_vocab={} was made with {} {} and this run has {}: old and new pieces would not fit together. "

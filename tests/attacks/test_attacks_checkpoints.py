@@ -166,12 +166,13 @@ def test_a_save_that_fails_leaves_nothing_and_the_one_before(tmp_path, monkeypat
 
 
 def test_a_closed_terminal_is_a_request_to_save_and_stop(monkeypatch):
-    stop = loop.StopRequest()
-    with stop.installed():
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.signal == signal.SIGHUP
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        stop = loop.StopRequest()
+        with stop.installed():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal == signal.SIGHUP
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
         with loop.StopRequest().installed() as _:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:

@@ -1,6 +1,6 @@
 """Hugging Face's folders: `config.json` and `model.safetensors`, read and written without torch.
 
-Names are those of `BertForPreTraining` and its like (see `huggingface_names`): AutoModel, BertForPreTraining and
+Names are those of `BertForPreTraining` and its like (see `names`): AutoModel, BertForPreTraining and
 BertForMaskedLM of transformers load the folder. It reads BERT, ALBERT, RoBERTa (also XLM-RoBERTa's kind of encoder),
 Megatron's BERT, which is pre-LN, and ModernBERT, with or without heads.
 """
