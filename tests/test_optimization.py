@@ -141,7 +141,12 @@ def test_stable_adamw_clips_an_update_whose_gradient_surges():
     for name in ("adamw", "stable_adamw"):
         weights = {"a/kernel": replica_variable(tf.zeros([1]), "a/kernel")}
         config = OptimizerConfig(
-            optimizer=name, learning_rate=1.0, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.0, beta_1=0.0
+            optimizer=name,
+            learning_rate=1.0,
+            schedule="constant",
+            num_warmup_steps=0,
+            weight_decay_rate=0.0,
+            beta_1=0.0,
         )
         optimizer = Optimizer(config, declared({"a/kernel": np.zeros(1)}))
         apply = tf.function(optimizer.apply)

@@ -229,11 +229,18 @@ def test_a_checkpoint_of_a_newer_program_is_refused(
 
 
 def test_another_vocabulary_size_is_found_in_the_manifest(records, tmp_path, capsys):
-    config = write_config(tmp_path / "c.json", vocab_size=VOCAB_SIZE + 1)
+    config = write_config(tmp_path / "c.json", vocab_size=VOCAB_SIZE - 1)
     assert main(arguments(records, config, tmp_path / "out")) == 1
     message = capsys.readouterr().err
     assert str(VOCAB_SIZE) in message
-    assert str(VOCAB_SIZE + 1) in message
+    assert str(VOCAB_SIZE - 1) in message
+
+
+def test_rows_of_embeddings_without_a_piece_are_taken_and_said(records, tmp_path, capsys):
+    config = write_config(tmp_path / "c.json", vocab_size=VOCAB_SIZE + 3)
+    assert main(arguments(records, config, tmp_path / "out", "--dry_run")) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"{VOCAB_SIZE} pieces, and the model {VOCAB_SIZE + 3} rows of embeddings") == 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(records, tiny_config, tmp_path, capsys):

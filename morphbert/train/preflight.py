@@ -69,11 +69,25 @@ def check_records(sets: Sequence[RecordSet]) -> None:
             + ". Make them again with one vocabulary, or train on one kind only."
         )
     check_whole(sets)
+    _say_rows_without_a_piece(sets)
     for chosen in sets:
         if chosen.form.skip_corrupt:
             _name_damaged(chosen)
         else:
             check_first_records(chosen.files, chosen.form)
+
+
+def _say_rows_without_a_piece(sets: Sequence[RecordSet]) -> None:
+    """A table of embeddings may be padded to a round size; that its last rows are never read is worth a line."""
+    rows = sets[0].form.vocab_size if sets else 0
+    known = manifests([file for chosen in sets for file in chosen.files]).values()
+    sizes = {manifest.tokenizer.get("vocab", {}).get("size") for manifest in known} - {None, rows}
+    for size in sorted(sizes):
+        print(
+            f"vocabulary: the records have {size} pieces, and the model {rows} rows of embeddings: the last "
+            f"{rows - size} have no piece",
+            flush=True,
+        )
 
 
 def check_whole(sets: Sequence[RecordSet]) -> None:
