@@ -290,7 +290,7 @@ DAMAGE = {
     "no vocabulary": (lambda f: (f / "morphbert_tokenizer.json").unlink(), "has no vocabulary"),
     "another vocabulary": (
         lambda f: shutil.copy(GOLDEN / "vocab_ko.txt", f / "vocab.txt"),
-        "pieces, but the model of",
+        "is another vocabulary",
     ),
 }
 
