@@ -82,7 +82,7 @@ def test_an_lstm_reads_both_ways_and_no_padding():
     hidden, lengths = random.normal(size=(2, 6, 4)), [6, 4]
     mask = tf.constant([[1] * n + [0] * (6 - n) for n in lengths])
     found = contextual(parameters, tf.constant(hidden, tf.float32), mask, head)
-    vector = sentence_vector(parameters, found, mask, head)
+    vector = sentence_vector(parameters, config, found, mask, head)
     for row, length in enumerate(lengths):
         some = {key: np.asarray(value, np.float64) for key, value in parameters.items()}
         forward = reference_lstm(
