@@ -11,7 +11,9 @@ def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.T
     """`functions.affine` of inputs whose shape is known."""
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])
     outputs = _product(rows, kernel) if bias is None else _affine(rows, kernel, bias)
-    return tf.reshape(outputs, [*inputs.shape[:-1], kernel.shape[1]])
+    # With the size -1 as in the plain function: a size that is written out lets TensorFlow's optimizer rearrange what
+    # follows, and checkpoints of `gelu_erf` models would go on to other last bits.
+    return tf.reshape(outputs, [-1, *inputs.shape[1:-1], kernel.shape[1]])
 
 
 @tf.custom_gradient
