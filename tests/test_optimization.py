@@ -231,7 +231,12 @@ def test_adamw_is_torchs():
     random = np.random.default_rng(1)
     start, gradients = random.normal(0, 0.5, 40).astype(np.float32), random.normal(0, 0.01, (10, 40))
     config = OptimizerConfig(
-        "adamw", 1e-2, schedule="constant", num_warmup_steps=0, weight_decay_rate=0.1, epsilon=1e-8
+        optimizer="adamw",
+        learning_rate=1e-2,
+        schedule="constant",
+        num_warmup_steps=0,
+        weight_decay_rate=0.1,
+        epsilon=1e-8,
     )
     ours = {"a/kernel": replica_variable(tf.constant(start), "a/kernel")}
     theirs = torch.nn.Parameter(torch.tensor(start))
