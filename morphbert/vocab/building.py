@@ -291,7 +291,7 @@ def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
         return old
     old_tokenizer = load_tokenizer(config.init_vocab)
     then, now = old_tokenizer.splitter.describe(), make_splitter(config).describe()
-    for key in then.keys() | now.keys():
+    for key in [*then, *(key for key in now if key not in then)]:
         value, other = then.get(key), now.get(key)
         if value != other:
             shown = (
