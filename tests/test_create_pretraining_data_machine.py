@@ -147,8 +147,7 @@ def test_a_file_that_vanishes(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("name", ["in.txt", "in.txt.gz"])
 def test_bars_reach_their_ends(name, tmp_path, monkeypatch):
     """What is read is counted as it is stored, so that the time left is right for compressed text too."""
-    from morphbert.cli import create_pretraining_data
-    from morphbert.data import store_build
+    from morphbert.data import creation, store_build
 
     text = (GOLDEN / "documents_ko.txt").read_bytes()
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
@@ -159,7 +158,7 @@ def test_bars_reach_their_ends(name, tmp_path, monkeypatch):
             super().__init__(**{**more, "disable": False, "file": io.StringIO()})
             bars.append(self)
 
-    monkeypatch.setattr(create_pretraining_data, "tqdm", Bar)
+    monkeypatch.setattr(creation, "tqdm", Bar)
     monkeypatch.setattr(store_build, "_BLOCK_CHARACTERS", 300)
     create(tmp_path / "r", input_file=f"{tmp_path / name},{GOLDEN / 'documents_ko_2.txt'}", num_workers=1)
     assert [bar.desc for bar in bars] == ["tokenizing", "all records"]
