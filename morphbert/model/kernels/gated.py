@@ -12,6 +12,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from morphbert.model.kernels.compiled import compiled
+from morphbert.model.kernels.gelu import gelu_parts
 
 
 def gated(name: str, inputs: tf.Tensor) -> tf.Tensor:
@@ -25,15 +26,8 @@ def _gelu_erf(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _gelu(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
-    square = x * x
-    u = scale * x * (1.0 + cubic * square)
-    # exp(-2 |u|), as 1 - tanh² u loses its digits where x is a few units from 0.
-    decay = tf.exp(-2.0 * tf.abs(u))
-    share = 1.0 / (1.0 + decay)
-    gate = tf.where(u >= 0.0, share, decay * share)
-    slope = scale * (1.0 + 3.0 * cubic * square)
-    return x * gate, gate + 2.0 * x * decay * share * share * slope
+    gate, steepness, slope = gelu_parts(x)
+    return x * gate, gate + 2.0 * x * steepness * slope
 
 
 def _silu(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

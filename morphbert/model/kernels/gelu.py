@@ -12,7 +12,7 @@ _GELU_SCALE = 0.7978845608028654  # √(2/π)
 _GELU_CUBIC = 0.044715
 
 
-def _gelu_parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def gelu_parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """0.5 (1 + tanh u), its derivative by 2 u, and u's by x.
 
     Written with exp(-2 |u|): 1 + tanh u and 1 - tanh² u lose all their digits where x is a few units from 0.
@@ -27,13 +27,13 @@ def _gelu_parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 def _gelu_value(inputs: tf.Tensor) -> tf.Tensor:
     x = tf.cast(inputs, tf.float32)
-    gate, _, _ = _gelu_parts(x)
+    gate, _, _ = gelu_parts(x)
     return tf.cast(x * gate, inputs.dtype)
 
 
 def _gelu_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     x = tf.cast(inputs, tf.float32)
-    gate, steepness, slope = _gelu_parts(x)
+    gate, steepness, slope = gelu_parts(x)
     derivative = gate + 2.0 * x * steepness * slope
     return tf.cast(derivative * tf.cast(upstream, tf.float32), inputs.dtype)
 
