@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import typing
 
 import hugging_face_reference
 import numpy as np
@@ -17,6 +18,7 @@ from morphbert.model.parameters import (
     replica_variable,
 )
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
+from morphbert.train.optimizers.rules import OPTIMIZERS
 
 ROLES = {"gamma": "norm_scale", "beta": "norm_shift", "bias": "bias", "output_bias": "bias"}
 
@@ -342,3 +344,8 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
     assert (
         ours_losses[-5:].mean() < ours_losses[:5].mean() - 0.5
     )  # it learned, so that equality means something
+
+
+def test_the_flags_names_are_those_of_the_rules():
+    choices = typing.get_args(typing.get_type_hints(OptimizerConfig)["optimizer"])
+    assert set(choices) == set(OPTIMIZERS)
