@@ -206,6 +206,7 @@ def test_records_without_masks_need_their_manifest(dynamic, tmp_path):
 
 def test_static_and_dynamic_records_do_not_mix(dynamic, records, tmp_path, capsys):
     flags = arguments(dynamic, tmp_path / "out", "--num_train_steps=2")
-    flags = [flag for flag in flags if not flag.startswith("--eval_input_file")]
-    assert train([*flags, f"--eval_input_file={records}/a.tfrecord"]) == 1
+    flags = [flag for flag in flags if not flag.startswith("--input_file")]
+    both = f"{dynamic}/train.tfrecord-00000-of-00003,{records}/a.tfrecord"
+    assert train([*flags, f"--input_file={both}"]) == 1
     assert "a.tfrecord" in capsys.readouterr().err

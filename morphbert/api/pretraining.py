@@ -14,6 +14,7 @@ from morphbert.files import is_remote
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
+from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
 from morphbert.train.phases import Phase, in_phases, parse_phases
 from morphbert.train.step_config import StepConfig
@@ -85,6 +86,12 @@ class PretrainingConfig:
         help="Places for masked pieces in a record. Has to be that of the records. It is the length times the share "
         "of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. More only adds "
         "padding; fewer cuts masks off long sequences.",
+    )
+    masked_lm_schedule: str | None = option(
+        default=None,
+        help="Share of the pieces to predict at the first step and at the last, START:END, with a line between, for "
+        "records made with --masking=dynamic, in place of their --masked_lm_prob. Held-out records keep their own "
+        "share. Example: --masked_lm_schedule=0.30:0.15",
     )
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
@@ -205,6 +212,8 @@ class PretrainingConfig:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
         if self.warmup_proportion is not None and self.num_warmup_steps is not None:
             raise UsageError("give --num_warmup_steps or --warmup_proportion, not both.")
+        if self.masked_lm_schedule is not None:
+            parse_mask_schedule(self.masked_lm_schedule)
         phases = self.parsed_phases
         if not phases:
             return
@@ -333,8 +342,10 @@ def _records(
     if phases:
         shape, by_length = None, "--phases"
     seed, corrupt = config.step.seed, config.skip_corrupt_records
-    finder = SetFinder.of(model, shape, by_length, input_files, eval_files, seed, corrupt)
-    records, eval_records = finder.sets(input_files), finder.sets(eval_files)
+    schedule = parse_mask_schedule(config.masked_lm_schedule) if config.masked_lm_schedule else None
+    finder = SetFinder.of(model, shape, by_length, input_files, seed, corrupt, schedule)
+    records = finder.sets(input_files)
+    eval_records = finder.for_evaluation(eval_files).sets(eval_files) if eval_files else ()
     if phases:
         records = in_phases(records, phases, num_train_steps)
     for chosen in (*records, *eval_records):

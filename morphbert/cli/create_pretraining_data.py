@@ -39,7 +39,7 @@ def _summary(made: PretrainingData) -> str:
     if made.instances.examples > 1:
         row("examples", "{:,}", *(s.examples for s in sums))
     row("padding", "{:.1%}", *(1 - s.pieces / s.room for s in sums))
-    if made.instances.masking == "static":
+    if made.instances.masking == "static" or made.instances.eval_masked_lm_prob is not None:
         row("masked pieces", "{:.1%}", *(s.masked / s.pieces for s in sums))
     row("[UNK]", "{:.2%}", *(s.unknown / s.pieces for s in sums))
     if made.instances.objective == "nsp":

@@ -108,6 +108,11 @@ class BuildConfig:
                 "--eval_fraction and --eval_output_file belong together: received "
                 f"{self.eval_fraction} and {self.eval_output_file}."
             )
+        if self.instances.eval_masked_lm_prob is not None and self.eval_output_file is None:
+            raise UsageError(
+                f"--eval_masked_lm_prob={self.instances.eval_masked_lm_prob} is for held-out records: give "
+                "--eval_fraction and --eval_output_file, or leave it out."
+            )
         if self.shard_bytes is not None and len(self.output_files) != 1:
             raise UsageError(
                 "--shard_megabytes makes its names from one --output_file, and does not go together with "
@@ -274,7 +279,7 @@ def _make_split(
         config.token_store,
         folder,
         split,
-        config.instances,
+        config.instances.of_split(chosen.name),
         chosen.duplicates,
         known_pieces(tokenizer, config.instances.mask_words),
         num_parts=number_of_parts(expected, len(outputs)),
@@ -311,9 +316,10 @@ def manifests_of(
 
     shards: what was written for each of `outputs`, by length. inputs, corpus: see `morphbert.data.manifest`.
     """
-    for number, length in enumerate(lengths_of(config.instances)):
-        of_length = config.instances.of_bin(length) if config.instances.length_bins else config.instances
-        names = [file_of(output, config.instances, length) for output in outputs]
+    instances = config.instances.of_split(result.name)
+    for number, length in enumerate(lengths_of(instances)):
+        of_length = instances.of_bin(length) if instances.length_bins else instances
+        names = [file_of(output, instances, length) for output in outputs]
         manifest = make_manifest(
             tokenizer,
             of_length,

@@ -40,6 +40,7 @@ class InstanceConfig:
       all of a span is replaced in the same way.
     max_word_pieces: units of more pieces than this are never masked; 0 is no limit.
     masking: "static" masks stand in the records; "dynamic" ones are drawn in training, others in each pass.
+    eval_masked_lm_prob: the share of held-out records, whose masks then are static; None for those of the others.
     mask_words: units in which one of these words stands are `mask_words_factor` times as likely to be drawn first
       as others. How many pieces are masked stays the same.
     pack_sequences: several short examples share a sequence, and do not see each other.
@@ -85,6 +86,14 @@ class InstanceConfig:
         group=MASKS,
         help="static: masks stand in the records, and --dupe_factor says how many different ones each text gets. "
         "dynamic: run_pretraining.py draws others in each pass, by the same rules, so --dupe_factor=1 is enough.",
+    )
+    eval_masked_lm_prob: float | None = option(
+        default=None,
+        above=0,
+        at_most=1,
+        help="Share of the pieces to mask in held-out records, whose masks then stand in the records, whatever "
+        "--masking and --masked_lm_prob are: models that are trained on different masks are evaluated on the same "
+        "ones. Example: 0.15",
     )
     mask_token_prob: float = option(
         default=0.8, at_least=0, at_most=1, help="Of the pieces to predict, the share replaced by [MASK]."
@@ -207,6 +216,12 @@ class InstanceConfig:
         labelled = self.objective != "none"
         packed = (self.examples if labelled else 1) if self.pack_sequences else 0
         return RecordLayout(labelled, self.masking == "dynamic", packed)
+
+    def of_split(self, name: str) -> InstanceConfig:
+        """The same for one side of the held-out split, "all", "train" or "eval"."""
+        if name != "eval" or self.eval_masked_lm_prob is None:
+            return self
+        return replace(self, masking="static", masked_lm_prob=self.eval_masked_lm_prob)
 
     def of_bin(self, length: int) -> InstanceConfig:
         """The same with one length, and places for predictions in proportion."""

@@ -50,6 +50,7 @@ class RunConfig(LoopConfig):
     """
 
     records: tuple[RecordSet, ...]
+    masked_lm_schedule: str | None = None
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     vocab_file: str | None = None

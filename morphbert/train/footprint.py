@@ -66,7 +66,7 @@ def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> in
         kept = max(layers) + (blocks - 1) * positions * width * length
     else:
         kept = model.inner_group_num * sum(layers)
-    scores = 3 * 4 * batch * shape.max_predictions_per_seq * model.vocab_size
+    scores = 3 * 4 * batch * records.form.predictions * model.vocab_size
     return int(kept + scores)
 
 

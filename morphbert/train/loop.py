@@ -289,9 +289,9 @@ def _flops(config: LoopConfig, objective: Objective, portion: Portion) -> int:
     """Floating-point operations of a portion's steps; 0 where nobody has counted them."""
     if objective.flops is None or portion.records is None:
         return 0
-    shape = portion.records.form.shape
+    form = portion.records.form
     batch_size = portion.records.batch_size or config.train_batch_size
-    return portion.count * objective.flops(batch_size, shape.max_seq_length, shape.max_predictions_per_seq)
+    return portion.count * objective.flops(batch_size, form.shape.max_seq_length, form.predictions)
 
 
 def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:

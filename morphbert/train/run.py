@@ -36,8 +36,16 @@ from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate, warn_of_limit, warn_of_memory
-from morphbert.train.input.record_sets import Feed, counts_of_turns, one_after_the_other, turns, vocabulary_of
+from morphbert.train.input.record_sets import (
+    Feed,
+    RecordSet,
+    counts_of_turns,
+    one_after_the_other,
+    turns,
+    vocabulary_of,
+)
 from morphbert.train.log import RunLog, no_log
+from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -211,7 +219,7 @@ class _Run:
         description = self._description()
         taken, with_iterator = self._place_in_data(description)
         feed = Feed(
-            config.records,
+            self._with_shares(description["data_began"]),
             config.train_batch_size,
             config.step.seed,
             config.shuffle_buffer_size,
@@ -274,15 +282,36 @@ class _Run:
         finally:
             log.close()
 
+    def _with_shares(self, began: int) -> tuple[RecordSet, ...]:
+        """The records, with the share of masks in each of their batches where it changes over the run."""
+        config = self.config
+        if config.masked_lm_schedule is None:
+            return config.records
+        schedule, steps = parse_mask_schedule(config.masked_lm_schedule), config.optimizer.num_train_steps
+        print(
+            f"masks: {schedule.start:.1%} of the pieces at the first step, {schedule.end:.1%} at step {steps}",
+            flush=True,
+        )
+        return with_schedule(config.records, schedule, steps, began, bool(config.phases))
+
     def _place_in_data(self, now: dict[str, Any]) -> tuple[list[int], bool]:
-        """Batches of each set that are over, and whether the checkpoint has an iterator that knows as much."""
+        """Batches of each set that are over, and whether the checkpoint has an iterator that knows as much.
+
+        Notes in `now` at which step the data was begun.
+        """
         records = self.config.records
+        now["data_began"] = self.restored.step if self.restored else 0
         if self.restored is None or not _compare(self.restored, now):
             return [0] * len(records), False
         before = self.restored.state
+        now["data_began"] = before.get("data_began", 0)
         # A checkpoint that does not say has never been rolled back.
         taken = before.get("taken", counts_of_turns(records, self._order, self.restored.step))
         same_readers = before["settings"].get("num_workers", 1) == self._cluster.size
+        # A pipeline that counts its batches has another state.
+        same_readers &= ("masked_lm_schedule" in before["settings"]) == (
+            "masked_lm_schedule" in now["settings"]
+        )
         return taken, same_readers and before.get("has_iterator", True) and not self._devices.input_per_host
 
     def _start(self, checkpoints: Checkpoints, state: RunState, with_iterator: bool) -> int:
@@ -313,6 +342,8 @@ class _Run:
         lengths: dict[str, Any] = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
         if config.phases:
             lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
+        # Likewise.
+        chosen = {"masked_lm_schedule": config.masked_lm_schedule}
         vocabulary = vocabulary_of(config.input_files)
         return {
             "morphbert_version": morphbert.__version__,
@@ -321,6 +352,7 @@ class _Run:
             "settings": {
                 **config.optimizer.settings(),
                 **dataclasses.asdict(config.step),
+                **{name: value for name, value in chosen.items() if value is not None},
                 "num_replicas": self.strategy.num_replicas_in_sync,
                 "num_workers": self._cluster.size,
                 "tensorflow": tf.__version__,

@@ -214,7 +214,7 @@ class _Record(beam.DoFn):
         store, plan = stages.joined(
             [one for one in given if isinstance(one, Rows)], [one for one in given if isinstance(one, Found)]
         )
-        instances = self._job.config.instances
+        instances = self._job.config.instances.of_split(side.name)
         pieces = pieces_of(self._job.vocabulary, instances.mask_words)
         names, sums = [], []
         for length, (config, chosen) in zip(lengths_of(instances), by_length(plan, instances), strict=True):

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.train.mask_schedule import BatchShares
 
 # Those of morphbert.data.chance and morphbert.data.masking.
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -31,13 +32,14 @@ class MaskRules:
     Attributes:
       predictions: P, masked positions in a sequence at most.
       unit: what `word_ids` number: "piece", "morpheme" or "eojeol".
-      prob: share of a sequence's pieces that are to be predicted.
+      prob: share of a sequence's pieces that are to be predicted, where `shares` gives none.
       mask_token_prob, random_token_prob: of these, the share replaced by `[MASK]` and by a random piece.
       max_span_length, span_prob: spans of units; 1 masks units one by one.
       max_word_pieces: longer units are never masked; 0 is no limit.
       mask_id: the id of `[MASK]`.
       random_ids: ranges [first, last + 1] of the ids that random pieces are drawn from.
-      seed: of the run.
+      seed: of the run, or for an evaluation of the records.
+      shares: the share of each batch in training.
     """
 
     predictions: int
@@ -51,6 +53,7 @@ class MaskRules:
     mask_id: int
     random_ids: tuple[tuple[int, int], ...]
     seed: int
+    shares: BatchShares | None = None
 
     @classmethod
     def from_manifest(cls, masking: Mapping[str, Any], predictions: int, seed: int, origin: str) -> MaskRules:
@@ -59,7 +62,7 @@ class MaskRules:
         Raises:
           MorphbertError: it does not say all of them.
         """
-        names = {field.name for field in dataclasses.fields(cls)} - {"predictions", "seed"}
+        names = {field.name for field in dataclasses.fields(cls)} - {"predictions", "seed", "shares"}
         missing = sorted(names - masking.keys())
         if missing:
             raise MorphbertError(
@@ -79,12 +82,24 @@ def record_keys(seed: int, passes: tf.Tensor, files: tf.Tensor, numbers: tf.Tens
     return key
 
 
-def with_masks(batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules) -> dict[str, tf.Tensor]:
+def share_of_batch(shares: BatchShares, number: tf.Tensor) -> tf.Tensor:
+    """The share of the pieces to predict in a batch, by its number among those that are read: int64 → float64."""
+    batches = tf.cast(number + shares.done, tf.float64)
+    step = shares.first_step + batches * tf.constant(shares.stretch, tf.float64)
+    progress = tf.minimum(step / tf.constant(float(shares.num_steps), tf.float64), 1.0)
+    start, end = (tf.constant(share, tf.float64) for share in (shares.schedule.start, shares.schedule.end))
+    return start + (end - start) * progress
+
+
+def with_masks(
+    batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules, share: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
     """Draws masks for a batch.
 
     Args:
       batch: int64 `input_ids` [B, L] and `word_ids` [B, L], -1 where nothing is to be masked; others pass through.
         B and L are static. keys: uint64 [B].
+      share: float64 scalar, of the pieces that are to be predicted; None for that of the rules.
 
     Returns:
       The batch without `word_ids` and with `input_ids` masked, `input_mask` [B, L], and `masked_lm_positions`,
@@ -102,7 +117,8 @@ def with_masks(batch: Mapping[str, tf.Tensor], keys: tf.Tensor, rules: MaskRules
     if rules.max_span_length > 1:
         starts = _span_starts(starts, maskable, keys, rules)
         decided_at = _unit_of(starts)
-    wanted = _number_to_predict(lengths, rules)
+    share = tf.constant(rules.prob, tf.float64) if share is None else share
+    wanted = _number_to_predict(lengths, share, rules.predictions)
     if rules.unit == "piece" and rules.max_span_length == 1:
         masked = _first_pieces(starts, keys, wanted)
     else:
@@ -128,10 +144,10 @@ def _lengths(maskable: tf.Tensor) -> tf.Tensor:
     return tf.minimum(last + 2, maskable.shape[1])
 
 
-def _number_to_predict(lengths: tf.Tensor, rules: MaskRules) -> tf.Tensor:
+def _number_to_predict(lengths: tf.Tensor, share: tf.Tensor, most: int) -> tf.Tensor:
     """int64 [B]: the share of the length, at least 1 and at most P."""
-    share = tf.cast(tf.round(tf.cast(lengths, tf.float64) * tf.constant(rules.prob, tf.float64)), tf.int64)
-    return tf.clip_by_value(share, 1, rules.predictions)
+    wanted = tf.cast(tf.round(tf.cast(lengths, tf.float64) * share), tf.int64)
+    return tf.clip_by_value(wanted, 1, most)
 
 
 def _span_starts(starts: tf.Tensor, maskable: tf.Tensor, keys: tf.Tensor, rules: MaskRules) -> tf.Tensor:

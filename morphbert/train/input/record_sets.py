@@ -27,6 +27,7 @@ from morphbert.train.input.records import (
     per_replica,
     training_dataset,
 )
+from morphbert.train.mask_schedule import MaskSchedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +91,8 @@ def num_records(files: Sequence[str]) -> int:
     return count_records(files) if number is None else number
 
 
-def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:
-    """How to mask records that have no masks: what their manifests say.
+def mask_rules(files: Sequence[str], predictions: int, seed: int | None) -> MaskRules:
+    """How to mask records that have no masks: what their manifests say; also with which seed, where none is given.
 
     Raises:
       MorphbertError: a file has no manifest, or they say different things.
@@ -104,6 +105,7 @@ def mask_rules(files: Sequence[str], predictions: int, seed: int) -> MaskRules:
                 "missing: copy it there too, or make the records again."
             )
     first = files[0]
+    seed = known[first].random_seed if seed is None else seed
     rules = MaskRules.from_manifest(known[first].masking, predictions, seed, first)
     for file in files[1:]:
         if known[file].masking != known[first].masking:
@@ -122,9 +124,10 @@ class SetFinder:
       shape: what the flags say of the records; of the longest, with `by_length`, or None where the manifests alone
         tell.
       by_length: the flag that asks for several lengths, which the manifests then tell apart; None for one length.
-      layout: of the records that are trained on, which all others have to share.
+      layout: of the records, which all of them have to share.
       masks: for records without masks.
       skip_corrupt: leave damaged records out.
+      schedule: the share of pieces that they predict in training; None for that of their manifests.
     """
 
     model: BertConfig
@@ -133,6 +136,7 @@ class SetFinder:
     layout: RecordLayout
     masks: MaskRules | None
     skip_corrupt: bool = False
+    schedule: MaskSchedule | None = None
 
     @classmethod
     def of(
@@ -141,15 +145,29 @@ class SetFinder:
         shape: RecordShape | None,
         by_length: str | None,
         files: Sequence[str],
-        more: Sequence[str],
         seed: int,
         skip_corrupt: bool = False,
+        schedule: MaskSchedule | None = None,
     ) -> SetFinder:
-        """Looks at the first record of `files`, and at the manifests of all where masks have to be drawn."""
+        """Looks at the first record of `files`, and at the manifests of all where masks have to be drawn.
+
+        Raises:
+          MorphbertError: there is a schedule, and the records have masks.
+        """
         layout = find_layout(files)
-        predictions = shape.max_predictions_per_seq if shape else 1  # a set's own are put in with it
-        masks = mask_rules((*files, *more), predictions, seed) if layout.dynamic else None
-        return cls(model, shape, by_length, layout, masks, skip_corrupt)
+        if schedule is not None and not layout.dynamic:
+            raise MorphbertError(
+                f"--masked_lm_schedule={schedule}: the masks of {files[0]} stand in the records: make them again with "
+                "create_pretraining_data.py --masking=dynamic, or leave the flag out."
+            )
+        masks = mask_rules(files, 1, seed) if layout.dynamic else None  # a set's own P is put in with it
+        return cls(model, shape, by_length, layout, masks, skip_corrupt, schedule)
+
+    def for_evaluation(self, files: Sequence[str]) -> SetFinder:
+        """The same for held-out records: with masks of their own, in the records or drawn by their own manifests."""
+        layout = dataclasses.replace(self.layout, dynamic=find_layout(files).dynamic)
+        masks = mask_rules(files, 1, None) if layout.dynamic else None
+        return dataclasses.replace(self, layout=layout, masks=masks, schedule=None)
 
     def sets(self, files: Sequence[str]) -> tuple[RecordSet, ...]:
         """The sets of some files, the shortest records first.
@@ -194,7 +212,10 @@ class SetFinder:
         return tuple(found)
 
     def _form(self, shape: RecordShape) -> RecordFormat:
-        masks = self.masks and dataclasses.replace(self.masks, predictions=shape.max_predictions_per_seq)
+        places = shape.max_predictions_per_seq
+        if self.schedule is not None:
+            places = max(places, self.schedule.places(shape.max_seq_length))
+        masks = self.masks and dataclasses.replace(self.masks, predictions=places)
         return RecordFormat(
             shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks, self.skip_corrupt
         )
@@ -320,7 +341,7 @@ class Feed:
 
         def dataset(part: int, parts: int) -> tf.data.Dataset:
             more = (batch, self._seed, self._window, chosen.first_file, part, parts, start)
-            return training_dataset(chosen.files, chosen.form, *more)
+            return training_dataset(chosen.files, chosen.form.after(skipped), *more)
 
         if not self._devices.input_per_host:
             return iter(dataset(self._devices.cluster.index, self._devices.cluster.size))

@@ -27,7 +27,7 @@ from morphbert.data.records import (
     read_records,
 )
 from morphbert.errors import MorphbertError
-from morphbert.train.input.dynamic_masks import MaskRules, record_keys, with_masks
+from morphbert.train.input.dynamic_masks import MaskRules, record_keys, share_of_batch, with_masks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,18 @@ class RecordFormat:
     layout: RecordLayout = dataclasses.field(default_factory=RecordLayout)
     masks: MaskRules | None = None
     skip_corrupt: bool = False
+
+    @property
+    def predictions(self) -> int:
+        """P of the batches, which is more than the records' where masks are drawn at a higher share."""
+        return self.shape.max_predictions_per_seq if self.masks is None else self.masks.predictions
+
+    def after(self, batches: int) -> RecordFormat:
+        """The same for what is read from a batch on, whose share of masks depends on its number."""
+        if self.masks is None or self.masks.shares is None:
+            return self
+        shares = dataclasses.replace(self.masks.shares, done=batches)
+        return dataclasses.replace(self, masks=dataclasses.replace(self.masks, shares=shares))
 
     def limits(self) -> dict[str, tuple[int, str]]:
         """By feature: one more than the largest value, and what sets that limit."""
@@ -103,7 +115,15 @@ def training_dataset(
     def decoded(record: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
         return decode(record[rows], form, tuple(numbers[rows] for numbers in place))
 
-    return dataset.map(decoded, num_parallel_calls=2, deterministic=True).prefetch(4)
+    shares = form.masks.shares if form.masks else None
+    if shares is None:
+        return dataset.map(decoded, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+    def masked(number: tf.Tensor, records: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        record, *place = (values[rows] for values in records)
+        return decode(record, form, tuple(place), share_of_batch(shares, number))
+
+    return dataset.enumerate().map(masked, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
 def _in_order(
@@ -226,7 +246,10 @@ def _with_numbers(
 
 
 def decode(
-    serialized: tf.Tensor, form: RecordFormat, place: tuple[tf.Tensor, ...] = ()
+    serialized: tf.Tensor,
+    form: RecordFormat,
+    place: tuple[tf.Tensor, ...] = (),
+    share: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
     """Serialized Examples [B] → dense features, int32 and float32; ids beyond the model's tables are refused.
 
@@ -234,6 +257,7 @@ def decode(
 
     Args:
       place: for records without masks, int64 [B] each: pass, number of the file, number of the record in it.
+      share: of the pieces to predict, where it is not the one of the records.
     """
     specification = {
         name: tf.io.FixedLenFeature([feature.length], tf.float32 if feature.dtype == "float" else tf.int64)
@@ -251,7 +275,7 @@ def decode(
     with tf.control_dependencies(checks):
         if form.masks is not None:
             batch = {name: tf.identity(values) for name, values in batch.items()}
-            batch = with_masks(batch, record_keys(form.masks.seed, *place), form.masks)
+            batch = with_masks(batch, record_keys(form.masks.seed, *place), form.masks, share)
         return {
             name: tf.cast(values, tf.int32) if values.dtype == tf.int64 else tf.identity(values)
             for name, values in batch.items()
