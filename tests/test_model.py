@@ -17,6 +17,7 @@ from hugging_face_reference import (
 )
 
 from morphbert.errors import MorphbertError
+from morphbert.model import functions, kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import embed, encode, pool
@@ -24,7 +25,7 @@ from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.kernels import attention, cross_entropy, gelu, layer_norm
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.model.kernels.dropout import Dropout
-from morphbert.model.losses import counts, pretraining_sums, total_loss
+from morphbert.model.losses import averages, counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, initial_value, pretraining_parameters
 from morphbert.train.step import in_dtype
 
@@ -261,6 +262,64 @@ def test_cross_entropy_and_its_gradient_are_tensorflows(pieces, dtype):
     np.testing.assert_allclose(of_bias, wanted_of_bias, **rounding)
     guesses = tf.argmax(logits, -1, output_type=tf.int32)
     np.testing.assert_array_equal(right, tf.cast(guesses == labels, tf.float32))
+
+
+@pytest.mark.parametrize("package", [kernels, functions])
+def test_the_normaliser_and_its_gradient_are_those_of_float64(package):
+    random = np.random.default_rng(3)
+    scores, bias = random.normal(0.0, 5.0, (50, 9)), random.normal(0.0, 1.0, 50)
+    labels = tf.constant(random.integers(0, 50, 9), tf.int32)
+    weights = random.uniform(0.0, 1.0, (2, 9))
+
+    def weighed(losses, totals):
+        return tf.reduce_sum(losses * tf.cast(weights[0], losses.dtype)) + 0.3 * tf.reduce_sum(
+            totals**2 * tf.cast(weights[1], losses.dtype)
+        )
+
+    narrow, exact = (
+        [tf.constant(value, dtype) for value in (scores, bias)] for dtype in ("float32", "float64")
+    )
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([*narrow, *exact])
+        losses, right, totals = package.cross_entropy_and_total(*narrow, labels)
+        ours = weighed(losses, totals)
+        logits = tf.transpose(exact[0]) + exact[1]
+        theirs = weighed(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), tf.reduce_logsumexp(logits, -1)
+        )
+    np.testing.assert_allclose(totals, tf.reduce_logsumexp(logits, -1), rtol=1e-6)
+    np.testing.assert_array_equal(right, functions.cross_entropy(*narrow, labels)[1])
+    for one, other in zip(tape.gradient(ours, narrow), tape.gradient(theirs, exact), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_z_loss_is_the_mean_square_of_the_normaliser_and_not_in_the_loss():
+    weights = {name: tf.constant(value) for name, value in random_weights().items()}
+    batch = random_batch(1, batch=4)
+    denominators = counts(batch)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(weights)
+        plain = pretraining_sums(weights, CONFIG, batch)
+        with_z = pretraining_sums(weights, CONFIG, batch, z_loss=0.1)
+        losses = [total_loss(sums, denominators) for sums in (plain, with_z)]
+    totals = {**with_z, **denominators}
+    found = averages({name: float(value) for name, value in totals.items()})
+    expected = averages({name: float(value) for name, value in {**plain, **denominators}.items()})
+    assert found.pop("z_loss") == pytest.approx(float(losses[1] - losses[0]), rel=1e-4)
+    assert found == pytest.approx(expected, rel=1e-6)
+    bias = "cls/predictions/output_bias"
+    moved = tape.gradient(losses[1], weights)[bias] - tape.gradient(losses[0], weights)[bias]
+    # Raising every score by d raises the normaliser by d: the sum of the bias' gradient is 0.1 × twice its mean.
+    logits = masked_lm_logits_of(weights, batch)
+    mean = float(tf.reduce_sum(tf.reduce_logsumexp(logits, -1) * batch["masked_lm_weights"]))
+    assert float(tf.reduce_sum(moved)) == pytest.approx(
+        0.2 * mean / float(denominators["masked_lm"] + 1e-5), rel=1e-4
+    )
+
+
+def masked_lm_logits_of(weights, batch):
+    hidden = encode(weights, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    return masked_lm_logits(weights, CONFIG, hidden, batch["masked_lm_positions"])
 
 
 def test_of_equal_scores_the_first_is_the_guess_as_argmax_has_it():

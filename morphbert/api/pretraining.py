@@ -141,6 +141,12 @@ class PretrainingConfig:
         help="Dropout rate of the attention weights, instead of the one in --bert_config_file. Example: "
         "--attention_probs_dropout_prob=0",
     )
+    z_loss: float = option(
+        default=0.0,
+        at_least=0,
+        help="Keeps the scores from growing: adds this times the square of the logarithm of the sum of their "
+        "exponentials to the masked LM's loss. The loss that is printed is without it. Example: --z_loss=1e-4",
+    )
     on_divergence: Literal["stop", "rollback"] = option(
         default="stop",
         help="When the loss is not a number or blows up. stop: end the run. rollback: go back to the last checkpoint "

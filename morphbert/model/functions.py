@@ -151,6 +151,14 @@ def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tupl
     return losses, tf.cast(tf.argmax(logits, -1, output_type=tf.int32) == labels, tf.float32)
 
 
+def cross_entropy_and_total(
+    scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What `cross_entropy` gives, and ln Σ exp(scores + bias) over the vocabulary, float32 [R], with its gradient."""
+    total = tf.reduce_logsumexp(tf.transpose(tf.cast(scores, tf.float32)) + bias, -1)
+    return (*cross_entropy(scores, bias, labels), total)
+
+
 def both_uses(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The word embeddings [V, E] twice: to look rows up, and to score with (Press & Wolf 2017)."""
     return table, table

@@ -62,6 +62,7 @@ def pretraining_sums(
     batch: Batch,
     dropout_key: tf.Tensor | None = None,
     recompute: bool = False,
+    z_loss: float = 0.0,
 ) -> dict[str, tf.Tensor]:
     """Loss and number of right predictions of both tasks, summed over the batch.
 
@@ -73,12 +74,14 @@ def pretraining_sums(
         and `position_ids` [B, L], labels [B, E] and `cls_positions` [B, E] besides.
       dropout_key: int32 [2], or None for no dropout.
       recompute: as in `encode`.
+      z_loss: what the square of ln Σ exp(scores), which it keeps near 0, is multiplied by (PaLM: Chowdhery et al.
+        2022, section 5).
 
     Returns:
       float32 scalars `masked_lm_loss`, `masked_lm_correct`, `next_sentence_loss`, `next_sentence_correct`:
-      cross entropy in nats, and counts.
+      cross entropy in nats, and counts; with a `z_loss` above 0 also `z_loss`.
     """
-    return sums_and_right(parameters, config, batch, dropout_key, recompute)[0]
+    return sums_and_right(parameters, config, batch, dropout_key, recompute, z_loss)[0]
 
 
 def sums_and_right(
@@ -87,6 +90,7 @@ def sums_and_right(
     batch: Batch,
     dropout_key: tf.Tensor | None = None,
     recompute: bool = False,
+    z_loss: float = 0.0,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """What `pretraining_sums` gives, and which predictions are right: float32 [B, P], 1 or 0."""
     looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
@@ -104,8 +108,13 @@ def sums_and_right(
     scores, bias = masked_lm_scores(
         {**parameters, WORD_EMBEDDINGS: scored}, config, hidden, batch["masked_lm_positions"]
     )
-    losses, right = kernels.cross_entropy(scores, bias, tf.reshape(batch["masked_lm_ids"], [-1]))
-    weights = tf.reshape(batch["masked_lm_weights"], [-1])
+    weights, labels = (tf.reshape(batch[name], [-1]) for name in ("masked_lm_weights", "masked_lm_ids"))
+    more: dict[str, tf.Tensor] = {}
+    if z_loss:
+        losses, right, total = kernels.cross_entropy_and_total(scores, bias, labels)
+        more["z_loss"] = z_loss * tf.reduce_sum(total * total * weights)
+    else:
+        losses, right = kernels.cross_entropy(scores, bias, labels)
     masked_lm_loss, masked_lm_correct = tf.reduce_sum(losses * weights), tf.reduce_sum(right * weights)
     next_loss, next_correct = tf.constant(0.0), tf.constant(0.0)
     if "next_sentence_labels" in batch:
@@ -118,6 +127,7 @@ def sums_and_right(
         "masked_lm_correct": masked_lm_correct,
         "next_sentence_loss": next_loss,
         "next_sentence_correct": next_correct,
+        **more,
     }
     return sums, tf.reshape(right, tf.shape(batch["masked_lm_ids"]))
 
@@ -129,8 +139,9 @@ def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> 
 
 
 def total_loss(sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Masked-LM loss + next-sentence loss, each a mean over the global batch (google-research/bert)."""
-    masked_lm = sums["masked_lm_loss"] / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
+    """Masked-LM loss + next-sentence loss, each a mean over the global batch (google-research/bert), + z-loss."""
+    of_predictions = sums["masked_lm_loss"] + sums["z_loss"] if "z_loss" in sums else sums["masked_lm_loss"]
+    masked_lm = of_predictions / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
     return masked_lm + tf.math.divide_no_nan(sums["next_sentence_loss"], denominators["next_sentence"])
 
 
@@ -139,13 +150,16 @@ def averages(totals: Mapping[str, float]) -> dict[str, float]:
 
     Returns:
       `loss`, `masked_lm_loss` (nats a prediction), `masked_lm_accuracy` and, where there are labels,
-      `next_sentence_loss` and `next_sentence_accuracy`.
+      `next_sentence_loss` and `next_sentence_accuracy`. `z_loss`, where it is among them, is not in `loss`: so losses
+      of runs with and without it are comparable.
     """
     masked_lm, pairs = totals["masked_lm"] + DENOMINATOR_EPSILON, totals["next_sentence"]
     values = {
         "masked_lm_loss": totals["masked_lm_loss"] / masked_lm,
         "masked_lm_accuracy": totals["masked_lm_correct"] / masked_lm,
     }
+    if "z_loss" in totals:
+        values["z_loss"] = totals["z_loss"] / masked_lm
     if pairs:
         values["next_sentence_loss"] = totals["next_sentence_loss"] / pairs
         values["next_sentence_accuracy"] = totals["next_sentence_correct"] / pairs

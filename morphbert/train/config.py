@@ -51,6 +51,7 @@ class RunConfig(LoopConfig):
 
     records: tuple[RecordSet, ...]
     masked_lm_schedule: str | None = None
+    z_loss: float = 0.0
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     vocab_file: str | None = None

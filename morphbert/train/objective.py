@@ -56,18 +56,21 @@ class Objective:
         return (*self.sums, *self.counts, "tokens", "gradient_norm", "learning_rate", "loss_scale")
 
 
-def pretraining_objective(config: BertConfig) -> Objective:
-    """Masked language model and, where the records have labels, next sentence (Devlin et al. 2019)."""
+def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
+    """Masked language model and, where the records have labels, next sentence (Devlin et al. 2019).
+
+    With `z_loss` the sums have one more, see `losses.pretraining_sums`.
+    """
 
     def compute(
         weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
     ) -> Mapping[str, tf.Tensor]:
-        return losses.pretraining_sums(weights, config, batch, key, recompute)
+        return losses.pretraining_sums(weights, config, batch, key, recompute, z_loss)
 
     guessing = math.log(config.vocab_size) + math.log(2.0)
     return Objective(
         parameters=pretraining_parameters(config),
-        sums=losses.SUMS,
+        sums=(*losses.SUMS, "z_loss") if z_loss else losses.SUMS,
         counts=losses.COUNTS,
         count=losses.counts,
         compute=compute,

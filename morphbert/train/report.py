@@ -121,6 +121,7 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[str]:
         line_plot("Masked LM: held-out accuracy by kind", of_kinds, "step", percent=True),
         both("Next sentence: loss", "next_sentence_loss"),
         both("Next sentence: accuracy", "next_sentence_accuracy", percent=True),
+        both("z-loss", "z_loss"),
         both("Learning rate", "learning_rate"),
         both("Norm of the gradient", "gradient_norm"),
         both("Loss scale", "loss_scale"),

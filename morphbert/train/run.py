@@ -152,7 +152,7 @@ class _Run:
         for phase in config.phases:
             preflight.check_batch("phases", phase.batch_size or replicas * parts, replicas, parts)
         preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
-        self.objective = pretraining_objective(config.bert_config)
+        self.objective = pretraining_objective(config.bert_config, config.z_loss)
         self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
         if self.restored:
@@ -343,7 +343,7 @@ class _Run:
         if config.phases:
             lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
         # Likewise.
-        chosen = {"masked_lm_schedule": config.masked_lm_schedule}
+        chosen = {"masked_lm_schedule": config.masked_lm_schedule, "z_loss": config.z_loss or None}
         vocabulary = vocabulary_of(config.input_files)
         return {
             "morphbert_version": morphbert.__version__,

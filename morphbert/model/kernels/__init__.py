@@ -42,6 +42,7 @@ rotate = _chosen(functions.rotate, _rotary.rotate)
 attention = _chosen(functions.attention, _attention.attention)
 attention_by_position = _chosen(functions.attention_by_position, _attention.attention_by_position)
 cross_entropy = _chosen(functions.cross_entropy, _cross_entropy.cross_entropy)
+cross_entropy_and_total = _chosen(functions.cross_entropy_and_total, _cross_entropy.cross_entropy_and_total)
 both_uses = _tied_table.both_uses
 
 

@@ -31,6 +31,22 @@ def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tupl
     return (losses, right), gradients
 
 
+@tf.custom_gradient
+def cross_entropy_and_total(
+    scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor
+) -> tuple[Any, Callable[..., Any]]:
+    """`functions.cross_entropy_and_total`, in the same way."""
+    losses, right, total = _fused_value(scores, bias, labels)
+
+    def gradients(
+        upstream: tf.Tensor, _: tf.Tensor, of_total: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, None]:
+        of_scores = _fused_gradient_of_both(scores, bias, labels, total, upstream, of_total)
+        return of_scores, tf.cast(tf.reduce_sum(of_scores, 1), tf.float32), None
+
+    return (losses, right, total), gradients
+
+
 def _value(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Losses, right answers, and the logarithm of the sum of exponentials: float32 [R] each."""
     pieces, predictions = scores.shape
@@ -73,5 +89,19 @@ def _gradient(
     return tf.cast((probabilities - wanted) * upstream, scores.dtype)
 
 
+def _gradient_of_both(
+    scores: tf.Tensor,
+    bias: tf.Tensor,
+    labels: tf.Tensor,
+    total: tf.Tensor,
+    upstream: tf.Tensor,
+    of_total: tf.Tensor,
+) -> tf.Tensor:
+    probabilities = tf.exp(tf.cast(scores, tf.float32) + bias[:, None] - total)
+    wanted = tf.cast(tf.range(scores.shape[0])[:, None] == labels, tf.float32)
+    return tf.cast(probabilities * (upstream + of_total) - wanted * upstream, scores.dtype)
+
+
 _fused_value = compiled(_value)
 _fused_gradient = compiled(_gradient)
+_fused_gradient_of_both = compiled(_gradient_of_both)
