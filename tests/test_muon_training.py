@@ -1,4 +1,4 @@
-"""Muon in a whole run: its moments in checkpoints, resumed bit for bit, the same on two replicas as on one."""
+"""Muon and an average of the weights in a whole run: resumed bit for bit, the same on two replicas as on one."""
 
 import json
 
@@ -7,7 +7,13 @@ from runs import arguments, assert_same, go_back_to, tensors
 
 from morphbert.cli.run_pretraining import main
 
-FLAGS = ("--optimizer=muon", "--num_train_steps=6", "--save_checkpoints_steps=3", "--num_warmup_steps=0")
+FLAGS = (
+    "--optimizer=muon",
+    "--num_train_steps=6",
+    "--save_checkpoints_steps=3",
+    "--num_warmup_steps=0",
+    "--ema_decay=0.9",
+)
 
 
 @pytest.fixture(scope="module")

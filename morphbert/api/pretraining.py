@@ -147,6 +147,13 @@ class PretrainingConfig:
         help="Keeps the scores from growing: adds this times the square of the logarithm of the sum of their "
         "exponentials to the masked LM's loss. The loss that is printed is without it. Example: --z_loss=1e-4",
     )
+    ema_decay: float | None = option(
+        default=None,
+        above=0,
+        below=1,
+        help="Keep a moving average of the weights, of which each step leaves this share, and evaluate it. The "
+        "checkpoints have both; other commands read the average. Example: --ema_decay=0.999",
+    )
     on_divergence: Literal["stop", "rollback"] = option(
         default="stop",
         help="When the loss is not a number or blows up. stop: end the run. rollback: go back to the last checkpoint "

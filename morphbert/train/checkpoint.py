@@ -3,7 +3,8 @@
     model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, model.ckpt-1000.sha256, checkpoint
 
 What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
-`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `loss_scale` (with float16), `iterator` (position in the data, or
+`optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `average/NAME` (with `--ema_decay`: the moving average of the
+weights, which is what other commands read), `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
 see `RunState`). A run that is killed while saving leaves the previous checkpoint as the newest; see
 `morphbert.train.checkpoint_files`.
@@ -16,6 +17,7 @@ import dataclasses
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -36,6 +38,7 @@ from morphbert.train.checkpoint_files import (
     tensor,
 )
 from morphbert.train.cluster.workers import ALONE, Cluster
+from morphbert.train.moving_average import MovingAverage
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.storage import writing
@@ -43,6 +46,7 @@ from morphbert.train.storage import writing
 FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = re.compile(r"/adam_[mv]$")
+_AVERAGE = "average/"
 _RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
@@ -95,6 +99,7 @@ class Checkpoints:
         loss_scale: LossScale | None = None,
         cluster: Cluster = ALONE,
         reached: Callable[[], object] = lambda: None,
+        average: MovingAverage | None = None,
     ):
         self._cluster = cluster
         self._reached = reached
@@ -102,6 +107,8 @@ class Checkpoints:
         self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
         if loss_scale is not None:
             self._parts["loss_scale"] = loss_scale
+        if average is not None:
+            self._parts["average"] = average.model.parameters
         self._iterator = iterator
         position = {} if iterator is None else {"iterator": iterator}
         checkpoint = tf.train.Checkpoint(**self._parts, **position)
@@ -147,10 +154,11 @@ class Checkpoints:
         """Restores everything; without the data position where the data is another than it was."""
         parts = dict(self._parts)
         _check_moments(path, self._optimizer)
-        if not any(
-            key.startswith("loss_scale/") for key in open_checkpoint(path).get_variable_to_shape_map()
-        ):
+        keys = open_checkpoint(path).get_variable_to_shape_map()
+        if not any(key.startswith("loss_scale/") for key in keys):
             parts.pop("loss_scale", None)  # of a run in another dtype: the scale finds itself in a few steps
+        if not _has_average(keys):
+            parts.pop("average", None)  # of a run without: the caller begins one
         position = {"iterator": self._iterator} if with_data_position and self._iterator is not None else {}
         if position and not self._cluster.is_chief:
             own = os.path.join(self._positions.directory, f"position.ckpt-{path.rpartition('-')[2]}")
@@ -268,7 +276,8 @@ def resolve(path: str) -> str:
 def read_weights(path: str) -> dict[str, np.ndarray]:
     """A checkpoint's weights by google-research/bert's names: one of this program's, or a TensorFlow 1 one.
 
-    Optimizer slots and counters are left out.
+    Where a checkpoint has a moving average of the weights, that is taken, and a line on stderr says so. Optimizer slots
+    and counters are left out.
 
     Raises:
       MorphbertError: there is no readable checkpoint, or none of its names is BERT's.
@@ -276,10 +285,23 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     prefix = resolve(path)
     reader = open_checkpoint(prefix)
     keys = reader.get_variable_to_shape_map()
-    names = weight_names(keys)
+    names = weight_names(keys, _AVERAGE) if _has_average(keys) else weight_names(keys)
+    if _has_average(keys):
+        print(
+            f"{prefix}: the moving average of the weights is taken (--ema_decay)", file=sys.stderr, flush=True
+        )
     if not names:
         raise MorphbertError(f"{prefix} holds no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
     return {name: tensor(prefix, reader, key) for name, key in names.items()}
+
+
+def has_average(prefix: str) -> bool:
+    """Whether a checkpoint has a moving average of the weights beside them."""
+    return _has_average(open_checkpoint(prefix).get_variable_to_shape_map())
+
+
+def _has_average(keys: Iterable[str]) -> bool:
+    return any(key.startswith(_AVERAGE) and key.endswith(_VALUE) for key in keys)
 
 
 def other_names(path: str) -> list[str]:
@@ -312,13 +334,18 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
     Empty where the checkpoint is not one of a run of this program.
 
     Raises:
-      MorphbertError: its optimizer is not one of Adam's kind.
+      MorphbertError: its optimizer is not one of Adam's kind, or the weights that are read are an average.
     """
     prefix = resolve(path)
     reader = open_checkpoint(prefix)
     keys = reader.get_variable_to_shape_map()
     if "optimizer/step" + _VALUE not in keys:
         return {}
+    if _has_average(keys):
+        raise MorphbertError(
+            f"{prefix}: its moments are those of the last weights, and what is exported is their moving average: "
+            "export it without --with_optimizer."
+        )
     slots = {"global_step": np.asarray(tensor(prefix, reader, "optimizer/step" + _VALUE), np.int64)}
     for slot in ("adam_m", "adam_v"):
         names = weight_names(keys, f"optimizer/{slot}/")

@@ -52,6 +52,7 @@ class RunConfig(LoopConfig):
     records: tuple[RecordSet, ...]
     masked_lm_schedule: str | None = None
     z_loss: float = 0.0
+    ema_decay: float | None = None
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     vocab_file: str | None = None

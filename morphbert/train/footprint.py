@@ -23,7 +23,7 @@ class Footprint:
     Attributes:
       parameters: weights of the model.
       state: weights, gradients and both moments, float32, on each device; with the gradients of both halves of the
-        batch where these are computed side by side.
+        batch where these are computed side by side, and with the moving average of the weights if there is one.
       activations: what the backward pass keeps of one device's share of a batch, and the masked LM's scores.
       checkpoint: one checkpoint on disk.
     """
@@ -50,7 +50,8 @@ def estimate(config: RunConfig, num_replicas: int, by_halves: bool) -> Footprint
         math.prod(parameter.shape) for parameter in pretraining_parameters(config.bert_config).values()
     )
     most = max(_activations(config, chosen, num_replicas) for chosen in config.records)
-    return Footprint(size, (20 if by_halves else 16) * size, most, 12 * size)
+    average = 4 if config.ema_decay is not None else 0
+    return Footprint(size, ((20 if by_halves else 16) + average) * size, most, (12 + average) * size)
 
 
 def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> int:

@@ -25,6 +25,7 @@ from morphbert.train.checkpoint import (
     RunState,
     WeightReader,
     check_shapes,
+    has_average,
     latest,
     load_weights,
     read_shapes,
@@ -46,6 +47,7 @@ from morphbert.train.input.record_sets import (
 )
 from morphbert.train.log import RunLog, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
+from morphbert.train.moving_average import MovingAverage
 from morphbert.train.objective import describe_pretraining, pretraining_objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -172,12 +174,17 @@ class _Run:
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.expected)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
+            self.average = (
+                MovingAverage(self.model, config.ema_decay) if config.ema_decay is not None else None
+            )
+        #: What is evaluated.
+        self.result = self.average.model if self.average else self.model
         self.evaluator = None
         if config.eval_records:
             kinds = None
             if tokenizer is not None:
                 kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
-            self.evaluator = Evaluator(config, self.model, self.strategy, kinds)
+            self.evaluator = Evaluator(config, self.result, self.strategy, kinds)
         self._evaluations: dict[int, dict[str, float]] = {}
 
     def go(self) -> Outcome:
@@ -241,6 +248,7 @@ class _Run:
             self.loss_scale,
             self._cluster,
             lambda: self._agree(0.0),
+            self.average,
         )
         step, last = self._start(checkpoints, state, with_iterator), config.optimizer.num_train_steps
         training = TrainingStep(
@@ -251,6 +259,7 @@ class _Run:
             config.step,
             self.loss_scale,
             self._devices.sharers_of_batch,
+            self.average,
         )
         if config.dry_run:
             loop.try_out(config, feed, training)
@@ -320,6 +329,9 @@ class _Run:
         if self.restored:
             now = state.values
             checkpoints.restore(self.restored.path, with_data_position=with_iterator)
+            if self.average and not has_average(self.restored.path):
+                self.average.start_from(self.model)
+                print(f"training: {self.restored.path} has no moving average, so it begins here", flush=True)
             state.values = {**now, **loop.carried_over(self.objective, self.restored)}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
@@ -328,6 +340,8 @@ class _Run:
             new = f"; new: {', '.join(missing)}" if missing else ""
             taken = f"{len(self.expected) - len(missing)} of {len(self.expected)}"
             print(f"training: {taken} weights from {config.init_checkpoint}{new}", flush=True)
+            if self.average:
+                self.average.start_from(self.model)
         if config.dry_run or not self._cluster.is_chief:
             return 0
         # Beside the checkpoints, so that later stages need no second path.
@@ -343,7 +357,11 @@ class _Run:
         if config.phases:
             lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
         # Likewise.
-        chosen = {"masked_lm_schedule": config.masked_lm_schedule, "z_loss": config.z_loss or None}
+        chosen = {
+            "masked_lm_schedule": config.masked_lm_schedule,
+            "z_loss": config.z_loss or None,
+            "ema_decay": config.ema_decay,
+        }
         vocabulary = vocabulary_of(config.input_files)
         return {
             "morphbert_version": morphbert.__version__,
@@ -377,7 +395,7 @@ class _Run:
                 "--init_checkpoint."
             )
         read = read_weights if self.restored else self._read
-        missing = load_weights(source, self.model, self.expected, read)
+        missing = load_weights(source, self.result, self.expected, read)
         if missing:
             raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")
         return self.restored.step if self.restored else 0

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, TrainableModel
+from morphbert.train.moving_average import MovingAverage
 from morphbert.train.objective import Objective
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -70,7 +71,7 @@ def halves(batch: Batch, wanted: bool) -> list[Batch]:
 
 
 class TrainingStep:
-    """The compiled training step of one model under one strategy; `loss_scale` is for float16.
+    """The compiled training step of one model under one strategy; `loss_scale` is for float16, `average` may be None.
 
     Weights that the optimizer was not given are frozen: they get no gradients. `sharers_of_batch` replicas share
     a batch that `run` takes, all of them unless it says otherwise; several workers and the hosts of a TPU have input of
@@ -89,6 +90,7 @@ class TrainingStep:
         config: StepConfig,
         loss_scale: LossScale | None = None,
         sharers_of_batch: int | None = None,
+        average: MovingAverage | None = None,
     ):
         self.objective = objective
         self._model = model
@@ -96,6 +98,7 @@ class TrainingStep:
         self._strategy = strategy
         self._config = config
         self._loss_scale = loss_scale
+        self._average = average
         self._trained = {name: model.parameters[name] for name in optimizer.trained}
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
@@ -199,11 +202,15 @@ class TrainingStep:
     def _update(self, gradients: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         parameters, scaling = self._trained, self._loss_scale
         if scaling is None:
-            return self._optimizer.apply(parameters, dict(zip(parameters, gradients, strict=True)))
+            return self._apply(dict(zip(parameters, gradients, strict=True)))
         gradients = [gradient / scaling.scale for gradient in gradients]
         finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
         scaling.update(finite)
         named = dict(zip(parameters, gradients, strict=True))
-        return tf.cond(
-            finite, lambda: self._optimizer.apply(parameters, named), lambda: self._optimizer.pass_over()
-        )
+        return tf.cond(finite, lambda: self._apply(named), lambda: self._optimizer.pass_over())
+
+    def _apply(self, gradients: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        norm_and_rate = self._optimizer.apply(self._trained, gradients)
+        if self._average is not None:
+            self._average.move(self._trained, self._optimizer.step)
+        return norm_and_rate
