@@ -17,7 +17,8 @@ import time
 import numpy as np
 import onnxruntime
 
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import read_records
 from morphbert.interop import onnx_graph, sources
 
 VARIANTS = ("masked_lm.onnx", "masked_lm.fp16.onnx", "masked_lm.int8.onnx")

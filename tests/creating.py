@@ -5,7 +5,8 @@ from pathlib import Path
 from samples import GOLDEN
 
 from morphbert.cli.create_pretraining_data import main
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import read_records
 
 KOREAN = f"{GOLDEN / 'documents_ko.txt'},{GOLDEN / 'documents_ko_2.txt'}"
 VOCABULARY = GOLDEN / "vocab_ko.txt"

@@ -11,8 +11,9 @@ from creating import KOREAN, VOCABULARY, create, files_of, flags, read
 from samples import GOLDEN
 
 from morphbert.cli.create_pretraining_data import main
+from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import load_manifest
-from morphbert.data.records import RecordShape, features, parse_example, read_records
+from morphbert.data.records import RecordShape, features, read_records
 
 _spec = importlib.util.spec_from_file_location("regenerate", GOLDEN / "regenerate_pretraining_data.py")
 golden = importlib.util.module_from_spec(_spec)

@@ -6,7 +6,8 @@ import pytest
 
 from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import read_records
 from morphbert.text.loading import load_tokenizer
 
 SENTENCE = "사과나무를 심었습니다. "

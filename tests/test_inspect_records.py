@@ -7,7 +7,8 @@ import pytest
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.inspect_records import main
-from morphbert.data.records import RecordWriter, parse_example, read_records, serialize_example
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import RecordWriter, read_records, serialize_example
 
 GOLDEN = Path(__file__).parent / "golden"
 VOCABULARY = GOLDEN / "vocab_ko.txt"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from morphbert.data import batches, sections
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, SPACED, WORD, SentenceEncoder
+from morphbert.data.example_message import parse_example
 from morphbert.data.instances import plan
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.records import read_records
 from morphbert.data.sections import PlanTask, Split, pieces_of, plan_tasks, split_of
 from morphbert.data.store import TokenStore
 from morphbert.errors import UsageError

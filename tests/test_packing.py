@@ -15,10 +15,11 @@ from morphbert.cli.inspect_records import main as inspect
 from morphbert.cli.run_pretraining import main as train
 from morphbert.data import listed_words
 from morphbert.data.config import InstanceConfig
+from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import load_manifest
 from morphbert.data.outputs import binned_name
 from morphbert.data.packing import best_fit
-from morphbert.data.records import RecordShape, features, parse_example, read_records
+from morphbert.data.records import RecordShape, features, read_records
 from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.losses import counts, pretraining_sums, total_loss

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphbert.data import records
+from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import Manifest, load_manifest, manifest_path
 from morphbert.data.matrices import framed_rows
 from morphbert.errors import MorphbertError
@@ -53,7 +54,7 @@ def test_arrays_and_lists_give_the_same_bytes():
 
 
 def test_parse_reads_what_protobuf_writes(tf):
-    parsed = records.parse_example(tensorflow_example(tf, VALUES).SerializeToString())
+    parsed = parse_example(tensorflow_example(tf, VALUES).SerializeToString())
     assert parsed.keys() == VALUES.keys()
     for name, numbers in VALUES.items():
         assert parsed[name] == pytest.approx(numbers)
@@ -65,14 +66,14 @@ def test_parse_reads_unpacked_lists():
     feature = b"\x1a" + bytes([len(int_list)]) + int_list
     entry = b"\x0a\x01x\x12" + bytes([len(feature)]) + feature
     features = b"\x0a" + bytes([len(entry)]) + entry
-    assert records.parse_example(b"\x0a" + bytes([len(features)]) + features) == {"x": [5, 300]}
+    assert parse_example(b"\x0a" + bytes([len(features)]) + features) == {"x": [5, 300]}
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_parse_of_any_bytes_is_a_result_or_a_value_error(data):
     with contextlib.suppress(ValueError):
-        records.parse_example(data)
+        parse_example(data)
 
 
 @given(
@@ -87,7 +88,7 @@ def test_parse_of_any_bytes_is_a_result_or_a_value_error(data):
 )
 @settings(max_examples=200, deadline=None)
 def test_parse_inverts_serialize(values):
-    assert records.parse_example(records.serialize_example(values)) == values
+    assert parse_example(records.serialize_example(values)) == values
 
 
 def test_files_are_read_by_tensorflow_and_back(tf, tmp_path):

@@ -15,7 +15,8 @@ from samples import MECAB_VOCABULARY, ROOT
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.corpus.sentences import split_sentences
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import read_records
 from morphbert.text.loading import load_tokenizer
 
 PETITIONS = ROOT.parent / "shared" / "data" / "corpus" / "petitions.jsonl.gz"

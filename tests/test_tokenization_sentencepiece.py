@@ -192,7 +192,8 @@ def test_behind_a_mask_an_eojeol_goes_on(kobert):
 )
 def test_records_mask_whole_eojeols(kobert, tmp_path, flags):
     from morphbert.cli.create_pretraining_data import main as create
-    from morphbert.data.records import parse_example, read_records
+    from morphbert.data.example_message import parse_example
+    from morphbert.data.records import read_records
 
     output = tmp_path / "a.tfrecord"
     arguments = [

@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 from tqdm import tqdm
 
 from morphbert import files
+from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import SUFFIX, Manifest, load_manifest
 from morphbert.data.records import (
     CLS_POSITIONS,
@@ -23,7 +24,6 @@ from morphbert.data.records import (
     RecordShape,
     features,
     layout_of,
-    parse_example,
     read_records,
 )
 from morphbert.data.whole_set import name_in, problems_of

@@ -2,8 +2,9 @@
 
 A record is a `tf.train.Example` with the features of google-research/bert's `create_pretraining_data.py`,
 in a TFRecord file. Writer and trainer take names, lengths and types from `features`; nothing else knows them.
-The protobuf wire format and the TFRecord framing are written by hand here: they are small, they are frozen,
-and without them the data commands would need TensorFlow (3.8 s and 400 MB for each worker process).
+Records are encoded by hand here, because it is the hot path of data creation: equal values give equal bytes, and the
+parts of a message that many records share are encoded once. `morphbert.data.example_message` reads them with protobuf.
+Neither needs TensorFlow (3.8 s and 400 MB for each worker process).
 
 Wire format (protobuf.dev/programming-guides/encoding), field number and wire type in brackets:
 
@@ -197,104 +198,6 @@ def message_bytes(entries: bytes) -> bytes:
 def message_head(length: int) -> bytes:
     """What stands before the entries of an Example, which have `length` bytes."""
     return b"%c%b" % (1 << 3 | 2, _varint(length))
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is longer than 64 bits")
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """Yields (field number, wire type, value); value is bytes for wire types 1, 2 and 5."""
-    at = 0
-    while at < len(data):
-        tag, at = _read_varint(data, at)
-        wire = tag & 7
-        if wire == 0:
-            number, at = _read_varint(data, at)
-            yield tag >> 3, wire, number
-            continue
-        if wire == 2:
-            length, at = _read_varint(data, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"unknown wire type {wire}")
-        if at + length > len(data):
-            raise ValueError(f"a field of {length} bytes where {len(data) - at} are left")
-        yield tag >> 3, wire, data[at : at + length]
-        at += length
-
-
-def _int64_values(data: bytes) -> list[int]:
-    values: list[int] = []
-    for field, wire, value in _fields(data):
-        if field != 1:
-            continue
-        if wire == 2 and max(value, default=0) < 0x80:
-            values.extend(value)
-        elif wire == 2:
-            at = 0
-            while at < len(value):
-                number, at = _read_varint(value, at)
-                values.append(number)
-        elif wire == 0:
-            values.append(value)
-        else:
-            raise ValueError(f"an integer of wire type {wire}")
-    return [v - (1 << 64) if v >> 63 else v for v in values]
-
-
-def _float_values(data: bytes) -> list[float]:
-    values: list[float] = []
-    for field, wire, value in _fields(data):
-        if field != 1:
-            continue
-        if wire not in (2, 5) or len(value) % 4:
-            raise ValueError("floats that are not four bytes each")
-        values.extend(struct.unpack(f"<{len(value) // 4}f", value))
-    return values
-
-
-def _parse_feature(data: bytes) -> list[int] | list[float]:
-    values: list[int] | list[float] = []
-    for kind, _, content in _fields(data):
-        if kind == _INT64_LIST:
-            values = _int64_values(content)
-        elif kind == _FLOAT_LIST:
-            values = _float_values(content)
-        else:
-            raise ValueError("a feature that is neither int64 nor float")
-    return values
-
-
-def parse_example(data: bytes) -> dict[str, list[int] | list[float]]:
-    """Bytes of a `tf.train.Example` → values by name; packed and unpacked lists are read.
-
-    Raises:
-      ValueError: the bytes are no Example of int64 and float features.
-    """
-    parsed: dict[str, list[int] | list[float]] = {}
-    try:
-        for field, wire, content in _fields(data):
-            if field != 1 or wire != 2:
-                continue
-            for entry_field, entry_wire, entry in _fields(content):
-                if entry_field != 1 or entry_wire != 2:
-                    continue
-                parts = {number: part for number, part_wire, part in _fields(entry) if part_wire == 2}
-                parsed[parts.get(1, b"").decode()] = _parse_feature(parts.get(2, b""))
-    except (IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"not a tf.train.Example: {error}") from error
-    return parsed
 
 
 # ── TFRecord ─────────────────────────────────────────────────────────────────────────────────────────────

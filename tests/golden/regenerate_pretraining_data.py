@@ -14,7 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 
-from morphbert.data.records import parse_example, read_records
+from morphbert.data.example_message import parse_example
+from morphbert.data.records import read_records
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DIGESTS = os.path.join(HERE, "pretraining_data.json")

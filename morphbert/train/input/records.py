@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 import tensorflow as tf
 
+from morphbert.data.example_message import parse_example
 from morphbert.data.records import (
     CLS_POSITIONS,
     NEXT_SENTENCE_LABELS,
@@ -23,7 +24,6 @@ from morphbert.data.records import (
     RecordShape,
     features,
     layout_of,
-    parse_example,
     read_records,
 )
 from morphbert.errors import MorphbertError
