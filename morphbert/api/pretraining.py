@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
 from morphbert.train.phases import Phase, in_phases, parse_phases
 from morphbert.train.step_config import StepConfig
+from morphbert.train.time_plan import BEFORE_PLAN, parse_train_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,6 +129,13 @@ class PretrainingConfig:
         help="Passes over the records instead of --num_train_steps. With records made at --dupe_factor=10, one pass is "
         "ten passes over the text. Example: --num_train_epochs=3",
     )
+    train_time: str | None = option(
+        default=None,
+        instead_of="num_train_steps",
+        help="Train for so long instead of --num_train_steps: a number with s, m or h. The steps are timed once they "
+        "are compiled, and their number is set so that everything, saves and evaluations too, ends in that time. The "
+        "checkpoints keep the number, and the run goes on exactly. Example: --train_time=30m",
+    )
     hidden_dropout_prob: float | None = option(
         default=None,
         at_least=0,
@@ -182,7 +191,7 @@ class PretrainingConfig:
         at_least=0,
         group=_OPTIMIZER,
         help="Steps over which the learning rate rises from 0. Usually 1% to 10% of all. Default: "
-        f"{_WARMUP:,}, without --warmup_proportion.",
+        f"{_WARMUP:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
     warmup_proportion: float | None = option(
         default=None,
@@ -223,6 +232,7 @@ class PretrainingConfig:
             )
         if self.num_train_epochs is not None and self.num_train_steps is not None:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+        self._check_time()
         if self.warmup_proportion is not None and self.num_warmup_steps is not None:
             raise UsageError("give --num_warmup_steps or --warmup_proportion, not both.")
         if self.masked_lm_schedule is not None:
@@ -237,6 +247,16 @@ class PretrainingConfig:
             raise UsageError(
                 f"--max_seq_length={self.max_seq_length}, but the longest of --phases is {longest}: leave it out."
             )
+
+    def _check_time(self) -> None:
+        if self.train_time is None:
+            return
+        parse_train_time(self.train_time)
+        for name in ("num_train_steps", "num_train_epochs", "dry_run"):
+            if getattr(self, name):
+                raise UsageError(f"give --train_time or --{name}, not both.")
+        if not self.do_train:
+            raise UsageError("--train_time goes with --do_train: add it, or leave the time out.")
 
     @property
     def parsed_phases(self) -> tuple[Phase, ...]:
@@ -289,6 +309,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     Raises:
       MorphbertError: the input, the configuration or the machine has to change first; nothing was overwritten.
     """
+    began = time.monotonic()
     check_files(config)
     from morphbert.interop.starting import initial_weights
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
@@ -310,7 +331,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         if tokenizer is not None and config.vocab_file:
             put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-    outcome = pretrain(run, read, keep_vocabulary)
+    outcome = pretrain(run, read, keep_vocabulary, lambda steps: _run_config(config, steps), began)
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)
@@ -369,6 +390,8 @@ def _records(
 def _steps(config: PretrainingConfig, input_files: tuple[str, ...]) -> int:
     from morphbert.train.input.record_sets import num_records
 
+    if config.train_time is not None:
+        return BEFORE_PLAN
     if config.num_train_epochs is None:
         return config.num_train_steps or _STEPS
     count = num_records(input_files)
@@ -379,14 +402,18 @@ def _steps(config: PretrainingConfig, input_files: tuple[str, ...]) -> int:
 
 def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConfig:
     warmup = config.num_warmup_steps
-    if warmup is None and config.warmup_proportion is None:
-        warmup = _WARMUP
-    warmup = warmup_steps(warmup, config.warmup_proportion, num_train_steps)
+    proportion = config.warmup_proportion
+    if warmup is None and proportion is None:
+        if config.train_time is not None:
+            proportion = _WARMUP / _STEPS
+        else:
+            warmup = _WARMUP
+    warmup = warmup_steps(warmup, proportion, num_train_steps)
     return dataclasses.replace(config.optimizer, num_train_steps=num_train_steps, num_warmup_steps=warmup)
 
 
-def _run_config(config: PretrainingConfig) -> RunConfig:
-    """The run with its files found and its records known."""
+def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> RunConfig:
+    """The run with its files found and its records known; with the steps that `--train_time` has been found to hold."""
     from morphbert.train.cluster.strategy import decide_xla
     from morphbert.train.config import RunConfig
     from morphbert.train.preflight import expand_records
@@ -397,7 +424,7 @@ def _run_config(config: PretrainingConfig) -> RunConfig:
     if config.do_eval or config.eval_at_start or config.eval_every:
         given = config.eval_input_file
         eval_files = input_files if given is None else expand_records(given, "--eval_input_file")
-    num_train_steps = _steps(config, input_files)
+    num_train_steps = planned_steps or _steps(config, input_files)
     optimizer = _optimizer(config, num_train_steps)
     step = decide_xla(config.step, config.devices)
     records, eval_records = _records(config, bert_config, num_train_steps, input_files, eval_files)
@@ -408,6 +435,7 @@ def _run_config(config: PretrainingConfig) -> RunConfig:
         "eval_records": eval_records,
         "optimizer": optimizer,
         "step": step,
+        "train_time": parse_train_time(config.train_time) if config.train_time is not None else None,
     }
     names = {field.name for field in dataclasses.fields(RunConfig)} - set(resolved)
     return RunConfig(**resolved, **{name: getattr(config, name) for name in names})

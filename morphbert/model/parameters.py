@@ -208,11 +208,17 @@ class TrainableModel(tf.Module):
     def __init__(self, config: BertConfig, parameters: Mapping[str, Parameter], seed: int = 0):
         super().__init__()
         self.config = config
+        self._seed = seed
         self.declared = dict(parameters)
         self.parameters = {
             name: replica_variable(initial_value(name, parameter, config, seed), name)
             for name, parameter in parameters.items()
         }
+
+    def reset(self) -> None:
+        """Gives each weight its initial value again."""
+        for name, variable in self.parameters.items():
+            variable.assign(initial_value(name, self.declared[name], self.config, self._seed))
 
 
 def replica_variable(value: tf.Tensor, name: str) -> tf.Variable:

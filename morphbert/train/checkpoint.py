@@ -18,6 +18,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -36,6 +37,7 @@ from morphbert.train.checkpoint_files import (
     remove_unfinished,
     sound_beside,
     tensor,
+    vouch,
 )
 from morphbert.train.cluster.workers import ALONE, Cluster
 from morphbert.train.moving_average import MovingAverage
@@ -111,7 +113,7 @@ class Checkpoints:
             self._parts["average"] = average.model.parameters
         self._iterator = iterator
         position = {} if iterator is None else {"iterator": iterator}
-        checkpoint = tf.train.Checkpoint(**self._parts, **position)
+        self._checkpoint = checkpoint = tf.train.Checkpoint(**self._parts, **position)
 
         best = os.path.join(directory, "best")
         if cluster.is_chief:
@@ -141,6 +143,20 @@ class Checkpoints:
             with writing(path):
                 self._folder.save(step)
         return path
+
+    def seconds_of_save(self) -> float:
+        """Writes a checkpoint aside, takes it away again, and returns how long writing took; 0 where others write."""
+        if not self._cluster.is_chief:
+            return 0.0
+        aside = os.path.join(self._folder.directory, "timing")
+        started = time.monotonic()
+        with writing(aside):
+            tf.io.gfile.makedirs(aside)
+            self._checkpoint.write(os.path.join(aside, "model.ckpt"))
+            vouch(os.path.join(aside, "model.ckpt"))
+        seconds = time.monotonic() - started
+        tf.io.gfile.rmtree(aside)
+        return seconds
 
     def save_best(self, step: int) -> str:
         """Writes `best/model.ckpt-STEP` in place of the one that was best so far; returns its prefix."""

@@ -46,13 +46,14 @@ class RunConfig(LoopConfig):
 
     `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
     `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
-    it is not needed to train.
+    it is not needed to train. `train_time` is in seconds.
     """
 
     records: tuple[RecordSet, ...]
     masked_lm_schedule: str | None = None
     z_loss: float = 0.0
     ema_decay: float | None = None
+    train_time: float | None = None
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     vocab_file: str | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
@@ -20,6 +22,7 @@ from morphbert.train.storage import write_text
 
 # A bar is shown for an evaluation that takes longer.
 _SECONDS_BEFORE_BAR = 10.0
+_TIMED_BATCHES = 5
 
 
 class Evaluator:
@@ -96,6 +99,17 @@ class Evaluator:
                 metrics[f"masked_lm_accuracy_{kind}"] = totals[f"right_{kind}"] / found
                 metrics[f"masked_lm_predictions_{kind}"] = int(found)
         return {**metrics, "num_examples": num_examples}
+
+    def seconds(self) -> float:
+        """How long an evaluation takes, from some of its batches, after they have been compiled."""
+        took = 0.0
+        for _ in range(2):  # the first time compiles, and works out what stands behind the masks
+            started, timed = time.monotonic(), 0
+            for batch in itertools.islice(self._batches(), _TIMED_BATCHES):
+                self._batch(batch).numpy()
+                timed += 1
+            took = (time.monotonic() - started) / max(1, timed)
+        return took * (self._num_batches() or sum(self._limits))
 
     def _num_batches(self) -> int | None:
         """How many batches there are, where the records' number is known without reading them."""

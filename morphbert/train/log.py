@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +26,9 @@ SPEED = (
     "model_flops_per_second",
     "model_flops_utilization",
     "seconds_left",
+    "wall_seconds",
+    "moved_seconds",
+    "goodput",
 )
 
 
@@ -63,7 +67,10 @@ class RunLog:
 
     `describe` puts an objective's figures into words; `follow` gets all of them, for logs elsewhere: the kind
     (`train` or `eval`), the step and the figures. `peak_flops` is what all devices could do in a second, None where
-    that is not known.
+    that is not known. `began` is when the run began, by `time.monotonic`; None is now.
+
+    Goodput is the share of the wall time that moved the weights: compiling, waiting for input, saving and evaluating do
+    not, nor do steps that a kill or a rollback took back. The time from the last line to a kill is not known.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class RunLog:
         describe: Callable[[Mapping[str, float]], str],
         follow: Callable[[str, int, Mapping[str, float]], None] | None = None,
         peak_flops: float | None = None,
+        began: float | None = None,
     ):
         self._path = os.path.join(directory, METRICS_FILE)
         self._num_steps = num_steps
@@ -85,6 +93,7 @@ class RunLog:
         self._writers = {
             name: tf.summary.create_file_writer(os.path.join(directory, name)) for name in ("train", "eval")
         }
+        self._began, self._before, self._moved = began or time.monotonic(), 0.0, 0.0
         self._recorded = self._drop_after(start_step)
         self._bar = tqdm(
             total=num_steps, initial=start_step, desc="training", unit="step", leave=False, disable=None
@@ -100,6 +109,7 @@ class RunLog:
         `batch_size` is theirs where it is not the run's.
         """
         self._bar.update(steps)
+        self._moved += seconds - waited
         clocked = self._clocked
         self._clocked = Clocked(
             clocked.steps + steps,
@@ -132,12 +142,23 @@ class RunLog:
             "tokens_per_second": rate * tokens,
             "input_wait_share": clocked.waited / clocked.seconds,
             "seconds_left": (self._num_steps - step) / rate,
+            "wall_seconds": self._wall,
+            "moved_seconds": self._moved,
+            "goodput": self._moved / self._wall,
         }
         if clocked.flops:
             speed["model_flops_per_second"] = clocked.flops / clocked.seconds
             if self._peak_flops:
                 speed["model_flops_utilization"] = speed["model_flops_per_second"] / self._peak_flops
         return speed
+
+    @property
+    def _wall(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def goodput_in_words(self) -> str:
+        """`goodput 93.1% of 30:02`: the share of the wall time that moved the weights."""
+        return f"goodput {self._moved / self._wall:.1%} of {duration(self._wall)}"
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """One line of held-out figures."""
@@ -185,7 +206,10 @@ class RunLog:
         """
         if not tf.io.gfile.exists(self._path):
             return set()
-        kept = [line for line in read_metrics(self._path) if line["step"] <= step]
+        lines = read_metrics(self._path)
+        kept = [line for line in lines if line["step"] <= step]
+        self._before = max(self._before, *(line.get("wall_seconds", 0.0) for line in lines), 0.0)
+        self._moved = max((line.get("moved_seconds", 0.0) for line in kept), default=0.0)
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         return {(line["kind"], line["step"]) for line in kept}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import signal
@@ -32,6 +33,8 @@ BLOWN_UP = 2.0
 # What the mean of the loss over about so many steps, and over the last few, keeps of itself with each step.
 LONG_MEAN, SHORT_MEAN = 0.99, 0.8
 MOST_ROLLBACKS = 3
+# Steps that are timed at least.
+_TIMED_STEPS = 5
 
 
 class StopRequest:
@@ -208,7 +211,10 @@ def train(
             checkpoints.save(step)
         signalled = round(agree(stop.signal or 0))
     spent, path = duration(time.monotonic() - began), checkpoints.newest
-    print(f"training: steps {first} to {step} of {last} in {spent}, saved as {path}", flush=True)
+    print(
+        f"training: steps {first} to {step} of {last} in {spent}, saved as {path}; {log.goodput_in_words()}",
+        flush=True,
+    )
     return step, signalled or None
 
 
@@ -231,6 +237,36 @@ def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
         "Nothing was saved.",
         flush=True,
     )
+
+
+def time_steps(
+    feed: Feed, training: TrainingStep, at_most: float, agree: Callable[[float], float]
+) -> tuple[float, float]:
+    """Takes steps of each length for about `at_most` seconds, which move the weights.
+
+    Returns:
+      The seconds of a step, compilation left out, and those until a step that is made `again` has begun.
+    """
+    started = time.monotonic()
+    for portion, _ in feed.each():
+        _call(training, portion)
+    training, step = training.again(), 0.0
+    again = time.monotonic()
+    for portion, _ in feed.each():
+        _call(training, portion)
+    again, left = time.monotonic() - again, at_most - (time.monotonic() - started)
+    for portion, share in feed.each():
+        taken, spent, count = 0, 0.0, 1
+        while True:
+            begun = time.monotonic()
+            _call(training, dataclasses.replace(portion, count=count))
+            spent, taken = spent + time.monotonic() - begun, taken + count
+            each = agree(spent / taken)  # all workers take the same steps
+            if taken >= _TIMED_STEPS and agree(spent) >= share * left:
+                break
+            count = max(1, min(int(SECONDS_PER_CALL / each), int(share * left / each) - taken, 2 * taken))
+        step += share * each
+    return step, agree(again)
 
 
 def _roll_back(

@@ -28,6 +28,10 @@ class MaskSchedule:
         """Places for predictions that the highest share needs in a sequence: 30% of 128 → 39."""
         return math.ceil(max_seq_length * max(self.start, self.end) - 1e-9)
 
+    def in_words(self) -> str:
+        """`30.0% of the pieces at the first step, 15.0% at the last`."""
+        return f"{self.start:.1%} of the pieces at the first step, {self.end:.1%} at the last"
+
     def __str__(self) -> str:
         return f"{self.start:g}:{self.end:g}"
 

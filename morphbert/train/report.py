@@ -90,6 +90,9 @@ def _summary(facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequen
         rows.append(("continued", ", ".join(facts["continued"])))
     if trained:
         rows.append(("loss in training", f"{trained[-1]['loss']:.4f}"))
+        if goodput := [line for line in trained if "goodput" in line]:
+            share, wall = goodput[-1]["goodput"], duration(goodput[-1]["wall_seconds"])
+            rows.append(("goodput", f"{share:.1%} of {wall} moved the weights"))
         if step < steps and "seconds_left" in trained[-1]:
             rows.append(("time left", duration(trained[-1]["seconds_left"])))
     if evaluated:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -45,7 +45,7 @@ from morphbert.train.input.record_sets import (
     turns,
     vocabulary_of,
 )
-from morphbert.train.log import RunLog, no_log
+from morphbert.train.log import RunLog, duration, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
 from morphbert.train.moving_average import MovingAverage
 from morphbert.train.objective import describe_pretraining, pretraining_objective
@@ -56,6 +56,7 @@ from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
 from morphbert.train.run_facts import check_records_of_run, describe_run, write_run
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
+from morphbert.train.time_plan import TIMED_AT_MOST, TIMED_SHARE, Costs, Stops, planned_before, steps_in
 from morphbert.train.trajectory import differences, say_differences
 
 # What TensorFlow makes of a worker that is gone, often before its connection has told.
@@ -64,6 +65,8 @@ _LOST = (
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError),
 )
 _SECONDS_TO_NOTICE = 10.0
+# Number of steps → the run with that many.
+Planned = Callable[[int], RunConfig]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,11 @@ class Outcome:
 
 
 def pretrain(
-    config: RunConfig, read: WeightReader = read_weights, keep_vocabulary: Callable[[], None] = lambda: None
+    config: RunConfig,
+    read: WeightReader = read_weights,
+    keep_vocabulary: Callable[[], None] = lambda: None,
+    planned: Planned | None = None,
+    began: float | None = None,
 ) -> Outcome:
     """Checks everything, then trains and evaluates as the configuration says.
 
@@ -88,10 +95,13 @@ def pretrain(
       config: the run.
       read: `config.init_checkpoint` → weights by name; another reader knows more formats.
       keep_vocabulary: puts the vocabulary beside the checkpoints; called when nothing stands against training any more.
+      planned: number of steps → the run with that many of them; needed where `config.train_time` decides the number.
+      began: when the program began, by `time.monotonic`; None is now.
 
     Raises:
       MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
     """
+    began = began or time.monotonic()
     cluster = cluster_of(config.devices)
     with preflight.alone_in(config.output_dir) if cluster.is_chief else _silent():
         for sets in (config.records if config.do_train else (), config.eval_records):
@@ -103,7 +113,7 @@ def pretrain(
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
-                outcome = _Run(config, read, keep_vocabulary, tokenizer, cluster).go()
+                outcome = _Run(config, read, keep_vocabulary, tokenizer, cluster, planned, began).go()
                 return dataclasses.replace(outcome, is_chief=cluster.is_chief)
             except _LOST as error:
                 if cluster.size == 1:
@@ -139,8 +149,11 @@ class _Run:
         keep_vocabulary: Callable[[], None],
         tokenizer: Tokenizer | None,
         cluster: Cluster,
+        planned: Planned | None,
+        began: float,
     ):
         self.config = config
+        self._planned, self._began = planned, began
         self._read = read
         self._keep_vocabulary = keep_vocabulary
         self._cluster = cluster
@@ -160,6 +173,7 @@ class _Run:
         if self.restored:
             check_records_of_run(config.output_dir, self.restored, config.input_files)
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
+        config = self._follow_plan(config)
         self._needs = needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
         print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
         if config.do_train:
@@ -219,48 +233,102 @@ class _Run:
             config.train_batch_size,
             describe_pretraining,
             peak_flops=peak and peak * self._devices.num_replicas,
+            began=self._began,
         )
 
-    def _train(self) -> tuple[int, int | None]:
+    def _follow_plan(self, config: RunConfig) -> RunConfig:
+        """The run with as many steps as the checkpoint's plan says, where there is one."""
+        self._plan: dict[str, Any] | None = None
+        if config.train_time is not None and config.do_train and self.restored:
+            state, assured = self.restored.state, (self.restored.step, config.train_time, self.restored.path)
+            steps = planned_before(state, *assured)
+            if steps is not None:
+                assert self._planned is not None
+                self.config, self._plan = self._planned(steps), state["plan"]
+        return self.config
+
+    def _make_plan(self, training: TrainingStep) -> TrainingStep:
+        """Times the parts of the run, decides how many steps it has, and puts everything back to where it begins."""
+        config, seconds = self.config, self.config.train_time
+        assert seconds is not None
+        assert self._planned is not None
+        feed = self._feed(0)
+        checkpoints = self._checkpoints(feed, RunState({**self._description(), "taken": feed.taken}))
+        timed = min(TIMED_SHARE * seconds, TIMED_AT_MOST)
+        step, begin = loop.time_steps(feed, training, timed, self._agree)
+        evaluation = self._agree(self.evaluator.seconds()) if self.evaluator else 0.0
+        save = self._agree(checkpoints.seconds_of_save())
+        costs = Costs(self._agree(time.monotonic() - self._began), begin + save, step, save, evaluation)
+        stops = Stops(config.save_checkpoints_steps, config.eval_every, config.eval_at_start, config.do_eval)
+        steps = steps_in(seconds, costs, stops)
+        self.config = self._planned(steps)
+        self.optimizer.config = self.config.optimizer
+        for part in (self.model, self.optimizer, self.loss_scale):
+            if part is not None:
+                part.reset()
+        if self.average:
+            self.average.start_from(self.model)
+        self._plan = {"train_time": seconds, "num_train_steps": steps, **dataclasses.asdict(costs)}
+        print(
+            f"plan: {steps} steps in {duration(seconds)}: {costs.spent:.1f} s so far, {step:.4g} s a step, "
+            f"{stops.saves(steps)} saves of {save:.2g} s, {stops.evaluations(steps)} evaluations of {evaluation:.2g} s",
+            flush=True,
+        )
+        preflight.warn_of_warmup(self.config.optimizer)
+        return training.again()
+
+    def _feed(self, began: int, skipped: Sequence[int] | None = None) -> Feed:
+        """The batches of data that was begun at a step."""
         config = self.config
-        description = self._description()
-        taken, with_iterator = self._place_in_data(description)
-        feed = Feed(
-            self._with_shares(description["data_began"]),
+        return Feed(
+            self._with_shares(began),
             config.train_batch_size,
             config.step.seed,
             config.shuffle_buffer_size,
             self._devices,
-            None if with_iterator else taken,
+            skipped,
             self._order,
         )
-        feed.taken[:] = taken
-        if config.phases:
-            print(f"phases: {describe_phases(config.records, config.train_batch_size)}", flush=True)
-        state = RunState({**description, "taken": feed.taken})
-        checkpoints = Checkpoints(
-            config.output_dir,
+
+    def _checkpoints(self, feed: Feed, state: RunState) -> Checkpoints:
+        return Checkpoints(
+            self.config.output_dir,
             self.model,
             self.optimizer,
             feed.position,
             state,
-            config.keep_checkpoint_max,
+            self.config.keep_checkpoint_max,
             self.loss_scale,
             self._cluster,
             lambda: self._agree(0.0),
             self.average,
         )
-        step, last = self._start(checkpoints, state, with_iterator), config.optimizer.num_train_steps
+
+    def _train(self) -> tuple[int, int | None]:
         training = TrainingStep(
             self.objective,
             self.model,
             self.optimizer,
             self.strategy,
-            config.step,
+            self.config.step,
             self.loss_scale,
             self._devices.sharers_of_batch,
             self.average,
         )
+        if self.config.train_time is not None and self._plan is None:
+            training = self._make_plan(training)
+        config = self.config
+        description = self._description()
+        taken, with_iterator = self._place_in_data(description)
+        feed = self._feed(description["data_began"], None if with_iterator else taken)
+        feed.taken[:] = taken
+        if config.phases:
+            print(f"phases: {describe_phases(config.records, config.train_batch_size)}", flush=True)
+        if config.masked_lm_schedule is not None:
+            print(f"masks: {parse_mask_schedule(config.masked_lm_schedule).in_words()}", flush=True)
+        state = RunState({**description, "taken": feed.taken})
+        checkpoints = self._checkpoints(feed, state)
+        step, last = self._start(checkpoints, state, with_iterator), config.optimizer.num_train_steps
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
@@ -273,6 +341,8 @@ class _Run:
             )
             write_run(config.output_dir, facts)
             self._keep_vocabulary()
+        if self._plan and not self.restored:
+            checkpoints.save(0)
         log = self._log(step)
 
         def evaluate(at: int, stopping: Callable[[], bool]) -> bool | None:
@@ -297,10 +367,6 @@ class _Run:
         if config.masked_lm_schedule is None:
             return config.records
         schedule, steps = parse_mask_schedule(config.masked_lm_schedule), config.optimizer.num_train_steps
-        print(
-            f"masks: {schedule.start:.1%} of the pieces at the first step, {schedule.end:.1%} at step {steps}",
-            flush=True,
-        )
         return with_schedule(config.records, schedule, steps, began, bool(config.phases))
 
     def _place_in_data(self, now: dict[str, Any]) -> tuple[list[int], bool]:
@@ -384,6 +450,7 @@ class _Run:
                 **lengths,
             },
             "has_iterator": not self._devices.input_per_host,
+            **({"plan": self._plan} if self._plan else {}),
             **loop.nothing_so_far(self.objective),
         }
 

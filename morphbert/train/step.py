@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -104,6 +105,12 @@ class TrainingStep:
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
         self.update = tf.function(self._update, autograph=False, jit_compile=config.xla or None)
+
+    def again(self) -> TrainingStep:
+        """The same step with the optimizer's configuration as it is now; what gives the gradients is not made again."""
+        step = copy.copy(self)
+        step.update = tf.function(step._update, autograph=False, jit_compile=self._config.xla or None)
+        return step
 
     def replica_step(self, batch: Batch) -> tf.Tensor:
         """What each replica does with its worker's rows of the batch: returns float32 [columns], equal on all."""

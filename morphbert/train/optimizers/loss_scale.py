@@ -23,6 +23,11 @@ class LossScale(tf.Module):
         self.scale = replica_variable(tf.constant(FIRST), "loss_scale")
         self.good_steps = replica_variable(tf.constant(0, tf.int64), "good_steps")
 
+    def reset(self) -> None:
+        """Makes the state what it was at first."""
+        self.scale.assign(FIRST)
+        self.good_steps.assign(0)
+
     def update(self, finite: tf.Tensor) -> None:
         """Halves the scale after gradients that are not finite, doubles it after `GROWTH_STEPS` good steps."""
         good = tf.where(finite, self.good_steps + 1, tf.constant(0, tf.int64))

@@ -98,6 +98,13 @@ class Optimizer(tf.Module):
         self.step.assign_add(1)
         return norm, rate
 
+    def reset(self) -> None:
+        """Makes the state what it was at first: no step, no moments."""
+        self.step.assign(0)
+        for moment in dict.fromkeys(moment for names in self.moments.values() for moment in names):
+            for variable in getattr(self, moment).values():
+                variable.assign(tf.zeros(variable.shape))
+
     def pass_over(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Counts a step whose gradients were not finite and changes nothing else; returns norm 0 and the rate."""
         rate = learning_rate_at(self.config, self.step)
