@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.graphs import any_shape, specifications
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class BertModel(tf.Module):
     ) -> tf.Tensor:
         """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes."""
         hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
-        return _any_shape(_score_all, self.config, _specifications(self.parameters))(self._weights(), hidden)
+        return any_shape(_score_all, self.config, specifications(self.parameters))(self._weights(), hidden)
 
     def next_sentence_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
@@ -155,7 +154,7 @@ class BertModel(tf.Module):
         ids, mask, segments, positions = inputs
         if not training:
             found = [tensor for tensor in inputs if tensor is not None]
-            encode = _any_shape(_encode_all, self.config, _specifications(self.parameters), len(found))
+            encode = any_shape(_encode_all, self.config, specifications(self.parameters), len(found))
             return list(encode(self._weights(), *found))
         key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
         return encode_layers(
@@ -208,35 +207,6 @@ def _score_all(config: BertConfig, weights: dict[str, tf.Tensor], hidden: tf.Ten
     shape = tf.shape(hidden)
     every = tf.broadcast_to(tf.range(shape[1])[None], shape[:2])
     return masked_lm_logits(weights, config, hidden, every)
-
-
-_Specifications = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-def _specifications(parameters: dict[str, tf.Variable]) -> _Specifications:
-    return tuple((name, tuple(variable.shape)) for name, variable in parameters.items())
-
-
-@functools.lru_cache(maxsize=16)
-def _any_shape(
-    function: Callable[..., Any], config: BertConfig, weights: _Specifications, inputs: int = 0
-) -> Callable[..., Any]:
-    """One graph of `function` for inputs of every shape, shared by all models of a configuration.
-
-    Called without a graph, each new shape is compiled, which takes longer than the call itself. The weights are
-    arguments, so that the graph, which lives as long as the process, does not keep them.
-
-    Args:
-      function: takes the configuration, the weights by name, then the inputs.
-      config: the model's configuration.
-      weights: names and shapes of the weights.
-      inputs: how many int32 [B, L] it takes; 0 for one float32 [B, L, H].
-    """
-    ids = tf.TensorSpec([None, None], tf.int32)
-    hidden = tf.TensorSpec([None, None, config.hidden_size], tf.float32)
-    taken = [ids] * inputs if inputs else [hidden]
-    named = {name: tf.TensorSpec(shape, tf.float32) for name, shape in weights}
-    return tf.function(functools.partial(function, config), input_signature=[named, *taken], autograph=False)
 
 
 def _either(name: str, value: Any, other_name: str, other: Any) -> Any:
