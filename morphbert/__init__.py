@@ -6,6 +6,7 @@ The packages, in the order in which data passes through them:
     text     characters → pieces             (no TensorFlow)
     corpus   documents → clean sentences     (no TensorFlow)
     vocab    words counted → a vocabulary    (no TensorFlow)
+    grammar  text → minimal pairs            (no TensorFlow)
     data     pieces → training records       (no TensorFlow)
     model    configuration and graph
     train    records → weights
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphbert.api.exchange import export_model, extract_features, fill_mask, import_model
+    from morphbert.api.grammar import evaluate_grammar
     from morphbert.api.pretraining import PretrainingConfig, run_pretraining
     from morphbert.api.reporting import TrainingReportConfig, training_report
     from morphbert.api.tasks import fine_tune, predict
@@ -60,8 +62,15 @@ if TYPE_CHECKING:
         TaggingConfig,
     )
     from morphbert.formats.raw_documents import InputFormat
+    from morphbert.grammar.making import GrammarPairsConfig, make_grammar_pairs
     from morphbert.interop.bert_model import BertModel
-    from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
+    from morphbert.interop.configs import (
+        ExportConfig,
+        ExtractConfig,
+        FillMaskConfig,
+        GrammarConfig,
+        ImportConfig,
+    )
     from morphbert.interop.fill_mask import Filled
     from morphbert.interop.loading import load, save
     from morphbert.model.config import BertConfig
@@ -108,6 +117,10 @@ _HOMES = {
     "export_model": "morphbert.api.exchange",
     "import_model": "morphbert.api.exchange",
     "fill_mask": "morphbert.api.exchange",
+    "GrammarPairsConfig": "morphbert.grammar.making",
+    "make_grammar_pairs": "morphbert.grammar.making",
+    "GrammarConfig": "morphbert.interop.configs",
+    "evaluate_grammar": "morphbert.api.grammar",
     "extract_features": "morphbert.api.exchange",
     "FineTuneConfig": "morphbert.finetune.config",
     "TextHeadConfig": "morphbert.finetune.config",
@@ -137,6 +150,8 @@ __all__ = [
     "FillMaskConfig",
     "Filled",
     "FineTuneConfig",
+    "GrammarConfig",
+    "GrammarPairsConfig",
     "ImportConfig",
     "InputFormat",
     "InspectConfig",
@@ -160,6 +175,7 @@ __all__ = [
     "build_vocab",
     "compare_vocabs",
     "create_pretraining_data",
+    "evaluate_grammar",
     "export_model",
     "extract_features",
     "fill_mask",
@@ -168,6 +184,7 @@ __all__ = [
     "inspect_records",
     "load",
     "load_tokenizer",
+    "make_grammar_pairs",
     "predict",
     "prepare_corpus",
     "run_pretraining",

@@ -26,6 +26,7 @@ CHAIN = {
     "import_model": "ImportConfig",
     "extract_features": "ExtractConfig",
     "fill_mask": "FillMaskConfig",
+    "evaluate_grammar": "GrammarConfig",
     "predict": "PredictConfig",
 }
 # Each is a call of `fine_tune`.

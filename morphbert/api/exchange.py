@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.interop.configs import ExportConfig, ExtractConfig, FillMaskConfig, ImportConfig
+from morphbert.interop.configs import (
+    ExportConfig,
+    ExtractConfig,
+    FillMaskConfig,
+    ImportConfig,
+    ModelWithTokenizer,
+)
 
 if TYPE_CHECKING:
     from morphbert.interop.fill_mask import Filled, MaskFiller
@@ -92,7 +98,7 @@ def mask_filler(config: FillMaskConfig) -> MaskFiller:
     return MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
 
 
-def filling_tokenizer(config: FillMaskConfig) -> Tokenizer:
+def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
     """The tokenizer that `vocab_file` names, or the one beside the model.
 
     Raises:

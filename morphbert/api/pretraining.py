@@ -117,6 +117,11 @@ class PretrainingConfig:
     max_eval_steps: int = option(
         default=100, at_least=1, help="Steps of the evaluation at most; each record counts once."
     )
+    grammar_file: str | None = option(
+        default=None,
+        help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also tell how often the model prefers the "
+        "right sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
+    )
     num_train_steps: int | None = option(
         default=None,
         at_least=1,
@@ -230,6 +235,12 @@ class PretrainingConfig:
             raise UsageError(
                 "--init_vocab_file goes with --init_checkpoint and --vocab_file: add them, or leave it out."
             )
+        if self.grammar_file and not self.vocab_file:
+            raise UsageError(
+                "--grammar_file goes with --vocab_file, which cuts the sentences into pieces: add it."
+            )
+        if self.grammar_file and not (self.do_eval or self.eval_every or self.eval_at_start):
+            raise UsageError("--grammar_file is for evaluations: add --do_eval or --eval_every.")
         if self.num_train_epochs is not None and self.num_train_steps is not None:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
         self._check_time()
@@ -289,7 +300,11 @@ def check_files(config: PretrainingConfig) -> None:
     Raises:
       MorphbertError: one is not there.
     """
-    for flag, path in (("bert_config_file", config.bert_config_file), ("vocab_file", config.vocab_file)):
+    for flag, path in (
+        ("bert_config_file", config.bert_config_file),
+        ("vocab_file", config.vocab_file),
+        ("grammar_file", config.grammar_file),
+    ):
         if path and not is_remote(path) and not os.path.exists(path):
             raise MorphbertError(
                 f"--{flag}: {path} cannot be read: there is no such file (working directory: {os.getcwd()})."

@@ -10,6 +10,7 @@ COMMANDS = (
     "run_pretraining",
     "training_report",
     "fill_mask",
+    "evaluate_grammar",
     "export_model",
     "extract_features",
     "run_classifier",

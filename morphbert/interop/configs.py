@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from morphbert.errors import UsageError
+from morphbert.grammar.cutting import Positions
 from morphbert.options import configuration, option
 
 EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
@@ -120,8 +121,8 @@ class ImportConfig:
 
 
 @configuration
-class FillMaskConfig(ModelParts):
-    """A model, and a sentence for it to complete. `fill_mask.py --help` explains each field."""
+class ModelWithTokenizer(ModelParts):
+    """A pretrained model, and the tokenizer that goes with it."""
 
     checkpoint: str = option(
         group="Model",
@@ -138,6 +139,12 @@ class FillMaskConfig(ModelParts):
         help="Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary "
         "folder was made with. Text may then be cut into other pieces.",
     )
+
+
+@configuration
+class FillMaskConfig(ModelWithTokenizer):
+    """A model, and a sentence for it to complete. `fill_mask.py --help` explains each field."""
+
     text: str | None = option(
         default=None,
         group="Text",
@@ -162,6 +169,31 @@ class FillMaskConfig(ModelParts):
         """Raises UsageError for a sentence where a page is asked for."""
         if self.serve and self.text is not None:
             raise UsageError("--serve and --text: give one of them.")
+
+
+@configuration
+class GrammarConfig(ModelWithTokenizer):
+    """A model, and minimal pairs for it to order. `evaluate_grammar.py --help` explains each field."""
+
+    grammar_file: str = option(
+        group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
+    )
+    positions: Positions = option(
+        default="changed",
+        help="The pieces of a sentence whose log-probabilities are added up. changed: those that differ, and those of "
+        "the words around (--context_words). all: every piece, as in Salazar et al. 2020; takes several times as long.",
+    )
+    context_words: int = option(
+        default=2, at_least=0, help="With --positions=changed: words on either side of the changed ones."
+    )
+    batch_pieces: int = option(
+        default=8192,
+        at_least=1,
+        help="Pieces in a call of the network, padding included: lower it to save memory.",
+    )
+    output_file: str | None = option(
+        default=None, group="Output", help="JSON with the counts of every phenomenon."
+    )
 
 
 @configuration

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
+from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import check_rows
 from morphbert.model.encoder import encode
 from morphbert.model.heads import masked_lm_logits
@@ -68,6 +69,23 @@ def _by_word(encoding: Encoding, parts: list[tuple[int, str]]) -> list[list[str]
     return [[part for number, part in parts if number == word] for word in range(count)]
 
 
+def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None) -> Pretrained:
+    """Reads a model that fills masks, and holds it against its vocabulary; see `MaskFiller`.
+
+    Raises:
+      MorphbertError: nothing readable there, it has no masked LM head, or the vocabulary is another model's.
+    """
+    model = sources.read(checkpoint, config_file)
+    check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
+    sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
+    if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
+        raise MorphbertError(
+            f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "
+            "pretrained model with it."
+        )
+    return model
+
+
 class MaskFiller:
     """A model and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
 
@@ -82,16 +100,9 @@ class MaskFiller:
         Raises:
           MorphbertError: nothing readable there, or configuration, weights and vocabulary do not belong together.
         """
-        model = sources.read(checkpoint, config_file)
+        model = read_with_head(checkpoint, tokenizer, config_file)
         self.config = model.config
         self.tokenizer = tokenizer
-        check_rows(tokenizer, self.config.vocab_size, "that was given", model.source)
-        sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
-        if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
-            raise MorphbertError(
-                f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "
-                "pretrained model with it."
-            )
         self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}
         # Each length of a sentence has compiled loops of its own, which is meant; TensorFlow warns of it.
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())

@@ -60,6 +60,7 @@ class RunConfig(LoopConfig):
     eval_at_start: bool = False
     dry_run: bool = False
     max_eval_steps: int = 100
+    grammar_file: str | None = None
     shuffle_buffer_size: int = 1000
 
     @property

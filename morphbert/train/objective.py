@@ -85,10 +85,13 @@ def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
 
 
 def describe_pretraining(values: Mapping[str, float]) -> str:
-    """Loss and share of right answers of each task there is."""
+    """Loss and share of right answers of each task there is, and of minimal pairs."""
     names = {"masked_lm": "masked LM", "next_sentence": "next sentence"}
-    return "  ".join(
+    words = [
         f"{shown} {values[f'{name}_loss']:.4f} ({values[f'{name}_accuracy']:.1%} right)"
         for name, shown in names.items()
         if f"{name}_loss" in values
-    )
+    ]
+    if "grammar_accuracy" in values:
+        words.append(f"grammar {values['grammar_accuracy']:.1%} of {values['grammar_pairs']} pairs right")
+    return "  ".join(words)

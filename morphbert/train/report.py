@@ -21,6 +21,7 @@ REPORT_FILE = "report.html"
 Filled = tuple[str, Sequence[Sequence[tuple[str, float]]]]
 
 _KIND = "masked_lm_accuracy_"
+_PHENOMENON = "grammar_accuracy_"
 _SHOWN = {
     "loss": "loss",
     "masked_lm_loss": "masked LM loss",
@@ -28,6 +29,8 @@ _SHOWN = {
     "masked_lm_perplexity": "masked LM perplexity",
     "next_sentence_loss": "next sentence loss",
     "next_sentence_accuracy": "next sentence accuracy",
+    "grammar_accuracy": "grammar: pairs right",
+    "grammar_unspaced_accuracy": "grammar: pairs right without spaces",
     "num_examples": "examples",
 }
 
@@ -117,11 +120,16 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[str]:
 
     kinds = dict.fromkeys(key for line in evaluated for key in line if key.startswith(_KIND))
     of_kinds = {kind.removeprefix(_KIND).replace("_", " "): _curve(evaluated, kind) for kind in kinds}
+    phenomena = dict.fromkeys(key for line in evaluated for key in line if key.startswith(_PHENOMENON))
+    of_phenomena = {
+        name.removeprefix(_PHENOMENON).replace("_", " "): _curve(evaluated, name) for name in phenomena
+    }
     return [
         both("Loss", "loss"),
         both("Masked LM: loss", "masked_lm_loss"),
         both("Masked LM: accuracy", "masked_lm_accuracy", percent=True),
         line_plot("Masked LM: held-out accuracy by kind", of_kinds, "step", percent=True),
+        line_plot("Grammar: minimal pairs in the right order", of_phenomena, "step", percent=True),
         both("Next sentence: loss", "next_sentence_loss"),
         both("Next sentence: accuracy", "next_sentence_accuracy", percent=True),
         both("z-loss", "z_loss"),
@@ -163,9 +171,13 @@ def _evaluation(evaluated: Sequence[Any]) -> str:
         if all(name in line for _, line in columns)
     ]
     made = table(rows, ["", *(f"{word}: step {line['step']:,}" for word, line in columns)])
+    return made + _by_kind(last) + _by_phenomenon(last)
+
+
+def _by_kind(last: Mapping[str, Any]) -> str:
     kinds = [key.removeprefix(_KIND) for key in last if key.startswith(_KIND)]
     if not kinds:
-        return made
+        return ""
     by_kind = [
         (kind.replace("_", " "), f"{last[_KIND + kind]:.1%}", f"{last['masked_lm_predictions_' + kind]:,}")
         for kind in kinds
@@ -174,7 +186,16 @@ def _evaluation(evaluated: Sequence[Any]) -> str:
         "<p>By what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
         "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth.</p>"
     )
-    return made + note + table(by_kind, ["masked LM accuracy, last", "right", "predictions"])
+    return note + table(by_kind, ["masked LM accuracy, last", "right", "predictions"])
+
+
+def _by_phenomenon(last: Mapping[str, Any]) -> str:
+    rows = [
+        (key.removeprefix(_PHENOMENON).replace("_", " "), f"{last[key]:.1%}")
+        for key in last
+        if key.startswith(_PHENOMENON)
+    ]
+    return table(rows, ["grammar, last", "pairs right"]) if rows else ""
 
 
 def _figure(name: str, value: float) -> str:

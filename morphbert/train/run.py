@@ -15,6 +15,8 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError
+from morphbert.grammar.cutting import Cutter
+from morphbert.grammar.pairs import read_pairs
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
@@ -37,6 +39,7 @@ from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator, write_results
 from morphbert.train.footprint import check_disk, estimate, warn_of_limit, warn_of_memory
+from morphbert.train.grammar import GrammarEvaluator
 from morphbert.train.input.record_sets import (
     Feed,
     RecordSet,
@@ -199,6 +202,11 @@ class _Run:
             if tokenizer is not None:
                 kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
             self.evaluator = Evaluator(config, self.result, self.strategy, kinds)
+        self.grammar = None
+        if config.grammar_file:
+            assert tokenizer is not None  # the command asks for a vocabulary with pairs
+            cutter = Cutter(tokenizer, config.bert_config.max_position_embeddings)
+            self.grammar = GrammarEvaluator(config.bert_config, read_pairs(config.grammar_file), cutter)
         self._evaluations: dict[int, dict[str, float]] = {}
 
     def go(self) -> Outcome:
@@ -256,7 +264,7 @@ class _Run:
         checkpoints = self._checkpoints(feed, RunState({**self._description(), "taken": feed.taken}))
         timed = min(TIMED_SHARE * seconds, TIMED_AT_MOST)
         step, begin = loop.time_steps(feed, training, timed, self._agree)
-        evaluation = self._agree(self.evaluator.seconds()) if self.evaluator else 0.0
+        evaluation = self._agree(self._seconds_of_evaluation())
         save = self._agree(checkpoints.seconds_of_save())
         costs = Costs(self._agree(time.monotonic() - self._began), begin + save, step, save, evaluation)
         stops = Stops(config.save_checkpoints_steps, config.eval_every, config.eval_at_start, config.do_eval)
@@ -467,11 +475,21 @@ class _Run:
             raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")
         return self.restored.step if self.restored else 0
 
+    def _weights(self) -> dict[str, tf.Tensor]:
+        return {name: tf.convert_to_tensor(p) for name, p in self.result.parameters.items()}
+
+    def _seconds_of_evaluation(self) -> float:
+        seconds = self.evaluator.seconds() if self.evaluator else 0.0
+        return seconds + (self.grammar.seconds(self._weights()) if self.grammar else 0.0)
+
     def _evaluate(
         self, step: int, log: RunLog, stopping: Callable[[], bool] = lambda: False
     ) -> dict[str, float] | None:
         assert self.evaluator is not None  # the command gives files wherever it asks for an evaluation
         metrics = self.evaluator(stopping)
+        if metrics is not None and self.grammar is not None:
+            found = self.grammar(self._weights(), stopping)
+            metrics = None if found is None else {**metrics, **found.metrics()}
         if metrics is not None:
             self._evaluations[step] = metrics
             log.evaluation(step, metrics)

@@ -1,0 +1,50 @@
+"""What a pretrained model knows of Korean grammar: minimal pairs scored, as one call."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from morphbert.api.exchange import filling_tokenizer
+from morphbert.files import atomic_write
+from morphbert.grammar.cutting import Cutter
+from morphbert.grammar.pairs import read_pairs
+from morphbert.interop.configs import GrammarConfig
+
+if TYPE_CHECKING:
+    from morphbert.grammar.results import GrammarResult
+
+
+def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
+    """Scores minimal pairs with a pretrained model, and writes the counts where `output_file` says so.
+
+    Raises:
+      MorphbertError: pairs, model or vocabulary cannot be read or do not belong together; no file is written then.
+    """
+    pairs = read_pairs(config.grammar_file)
+    tokenizer = filling_tokenizer(config)
+
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from morphbert.interop.fill_mask import read_with_head
+    from morphbert.train.grammar import GrammarEvaluator
+
+    model = read_with_head(config.checkpoint, tokenizer, config.bert_config_file)
+    cutter = Cutter(tokenizer, model.config.max_position_embeddings, config.positions, config.context_words)
+    evaluator = GrammarEvaluator(model.config, pairs, cutter, config.batch_pieces)
+    weights = {name: tf.constant(value) for name, value in model.weights.items()}
+    with tqdm(desc="Scoring", unit=" pairs", total=evaluator.scored, disable=None) as progress:
+        result = evaluator(weights, done=progress.update)
+    assert result is not None  # nothing asked it to stop
+    if config.output_file is not None:
+        scored = {"positions": config.positions, "context_words": config.context_words}
+        written = {
+            "checkpoint": model.source,
+            "grammar_file": config.grammar_file,
+            **scored,
+            **result.to_dict(),
+        }
+        with atomic_write(config.output_file) as stream:
+            stream.write(json.dumps(written, ensure_ascii=False, indent=1).encode() + b"\n")
+    return result

@@ -1,0 +1,1 @@
+"""Minimal pairs of Korean sentences, made from any text with Mecab; no TensorFlow."""
