@@ -21,7 +21,7 @@ import mecab_ko
 
 from morphbert.formats.lines import read_lines
 from morphbert.text.loading import bert_tokenizer, load_tokenizer
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.vocabulary_file import load_vocabulary
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -13,7 +13,8 @@ from morphbert.cli.build_vocab import main
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary
+from morphbert.text.vocabulary import SPECIAL_TOKENS
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
 from morphbert.vocab.counting import count_words, word_characters
 from morphbert.vocab.learning import assemble, choose_alphabet, learn_bpe

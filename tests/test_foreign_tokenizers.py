@@ -11,7 +11,8 @@ from samples import GOLDEN
 from morphbert.errors import MorphbertError
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
-from morphbert.text.vocabulary import load_vocabulary, vocabulary_bytes
+from morphbert.text.vocabulary import vocabulary_bytes
+from morphbert.text.vocabulary_file import load_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [

@@ -9,7 +9,8 @@ from samples import GOLDEN
 from morphbert.cli.build_vocab import main
 from morphbert.errors import MorphbertError
 from morphbert.text.loading import load_tokenizer
-from morphbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary
+from morphbert.text.vocabulary import SPECIAL_TOKENS
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.vocab.learning import extend
 
 DOMAIN = "환자는 갑상선기능저하증으로 내원하였다. 갑상선 초음파에서 결절이 관찰되었다. 뷁!"

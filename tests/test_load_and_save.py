@@ -269,7 +269,7 @@ def test_windows_are_those_of_a_fast_tokenizer(call, tmp_path):
     from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
     from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
     from morphbert.text.loading import bert_tokenizer
-    from morphbert.text.vocabulary import load_vocabulary
+    from morphbert.text.vocabulary_file import load_vocabulary
 
     path = str(GOLDEN / "vocab_ko.txt")
     pieces = bert_tokenizer(load_vocabulary(path), do_lower_case=False)

@@ -13,7 +13,8 @@ from morphbert.text.characters import stands_alone
 from morphbert.text.jamo import decompose
 from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import load_vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary import vocabulary_from_tokens
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
 
 KOREAN = (

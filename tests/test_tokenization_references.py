@@ -20,7 +20,8 @@ from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.characters import MAY_STAND_ALONE, stands_alone
 from morphbert.text.loading import bert_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary import SPECIAL_TOKENS, vocabulary_from_tokens
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.wordpiece import LongestMatch, longest_match
 from morphbert.text.words import BEGINS_WORD, WordSplitter
 

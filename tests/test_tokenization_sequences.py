@@ -9,7 +9,7 @@ from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sequences import encode_batch, encode_sequence
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
 
 VOCABULARY = str(Path(__file__).parent / "golden" / "tokenization_vocab.txt")

@@ -15,7 +15,7 @@ import pytest
 from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.vocab.figures import answer_ceiling
 
 REPOSITORY = Path(__file__).parent.parent

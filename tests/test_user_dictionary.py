@@ -8,10 +8,10 @@ import pytest
 
 from morphbert.cli.build_vocab import main
 from morphbert.errors import MorphbertError
-from morphbert.text.analyzers import MARK, MecabAnalyzer
+from morphbert.text.analyzers import MARK, USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.loading import load_tokenizer, make_analyzer
 from morphbert.text.normalize import Normalizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
+from morphbert.text.user_dictionary import compile_user_dictionary
 
 TEXT = "완전 갑분싸였어. 존버는 승리한다, 의존버스도 탔다."
 

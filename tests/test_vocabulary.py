@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from morphbert.errors import MorphbertError
-from morphbert.text.vocabulary import load_vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary import vocabulary_from_tokens
+from morphbert.text.vocabulary_file import load_vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

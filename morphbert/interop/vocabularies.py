@@ -14,19 +14,14 @@ from morphbert.data.manifest import Manifest
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
-from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.foreign import is_foreign
 from morphbert.text.loading import described_tokenizer, foreign_folder_of, load_tokenizer, load_vocabulary_of
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import (
-    VOCABULARY_NAME,
-    check_same_vocabulary,
-    load_vocabulary,
-    vocabulary_bytes,
-)
+from morphbert.text.vocabulary import VOCABULARY_NAME, check_same_vocabulary, vocabulary_bytes
+from morphbert.text.vocabulary_file import load_vocabulary
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:

@@ -21,6 +21,9 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.text.morpheme_tags import parse_tag_rule
 
+USER_DICTIONARY_NAME = "user_dictionary.dic"
+OVERRIDE = "To go on all the same, with a warning: --allow_tokenizer_mismatch"
+
 MARK = "\x1f"
 # Between a morpheme and its tag, where tags are asked for; normalised text cannot contain it either.
 _TAG_FOLLOWS = "\x1e"
@@ -215,3 +218,35 @@ def _fingerprint(path: str) -> dict[str, Any]:
             return {"size": stream.tell(), "sha256": digest.hexdigest()}
     except OSError as error:
         raise MorphbertError(f"the Mecab dictionary file {path} cannot be read: {error}") from error
+
+
+def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any]) -> None:
+    """Refuses an engine or dictionary other than the one that the vocabulary was learned with.
+
+    Args:
+      path: the metadata file, for the message.
+      recorded: its entry `analyzer`.
+      installed: what the analyser on this machine says of itself.
+    """
+    if recorded.get("user_dictionary") != installed.get("user_dictionary"):
+        raise MorphbertError(
+            f"the {USER_DICTIONARY_NAME} beside {path} is not the one that the folder was made with (its size or hash "
+            f"differs). Copy the folder again. {OVERRIDE}"
+        )
+    for part in ("engine", "dictionary"):
+        if recorded.get(part) == installed.get(part):
+            continue
+        then, now = recorded.get(part) or {}, installed.get(part) or {}
+        package, version = then.get("package"), then.get("version")
+        changed = [
+            name
+            for name, fingerprint in now.get("files", {}).items()
+            if then.get("files", {}).get(name) != fingerprint
+        ]
+        detail = f" (differing: {', '.join(changed)})" if changed else ""
+        raise MorphbertError(
+            f"{path} was made with {package} {version}, and this machine has {now.get('package')} "
+            f"{now.get('version')}{detail}. Another {part} cuts text differently, and the model would read "
+            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}. "
+            f"{OVERRIDE}"
+        )

@@ -23,10 +23,10 @@ from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
     Vocabulary,
-    load_vocabulary,
     vocabulary_from_tokens,
     with_added,
 )
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
 
 CONFIG_NAME = "tokenizer_config.json"

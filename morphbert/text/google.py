@@ -21,7 +21,7 @@ from morphbert.text.loading import bert_tokenizer, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import load_vocabulary
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.wordpiece import longest_match
 from morphbert.text.words import Continuation, WordSplitter
 

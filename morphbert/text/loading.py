@@ -11,13 +11,11 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.files import exists, is_remote, read_bytes
 from morphbert.text import konlpy_adapter
-from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.analyzers import OVERRIDE, USER_DICTIONARY_NAME, MecabAnalyzer, check_analyzer
 from morphbert.text.foreign import check_sentencepiece, guess_casing, is_foreign, load_foreign
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
     METADATA_NAME,
-    OVERRIDE,
-    check_analyzer,
     check_casing,
     check_vocabulary,
     read_metadata,
@@ -25,8 +23,8 @@ from morphbert.text.metadata import (
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
-from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary, load_vocabulary
+from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import Analyzer, WordSplitter
 
 __all__ = [

@@ -12,11 +12,10 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.structured import load_json
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
+from morphbert.text.analyzers import OVERRIDE
 from morphbert.text.vocabulary import VOCABULARY_NAME
 
 METADATA_NAME = "morphbert_tokenizer.json"
-OVERRIDE = "To go on all the same, with a warning: --allow_tokenizer_mismatch"
 FORMAT_VERSION = 3
 
 _CHOICES = {
@@ -102,36 +101,4 @@ def check_casing(path: str, recorded: bool, wanted: bool) -> None:
         raise MorphbertError(
             f"--do_lower_case={str(wanted).lower()} contradicts {path}, which says {str(recorded).lower()}: the "
             f"vocabulary was learned that way. Leave the flag out, or learn another vocabulary. {OVERRIDE}"
-        )
-
-
-def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any]) -> None:
-    """Refuses an engine or dictionary other than the one that the vocabulary was learned with.
-
-    Args:
-      path: the metadata file, for the message.
-      recorded: its entry `analyzer`.
-      installed: what the analyser on this machine says of itself.
-    """
-    if recorded.get("user_dictionary") != installed.get("user_dictionary"):
-        raise MorphbertError(
-            f"the {USER_DICTIONARY_NAME} beside {path} is not the one that the folder was made with (its size or hash "
-            f"differs). Copy the folder again. {OVERRIDE}"
-        )
-    for part in ("engine", "dictionary"):
-        if recorded.get(part) == installed.get(part):
-            continue
-        then, now = recorded.get(part) or {}, installed.get(part) or {}
-        package, version = then.get("package"), then.get("version")
-        changed = [
-            name
-            for name, fingerprint in now.get("files", {}).items()
-            if then.get("files", {}).get(name) != fingerprint
-        ]
-        detail = f" (differing: {', '.join(changed)})" if changed else ""
-        raise MorphbertError(
-            f"{path} was made with {package} {version}, and this machine has {now.get('package')} "
-            f"{now.get('version')}{detail}. Another {part} cuts text differently, and the model would read "
-            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}. "
-            f"{OVERRIDE}"
         )

@@ -19,16 +19,8 @@ from morphbert.files import read_bytes
 from morphbert.structured import load_json
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import (
-    CLS,
-    PAD,
-    SEP,
-    UNK,
-    VOCABULARY_NAME,
-    Vocabulary,
-    load_vocabulary,
-    vocabulary_from_tokens,
-)
+from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import Word, WordSplitter
 
 BEGINS = "\u2581"

@@ -26,8 +26,6 @@ from morphbert.formats.lines import read_lines
 from morphbert.text.characters import is_hangul_syllable
 from morphbert.text.morpheme_tags import TAGS
 
-USER_DICTIONARY_NAME = "user_dictionary.dic"
-
 # Words of the dictionary cost 1,000 to 4,000. With 0 a word of one's own wins against any way of cutting it, and
 # still does not tear another word apart: 의존버스 stays 의존 + 버스 beside a user word 존버.
 _COST = 0

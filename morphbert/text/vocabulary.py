@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import functools
 import hashlib
@@ -11,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_bytes
 from morphbert.text.characters import is_hangul_syllable
 
 VOCABULARY_NAME = "vocab.txt"
@@ -134,7 +132,7 @@ def _digests(vocabulary: Vocabulary | VocabularyDigest) -> set[str]:
 def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
     """The vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
     tokens = tuple(tokens)
-    return _vocabulary(tokens, vocabulary_bytes(tokens))
+    return vocabulary_of_file(tokens, vocabulary_bytes(tokens))
 
 
 def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> Vocabulary:
@@ -174,31 +172,7 @@ def vocabulary_bytes(tokens: Iterable[str]) -> bytes:
     return "".join(f"{token}\n" for token in tokens).encode("utf-8")
 
 
-def load_vocabulary(path: str) -> Vocabulary:
-    r"""Reads `vocab.txt` as google-research/bert does: lines end with `\n`, white space around is dropped.
-
-    A byte order mark at the beginning is left out.
-
-    Raises:
-      MorphbertError: the file cannot be read, is not UTF-8 (the message names the line), or is empty.
-    """
-    content = read_bytes(path)
-    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    tokens = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            tokens.append(line.decode("utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise MorphbertError(
-                f"{path}, line {number}: not UTF-8. A vocabulary is a UTF-8 text file with one token a line."
-            ) from error
-    if not tokens:
-        raise MorphbertError(f"{path} is empty: a vocabulary has one token a line.")
-    return _vocabulary(tuple(tokens), content)
-
-
-def _vocabulary(tokens: tuple[str, ...], content: bytes) -> Vocabulary:
+def vocabulary_of_file(tokens: tuple[str, ...], content: bytes) -> Vocabulary:
+    """Builds the vocabulary of a file's tokens; the digest is that of the file's content."""
     ids = OrderedDict((token, number) for number, token in enumerate(tokens))
     return Vocabulary(tokens, ids, hashlib.sha256(content).hexdigest())

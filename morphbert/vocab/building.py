@@ -12,7 +12,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import atomic_write, exists, expand, is_remote
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
-from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.jamo import word_characters_of_jamo
 from morphbert.text.loading import (
     ANALYZERS,
@@ -23,7 +23,7 @@ from morphbert.text.loading import (
 )
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME, compile_user_dictionary
+from morphbert.text.user_dictionary import compile_user_dictionary
 from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
     VOCABULARY_NAME,

@@ -6,7 +6,8 @@ import pytest
 
 from morphbert.errors import MorphbertError
 from morphbert.text.loading import load_tokenizer
-from morphbert.text.vocabulary import load_vocabulary, vocabulary_bytes
+from morphbert.text.vocabulary import vocabulary_bytes
+from morphbert.text.vocabulary_file import load_vocabulary
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "나", "##는", "학교", "##에", "."]
 PLAIN = vocabulary_bytes(PIECES)

@@ -13,7 +13,8 @@ from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import find_start
 from morphbert.interop import sources
-from morphbert.text.vocabulary import check_same_vocabulary, load_vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary import check_same_vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary_file import load_vocabulary
 
 
 def shuffled(source, target):

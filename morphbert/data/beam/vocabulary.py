@@ -13,11 +13,11 @@ from morphbert.data.batches import Pieces
 from morphbert.data.build import known_pieces
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.errors import MorphbertError
+from morphbert.text.analyzers import USER_DICTIONARY_NAME
 from morphbert.text.foreign import FILE_NAMES
 from morphbert.text.loading import foreign_folder_of, is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import VOCABULARY_NAME
 
 # A vocabulary's own files are a few megabytes; whatever else lies in the folder stays there.

