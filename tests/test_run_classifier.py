@@ -303,11 +303,12 @@ def test_tables_of_every_kind_hold_the_same_rows(tmp_path):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_each_pass_takes_each_example_once(grouped):
+def test_three_passes_take_each_example_three_times(grouped):
     lengths = np.random.default_rng(0).integers(3, 65, 96)
     rows, cut = plan(lengths, 64, 8, 36, seed=5, group_by_length=grouped)
-    for number in range(3):
-        assert sorted(rows[12 * number : 12 * (number + 1)].ravel()) == sorted(range(96)) or grouped
+    if not grouped:  # grouped, a batch may take examples of two passes
+        for number in range(3):
+            assert sorted(rows[12 * number : 12 * (number + 1)].ravel()) == list(range(96))
     assert sorted(rows.ravel()) == sorted([*range(96)] * 3)
     assert (lengths[rows].max(1) <= cut).all()
     again, _ = plan(lengths, 64, 8, 36, seed=5, group_by_length=grouped)
