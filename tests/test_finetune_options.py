@@ -178,6 +178,7 @@ def steps_in_memory():
     return [graph for graph in gc.get_objects() if type(graph) is FuncGraph and graph.name == "run"]
 
 
+@pytest.mark.long
 def test_seeds_give_mean_and_deviation_and_go_on(data, tmp_path, capsys):
     output = tmp_path / "seeds"
     flags = ["--num_seeds=2", "--seed=4", "--num_train_steps=3", "--best_metric=-loss", "--eval_every=3"]
@@ -370,6 +371,7 @@ def stopped(flags, line, number):
     return said + rest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_while_adapting_saves_in_the_process_that_trains(data, random_model, tmp_path, number):
     output = tmp_path / "adapted"

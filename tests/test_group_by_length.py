@@ -94,6 +94,7 @@ def test_an_evaluation_of_bins_is_that_of_the_whole(texts, config, tmp_path):
         assert bins[name] == pytest.approx(plain[name], rel=1e-5), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("masking", ["static", "dynamic"])
 def test_a_stopped_run_goes_on_as_if_it_had_not(masking, texts, config, tmp_path):
     records = texts / masking / "r-len*"

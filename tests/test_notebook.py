@@ -49,6 +49,7 @@ def cells(kind):
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
 
 
+@pytest.mark.long
 def test_it_runs_from_top_to_bottom(tmp_path):
     first = execute(tmp_path / "drive")
     assert first.returncode == 0, first.stdout + first.stderr

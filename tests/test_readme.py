@@ -81,6 +81,7 @@ def test_both_readmes_have_the_same_commands():
     assert _programs("README.ko.md") == _programs("README.md")
 
 
+@pytest.mark.long
 def test_the_commands_run(checkout):
     commands = _commands("README.md")
     assert len(commands) >= 9

@@ -141,6 +141,7 @@ def test_a_killed_run_ends_with_the_same_weights(trained, data, tmp_path, capsys
         np.testing.assert_array_equal(found[name], value, name)
 
 
+@pytest.mark.long
 def test_what_changes_the_trajectory_is_said(trained, data, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "other")
     changed = {

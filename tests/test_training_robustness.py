@@ -21,6 +21,7 @@ from morphbert.train.step import StepConfig, TrainingStep
 # ── memory ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [[], ["--gradient_accumulation_steps=2"], ["--xla"]])
 def test_recomputed_layers_give_the_same_weights(more, records, tiny_config, tmp_path):
     """With dropout: the masks of the second computation have to be those of the first."""
@@ -37,6 +38,7 @@ def test_recomputed_layers_give_the_same_weights(more, records, tiny_config, tmp
 # ── float16 ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 def test_float16_learns_as_float32_does_and_resumes_exactly(records, tiny_config, tmp_path):
     half = "--dtype=float16"
     for name, flags in (("float32", []), ("float16", [half])):
@@ -143,6 +145,7 @@ def train_on(path, config, output, steps, *more):
     )
 
 
+@pytest.mark.long
 def test_a_run_rolls_back_over_data_that_it_diverges_on(tiny_config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(loop, "BLOWN_UP", 1.05)
     labels = [9] * 25 + [50] + [9] * 30

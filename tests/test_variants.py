@@ -111,7 +111,9 @@ def test_layers_that_share_weights_learn_at_one_rate():
 @pytest.mark.parametrize(
     "variant",
     [
-        v if v in ("albert groups", "modern") else pytest.param(v, marks=pytest.mark.slow)
+        v
+        if v == "modern"
+        else pytest.param(v, marks=pytest.mark.long if v == "albert groups" else pytest.mark.slow)
         for v in (*VARIANTS, *CUSTOM)
     ],
 )
