@@ -43,7 +43,7 @@ def arguments(data, output, *more):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("trained") / "model"
-    steps = ["--num_train_steps=150", "--learning_rate=3e-3", "--do_train", "--do_eval", "--do_predict"]
+    steps = ["--num_train_steps=100", "--learning_rate=1e-3", "--do_train", "--do_eval", "--do_predict"]
     assert main(arguments(data, output, *steps, f"--predict_file={data}/dev.jsonl")) == 0
     return output
 
