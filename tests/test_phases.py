@@ -135,7 +135,7 @@ def test_every_step_is_of_one_phase(weights, steps):
         ("128:x", "LENGTH:SHARE"),
         ("128:0.5:4:4,64:0.5", "LENGTH:SHARE"),
         ("128:0.9,512:0.2", "add up to 1.1"),
-        ("128:0.5,128:0.5", "come once"),
+        ("128:0.5,128:0.5", "are alike"),
         ("128:1.5,64:-0.5", "above 0"),
         ("128:nan,64:1", "above 0"),
         ("", "LENGTH:SHARE"),

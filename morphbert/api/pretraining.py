@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import is_remote
 from morphbert.options import configuration, option, options
@@ -46,7 +47,9 @@ class PretrainingConfig:
     )
     input_file: str = option(
         help="Records to train on, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
-        "with commas. Example: --input_file='data/train.tfrecord*'",
+        "with commas. With a weight behind each, PATTERN:WEIGHT, every batch mixes them in these shares, each gone "
+        "through as often as its share needs. Examples: --input_file='data/train.tfrecord*', "
+        "--input_file='news*:0.7,wiki*:0.3'",
     )
     output_dir: str = option(
         help="Folder for checkpoints, metrics.jsonl and TensorBoard logs. If it holds a checkpoint, the run goes on "
@@ -311,11 +314,17 @@ def check_files(config: PretrainingConfig) -> None:
             )
     for flag, patterns in (("input_file", config.input_file), ("eval_input_file", config.eval_input_file)):
         for pattern in filter(None, (part.strip() for part in (patterns or "").split(","))):
-            if not (is_remote(pattern) or os.path.exists(pattern) or glob.glob(pattern)):
+            if flag == "input_file" and not is_remote(pattern):
+                pattern = split_weight(pattern, _is_there, f"--{flag}")[0]
+            if not (is_remote(pattern) or _is_there(pattern)):
                 raise MorphbertError(
                     f"--{flag}: no file matches {pattern!r} (working directory: {os.getcwd()}). Make records with "
                     "create_pretraining_data.py, and put globs in quotes."
                 )
+
+
+def _is_there(pattern: str) -> bool:
+    return os.path.exists(pattern) or bool(glob.glob(pattern))
 
 
 def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
@@ -396,7 +405,7 @@ def _records(
     records = finder.sets(input_files)
     eval_records = finder.for_evaluation(eval_files).sets(eval_files) if eval_files else ()
     if phases:
-        records = in_phases(records, phases, num_train_steps)
+        records = in_phases(records, phases, num_train_steps, config.train_batch_size)
     for chosen in (*records, *eval_records):
         check_shapes(chosen.form.shape, model)
     return records, eval_records
@@ -431,10 +440,12 @@ def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> 
     """The run with its files found and its records known; with the steps that `--train_time` has been found to hold."""
     from morphbert.train.cluster.strategy import decide_xla
     from morphbert.train.config import RunConfig
-    from morphbert.train.preflight import expand_records
+    from morphbert.train.input.record_sets import mixed
+    from morphbert.train.preflight import expand_records, expand_sources
 
     bert_config = _bert_config(config)
-    input_files = expand_records(config.input_file, "--input_file")
+    sources, shares = expand_sources(config.input_file, "--input_file", weighted=True)
+    input_files = tuple(file for files in sources for file in files)
     eval_files: tuple[str, ...] = ()
     if config.do_eval or config.eval_at_start or config.eval_every:
         given = config.eval_input_file
@@ -443,6 +454,8 @@ def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> 
     optimizer = _optimizer(config, num_train_steps)
     step = decide_xla(config.step, config.devices)
     records, eval_records = _records(config, bert_config, num_train_steps, input_files, eval_files)
+    if shares:
+        records = mixed(records, sources, shares)
     resolved: dict[str, Any] = {
         "bert_config": bert_config,
         "records": records,

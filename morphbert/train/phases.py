@@ -7,6 +7,7 @@ sequence four times as long costs more than four times as much, and it is needed
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,12 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
         if phase.max_seq_length < 1 or not phase.share > 0.0 or (phase.batch_size or 1) < 1:
             raise UsageError(f"--phases={text}: the numbers of {part.strip()!r} have to be above 0.")
         phases.append(phase)
-    lengths = [phase.max_seq_length for phase in phases]
-    if len(set(lengths)) < len(lengths):
-        raise UsageError(f"--phases={text}: every length may come once.")
+    for one, other in itertools.pairwise(phases):
+        if dataclasses.replace(one, share=other.share) == other:
+            raise UsageError(
+                f"--phases={text}: two phases that follow each other are alike: give them as one, with the sum of "
+                "their shares."
+            )
     total = sum(phase.share for phase in phases)
     if abs(total - 1.0) > 1e-6:
         raise UsageError(f"--phases={text}: the shares add up to {total:g}, not to 1.")
@@ -73,14 +77,17 @@ def steps_of(phases: Sequence[Phase], num_train_steps: int) -> list[int]:
 
 
 def in_phases(
-    sets: Sequence[RecordSet], phases: Sequence[Phase], num_train_steps: int
+    sets: Sequence[RecordSet], phases: Sequence[Phase], num_train_steps: int, batch_size: int
 ) -> tuple[RecordSet, ...]:
     """The sets in the order of the phases, each with its steps as its share and its batch size.
+
+    A phase on the records of an earlier one, with larger batches say, goes on where that one stopped.
 
     Raises:
       MorphbertError: a phase has no records, or some of another number of predictions than the rest.
     """
-    found = []
+    found: list[RecordSet] = []
+    read: dict[int, int] = {}  # records by length
     lengths = [chosen.form.shape.max_seq_length for chosen in sets]
     for phase, steps in zip(phases, steps_of(phases, num_train_steps), strict=True):
         own = [chosen for chosen in sets if chosen.form.shape.max_seq_length == phase.max_seq_length]
@@ -90,7 +97,10 @@ def in_phases(
                 f"--phases: of max_seq_length={phase.max_seq_length} {problem} among --input_file, which has "
                 f"{', '.join(map(str, lengths))}: name one set of records for each phase."
             )
-        found.append(dataclasses.replace(own[0], share=steps, batch_size=phase.batch_size))
+        first = read.get(phase.max_seq_length, 0)
+        read[phase.max_seq_length] = first + steps * (phase.batch_size or batch_size)
+        made = dataclasses.replace(own[0], share=steps, batch_size=phase.batch_size, first_record=first)
+        found.append(made)
     unused = sorted(set(lengths) - {phase.max_seq_length for phase in phases})
     if unused:
         print(

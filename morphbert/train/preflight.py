@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from morphbert.data.locks import alone
 from morphbert.data.manifest import SUFFIX, Manifest
+from morphbert.data.mixture import split_weights
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.data.whole_set import held_out_problem, problems_of
 from morphbert.errors import MorphbertError, UsageError
@@ -36,20 +38,43 @@ def expand_records(patterns: str, flag: str) -> tuple[str, ...]:
     Raises:
       MorphbertError: a pattern matches no file.
     """
-    found: list[str] = []
-    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
-        matches = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
-        matches = [name for name in matches if not name.endswith((SUFFIX, ".partial"))]
-        matches = [name for name in matches if not tf.io.gfile.isdir(name)]
+    return tuple(file for files in expand_sources(patterns, flag)[0] for file in files)
+
+
+def expand_sources(
+    patterns: str, flag: str, weighted: bool = False
+) -> tuple[tuple[tuple[str, ...], ...], tuple[int, ...]]:
+    """The same for each path and glob on its own, and, with `weighted`, their shares: `a*:0.7,b*:0.3` → 7 and 3.
+
+    Raises:
+      MorphbertError: a pattern matches no file, or two weighted ones the same.
+    """
+    parts, shares = list(filter(None, (part.strip() for part in patterns.split(",")))), tuple[int, ...]()
+    if weighted:
+        parts, shares = split_weights(parts, lambda part: bool(_matches(part)), flag)
+    found = []
+    for pattern in parts:
+        matches = [name for name in _matches(pattern) if not tf.io.gfile.isdir(name)]
         if not matches:
             raise MorphbertError(
                 f"{flag}: no record file matches {pattern!r} (working directory: {os.getcwd()}). "
                 "Make records with create_pretraining_data.py, and put globs in quotes."
             )
-        found.extend(matches)
+        found.append(tuple(matches))
     if not found:
         raise MorphbertError(f"{flag}: no record file was given: received {patterns!r}.")
-    return tuple(found)
+    if shares:
+        for one, other in itertools.combinations(found, 2):
+            if both := sorted(set(one) & set(other)):
+                raise MorphbertError(
+                    f"{flag}={patterns}: {both[0]} is in two sources: each file has one weight."
+                )
+    return tuple(found), shares
+
+
+def _matches(pattern: str) -> list[str]:
+    names = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
+    return [name for name in names if not name.endswith((SUFFIX, ".partial"))]
 
 
 def check_records(sets: Sequence[RecordSet]) -> None:

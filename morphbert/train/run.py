@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 import morphbert
+from morphbert.data.mixture import turns
 from morphbert.errors import MorphbertError
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
@@ -45,7 +46,6 @@ from morphbert.train.input.record_sets import (
     RecordSet,
     counts_of_turns,
     one_after_the_other,
-    turns,
     vocabulary_of,
 )
 from morphbert.train.log import RunLog, duration, no_log
@@ -365,9 +365,12 @@ class _Run:
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            return loop.train(config, step, feed, training, checkpoints, state, log, evaluate, self._agree)
+            reached = loop.train(config, step, feed, training, checkpoints, state, log, evaluate, self._agree)
         finally:
             log.close()
+        for line in feed.described_sources():
+            print(f"mixture: {line}", flush=True)
+        return reached
 
     def _with_shares(self, began: int) -> tuple[RecordSet, ...]:
         """The records, with the share of masks in each of their batches where it changes over the run."""
@@ -428,6 +431,8 @@ class _Run:
         several = [(chosen.form.shape.max_seq_length, chosen.share) for chosen in config.records]
         # Only where there are several, so that a run on one length goes on from checkpoints that do not know of it.
         lengths: dict[str, Any] = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
+        if any(chosen.mixture for chosen in config.records):
+            lengths["mixture"] = [chosen.mixture for chosen in config.records]
         if config.phases:
             lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
         # Likewise.

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 import tensorflow as tf
 
 from morphbert.data.manifest import Manifest, load_manifest
+from morphbert.data.mixture import counts_after, turns
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.data.whole_set import Access, name_in
 from morphbert.errors import MorphbertError
@@ -19,6 +20,7 @@ from morphbert.text.vocabulary import VocabularyDigest
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.input.dynamic_masks import MaskRules
 from morphbert.train.input.records import (
+    Mixture,
     RecordFormat,
     count_records,
     count_usable,
@@ -40,6 +42,9 @@ class RecordSet:
       share: of a run's steps that take from this set, in whole numbers: its records where there are several sets.
       first_file: the number of the first file among all of the run, which masks are drawn by.
       batch_size: of the steps that take from this set; None for the run's.
+      first_record: how many records of the same files an earlier set takes, counted over all passes.
+      mixture: how many of the files, one after the other, are of one source, and its share of the records; empty where
+        all files are alike.
     """
 
     files: tuple[str, ...]
@@ -47,6 +52,42 @@ class RecordSet:
     share: int = 1
     first_file: int = 0
     batch_size: int | None = None
+    first_record: int = 0
+    mixture: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def sources(self) -> tuple[tuple[str, ...], ...]:
+        """The files of each source of a mixture."""
+        ends = list(itertools.accumulate(number for number, _ in self.mixture))
+        return tuple(self.files[first:end] for first, end in zip([0, *ends], ends, strict=False))
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The shares of a mixture's sources."""
+        return tuple(share for _, share in self.mixture)
+
+
+def mixed(
+    sets: Sequence[RecordSet], sources: Sequence[Sequence[str]], shares: Sequence[int]
+) -> tuple[RecordSet, ...]:
+    """The sets with the shares of the sources that their files are of.
+
+    Raises:
+      MorphbertError: a source has no files of the length of one of the sets.
+    """
+    found = []
+    for chosen in sets:
+        files = set(chosen.files)
+        numbers = [sum(file in files for file in source) for source in sources]
+        for source, number in zip(sources, numbers, strict=True):
+            if not number:
+                raise MorphbertError(
+                    f"--input_file: a mixture needs records of all lengths from each source, and there are none of "
+                    f"max_seq_length={chosen.form.shape.max_seq_length} in {', '.join(source)}."
+                )
+        pairs = zip(numbers, shares, strict=True)
+        found.append(dataclasses.replace(chosen, mixture=tuple(pairs)))
+    return tuple(found)
 
 
 def _open_with_tensorflow(path: str) -> IO[bytes]:
@@ -229,19 +270,6 @@ def one_after_the_other(shares: Sequence[int]) -> Iterator[int]:
         yield len(shares) - 1
 
 
-def turns(shares: Sequence[int]) -> Iterator[int]:
-    """Endless: the number of the set whose turn it is, each as often and as evenly as its share says.
-
-    The one that is owed most comes next: after n turns, none is more than one away from n × share / sum.
-    """
-    total, owed = sum(shares), [0] * len(shares)
-    while True:
-        owed = [before + share for before, share in zip(owed, shares, strict=True)]
-        chosen = max(range(len(owed)), key=owed.__getitem__)
-        owed[chosen] -= total
-        yield chosen
-
-
 @dataclasses.dataclass(frozen=True)
 class Portion:
     """What one call of the compiled loop gets: `count` batches of one shape; `first` if it is that shape's first call.
@@ -263,6 +291,14 @@ def counts_of_turns(
     """How many of the first steps of a run take from each set."""
     found = Counter(itertools.islice(order([chosen.share for chosen in sets]), steps))
     return [found[number] for number in range(len(sets))]
+
+
+def _place(files: Sequence[str], form: RecordFormat, records: int) -> tuple[int, int]:
+    """Where files stand after so many records: (pass, records of that pass)."""
+    if not records:
+        return 0, 0
+    # A manifest counts damaged records too.
+    return divmod(records, count_usable(files, form) if form.skip_corrupt else num_records(files))
 
 
 def _in_ranges(places: Sequence[tuple[str, int]]) -> str:
@@ -327,20 +363,41 @@ class Feed:
     def _batch_of(self, chosen: RecordSet) -> int:
         return chosen.batch_size or self._batch_size
 
-    def _place(self, chosen: RecordSet, batches: int) -> tuple[int, int]:
-        """Where the data stands after some batches: (pass, records of that pass)."""
-        if not batches:
-            return 0, 0
-        # A manifest counts damaged records too.
-        damaged = chosen.form.skip_corrupt
-        total = count_usable(chosen.files, chosen.form) if damaged else num_records(chosen.files)
-        return divmod(batches * self._batch_of(chosen), total)
+    def _place(self, chosen: RecordSet, batches: int) -> tuple[tuple[int, int], Mixture | None]:
+        """Where the data stands after some batches: (pass, records of that pass), of each source in a mixture."""
+        done = chosen.first_record + batches * self._batch_of(chosen)
+        if not chosen.mixture:
+            return _place(chosen.files, chosen.form, done), None
+        counts = counts_after(chosen.shares, done)
+        places = (
+            _place(files, chosen.form, count) for files, count in zip(chosen.sources, counts, strict=True)
+        )
+        return (0, 0), Mixture(chosen.sources, chosen.shares, tuple(places), done)
+
+    def counts_of_sources(self) -> list[int]:
+        """How many records of each source of a mixture were taken, over all sets."""
+        counts = [0] * max((len(chosen.mixture) for chosen in self.sets), default=0)
+        for chosen, batches in zip(self.sets, self.taken, strict=True):
+            if chosen.mixture:
+                first, last = chosen.first_record, chosen.first_record + batches * self._batch_of(chosen)
+                before, after = (counts_after(chosen.shares, number) for number in (first, last))
+                counts = [count + b - a for count, a, b in zip(counts, before, after, strict=True)]
+        return counts
+
+    def described_sources(self) -> Iterator[str]:
+        """For each source of a mixture, how many of its records were taken, and how many passes over it that is."""
+        for number, taken in enumerate(self.counts_of_sources()):
+            files = [
+                file for chosen in self.sets if not chosen.first_record for file in chosen.sources[number]
+            ]
+            held, more = num_records(files), " …" if files[1:] else ""
+            yield f"{taken:,} records from {files[0]}{more}, {taken / held:.2f} passes over its {held:,}"
 
     def _open(self, chosen: RecordSet, skipped: int) -> Any:
-        batch, start = self._batch_of(chosen), self._place(chosen, skipped)
+        batch, (start, mixture) = self._batch_of(chosen), self._place(chosen, skipped)
 
         def dataset(part: int, parts: int) -> tf.data.Dataset:
-            more = (batch, self._seed, self._window, chosen.first_file, part, parts, start)
+            more = (batch, self._seed, self._window, chosen.first_file, part, parts, start, mixture)
             return training_dataset(chosen.files, chosen.form.after(skipped), *more)
 
         if not self._devices.input_per_host:
@@ -360,10 +417,12 @@ class Feed:
             return None
         if len(self.sets) == 1:
             return self._iterators[0]
-        return {
-            str(chosen.form.shape.max_seq_length): iterator
-            for chosen, iterator in zip(self.sets, self._iterators, strict=True)
-        }
+        found: dict[str, Any] = {}
+        for chosen, iterator in zip(self.sets, self._iterators, strict=True):
+            name = str(chosen.form.shape.max_seq_length)
+            number = sum(other.partition("_")[0] == name for other in found)
+            found[f"{name}_{number}" if number else name] = iterator
+        return found
 
     def begin(self, step: int) -> None:
         """Says which step is taken next."""
@@ -383,8 +442,7 @@ class Feed:
 
         def named(number: int) -> str:
             records = self.sets[chosen]
-            where = self._place(records, start + number)
-            more = (self._batch_of(records), self._seed, self._window, where)
+            more = (self._batch_of(records), self._seed, self._window, *self._place(records, start + number))
             return "records " + _in_ranges(find_batch(records.files, records.form, *more))
 
         return Portion(self.sets[chosen], self._iterators[chosen], count, first, named)

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import tensorflow as tf
 
 from morphbert.data.example_message import parse_example
+from morphbert.data.mixture import one_round
 from morphbert.data.records import (
     CLS_POSITIONS,
     NEXT_SENTENCE_LABELS,
@@ -90,6 +91,7 @@ def training_dataset(
     worker: int = 0,
     num_workers: int = 1,
     start: tuple[int, int] = (0, 0),
+    mixture: Mixture | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
 
@@ -100,14 +102,15 @@ def training_dataset(
     Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
     `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
     start of the next, so that no record is dropped. Masks that are not in the records are other ones in each pass,
-    and other ones for files that are counted from another `first_file`.
+    and other ones for files that are counted from another `first_file`. With a `mixture`, which then has its own
+    starts, a pass of each source begins whenever its last one is over.
 
     Returns:
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1], where B is
       `batch_size` / `num_workers`.
     """
-    dataset = _in_order(files, form, seed, shuffle_buffer_size, first_file, bool(form.masks), start[0])
-    dataset = dataset.skip(start[1]) if start[1] else dataset
+    order = (form, seed, shuffle_buffer_size, first_file, bool(form.masks))
+    dataset = _from(files, *order, start) if mixture is None else _mixed(mixture, *order)
     dataset = dataset.batch(batch_size, drop_remainder=True)
     share = batch_size // num_workers
     rows = slice(worker * share, (worker + 1) * share)
@@ -124,6 +127,52 @@ def training_dataset(
         return decode(record, form, tuple(place), share_of_batch(shares, number))
 
     return dataset.enumerate().map(masked, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Sources whose records take turns.
+
+    Attributes:
+      sources: the files of each.
+      shares: of the records, in whole numbers.
+      starts: for each a pass and a number of its records: those before are left out.
+      first: the number of the first record among all that the mixture has.
+    """
+
+    sources: tuple[tuple[str, ...], ...]
+    shares: tuple[int, ...]
+    starts: tuple[tuple[int, int], ...]
+    first: int = 0
+
+
+def _mixed(
+    mixture: Mixture, form: RecordFormat, seed: int, shuffle_buffer_size: int, first_file: int, numbered: bool
+) -> tf.data.Dataset:
+    """The records of all sources, each as `_from` has them, by turns that are a function of a record's number."""
+    sources = []
+    for files, start in zip(mixture.sources, mixture.starts, strict=True):
+        sources.append(_from(files, form, seed, shuffle_buffer_size, first_file, numbered, start))
+        first_file += len(files)
+    order = tf.constant(one_round(mixture.shares), tf.int64)
+    turns = tf.data.Dataset.counter(mixture.first).map(
+        lambda number: order[number % tf.size(order, tf.int64)]
+    )
+    return tf.data.Dataset.choose_from_datasets(sources, turns, stop_on_empty_dataset=False)
+
+
+def _from(
+    files: Sequence[str],
+    form: RecordFormat,
+    seed: int,
+    shuffle_buffer_size: int,
+    first_file: int,
+    numbered: bool,
+    start: tuple[int, int],
+) -> tf.data.Dataset:
+    """`_in_order` from a pass and a number of its records on."""
+    dataset = _in_order(files, form, seed, shuffle_buffer_size, first_file, numbered, start[0])
+    return dataset.skip(start[1]) if start[1] else dataset
 
 
 def _in_order(
@@ -187,13 +236,15 @@ def find_batch(
     seed: int,
     shuffle_buffer_size: int,
     start: tuple[int, int],
+    mixture: Mixture | None = None,
 ) -> list[tuple[str, int]]:
     """Which records are in the first batch of `training_dataset` from `start` on: (file, record's number in it) each.
 
     Reads the pass again up to it, which takes a while: it is for a message about a run that is in trouble.
     """
-    dataset = _in_order(files, form, seed, shuffle_buffer_size, 0, numbered=True, first_pass=start[0])
-    places = dataset.map(lambda record, number, file, place: (file, place)).skip(start[1])
+    order = (form, seed, shuffle_buffer_size, 0, True)
+    dataset = _from(files, *order, start) if mixture is None else _mixed(mixture, *order)
+    places = dataset.map(lambda record, number, file, place: (file, place))
     return [(files[int(file)], int(place)) for file, place in places.take(batch_size)]
 
 
