@@ -18,7 +18,7 @@ def pytest_terminal_summary(terminalreporter):
     reasons = collections.Counter()
     for report in terminalreporter.stats.get("skipped", ()):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reasons[reason.removeprefix("Skipped: ")] += 1
+        reasons[reason.removeprefix("Skipped: ").splitlines()[0]] += 1
     if reasons:
         terminalreporter.section("skipped", "-")
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):

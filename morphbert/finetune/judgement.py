@@ -11,17 +11,28 @@ from morphbert.finetune.confusion import Confusion
 
 
 @dataclasses.dataclass(frozen=True)
+class Mistake:
+    """An example that the model is wrong about, with the probability of its prediction."""
+
+    text: str
+    label: str
+    predicted: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Judgement:
     """Figures with `num_examples` among them, and which classes are taken for which.
 
     `groups` are figures of examples of like length, by a name for them; `line` is what is said of the figures where
-    that is not each of them.
+    that is not each of them. `mistakes` are those that the model is surest of, the surest first.
     """
 
     figures: dict[str, float]
     confusion: Confusion | None = None
     groups: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     line: str | None = None
+    mistakes: Sequence[Mistake] = ()
 
 
 def by_length(
@@ -44,3 +55,23 @@ def by_length(
     return {
         f"{lengths[rows].min()} to {lengths[rows].max()} {unit}": figures_of(np.sort(rows)) for rows in thirds
     }
+
+
+def surest_mistakes(
+    texts: Sequence[str], shares: np.ndarray, labels: np.ndarray, names: Sequence[str], most: int = 10
+) -> list[Mistake]:
+    """Returns the wrong predictions with the highest probabilities, the highest first.
+
+    Args:
+      texts: of N examples.
+      shares: probabilities of the classes, [N, C].
+      labels: the right classes, int [N].
+      names: of the classes.
+      most: how many at most.
+    """
+    predicted, highest = shares.argmax(1), shares.max(1)
+    wrong = np.flatnonzero(predicted != labels)
+    surest = wrong[np.argsort(-highest[wrong], kind="stable")][:most]
+    return [
+        Mistake(texts[row], names[labels[row]], names[predicted[row]], float(highest[row])) for row in surest
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.plots import line_plot, page, table
+from morphbert.pages.figures import LinePlot, line_plot, shown
+from morphbert.pages.rendering import render as render_page
 from morphbert.train.log import METRICS_FILE, duration, read_metrics
 from morphbert.train.run_facts import read_run
 from morphbert.train.storage import write_text
@@ -33,6 +33,19 @@ _SHOWN = {
     "grammar_unspaced_accuracy": "grammar: pairs right without spaces",
     "num_examples": "examples",
 }
+_KINDS_NOTE = (
+    "By the kind of what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
+    "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth."
+)
+# What a reader looks for first in a manifest.
+_COUNTS = (
+    "num_records",
+    "num_documents",
+    "num_sentences",
+    "max_seq_length",
+    "max_predictions_per_seq",
+    "objective",
+)
 
 
 def write_report(directory: str, filled: Sequence[Filled] = (), path: str | None = None) -> str:
@@ -62,26 +75,25 @@ def render(directory: str, filled: Sequence[Filled] = ()) -> str:
     trained = [line for line in lines if line["kind"] == "train"]
     evaluated = [line for line in lines if line["kind"] == "eval"]
     name = os.path.basename(os.path.abspath(directory))
-    body = [
-        _summary(facts, trained, evaluated),
-        "<h2>Curves</h2>",
-        _plots(_learning(trained, evaluated)),
-        "<h2>Throughput</h2>",
-        _throughput(trained),
-        "<h2>Evaluation</h2>",
-        _evaluation(evaluated),
-    ]
-    if filled:
-        body += ["<h2>Masks filled in</h2>", _masks(filled)]
-    body += ["<h2>Configuration</h2>", *_configuration(facts), "<h2>Data</h2>", *_data(facts["data"])]
-    body += [
-        "<h2>Environment</h2>",
-        _facts({"morphbert": facts["morphbert_version"], **facts["environment"]}),
-    ]
-    return page(f"Pretraining: {name}", body)
+    parts = (("run", "Run"), ("model", "Model"), ("optimizer", "Optimizer"), ("step", "Step"))
+    return render_page(
+        "pretraining.html",
+        title=f"Pretraining: {name}",
+        heading=f"Pretraining: {name}",
+        summary=_summary(facts, trained, evaluated),
+        curves=_learning(trained, evaluated),
+        **_evaluation(evaluated),
+        filled=_masks(filled),
+        **_throughput(trained),
+        data=_data(facts["data"]),
+        configuration=[(title, _facts(facts[part])) for part, title in parts],
+        environment=_facts({"morphbert": facts["morphbert_version"], **facts["environment"]}),
+    )
 
 
-def _summary(facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequence[Any]) -> str:
+def _summary(
+    facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequence[Any]
+) -> list[tuple[str, str]]:
     steps = facts["optimizer"]["num_train_steps"]
     step = max(line["step"] for line in (*trained, *evaluated))
     rows = [
@@ -92,10 +104,10 @@ def _summary(facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequen
     if facts["continued"]:
         rows.append(("continued", ", ".join(facts["continued"])))
     if trained:
-        rows.append(("loss in training", f"{trained[-1]['loss']:.4f}"))
+        rows.append(("loss in training", shown(trained[-1]["loss"])))
         if goodput := [line for line in trained if "goodput" in line]:
             share, wall = goodput[-1]["goodput"], duration(goodput[-1]["wall_seconds"])
-            rows.append(("goodput", f"{share:.1%} of {wall} moved the weights"))
+            rows.append(("goodput", f"{shown(share, percent=True)} of {wall} moved the weights"))
         if step < steps and "seconds_left" in trained[-1]:
             rows.append(("time left", duration(trained[-1]["seconds_left"])))
     if evaluated:
@@ -103,18 +115,18 @@ def _summary(facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequen
         rows.append(
             (
                 "held-out loss",
-                f"{evaluated[-1]['loss']:.4f}, at best {best['loss']:.4f} at step {best['step']}",
+                f"{shown(evaluated[-1]['loss'])}, at best {shown(best['loss'])} at step {best['step']:,}",
             )
         )
-    return table(rows, words=True)
+    return rows
 
 
 def _curve(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
     return [(line["step"], line[name]) for line in lines if name in line]
 
 
-def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[str]:
-    def both(title: str, name: str, percent: bool = False) -> str:
+def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot]:
+    def both(title: str, name: str, percent: bool = False) -> LinePlot | None:
         series = {"training": _curve(trained, name), "held out": _curve(evaluated, name)}
         return line_plot(title, series, "step", percent)
 
@@ -124,7 +136,7 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[str]:
     of_phenomena = {
         name.removeprefix(_PHENOMENON).replace("_", " "): _curve(evaluated, name) for name in phenomena
     }
-    return [
+    plots = (
         both("Loss", "loss"),
         both("Masked LM: loss", "masked_lm_loss"),
         both("Masked LM: accuracy", "masked_lm_accuracy", percent=True),
@@ -136,10 +148,11 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[str]:
         both("Learning rate", "learning_rate"),
         both("Norm of the gradient", "gradient_norm"),
         both("Loss scale", "loss_scale"),
-    ]
+    )
+    return [plot for plot in plots if plot is not None]
 
 
-def _throughput(trained: Sequence[Any]) -> str:
+def _throughput(trained: Sequence[Any]) -> dict[str, Any]:
     figures = (
         ("Sequences a second", "sequences_per_second", False),
         ("Pieces a second, padding left out", "tokens_per_second", False),
@@ -150,71 +163,60 @@ def _throughput(trained: Sequence[Any]) -> str:
     for title, name, percent in figures:
         values = sorted(value for _, value in _curve(trained, name))
         if values:
-            middle = values[len(values) // 2]
-            rows.append((title, f"{middle:.1%}" if percent else f"{middle:,.1f}"))
+            rows.append((title, shown(values[len(values) // 2], percent)))
     plots = [line_plot(title, {title: _curve(trained, name)}, "step", part) for title, name, part in figures]
-    return table(rows, ["", "median"]) + _plots(plots)
+    return {"throughput": rows, "throughput_curves": [plot for plot in plots if plot is not None]}
 
 
-def _plots(figures: Sequence[str]) -> str:
-    return '<div class="plots">\n' + "\n".join(filter(None, figures)) + "\n</div>"
-
-
-def _evaluation(evaluated: Sequence[Any]) -> str:
+def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
+    """The last and the best evaluation as rows, and the last one's accuracy by kind."""
     if not evaluated:
-        return "<p>None yet (--do_eval, --eval_every).</p>"
+        return {"evaluation": (), "evaluation_head": (), "kinds": (), "kinds_note": "", "phenomena": ()}
     best, last = min(evaluated, key=lambda line: line["loss"]), evaluated[-1]
     columns = [("last", last)] if best["step"] == last["step"] else [("last", last), ("best", best)]
     rows = [
-        (shown, *(_figure(name, line[name]) for _, line in columns))
-        for name, shown in _SHOWN.items()
-        if all(name in line for _, line in columns)
+        (name, *(_figure(key, line[key]) for _, line in columns))
+        for key, name in _SHOWN.items()
+        if all(key in line for _, line in columns)
     ]
-    made = table(rows, ["", *(f"{word}: step {line['step']:,}" for word, line in columns)])
-    return made + _by_kind(last) + _by_phenomenon(last)
-
-
-def _by_kind(last: Mapping[str, Any]) -> str:
     kinds = [key.removeprefix(_KIND) for key in last if key.startswith(_KIND)]
-    if not kinds:
-        return ""
-    by_kind = [
-        (kind.replace("_", " "), f"{last[_KIND + kind]:.1%}", f"{last['masked_lm_predictions_' + kind]:,}")
-        for kind in kinds
-    ]
-    note = (
-        "<p>By what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
-        "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth.</p>"
-    )
-    return note + table(by_kind, ["masked LM accuracy, last", "right", "predictions"])
-
-
-def _by_phenomenon(last: Mapping[str, Any]) -> str:
-    rows = [
-        (key.removeprefix(_PHENOMENON).replace("_", " "), f"{last[key]:.1%}")
-        for key in last
-        if key.startswith(_PHENOMENON)
-    ]
-    return table(rows, ["grammar, last", "pairs right"]) if rows else ""
+    return {
+        "evaluation": rows,
+        "evaluation_head": ("", *(f"{word}: step {line['step']:,}" for word, line in columns)),
+        "kinds": [
+            (
+                kind.replace("_", " "),
+                shown(last[_KIND + kind], percent=True),
+                f"{last['masked_lm_predictions_' + kind]:,}",
+            )
+            for kind in kinds
+        ],
+        "kinds_note": _KINDS_NOTE,
+        "phenomena": [
+            (key.removeprefix(_PHENOMENON).replace("_", " "), shown(last[key], percent=True))
+            for key in last
+            if key.startswith(_PHENOMENON)
+        ],
+    }
 
 
 def _figure(name: str, value: float) -> str:
-    if name == "num_examples":
-        return f"{value:,}"
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4f}"
+    return shown(value, percent=name.endswith("accuracy"))
 
 
-def _masks(filled: Sequence[Filled]) -> str:
-    rows = []
-    for sentence, masks in filled:
-        for number, pieces in enumerate(masks):
-            guesses = " · ".join(f"{piece} {probability:.1%}" for piece, probability in pieces)
-            rows.append((sentence if number == 0 else "", guesses))
-    return table(rows, ["sentence", "the likeliest pieces"], words=True)
+def _masks(filled: Sequence[Filled]) -> list[tuple[str, str]]:
+    return [
+        (
+            sentence if number == 0 else "",
+            " · ".join(f"{piece} {shown(probability, percent=True)}" for piece, probability in pieces),
+        )
+        for sentence, masks in filled
+        for number, pieces in enumerate(masks)
+    ]
 
 
-def _facts(values: Mapping[str, Any]) -> str:
-    return table(((name, _word(value)) for name, value in values.items()), words=True)
+def _facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _word(value)) for name, value in values.items()]
 
 
 def _word(value: Any) -> str:
@@ -223,23 +225,23 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _configuration(facts: Mapping[str, Any]) -> list[str]:
-    parts = (("run", "Run"), ("model", "Model"), ("optimizer", "Optimizer"), ("step", "Step"))
-    return [
-        f"<details open><summary>{title}</summary>{_facts(facts[part])}</details>" for part, title in parts
-    ]
-
-
-def _data(data: Mapping[str, Any]) -> list[str]:
+def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each part's files, the counts of its first manifest, and the manifests as rows."""
     made = []
     for part, title in (("train", "Trained on"), ("eval", "Evaluated on")):
-        files = data[part]["files"]
+        files, manifests = data[part]["files"], data[part]["manifests"]
         if not files:
             continue
-        shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
-        made.append(f"<p><b>{title}</b> {html.escape(shown)}</p>")
-        made += [
-            f"<details open><summary>Manifest</summary>{_facts(manifest)}</details>"
-            for manifest in data[part]["manifests"]
-        ]
+        more = f" and {len(files) - 8} more" if len(files) > 8 else ""
+        counts = (
+            {} if not manifests else {name: manifests[0][name] for name in _COUNTS if name in manifests[0]}
+        )
+        made.append(
+            {
+                "name": title,
+                "files": ", ".join(files[:8]) + more,
+                "counts": _facts(counts),
+                "manifests": [_facts(manifest) for manifest in manifests],
+            }
+        )
     return made

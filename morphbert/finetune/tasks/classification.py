@@ -27,7 +27,7 @@ from morphbert.finetune.heads import (
     sentence_vector,
 )
 from morphbert.finetune.huggingface import TransformersHead
-from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
@@ -242,10 +242,15 @@ class Classification(Task):
         """The figures of `metrics`; of classes also which are taken for which."""
         stacked, labels = np.stack(scores), data.features.labels["labels"]
         groups = by_length(data.features.lengths, lambda rows: metrics(stacked[rows], labels[rows], self))
-        confusion = None
-        if self.kind == "class":
-            confusion = Confusion.of(labels, stacked.argmax(1), self.labels)
-        return Judgement(metrics(stacked, labels, self), confusion, groups)
+        if self.kind != "class":
+            return Judgement(metrics(stacked, labels, self), groups=groups)
+        texts = [" / ".join(filter(None, (example.text, example.pair))) for example in data.examples]
+        return Judgement(
+            metrics(stacked, labels, self),
+            Confusion.of(labels, stacked.argmax(1), self.labels),
+            groups,
+            mistakes=surest_mistakes(texts, shares_of_scores(stacked), labels, self.labels),
+        )
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """`label` and `probabilities` of all; `labels` and `probabilities`; or `score`."""

@@ -34,7 +34,7 @@ from morphbert.finetune.heads import (
     sentence_vector,
 )
 from morphbert.finetune.huggingface import TransformersHead
-from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.relations import (
     NO_RELATION,
@@ -237,7 +237,9 @@ class Relation(Task):
             data.features.lengths, lambda rows: relation_metrics(stacked[rows], wanted[rows], self.labels)
         )
         confusion = Confusion.of(wanted, stacked.argmax(1), self.labels)
-        return Judgement(relation_metrics(stacked, wanted, self.labels), confusion, groups)
+        texts = [example.sentence for example in data.examples]
+        mistakes = surest_mistakes(texts, shares_of_scores(stacked), wanted, self.labels)
+        return Judgement(relation_metrics(stacked, wanted, self.labels), confusion, groups, mistakes=mistakes)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """`label` and `probabilities` of all relations."""
