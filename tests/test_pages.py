@@ -37,7 +37,7 @@ def test_ticks_are_even_and_hold_all_values(values):
         ([0.0, 0.002, 0.004], True, ["0%", "0.2%", "0.4%"]),
         ([6.0, 6.25, 6.5], False, ["6", "6.25", "6.5"]),
         ([0.0, 5e6, 1e7], False, ["0", "5M", "10M"]),
-        ([0.0, 500.0, 1000.0], False, ["0", "500", "1000"]),
+        ([0.0, 500.0, 1000.0], False, ["0", "500", "1,000"]),
         ([0.0, 2e-5, 4e-5], False, ["0", "2e-05", "4e-05"]),
     ],
 )
@@ -103,6 +103,7 @@ def test_long_curves_are_thinned_and_smoothed_over_their_raw_form():
     values = [y for _, y in smoothed([(float(n), 3.0) for n in range(50)])]
     assert values == pytest.approx([3.0] * 50)  # a constant stays, from the first point on
     assert np.std([y for _, y in smoothed(list(enumerate(noise[:1000])))][100:]) < 0.3
+    assert not line_plot("x", {"a": list(enumerate(noise))}, "step", exact=True).curves[0].faint
     assert not line_plot("x", {"a": [(0, 1), (1, 2)]}, "step").curves[0].faint
 
 

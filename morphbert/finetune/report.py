@@ -72,7 +72,7 @@ def _curves(folder: str) -> list[LinePlot]:
             if name not in ("kind", "step", "num_examples") and isinstance(value, (int, float)):
                 series.setdefault(name, {}).setdefault(kind, []).append((line["step"], value))
     plots = [
-        line_plot(_named(name), kinds, "step")
+        line_plot(_named(name), kinds, "step", exact=name == "learning_rate")
         for name, kinds in series.items()
         if ("held out" in kinds or name in ("loss", "learning_rate"))
         and max(map(len, kinds.values())) >= _FEWEST_POINTS

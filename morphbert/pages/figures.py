@@ -14,7 +14,7 @@ _CHARACTER = 6.4
 # A curve of more points is averaged to about so many; one of fewer shows each point as a dot.
 _MOST_POINTS, _MOST_DOTS = 400, 25
 # A curve of at least so many points is drawn smoothed, over its raw form: the mean of about this share of it.
-_FEWEST_SMOOTHED, _SMOOTHED_OVER = 30, 0.04
+_FEWEST_SMOOTHED, _SMOOTHED_OVER = 30, 0.02
 # An axis spans at least this share of its largest value, so that noise on a level line stays small.
 _LEAST_SPAN = 0.1
 # A share that stays under this part of the largest one cannot be told from 0 in a plot.
@@ -93,7 +93,7 @@ class LinePlot:
 
 
 def line_plot(
-    title: str, series: Mapping[str, Points], across: str, percent: bool = False
+    title: str, series: Mapping[str, Points], across: str, percent: bool = False, exact: bool = False
 ) -> LinePlot | None:
     """Returns curves over one axis; None where no series has a point.
 
@@ -102,6 +102,7 @@ def line_plot(
       series: by name, its points (x, y) with x ascending; points that are not finite are left out.
       across: the meaning of x.
       percent: y is a share and shown as one.
+      exact: y is set, not measured, so that curves are never smoothed.
     """
     finite = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
@@ -133,7 +134,7 @@ def line_plot(
         return " ".join(f"{from_left(x)},{from_top(y)}" for x, y in points)
 
     def curve(index: int, name: str, points: Points) -> Curve:
-        smooth = smoothed(points) if len(points) >= _FEWEST_SMOOTHED else points
+        smooth = points if exact or len(points) < _FEWEST_SMOOTHED else smoothed(points)
         dots = tuple(Dot(from_left(x), from_top(y), shown(x), shown(y, percent)) for x, y in points)
         faint = path(points) if smooth is not points else ""
         return Curve(name, COLOURS[index % len(COLOURS)], path(smooth), faint, dots)
@@ -270,7 +271,7 @@ def tick_labels(places: Sequence[float], percent: bool = False) -> list[str]:
     if largest < 1e-3:
         return [f"{value:.3g}{sign}" if abs(value) > step / 1e6 else f"0{sign}" for value in values]
     decimals = max(0, 1 - math.floor(math.log10(step / size) + 1e-9))
-    made = [f"{value / size:.{decimals}f}" for value in values]
+    made = [f"{value / size:,.{decimals}f}" for value in values]
     if "." in made[0]:
         made = [text.rstrip("0").rstrip(".") for text in made]
     return [("0" if text in ("0", "-0") else f"{text}{letter}") + sign for text in made]
@@ -282,7 +283,7 @@ def shown(value: float, percent: bool = False) -> str:
     `6.46512` → `"6.47"`, `0.123456` as a share → `"12.3%"`, `1200` → `"1,200"`, `0.00005` → `"5e-05"`.
     """
     if percent:
-        return f"{shown(100 * value)}%"
+        return f"{shown(round(100 * value, 2))}%"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     if abs(value) >= 1000:

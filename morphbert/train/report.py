@@ -126,9 +126,9 @@ def _curve(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, f
 
 
 def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot]:
-    def both(title: str, name: str, percent: bool = False) -> LinePlot | None:
+    def both(title: str, name: str, percent: bool = False, exact: bool = False) -> LinePlot | None:
         series = {"training": _curve(trained, name), "held out": _curve(evaluated, name)}
-        return line_plot(title, series, "step", percent)
+        return line_plot(title, series, "step", percent, exact)
 
     kinds = dict.fromkeys(key for line in evaluated for key in line if key.startswith(_KIND))
     of_kinds = {kind.removeprefix(_KIND).replace("_", " "): _curve(evaluated, kind) for kind in kinds}
@@ -145,9 +145,9 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot
         both("Next sentence: loss", "next_sentence_loss"),
         both("Next sentence: accuracy", "next_sentence_accuracy", percent=True),
         both("z-loss", "z_loss"),
-        both("Learning rate", "learning_rate"),
+        both("Learning rate", "learning_rate", exact=True),
         both("Norm of the gradient", "gradient_norm"),
-        both("Loss scale", "loss_scale"),
+        both("Loss scale", "loss_scale", exact=True),
     )
     return [plot for plot in plots if plot is not None]
 
