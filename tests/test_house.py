@@ -158,6 +158,7 @@ def test_text_becomes_records_without_tensorflow(without_tensorflow, tmp_path):
         ],
         ["create_pretraining_data.py", f"--input_file={GOLDEN}/documents_ko.txt", "--vocab_file=vocab"]
         + ["--output_file=a.tfrecord"],
+        ["evaluate_grammar.py", f"--input_file={GOLDEN}/documents_ko.txt", "--grammar_file=pairs.jsonl"],
     ):
         done = _run([sys.executable, ROOT / step[0], *step[1:]], env=without_tensorflow, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -167,8 +168,9 @@ def test_text_becomes_records_without_tensorflow(without_tensorflow, tmp_path):
 def test_importing_text_and_data_loads_no_tensorflow():
     program = """
 import importlib.util, pkgutil, sys
-import morphbert.corpus, morphbert.data, morphbert.formats, morphbert.text, morphbert.vocab
-for package in (morphbert.formats, morphbert.text, morphbert.corpus, morphbert.vocab, morphbert.data):
+import morphbert.corpus, morphbert.data, morphbert.formats, morphbert.grammar, morphbert.text, morphbert.vocab
+light = (morphbert.formats, morphbert.text, morphbert.corpus, morphbert.vocab, morphbert.grammar, morphbert.data)
+for package in light:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         # Beam is an extra with an environment of its own.
         if ".beam" not in module.name or importlib.util.find_spec("apache_beam"):
