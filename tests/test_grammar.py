@@ -77,6 +77,7 @@ LEFT = [
     ("honorific_self", "나는 그것을 알았다."),  # 아셨다
     ("negative_adverb", "키가 안 크다."),  # 못 큰다
     ("negative_adverb", "나는 안 갔다."),
+    ("negative_adverb", "나는 그 배우를 별로 안 좋아해요."),  # 못 좋아해요
 ]
 
 SENTENCES = """그 학생은 어제 학교에서 책을 읽었습니다.

@@ -176,13 +176,16 @@ _ALSO_VERBS = (
 
 def adverb(sentence: Sentence) -> Iterator[Change]:
     """안 좋다 → 못 좋다: 못 does not stand before an adjective."""
-    for first, second in pairwise(sentence.morphemes):
+    for index, (first, second) in enumerate(pairwise(sentence.morphemes)):
+        after = sentence.morphemes[index + 2 : index + 3]
         if (
             (first.text, first.tag) == ("안", "MAG")
             and first.begins_word
             and second.begins_word
             and second.tags[0] == "VA"
             and not second.text.startswith(_ALSO_VERBS)
+            and "EC" not in second.tags
+            and not (after and after[0].text in ("아", "어"))  # 좋아하다 is a verb
         ):
             yield Change(first.start, first.end, "못")
 
