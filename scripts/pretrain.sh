@@ -307,7 +307,9 @@ do_model() {
   run_python "$root/scripts/model_config.py" "$config_source" "$output/vocab/vocab.txt" \
     "$output/bert_config.json"
   # shellcheck disable=SC2086 (TRAIN_FLAGS holds several words)
+  # Ten evaluations make a curve.
   run_python "$root/run_pretraining.py" --do_train --do_eval --eval_at_start \
+    --eval_every=$(((NUM_TRAIN_STEPS + 9) / 10)) \
     --bert_config_file="$output/bert_config.json" --input_file="$output/records/train.tfrecord" \
     --eval_input_file="$output/records/eval.tfrecord" --vocab_file="$output/vocab" --output_dir="$output/model" \
     --max_seq_length="$MAX_SEQ_LENGTH" --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" \
