@@ -123,8 +123,8 @@ def test_another_models_checkpoint_is_refused_with_the_names_that_differ(finishe
 def test_another_models_init_checkpoint_is_refused_with_all_names_that_differ(
     finished, records, tmp_path, capsys
 ):
-    wider = write_config(tmp_path / "wider.json", vocab_size=VOCAB_SIZE, hidden_size=64)
-    assert main(arguments(records, wider, tmp_path / "run", f"--init_checkpoint={finished}")) == 1
+    narrower = write_config(tmp_path / "narrower.json", vocab_size=VOCAB_SIZE, hidden_size=16)
+    assert main(arguments(records, narrower, tmp_path / "run", f"--init_checkpoint={finished}")) == 1
     message = capsys.readouterr().err
     ours = [name for name in tensors(finished / "model.ckpt-20") if name.startswith("model/")]
     same = 4  # biases of the intermediate layers, the masked LM and the next sentence

@@ -186,8 +186,8 @@ class PretrainingConfig:
         group="Starting from a model",
         help="Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
         "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
-        "it lacks is listed and stays random. More positions repeat those that it has; for another vocabulary see "
-        "--vocab_file.",
+        "it lacks is listed and stays random. More positions repeat those that it has; a model of fewer layers or "
+        "less width is tiled into the larger one, as ModernBERT-large began; for another vocabulary see --vocab_file.",
     )
     init_vocab_file: str | None = option(
         default=None,

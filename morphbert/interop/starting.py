@@ -11,9 +11,10 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.interop import native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
+from morphbert.interop.growing import grown, grows
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
-from morphbert.interop.pretrained import Pretrained, as_float32, find_vocabulary
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, find_vocabulary
 from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
@@ -32,8 +33,8 @@ def initial_weights(
 ) -> Mapping[str, np.ndarray]:
     """Reads weights and fits them to `config`, saying what was taken and what was changed.
 
-    More positions than there are repeat those that there are; another vocabulary is mapped piece by piece. Everything
-    else has to fit, which is not checked here.
+    More positions than there are repeat those that there are; another vocabulary is mapped piece by piece; a smaller
+    model is grown. Everything else has to fit, which is not checked here.
 
     Args:
       path: a checkpoint of this program or of TensorFlow 1, or a Hugging Face folder.
@@ -46,7 +47,8 @@ def initial_weights(
       MorphbertError: nothing readable there, or another number of pieces and no vocabularies to map them by.
     """
     start = _read(path, config)
-    for line in account(dataclasses.replace(start, config=config)):
+    larger = grows(start.config, config)
+    for line in account(start if larger else dataclasses.replace(start, config=config)):
         print(f"training: {line}", flush=True)
     weights = dict(start.weights)
     if vocab_file is not None:
@@ -61,6 +63,9 @@ def initial_weights(
         _check_records(start, records)
     if POSITION_EMBEDDINGS in weights:
         weights[POSITION_EMBEDDINGS] = _positions(weights, start.config.position_offset, config)
+    if larger:
+        weights, how = grown(weights, start.config, config, start.source)
+        print(f"training: {how}", flush=True)
     return weights
 
 
@@ -92,12 +97,22 @@ def _read(path: str, config: BertConfig) -> Pretrained:
     extra = sorted(name for name in weights if name not in known)
     weights |= {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     found = read_state(prefix)
-    described = BertConfig.from_dict(found.state["config"]) if found else config
+    described = BertConfig.from_dict(found.state["config"]) if found else _described(prefix, weights, config)
     vocabulary = find_vocabulary(os.path.dirname(prefix))
     left_over = (*extra, *other_names(path))
     return Pretrained(
         described, weights, path, left_over, vocabulary, vocabulary_digest=native.digest_in(prefix)
     )
+
+
+def _described(prefix: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> BertConfig:
+    """What the file beside a TensorFlow 1 checkpoint says of it, where that is a smaller model; else `config`."""
+    beside = os.path.join(os.path.dirname(prefix), CONFIG_NAME)
+    if WORD_EMBEDDINGS not in weights or not os.path.exists(beside):
+        return config
+    found = BertConfig.from_json_file(beside)
+    fits = found.embedding_width == weights[WORD_EMBEDDINGS].shape[1]
+    return found if fits and grows(found, config) else config
 
 
 def _in_vocabulary(
