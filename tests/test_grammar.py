@@ -227,6 +227,14 @@ def test_tables_are_read_by_their_field(tmp_path):
     assert read_pairs(str(out))[0].source == f"{path}:1"
 
 
+def test_the_source_in_a_document_with_a_head_is_its_beginning(tmp_path):
+    path, out = tmp_path / "wiki_00", tmp_path / "pairs.jsonl"
+    text = '<doc id="1" title="교실">\n교실\n\n교실에는 책이 있다.\n교실에 아무도 없었다.\n</doc>\n'
+    path.write_text(text, encoding="utf-8")
+    make(path, out)
+    assert {pair.source for pair in read_pairs(str(out))} == {f"{path}:1"}
+
+
 def test_the_command_says_how_many_pairs_there_are(text, tmp_path, capsys):
     out = tmp_path / "pairs.jsonl"
     assert main([f"--input_file={text}", f"--grammar_file={out}", "--num_workers=1"]) == 0

@@ -116,6 +116,7 @@ class RawDocument(NamedTuple):
       lines: its lines; of JSON, the one that is yet to be parsed.
       problem: what is wrong with it where it cannot be read, a whole sentence or more.
       divided: whether its end was set here, because it was too long.
+      follows_file: whether `lines` are those of the file, from `line` on, one after the other.
     """
 
     path: str
@@ -124,6 +125,7 @@ class RawDocument(NamedTuple):
     is_json: bool = False
     problem: str = ""
     divided: bool = False
+    follows_file: bool = False
 
 
 def read_documents(
@@ -242,10 +244,10 @@ def _text_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[
             if size < _LONGEST_DOCUMENT:
                 continue
         if lines:
-            yield RawDocument(path, begin, lines, divided=size >= _LONGEST_DOCUMENT)
+            yield RawDocument(path, begin, lines, divided=size >= _LONGEST_DOCUMENT, follows_file=True)
         begin, size, lines = 0, 0, []
     if lines:
-        yield RawDocument(path, begin, lines)
+        yield RawDocument(path, begin, lines, follows_file=True)
 
 
 def _wiki_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[RawDocument]:

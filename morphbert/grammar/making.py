@@ -190,14 +190,16 @@ def _pairs_of_block(config: GrammarPairsConfig, block: list[RawDocument]) -> tup
 
 
 def _paragraphs(document: RawDocument, config: GrammarPairsConfig) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a document with their numbers in the file."""
+    """Yields the paragraphs of a document with their line in the file, or that of its beginning."""
     if document.problem:
         raise MorphbertError(f"{where(document)}: {document.problem}")
-    if not document.is_json:
+    if document.follows_file:
         yield from enumerate(document.lines, start=document.line)
         return
     try:
-        paragraphs = json_paragraphs(document, config.input_format.fields)
+        paragraphs = document.lines
+        if document.is_json:
+            paragraphs = json_paragraphs(document, config.input_format.fields)
     except MorphbertError as error:
         raise MorphbertError(f"{where(document)}: {error}") from error
     for paragraph in paragraphs:
