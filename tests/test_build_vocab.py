@@ -16,7 +16,7 @@ from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
-from morphbert.vocab.counting import count_words, word_characters
+from morphbert.vocab.counting import count_characters, count_words, word_characters
 from morphbert.vocab.learning import assemble, choose_alphabet, learn_bpe
 
 SENTENCES = [
@@ -155,6 +155,20 @@ def test_every_learner_gives_the_exact_size_the_same_bytes_and_no_unknown(corpus
     if learner in ("bpe", "wordpiece"):  # unigram wants a piece in two different words
         assert "대한민국" in tokens
         assert "##었" in tokens
+
+
+def test_characters_alone_are_the_most_frequent_that_have_room(corpus, tmp_path):
+    folder = tmp_path / "v"
+    flags = ["--learner=char", "--vocab_size=65", "--analyzer=none", "--held_out_share=0"]
+    assert build(corpus, folder, *flags) == 0
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    assert len(tokens) == 65
+    tokenizer = load_tokenizer(str(folder))
+    counts = count_characters(corpus.read_text(encoding="utf-8").splitlines(), tokenizer.splitter)
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    assert tokens[5:] == ranked[:60]
+    assert len(ranked) > 60
+    assert "[UNK]" in tokenizer.tokenize(" ".join(SENTENCES))
 
 
 def test_further_special_tokens_and_reserved_slots(corpus, tmp_path, capsys):

@@ -108,7 +108,8 @@ class VocabularyConfig:
     learner: Learner = option(
         default="bpe",
         help="bpe: byte-pair merges, by SentencePiece. unigram: a unigram language model, by SentencePiece. wordpiece: "
-        "frequent substrings, by tensorflow_text. char: characters only.",
+        "frequent substrings, by tensorflow_text. char: the most frequent characters, as many as --vocab_size has "
+        "room for; the others become [UNK].",
     )
     min_character_count: int = option(
         default=1, at_least=1, help="Characters seen less often are left out and become [UNK]."
@@ -201,7 +202,9 @@ def build_vocabulary(
     # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
     # the text becomes [UNK]. What is measured on them is the vocabulary without those.
     characters = counts.characters + count_characters(counts.held_out, splitter)
-    alphabet = choose_alphabet(characters, config.min_character_count, config.character_coverage)
+    alphabet = choose_alphabet(
+        characters, config.min_character_count, config.character_coverage, _most_characters(config, old)
+    )
     if splitter.decomposes:
         # Few enough to have them all: then every syllable can be written, seen or not.
         alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
@@ -261,6 +264,18 @@ def make_splitter(config: VocabularyConfig) -> WordSplitter:
         compiled = compile_user_dictionary(config.user_dictionary, normalizer)
     analyzer = make_analyzer(config.analyzer, config.morpheme_tags, compiled)
     return WordSplitter(normalizer, analyzer, config.continuation)
+
+
+def _most_characters(config: VocabularyConfig, old: Vocabulary | None) -> int | None:
+    """Returns how many characters a vocabulary of characters alone has room for; other vocabularies hold all of them."""
+    if config.learner != "char" or old is not None:
+        return None
+    return max(0, config.vocab_size - _reserved(config))
+
+
+def _reserved(config: VocabularyConfig) -> int:
+    """Returns how many lines special and reserved tokens take."""
+    return len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
 
 
 def _check_special_tokens(tokens: tuple[str, ...]) -> None:
@@ -335,7 +350,7 @@ def example_lines(lines: Sequence[str], wanted: int) -> tuple[str, ...]:
 def _report(
     config: VocabularyConfig, paths: list[str], counts: WordCounts, pieces: LearnedPieces, column: Measured
 ) -> Report:
-    reserved = len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
+    reserved = _reserved(config)
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
     lines = (
         f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "

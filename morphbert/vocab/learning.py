@@ -75,13 +75,16 @@ class LearnedPieces:
         return len(self.new) - self.filled
 
 
-def choose_alphabet(characters: Counter[str], min_count: int = 1, coverage: float = 1.0) -> list[str]:
-    """The characters to keep, the most frequent first (equal counts by code point).
+def choose_alphabet(
+    characters: Counter[str], min_count: int = 1, coverage: float = 1.0, most: int | None = None
+) -> list[str]:
+    """Returns the characters to keep, the most frequent first (equal counts by code point).
 
     Args:
       characters: counts of `가` and `##가`.
-      min_count: what was seen less often is left out.
+      min_count: characters that were seen less often are left out.
       coverage: the rarest may be left out as long as this share of all occurrences stays; 1 keeps all.
+      most: how many are kept at most; None for no limit.
     """
     ranked = sorted(
         ((count, character) for character, count in characters.items() if count >= min_count),
@@ -95,7 +98,7 @@ def choose_alphabet(characters: Counter[str], min_count: int = 1, coverage: floa
             break
         kept.append(character)
         covered += count
-    return kept
+    return kept[:most]
 
 
 def assemble(
@@ -199,7 +202,7 @@ def learn(learner: Learner, words: Collection[tuple[str, int]], alphabet: list[s
     """Pieces of two characters and more, the best first; as many as there are, if fewer than `size`.
 
     Args:
-      learner: the method; `char` learns nothing, so that characters are all there is.
+      learner: the method; `char` learns nothing: the vocabulary is its alphabet.
       words: (word, count), sorted by word; continuing words with `##`.
       alphabet: words with a character outside it are left out: they become [UNK] anyway.
       size: how many pieces are wanted at least, if there are as many.
