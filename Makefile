@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	2>/dev/null && { echo $$python; break; }; done)
 
 RUN := .venv/bin/python
-EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,dev
+EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,hub,dev
 OUT ?= out
 # How long `make soak SECONDS=600` goes on. (A shell has a SECONDS of its own.)
 SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)

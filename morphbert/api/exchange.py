@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.hub import push
 from morphbert.interop.configs import (
     ExportConfig,
     ExtractConfig,
@@ -36,7 +37,13 @@ def export_model(config: ExportConfig) -> WrittenModel:
     from morphbert.finetune.task_file import is_task_folder
     from morphbert.interop.export import export
 
+    if config.push_to_hub and config.format != "huggingface":
+        raise UsageError(
+            f"--push_to_hub is for --format=huggingface, not for {config.format}: export twice, or leave it out."
+        )
     notes = _export_task(config) if is_task_folder(config.checkpoint) else export(config)
+    if config.push_to_hub:
+        notes = [*notes, f"uploaded to {push(config.output_dir, config.push_to_hub, config.hub_private)}"]
     return WrittenModel(config.output_dir, tuple(notes))
 
 

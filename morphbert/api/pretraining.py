@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import is_remote
+from morphbert.hub import pinned
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -335,6 +336,8 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     """
     began = time.monotonic()
     check_files(config)
+    if config.init_checkpoint:
+        config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
     from morphbert.interop.starting import initial_weights
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests, vocabulary_of

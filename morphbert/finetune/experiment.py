@@ -26,6 +26,7 @@ from morphbert.finetune.task_file import (
 )
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
+from morphbert.hub import pinned
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.text.unknown_share import say_unknown_ids
 from morphbert.train import preflight
@@ -69,6 +70,8 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
             config = adaptation.adapt(config, lambda path: task.texts(config, path))
         except adaptation.Stopped as stop:
             return FineTuned(stopped_by=stop.signal)
+    if config.init_checkpoint:
+        config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
     start = _find_start(config)
     problem = _Problem.of(config, start)
     run = _run_config(config, start, problem)

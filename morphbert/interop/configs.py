@@ -50,6 +50,15 @@ class ExportConfig(ModelParts):
         "google-research/bert's names. saved_model: TensorFlow's, for TF Serving. onnx: encoder and masked LM.",
     )
     overwrite: bool = option(default=False, help="Replace the folder if there is one.")
+    push_to_hub: str | None = option(
+        default=None,
+        help="huggingface: also upload the folder to the Hugging Face Hub under this name, OWNER/NAME. Needs the extra "
+        "hub and a login (hf auth login).",
+    )
+    hub_private: bool | None = option(
+        default=None,
+        help="With --push_to_hub: whether a new model is private. Default: the account's default.",
+    )
     model_name: str | None = option(
         default=None,
         group="Details of single formats",

@@ -6,6 +6,7 @@ import dataclasses
 import os
 
 from morphbert.errors import MorphbertError
+from morphbert.hub import local_path
 from morphbert.interop import native
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.pretrained import Pretrained
@@ -24,7 +25,7 @@ def read(
 
     Args:
       path: a checkpoint of this program or of google-research/bert (a prefix, or a folder), or a Hugging Face
-        folder.
+        folder, also by its name on the Hub (`klue/bert-base`).
       config_file: of a checkpoint: its `bert_config.json`; None takes the one beside it.
       vocabulary: a vocabulary folder or a plain `vocab.txt`; None takes the one beside the model, if any.
       do_lower_case: for a plain `vocab.txt`.
@@ -33,6 +34,7 @@ def read(
     Raises:
       MorphbertError: nothing readable there, or its parts do not belong together.
     """
+    path = local_path(path, pickles=allow_pickle)
     if os.path.isdir(path) and huggingface.is_folder(path):
         model = huggingface.read_folder(path, allow_pickle)
     elif os.path.isdir(path) and _only_weights(path):

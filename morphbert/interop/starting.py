@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.hub import local_path
 from morphbert.interop import native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.growing import grown, grows
@@ -91,6 +92,7 @@ def _check_records(start: Pretrained, records: VocabularyDigest) -> None:
 
 def _read(path: str, config: BertConfig) -> Pretrained:
     """What is at `path`; of a checkpoint only weights, vocabulary and `position_offset` are known for sure."""
+    path = local_path(path)
     if os.path.isdir(path) and huggingface.is_folder(path):
         return sources.read(path)
     prefix, weights, known = resolve(path), read_weights(path), pretraining_parameters(config)

@@ -10,6 +10,7 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.files import exists, is_remote, read_bytes
+from morphbert.hub import local_path
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import OVERRIDE, USER_DICTIONARY_NAME, MecabAnalyzer, check_analyzer
 from morphbert.text.foreign import check_sentencepiece, guess_casing, is_foreign, load_foreign
@@ -79,7 +80,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     Args:
       path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
         `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
-        `*.model` (KoBERT's kind); or a Hugging Face folder (`morphbert.text.foreign`).
+        `*.model` (KoBERT's kind); or a Hugging Face folder (`morphbert.text.foreign`), also by its name on the Hub.
       do_lower_case: None takes what the metadata says; for a plain file what a Hugging Face file beside it says, else
         BERT's default, True, unless the vocabulary has Hangul syllables, which that would take apart: then what the
         vocabulary shows is taken, and said.
@@ -91,7 +92,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
         dictionary or the vocabulary is not the one that the metadata names; a Hugging Face tokenizer that cuts text
         in a way that is not reproduced.
     """
-    path = foreign_folder_of(path, do_lower_case)
+    path = foreign_folder_of(local_path(path), do_lower_case)
     if is_vocabulary_folder(path):
         return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
     vocabulary = load_vocabulary(path)
@@ -128,6 +129,7 @@ def _say_guess(guess: str | None) -> None:
 
 def load_vocabulary_of(path: str) -> Vocabulary:
     """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
+    path = local_path(path)
     if not is_vocabulary_folder(path):
         return load_vocabulary(path)
     if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):

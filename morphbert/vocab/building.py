@@ -267,7 +267,7 @@ def make_splitter(config: VocabularyConfig) -> WordSplitter:
 
 
 def _most_characters(config: VocabularyConfig, old: Vocabulary | None) -> int | None:
-    """Returns how many characters a vocabulary of characters alone has room for; other vocabularies hold all of them."""
+    """Returns how many characters have room, of a vocabulary of characters alone; others hold all of them."""
     if config.learner != "char" or old is not None:
         return None
     return max(0, config.vocab_size - _reserved(config))
