@@ -106,7 +106,7 @@ def test_a_model_of_the_same_size_does_not_grow():
         ("modern", {"num_hidden_layers": 6, "global_rope_theta": 1e4}, "global_rope_theta"),
         ("albert", {"intermediate_size": 96}, "share their weights"),
         (
-            "roberta",
+            "pre_ln",
             {"num_hidden_layers": 6, "num_hidden_groups": 1},
             "num_hidden_groups is None there and 1",
         ),
