@@ -386,15 +386,15 @@ def test_the_tokenizer_saves_itself(loaded, tmp_path):
 def test_texts_of_many_lengths_share_one_graph(loaded):
     """A graph for each new shape would cost more than the computation, and TensorFlow would warn about it."""
     from morphbert.interop import bert_model
+    from morphbert.model.graphs import any_shape, specifications
 
     model, tokenizer = loaded
     inputs = tokenizer(SENTENCES, padding=True, return_tensors="np")
     whole = model.masked_lm_logits(**inputs).numpy()
-    graphs = bert_model._any_shape.cache_info().misses
+    graphs = any_shape.cache_info().misses
     for row, sentence in enumerate(SENTENCES):
         alone = model.masked_lm_logits(**tokenizer([sentence], return_tensors="np")).numpy()
         np.testing.assert_allclose(alone[0], whole[row, : alone.shape[1]], rtol=1e-5, atol=1e-4)
-    assert bert_model._any_shape.cache_info().misses == graphs
-    specifications = bert_model._specifications(model.parameters)
-    encode_any = bert_model._any_shape(bert_model._encode_all, model.config, specifications, 3)
+    assert any_shape.cache_info().misses == graphs
+    encode_any = any_shape(bert_model._encode_all, model.config, specifications(model.parameters), 3)
     assert encode_any.experimental_get_tracing_count() == 1
