@@ -72,7 +72,8 @@ if TYPE_CHECKING:
         ImportConfig,
     )
     from morphbert.interop.fill_mask import Filled
-    from morphbert.interop.loading import load, save
+    from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
+    from morphbert.interop.loaded import load, save
     from morphbert.model.config import BertConfig
     from morphbert.train.cluster.config import DeviceConfig
     from morphbert.train.optimizers.config import OptimizerConfig
@@ -86,8 +87,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "BertConfig": "morphbert.model.config",
     "BertModel": "morphbert.interop.bert_model",
-    "load": "morphbert.interop.loading",
-    "save": "morphbert.interop.loading",
+    "PretrainedTokenizer": "morphbert.interop.huggingface.pretrained_tokenizer",
+    "load": "morphbert.interop.loaded",
+    "save": "morphbert.interop.loaded",
     "CorpusConfig": "morphbert.corpus.preparation",
     "prepare_corpus": "morphbert.corpus.preparation",
     "Cleaning": "morphbert.corpus.cleaning",
@@ -161,6 +163,7 @@ __all__ = [
     "OptimizerConfig",
     "PieceHeadConfig",
     "PredictConfig",
+    "PretrainedTokenizer",
     "PretrainingConfig",
     "PretrainingDataConfig",
     "RelationConfig",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
+from morphbert.interop.loading import read_with_tokenizer
 from morphbert.interop.pretrained import Pretrained
+from morphbert.interop.saving import write_into, write_with_tokenizer
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import encode_layers, pool
 from morphbert.model.graphs import any_shape, specifications
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
-
-if TYPE_CHECKING:
-    from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 
 
 class ModelOutput(NamedTuple):
@@ -143,9 +143,33 @@ class BertModel(tf.Module):
         Raises:
           MorphbertError: there is something in the folder, it cannot be written, or the tokenizer is another model's.
         """
-        from morphbert.interop.loading import save
+        tokenizer = self.tokenizer if tokenizer is None else tokenizer
+        write_with_tokenizer(path, self._pretrained(tokenizer), tokenizer, format, overwrite)
 
-        save(path, self, tokenizer, format, overwrite)
+    @classmethod
+    def from_pretrained(cls, path: str, **options: Any) -> BertModel:
+        """Loads a model as `morphbert.load(path, **options)` does; its tokenizer is the attribute `tokenizer`.
+
+        Raises:
+          MorphbertError: nothing readable there, or its parts do not belong together.
+        """
+        return cls.of(*read_with_tokenizer(path, **options))
+
+    def save_pretrained(self, path: str) -> None:
+        """Writes model and tokenizer as a Hugging Face folder, which transformers loads.
+
+        Other files of the folder stay, and those of the same name are replaced.
+
+        Raises:
+          MorphbertError: the folder cannot be written, or Hugging Face has no such model or tokenizer.
+        """
+        write_into(path, self._pretrained(self.tokenizer), self.tokenizer)
+
+    def _pretrained(self, tokenizer: PretrainedTokenizer | None) -> Pretrained:
+        """The model as it is written, without the optimizer's state: the weights may have been trained further."""
+        weights = {name: variable.numpy() for name, variable in self.parameters.items()}
+        vocabulary = None if tokenizer is None else tokenizer.source
+        return Pretrained(self.config, weights, self.source, vocabulary=vocabulary)
 
     def _weights(self) -> dict[str, tf.Tensor]:
         return {name: tf.convert_to_tensor(variable) for name, variable in self.parameters.items()}

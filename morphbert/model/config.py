@@ -11,10 +11,12 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.hub import local_path
 from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
 from morphbert.structured import load_json
 
@@ -416,6 +418,34 @@ class BertConfig:
         if not isinstance(values, dict):
             raise MorphbertError(f"--bert_config_file: {path} holds {type(values).__name__}, not an object.")
         return cls.from_dict(values, source=path)
+
+    @classmethod
+    def from_pretrained(cls, path: str) -> BertConfig:
+        """Reads the configuration of a model: its folder, a JSON file, or a name of the Hugging Face Hub.
+
+        Raises:
+          MorphbertError: there is none, or it describes a model that is not known.
+        """
+        path = local_path(os.fspath(path))
+        if os.path.isdir(path):
+            found = [
+                name
+                for name in ("bert_config.json", "config.json")
+                if os.path.isfile(os.path.join(path, name))
+            ]
+            if not found:
+                raise MorphbertError(f"{path} has neither bert_config.json nor config.json.")
+            path = os.path.join(path, found[0])
+        return cls.from_json_file(path)
+
+    def save_pretrained(self, folder: str) -> None:
+        """Writes `bert_config.json` into a folder, for `from_pretrained` and --bert_config_file.
+
+        `BertModel.save_pretrained` writes transformers' own `config.json`.
+        """
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "bert_config.json"), "w", encoding="utf-8") as stream:
+            stream.write(self.to_json())
 
     def to_dict(self) -> dict[str, Any]:
         """The values by key, without what makes a variant where there is none."""

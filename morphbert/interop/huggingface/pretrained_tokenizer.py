@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.hub import local_path
+from morphbert.interop.folders import move_into
+from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
+from morphbert.interop.pretrained import find_vocabulary
 from morphbert.interop.vocabularies import write_vocabulary
+from morphbert.model.config import BertConfig
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import check_room, join, longest_first, part_of, windows
 from morphbert.text.special_tokens import encode_special
@@ -21,6 +28,8 @@ from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
 PADDING = ("longest", "max_length", "do_not_pad")
 TRUNCATION = ("longest_first", "only_first", "only_second", "do_not_truncate")
 TENSORS = ("np", "tf", "pt")
+# transformers' own number for "no limit".
+_LONGEST = int(1e30)
 
 
 class BatchEncoding(dict[str, Any]):
@@ -295,6 +304,41 @@ class PretrainedTokenizer:
         """`decode` of each row."""
         return [self.decode(row, skip_special_tokens) for row in rows]
 
+    @classmethod
+    def from_pretrained(cls, path: str, do_lower_case: bool | None = None) -> PretrainedTokenizer:
+        """Loads the tokenizer of a model's folder, or of a vocabulary; no weights are read.
+
+        Args:
+          path: the folder of a model in any format or of a vocabulary, a plain `vocab.txt`, or a name of the Hugging
+            Face Hub.
+          do_lower_case: as for `morphbert.load_tokenizer`.
+
+        Raises:
+          MorphbertError: there is no vocabulary, or it cannot be read.
+        """
+        path = local_path(os.fspath(path))
+        vocabulary = find_vocabulary(path) if os.path.isdir(path) else path
+        if vocabulary is None:
+            raise MorphbertError(f"{path} has no vocabulary: give a folder with one, or its vocab.txt.")
+        pieces = load_tokenizer(vocabulary, do_lower_case)
+        return cls(pieces, vocabulary, _positions_beside(path))
+
+    def save_pretrained(self, folder: str) -> None:
+        """Writes the files with which transformers and `from_pretrained` load the tokenizer.
+
+        Other files of the folder stay, and those of the same name are replaced.
+
+        Raises:
+          MorphbertError: Hugging Face has no such tokenizer, or the folder cannot be written.
+        """
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".save_pretrained.") as partial:
+                write_tokenizer(partial, self.pieces, self.model_max_length or _LONGEST)
+                move_into(partial, folder)
+        except OSError as error:
+            raise MorphbertError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
     def save(self, folder: str) -> None:
         """Writes the vocabulary and what else `load_tokenizer(folder)` needs into a folder, which is made.
 
@@ -308,6 +352,15 @@ class PretrainedTokenizer:
             raise MorphbertError(
                 f"the vocabulary {self.source} cannot be copied to {folder}: {error.strerror or error}."
             ) from error
+
+
+def _positions_beside(path: str) -> int | None:
+    """The positions of the model in a folder; None where no configuration lies there."""
+    for name in ("bert_config.json", "config.json"):
+        config = os.path.join(path, name)
+        if os.path.isfile(config):
+            return BertConfig.from_json_file(config).max_position_embeddings
+    return None
 
 
 def _chosen(name: str, value: bool | str, if_true: str, if_false: str, known: Sequence[str]) -> str:

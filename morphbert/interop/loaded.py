@@ -1,0 +1,60 @@
+"""`morphbert.load(path)`: model and tokenizer from any format that is known, and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from morphbert.interop.bert_model import BertModel
+from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
+from morphbert.interop.loading import read_with_tokenizer
+
+
+class Loaded(NamedTuple):
+    """`model, tokenizer = morphbert.load(path)`; without a vocabulary the tokenizer is None."""
+
+    model: BertModel
+    tokenizer: PretrainedTokenizer | None
+
+    def save(self, path: str, format: str = "ours", overwrite: bool = False) -> None:
+        """Writes both; see `BertModel.save`."""
+        self.model.save(path, self.tokenizer, format, overwrite)
+
+
+def load(
+    path: str,
+    vocab_file: str | None = None,
+    bert_config_file: str | None = None,
+    do_lower_case: bool | None = None,
+    allow_pickle: bool = False,
+) -> Loaded:
+    """Loads a model with its tokenizer.
+
+    Args:
+      path: the output folder of a run or one of its checkpoints (`out/model/model.ckpt-1000`), a TensorFlow 1
+        checkpoint of google-research/bert, or a Hugging Face folder, also by its name on the Hub (`klue/bert-base`).
+      vocab_file: a vocabulary folder or a plain `vocab.txt`. Default: the one beside the model.
+      bert_config_file: of a checkpoint. Default: the one beside it.
+      do_lower_case: for a plain `vocab.txt`. Default: what its `tokenizer_config.json` says, else unless the
+        vocabulary has capital letters.
+      allow_pickle: whether a `pytorch_model.bin` may be read.
+
+    Returns:
+      Model and tokenizer. What the source lacks, a head perhaps, has initial values, and a missing vocabulary makes no
+      tokenizer: a warning says so.
+
+    Raises:
+      MorphbertError: nothing readable there, or its parts do not belong together.
+    """
+    read, tokenizer = read_with_tokenizer(path, vocab_file, bert_config_file, do_lower_case, allow_pickle)
+    return Loaded(BertModel.of(read, tokenizer), tokenizer)
+
+
+def save(
+    path: str,
+    model: BertModel,
+    tokenizer: PretrainedTokenizer | None = None,
+    format: str = "ours",
+    overwrite: bool = False,
+) -> None:
+    """Writes model and tokenizer; see `BertModel.save`."""
+    model.save(path, tokenizer, format, overwrite)
