@@ -1,4 +1,4 @@
-"""morphbert: BERT pretraining for Korean, from raw text to a model that can be used.
+"""morphbert: BERT pretraining for Korean, from raw text to a usable model.
 
 The packages, in the order in which data passes through them:
 
@@ -15,13 +15,13 @@ The packages, in the order in which data passes through them:
     api      commands that join several packages, as functions
     cli      one module a command: flags → one frozen config → one call
 
-Every command is one configuration and one function of it:
+Every command is one configuration and one function:
 
     import morphbert
 
     morphbert.build_vocab(morphbert.VocabularyConfig(input_file="corpus.txt", vocab_dir="vocab", vocab_size=8000))
 
-and a model in use:
+Use of a model:
 
     model, tokenizer = morphbert.load("out/model")      # a run, a TensorFlow 1 checkpoint, a Hugging Face folder
     inputs = tokenizer(["사과나무를 심었습니다."], padding=True, return_tensors="np")
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Loaded when they are first asked for: text and records are worked on without TensorFlow, which takes seconds.
+# Loaded on first use: work on text and records does not need TensorFlow, which takes seconds to load.
 _HOMES = {
     "BertConfig": "morphbert.model.config",
     "BertModel": "morphbert.interop.bert_model",

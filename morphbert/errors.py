@@ -1,12 +1,11 @@
-"""The errors that are the user's to mend, as opposed to faults of the program."""
+"""Errors that the user can correct, as opposed to faults of the program."""
 
 
 class MorphbertError(Exception):
-    """Something in the input, the flags or the machine has to change before the work can go on.
+    """The input, the flags or the machine must change before the work can continue.
 
-    The message is written for the person at the terminal: it gives what was received and what to do.
-    Commands print it without a traceback and exit with status 1; everything else that is raised is a
-    fault of the program and keeps its traceback.
+    The message is for the user of a command: it names the received value and the remedy. Commands print it without a
+      traceback and exit with status 1. Any other exception is a fault of the program and keeps its traceback.
     """
 
 

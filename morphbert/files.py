@@ -1,7 +1,7 @@
-"""Paths → bytes, and back without half files.
+"""Reads and writes files, local and remote, with atomic writes.
 
-Everything that runs without TensorFlow reads and writes through here: local paths directly, anything
-with a scheme (`gs://`, `s3://`, `memory://`) through fsspec.
+All code without TensorFlow uses these functions: local paths directly, paths with a scheme (`gs://`, `s3://`,
+  `memory://`) through fsspec.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from morphbert.errors import MorphbertError
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; there, nothing guards a file
+except ImportError:  # Windows has no flock, so files are not locked there
     fcntl = None  # type: ignore[assignment]
 
-# Taken by name, so that a compressed corpus is used as it lies on the disk.
+# Recognised by name, so that a compressed corpus is used directly.
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 STANDARD_INPUT = "-"
 
-# Of files that are not finished; no glob that a user writes means them, as their names begin with a dot.
+# The ending of unfinished files; users' globs do not match them, because their names begin with a dot.
 PARTIAL_ENDING = ".partial"
 
-# What prepare_corpus.py says about the file beside it: no glob that finds that file means this one too.
+# The report of prepare_corpus.py beside its output: a glob for the output does not include it.
 REPORT_ENDING = ".report.md"
-# What says what a file of records is, beside it.
+# The description of a record file, beside it.
 MANIFEST_ENDING = ".manifest.json"
 
 
 def is_remote(path: str) -> bool:
-    """`gs://bucket/a.txt` → True, `/data/a.txt` → False."""
+    """Returns whether a path is remote: `gs://bucket/a.txt` → True, `/data/a.txt` → False."""
     return "://" in path
 
 
@@ -64,20 +64,20 @@ def _filesystem(path: str) -> tuple[Any, str]:
 def expand(patterns: str, repeats: bool = False) -> list[str]:
     """Expands a comma-separated list of paths, folders, globs and lists; each one's files are sorted by name.
 
-    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder is all files in it and below, hidden ones apart.
-    `@files.txt` is a text file with a path, folder or glob a line; empty lines and lines that begin with `#` are passed
-    over. A name that exists is taken as it is, whatever commas and brackets it has, and in either Unicode form (macOS
-    writes Korean names decomposed).
+    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder means all files in it and below, except hidden ones.
+    `@files.txt` is a text file with one path, folder or glob per line; empty lines and lines that begin with `#` are
+    ignored. An existing name is used literally, even with commas and brackets, and in either Unicode form (macOS writes
+    Korean names decomposed).
 
     Args:
-      patterns: what to expand.
+      patterns: the list.
       repeats: whether a file may be named twice.
 
     Raises:
       MorphbertError: a path does not exist, a glob or a folder has no file, or a file is named twice without `repeats`,
-        in which case all of the list would be in doubt.
+        which suggests a mistake in the list.
     """
-    found: dict[str, str] = {}  # by the real path: what named it
+    found: dict[str, str] = {}  # by the real path: the pattern that named it
     paths: list[str] = []
     for pattern in _patterns(patterns):
         for path in _files_of(pattern):
@@ -94,7 +94,7 @@ def expand(patterns: str, repeats: bool = False) -> list[str]:
 
 
 def _patterns(patterns: str) -> Iterator[str]:
-    """Divides at commas, names that have commas themselves apart, and opens lists (`@files.txt`)."""
+    """Divides at commas, except in existing names with commas, and opens lists (`@files.txt`)."""
     parts = patterns.split(",")
     while parts:
         size = next((n for n in range(len(parts), 1, -1) if _exists(",".join(parts[:n]))), 1)
@@ -114,7 +114,7 @@ def _listed(path: str) -> Iterator[str]:
         raise MorphbertError(f"@{path} names a list of files: {error}") from error
     except UnicodeDecodeError as error:
         raise MorphbertError(
-            f"@{path} names a list of files, a path a line, and is not UTF-8 text."
+            f"@{path} names a list of files, one path per line, but is not UTF-8 text."
         ) from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not names:
@@ -127,7 +127,7 @@ def _exists(path: str) -> bool:
 
 
 def _files_of(pattern: str) -> list[str]:
-    """The files of one path, folder or glob, sorted."""
+    """Returns the files of one path, folder or glob, sorted."""
     if is_remote(pattern):
         system, inner = _filesystem(pattern)
         if not glob.has_magic(inner) and system.isdir(inner):
@@ -151,7 +151,9 @@ def _local_files(pattern: str) -> list[str]:
 
 
 def _globbed(pattern: str) -> set[str]:
-    """What a glob matches, in either Unicode form, below folders whose names may look like globs: `[2020]/*.txt`."""
+    """Returns the matches of a glob in either Unicode form, below folders whose names may look like globs:
+    `[2020]/*.txt`.
+    """
     parts = pattern.split(os.path.sep)
     folder = os.path.sep if os.path.isabs(pattern) else ""
     while parts and (same := _in_other_form(os.path.join(folder, parts[0]))):
@@ -174,7 +176,7 @@ def _below(folder: str) -> list[str]:
 
 
 def _in_other_form(path: str) -> list[str]:
-    """The path in the Unicode form in which it is on the disk, if it is there in another than `path` has."""
+    """Returns the path in the other Unicode form, if the disk has it in that form."""
     found = os.path.sep if os.path.isabs(path) else ""
     for part in path.split(os.path.sep):
         wanted = unicodedata.normalize("NFC", part)
@@ -193,13 +195,13 @@ def _in_other_form(path: str) -> list[str]:
 
 
 def _nothing_at(pattern: str) -> MorphbertError:
-    """The error for a path or glob without a file, with the reason as far as the disk tells it."""
+    """Returns the error for a path or glob without a file, with the reason if the file system gives one."""
     where = f"(working directory: {os.getcwd()})"
     if is_remote(pattern):
         kind = "no file matches" if glob.has_magic(pattern) else "there is no file"
-        return MorphbertError(f"{kind} {pattern!r}: check the name and what you may read there.")
+        return MorphbertError(f"{kind} {pattern!r}: check the name and your permissions.")
     if os.path.isdir(pattern):
-        return MorphbertError(f"the folder {pattern!r} has no files, hidden ones apart.")
+        return MorphbertError(f"the folder {pattern!r} has no files except hidden ones.")
     folder, name = os.path.split(pattern)
     while folder and not os.path.exists(folder) and os.path.dirname(folder) != folder:
         folder, name = os.path.split(folder)
@@ -207,7 +209,7 @@ def _nothing_at(pattern: str) -> MorphbertError:
         "Give a path, a folder, a glob in quotes, several with commas, or @LIST, a text file that lists them."
     )
     if glob.has_magic(pattern[len(folder) :]):
-        only = ", and what matches is folders: end it with /*" if glob.glob(pattern) else ""
+        only = ", only folders: end it with /*" if glob.glob(pattern) else ""
         return MorphbertError(f"no file matches {pattern!r}{only} {where}. {remedy}")
     shown = f"the folder {folder!r}" if folder else "the working directory"
     try:
@@ -222,7 +224,7 @@ def _nothing_at(pattern: str) -> MorphbertError:
 
 
 def open_for_reading(path: str) -> IO[bytes]:
-    """Opens a local or remote file, or standard input (`-`), for reading bytes, as they are stored."""
+    """Opens a local or remote file, or standard input (`-`), for reading its stored bytes."""
     if path == STANDARD_INPUT:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     try:
@@ -242,12 +244,12 @@ def exists(path: str) -> bool:
 
 
 def in_folder(folder: str) -> list[str]:
-    """Paths of the files in a folder, sorted; empty where there is no such folder."""
+    """Returns the sorted paths of the files in a folder; none if the folder does not exist."""
     try:
         if is_remote(folder):
             system, inner = _filesystem(folder)
             found = system.ls(inner, detail=False) if system.isdir(inner) else []
-            # In the spelling of the folder, so that paths can be compared.
+            # With the folder's spelling, so that paths can be compared.
             return sorted(os.path.join(folder, os.path.basename(str(name).rstrip("/"))) for name in found)
         return sorted(entry.path if folder else entry.name for entry in os.scandir(folder or "."))
     except FileNotFoundError:
@@ -257,7 +259,7 @@ def in_folder(folder: str) -> list[str]:
 
 
 def remove(path: str) -> None:
-    """Removes a file; one that is not there is no error."""
+    """Removes a file; a missing file is not an error."""
     try:
         if is_remote(path):
             system, inner = _filesystem(path)
@@ -271,10 +273,10 @@ def remove(path: str) -> None:
 
 
 def identity(path: str) -> dict[str, str | int]:
-    """What changes when a file does: `{"name": base name, "bytes": size, "version": time or key}`.
+    """Returns the identity of a file's content: `{"name": base name, "bytes": size, "version": time or key}`.
 
     Raises:
-      MorphbertError: there is no such file any more.
+      MorphbertError: the file no longer exists.
     """
     try:
         if is_remote(path):
@@ -294,7 +296,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def sha256_of(stream: IO[bytes]) -> str:
-    """The SHA-256 of what is left of a stream, about a second a gigabyte."""
+    """Returns the SHA-256 of the rest of a stream, at about one second per gigabyte."""
     digest = hashlib.sha256()
     while data := stream.read(1 << 20):
         digest.update(data)
@@ -302,14 +304,14 @@ def sha256_of(stream: IO[bytes]) -> str:
 
 
 def is_compressed(path: str) -> bool:
-    """Whether its name says that a file has to be unpacked as a whole to be read."""
+    """Returns whether a file's name is that of a compressed file, which can only be read from its beginning."""
     return os.path.splitext(path)[1] in COMPRESSED
 
 
 def write_error(path: str, error: OSError) -> MorphbertError:
-    """The message for a failed write, with the remedy for the usual causes."""
+    """Returns the message for a failed write, with the remedy for the usual causes."""
     if error.errno == errno.ENOSPC:
-        remedy = "The disk is full: free some space or write elsewhere, then run the same command again."
+        remedy = "The disk is full: free some space or choose another disk, then run the same command again."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         remedy = "The folder is not writable: choose another one or change its permissions."
     else:
@@ -319,18 +321,19 @@ def write_error(path: str, error: OSError) -> MorphbertError:
 
 @contextlib.contextmanager
 def atomic_write(path: str) -> Iterator[IO[bytes]]:
-    """A binary stream whose bytes appear under `path` all at once when the block ends, or not at all.
+    """Opens a binary stream whose bytes appear under `path` atomically when the block ends without an error.
 
-    Locally the bytes go to a new file beside it, `.NAME.RANDOM.partial`, which is synced and renamed; folders are made.
-    Only a regular file is replaced, and only by one process at a time. What killed processes left is removed.
+    Locally the bytes go to a new file beside it, `.NAME.RANDOM.partial`, which is synced and renamed; folders are
+    created. Only a regular file is replaced, and only by one process at a time. Leftovers of killed processes are
+    removed.
 
     Raises:
-      MorphbertError: it cannot be written, is no regular file, or another process is writing it.
+      MorphbertError: the path cannot be written or is not a regular file, or another process is writing it.
     """
     if is_remote(path):
         system, inner = _filesystem(path)
-        # fsspec's object stores publish an object when it is closed, and discard() drops it: a
-        # transaction is the same promise for those file systems that write in place.
+        # fsspec's object stores publish an object when it is closed, and discard() drops it; a transaction gives the
+        # same guarantee for file systems that write in place.
         with system.transaction, system.open(inner, "wb") as stream:
             yield stream
         return
@@ -345,15 +348,15 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
         with stream:
             if _being_written(folder, name, partial):
                 raise MorphbertError(
-                    f"another process is writing {path}: wait for it, end it, or choose another name."
+                    f"another process is writing {path}. Wait for it, end it, or choose another name."
                 )
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
             if fcntl is not None:
-                # While it is locked, so that nobody takes it for what a killed process left.
+                # While it is locked, so that no process mistakes it for a leftover.
                 os.replace(partial, path)
-        if fcntl is None:  # Windows renames no open file
+        if fcntl is None:  # Windows cannot rename an open file
             os.replace(partial, path)
         _sync_folder(folder)
     except OSError as error:
@@ -367,14 +370,14 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
 
 
 def check_regular(path: str) -> None:
-    """Refuses a device, a pipe or a folder as something to write: only regular files are replaced.
+    """Refuses a device, a pipe or a folder as output: only regular files are replaced.
 
     Raises:
-      MorphbertError: says what it is.
+      MorphbertError: the path is one of these.
     """
     try:
         mode = os.stat(path).st_mode
-    except OSError:  # not there yet
+    except OSError:  # the path does not exist yet
         return
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -385,7 +388,7 @@ def check_regular(path: str) -> None:
 
 
 def usual_permissions(path: str) -> None:
-    """Gives a file that a library made for its user alone the permissions of all new files: 0666 less the umask."""
+    """Gives a file that a library created with private permissions the usual ones: 0666 minus the umask."""
     umask = os.umask(0)
     os.umask(umask)
     mode = 0o666 & ~umask
@@ -394,19 +397,19 @@ def usual_permissions(path: str) -> None:
 
 
 def _new_partial(folder: str, name: str) -> tuple[str, IO[bytes]]:
-    """A new file beside the final one, locked; its name cannot be guessed, and its permissions are the user's usual."""
+    """Returns a new locked file beside the final one, with an unpredictable name and the usual permissions."""
     while True:
-        # The name may be as long as a file's name can be.
+        # The final name may already have the largest possible length.
         partial = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}{PARTIAL_ENDING}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         stream = os.fdopen(os.open(partial, flags, 0o666), "wb")
         if _lock(stream.fileno()):
             return partial, stream
-        stream.close()  # another process took it for a leftover in that moment, and removes it
+        stream.close()  # another process mistook it for a leftover and removes it
 
 
 def _being_written(folder: str, name: str, own: str) -> bool:
-    """Whether another process has a file for the same name; removes those whose processes are gone."""
+    """Returns whether another process writes a file for the same name; removes files of ended processes."""
     pattern = re.compile(rf"\.{re.escape(name[:200])}\.[0-9a-f]{{16}}{re.escape(PARTIAL_ENDING)}")
     for entry in os.listdir(folder):
         path = os.path.join(folder, entry)
@@ -414,7 +417,7 @@ def _being_written(folder: str, name: str, own: str) -> bool:
             continue
         try:
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-        except OSError:  # gone meanwhile, or a link that somebody put there
+        except OSError:  # removed meanwhile, or a foreign link
             continue
         try:
             if not _lock(handle):
@@ -427,7 +430,7 @@ def _being_written(folder: str, name: str, own: str) -> bool:
 
 
 def _lock(handle: int) -> bool:
-    """Locks an open file for this process; True also where there are no locks."""
+    """Locks an open file for this process; also returns True on systems without locks."""
     if fcntl is None:
         return True
     try:
@@ -440,7 +443,7 @@ def _lock(handle: int) -> bool:
 
 
 def _sync_folder(folder: str) -> None:
-    """Returns when a folder's names are on the disk, where the system can say so."""
+    """Waits until a folder's names are on the disk, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -450,7 +453,7 @@ def _sync_folder(folder: str) -> None:
 
 
 class Digesting:
-    """A stream to write to that counts and digests the bytes on their way to another one."""
+    """A stream that counts and digests the bytes that it writes to another one."""
 
     def __init__(self, stream: IO[bytes]):
         self._stream = stream
@@ -459,7 +462,7 @@ class Digesting:
 
     @property
     def sha256(self) -> str:
-        """Of all bytes that were written so far."""
+        """Returns the SHA-256 of all bytes written so far."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
@@ -473,9 +476,9 @@ class Digesting:
 
 @contextlib.contextmanager
 def compressed(stream: IO[bytes] | Digesting, path: str) -> Iterator[IO[bytes]]:
-    """What to write the bytes of `path` to: where it ends with `.gz`, a gzip member without name and time.
+    """Yields the stream for the bytes of `path`: for the ending `.gz`, a gzip member without name and time.
 
-    Members one after the other are a gzip file, so parts of a file may be compressed apart.
+    Concatenated members form a gzip file, so parts of a file may be compressed separately.
     """
     if not path.endswith(".gz"):
         yield cast("IO[bytes]", stream)
@@ -485,6 +488,8 @@ def compressed(stream: IO[bytes] | Digesting, path: str) -> Iterator[IO[bytes]]:
 
 
 def shard_names(output_file: str, num_shards: int) -> list[str]:
-    """`("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; a `.gz` stays at the end of the names."""
+    """Returns the names of shards: `("train.tfrecord", 4)` → `train.tfrecord-00000-of-00004`, …; `.gz` stays at the
+    end.
+    """
     stem, ending = (output_file[:-3], ".gz") if output_file.endswith(".gz") else (output_file, "")
     return [f"{stem}-{index:05d}-of-{num_shards:05d}{ending}" for index in range(num_shards)]

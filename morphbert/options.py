@@ -1,4 +1,4 @@
-"""Configuration classes whose fields say everything about themselves: flags, YAML keys and checks are made from them.
+"""Configuration classes whose fields define flags, YAML keys and checks.
 
     @configuration
     class VocabularyConfig:
@@ -7,9 +7,9 @@
         learner: Literal["bpe", "unigram"] = option(default="bpe", help="bpe: byte-pair merges. …")
         filters: FilterConfig = options(default=FilterConfig(), group="Filters")
 
-`vocab_dir` is required, `learner` has two choices, and the fields of `filters` are flags beside the others. A field
-without `option` is no flag. The types are str, int, float, bool, a Literal of strings, a tuple of str or int (a flag
-has commas between its elements), and each of them or None.
+`vocab_dir` is required, `learner` has two choices, and the fields of `filters` become flags too. A field without
+`option` is not a flag. The types are str, int, float, bool, a Literal of strings, a tuple of str or int (a flag has
+commas between its elements), and each of them or None.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "True or 
 
 
 class Option(NamedTuple):
-    """What a field says about itself beside its type and default.
+    """The properties of a field other than its type and default.
 
     Attributes:
-      help: what it means, for a newcomer.
-      group: the title in `--help` from this field on; None stays in the group before.
-      section: the section of a configuration file from this field on, where it has sections.
-      flag: the flag's name, where it is not the field's.
+      help: the explanation in `--help`.
+      group: the title in `--help` from this field on; None continues the group before.
+      section: the section of a configuration file from this field on, if the file has sections.
+      flag: the flag's name, if it differs from the field's.
       at_least, above, at_most, below: bounds of a number.
-      choices: the texts that it takes, where no Literal can list them.
-      instead_of: another flag that this one replaces: one of the two on the command line puts aside the other in a
+      choices: the allowed texts, if no Literal can list them.
+      instead_of: another flag that this one replaces: one of the two on the command line overrides the other in a
         configuration file.
     """
 
@@ -65,7 +65,7 @@ class Option(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """The bounds in words; empty where there are none."""
+        """The bounds in words; empty if there are none."""
         if self.at_least is not None and self.at_most is not None:
             return f"between {self.at_least:g} and {self.at_most:g}"
         words = [
@@ -81,7 +81,7 @@ class Option(NamedTuple):
         return " and ".join(words)
 
     def holds(self, value: float) -> bool:
-        """Whether a number is finite and within the bounds."""
+        """Returns whether a number is finite and within the bounds."""
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
@@ -92,12 +92,12 @@ class Option(NamedTuple):
 
 
 def option(*, help: str, default: Any = dataclasses.MISSING, **details: Any) -> Any:
-    """Describes a field that is a flag; without `default` it is required. `details` are those of `Option`."""
+    """Describes a field that is a flag, required without a `default`; `details` are the attributes of `Option`."""
     return dataclasses.field(default=default, metadata={_KEY: Option(help, **details)})
 
 
 def options(*, default: Any, group: str | None = None, section: str | None = None) -> Any:
-    """Describes a field that is a configuration itself, whose options become flags beside the others."""
+    """Describes a field that is a configuration, whose options become flags too."""
     return dataclasses.field(default=default, metadata={_KEY: Option(group=group, section=section)})
 
 
@@ -105,12 +105,12 @@ def options(*, default: Any, group: str | None = None, section: str | None = Non
     kw_only_default=True, frozen_default=True, field_specifiers=(option, options, dataclasses.field)
 )
 def configuration(cls: type[_Class]) -> type[_Class]:
-    """Makes a frozen dataclass whose values are checked when it is made: types, choices and bounds.
+    """Makes a frozen dataclass that checks types, choices and bounds of its values.
 
-    Paths become strings and lists tuples. What the class's own `__post_init__` checks comes after that.
+    Paths become strings and lists become tuples. The class's `__post_init__` runs after these checks.
 
     Raises:
-      UsageError: when the class is called with a value that its field does not allow.
+      UsageError: on creation of an instance, a field does not allow its value.
     """
     more = getattr(cls, "__post_init__", lambda self: None)
 
@@ -124,16 +124,16 @@ def configuration(cls: type[_Class]) -> type[_Class]:
 
 
 class Flag(NamedTuple):
-    """One option of a configuration class as a command offers it.
+    """One option of a configuration class as a flag.
 
     Attributes:
-      name: on the command line.
-      path: names of the fields that lead to it.
-      kind: str, int, float or bool; of a tuple, that of its elements.
-      choices: the values that it takes, where they are listed.
+      name: the name on the command line.
+      path: the names of the fields that lead to it.
+      kind: str, int, float or bool; for a tuple, the type of its elements.
+      choices: the allowed values, if they are listed.
       many: whether it is a tuple.
-      default: `dataclasses.MISSING` where it is required.
-      group, section: where it stands in `--help` and in a configuration file.
+      default: the default; `dataclasses.MISSING` for a required flag.
+      group, section: its group in `--help` and its section in a configuration file.
     """
 
     name: str
@@ -153,13 +153,13 @@ class Flag(NamedTuple):
 
     @property
     def text(self) -> Any:
-        """The default as a flag has it."""
+        """Returns the default as text of a flag."""
         if self.required or self.default == ():
             return None
         return ",".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
 
     def parsed(self, value: Any) -> Any:
-        """A flag's value → the field's."""
+        """Returns the field's value of a flag's value."""
         if value == "" and self.optional:
             return None
         if value is None and self.many and not self.optional:
@@ -172,13 +172,13 @@ class Flag(NamedTuple):
         try:
             return tuple(map(int, parts))
         except ValueError:
-            raise UsageError(f"--{self.name}={value} is no list of numbers, for example 1,2.") from None
+            raise UsageError(f"--{self.name}={value} is not a list of numbers. Example: 1,2") from None
 
     def checked(self, value: Any) -> Any:
-        """A field's value as it is kept.
+        """Returns the checked value of a field.
 
         Raises:
-          UsageError: it is of another type, out of its bounds, or none of the choices.
+          UsageError: the value has another type, is out of bounds, or is not among the choices.
         """
         if value is None and self.optional:
             return None
@@ -186,7 +186,7 @@ class Flag(NamedTuple):
             return self._checked_one(value)
         if isinstance(value, str) or not isinstance(value, (tuple, list)):
             raise UsageError(
-                f"--{self.name}={value!r} has to be a tuple, each of its elements {_WORDS[self.kind]}."
+                f"--{self.name}={value!r} must be a tuple, each of its elements {_WORDS[self.kind]}."
             )
         for place, one in enumerate(value, 1):
             if one == "":
@@ -204,32 +204,32 @@ class Flag(NamedTuple):
         if self.choices:
             if value not in self.choices:
                 raise UsageError(
-                    f"--{self.name}={value} is out of range: it has to be one of {', '.join(self.choices)}."
+                    f"--{self.name}={value} is out of range: it must be one of {', '.join(self.choices)}."
                 )
         elif not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
-            raise UsageError(f"--{self.name}={value!r} has to be {_WORDS[self.kind]}.")
+            raise UsageError(f"--{self.name}={value!r} must be {_WORDS[self.kind]}.")
         if self.kind in (int, float) and not self.option.holds(value):
             raise UsageError(
-                f"--{self.name}={value} is out of range: it has to be {self.option.rule or 'a number'}."
+                f"--{self.name}={value} is out of range: it must be {self.option.rule or 'a number'}."
             )
         return value
 
 
 def flags_of(kind: type, default: Any = None) -> list[Flag]:
-    """The options of a configuration class and of those within it, in their order.
+    """Returns the options of a configuration class and of nested classes, in order.
 
     Args:
       kind: a class made with `configuration`.
-      default: an instance to take the defaults from; None takes those of the fields.
+      default: an instance that gives the defaults; None takes those of the fields.
     """
     return list(_flags(kind, default, (), "", None))
 
 
 def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
-    """Makes a configuration of values by the names of flags; what is not among them keeps its default.
+    """Makes a configuration from values by flag name; other fields keep their defaults.
 
     Raises:
-      UsageError: a required value is missing, one is not allowed, or two exclude each other.
+      UsageError: a required value is missing, a value is not allowed, or two values exclude each other.
     """
     tree: dict[str, Any] = {}
     for each in flags_of(kind):
@@ -244,7 +244,7 @@ def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
 
 
 def changed(config: Any) -> dict[str, Any]:
-    """The flags whose values are not their defaults, as a command line has them."""
+    """Returns the flags whose values differ from their defaults, as on a command line."""
     found = {}
     for each in flags_of(type(config)):
         value = config
@@ -256,7 +256,7 @@ def changed(config: Any) -> dict[str, Any]:
 
 
 def _branches(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
-    """Replaces what stands for a nested configuration by one, made from the default."""
+    """Replaces the placeholders of nested configurations by instances made from the defaults."""
     for field in dataclasses.fields(kind):
         if isinstance(tree.get(field.name), dict):
             inner = tree[field.name]
@@ -287,12 +287,12 @@ def _flags(
 
 @functools.cache
 def _own_options(kind: type) -> tuple[Flag, ...]:
-    """The options of the class itself, without those of configurations within it."""
+    """Returns the options of the class, without those of nested configurations."""
     return tuple(flag for flag in flags_of(kind) if len(flag.path) == 1)
 
 
 def _described(hint: Any) -> tuple[type, tuple[str, ...], bool, bool]:
-    """A type → that of one value, its choices, whether there are several, and whether None is allowed."""
+    """Returns the type of one value, its choices, whether there are several values, and whether None is allowed."""
     optional = False
     if typing.get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))

@@ -1,4 +1,4 @@
-"""Tasks on several processes, results in the order of the tasks, a few tasks in memory at a time."""
+"""Runs tasks on several processes, with results in task order and few tasks in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -30,19 +30,19 @@ def default_workers() -> int:
 def run_tasks(
     function: Callable[[Any, Task], Result], shared: Any, tasks: Iterable[Task], num_workers: int
 ) -> Iterator[Result]:
-    """Yields `function(shared, task)` for each task, in their order.
+    """Yields `function(shared, task)` for each task, in order.
 
-    With one worker everything runs in this process. `shared` reaches each worker once.
+    With one worker, all tasks run in this process. Each worker receives `shared` once.
 
     Raises:
-      MorphbertError: a worker was ended from outside; whatever a task raises.
+      MorphbertError: a worker was killed. Exceptions of tasks are raised too.
     """
     if num_workers == 1:
         for task in tasks:
             yield function(shared, task)
         return
-    # Forked workers start at once and share what is loaded; where threads or the platform speak against
-    # it (macOS, Windows), fresh ones are spawned.
+    # Forked workers start at once and share loaded data; if threads or the platform prevent forking (macOS, Windows),
+    # new ones are spawned.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(num_workers, context, _start_worker, (function, shared))
     waiting: deque[Future[Result]] = deque()
@@ -55,8 +55,8 @@ def run_tasks(
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise MorphbertError(
-            "a worker process was killed, most likely for want of memory. Run the same "
-            f"command again, with fewer than {num_workers} --num_workers if it happens again."
+            "a worker process was killed, most likely because memory is short. Run the same command again; if it "
+            f"happens again, give fewer than {num_workers} --num_workers."
         ) from error
     finally:
         for future in waiting:
@@ -64,19 +64,19 @@ def run_tasks(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-# What a worker process works with: set once when it starts, because a pool offers no other place.
+# The shared data of a worker process, set once at its start, because a pool has no other place for it.
 _process: tuple[Callable[[Any, Any], Any], Any] | None = None
 
 
 def _start_worker(function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _process
     _process = function, shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Without this, workers whose parent got SIGKILL would wait for tasks for ever, and hold its lock."""
+    """Ends this worker with its parent; otherwise, after a SIGKILL of the parent, it would wait and hold its lock."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,7 +1,7 @@
-"""JSON and YAML texts → values, with bounds on depth and size: hostile ones are refused, not followed.
+"""Parses JSON and YAML with bounds on depth and size, which protect against hostile files.
 
-A file of a few hundred bytes can nest deeper than Python's stack, or have YAML aliases of aliases that stand for a
-thousand million values.
+A file of a few hundred bytes can nest deeper than Python's stack, or have YAML aliases of aliases that expand to a
+billion values.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Any
 from morphbert.errors import MorphbertError, UsageError
 
 DEEPEST = 100
-# Values in a YAML file once its aliases are written out, and its characters: configurations are far smaller.
+# The largest number of values in a YAML file with expanded aliases, and of its characters. Configurations are far
+# smaller.
 MOST_VALUES = 100_000
 _LONGEST_YAML = 1 << 20
 
 
 def load_json(text: str | bytes) -> Any:
-    """Returns the value of a JSON text: `json.loads` for texts from outside.
+    """Returns the value of a JSON text, as `json.loads` does, for untrusted texts.
 
     Raises:
-      ValueError: it is not JSON in UTF-8, or nested deeper than `DEEPEST`.
+      ValueError: the text is not JSON in UTF-8, or is nested deeper than `DEEPEST`.
     """
     deep = f"values are nested more than {DEEPEST} levels deep"
     try:
@@ -39,14 +40,14 @@ def load_json(text: str | bytes) -> Any:
 
 
 def parse_json(text: str | bytes, where: str, expected: str = "") -> Any:
-    """Returns the value of a JSON text, with an error that says where it stands.
+    """Returns the value of a JSON text, with errors that name its source.
 
     Args:
-      where: the file, or the file and the line, for the message; nothing where the caller adds it.
-      expected: a sentence about what the file should hold, for the message.
+      where: the file, or the file and the line, for the message; empty if the caller adds it.
+      expected: a sentence about the expected content, for the message.
 
     Raises:
-      MorphbertError: it is not JSON in UTF-8, or nested deeper than `DEEPEST`.
+      MorphbertError: the text is not JSON in UTF-8, or is nested deeper than `DEEPEST`.
     """
     try:
         return load_json(text)
@@ -77,18 +78,18 @@ def _inner(value: Any) -> Iterable[Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Returns the value of a YAML text: mappings, lists, texts, numbers; no objects of Python.
+    """Returns the value of a YAML text: mappings, lists, texts and numbers, but no Python objects.
 
     Raises:
-      UsageError: it is not YAML.
-      MorphbertError: it is longer than a mebibyte, nested deeper than `DEEPEST`, has more than `MOST_VALUES`
-        values once its aliases are written out.
+      UsageError: the text is not YAML.
+      MorphbertError: the text is longer than a mebibyte, nested deeper than `DEEPEST`, or has more than `MOST_VALUES`
+        values with expanded aliases.
     """
     import yaml
 
     if len(text) > _LONGEST_YAML:
         raise MorphbertError(
-            f"{where}: longer than {_LONGEST_YAML:,} characters, which no configuration needs."
+            f"{where}: longer than {_LONGEST_YAML:,} characters, the limit for configurations."
         )
     try:
         _check_events(yaml, text, where)
@@ -100,9 +101,9 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def _check_events(yaml: Any, text: str, where: str) -> None:
-    """Counts values and levels as they are read, before anything is built."""
+    """Counts values and levels during reading, before any value is built."""
     sizes: dict[str, int] = {}
-    # Of each open collection: its anchor and the number of its values.
+    # The anchor of each open collection and the number of its values.
     opened: list[tuple[str | None, int]] = [(None, 0)]
 
     def add(anchor: str | None, values: int) -> None:
@@ -112,7 +113,7 @@ def _check_events(yaml: Any, text: str, where: str) -> None:
         opened[-1] = outer, before + values
         if before + values > MOST_VALUES:
             raise MorphbertError(
-                f"{where}: aliases (*name) stand for more than {MOST_VALUES:,} values. Write the values out."
+                f"{where}: aliases (*name) expand to more than {MOST_VALUES:,} values. Write the values out."
             )
 
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -123,9 +124,11 @@ def _check_events(yaml: Any, text: str, where: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             add(*opened.pop())
         elif isinstance(event, yaml.AliasEvent):
-            # The alias of a collection that is still open would hold itself.
+            # The alias of an open collection would contain itself.
             if any(anchor == event.anchor for anchor, _ in opened):
-                raise MorphbertError(f"{where}: the alias *{event.anchor} stands inside what it names.")
+                raise MorphbertError(
+                    f"{where}: the alias *{event.anchor} is within the collection that it names."
+                )
             add(None, sizes.get(event.anchor, 1))
         elif isinstance(event, yaml.ScalarEvent):
             add(event.anchor, 1)

@@ -245,7 +245,7 @@ def test_any_filesystem_of_beam(beam, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\n\n \n", "holds no text"),
+        (b"\n\n \n", "contains no text"),
         ("가\n\n나\n".encode(), "no pair of segments"),
         ("사과나무\n".encode("cp949"), "not UTF-8"),
     ],

@@ -200,7 +200,7 @@ def test_another_process_in_the_same_place(tmp_path, capsys, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_SH)
         create(tmp_path / "r2")  # reading together is fine
         assert main(flags(tmp_path / "r3", do_lower_case="true")) == 1
-    assert "give this run its own --token_store" in capsys.readouterr().err
+    assert "give this run another --token_store" in capsys.readouterr().err
 
 
 # ── Input that is unusual, and input that is wrong ───────────────────────────────────────────────────────
@@ -278,8 +278,8 @@ def test_flags_out_of_range(changed, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no text"),
-        (b"\n \n\xe3\x80\x80\n", "holds no text"),
+        (b"", "contains no text"),
+        (b"\n \n\xe3\x80\x80\n", "contains no text"),
         ("첫째 줄\n둘째 ".encode() + b"\xb0\xa1\n", "in.txt, line 2: not UTF-8"),
     ],
 )
@@ -294,8 +294,8 @@ def test_input_that_cannot_be_used(mode, content, message, tmp_path, capsys):
     ("edit", "message"),
     [
         (lambda lines: [t for t in lines if t != "[MASK]"], "no [MASK]"),
-        (lambda lines: [*lines, lines[-1]], "stands on line"),
-        (lambda lines: lines[:13], "special tokens and nothing else"),
+        (lambda lines: [*lines, lines[-1]], "is on line"),
+        (lambda lines: lines[:13], "contains only special tokens"),
     ],
 )
 def test_vocabulary_that_cannot_be_used(edit, message, tmp_path, capsys):
@@ -326,5 +326,5 @@ def test_input_as_output_is_refused(tmp_path, capsys):
     text = tmp_path / "in.txt"
     text.write_text("비가 온다.\n", encoding="utf-8")
     assert main(flags(text, input_file=text)) == 2
-    assert "is an input and an output file" in capsys.readouterr().err
+    assert "is both an input and an output file" in capsys.readouterr().err
     assert text.read_text(encoding="utf-8") == "비가 온다.\n"

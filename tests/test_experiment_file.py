@@ -73,18 +73,18 @@ def test_variables_of_the_environment(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optimiser: {learning_rate: 1}", "'optimiser' is no section. Did you mean optimizer?"),
+        ("optimiser: {learning_rate: 1}", "'optimiser' is not a section. Did you mean optimizer?"),
         (
             "optimizer: {learning_rat: 1}",
             "'learning_rat' in the section optimizer. Did you mean learning_rate?",
         ),
-        ("data: {learning_rate: 1}", "learning_rate stands in the section data and belongs in optimizer"),
+        ("data: {learning_rate: 1}", "learning_rate is in the section data but belongs in optimizer"),
         ("learning_rate: 1", "learning_rate is a key of the section optimizer"),
         ("optimizer: {learning_rate: fast}", "learning_rate: "),
         ("head: {pooling: middle}", "pooling: "),
         ("train: {seed: {a: 1}}", "seed is {'a': 1}"),
         ("train: [1, 2]", "the section train holds [1, 2]"),
-        ("- a", "holds no sections"),
+        ("- a", "contains no sections"),
         ("a: [", "is not YAML"),
         ("model: !!python/object/apply:os.system ['true']", "is not YAML"),
         ("data: {text_column: document}", "--output_dir is required"),

@@ -154,7 +154,7 @@ def test_word_vectors_of_the_pieces_that_are_known(data, tmp_path, capsys):
     key = "model/bert.Sembeddings.Sword_embeddings/.ATTRIBUTES/VARIABLE_VALUE"
     np.testing.assert_allclose(weights(output, 1)[key][tokens.index(plain)], rows[plain])
     with pytest.raises(
-        MorphbertError, match="line 2 has 32 numbers, and the model's word embeddings have 64"
+        MorphbertError, match="line 2 has 32 numbers, but the model's word embeddings have 64"
     ):
         read_word_vectors(str(path), tokens, 64)
 
@@ -408,7 +408,7 @@ def test_a_signal_to_the_second_seed_saves_and_the_same_command_continues(data, 
 
 def test_without_a_model_there_is_nothing_to_adapt(data, tmp_path, capsys):
     assert run(data, tmp_path / "out", "--adapt_on=train") == 2
-    assert "--adapt_on goes on with a pretrained model" in capsys.readouterr().err
+    assert "--adapt_on continues a pretrained model" in capsys.readouterr().err
 
 
 def test_weights_and_biases_says_what_to_install(data, tmp_path, capsys, monkeypatch):

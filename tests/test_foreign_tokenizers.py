@@ -165,11 +165,11 @@ def test_added_tokens_are_found_in_the_text(cased, tmp_path):
         ({"never_split": ["나는"]}, "never_split is"),
         ({"wordpieces_prefix": "@@"}, 'wordpieces_prefix is "@@"'),
         ({"auto_map": {"AutoTokenizer": ["x.Y", None]}}, "auto_map is"),
-        ({"cut_by": "moon"}, "key cut_by is not known"),
-        ({"do_lower_case": "yes"}, 'do_lower_case is "yes"; it is one of true, false'),
+        ({"cut_by": "moon"}, "key cut_by is unknown"),
+        ({"do_lower_case": "yes"}, 'do_lower_case is "yes"; it must be one of true, false'),
         ({"strip_accents": 1}, "strip_accents is 1"),
         ({"unk_token": "<unk>"}, "unk_token is '<unk>'"),
-        ({"additional_special_tokens": ["[BOS]"]}, r"special token \[BOS\] is no piece"),
+        ({"additional_special_tokens": ["[BOS]"]}, r"special token \[BOS\] is not in the vocabulary"),
         ({"tokenizer_class": "PreTrainedTokenizerFast"}, "has no tokenizer.json"),
         ({"added_tokens_decoder": {"7": {"content": "간다"}}}, "added token 간다 has the id 7"),
         (
@@ -178,9 +178,9 @@ def test_added_tokens_are_found_in_the_text(cased, tmp_path):
         ),
         (
             {"do_lower_case": True, "added_tokens_decoder": {"99": {"content": "COVID"}}},
-            "COVID is found in text that",
+            "COVID is found in normalised text",
         ),
-        ([], "holds list, not an object"),
+        ([], "contains list, not an object"),
     ],
 )
 def test_what_is_not_reproduced_is_refused_by_name(config, message, tmp_path):

@@ -101,7 +101,7 @@ def test_other_encodings_are_named_with_the_remedy(tmp_path, encoding, remedy):
 
 def test_an_unknown_encoding_is_a_wrong_flag():
     for name in ("klingon", "hex", "rot13"):
-        with pytest.raises(UsageError, match="there is no such encoding of text"):
+        with pytest.raises(UsageError, match="no text encoding has this name"):
             InputFormat(encoding=name)
 
 
@@ -333,7 +333,7 @@ def test_names_of_files(folder, patterns, found):
         ("c.txt,[2020],c.txt", "c.txt is read twice: 'c.txt' and 'c.txt' both name it"),
         ("c*.txt,./c.txt", "is read twice: 'c*.txt' and './c.txt'"),
         ("empty", "the folder 'empty' has no files"),
-        ("empt*", "no file matches 'empt*', and what matches is folders: end it with /*"),
+        ("empt*", "no file matches 'empt*', only folders: end it with /*"),
         ("none/below/c.txt", "the working directory has no 'none'"),
         ("[2020]/2.txt", "the folder '[2020]' has no '2.txt'"),
         ("d.tx", "Did you mean"),

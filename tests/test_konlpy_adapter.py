@@ -91,7 +91,7 @@ def test_an_analyser_that_cannot_read_its_files_says_so(tmp_path):
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
     )
     assert "MorphbertError: konlpy:Hannanum could not be started" in done.stderr
-    assert "Install it under another path" in done.stderr
+    assert "Install KoNLPy under another path" in done.stderr
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_a_folder_keeps_its_tags(tmp_path):
 @pytest.mark.parametrize(
     ("analyzer", "tags", "message"),
     [
-        ("mecab", "J,-E", "all of them with a minus or none"),
+        ("mecab", "J,-E", "all of them with a minus, or none"),
         ("mecab", "J,QQ", "no tag 'QQ'.*JKO"),
         ("mecab", "-", "no tag ''"),
         ("none", "J", "--analyzer=mecab"),

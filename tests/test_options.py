@@ -72,15 +72,15 @@ def test_help_has_the_groups_types_and_defaults(capsys):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": 0}, "--steps=0 is out of range: it has to be at least 1."),
-        ({"epochs": float("nan")}, "--epochs=nan is out of range: it has to be above 0."),
-        ({"steps": 1.5}, "--steps=1.5 has to be a whole number"),
-        ({"steps": True}, "--steps=True has to be a whole number"),
-        ({"path": 3}, "--path=3 has to be text"),
-        ({"deep": "yes"}, "--deep='yes' has to be True or False"),
-        ({"kind": "c"}, "--kind=c is out of range: it has to be one of a, b."),
-        ({"lengths": "1,2"}, "--lengths='1,2' has to be a tuple"),
-        ({"lengths": (1, "2")}, "--lengths='2' has to be a whole number"),
+        ({"steps": 0}, "--steps=0 is out of range: it must be at least 1."),
+        ({"epochs": float("nan")}, "--epochs=nan is out of range: it must be above 0."),
+        ({"steps": 1.5}, "--steps=1.5 must be a whole number"),
+        ({"steps": True}, "--steps=True must be a whole number"),
+        ({"path": 3}, "--path=3 must be text"),
+        ({"deep": "yes"}, "--deep='yes' must be True or False"),
+        ({"kind": "c"}, "--kind=c is out of range: it must be one of a, b."),
+        ({"lengths": "1,2"}, "--lengths='1,2' must be a tuple"),
+        ({"lengths": (1, "2")}, "--lengths='2' must be a whole number"),
     ],
 )
 def test_values_are_checked_when_the_configuration_is_made(values, message):
@@ -94,8 +94,8 @@ def test_values_are_checked_when_the_configuration_is_made(values, message):
     [
         ([], "--path is required: A path."),
         (["--path=p", "--steps=0"], "--steps=0 is out of range"),
-        (["--path=p", "--the_rate=0"], "--the_rate=0.0 is out of range: it has to be above 0 and at most 1."),
-        (["--path=p", "--lengths=1,x"], "--lengths=1,x is no list of numbers"),
+        (["--path=p", "--the_rate=0"], "--the_rate=0.0 is out of range: it must be above 0 and at most 1."),
+        (["--path=p", "--lengths=1,x"], "--lengths=1,x is not a list of numbers"),
         (["--path=p", "--names=a,,b"], "--names is empty at place 2 of 'a,,b'"),
         (["--path=p", "--step=1"], "steps"),
     ],
@@ -130,7 +130,7 @@ def test_a_file_gives_what_the_command_line_does_not(tmp_path):
     ("text", "message"),
     [
         ("outer: {pat: p}", "unknown key 'pat' in the section outer. Did you mean path?"),
-        ("outre: {path: p}", "'outre' is no section. Did you mean outer?"),
+        ("outre: {path: p}", "'outre' is not a section. Did you mean outer?"),
         ("build_vocab: {vocab_size: 9}", "has no section outer"),
         ("outer: {path: p, steps: many}", "steps: "),
         ("outer: {path: p, steps: 0}", "--steps=0 is out of range"),

@@ -321,9 +321,9 @@ def test_flags_of_packing_are_not_googles(tmp_path, capsys):
     empty = Path(tmp_path / "words.txt")
     empty.write_text("\n", encoding="utf-8")
     assert create([*flags[:3], f"--mask_words_file={empty}"]) == 2
-    assert "holds no word" in capsys.readouterr().err
+    assert "contains no word" in capsys.readouterr().err
     empty.write_text("𝔘𝔫𝔟𝔢𝔨𝔞𝔫𝔫𝔱\n", encoding="utf-8")
     assert create([*flags[:3], "--do_lower_case=false", f"--mask_words_file={empty}"]) == 1
     assert "none of the 1 words" in capsys.readouterr().err
     assert create([*flags[:3], "--length_bins=32,x"]) == 2
-    assert "no list of numbers" in capsys.readouterr().err
+    assert "is not a list of numbers" in capsys.readouterr().err

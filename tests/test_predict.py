@@ -256,7 +256,7 @@ def test_what_a_folder_says_of_its_task_is_read_and_written_alike(saved):
     older = {name: value for name, value in saved.items() if name not in HEAD}
     pooling = {"classification": "cls", "relation": "cls"}.get(saved["task"], "pieces")
     assert task_of(older).head.to_dict() == {"pooling": pooling, "layers": [-1], "lstm_units": 0}
-    with pytest.raises(MorphbertError, match="'summary' is not known: use a newer version"):
+    with pytest.raises(MorphbertError, match="'summary' is unknown: use a newer version"):
         task_of({**saved, "task": "summary"})
 
 
@@ -285,7 +285,7 @@ DAMAGE = {
     ),
     "another head": (
         lambda f: _change_json(f / "task.json", lambda values: values.update(lstm_units=4)),
-        "holds the checkpoint of another task: it lacks head/lstm/",
+        "contains the checkpoint of another task: it lacks head/lstm/",
     ),
     "no vocabulary": (lambda f: (f / "morphbert_tokenizer.json").unlink(), "has no vocabulary"),
     "another vocabulary": (
@@ -451,7 +451,7 @@ def test_what_transformers_has_no_class_for_is_refused(relation, classifier, tmp
     for model, form, message in (
         (relation, "huggingface", "relations cannot be exported"),
         (mean, "huggingface", "--pooling=mean"),
-        (classifier, "onnx", "--format=huggingface alone"),
+        (classifier, "onnx", "only as --format=huggingface"),
     ):
         output = tmp_path / "exported"
         flags = [f"--checkpoint={model}", f"--output_dir={output}", f"--format={form}"]

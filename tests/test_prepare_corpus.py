@@ -208,7 +208,7 @@ def test_shards_of_another_number_are_not_mixed(tmp_path, capsys):
     flags = [f"--input_file={tmp_path / 'in.txt'}", f"--output_file={tmp_path / 's'}"]
     assert main([*flags, "--num_shards=3"]) == main([*flags, "--num_shards=3"]) == 0
     assert main([*flags, "--num_shards=2"]) == 2
-    assert "s-00000-of-00003 is of an earlier run" in capsys.readouterr().err
+    assert "s-00000-of-00003 is from an earlier run" in capsys.readouterr().err
     assert len(list(tmp_path.glob("s-*"))) == 3
 
 
@@ -292,12 +292,12 @@ TSV = ["--text_field=document"]
 @pytest.mark.parametrize(
     ("name", "content", "flags", "message"),
     [
-        ("in.txt", "\n \n", [], "holds a document"),
+        ("in.txt", "\n \n", [], "no document of 1 file(s) is kept"),
         ("in.txt", '{"text": "가"}\n{"text": ', ["--format=jsonl"], "in.txt, line 2: not JSON"),
         ("in.jsonl", '{"body": "가"}', [], "line 1: there is no field 'text' (found: body)"),
         ("in.jsonl", '\n{"a": {"b": 1}}', ["--text_field=a.c"], "line 2: there is no field 'a.c' (found: b)"),
         ("in.jsonl", '{"a": "가"}', ["--text_field=a.b"], "no field 'a.b' (found: str)"),
-        ("in.jsonl", '{"text": 3}', [], "holds int, not text"),
+        ("in.jsonl", '{"text": 3}', [], "contains int, not text"),
         ("in.jsonl", '["가"]', [], "example 1: a text, where an object"),
         ("in.jsonl", "[" * 100_000, [], "line 1: not JSON"),
         ("in.txt", "가나다\n".encode("cp949"), [], "in.txt, line 1: not UTF-8"),
@@ -313,7 +313,7 @@ TSV = ["--text_field=document"]
             "line 4: 3 columns, where the first line has 2",
         ),
         ("wiki_00", WIKI[:-8], [], "line 13: this <doc> has no end"),
-        ("wiki_00", WIKI + "끝", [], "text outside of <doc …>"),
+        ("wiki_00", WIKI + "끝", [], "there is text outside of <doc …>"),
     ],
 )
 def test_bad_input_leaves_no_output(run, capsys, name, content, flags, message):
@@ -326,10 +326,10 @@ def test_bad_input_leaves_no_output(run, capsys, name, content, flags, message):
     [
         (["--text_field=본문", "--noheader"], "columns are numbers from 1"),
         (["--text_field=a,,b"], "--text_field is empty"),
-        (["--output_file=out.txt.zst"], "packed as .gz alone"),
-        (["--output_file={input}"], "--input_file={input} reads it"),
-        (["--report_file={input}"], "--input_file={input} reads it"),
-        (["--input_file=-,{input}"], "is read alone"),
+        (["--output_file=out.txt.zst"], "the only compression of output is .gz"),
+        (["--output_file={input}"], "--input_file={input} would read the output {input}"),
+        (["--report_file={input}"], "--input_file={input} would read the output {input}"),
+        (["--input_file=-,{input}"], "cannot be combined with files"),
         (["--min_characters=9", "--max_characters=8"], "is less than"),
         (["--near_duplicates=1.5"], "near_duplicates"),
         (["--splitter=pecab"], "splitter"),

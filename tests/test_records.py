@@ -207,7 +207,7 @@ def test_manifest_round_trip(tmp_path):
     ("text", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "no manifest"),
+        ("[]", "not a manifest"),
         ('{"format_version": 99, "morphbert_version": "9.1"}', "format version 99.*9.1"),
         ('{"format_version": 1}', "incomplete"),
     ],

@@ -221,7 +221,7 @@ def test_several_labels_a_text_from_json_lines(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--text_column=reviews"], "no column 'reviews'; there are 'id', 'document', 'label'"),
+        (["--text_column=reviews"], "no column 'reviews' (found: 'id', 'document', 'label')"),
         (["--labels=좋음,나쁨"], "which is not one of 좋음, 나쁨"),
         (["--task=score", "--label_column=document"], "which is not a number"),
         (["--max_seq_length=128"], "the model has 64 positions"),
@@ -236,12 +236,12 @@ def test_bad_input_is_named(data, tmp_path, capsys, change, message):
 
 
 def test_a_head_of_another_task_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="has to be a TextHeadConfig"):
+    with pytest.raises(UsageError, match="must be a TextHeadConfig"):
         morphbert.ClassificationConfig(
             output_dir=tmp_path, do_train=True, train_file="a.tsv", head=morphbert.RelationHeadConfig()
         )
     with pytest.raises(
-        UsageError, match="--pooling=median is out of range: it has to be one of cls, mean, max"
+        UsageError, match="--pooling=median is out of range: it must be one of cls, mean, max"
     ):
         morphbert.TextHeadConfig(pooling="median")
 
@@ -265,13 +265,13 @@ def test_json_of_another_dataset_is_named(data, tmp_path, capsys):
     path = tmp_path / "squad.json"
     path.write_text(json.dumps({"version": "1.0", "data": []}), encoding="utf-8")
     assert main(arguments(data, tmp_path / "out", "--do_train", f"--train_file={path}")) == 1
-    assert "line 1: there is no column 'document'; there are 'version', 'data'" in capsys.readouterr().err
+    assert "line 1: there is no column 'document' (found: 'version', 'data')" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_labels_is_refused(trained, data, capsys):
     flags = arguments(data, trained, "--do_train", "--labels=0,1,2", "--pooling=mean")
     assert main(flags) == 1
-    assert "a model whose head has 2 labels (0, 1), and now there are 3 (0, 1, 2)" in capsys.readouterr().err
+    assert "a model whose head has 2 labels (0, 1), but this run has 3 (0, 1, 2)" in capsys.readouterr().err
 
 
 def test_a_folder_with_another_model_is_refused(trained, data, tmp_path, capsys):

@@ -189,19 +189,19 @@ def test_a_cell_of_a_table_has_the_json_of_a_list(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "flags", "message"),
     [
-        ({"label": 4}, [], "line 2: the label is 4, and there are 4 candidates, 0 to 3. If the first"),
-        ({"label": 0}, ["--first_label=1"], "line 2: the label is 0, and there are 4 candidates, 1 to 4."),
-        ({"label": "서울"}, [], "line 2: the label is '서울': give the number of the right candidate"),
+        ({"label": 4}, [], "line 2: the label is 4, but the row has 4 candidates, 0 to 3. If the first"),
+        ({"label": 0}, ["--first_label=1"], "line 2: the label is 0, but the row has 4 candidates, 1 to 4."),
+        ({"label": "서울"}, [], "line 2: the label is '서울': give the number of the correct candidate"),
         ({"label": True}, [], "line 2: the label is True"),
-        ({"choices": ["하나"]}, [], "line 2: there are 1 candidates"),
+        ({"choices": ["하나"]}, [], "line 2: the row has 1 candidates"),
         ({"choices": "서울, 부산"}, [], "line 2: 'choices' is not a list of candidates"),
         ({"choices": ["가", None]}, [], "line 2: 'choices' is not a list of candidates"),
         ({}, ["--question_column=문제"], "no column '문제'"),
-        ({}, ["--choice_columns=a"], "give a column for each candidate"),
+        ({}, ["--choice_columns=a"], "give one column for each candidate"),
         (
             {"a": "가", "b": " ", "c": "다"},
             ["--choice_columns=a,b,c"],
-            "line 2: the candidate 'b' is empty, and one after it is not",
+            "line 2: the candidate 'b' is empty, but a later one is not",
         ),
     ],
 )
@@ -222,7 +222,7 @@ def test_labels_that_look_as_if_they_began_at_one_are_said(tmp_path, capsys):
     path = str(write_json_lines(tmp_path / "a.jsonl", rows))
     config = MultipleChoiceConfig(train_file=path, output_dir=str(tmp_path), do_train=True)
     MultipleChoice.read(config, path, "train")
-    assert "the first candidate is never right. Labels are counted from 0" in capsys.readouterr().out
+    assert "the first candidate is never correct. Labels are counted from 0" in capsys.readouterr().out
 
 
 def test_figures_by_hand():
@@ -239,7 +239,7 @@ def test_predict_takes_the_keys_of_the_training_data(trained, tmp_path, capsys):
     flags = [f"--model={trained}", f"--input_file={path}", f"--output_file={output}"]
     assert predict.main(flags) == 0
     found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    assert "there are 1 candidates" in found[1]["error"]
+    assert "the row has 1 candidates" in found[1]["error"]
     for row, original in zip((found[0], found[2]), (choices()[18], choices()[20]), strict=True):
         assert row["prediction"]["choice"] == original["choices"][original["label"]]
     assert predict.main([*flags, "--text_column=question"]) == 1

@@ -222,7 +222,7 @@ def test_an_empty_file_that_should_have_records_is_named(records, tiny_config, t
     shutil.copytree(records, tmp_path / "records")
     (tmp_path / "records" / "b.tfrecord").write_bytes(b"")
     assert main(arguments(tmp_path / "records", tiny_config, tmp_path / "out")) == 1
-    assert re.search(r"b\.tfrecord has 0 bytes, and its manifest says [\d,]+\.", capsys.readouterr().err)
+    assert re.search(r"b\.tfrecord has 0 bytes, but its manifest says [\d,]+\.", capsys.readouterr().err)
 
 
 @pytest.mark.long

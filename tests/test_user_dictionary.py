@@ -114,7 +114,7 @@ def test_lines_that_are_no_entries(tmp_path, line, message):
 def test_no_words_and_no_mecab(tmp_path):
     path = tmp_path / "w.csv"
     path.write_text("# 없음\n", encoding="utf-8")
-    with pytest.raises(MorphbertError, match="holds no words"):
+    with pytest.raises(MorphbertError, match="contains no words"):
         compile_user_dictionary(str(path), Normalizer())
     with pytest.raises(MorphbertError, match="--analyzer=mecab"):
         make_analyzer("none", user_dictionary=b"x")

@@ -52,7 +52,7 @@ def test_a_missing_special_token_is_named(missing):
 
 
 def test_a_duplicate_is_named_with_both_lines():
-    with pytest.raises(MorphbertError, match="'가' stands on line 6 and again on line 8"):
+    with pytest.raises(MorphbertError, match="'가' is on line 6 and again on line 8"):
         vocabulary_from_tokens([*SPECIAL, "가", "나", "가"]).check_for_pretraining("my.txt")
 
 

@@ -1,4 +1,4 @@
-"""A model as single calls: taken from other programs, written for them, and put to use."""
+"""Import, export and use of a model as single calls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WrittenModel:
-    """A folder with a model, and lines about what is in it and what was taken."""
+    """A folder with a model, and lines that describe its content and source."""
 
     output_dir: str
     notes: tuple[str, ...]
 
 
 def export_model(config: ExportConfig) -> WrittenModel:
-    """Writes a checkpoint into a folder that other programs load; a fine-tuned model goes with its head.
+    """Writes a checkpoint into a folder that other programs load; a fine-tuned model is exported with its head.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
@@ -52,15 +52,15 @@ def _export_task(config: ExportConfig) -> list[str]:
 
     if config.format != "huggingface":
         raise MorphbertError(
-            f"{config.checkpoint} is a fine-tuned model: with its head it goes to --format=huggingface alone, not to "
-            f"{config.format}. For the encoder, give the prefix of a checkpoint, such as "
+            f"{config.checkpoint} is a fine-tuned model, which can be exported with its head only as "
+            f"--format=huggingface, not as {config.format}. For the encoder, give the prefix of a checkpoint, such as "
             f"{config.checkpoint}/model.ckpt-1000."
         )
     return export_task(config.checkpoint, config.output_dir, True, config.overwrite, config.model_name or "")
 
 
 def import_model(config: ImportConfig) -> WrittenModel:
-    """Takes a pretrained model of another program over, also to another vocabulary.
+    """Imports a pretrained model of another program, optionally for another vocabulary.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
@@ -71,10 +71,10 @@ def import_model(config: ImportConfig) -> WrittenModel:
 
 
 def extract_features(config: ExtractConfig) -> int:
-    """Writes what a pretrained model has for each piece of each text; returns the number of texts.
+    """Writes a pretrained model's hidden states of each piece of each text; returns the number of texts.
 
     Raises:
-      MorphbertError: the input cannot be read or does not fit the model; no file is left then.
+      MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
     from functools import partial
 
@@ -86,10 +86,10 @@ def extract_features(config: ExtractConfig) -> int:
 
 
 def fill_mask(config: FillMaskConfig) -> list[Filled]:
-    """The likeliest pieces for each [MASK] of `config.text`, in order.
+    """Returns the most likely pieces for each [MASK] of `config.text`, in order.
 
     Raises:
-      MorphbertError: there is no text or no [MASK] in it, or model and vocabulary do not belong together.
+      MorphbertError: the text is missing or has no [MASK], or model and vocabulary do not belong together.
     """
     if config.text is None:
         raise UsageError("--text is required: a sentence with one or more [MASK].")
@@ -97,7 +97,7 @@ def fill_mask(config: FillMaskConfig) -> list[Filled]:
 
 
 def mask_filler(config: FillMaskConfig) -> MaskFiller:
-    """The model of a configuration, loaded once for many texts."""
+    """Returns the model of a configuration, loaded once for many texts."""
     tokenizer = filling_tokenizer(config)
 
     from morphbert.interop.fill_mask import MaskFiller
@@ -106,10 +106,10 @@ def mask_filler(config: FillMaskConfig) -> MaskFiller:
 
 
 def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
-    """The tokenizer that `vocab_file` names, or the one beside the model.
+    """Returns the tokenizer that `vocab_file` names, or the one beside the model.
 
     Raises:
-      UsageError: none is named and none lies there.
+      UsageError: there is neither.
     """
     from morphbert.text.loading import load_tokenizer
 

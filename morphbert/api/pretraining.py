@@ -1,4 +1,4 @@
-"""Pretraining as one call: records → a model, whatever it starts from, with a vocabulary and a report beside it."""
+"""Pretraining as one call: trains a model on records, and puts a vocabulary and a report beside it."""
 
 from __future__ import annotations
 
@@ -39,111 +39,118 @@ _OPTIMIZER = "Optimizer (the defaults are BERT's)"
 
 @configuration
 class PretrainingConfig:
-    """One pretraining run. `run_pretraining.py --help` explains each field under its name."""
+    """The configuration of a pretraining run. `run_pretraining.py --help` explains each field."""
 
     bert_config_file: str = option(
         group="Input and output",
-        help="The model's sizes, a JSON file like google-research/bert's bert_config.json. Its vocab_size has to be "
-        "the number of lines of the vocabulary that the records were made with.",
+        help="The model's configuration, a JSON file like google-research/bert's bert_config.json. Its vocab_size "
+        "must be the number of lines of the records' vocabulary.",
     )
     input_file: str = option(
-        help="Records to train on, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
-        "with commas. With a weight behind each, PATTERN:WEIGHT, every batch mixes them in these shares, each gone "
-        "through as often as its share needs. Examples: --input_file='data/train.tfrecord*', "
+        help="Training records, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
+        "with commas. With a weight after each, PATTERN:WEIGHT, every batch mixes them in these shares, and each is "
+        "repeated as often as its share needs. Examples: --input_file='data/train.tfrecord*', "
         "--input_file='news*:0.7,wiki*:0.3'",
     )
     output_dir: str = option(
-        help="Folder for checkpoints, metrics.jsonl and TensorBoard logs. If it holds a checkpoint, the run goes on "
-        "from there, exactly.",
+        help="The folder for checkpoints, metrics.jsonl and TensorBoard logs. If it contains a checkpoint, the run "
+        "continues from it exactly.",
     )
     eval_input_file: str | None = option(
-        default=None, help="Held-out records for --do_eval; without it --input_file is used."
+        default=None, help="Held-out records for --do_eval. Default: the records of --input_file."
     )
     vocab_file: str | None = option(
         default=None,
-        help="The vocabulary that the records were made with, a folder of build_vocab.py or a vocab.txt. Training "
-        "needs none. A copy is put beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
-        "evaluations tell apart nouns, josa and endings, whole eojeols, frequent and rare pieces; the report shows "
-        "masks that the model fills in. With --init_checkpoint of another vocabulary, a piece that both have "
-        "keeps its embedding, another starts from the mean of the old pieces that spell it. Example: "
+        help="The records' vocabulary, a folder of build_vocab.py or a vocab.txt. Training does not need it. With "
+        "it, the folder gets a copy beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
+        "evaluations distinguish nouns, josa and endings, whole eojeols, frequent and rare pieces; and the report "
+        "shows predictions for masks. With an --init_checkpoint of another vocabulary, a piece of both keeps its "
+        "embedding, and a new one starts from the mean of the old pieces that spell it. Example: "
         "--vocab_file=vocab/mine",
     )
     max_seq_length: int | None = option(
         default=None,
         at_least=1,
-        help="Pieces in a sequence, [CLS] and [SEP] included. Has to be that of the records: it is checked. Default: "
+        help="The number of pieces in a sequence, [CLS] and [SEP] included. It must equal that of the records. "
+        "Default: "
         f"{_MAX_SEQ_LENGTH}, or the longest of --phases.",
     )
     group_by_length: bool = option(
         default=False,
-        help="Train on records of several lengths (create_pretraining_data.py --length_bins): a step takes a batch of "
-        "one length, each length in proportion to its records. The two flags around this one are those of the longest.",
+        help="Train on records of several lengths (create_pretraining_data.py --length_bins): a step takes a batch "
+        "of one length, each length in proportion to its records. --max_seq_length and --max_predictions_per_seq are "
+        "those of the longest.",
     )
     phases: str | None = option(
         default=None,
         help="Train on records of one length after the other, each for a share of the steps: LENGTH:SHARE, and "
-        ":BATCH_SIZE where it is not --train_batch_size. --input_file names the records of all of them; their "
-        "manifests tell lengths and places for masks, so that the flags around this one are not needed. Example, as "
-        "BERT was trained: --phases=128:0.9,512:0.1",
+        ":BATCH_SIZE if it differs from --train_batch_size. --input_file names the records of all lengths; their "
+        "manifests give lengths and places for masks, so --max_seq_length and --max_predictions_per_seq are not "
+        "needed. Example, as BERT was trained: --phases=128:0.9,512:0.1",
     )
     max_predictions_per_seq: int = option(
         default=20,
         at_least=1,
-        help="Places for masked pieces in a record. Has to be that of the records. It is the length times the share "
-        "of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. More only adds "
-        "padding; fewer cuts masks off long sequences.",
+        help="The number of places for masked pieces in a record. It must equal that of the records: the length "
+        "times the share of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. A "
+        "larger number only adds padding; a smaller one drops masks of long sequences.",
     )
     masked_lm_schedule: str | None = option(
         default=None,
-        help="Share of the pieces to predict at the first step and at the last, START:END, with a line between, for "
-        "records made with --masking=dynamic, in place of their --masked_lm_prob. Held-out records keep their own "
+        help="The share of the pieces to predict at the first and at the last step, START:END, linear between them, "
+        "for records made with --masking=dynamic, instead of their --masked_lm_prob. Held-out records keep their "
         "share. Example: --masked_lm_schedule=0.30:0.15",
     )
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
-    eval_at_start: bool = option(
-        default=False, help="Also evaluate before the first step, to have something to compare with."
-    )
+    eval_at_start: bool = option(default=False, help="Also evaluate before the first step, for comparison.")
     eval_every: int | None = option(
         default=None,
         at_least=1,
-        help="Also evaluate every so many steps, and keep the checkpoint with the lowest held-out loss in "
+        help="Also evaluate every this many steps, and keep the checkpoint with the lowest held-out loss in "
         "OUTPUT_DIR/best. Example: --eval_every=1000",
     )
     dry_run: bool = option(
         default=False,
-        help="Check everything, take three steps, say how long a whole run would take, and keep nothing.",
+        help="Check everything, take three steps, print the estimated time of the whole run, and keep nothing.",
     )
     train_batch_size: int = option(
-        default=32, at_least=1, help="Sequences in a step, over all devices together. BERT used 256."
+        default=32, at_least=1, help="The number of sequences in a step, over all devices. BERT used 256."
     )
-    eval_batch_size: int = option(default=8, at_least=1, help="Sequences in a step of the evaluation.")
+    eval_batch_size: int = option(
+        default=8, at_least=1, help="The number of sequences in a step of the evaluation."
+    )
     max_eval_steps: int = option(
-        default=100, at_least=1, help="Steps of the evaluation at most; each record counts once."
+        default=100,
+        at_least=1,
+        help="The largest number of steps of the evaluation; each record counts once.",
     )
     grammar_file: str | None = option(
         default=None,
-        help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also tell how often the model prefers the "
-        "right sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
+        help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also measure how often the model "
+        "prefers the correct sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
     )
     num_train_steps: int | None = option(
         default=None,
         at_least=1,
-        help=f"Steps to train, those already done included. Default: {_STEPS:,}, without --num_train_epochs.",
+        help=f"The number of training steps, including those already done. Default: {_STEPS:,}, without "
+        "--num_train_epochs.",
     )
     num_train_epochs: float | None = option(
         default=None,
         above=0,
         instead_of="num_train_steps",
-        help="Passes over the records instead of --num_train_steps. With records made at --dupe_factor=10, one pass is "
+        help="The number of passes over the records, instead of --num_train_steps. With records made at "
+        "--dupe_factor=10, one pass is "
         "ten passes over the text. Example: --num_train_epochs=3",
     )
     train_time: str | None = option(
         default=None,
         instead_of="num_train_steps",
-        help="Train for so long instead of --num_train_steps: a number with s, m or h. The steps are timed once they "
-        "are compiled, and their number is set so that everything, saves and evaluations too, ends in that time. The "
-        "checkpoints keep the number, and the run goes on exactly. Example: --train_time=30m",
+        help="The training time instead of --num_train_steps: a number with s, m or h. The steps are timed after "
+        "their compilation, and their number is set so that the whole run, including saves and evaluations, ends in "
+        "that time. The checkpoints keep the number, so an interrupted run continues exactly. Example: "
+        "--train_time=30m",
     )
     hidden_dropout_prob: float | None = option(
         default=None,
@@ -162,44 +169,45 @@ class PretrainingConfig:
     z_loss: float = option(
         default=0.0,
         at_least=0,
-        help="Keeps the scores from growing: adds this times the square of the logarithm of the sum of their "
-        "exponentials to the masked LM's loss. The loss that is printed is without it. Example: --z_loss=1e-4",
+        help="Add this factor times the squared log-sum-exp of the scores to the masked LM's loss, which keeps the "
+        "scores from growing. The printed loss excludes it. Example: --z_loss=1e-4",
     )
     ema_decay: float | None = option(
         default=None,
         above=0,
         below=1,
-        help="Keep a moving average of the weights, of which each step leaves this share, and evaluate it. The "
+        help="Keep an exponential moving average of the weights with this decay per step, and evaluate it. The "
         "checkpoints have both; other commands read the average. Example: --ema_decay=0.999",
     )
     on_divergence: Literal["stop", "rollback"] = option(
         default="stop",
-        help="When the loss is not a number or blows up. stop: end the run. rollback: go back to the last checkpoint "
-        "and leave out the data since; after three times in vain, end it.",
+        help="The reaction to a loss that is not a number or diverges. stop: end the run. rollback: return to the "
+        "last checkpoint and skip the data since then; after three failed attempts, end the run.",
     )
     skip_corrupt_records: bool = option(
         default=False,
-        help="Leave out what cannot be read of damaged record files instead of stopping. All files are read through "
-        "first, to name what is left out.",
+        help="Skip unreadable parts of damaged record files instead of stopping. All files are read first, to list "
+        "the skipped parts.",
     )
     init_checkpoint: str | None = option(
         default=None,
         group="Starting from a model",
-        help="Weights to start from instead of random ones: a checkpoint of this program, or a TensorFlow 1 one of "
-        "google-research/bert, as a prefix or a folder; or a folder of Hugging Face's, BERT, RoBERTa or ALBERT. What "
-        "it lacks is listed and stays random. More positions repeat those that it has; a model of fewer layers or "
-        "less width is tiled into the larger one, as ModernBERT-large began; for another vocabulary see --vocab_file.",
+        help="The initial weights instead of random ones: a checkpoint of this program, or a TensorFlow 1 checkpoint "
+        "of google-research/bert, as a prefix or a folder; or a Hugging Face folder of BERT, RoBERTa or ALBERT. "
+        "Missing weights are listed and stay random. Additional positions repeat the existing ones; a model with "
+        "fewer layers or a smaller width is tiled into the larger one, as ModernBERT-large began; for another "
+        "vocabulary see --vocab_file.",
     )
     init_vocab_file: str | None = option(
         default=None,
-        help="The vocabulary of --init_checkpoint, where it is another than --vocab_file. Default: the one beside it.",
+        help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
     )
     optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=_OPTIMIZER)
     num_warmup_steps: int | None = option(
         default=None,
         at_least=0,
         group=_OPTIMIZER,
-        help="Steps over which the learning rate rises from 0. Usually 1% to 10% of all. Default: "
+        help="The number of steps over which the learning rate rises from 0, usually 1% to 10% of all steps. Default: "
         f"{_WARMUP:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
     warmup_proportion: float | None = option(
@@ -207,18 +215,18 @@ class PretrainingConfig:
         at_least=0,
         at_most=1,
         instead_of="num_warmup_steps",
-        help="The same as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
+        help="The warm-up as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
     )
     save_checkpoints_steps: int = option(
-        default=1000, at_least=1, group="Checkpoints and log", help="Steps between checkpoints."
+        default=1000, at_least=1, group="Checkpoints and log", help="The number of steps between checkpoints."
     )
-    keep_checkpoint_max: int = option(default=5, at_least=1, help="Newest checkpoints to keep.")
-    log_steps: int = option(default=100, at_least=1, help="Steps between lines of progress.")
+    keep_checkpoint_max: int = option(default=5, at_least=1, help="The number of newest checkpoints to keep.")
+    log_steps: int = option(default=100, at_least=1, help="The number of steps between lines of progress.")
     shuffle_buffer_size: int = option(
         default=1000,
         at_least=1,
-        help="Records in the window that training shuffles in. create_pretraining_data.py shuffles all of them, so a "
-        "small window is enough.",
+        help="The number of records in the shuffle window of training. create_pretraining_data.py shuffles all "
+        "records, so a small window is enough.",
     )
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES)
     step: StepConfig = options(default=StepConfig(), group=_TO_DO)
@@ -226,7 +234,7 @@ class PretrainingConfig:
         default=1000,
         at_least=1,
         group=DEVICES,
-        help="Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
+        help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",
     )
 
     def __post_init__(self) -> None:
@@ -237,14 +245,14 @@ class PretrainingConfig:
             raise UsageError("nothing to do: give --do_train, --do_eval or both.")
         if self.init_vocab_file and not (self.init_checkpoint and self.vocab_file):
             raise UsageError(
-                "--init_vocab_file goes with --init_checkpoint and --vocab_file: add them, or leave it out."
+                "--init_vocab_file needs --init_checkpoint and --vocab_file: add them, or leave it out."
             )
         if self.grammar_file and not self.vocab_file:
             raise UsageError(
-                "--grammar_file goes with --vocab_file, which cuts the sentences into pieces: add it."
+                "--grammar_file needs --vocab_file, which cuts the sentences into pieces: add it."
             )
         if self.grammar_file and not (self.do_eval or self.eval_every or self.eval_at_start):
-            raise UsageError("--grammar_file is for evaluations: add --do_eval or --eval_every.")
+            raise UsageError("--grammar_file applies to evaluations only: add --do_eval or --eval_every.")
         if self.num_train_epochs is not None and self.num_train_steps is not None:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
         self._check_time()
@@ -256,7 +264,7 @@ class PretrainingConfig:
         if not phases:
             return
         if self.group_by_length or self.num_train_epochs is not None:
-            raise UsageError("--phases goes neither with --group_by_length nor with --num_train_epochs.")
+            raise UsageError("--phases cannot be combined with --group_by_length or --num_train_epochs.")
         longest = max(phase.max_seq_length for phase in phases)
         if self.max_seq_length not in (None, longest):
             raise UsageError(
@@ -271,24 +279,24 @@ class PretrainingConfig:
             if getattr(self, name):
                 raise UsageError(f"give --train_time or --{name}, not both.")
         if not self.do_train:
-            raise UsageError("--train_time goes with --do_train: add it, or leave the time out.")
+            raise UsageError("--train_time needs --do_train: add it, or leave the time out.")
 
     @property
     def parsed_phases(self) -> tuple[Phase, ...]:
-        """What `phases` says."""
+        """Returns the phases of the field `phases`."""
         return parse_phases(self.phases) if self.phases is not None else ()
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingResult:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
       output_dir: the folder with its checkpoints.
-      step: where it stands.
-      metrics: its last held-out figures by their names, where it was evaluated.
-      stopped_by: the number of the signal that stopped it; the same run again continues. None where none did.
-      report: the page about the run, where one was written.
+      step: its last step.
+      metrics: its last held-out figures by name, if there was an evaluation.
+      stopped_by: the number of the signal that stopped it, or None; the same call continues the run.
+      report: the page about the run, if one was written.
     """
 
     output_dir: str
@@ -299,10 +307,10 @@ class PretrainingResult:
 
 
 def check_files(config: PretrainingConfig) -> None:
-    """Looks for the local files that a run reads, before TensorFlow takes seconds to load.
+    """Checks that the local files of a run exist, before the load of TensorFlow, which takes seconds.
 
     Raises:
-      MorphbertError: one is not there.
+      MorphbertError: a file is missing.
     """
     for flag, path in (
         ("bert_config_file", config.bert_config_file),
@@ -329,10 +337,10 @@ def _is_there(pattern: str) -> bool:
 
 
 def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
-    """Trains and evaluates as the configuration says; a run that was interrupted goes on exactly.
+    """Trains and evaluates as configured; an interrupted run continues exactly.
 
     Raises:
-      MorphbertError: the input, the configuration or the machine has to change first; nothing was overwritten.
+      MorphbertError: the input, the configuration or the machine must change first; nothing was overwritten.
     """
     began = time.monotonic()
     check_files(config)
@@ -366,7 +374,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
 
 
 def _report(output_dir: str) -> str | None:
-    """Writes the page about the run; what goes wrong with it is said and undoes nothing."""
+    """Writes the page about the run; a failure is only a warning."""
     from morphbert.api.reporting import TrainingReportConfig, training_report
 
     try:
@@ -391,7 +399,7 @@ def _records(
     input_files: tuple[str, ...],
     eval_files: tuple[str, ...],
 ) -> tuple[tuple[RecordSet, ...], tuple[RecordSet, ...]]:
-    """What is trained on, in the order of the phases, and what is held out."""
+    """Returns the training records, in the order of the phases, and the held-out records."""
     from morphbert.data.records import RecordShape
     from morphbert.train.input.record_sets import SetFinder
     from morphbert.train.preflight import check_shapes
@@ -440,7 +448,9 @@ def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConf
 
 
 def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> RunConfig:
-    """The run with its files found and its records known; with the steps that `--train_time` has been found to hold."""
+    """Returns the run with its files found and its records known; with the steps that `--train_time` has been found to
+    hold.
+    """
     from morphbert.train.cluster.strategy import decide_xla
     from morphbert.train.config import RunConfig
     from morphbert.train.input.record_sets import mixed

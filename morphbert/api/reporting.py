@@ -1,4 +1,4 @@
-"""A pretraining run as one HTML page, with masks that its newest checkpoint fills in."""
+"""Writes a pretraining run as one HTML page, with predictions of its newest checkpoint for masks."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _TOP = 5
 
 @configuration
 class TrainingReportConfig:
-    """Which run is shown, and where."""
+    """The configuration of a report: the run, and the page."""
 
     output_dir: str = option(group="Run", help="The --output_dir of the run.")
     vocab_file: str | None = option(
         default=None,
-        help="The vocabulary that the run's records were made with; with it, the newest checkpoint fills in masks. "
-        "Default: the one beside the checkpoints, which --vocab_file of the run has put there.",
+        help="The vocabulary of the run's records, with which the newest checkpoint fills in masks. Default: the one "
+        "beside the checkpoints, a copy of the run's --vocab_file.",
     )
     text: str | None = option(
-        default=None, help="A sentence with [MASK] to fill in, instead of some that come with the program."
+        default=None, help="A sentence with [MASK] to fill in, instead of the program's examples."
     )
     report_file: str | None = option(
         default=None, group="Output", help="The page. Default: report.html in --output_dir."
@@ -43,7 +43,7 @@ def training_report(config: TrainingReportConfig) -> str:
     """Writes the page about a run, finished or in progress; returns its path.
 
     Raises:
-      MorphbertError: the folder holds no run, or the page cannot be written.
+      MorphbertError: the folder contains no run, or the page cannot be written.
     """
     from morphbert.train.report import write_report
 
@@ -52,9 +52,9 @@ def training_report(config: TrainingReportConfig) -> str:
 
 
 def _filled_masks(output_dir: str, vocab_file: str | None, text: str | None) -> list[Filled]:
-    """Masks that the newest checkpoint of a run fills in; none without a vocabulary or before the first checkpoint.
+    """Returns predictions of a run's newest checkpoint for masks; none without a vocabulary or a checkpoint.
 
-    Without `vocab_file`, the vocabulary beside the checkpoints is taken.
+    Without `vocab_file`, this uses the vocabulary beside the checkpoints.
     """
     import tensorflow as tf
 

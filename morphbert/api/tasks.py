@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def fine_tune(config: FineTuneConfig) -> FineTuned:
-    """Trains a task's head on a pretrained encoder, evaluates it and predicts with it, as far as the config says so.
+    """Trains a task's head on a pretrained encoder, evaluates it and predicts with it, as the config requests.
 
     Example:
       `fine_tune(ClassificationConfig(init_checkpoint="out/model", train_file="train.tsv", eval_file="test.tsv",
       output_dir="out/reviews", do_train=True, do_eval=True)).figures["accuracy"]`
 
     Args:
-      config: of the task: `ClassificationConfig`, `TaggingConfig`, `RelationConfig`, `SpanConfig` or
+      config: the task's configuration: `ClassificationConfig`, `TaggingConfig`, `RelationConfig`, `SpanConfig` or
         `MultipleChoiceConfig`.
 
     Returns:
-      The figures of the held-out examples, and the signal that stopped it early, if one did.
+      The figures of the held-out examples, and the signal that stopped the run early, if any.
 
     Raises:
-      MorphbertError: a file is damaged, the folder holds another task's model, or a part fails.
+      MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
     from morphbert.finetune import experiment
 
@@ -35,10 +35,10 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
 
 
 def predict(config: PredictConfig) -> Predicted:
-    """Writes each row of a JSON Lines file again with a fine-tuned model's `prediction` in it.
+    """Writes each row of a JSON Lines file with a fine-tuned model's `prediction`.
 
     Raises:
-      MorphbertError: there is no such model, a line is no object, or lacks what the task needs; no file is left then.
+      MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.
     """
     from morphbert.finetune import prediction
 

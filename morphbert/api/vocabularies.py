@@ -1,4 +1,4 @@
-"""Vocabularies as two calls: learn one from raw text, or compare several on the same text."""
+"""Learning, comparison and loading of vocabularies as single calls."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from morphbert.vocab.report import Report
 def build_vocab(config: VocabularyConfig) -> BuiltVocabulary:
     """Learns a vocabulary and writes its folder: `vocab.txt`, the metadata and a report.
 
-    Same input and settings, same bytes, whatever the number of workers.
+    The same input and settings give the same bytes with any number of workers.
 
     Raises:
-      MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the alphabet.
+      MorphbertError: the input cannot be read or is empty, the folder cannot be written, or the size is too small for
+        the alphabet.
     """
     return building.build_vocabulary(config, _questions(config.answers_file))
 
 
 def compare_vocabs(config: CompareConfig) -> Report:
-    """Cuts the text with every vocabulary; returns the report, and writes it where `report_dir` says so.
+    """Tokenizes the text with every vocabulary; returns the report, and writes it into `report_dir` if it is set.
 
     Raises:
       MorphbertError: a vocabulary or the text cannot be read, or there is no text.
@@ -43,13 +44,14 @@ def load_tokenizer(path: str | os.PathLike[str], do_lower_case: bool | None = No
     """Loads the tokenizer of any vocabulary.
 
     Args:
-      path: a folder of `build_vocab`, of a run or an exported model; a folder with a SentencePiece model; a Hugging
-        Face folder with `vocab.txt`; or a plain `vocab.txt`.
-      do_lower_case: for a plain `vocab.txt`. None takes what a Hugging Face file beside it says; without one, text
-        is lower-cased as in BERT unless the vocabulary has Hangul syllables, which BERT's lower-casing takes apart.
+      path: a folder of `build_vocab`, a run or an exported model; a folder with a SentencePiece model; a Hugging Face
+        folder with `vocab.txt`; or a plain `vocab.txt`.
+      do_lower_case: for a plain `vocab.txt`. None takes the value of a Hugging Face file beside it; without such a
+        file, text is lower-cased as in BERT unless the vocabulary has Hangul syllables, which BERT's lower-casing would
+        decompose.
 
     Raises:
-      MorphbertError: there is no vocabulary, or `do_lower_case` is not what the folder was made with.
+      MorphbertError: there is no vocabulary, or `do_lower_case` contradicts the folder's metadata.
     """
     name = os.fspath(path)
     described = os.path.exists(os.path.join(name, METADATA_NAME)) or is_foreign(name)
@@ -59,7 +61,7 @@ def load_tokenizer(path: str | os.PathLike[str], do_lower_case: bool | None = No
 
 
 def _questions(path: str) -> list[Paragraph] | None:
-    """A SQuAD file → its paragraphs with the places of all answers."""
+    """Returns the paragraphs of a SQuAD file with the places of all answers."""
     if not path:
         return None
     questions, account = read_questions(path)

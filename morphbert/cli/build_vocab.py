@@ -1,4 +1,4 @@
-"""`build_vocab.py`: raw text → a vocabulary folder; or, with `--compare`, vocabularies side by side."""
+"""`build_vocab.py`: learns a vocabulary from raw text or, with `--compare`, compares vocabularies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from morphbert.vocab.report import figures_table
 def _command() -> Command:
     return Command(
         "build_vocab.py",
-        "Learns a WordPiece vocabulary from raw text, on morphemes; or compares vocabularies.",
+        "Learns a WordPiece vocabulary on the morphemes of raw text, or compares vocabularies.",
         """
         build_vocab.py --input_file='corpus/*.txt.gz' --vocab_dir=vocab/mine --vocab_size=32000
         build_vocab.py --compare=vocab/mine,vocab/ko-mecab-8k --input_file=heldout.txt --report_dir=out/comparison

@@ -1,4 +1,4 @@
-"""What every command shares: flags made from its configuration class, `--help`, errors without traceback."""
+"""The common parts of all commands: flags made from a configuration class, `--help`, errors without traceback."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from morphbert.errors import MorphbertError, UsageError
 class Command:
     """A command line: flags in named groups, and a `run` that turns exceptions into an exit status.
 
-    Every command has a `FlagValues` of its own instead of absl's global one, so that several can be
-    used in one process and nothing below `main` can read a flag.
+    Every command has its own `FlagValues` instead of absl's global one, so several can be used in one process and no
+    code below `main` can read a flag.
 
         command = Command("build_vocab.py", "Learns a vocabulary from raw text.", config=VocabularyConfig)
         command.run(argv, main)     # main receives a VocabularyConfig
 
     Args:
-      name: of the script.
-      summary: what it does, one line.
+      name: the name of the script.
+      summary: a description in one line.
       example: command lines for `--help`.
-      config: the class, made with `morphbert.options.configuration`, whose options become the flags.
-      alternative: another such class, and the flag that asks for it. Options of one name mean the same in both.
+      config: the class, made with `morphbert.options.configuration`, whose options become flags.
+      alternative: another such class, and the flag that selects it. Options of the same name have the same meaning.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class Command:
         self._define_all()
 
     def _define_all(self) -> None:
-        """Makes a flag of every option, and `--config`.
+        """Defines a flag for every option, and `--config`.
 
-        A configuration file has the sections that the options name; where they name none, one of the command's name.
+        A configuration file has the sections that the options name, or else one with the command's name.
         """
         own = self.name.removesuffix(".py")
         named = list(dict.fromkeys(flag.section for flag in self._options if flag.section))
         where = (
             f"sections {', '.join(named)}, whose keys are the flags"
             if named
-            else f"a section {own}, whose keys are the flags; sections of other commands are passed over"
+            else f"a section {own}, whose keys are the flags; sections of other commands are ignored"
         )
         flags.DEFINE_string(
             "config",
             None,
-            f"A file in YAML with {where}. Flags of the command line come before it.",
+            f"A YAML file with {where}. Flags of the command line take precedence.",
             flag_values=self.values,
         )
         if named:
@@ -83,10 +83,10 @@ class Command:
         self._groups["Experiment"] = ["config"]
 
     def config(self) -> Any:
-        """The configuration that the parsed flags make.
+        """Returns the configuration that the parsed flags make.
 
         Raises:
-          UsageError: a value that its field does not allow, or values that exclude each other.
+          UsageError: a field does not allow its value, or values exclude each other.
         """
         if self._alternative is None:
             return options.make(
@@ -103,18 +103,19 @@ class Command:
         for name in (flag.name for flag in options.flags_of(unused)):
             if name in given and name not in names:
                 raise UsageError(
-                    f"--{name} does not go with --{asked}, which goes with {', '.join(f'--{one}' for one in names)}."
+                    f"--{name} cannot be combined with --{asked}, which goes with "
+                    f"{', '.join(f'--{one}' for one in names)}."
                     if chosen is other
                     else f"--{name} goes with --{asked}: add it, or leave --{name} out."
                 )
         return options.make(chosen, {name: value for name, value in given.items() if name in names})
 
     def pass_on_with(self, name: str, value: str) -> None:
-        """Where that flag has that value, flags that are not known are another program's, and left in `foreign`."""
+        """Collects unknown flags in `foreign`, for another program, if a flag has a value."""
         self._foreign_with = (name, value)
 
     def given(self, name: str) -> bool:
-        """Whether the flag stood on the command line, as opposed to having its default."""
+        """Returns whether the flag is on the command line, as opposed to its default value."""
         return bool(self.values[name].present)
 
     def help(self) -> str:
@@ -123,21 +124,21 @@ class Command:
             lines += ["Example:", textwrap.indent(textwrap.dedent(self.example).strip("\n"), "  "), ""]
         for title, names in self._groups.items():
             lines.append(title + ":")
-            # Sorting is stable: required flags stand first, the others in their order.
+            # The sort is stable: required flags come first, the others keep their order.
             for name in sorted(names, key=lambda one: one not in self._required):
                 flag = self.values[name]
                 lines.append(f"  --{_signature(flag, name in self._required)}")
                 lines += textwrap.wrap(str(flag.help), 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
             lines.append("")
-        lines.append("Also: --help, --version, --flagfile=FILE (flags from a file, one a line).")
+        lines.append("Also: --help, --version, --flagfile=FILE (flags from a file, one per line).")
         return "\n".join(lines)
 
     def parse(self, argv: Sequence[str]) -> None:
         """Parses the arguments after the program's name.
 
         Raises:
-          UsageError: an unknown flag (the nearest known one is named), a value of the wrong type or out
-            of its choices, or a word that is no flag.
+          UsageError: a flag is unknown (the message names the nearest known one), a value has the wrong type or is not
+            among the choices, or a word is not a flag.
         """
         try:
             rest = self._parse(argv)
@@ -152,7 +153,7 @@ class Command:
             self._take_config(str(self.values["config"].value))
 
     def _take_config(self, path: str) -> None:
-        """Gives the flags that are not on the command line the values of a configuration file."""
+        """Sets flags that are not on the command line to the values of a configuration file."""
         from morphbert.cli import experiment_file
 
         given = {name for name in self.values if self.given(name)}
@@ -167,7 +168,7 @@ class Command:
                 raise UsageError(f"--config={path}: {name}: {error}") from error
 
     def _parse(self, argv: Sequence[str]) -> list[str]:
-        """Sets the flags; returns the words that are none. Of another program's flags the values may be words."""
+        """Sets the flags; returns the other words, which may be values of another program's flags."""
         if self._foreign_with is None:
             return list(self.values([self.name, *argv])[1:])
         self.values.set_gnu_getopt(True)
@@ -175,16 +176,16 @@ class Command:
         name, value = self._foreign_with
         if self.values[name].value == value:
             return []
-        # None is another program's: parsed again, so that what is wrong with them is said.
+        # No flag belongs to another program: a second parse reports the error.
         self.foreign = []
         self.values.unparse_flags()
         self.values.set_gnu_getopt(False)
         return list(self.values([self.name, *argv])[1:])
 
     def run(self, argv: Sequence[str] | None, main: Callable[[Any], int | None]) -> int:
-        """Parses, calls `main` with the configuration and returns the exit status.
+        """Parses the flags, calls `main` with the configuration and returns the exit status.
 
-        It is what `main` returns, and otherwise 0, 1 (input), 2 (usage) or 130 (Ctrl-C).
+        The status is that of `main`, or else 0, 1 (input), 2 (usage) or 130 (Ctrl-C).
         """
         argv = sys.argv[1:] if argv is None else argv
         try:
@@ -203,8 +204,8 @@ class Command:
             return 1
         except MemoryError:
             print(
-                f"{self.name}: out of memory: free some, raise the limit of this process (ulimit -v), or give it less "
-                "to do at once (smaller batches, fewer workers).",
+                f"{self.name}: out of memory. Free some memory, raise the limit of this process (ulimit -v), or "
+                "reduce its work at a time (smaller batches, fewer workers).",
                 file=sys.stderr,
             )
             return 1
@@ -212,14 +213,14 @@ class Command:
             print(f"{self.name}: interrupted; run the same command again to continue.", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            # `| head` closed the pipe: not an error, and Python must not complain about it at exit.
+            # `| head` closed the pipe: this is not an error, and Python must not report it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return 0
 
 
 def _define(flag: options.Flag, values: flags.FlagValues) -> None:
-    """Makes absl's flag of an option; bounds are checked by the configuration."""
+    """Defines absl's flag for an option; the configuration checks the bounds."""
     given = (flag.name, flag.text)
     help = flag.option.help
     if flag.choices and not flag.many:
@@ -236,7 +237,7 @@ def _define(flag: options.Flag, values: flags.FlagValues) -> None:
 
 
 def _flags(config: type, alternative: type | None) -> list[options.Flag]:
-    """The flags of a command; required are those of both of its configurations, where it has two."""
+    """Returns the flags of a command; with two configurations, a flag is required only if both require it."""
     found = options.flags_of(config)
     if alternative is None:
         return found

@@ -1,4 +1,4 @@
-"""`create_pretraining_data.py`: raw text → records to train on."""
+"""`create_pretraining_data.py`: makes training records from raw text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.data.creation import PretrainingData, PretrainingDataConfig, crea
 def _command() -> Command:
     command = Command(
         "create_pretraining_data.py",
-        "Makes TFRecords for run_pretraining.py from text (one sentence a line, an empty line between documents).",
+        "Makes TFRecords for run_pretraining.py from text (one sentence per line, an empty line between documents).",
         """
         create_pretraining_data.py --input_file='corpus/*.txt' --vocab_file=vocab/ko-mecab-32k \\
             --output_file=data/train.tfrecord --num_shards=16 --max_seq_length=128 --max_predictions_per_seq=20 \\
@@ -26,7 +26,7 @@ def _command() -> Command:
 
 
 def _summary(made: PretrainingData) -> str:
-    """The table at the end, one column for each side of the split."""
+    """Returns the final table, with one column for each side of the split."""
     rows = [("", [result.name for result in made.splits])]
 
     def row(title: str, form: str, *numbers: float) -> None:

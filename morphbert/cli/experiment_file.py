@@ -1,4 +1,4 @@
-"""`--config=FILE`: an experiment in YAML, sections of flags.
+"""`--config=FILE`: an experiment in YAML, with sections of flags.
 
 data:
   train_file: ${DATA:-data}/nsmc/ratings_train.txt.gz
@@ -27,17 +27,17 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
 
     Args:
       sections: the keys of each section.
-      others: sections that are for other commands; they are passed over.
+      others: the sections of other commands, which are ignored.
 
     Returns:
-      Values by key; those that are empty are left out.
+      Values by key, without empty ones.
 
     Raises:
-      UsageError: it is not YAML, or a section or key is unknown: the nearest known one is named.
+      UsageError: the file is not YAML, or a section or key is unknown; the message names the nearest known one.
     """
     content = parse_yaml(read_text(path), f"--config={path}")
     if not isinstance(content, dict):
-        raise UsageError(f"--config={path} holds no sections: {', '.join(sections)} are known.")
+        raise UsageError(f"--config={path} contains no sections. Known sections: {', '.join(sections)}.")
     home = {key: section for section, keys in sections.items() for key in keys}
     values: dict[str, Any] = {}
     if not any(section in sections for section in content) and any(section in others for section in content):
@@ -47,18 +47,20 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
             continue
         if section not in sections:
             raise UsageError(
-                f"--config={path}: {section!r} is no section. {_nearest(str(section), list(sections))}"
+                f"--config={path}: {section!r} is not a section. {_nearest(str(section), list(sections))}"
                 + (f" ({section} is a key of the section {home[section]}.)" if section in home else "")
             )
         if keys is None:
             continue
         if not isinstance(keys, dict):
-            raise UsageError(f"--config={path}: the section {section} holds {keys!r}, not keys with values.")
+            raise UsageError(
+                f"--config={path}: the section {section} contains {keys!r}, not keys with values."
+            )
         for key, value in keys.items():
             if key not in sections[section]:
                 if key in home:
                     raise UsageError(
-                        f"--config={path}: {key} stands in the section {section} and belongs in {home[key]}."
+                        f"--config={path}: {key} is in the section {section} but belongs in {home[key]}."
                     )
                 raise UsageError(
                     f"--config={path}: unknown key {key!r} in the section {section}. "
@@ -71,7 +73,7 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, 1, 0.5)
-    return f"Did you mean {near[0]}?" if near else f"Known are {', '.join(dict.fromkeys(known))}."
+    return f"Did you mean {near[0]}?" if near else f"Known names: {', '.join(dict.fromkeys(known))}."
 
 
 def _as_flag(path: str, key: str, value: Any) -> str | bool | int | float:
@@ -80,12 +82,13 @@ def _as_flag(path: str, key: str, value: Any) -> str | bool | int | float:
     if isinstance(value, (str, bool, int, float)):
         return value
     raise UsageError(
-        f"--config={path}: {key} is {value!r}; a text, a number, true, false or a list of them is read."
+        f"--config={path}: {key} is {value!r}; it must be a text, a number, true, false or a list of these."
     )
 
 
 def with_variables(value: str | bool | int | float, path: str) -> str:
-    """A value as a flag's text; `${NAME}` is the environment's, `${NAME:-other}` has another where there is none.
+    """Returns a value as a flag's text; `${NAME}` is replaced by the environment variable, `${NAME:-other}` has a
+    default.
 
     Raises:
       UsageError: the environment lacks a variable.

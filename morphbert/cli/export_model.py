@@ -1,4 +1,4 @@
-"""`export_model.py`: a checkpoint → a folder for Hugging Face, google-research/bert, TF Serving or ONNX."""
+"""`export_model.py`: exports a checkpoint for Hugging Face, google-research/bert, TF Serving or ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`extract_features.py`: texts → the hidden states that a pretrained model has for them."""
+"""`extract_features.py`: writes a pretrained model's hidden states of texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from morphbert.interop.configs import ExtractConfig
 def _command() -> Command:
     return Command(
         "extract_features.py",
-        "Writes what a pretrained model has for each piece of each text: fixed features for another program.",
+        "Writes a pretrained model's hidden states of each piece of each text, as fixed features for another program.",
         """
         extract_features.py --init_checkpoint=out/model --vocab_file=out/vocab --input_file=texts.jsonl \\
             --output_file=features.jsonl --layers=-1,-2,-3,-4
@@ -25,7 +25,7 @@ def _command() -> Command:
 
 
 def _extract(config: ExtractConfig) -> None:
-    files.expand(config.input_file)  # a file that is not there is said before TensorFlow is loaded
+    files.expand(config.input_file)  # reports a missing file before TensorFlow is loaded
     quiet_tensorflow.load()
     count = extract_features(config)
     print(f"features: {count:,} texts, written to {config.output_file}")

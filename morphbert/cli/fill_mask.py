@@ -1,4 +1,4 @@
-"""`fill_mask.py`: the likeliest pieces for each [MASK] of a sentence."""
+"""`fill_mask.py`: shows the most likely pieces for each [MASK] of a sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _command() -> Command:
     return Command(
         "fill_mask.py",
-        "Shows what a pretrained model guesses for each [MASK] of a sentence, here or on a page in the browser.",
+        "Shows a pretrained model's predictions for each [MASK] of a sentence, in the terminal or in the browser.",
         """
         fill_mask.py --checkpoint=out/model --vocab_file=out/vocab --text='대한민국의 [MASK]은 국민에게 있다.'
         fill_mask.py --checkpoint=out/model --vocab_file=out/vocab --serve
@@ -38,7 +38,7 @@ def _sentences(text: str | None) -> Iterator[str]:
 
 
 def _fill(config: FillMaskConfig) -> None:
-    if not config.vocab_file:  # one that is named is read, and refused, before TensorFlow is loaded
+    if not config.vocab_file:  # a named vocabulary is checked before TensorFlow is loaded
         quiet_tensorflow.load()
     tokenizer = filling_tokenizer(config)
     quiet_tensorflow.load()

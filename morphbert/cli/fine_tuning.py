@@ -1,4 +1,4 @@
-"""What the fine-tuning commands do with their flags."""
+"""The common run of the fine-tuning commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.finetune.config import FineTuneConfig
 
 
 def run(command: Command, argv: Sequence[str] | None) -> int:
-    """Runs a command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs a command; returns its exit status (128 + the signal's number if a signal stopped it)."""
 
     def go(config: FineTuneConfig) -> int:
         for one, other in (

@@ -1,10 +1,10 @@
-"""Names of flags in other programs, and ours: they are suggested where one is not known, and never taken as ours."""
+"""Flag names of other programs with the equivalent flags here, for suggestions; they are never accepted as flags."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
-# Hugging Face's TrainingArguments and its example scripts → flags here, the first of them that a command has.
+# Names of Hugging Face's TrainingArguments and example scripts, with flags here; the first that a command has counts.
 _OURS = {
     "per_device_train_batch_size": ("train_batch_size",),
     "per_gpu_train_batch_size": ("train_batch_size",),
@@ -54,7 +54,7 @@ _DIFFERENCES = {
 
 
 def suggestion(name: str, known: Container[str]) -> str | None:
-    """An unknown flag that other programs have → a sentence that names ours; None where there is none.
+    """Returns a sentence that names our flag for an unknown flag of other programs; None if there is none.
 
     Args:
       known: the flags of the command.

@@ -1,4 +1,4 @@
-"""`import_model.py`: another program's pretrained model → a folder that this one trains on, exports and uses."""
+"""`import_model.py`: imports another program's pretrained model for training, export and use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from morphbert.interop.configs import ImportConfig
 def _command() -> Command:
     return Command(
         "import_model.py",
-        "Takes a pretrained model over from Hugging Face or google-research/bert, also to another vocabulary.",
+        "Imports a pretrained model from Hugging Face or google-research/bert, optionally for another vocabulary.",
         """
         import_model.py --checkpoint=downloads/bert-base-multilingual-cased --output_dir=out/start \\
             --new_vocab_file=vocab/ko-mecab-32k

@@ -1,4 +1,4 @@
-"""`inspect_records.py`: what is in record files, and whether it is sound."""
+"""`inspect_records.py`: shows and checks the content of record files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _inspect(config: InspectConfig) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (1 where something is wrong with the records)."""
+    """Runs the command; returns its exit status (1 if the records have problems)."""
     return _command().run(argv, _inspect)
 
 

@@ -1,4 +1,4 @@
-"""`morphbert COMMAND …`: every command under one name."""
+"""`morphbert COMMAND …`: runs any command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from morphbert.cli import COMMANDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command that the first argument names with the others; without arguments lists the commands.
+    """Runs the command named by the first argument with the other arguments; without arguments lists the commands.
 
     Returns:
-      The command's exit status; 2 where there is no such command.
+      The command's exit status; 2 for an unknown command.
     """
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h", "-help", "help"):
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = name.removesuffix(".py").replace("-", "_")
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, 1, 0.5)
-        remedy = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(COMMANDS)}."
+        remedy = f"Did you mean {near[0]}?" if near else f"Known commands: {', '.join(COMMANDS)}."
         print(f"morphbert: there is no command {name!r}. {remedy}", file=sys.stderr)
         return 2
     status: int = importlib.import_module(f"morphbert.cli.{command}").main(rest)

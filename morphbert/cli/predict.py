@@ -1,4 +1,4 @@
-"""`predict.py`: a fine-tuned model and new texts → what it says of them."""
+"""`predict.py`: predicts new texts with a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _command() -> Command:
 
 
 def _predict(config: PredictConfig) -> None:
-    files.expand(config.input_file)  # a file that is not there is said before TensorFlow is loaded
+    files.expand(config.input_file)  # reports a missing file before TensorFlow is loaded
     quiet_tensorflow.load()
     done = predict(config)
     without = f", {done.failed} of them without a prediction (see `error`)" if done.failed else ""

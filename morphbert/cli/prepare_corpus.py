@@ -1,4 +1,4 @@
-"""`prepare_corpus.py`: raw files → a sentence a line, an empty line between documents."""
+"""`prepare_corpus.py`: converts raw files to one sentence per line, with an empty line between documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
 def _command() -> Command:
     return Command(
         "prepare_corpus.py",
-        "Brings raw text into BERT's input format: a sentence a line, an empty line between documents.",
+        "Converts raw text to BERT's input format: one sentence per line, an empty line between documents.",
         """
         prepare_corpus.py --input_file='posts/*.jsonl.gz' --text_field=title,body.text --output_file=corpus.txt \\
             --urls=remove --max_repeats=3 --min_hangul_share=0.5 --near_duplicates=0.8

@@ -1,4 +1,4 @@
-"""Loads TensorFlow for a command: quietly where it works, with a remedy where it is missing."""
+"""Loads TensorFlow for a command without its start-up notes, or raises an error with the remedy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from morphbert.errors import MorphbertError
 
 
 def load() -> None:
-    """Imports TensorFlow and looks for devices, both of which print notes that no setting silences.
+    """Imports TensorFlow and lists devices; both print notes that no setting silences.
 
     Raises:
-      MorphbertError: TensorFlow is not installed, or does not load (its own words are shown).
+      MorphbertError: TensorFlow is not installed or cannot be loaded; the message has TensorFlow's reason.
     """
-    # Everything after loading: no notes, but warnings and errors.
+    # After loading: warnings and errors, but no notes.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with _stderr_held_back():
         try:
@@ -31,7 +31,7 @@ def load() -> None:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Keeps what C++ code writes to standard error; it is shown only if the block fails."""
+    """Captures the standard error of C++ code, and prints it only if the block fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         before = os.dup(2)

@@ -1,4 +1,4 @@
-"""`run_classifier.py`: a pretrained model → one that sorts sentences or pairs of them into classes, or scores them."""
+"""`run_classifier.py`: fine-tunes a pretrained model to classify or score sentences or pairs of sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from morphbert.finetune.task_configs import ClassificationConfig
 def _command() -> Command:
     return Command(
         "run_classifier.py",
-        "Fine-tunes a pretrained model on labelled sentences or pairs of them: classes, several labels, or a score.",
+        "Fine-tunes a pretrained model on labelled sentences or pairs of sentences: classes, several labels, or a "
+        "score.",
         """
         run_classifier.py --init_checkpoint=out/model --vocab_file=out/vocab --train_file=ratings_train.txt \\
             --eval_file=ratings_test.txt --text_column=document --label_column=label --output_dir=out/nsmc \\
@@ -26,7 +27,7 @@ def _command() -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return fine_tuning.run(_command(), argv)
 
 

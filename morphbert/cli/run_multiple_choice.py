@@ -1,4 +1,4 @@
-"""`run_multiple_choice.py`: a pretrained model → one that chooses the right candidate for a question."""
+"""`run_multiple_choice.py`: fine-tunes a pretrained model to choose the correct candidate for a question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.finetune.task_configs import MultipleChoiceConfig
 def _command() -> Command:
     return Command(
         "run_multiple_choice.py",
-        "Fine-tunes a pretrained model to choose the right candidate for a question: exams, HellaSwag, COPA.",
+        "Fine-tunes a pretrained model to choose the correct candidate for a question: exams, HellaSwag, COPA.",
         """
         run_multiple_choice.py --init_checkpoint=out/model --vocab_file=out/vocab --train_file=train.jsonl \\
             --eval_file=dev.jsonl --output_dir=out/choice --do_train --do_eval
@@ -25,7 +25,7 @@ def _command() -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return fine_tuning.run(_command(), argv)
 
 

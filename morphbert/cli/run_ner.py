@@ -1,4 +1,4 @@
-"""`run_ner.py`: a pretrained model → one that finds names in a text, by a tag for each character."""
+"""`run_ner.py`: fine-tunes a pretrained model to find entities in a text, with a tag for each character."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _command() -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return fine_tuning.run(_command(), argv)
 
 

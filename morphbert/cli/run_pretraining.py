@@ -1,4 +1,4 @@
-"""`run_pretraining.py`: records → a pretrained model."""
+"""`run_pretraining.py`: pretrains a model on records."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _pretrain(config: PretrainingConfig) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return _command().run(argv, _pretrain)
 
 

@@ -1,4 +1,4 @@
-"""`run_re.py`: a pretrained model → one that tells the relation between two entities of a sentence."""
+"""`run_re.py`: fine-tunes a pretrained model to classify the relation between two entities of a sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.finetune.task_configs import RelationConfig
 def _command() -> Command:
     return Command(
         "run_re.py",
-        "Fine-tunes a pretrained model to tell the relation between two entities of a sentence, as in KLUE-RE.",
+        "Fine-tunes a pretrained model to classify the relation between two entities of a sentence, as in KLUE-RE.",
         """
         run_re.py --init_checkpoint=out/model --vocab_file=out/vocab --train_file=klue-re-v1.1_train.json \\
             --eval_file=klue-re-v1.1_dev.json --output_dir=out/re --do_train --do_eval
@@ -23,7 +23,7 @@ def _command() -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return fine_tuning.run(_command(), argv)
 
 

@@ -1,4 +1,4 @@
-"""`run_squad.py`: a pretrained model → one that finds answers in paragraphs."""
+"""`run_squad.py`: fine-tunes a pretrained model to find answers in paragraphs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _command() -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number where one stopped it)."""
+    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
     return fine_tuning.run(_command(), argv)
 
 

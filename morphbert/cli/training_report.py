@@ -1,4 +1,4 @@
-"""`training_report.py`: a pretraining run as one HTML page."""
+"""`training_report.py`: shows a pretraining run as one HTML page."""
 
 from __future__ import annotations
 

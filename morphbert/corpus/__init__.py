@@ -1,1 +1,1 @@
-"""Raw documents → clean sentences: cleaning, duplicates, splitting. Imports no TensorFlow."""
+"""Turns raw documents into clean sentences: cleaning, duplicates, splitting. Imports no TensorFlow."""

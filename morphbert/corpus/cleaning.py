@@ -1,8 +1,8 @@
-"""What is taken out of raw text before it is cut into sentences: addresses, HTML, remains of markup, long runs.
+"""Cleans raw text before sentence splitting: addresses, HTML, remains of markup, long runs of characters.
 
-The patterns are narrow on purpose. `<기생충>` and `<Her>` are titles of films and `a < b` is no tag, so only the names
-of HTML's elements are taken for tags; `R&D` is no character reference; the Hangul behind an address is a particle, and
-`**` stands for a name that was blotted out more often than for bold type.
+The patterns are deliberately narrow. `<기생충>` and `<Her>` are film titles and `a < b` is a comparison, so only names
+of HTML elements count as tags. `R&D` is not a character reference. Hangul directly after an address is a particle. `**`
+more often masks a name than marks bold type.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BLOCKS = (
     "p|pre|section|table|td|th|tr|ul"
 )
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
-# What is not shown: from an opening mark to the first closing one of its kind, where that is near.
+# Invisible content: from an opening mark to the first closing mark of its kind, if that is near.
 _UNSEEN = re.compile(r"<(script|style)\b[^<>]*>|<!--", re.IGNORECASE)
 _UNSEEN_END = {
     "script": re.compile(r"</script\s*>", re.IGNORECASE),
@@ -70,7 +70,7 @@ _MARKUP: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
         (r"^(?:Section|BULLET|NUMBER|INDENT):{4}[-*#:]*[ \t]*", ""),  # WikiExtractor's
         (r"(?<=[^\s\[])\[(?:\d{1,3}|(?:주|각주|note) ?\d{1,3}|편집|출처 필요|edit|citation needed)\]", ""),
         (r"(?<![a-z])(?:formula|codice)_\d+", ""),
-        (r"[(（][\s,;:·]*[)）]", ""),  # what is left where a template stood in brackets
+        (r"[(（][\s,;:·]*[)）]", ""),  # the remains of a template in brackets
     )
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -78,20 +78,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @configuration
 class Cleaning:
-    """What is done to the text, beside white space, which always becomes one space.
+    """The changes to the text. In addition, white space always becomes one space.
 
     Attributes:
-      normalization: `nfc` composes; `nfkc` also makes ｆｕｌｌ width and ① plain; `none` leaves it.
-      remove_control_characters: control and format characters (zero-width space, BOM…) go.
-      urls, emails: `remove` them, or `replace` them by `[URL]` and `[EMAIL]`.
-      remove_html: tags, comments and scripts go, character references (`&amp;`) are read; blocks divide paragraphs.
-      remove_markup: remains of wikitext, of WikiExtractor and of Markdown go, and what they mark stays.
-      max_repeats: longer runs of one character, digits apart, are shortened to this many; 0 leaves them.
+      normalization: `nfc` composes; `nfkc` also replaces ｆｕｌｌ width letters and ① by plain ones; `none` changes
+        nothing.
+      remove_control_characters: removes control and format characters (zero-width space, BOM…).
+      urls, emails: `remove` deletes them, and `replace` writes `[URL]` and `[EMAIL]`.
+      remove_html: removes tags, comments and scripts and decodes character references (`&amp;`); block elements divide
+        paragraphs.
+      remove_markup: removes the remains of wikitext, WikiExtractor and Markdown, and keeps the marked text.
+      max_repeats: the length to which longer runs of one character except digits are shortened; 0 keeps them.
     """
 
     normalization: Form = option(
         default="nfc",
-        help="nfc composes Hangul that was taken apart (macOS file names); nfkc also makes ｗｉｄｅ letters and ① "
+        help="nfc composes decomposed Hangul (macOS file names); nfkc also makes ｗｉｄｅ letters and ① "
         "plain.",
     )
     remove_control_characters: bool = option(
@@ -109,34 +111,34 @@ class Cleaning:
     )
     remove_html: bool = option(
         default=False,
-        help="Remove HTML tags, comments and scripts, and read references such as &amp;. <기생충> is no tag.",
+        help="Remove HTML tags, comments and scripts, and decode references such as &amp;. <기생충> is not a tag.",
     )
     remove_markup: bool = option(
         default=False,
-        help="Remove what is left of wikitext, WikiExtractor's marks and Markdown: {{…}}, [[…|…]], '''…''', "
+        help="Remove the remains of wikitext, WikiExtractor's marks and Markdown: {{…}}, [[…|…]], '''…''', "
         "== … ==, [1].",
     )
     max_repeats: int = option(
         default=0,
         at_least=0,
-        help="Shorten longer runs of one character, digits apart, to this many; 0 leaves them. With 3, ㅋㅋㅋㅋㅋ "
+        help="Shorten longer runs of one character except digits to this length; 0 keeps them. With 3, ㅋㅋㅋㅋㅋ "
         "becomes ㅋㅋㅋ.",
     )
 
     def __call__(self, text: str, note: Callable[[str, str], None] | None = None) -> list[str]:
-        r"""A document's text → its paragraphs, clean, without empty ones.
+        r"""Returns the clean paragraphs of a document, without empty ones.
 
         `Cleaning(max_repeats=2, urls="remove")("아ㅋㅋㅋㅋ http://a.kr/b 봐\n\n응")` → `["아ㅋㅋ 봐", "응"]`
 
         Args:
-          note: receives what kind of thing was taken out, and the thing, for each.
+          note: receives the kind and the text of each removal.
         """
         found = _Remover(note)
         if self.remove_html:
             text = _without_html(text, found)
         if self.remove_markup:
             text = _without_markup(text, found)
-        # E-mail first: what follows the @ is the name of a site.
+        # E-mail first: the part after the @ is a site's name.
         for kind, treatment, pattern in (
             ("e-mail address", self.emails, _EMAIL),
             ("URL", self.urls, _URL),
@@ -169,7 +171,7 @@ _NFC = Normalizer("nfc")
 
 
 class _Remover:
-    """Replaces, and tells what was replaced."""
+    """Replaces matches and reports them."""
 
     def __init__(self, note: Callable[[str, str], None] | None):
         self._note = note
@@ -192,7 +194,7 @@ class _Remover:
 def _without_html(text: str, found: _Remover) -> str:
     r"""`"가&amp;나<br>다 <기생충>"` → `"가&나\n다 <기생충>"`."""
     if "&" in text:
-        for _ in range(2):  # `&amp;lt;` is not rare where a page went through two programs
+        for _ in range(2):  # `&amp;lt;` is common in pages that were encoded twice
             text = _REFERENCE.sub(lambda match: html.unescape(match.group()), text)
     if "<" not in text:
         return text
@@ -202,7 +204,9 @@ def _without_html(text: str, found: _Remover) -> str:
 
 
 def _without_unseen(text: str, found: _Remover) -> str:
-    """Without comments and scripts; each kind of closing mark is looked for once, however many open."""
+    """Returns the text without comments and scripts; searches each kind of closing mark once, for any number of
+    openings.
+    """
     kept: list[str] = []
     at = 0
     ahead: dict[str, re.Match[str] | None] = {}
@@ -222,7 +226,7 @@ def _without_unseen(text: str, found: _Remover) -> str:
 
 def _without_markup(text: str, found: _Remover) -> str:
     """`"'''서울'''은 [[대한민국|한국]]의 수도이다.[1]"` → `"서울은 한국의 수도이다."`."""
-    for _ in range(_TEMPLATE_DEPTH):  # templates stand in templates: the innermost go first
+    for _ in range(_TEMPLATE_DEPTH):  # templates are nested: the innermost are removed first
         if not _INNERMOST_TEMPLATE.search(text):
             break
         text = found.replace("markup", _INNERMOST_TEMPLATE, text, "")
@@ -237,5 +241,5 @@ def _runs(most: int) -> re.Pattern[str]:
 
 
 def _shorten_runs(text: str, most: int, found: _Remover) -> str:
-    """`("아ㅋㅋㅋㅋㅋ", 2)` → `"아ㅋㅋ"`; digits stay, because 1000000 is no exaggeration."""
+    """Shortens runs of a character: `("아ㅋㅋㅋㅋㅋ", 2)` → `"아ㅋㅋ"`; digits stay, because 1000000 is a number."""
     return found.replace("long run", _runs(most), text, r"\1" * most)

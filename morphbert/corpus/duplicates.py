@@ -1,10 +1,10 @@
-"""Documents that were there before, word for word or nearly so, found in bounded memory.
+"""Finds documents that repeat an earlier one, exactly or nearly, in bounded memory.
 
 Near duplicates by MinHash (Broder, "On the Resemblance and Containment of Documents", 1997) with datasketch: a document
-is the set of its runs of five characters without white space, and 128 minima of hash functions over that set, its
-signature, estimate how much two sets have in common (Jaccard: shared / all). Documents whose signatures agree in one
-whole band are compared. What has to be remembered lies in a temporary SQLite database on the disk, which vanishes with
-the process whatever becomes of it; only its cache is in memory.
+is the set of its runs of five characters without white space. Its signature, 128 minima of hash functions over that
+set, estimates the Jaccard similarity of two sets (shared / all). Documents whose signatures agree in one whole band are
+compared. A temporary SQLite database on the disk contains the state and is deleted when the process ends for any
+reason; only its cache is in memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from morphbert.errors import MorphbertError
 
 _PERMUTATIONS = 128
 _SHINGLE = 5
-# Shingles that are hashed at a time: 128 minima of each are 4 MB.
+# The number of shingles hashed at a time: 128 minima of each are 4 MB.
 _BATCH = 8192
-# Where a band is to agree is a matter of taste: rather compare too often (which costs time alone) than miss one.
+# The trade-off of the bands: an additional comparison costs only time, a missed one leaves a duplicate.
 _MISSES_WEIGH = 0.95
-# Two bands of 64 values: the coarsest that there is.
+# Two bands of 64 values, the coarsest division.
 _HIGHEST = 0.99
 _CACHE_KIB = 200_000
 
 
 class Duplicate(NamedTuple):
-    """An earlier document, as it was called, whether it is equal, and how much the two have in common (1: all)."""
+    """The name of an earlier document, whether it is equal, and the similarity of the two (1: equal)."""
 
     of: str
     equal: bool
@@ -39,7 +39,7 @@ class Duplicate(NamedTuple):
 
 
 def require_minhash() -> None:
-    """Raises MorphbertError with the remedy where datasketch is not installed."""
+    """Raises MorphbertError with the remedy if datasketch is not installed."""
     try:
         import datasketch  # noqa: F401
     except ImportError as error:
@@ -50,12 +50,12 @@ def require_minhash() -> None:
 def _empty_minhash() -> Any:
     from datasketch import MinHash
 
-    # The scheme and the seed are part of what decides which documents go: both are fixed.
+    # The scheme and the seed influence which documents are dropped, so both are fixed.
     return MinHash(_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
 
 
 def signature(text: str) -> bytes:
-    """The MinHash signature of a document: 128 little-endian uint32; white space does not count."""
+    """Returns the MinHash signature of a document: 128 little-endian uint32; white space is ignored."""
     made = _empty_minhash().copy()
     hashes = _shingle_hashes("".join(text.split()))
     for start in range(0, len(hashes), _BATCH):
@@ -64,24 +64,24 @@ def signature(text: str) -> bytes:
 
 
 def _shingle_hashes(text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """A 32-bit hash of each different run of five characters (of all of it, where it is shorter)."""
+    """Returns a 32-bit hash of each distinct run of five characters (of the whole text if it is shorter)."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
     length = max(min(_SHINGLE, len(codes)), 1)
     hashes = np.zeros(max(len(codes) - length + 1, 0), dtype=np.uint64)
-    for offset in range(length):  # FNV-1a's step, a code point at a time (arithmetic wraps around at 64 bits)
+    for offset in range(length):  # FNV-1a's step for one code point (arithmetic wraps around at 64 bits)
         hashes = (hashes ^ codes[offset : offset + len(hashes)]) * np.uint64(0x100000001B3)
     return np.unique((hashes ^ (hashes >> np.uint64(32))).astype(np.uint32))
 
 
 class DuplicateStore:
-    """What was seen so far. A context manager.
+    """The documents so far. A context manager.
 
-    Near duplicates are compared with what was added, and not with other duplicates, so that a chain of small changes
-    does not take away documents that have little in common.
+    Documents are compared with kept documents only, not with duplicates, so a chain of small changes does not remove
+    documents that have little in common.
 
     Args:
-      near: documents that have at least this much in common are near duplicates; 0 looks for equal ones alone.
-      cache_kib: memory for the database's pages.
+      near: the least similarity of near duplicates; 0 finds only equal documents.
+      cache_kib: the memory for the database's pages, in KiB.
     """
 
     def __init__(self, near: float = 0.0, cache_kib: int = _CACHE_KIB):
@@ -116,11 +116,12 @@ class DuplicateStore:
         self._database.close()
 
     def find_or_add(self, digest: bytes, signature: bytes, name: str) -> Duplicate | None:
-        """The earlier document that this one repeats; or None, and this one is an earlier one from now on.
+        """Returns the earlier document that this one repeats; otherwise adds this one and returns None.
 
         Args:
-          digest: of the text, for equal ones. signature: `signature(text)`, empty where `near` is 0.
-          name: what the document is called if a later one repeats it.
+          digest: the digest of the text, which finds equal documents. signature: `signature(text)`, empty if `near` is
+            0.
+          name: the name of the document in reports of later repetitions.
 
         Raises:
           MorphbertError: the disk with the temporary files is full.
@@ -129,8 +130,8 @@ class DuplicateStore:
             return self._find_or_add(digest, signature, name)
         except sqlite3.Error as error:
             raise MorphbertError(
-                f"what is remembered of documents cannot be written to the folder for temporary files: {error}. "
-                "The environment variable SQLITE_TMPDIR names another one."
+                f"the duplicate database cannot be written to the folder for temporary files: {error}. Name another "
+                "folder in the environment variable SQLITE_TMPDIR."
             ) from error
 
     def _find_or_add(self, digest: bytes, signature: bytes, name: str) -> Duplicate | None:
@@ -161,7 +162,7 @@ class DuplicateStore:
                 return Duplicate(earlier, False, similarity)
         self._number += 1
         run("INSERT INTO documents VALUES (?, ?, ?)", (self._number, name, signature))
-        # (two bands of one document may well have the same key, by chance)
+        # (two bands of one document may have the same key by chance)
         self._database.executemany(
             "INSERT OR IGNORE INTO bands VALUES (?, ?)", [(key, self._number) for key in keys]
         )

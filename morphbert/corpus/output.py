@@ -1,4 +1,4 @@
-"""Documents → one file, or shards of it that read one after the other are that file."""
+"""Writes documents to one file, or to shards whose concatenation is that file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _COPIED_AT_ONCE = 1 << 20
 
 @contextlib.contextmanager
 def open_corpus(path: str, num_shards: int | None) -> Iterator[Callable[[bytes], None]]:
-    """A function that writes one document, its sentences with their line ends; empty lines are added.
+    """Yields a function that writes the sentences of one document, with line ends, and adds the empty lines.
 
-    The files appear when the block ends, or not at all. Shards need as much space again on the disk while they
-    are made, and 8 bytes of memory a document. They are divided between documents, and all but the last end with an
-    empty line: joined they are the file that there would be without them.
+    The files appear when the block ends without an error. While shards are made, they need the same disk space again,
+    and 8 bytes of memory per document. Shards are divided between documents, and all except the last end with an empty
+    line: their concatenation is the file without shards.
     """
     if num_shards is None:
         with atomic_write(path) as raw, compressed(raw, path) as stream:
@@ -41,7 +41,7 @@ def open_corpus(path: str, num_shards: int | None) -> Iterator[Callable[[bytes],
 
 
 class _Joiner:
-    """Writes documents with empty lines between them, and notes where each begins."""
+    """Writes documents with empty lines between them, and records their beginnings."""
 
     def __init__(self, stream: IO[bytes], starts: array[int] | None = None):
         self._stream = stream
@@ -57,12 +57,12 @@ class _Joiner:
 
 
 def _divide(spool: IO[bytes], starts: array[int], total: int, names: list[str]) -> None:
-    """Copies the documents, which begin at `starts`, into shards of about one size."""
+    """Copies the documents, which begin at `starts`, into shards of similar size."""
     starts.append(total)
     cuts = [starts[bisect_left(starts, total * number // len(names))] for number in range(len(names))]
     cuts.append(total)
     spool.seek(0)
-    with contextlib.ExitStack() as stack:  # so that all appear together
+    with contextlib.ExitStack() as stack:  # makes all of them appear together
         for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True):
             out = stack.enter_context(compressed(stack.enter_context(atomic_write(name)), name))
             left = end - start

@@ -1,9 +1,9 @@
-"""Raw files → BERT's input format: a sentence a line, an empty line between documents.
+"""Converts raw files to BERT's input format: one sentence per line, an empty line between documents.
 
     files ─ raw_documents ─► RawDocument ─ cleaning ─► paragraphs ─ splitters ─► sentences ─ filters, duplicates ─► file
 
-The first step and the last run in the main process, in the order of the documents, and what is between them on all
-cores; so nothing depends on the number of workers.
+The first and the last step run in the main process, in document order; the steps between them run on all cores. The
+result therefore does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -46,38 +46,38 @@ _NOT_READABLE = "not readable"
 
 @configuration
 class CorpusConfig:
-    """What `prepare_corpus` reads, and how. Each field is explained by `prepare_corpus.py --help`."""
+    """The configuration of `prepare_corpus`. `prepare_corpus.py --help` explains each field."""
 
     input_file: str = option(
         group="Input",
-        help="Files, plain or packed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of these "
-        "with commas, or @LIST, a text file with one of them a line. - is standard input.",
+        help="Files, plain or compressed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of "
+        "these with commas, or @LIST, a text file with one of them per line. - is standard input.",
     )
     input_format: InputFormat = options(default=InputFormat())
     skip_unreadable: bool = option(
         default=False,
-        help="Leave out documents that are broken (no JSON, no such field, another number of columns), and say so in "
+        help="Leave out broken documents (invalid JSON, a missing field, another number of columns) and list them in "
         "the report, instead of ending with an error.",
     )
     splitter: Splitter = option(
         default="rule",
         group="Sentences and output",
-        help="rule: Korean sentence endings, also where the full stop or the space after it was forgotten; fast "
-        "enough for any corpus. kiwipiepy, kss: libraries that analyse the text, 90 and 190 times slower (pip install "
-        "kiwipiepy or kss; docs/corpus.md compares them). line: every line is a sentence already.",
+        help="rule: Korean sentence endings, even if the full stop or the space after it is missing; fast enough for "
+        "any corpus. kiwipiepy, kss: libraries that analyse the text, 90 and 190 times slower (pip install kiwipiepy "
+        "or kss; docs/corpus.md compares them). line: every line is one sentence.",
     )
-    output_file: str = option(help="The file to write; with the ending .gz it is compressed.")
+    output_file: str = option(help="The output file; the ending .gz compresses it.")
     num_shards: int | None = option(
         default=None,
         at_least=1,
         at_most=500,
-        help="Write this many files of about one size instead, NAME-00000-of-00004 and so on. Joined in order they are "
-        "the one file.",
+        help="Write this many files of similar size instead, NAME-00000-of-00004 and so on. Their concatenation in "
+        "order is the single file.",
     )
     report_file: str | None = option(
         default=None,
-        help="Where to say what was left out and why, with examples: JSON with the ending .json, else Markdown. "
-        "Default: the output file's name with .report.md.",
+        help="The report of omitted documents and removed text, with examples: JSON with the ending .json, else "
+        "Markdown. Default: the output file's name with .report.md.",
     )
     cleaning: Cleaning = options(
         default=Cleaning(), group="What is changed in the text (white space always becomes one space)"
@@ -86,7 +86,7 @@ class CorpusConfig:
         default=0, at_least=0, group="What is left out", help="Leave out documents with fewer characters."
     )
     max_characters: int = option(
-        default=0, at_least=0, help="Leave out documents with more characters; 0 is no bound."
+        default=0, at_least=0, help="Leave out documents with more characters; 0 means no limit."
     )
     min_sentences: int = option(
         default=0,
@@ -97,24 +97,24 @@ class CorpusConfig:
         default=0.0,
         at_least=0,
         at_most=1,
-        help="Leave out documents with a smaller share of Hangul among their characters (spaces apart). Example: 0.5",
+        help="Leave out documents with a smaller share of Hangul among their characters without spaces. Example: 0.5",
     )
     drop_duplicates: bool = option(
-        default=False, help="Leave out documents whose text is the same as an earlier one's."
+        default=False, help="Leave out documents with the same text as an earlier one."
     )
     near_duplicates: float = option(
         default=0.0,
         at_least=0,
         at_most=1,
-        help="Leave out documents that have at least this share of their text in common with an earlier one (Jaccard "
-        "of runs of five characters, by MinHash); 0 is off, 0.8 is usual. Needs: pip install datasketch. What has to "
-        "be remembered, about 1 KB a document, lies on the disk, in the folder that TMPDIR names.",
+        help="Leave out documents with at least this similarity to an earlier one (Jaccard of runs of five "
+        "characters, by MinHash); 0 is off, 0.8 is usual. Needs: pip install datasketch. The folder that TMPDIR "
+        "names needs about 1 KB of disk space per document.",
     )
     num_workers: int = option(
         default=0,
         at_least=0,
         group="Machine",
-        help="Processes; 0 takes all cores. The result does not depend on it.",
+        help="The number of processes; 0 uses all cores. The result does not depend on it.",
     )
 
     @property
@@ -127,9 +127,9 @@ class CorpusConfig:
 
 
 class _Done(NamedTuple):
-    """One document as it is written, or the reason why it is not, with an excerpt instead of its text.
+    """One document to write, or the reason for its omission with an excerpt instead of the text.
 
-    `removed` has for each kind of thing that was taken out how often, and the first.
+    `removed` has the number of removals of each kind, and the first removed text.
     """
 
     where: str
@@ -145,14 +145,15 @@ class _Done(NamedTuple):
 
 
 def prepare_corpus(config: CorpusConfig) -> CorpusReport:
-    """Reads documents, splits them, and writes them and the report; the number of workers changes nothing.
+    """Splits documents into sentences and writes them with a report; the result does not depend on the number of
+    workers.
 
-    Memory is bounded: a few blocks of half a million characters a worker, a single document at a time, and the
-    cache of the duplicate store, whose data lie on the disk.
+    Memory is bounded: a few blocks of half a million characters per worker, one document at a time, and the cache of
+      the duplicate store, whose data are on the disk.
 
     Raises:
-      MorphbertError: unreadable input, a broken document, or no text at all. Nothing is written then.
-      UsageError: settings that cannot be.
+      MorphbertError: the input cannot be read, a document is broken, or there is no text. Nothing is written then.
+      UsageError: the settings are invalid.
     """
     paths = _input_paths(config)
     _check(config, paths)
@@ -162,7 +163,7 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
     report = CorpusReport(changed(config), len(paths))
     sizes = [identity(path)["bytes"] for path in paths if path != STANDARD_INPUT]
     with ExitStack() as stack:
-        # The report first: a place that cannot be written shows at once, and the report appears after the output.
+        # The report is opened first: an unwritable path fails at once, and the report appears after the output.
         report_stream = stack.enter_context(atomic_write(config.report))
         store = stack.enter_context(DuplicateStore(config.near_duplicates))
         write = stack.enter_context(open_corpus(config.output_file, config.num_shards))
@@ -183,7 +184,7 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
             progress.set_postfix_str(f"{report.read:,} documents", refresh=False)
         if not report.documents:
             raise MorphbertError(
-                f"{config.input_file}: none of {len(paths)} file(s) holds a document to keep"
+                f"{config.input_file}: no document of {len(paths)} file(s) is kept"
                 f"{f' (left out: {report.reasons})' if report.dropped else ''}."
             )
         report_stream.write(report.text(config.report))
@@ -194,15 +195,15 @@ def _input_paths(config: CorpusConfig) -> list[str]:
     if STANDARD_INPUT not in config.input_file.split(","):
         return expand(config.input_file)
     if config.input_file != STANDARD_INPUT:
-        raise UsageError("standard input (--input_file=-) is read alone, without files beside it.")
+        raise UsageError("standard input (--input_file=-) cannot be combined with files.")
     return [STANDARD_INPUT]
 
 
 def _check(config: CorpusConfig, paths: list[str]) -> None:
-    """Raises UsageError for output that could not be read again or would replace its own input."""
+    """Raises UsageError for output that could not be read or would replace its own input."""
     ending = os.path.splitext(config.output_file)[1]
     if ending in COMPRESSED and ending != ".gz":
-        raise UsageError(f"--output_file={config.output_file}: output is packed as .gz alone, or not at all.")
+        raise UsageError(f"--output_file={config.output_file}: the only compression of output is .gz.")
     if config.max_characters and config.max_characters < config.min_characters:
         raise UsageError(
             f"--max_characters={config.max_characters} is less than --min_characters={config.min_characters}."
@@ -210,14 +211,14 @@ def _check(config: CorpusConfig, paths: list[str]) -> None:
     others = set(glob.glob(glob.escape(config.output_file) + "-[0-9]*-of-[0-9]*")) - set(config.outputs)
     if config.num_shards and others:
         raise UsageError(
-            f"{min(others)} is of an earlier run with another --num_shards: a glob would read both. Remove it, or "
-            "choose another --output_file."
+            f"{min(others)} is from an earlier run with another --num_shards, and a glob would read both. Remove it, "
+            "or choose another --output_file."
         )
     local = {os.path.realpath(path): path for path in paths if not is_remote(path)}
     for output in (*config.outputs, config.report):
         if not is_remote(output) and os.path.realpath(output) in local:
             raise UsageError(
-                f"{output} is output, and --input_file={config.input_file} reads it: give it another name."
+                f"--input_file={config.input_file} would read the output {output}: give the output another name."
             )
 
 
@@ -228,10 +229,10 @@ def _take(
     write: Callable[[bytes], None],
     report: CorpusReport,
 ) -> None:
-    """Writes one document, or counts it among those left out."""
+    """Writes one document, or counts it as omitted."""
     if done.dropped == _NOT_READABLE and not config.skip_unreadable:
         raise MorphbertError(
-            f"{done.where}: {done.detail} (--skip_unreadable leaves such documents out and goes on.)"
+            f"{done.where}: {done.detail} (--skip_unreadable leaves such documents out and continues.)"
         )
     report.read += 1
     report.divided += done.divided
@@ -309,7 +310,7 @@ def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
 
 
 def _reason_to_drop(config: CorpusConfig, sentences: list[str], characters: int) -> tuple[str, str]:
-    """Why a document is left out, and by how much; two empty strings where it is not."""
+    """Returns the reason for a document's omission and the deciding value; two empty strings if it is kept."""
     if not sentences:
         return "no text", ""
     if characters < config.min_characters:

@@ -1,4 +1,4 @@
-"""What a corpus lost on its way, and why: the report that `prepare_corpus.py` puts beside its output."""
+"""The report of `prepare_corpus.py`: omitted documents and removed text, with reasons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXCERPT = 80
 
 
 class Example(NamedTuple):
-    """One case: where it stood, a piece of the text, and what is to be said about it."""
+    """One case: its place, an excerpt of the text, and a detail."""
 
     where: str
     excerpt: str
@@ -22,7 +22,7 @@ class Example(NamedTuple):
 
 
 def excerpt(text: str) -> str:
-    r"""The beginning of a text, in one line: `"가\n나"` → `"가 나"`."""
+    r"""Returns the beginning of a text, in one line: `"가\n나"` → `"가 나"`."""
     line = " ".join(text[: 4 * _EXCERPT].split())
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
 
@@ -32,11 +32,12 @@ class CorpusReport:
     """Counts and the first examples, in the order of the documents.
 
     Attributes:
-      settings: what was asked for.
-      files, read: input files, and the documents in them. documents, sentences, characters: what was written.
-      dropped: documents that were left out, by reason; dropped_characters: how many characters they had.
-      removed: how often something was taken out of a text, by kind.
-      divided: documents that were divided because they were too long.
+      settings: the flags of the run.
+      files, read: the numbers of input files and of their documents. documents, sentences, characters: the numbers of
+        written ones.
+      dropped: the number of omitted documents by reason; dropped_characters: the number of their characters.
+      removed: the number of removals from texts, by kind.
+      divided: the number of documents that were divided because they were too long.
     """
 
     settings: Mapping[str, Any]
@@ -53,7 +54,7 @@ class CorpusReport:
 
     @property
     def reasons(self) -> str:
-        """`"duplicate: 3, too short: 1"`."""
+        """The reasons with their counts: `"duplicate: 3, too short: 1"`."""
         return ", ".join(f"{reason}: {count:,}" for reason, count in self.dropped.most_common())
 
     def drop(self, reason: str, characters: int, example: Example) -> None:
@@ -72,7 +73,7 @@ class CorpusReport:
             examples.append(example)
 
     def text(self, path: str) -> bytes:
-        """What the report's file holds: JSON where its name ends with `.json`, else Markdown."""
+        """Returns the content of the report file: JSON for a name that ends with `.json`, else Markdown."""
         text = self.as_json() if path.endswith(".json") else self.as_markdown()
         return text.encode("utf-8", "replace")
 
@@ -138,11 +139,11 @@ def _example_line(example: Example) -> str:
 
 
 def _code(text: object) -> str:
-    """Text for within backquotes."""
+    """Returns text for use within backquotes."""
     return " ".join(str(text).replace("`", "ˋ").split())
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: names of files and fields may hold markup, or HTML."""
+    """Returns text that Markdown shows literally: names of files and fields may contain markup or HTML."""
     shown = re.sub(r"([\\`*\[\]|~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
     return " ".join(shown.split())

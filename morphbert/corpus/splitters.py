@@ -1,4 +1,4 @@
-"""The choices of `--splitter`: a paragraph → its sentences, by our rule or by a library that is installed for it."""
+"""The choices of `--splitter`: sentence splitting by our rules or by an installed library."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from morphbert.errors import MorphbertError
 Splitter = Literal["rule", "line", "kiwipiepy", "kss"]
 Split = Callable[[str], list[str]]
 
-# Both libraries analyse a paragraph at once; memory and time grow faster than its length.
+# Both libraries analyse a whole paragraph; memory and time grow faster than its length.
 _LONGEST_PARAGRAPH = 10_000
 
 
 def require_splitter(name: Splitter) -> None:
-    """Raises MorphbertError with the remedy where the library of a splitter is not installed."""
+    """Raises MorphbertError with the remedy if the library of a splitter is not installed."""
     if name in ("kiwipiepy", "kss") and find_spec(name) is None:
-        apart = " (into an environment of its own: see docs/corpus.md)" if name == "kss" else ""
+        apart = " (in a separate environment: see docs/corpus.md)" if name == "kss" else ""
         raise MorphbertError(f"--splitter={name} needs a package: pip install {name}{apart}")
 
 
 @lru_cache(maxsize=1)
 def load_splitter(name: Splitter) -> Split:
-    """The splitter of this process; a model that it needs is loaded once.
+    """Returns the splitter of this process; its model is loaded once.
 
-    Sentences come without white space around them, and hold all other characters of the paragraph.
+    Sentences have no white space around them, and contain all other characters of the paragraph.
     """
     if name == "rule":
         return split_sentences
@@ -41,7 +41,7 @@ def load_splitter(name: Splitter) -> Split:
 def _load_kiwipiepy() -> Split:
     from kiwipiepy import Kiwi
 
-    kiwi: Any = Kiwi(num_workers=1)  # the processes are ours
+    kiwi: Any = Kiwi(num_workers=1)  # parallelism comes from our processes
     return lambda paragraph: [sentence.text for sentence in kiwi.split_into_sents(paragraph)]
 
 
@@ -52,7 +52,7 @@ def _load_kss() -> Split:
 
 
 def _careful(split: Split) -> Split:
-    """A library's splitter, with our rule for paragraphs that it changes or that are too long for it."""
+    """Returns a library's splitter, with our rules for paragraphs that it changes or that are too long for it."""
 
     def checked(paragraph: str) -> list[str]:
         if not paragraph:

@@ -1,1 +1,1 @@
-"""Pieces → training records: documents, instances, masks, TFRecords. Imports no TensorFlow."""
+"""Makes training records from pieces: documents, instances, masks, TFRecords. Imports no TensorFlow."""

@@ -1,4 +1,4 @@
-"""Plans of instances → the framed bytes of their records, a few thousand at a time."""
+"""Turns plans of instances into the framed bytes of their records, a few thousand at a time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from morphbert.data.store import TokenStore
 
 Int64 = npt.NDArray[np.int64]
 
-# Instances worked on at once: large enough for numpy, small enough for the processor's cache.
+# The number of instances per batch: large enough for NumPy, small enough for the processor's cache.
 _BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """What has to be known of the vocabulary: ids of special tokens, and those that text can become.
+    """The facts about a vocabulary: ids of special tokens, and the ids that text can become.
 
-    listed: the pieces of each word that is masked with preference.
+    Attributes:
+      listed: the pieces of each listed word, which is masked more often.
     """
 
     cls: int
@@ -39,10 +40,13 @@ class Pieces:
 
 @dataclass
 class Statistics:
-    """Sums over records; `pieces` count the special tokens.
+    """Sums over records; `pieces` includes the special tokens.
 
-    room: pieces that there was room for. examples: more than records where some share one. positives: those of them
-    with label 1. masked: none where masks are drawn in training.
+    Attributes:
+      room: the number of pieces that fit into the records.
+      examples: the number of examples, more than records if some share one.
+      positives: the number of examples with label 1.
+      masked: the number of masked pieces, 0 if training draws the masks.
     """
 
     records: int = 0
@@ -64,7 +68,10 @@ class Statistics:
 class Batch(NamedTuple):
     """N instances before masking, each of the arrays [N, L]; 0 is padding.
 
-    lengths: [N]. labels: [N, 1], or with packing [N, E] like `cls_positions`. sequences, positions: with packing.
+    Attributes:
+      lengths: [N].
+      labels: [N, 1], or with packing [N, E] like `cls_positions`.
+      sequences, positions: [N, L], only with packing.
     """
 
     ids: Int64
@@ -108,7 +115,7 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
         starts = np.zeros_like(maskable)
         bit = WORD if config.masking_unit == "eojeol" else MORPHEME
         starts[maskable] = (store.marks[place] & bit) != 0
-        # A segment may begin within a long word: what is there of the word is a unit.
+        # A segment may begin within a long word; the rest of the word is then a unit.
         starts |= (column == 1) | (in_second & (column == end_of_first + 1))
     segments = ((column > end_of_first) & (column <= end_of_second)).astype(np.int64)
     labels = plan["label"].astype(np.int64)[:, None]
@@ -116,10 +123,10 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
 
 
 def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
-    """Puts instances together, `sizes[0]` into the first sequence and so on: [N, L] → [M, L].
+    """Joins instances [N, L] into sequences [M, L], the first `sizes[0]` into the first sequence and so on.
 
-    With packing they keep their `[CLS]` and are told apart by `sequences`. Otherwise they are one text, with one
-    `[CLS]` before all of it.
+    With packing, instances keep their `[CLS]`, and `sequences` distinguishes them. Otherwise they become one text with
+    one `[CLS]`.
     """
     within = np.arange(len(batch.ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     row = np.repeat(np.arange(len(sizes)), sizes)
@@ -134,7 +141,7 @@ def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
     place = np.repeat(row * shape[1] + begin, length) + np.arange(length.sum()) - np.repeat(before, length)
 
     def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values [N, L] to their new places [M, L]."""
+        """Moves values [N, L] to their new positions [M, L]."""
         spread = np.zeros(shape, values.dtype)
         spread.reshape(-1)[place] = values[taken]
         return spread
@@ -155,9 +162,9 @@ def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
 def records(
     store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig, pieces: Pieces
 ) -> Iterator[tuple[bytes, Statistics]]:
-    """Yields framed records, joined, with their sums, batch by batch.
+    """Yields the joined framed records of each batch with their sums.
 
-    They are in the order of `plan`; where several plans share a sequence, in that of the first of them.
+    Records have the order of `plan`. If several plans share a sequence, the first of them decides.
     """
     groups = packing.group(plan, config)
     ends = np.cumsum(groups.sizes)
@@ -189,13 +196,15 @@ def records(
 
 
 def _real(batch: Batch) -> npt.NDArray[np.bool_]:
-    """Where there are pieces, [N, L]: padding is 0, which is a piece of its own in some vocabularies."""
+    """Returns whether a position has a piece, [N, L]. Padding is 0, which is also the id of a piece in some
+    vocabularies.
+    """
     real: npt.NDArray[np.bool_] = np.arange(batch.ids.shape[1])[None, :] < batch.lengths[:, None]
     return real
 
 
 def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:
-    """The features of morphbert.data.records.features that have nothing to do with masks."""
+    """Returns the features of morphbert.data.records.features other than those of masks."""
     columns: dict[str, npt.NDArray[Any]] = {
         "input_ids": batch.ids,
         "segment_ids": batch.segments.astype(np.uint8),
@@ -215,7 +224,7 @@ def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]
 def _masks(
     batch: Batch, keys: npt.NDArray[np.uint64], config: InstanceConfig, pieces: Pieces
 ) -> tuple[dict[str, npt.NDArray[Any]], int]:
-    """The features of static masks, masks in `input_ids` included, and how many pieces they cover."""
+    """Returns the features of static masks, including the masked `input_ids`, and the number of masked pieces."""
     preferred = listed_words.occurrences(batch.ids, pieces.listed) if pieces.listed else None
     masked = mask(batch.ids, batch.maskable, batch.starts, keys, config, pieces.mask, pieces.real, preferred)
     weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]

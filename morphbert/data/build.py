@@ -1,9 +1,9 @@
-"""Raw text → record files on one machine: `--mode=fast`.
+"""Makes record files from raw text on one machine: `--mode=fast`.
 
     text ─ store_build ─► token store ─ shards (instances, batches) ─► record files
 
-Every step writes files that appear whole or not at all into a working folder in the token store, and passes
-over what is there. So an interrupted run continues, and ends with the same bytes.
+Every step writes files atomically into a working folder in the token store, and skips existing ones. An interrupted run
+therefore continues, and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -53,26 +53,30 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, SEP, UNK
 
-# Says what the unfinished work in a folder is for.
+# The file that identifies the unfinished work in a folder.
 _JOB_FILE = "job.json"
 
 NOTHING_TO_HOLD_OUT = (
-    "the input is one document, so none can be held out: leave --eval_fraction out, or put an empty line between "
+    "the input is one document, so none can be held out. Leave --eval_fraction out, or put an empty line between "
     "documents."
 )
 NO_PAIR = (
-    "the text gives no pair of segments: its documents have a single piece each. Are they separated by empty lines, "
-    "with one sentence on a line?"
+    "the text gives no pair of segments, because each of its documents has a single piece. Are they separated by "
+    "empty lines, with one sentence per line?"
 )
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """One run: what to read, what to make of it, and where to put it.
+    """The configuration of one run: input, records and output.
 
-    output_files: final names, shards included; with `shard_bytes` one name, from which as many shards are made
-      as give files of about that size. eval_output_file: where held-out documents go.
-    token_store: a folder on this machine. num_workers: processes. encoding: of the input files.
+    Attributes:
+      output_files: the final names, shards included; with `shard_bytes` one name, which is divided into shards of about
+        that size.
+      eval_output_file: the file for held-out documents.
+      token_store: a folder on this machine.
+      num_workers: the number of processes.
+      encoding: the encoding of the input files.
     """
 
     input_files: tuple[str, ...]
@@ -87,21 +91,21 @@ class BuildConfig:
 
     @property
     def all_outputs(self) -> tuple[str, ...]:
-        """The output files of both sides, as far as they are known before the text is read."""
+        """Returns the output files of both sides, as far as they are known before the text is read."""
         held_out = (self.eval_output_file,) if self.eval_output_file else ()
         return (*self.output_files, *held_out)
 
     def __post_init__(self) -> None:
-        """Raises UsageError for outputs that would overwrite each other or the input, or a wrong split."""
+        """Raises UsageError for outputs that would overwrite each other or the input, or an invalid split."""
         outputs = self.all_outputs
         if len(set(outputs)) < len(outputs):
             raise UsageError(f"two output files have the same name: {', '.join(outputs)}.")
         both = set(map(os.path.abspath, outputs)) & set(map(os.path.abspath, self.input_files))
         if both:
-            raise UsageError(f"{both.pop()} is an input and an output file.")
+            raise UsageError(f"{both.pop()} is both an input and an output file.")
         if not 0 <= self.eval_fraction < 1:
             raise UsageError(
-                f"--eval_fraction={self.eval_fraction} is out of range: it has to be at least 0 and below 1."
+                f"--eval_fraction={self.eval_fraction} is out of range: it must be at least 0 and below 1."
             )
         if (self.eval_fraction > 0) != (self.eval_output_file is not None):
             raise UsageError(
@@ -110,7 +114,7 @@ class BuildConfig:
             )
         if self.instances.eval_masked_lm_prob is not None and self.eval_output_file is None:
             raise UsageError(
-                f"--eval_masked_lm_prob={self.instances.eval_masked_lm_prob} is for held-out records: give "
+                f"--eval_masked_lm_prob={self.instances.eval_masked_lm_prob} applies to held-out records only. Give "
                 "--eval_fraction and --eval_output_file, or leave it out."
             )
         if self.shard_bytes is not None and len(self.output_files) != 1:
@@ -119,11 +123,11 @@ class BuildConfig:
                 "--num_shards."
             )
         if self.num_workers < 1:
-            raise UsageError(f"--num_workers={self.num_workers} is out of range: it has to be at least 1.")
+            raise UsageError(f"--num_workers={self.num_workers} is out of range: it must be at least 1.")
 
 
 class SplitResult(NamedTuple):
-    """What became of the documents of one side of the held-out split."""
+    """The result for one side of the held-out split."""
 
     name: str  # "all", "train" or "eval"
     documents: int
@@ -132,7 +136,7 @@ class SplitResult(NamedTuple):
 
 
 class _Split(NamedTuple):
-    """One side of the held-out split: which documents [D], how often, and into which files."""
+    """One side of the held-out split: its documents [D], number of duplicates, and files."""
 
     name: str
     documents: npt.NDArray[np.bool_]
@@ -141,11 +145,11 @@ class _Split(NamedTuple):
 
 
 def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces:
-    """What instance making has to know of a vocabulary that `check_for_pretraining` has let pass."""
+    """Returns the facts that instance making needs about a vocabulary that `check_for_pretraining` has accepted."""
     ids = tokenizer.vocab
     real = masking.real_pieces(tokenizer.vocabulary.tokens)
     if not len(real):
-        raise MorphbertError("the vocabulary holds special tokens and nothing else: learn one from text.")
+        raise MorphbertError("the vocabulary contains only special tokens: learn one from text.")
     listed = listed_words.pieces_of_words(mask_words, tokenizer)
     if mask_words and not listed:
         raise MorphbertError(
@@ -161,10 +165,11 @@ def build(
     """Makes the records of a run.
 
     Args:
-      say: receives one line for each stage. bars: makes a progress bar (the signature of `tqdm.tqdm`).
+      say: receives one line for each stage.
+      bars: makes a progress bar, with the signature of `tqdm.tqdm`.
 
     Raises:
-      MorphbertError: bad input, a full disk, a folder that another process works in.
+      MorphbertError: the input is invalid, the disk is full, or another process uses the folder.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_writer(config.all_outputs))
@@ -200,7 +205,7 @@ def _prepare(
     say: Callable[[str], None],
     bars: Callable[..., Any],
 ) -> TokenStore:
-    """Opens or makes the token store, and holds it, so that nobody makes it again while it is read."""
+    """Opens or makes the token store, and locks it against changes while it is read."""
     alone = patiently(lock, exclusive=True) or not patiently(lock, exclusive=False)
     total = sum(int(files.identity(path)["bytes"]) for path in config.input_files)
     with bars(desc="tokenizing", total=total, unit="B", unit_scale=True) as bar:
@@ -219,7 +224,7 @@ def _prepare(
 
 
 def _work_folder(config: BuildConfig) -> str:
-    """The folder of unfinished work for these outputs; what was begun for other flags is thrown away."""
+    """Returns the folder of unfinished work for these outputs; deletes work that was begun with other flags."""
     outputs = [*config.output_files, config.eval_output_file or ""]
     names = [name if files.is_remote(name) else os.path.abspath(name) for name in outputs]
     number = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
@@ -241,7 +246,7 @@ def _work_folder(config: BuildConfig) -> str:
 
 
 def _throw_away(folder: str) -> None:
-    """Deletes a working folder; first what says whose it is, so that nobody takes half of it for the whole."""
+    """Deletes a working folder, its identifying file first, so that no process mistakes the rest for a whole folder."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(folder, _JOB_FILE))
     shutil.rmtree(folder, ignore_errors=True)
@@ -312,9 +317,11 @@ def manifests_of(
     inputs: Sequence[dict[str, Any]],
     corpus: str,
 ) -> Iterator[tuple[Manifest, list[str]]]:
-    """Manifests and the output files that they belong to: one for all, or with length bins one for each length.
+    """Returns manifests with their output files: one for all files, or with length bins one for each length.
 
-    shards: what was written for each of `outputs`, by length. inputs, corpus: see `morphbert.data.manifest`.
+    Args:
+      shards: the written files of each of `outputs`, by length.
+      inputs, corpus: see `morphbert.data.manifest`.
     """
     instances = config.instances.of_split(result.name)
     for number, length in enumerate(lengths_of(instances)):
@@ -336,5 +343,5 @@ def manifests_of(
 
 
 def duplicates_of(split: str, config: InstanceConfig) -> int:
-    """Duplicates of held-out text would cost time in every evaluation and say the same."""
+    """Returns the number of duplicates of a side: 1 for held-out text, whose duplicates would only cost time."""
     return 1 if split == "eval" else config.dupe_factor

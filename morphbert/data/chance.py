@@ -1,9 +1,9 @@
-"""Randomness as a function: numbers that depend on a key and a counter alone.
+"""Stateless randomness: numbers that depend only on a key and a counter.
 
-What document d gets in duplicate k must not depend on which worker made it, or when. So nothing here has a
-state: keys are made by folding numbers into each other, and the n-th number of a key is computed directly,
-for whole arrays at a time. The mixing function is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable
-pseudorandom number generators", OOPSLA 2014; Stafford's variant 13), whose increments the counter replaces.
+The instances of document d in duplicate k must not depend on the worker or the time. Nothing here has a state: keys are
+made by folding numbers into other keys, and the n-th number of a key is computed directly, for whole arrays at a time.
+The mixing function is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
+OOPSLA 2014; Stafford's variant 13), whose increments the counter replaces.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def mix(values: Keys) -> Keys:
-    """Scrambles 64-bit numbers one to one; the argument stays as it is."""
+    """Returns a bijective scrambling of 64-bit numbers; does not change the argument."""
     mixed: Keys = values ^ (values >> np.uint64(30))
     mixed *= _FIRST
     mixed ^= mixed >> np.uint64(27)
@@ -31,32 +31,32 @@ def mix(values: Keys) -> Keys:
 
 
 def fold(keys: Keys, numbers: npt.ArrayLike) -> Keys:
-    """Keys of the next level: one for each pair of a key and a number (any integers; shapes broadcast)."""
+    """Returns the keys of the next level, one for each pair of a key and a number (any integers; shapes broadcast)."""
     with np.errstate(over="ignore"):
         inner = mix((np.asarray(numbers).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
         return mix(keys ^ inner)
 
 
 def key_of(seed: int) -> Keys:
-    """The key of a run, as an array of shape []. Any integer is a seed."""
+    """Returns the key of a run, as an array of shape []. Any integer is a seed."""
     return fold(np.array(0, np.uint64), np.array(seed % 2**64, np.uint64))
 
 
 def bits(keys: Keys, counter: npt.ArrayLike) -> Keys:
-    """64 random bits for each pair of a key and a counter (shapes broadcast)."""
+    """Returns 64 random bits for each pair of a key and a counter (shapes broadcast)."""
     with np.errstate(over="ignore"):
         return mix(keys + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def uniform(keys: Keys, counter: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Random numbers from 0 up to, not including, 1."""
+    """Returns random numbers in [0, 1)."""
     numbers: npt.NDArray[np.float64] = (bits(keys, counter) >> np.uint64(11)).astype(np.float64)
     numbers *= 2.0**-53
     return numbers
 
 
 def below(limits: int | npt.NDArray[np.int64], keys: Keys, counter: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Random integers from 0 up to, not including, `limits` (each at least 1 and below 2**53)."""
+    """Returns random integers from 0 up to, not including, `limits` (each at least 1 and below 2**53)."""
     # The product of a large limit and a number next to 1 may round up to the limit itself.
     drawn: npt.NDArray[np.int64] = (uniform(keys, counter) * limits).astype(np.int64)
     return np.minimum(drawn, limits - 1)

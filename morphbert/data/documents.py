@@ -1,4 +1,4 @@
-"""Documents: their digest, and which of them are held out for evaluation."""
+"""The digests of documents, and the choice of held-out documents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 
 class DocumentDigest:
-    """64 bits of a document's text, line by line: what decides whether it is held out.
+    """A 64-bit digest of a document's text, line by line, which decides whether it is held out.
 
-    Lines come stripped, so that spacing at their ends and the kind of line ending change nothing.
+    Lines are stripped, so spacing at their ends and the kind of line ending have no influence.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class DocumentDigest:
 
 
 def held_out(digests: Sequence[int] | npt.NDArray[np.uint64], fraction: float) -> npt.NDArray[np.bool_]:
-    """Which documents are held out: those whose digest, read as a number from 0 to 1, is below `fraction`.
+    """Returns whether each document is held out: its digest, as a number from 0 to 1, is below `fraction`.
 
-    A document's fate depends on its text alone, so it stays on its side when the corpus grows. The
-    exception are tiny corpora: with 0 < fraction < 1, two documents or more are divided so that both
-    sides have one, and a document alone is not held out. Equal documents are on the same side but for that.
+    The side of a document depends only on its text, so it does not change when the corpus grows. Tiny corpora are an
+    exception: with 0 < fraction < 1, two or more documents are divided so that both sides have one, and a single
+    document is not held out. Apart from this exception, equal documents are on the same side.
 
     `held_out([0, 2**63, 2**64 - 1], 0.6)` → `[True, True, False]`
     """

@@ -1,4 +1,4 @@
-"""Sentences → ids and word boundaries, remembered eojeol by eojeol."""
+"""Encodes sentences as ids and word boundaries, with a cache of eojeols."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from morphbert.text.analyzers import MARK
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import UNK
 
-# Bits that say what starts at a piece. A space (or the start of the sentence) is before a SPACED piece.
-# A unit of whole-word masking starts at a WORD piece (an eojeol, with punctuation and ideographs apart
-# from it, as `##` shows it) or at a MORPHEME piece (the same, cut by the analyser).
+# Bits for the units that start at a piece. A space (or the start of the sentence) is before a SPACED piece. A unit of
+# whole-word masking starts at a WORD piece (an eojeol without its punctuation and ideographs, as `##` shows it) or at a
+# MORPHEME piece (the same, cut by the analyser).
 SPACED, WORD, MORPHEME = 1, 2, 4
 
 _REMEMBERED = 100_000
@@ -22,9 +22,7 @@ Kept = TypeVar("Kept")
 
 
 class _Part(NamedTuple):
-    """A morpheme as it stands in an eojeol: its ids, what starts at each, and whether a character that stands alone
-    is its last.
-    """
+    """A morpheme in an eojeol: its ids, the bits of each, and whether its last character is a separate word."""
 
     ids: array[int]
     marks: bytes
@@ -32,14 +30,14 @@ class _Part(NamedTuple):
 
 
 class SentenceEncoder:
-    """Encodes sentences for the token store. Cheaper than `Tokenizer.encode`: no offsets are needed."""
+    """Encodes sentences for the token store. Cheaper than `Tokenizer.encode`, because it computes no offsets."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._normalizer = tokenizer.splitter.normalizer
         self._eojeols = tokenizer.splitter.marked_eojeols
         self._remembered: dict[str, tuple[array[int], bytes]] = {}
-        # Morphemes, apart by whether a word begins with them: new eojeols are mostly made of known ones.
+        # Morphemes at the beginning of a word and elsewhere: new eojeols mostly consist of known morphemes.
         self._morphemes: tuple[dict[str, _Part], dict[str, _Part]] = ({}, {})
 
     @property
@@ -47,7 +45,7 @@ class SentenceEncoder:
         return len(self._tokenizer.vocabulary)
 
     def __call__(self, text: str) -> tuple[array[int], bytes]:
-        """One sentence → ids (uint32) and, for each, the bits of what starts there.
+        """Returns the ids (uint32) of one sentence and, for each, the bits of the units that start there.
 
         `"사과나무를 심었다."` → ids of `사과 ##나무 ##를 심 ##었 ##다 .` and
         SPACED|WORD|MORPHEME, 0, MORPHEME, SPACED|WORD|MORPHEME, MORPHEME, MORPHEME, WORD|MORPHEME.
@@ -91,7 +89,7 @@ class SentenceEncoder:
         return ids, b"".join(marks)
 
     def _cut(self, morpheme: str, begins: bool) -> _Part:
-        """Cuts one morpheme into pieces; `begins` says whether a word begins with it, as `##` shows it."""
+        """Cuts one morpheme into pieces; `begins` is whether a word begins with it, as `##` shows it."""
         tokenizer = self._tokenizer
         ids: list[int] = []
         marks = bytearray()

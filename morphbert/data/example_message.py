@@ -13,10 +13,10 @@ _Field = descriptor_pb2.FieldDescriptorProto
 
 
 def parse_example(data: bytes) -> dict[str, list[int] | list[float]]:
-    """Returns the values of a serialized `tf.train.Example` by name; packed and unpacked lists are read.
+    """Returns the values of a serialized `tf.train.Example` by name, from packed and unpacked lists.
 
     Raises:
-      ValueError: the bytes are no Example of int64 and float features.
+      ValueError: the bytes are not an Example of int64 and float features.
     """
     try:
         features = _example_class().FromString(data).features.feature
@@ -26,16 +26,16 @@ def parse_example(data: bytes) -> dict[str, list[int] | list[float]]:
     for name, feature in features.items():
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
-            raise ValueError(f"not a tf.train.Example of numbers: the feature {name} holds bytes")
+            raise ValueError(f"not a tf.train.Example of numbers: the feature {name} contains bytes")
         values[name] = list(getattr(feature, kind).value) if kind else []
     return values
 
 
 @cache
 def _example_class() -> Any:
-    """The message class, as tensorflow/core/example/{example,feature}.proto define it.
+    """Returns the message class, as tensorflow/core/example/{example,feature}.proto define it.
 
-    It stands in a descriptor pool of its own: TensorFlow registers the same messages in the default pool.
+    It has a separate descriptor pool, because TensorFlow registers the same messages in the default pool.
     """
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", package=_PACKAGE, syntax="proto3")
     for name, kind in (
@@ -63,7 +63,7 @@ def _example_class() -> Any:
 
 
 def _add_message(owner: Any, name: str, number: int, kind: str) -> Any:
-    """Adds a field that holds a message of this file."""
+    """Adds a field whose type is a message of this file."""
     return owner.field.add(
         name=name,
         number=number,

@@ -1,4 +1,4 @@
-"""Record files → readable examples, statistics, and whatever is wrong with them."""
+"""Inspects record files: readable examples, statistics, and problems."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from morphbert.options import configuration, option
 from morphbert.text.loading import load_vocabulary_of
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 
-# More than these are counted, not listed.
+# The number of listed problems; further ones are only counted.
 _LISTED_PROBLEMS = 20
 
 Parsed = dict[str, list[int] | list[float]]
@@ -40,12 +40,14 @@ Parsed = dict[str, list[int] | list[float]]
 
 @dataclass
 class Report:
-    """Sums over all records, and what was found wrong, each with file and number of the record.
+    """Sums over all records, and the problems, each with file and number of the record.
 
-    files: how many were read. in_records: examples, more than records where some share one. units: what training can
-      mask, in dynamic records.
-
-    masked_words: [whole, in part]. replaced: [`[MASK]`, another piece, the piece itself].
+    Attributes:
+      files: the number of files.
+      in_records: the number of examples, more than records if some share one.
+      units: the number of units that training can mask, in dynamic records.
+      masked_words: [whole, in part].
+      replaced: [`[MASK]`, another piece, the piece itself].
     """
 
     files: int = 0
@@ -76,21 +78,21 @@ class Report:
 
 @configuration
 class InspectConfig:
-    """What `inspect_records` reads, and how much of it is shown."""
+    """The configuration of `inspect_records`."""
 
     input_file: str = option(
         group="Input",
-        help="Record files: a path, a glob in quotes, or several of both with commas. Manifests are passed over.",
+        help="Record files: a path, a glob in quotes, or several of both with commas. Manifests are skipped.",
     )
     vocab_file: str | None = option(
         default=None,
-        help="The vocabulary folder or vocab.txt that they were made with. Without it, pieces are shown as numbers.",
+        help="The vocabulary folder or vocab.txt that made the records. Without it, pieces are shown as numbers.",
     )
-    num_examples: int = option(default=3, at_least=0, group="Output", help="Examples to show.")
+    num_examples: int = option(default=3, at_least=0, group="Output", help="The number of examples to show.")
 
 
 def inspect_records(config: InspectConfig) -> Report:
-    """Reads record files once and returns examples, statistics and problems; a problem raises nothing.
+    """Reads record files once and returns examples, statistics and problems; a problem is not an exception.
 
     Raises:
       MorphbertError: a file or the vocabulary cannot be read, or there is no record file.
@@ -105,7 +107,7 @@ def inspect_records(config: InspectConfig) -> Report:
 
 
 def record_files(paths: Sequence[str]) -> list[str]:
-    """What a glob over records gives, without the manifests that it matches too."""
+    """Returns the files of a glob without the manifests that it also matches."""
     return [path for path in paths if not path.endswith(SUFFIX)]
 
 
@@ -118,13 +120,13 @@ def inspect(
     """Reads all records of the files once.
 
     Args:
-      vocabulary: for pieces instead of numbers, and for checks against it; None does without.
-      num_examples: examples to show, from the start of the first file on.
-      progress: receives numbers of bytes of the files as they are read.
+      vocabulary: the vocabulary that shows pieces instead of numbers and is compared with the records, or None.
+      num_examples: the number of examples to show, from the start of the first file.
+      progress: receives the numbers of bytes read.
     """
     report = Report(files=len(paths))
     manifests = {path: found for path in paths if (found := load_manifest(path)) is not None}
-    # Digests are compared below, as the records are read.
+    # Digests are compared below, while the records are read.
     for problem in problems_of(paths, manifests, read_through=0):
         report.problem(problem.what)
     for path in paths:
@@ -149,19 +151,20 @@ def inspect(
         if manifest is not None:
             expected = manifest.outputs.get(os.path.basename(path), manifest.outputs.get(path))
             if expected is not None and expected != report.records - before:
-                report.problem(f"{path}: {report.records - before} records, and its manifest says {expected}")
+                report.problem(f"{path}: {report.records - before} records, but its manifest says {expected}")
             name = name_in(manifest, path)
             written = manifest.files.get(name, {}) if name is not None else {}
             if digest.complete and written and written["sha256"] != digest.sha256:
                 report.problem(
-                    f"{path}: the file is not what was written: its SHA-256 is {digest.sha256[:12]}…, and its manifest "
+                    f"{path}: the file has changed since it was written: its SHA-256 is {digest.sha256[:12]}…, and "
+                    "its manifest "
                     f"says {str(written['sha256'])[:12]}…"
                 )
     return report
 
 
 class _Digest:
-    """A stream to read from that digests the bytes; `complete` when it has been read to its end."""
+    """A stream that digests the bytes read from it; `complete` after its end has been read."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -172,7 +175,7 @@ class _Digest:
         return self._hash.hexdigest()
 
     def of(self, stream: IO[bytes]) -> IO[bytes]:
-        """The same stream, whose bytes are digested as they are read."""
+        """Returns the wrapped stream, which digests its bytes."""
         self._stream = stream
         return cast("IO[bytes]", self)
 
@@ -209,7 +212,7 @@ def _check_vocabulary(report: Report, path: str, manifest: Manifest, vocabulary:
 
 
 def _check(parsed: Parsed, manifest: Manifest | None, vocabulary: Vocabulary | None) -> list[str]:
-    """What contradicts the schema, the manifest or the vocabulary in one record."""
+    """Returns the contradictions of one record to the schema, the manifest or the vocabulary."""
     length = len(parsed.get("input_ids", []))
     predictions = len(parsed.get("masked_lm_positions", []))
     shape, layout = RecordShape(length, predictions), layout_of(parsed)
@@ -222,15 +225,15 @@ def _check(parsed: Parsed, manifest: Manifest | None, vocabulary: Vocabulary | N
         expected = schema[name].length if name in schema else 0
         found = len(parsed.get(name, []))
         if found != expected:
-            wrong.append(f"{name} has {found} values where {expected} are expected")
+            wrong.append(f"{name} has {found} values, expected are {expected}")
     return wrong or _check_values(parsed, len(vocabulary) if vocabulary is not None else None)
 
 
 def _real(parsed: Parsed) -> int:
-    """How many pieces stand before the padding; dynamic records have no `input_mask` to say it."""
+    """Returns the number of pieces before the padding, even for dynamic records, which have no `input_mask`."""
     if "input_mask" in parsed:
         return int(sum(parsed["input_mask"]))
-    # Behind the last piece of a word, which has a number, stands one [SEP]. Id 0 may be any piece.
+    # One [SEP] follows the last piece of a word, which has a number. Id 0 may be any piece.
     return 2 + max((place for place, word in enumerate(parsed[WORD_IDS]) if word >= 0), default=0)
 
 
@@ -240,9 +243,9 @@ def _check_values(parsed: Parsed, vocab_size: int | None) -> list[str]:
     if "input_mask" in parsed and parsed["input_mask"] != [1] * real + [0] * (
         len(parsed["input_mask"]) - real
     ):
-        wrong.append("input_mask is not a row of 1 and then of 0")
+        wrong.append("input_mask is not a run of 1 followed by a run of 0")
     if any(parsed["input_ids"][real:]) or any(parsed["segment_ids"][real:]):
-        wrong.append(f"something other than 0 stands in the padding, after {real} pieces")
+        wrong.append(f"the padding after {real} pieces contains other values than 0")
     largest = max([*parsed["input_ids"], *parsed.get("masked_lm_ids", [])])
     if vocab_size is not None and largest >= vocab_size:
         wrong.append(f"the id {largest} is beyond the vocabulary of {vocab_size} tokens")
@@ -258,7 +261,7 @@ def _check_masks(parsed: Parsed, real: int) -> list[str]:
     wrong = []
     masked = int(sum(parsed["masked_lm_weights"]))
     if parsed["masked_lm_weights"] != [1.0] * masked + [0.0] * (len(parsed["masked_lm_weights"]) - masked):
-        wrong.append("masked_lm_weights is not a row of 1 and then of 0")
+        wrong.append("masked_lm_weights is not a run of 1 followed by a run of 0")
     positions = parsed["masked_lm_positions"][:masked]
     if positions != sorted(set(positions)) or not all(0 < position < real - 1 for position in positions):
         wrong.append(f"masked_lm_positions {positions} are not ascending positions within {real} pieces")
@@ -266,7 +269,7 @@ def _check_masks(parsed: Parsed, real: int) -> list[str]:
 
 
 def _check_words(parsed: Parsed, real: int) -> list[str]:
-    """Units are numbered from 0; special tokens, the first and last piece among them, belong to none."""
+    """Checks that units are numbered from 0, and that special tokens (the first and last piece too) have none."""
     words = parsed[WORD_IDS]
     units = [number for number in words if number != -1]
     steps = {after - before for before, after in itertools.pairwise([-1, *units])}
@@ -291,12 +294,12 @@ def _check_packing(parsed: Parsed, real: int) -> list[str]:
     if CLS_POSITIONS in parsed:
         given = parsed[CLS_POSITIONS]
         if given != [*starts, *[0] * (len(given) - len(starts))]:
-            wrong.append(f"{CLS_POSITIONS} {given} are not where the examples begin, {starts}")
+            wrong.append(f"{CLS_POSITIONS} {given} are not the beginnings of the examples, {starts}")
     return wrong
 
 
 def _starts(parsed: Parsed) -> list[int]:
-    """Where the examples of a record begin; without packing, at its own beginning."""
+    """Returns the beginnings of a record's examples; without packing, its own beginning."""
     sequences = parsed.get(SEQUENCE_IDS, [1])
     return [
         position
@@ -330,7 +333,7 @@ def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> Non
 
 
 def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabulary: Vocabulary) -> None:
-    """Words as `##` or `▁` marks them: how many are masked whole, how many in part."""
+    """Returns the numbers of words, as `##` or `▁` marks them, that are masked whole and in part."""
     special = {vocabulary.ids.get(CLS), vocabulary.ids.get(SEP)}
     continues = vocabulary.continuations
     words: list[list[int]] = []
@@ -349,7 +352,7 @@ def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabular
 
 
 def _restored(parsed: Parsed) -> tuple[list[int], list[int], list[int]]:
-    """(ids as they stand, ids with the labels put back, masked positions)."""
+    """Returns the ids, the ids with the labels restored, and the masked positions."""
     ids = cast("list[int]", list(parsed["input_ids"]))
     masked = int(sum(parsed.get("masked_lm_weights", [])))
     positions = cast("list[int]", list(parsed.get("masked_lm_positions", [])[:masked]))
@@ -360,9 +363,9 @@ def _restored(parsed: Parsed) -> tuple[list[int], list[int], list[int]]:
 
 
 def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
-    """One record as text, each masked piece as `{what stands there←what stood there}`.
+    """Returns one record as text, with each masked piece as `{replacement←original}`.
 
-    `[CLS] 비가 {[MASK]←온다} . [SEP] 해가 {뜬다} . [SEP]`: 뜬다 is to be predicted though it was left as it is.
+    `[CLS] 비가 {[MASK]←온다} . [SEP] 해가 {뜬다} . [SEP]`: 뜬다 is to be predicted although it was not replaced.
     """
     ids, original, positions = _restored(parsed)
 
@@ -395,7 +398,7 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
 
 
 def summary(report: Report, with_vocabulary: bool) -> str:
-    """The statistics as lines of text; empty where no record was sound."""
+    """Returns the statistics as lines of text; empty if all records have problems."""
     sound = sum(report.tenths)
     if not sound:
         return ""

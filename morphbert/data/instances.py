@@ -1,25 +1,25 @@
-"""Documents → plans of instances: which pieces of the store stand in each, in which segments, with which label.
+"""Plans instances from documents: the pieces of the store, the segments and the label of each.
 
-Terms. A *section* is a stretch of one document, whole where it is short: the unit of work and of randomness. Each
-duplicate of a section is cut into *chunks* of the target length; a chunk becomes one instance. A *boundary* is
-the first piece of a sentence.
+Terms. A *section* is a short document or a part of a long one: the unit of work and of randomness. Each duplicate of a
+section is cut into *chunks* of the target length; a chunk becomes one instance. A *boundary* is the first piece of a
+sentence.
 
-What google-research/bert does otherwise (morphbert.data.google.instances), and why:
+Differences from google-research/bert (morphbert.data.google.instances), with their reasons:
 
-- A chunk is filled up to the target length, and a sentence that does not fit goes on in the next one, cut
-  between eojeols. So no sentence is thrown away, however long, and no room is left empty. The original takes whole
-  sentences and throws away what is too long.
-- Whether B is random is a fair coin for every instance. The original's share is 0.55 to 0.68, because a chunk
-  of one sentence always gets a random B. Here such a chunk is divided between two eojeols; and so that the cut
-  does not give the answer away, a random B for it starts within a sentence too.
-- A random B is drawn from all sentences of the other documents, each as likely as the next; the original draws
-  a document first, so that short documents are seen more often.
-- What is left at the end of a document is not halved again and again by random next sentences.
-- Whether an instance is short is drawn for each instance, not once for a document.
+- A chunk is filled up to the target length, and a sentence that does not fit continues in the next chunk, cut between
+  eojeols. No part of a sentence is dropped, and no room is left empty. The original takes whole sentences and drops
+  pieces beyond the length.
+- B is random with probability one half for every instance. The original's share is 0.55 to 0.68, because a chunk
+  of one sentence always gets a random B. Here such a chunk is divided between two eojeols; a random B for it also
+  starts within a sentence, so that the cut does not reveal the label.
+- A random B is drawn from all sentences of the other documents, with equal probability; the original draws a document
+  first, so sentences of short documents occur more often.
+- Random next sentences do not halve the rest of a document again and again.
+- The choice of a short instance is drawn for each instance, not once for a document.
 
-Two things cannot be had. A document of a single piece has no second segment, so its B is always random (and
-sentence order leaves it out). And where all the text is one document, a random B comes from elsewhere in it,
-not next to A; where there is no elsewhere, B is the real one.
+There are two limits. A document of a single piece has no second segment, so its B is always random (and sentence order
+omits it). If the whole text is one document, a random B comes from another part of it, not adjacent to A; without such
+a part, B is the actual next one.
 
 Everything is computed for all sections and duplicates of a task at once, one chunk of each at a step.
 """
@@ -38,7 +38,7 @@ from morphbert.data.encoding import SPACED
 from morphbert.data.sections import Bool, Int64, PlanTask, Sections, Split, at_space, sections
 from morphbert.data.store import TokenStore
 
-# One instance: `first` and `second` are the ranges of pieces of the segments in the store; `key` places it in
+# One instance: `first` and `second` are the ranges of the segments' pieces in the store; `key` determines its place in
 # the shuffled order and seeds its masks.
 PLAN = np.dtype(
     [
@@ -56,10 +56,13 @@ _SHORT, _TARGET, _BOUNDARY, _COIN, _SENTENCE, _WITHIN, _KEY = range(7)
 
 
 class Wanted(NamedTuple):
-    """Random next segments that are still to be found; all [N].
+    """Random next segments to find; all [N].
 
-    sentence: where they start, as its number among the sentences of the split. within: they start after its first
-    eojeol. room: pieces they have at most. key: of their instance.
+    Attributes:
+      sentence: the number of their first sentence among the sentences of the split.
+      within: whether they start after its first eojeol.
+      room: the largest number of their pieces.
+      key: the key of their instance.
     """
 
     sentence: Int64
@@ -68,12 +71,12 @@ class Wanted(NamedTuple):
     key: Keys
 
 
-# Finds segments: their first pieces and how many they have, both [N].
+# Finds segments: their first pieces and their numbers of pieces, both [N].
 Find = Callable[[Wanted], tuple[Int64, Int64]]
 
 
 class _Chunks(NamedTuple):
-    """The next chunk of each section, from `begin` to `end`, and what goes with it; all [sections]."""
+    """The next chunk of each section, from `begin` to `end`, with its properties; all [sections]."""
 
     begin: Int64
     end: Int64
@@ -91,10 +94,11 @@ def plan(
     duplicates: int,
     find: Find | None = None,
 ) -> npt.NDArray[np.void]:
-    """All instances of a task in all duplicates, as PLAN rows in no particular order.
+    """Returns all instances of a task in all duplicates, as PLAN rows in no particular order.
 
-    find: finds random next segments in other documents than the task's; None looks in the store. It is called for
-      the rows with label 1, in their order.
+    Args:
+      find: finds random next segments outside the task's documents; None searches the store. It is called for the rows
+        with label 1, in their order.
     """
     made = sections(store, split, task, config, duplicates)
     find = find or finder(store, split)
@@ -135,7 +139,7 @@ def _steps(
 
 
 def _with_company(store: TokenStore, position: Int64, begin: Int64, end: Int64, longest: int) -> Int64:
-    """A last piece alone cannot make two segments: there, the eojeol before it is used a second time."""
+    """Returns chunks in which a single last piece, which cannot make two segments, repeats the eojeol before it."""
     moved: Int64 = position.copy()
     alone = np.flatnonzero((end - position == 1) & (position > begin))
     least = np.maximum(begin[alone], end[alone] - longest)
@@ -144,7 +148,7 @@ def _with_company(store: TokenStore, position: Int64, begin: Int64, end: Int64, 
 
 
 def _targets(key: Keys, longest: int, short: float) -> Int64:
-    """How many pieces each instance is to have: the most there is room for, or a random number from 2."""
+    """Returns the target number of pieces of each instance: the largest possible, or a random number from 2."""
     target = np.full(len(key), longest)
     is_short = uniform(key, _SHORT) < short
     target[is_short] = 2 + below(longest - 1, key[is_short], _TARGET)
@@ -152,21 +156,21 @@ def _targets(key: Keys, longest: int, short: float) -> Int64:
 
 
 def _chunk_ends(store: TokenStore, position: Int64, end: Int64, target: Int64, longest: int) -> Int64:
-    """Where the chunks that start at `position` end: the target length on, or near it between eojeols."""
+    """Returns the ends of the chunks that start at `position`: at the target length, or near it between eojeols."""
     full: Int64 = np.minimum(position + target, end)
     inner = full < end
     most = np.minimum(position + longest, end)
     full[inner] = at_space(store, full[inner], position[inner] + 1, most[inner])
-    # Rather than to leave a single piece at the end, the cut goes one eojeol back.
+    # The cut moves one eojeol back if a single piece would be left at the end.
     lonely = (end - full == 1) & (full - position >= 3)
     full[lonely] = at_space(store, full[lonely] - 1, position[lonely] + 1, full[lonely] - 1)
     return full
 
 
 def _boundary(store: TokenStore, begin: Int64, end: Int64, key: Keys) -> tuple[Int64, Bool]:
-    """Where A ends and B begins in chunks of two pieces or more, and whether that is the start of a sentence.
+    """Returns the boundary of A and B in chunks of two or more pieces, and whether a sentence starts there.
 
-    One of the sentences that start within the chunk; where none does, between two of its eojeols.
+    The boundary is the start of one of the sentences within the chunk, or, if none starts there, between two eojeols.
     """
     first = np.searchsorted(store.sentences, begin, "right")
     count = np.searchsorted(store.sentences, end, "left") - first
@@ -181,9 +185,9 @@ def _boundary(store: TokenStore, begin: Int64, end: Int64, key: Keys) -> tuple[I
 def _sentence_order(
     store: TokenStore, rows: npt.NDArray[np.void], end: Int64, key: Keys
 ) -> tuple[Int64, Bool]:
-    """Fills in ALBERT's objective (arXiv:1909.11942, section 3.1): half of the pairs are swapped.
+    """Applies ALBERT's objective (arXiv:1909.11942, section 3.1): half of the pairs are swapped.
 
-    A document of a single piece has no order and is left out.
+    A document of a single piece has no order and is omitted.
     """
     begin = rows["first"].copy()
     kept = end - begin >= 2
@@ -201,7 +205,7 @@ def _sentence_order(
 def _next_sentence(
     store: TokenStore, split: Split, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int, find: Find
 ) -> tuple[Int64, Bool]:
-    """Fills in BERT's objective; what a random B leaves over of the chunk is used again."""
+    """Applies BERT's objective; the part of the chunk that a random B replaces is used again."""
     begin, end, section_end, target, rank, key = chunks
     divisible = end - begin >= 2
     boundary = end.copy()
@@ -213,8 +217,8 @@ def _next_sentence(
     if split.num_documents == 1:
         place, limit = _random_place_in_own(store, split, rank, begin, end, key)
         random_next &= place >= 0
-    # What is left of a section would be halved again and again: from half a sequence on, it stays whole.
-    # So does a chunk that could only be divided within an eojeol.
+    # The rest of a section would be halved again and again, so a rest of less than half a sequence stays whole. So does
+    # a chunk that could only be divided within an eojeol.
     whole = (end == section_end) & (2 * (end - begin) <= target)
     whole |= (end - begin < longest) & (
         (store.marks[np.minimum(boundary, store.num_tokens - 1)] & SPACED) == 0
@@ -225,7 +229,7 @@ def _next_sentence(
     rows["second"] = boundary
     rows["second_length"] = end - boundary
     drawn = np.flatnonzero(random_next)
-    # A chunk may be longer than its target, by the rest of an eojeol.
+    # A chunk may exceed its target by the rest of an eojeol.
     room = np.maximum(np.maximum(target - (boundary - begin), end - boundary), 1)[drawn]
     within, of_drawn = ~at_sentence[drawn], key[drawn]
     if split.num_documents == 1:
@@ -237,7 +241,7 @@ def _next_sentence(
 
 
 def _random_sentence(split: Split, rank: Int64, key: Keys) -> Int64:
-    """A random sentence of the other documents of the split, as its number among all of its sentences."""
+    """Returns a random sentence of the other documents of the split, as its number among all of its sentences."""
     own_first, own_last = split.before[rank], split.before[rank + 1]
     drawn = below(split.num_sentences - (own_last - own_first), key, _SENTENCE)
     drawn += np.where(drawn >= own_first, own_last - own_first, 0)
@@ -245,7 +249,7 @@ def _random_sentence(split: Split, rank: Int64, key: Keys) -> Int64:
 
 
 def finder(store: TokenStore, split: Split) -> Find:
-    """Finds segments that start in sentences of this store."""
+    """Returns a function that finds segments that start in sentences of this store."""
 
     def find(wanted: Wanted) -> tuple[Int64, Int64]:
         rank = np.searchsorted(split.before, wanted.sentence, "right") - 1
@@ -260,7 +264,7 @@ def finder(store: TokenStore, split: Split) -> Find:
 def _segment(
     store: TokenStore, place: Int64, limit: Int64, within: Bool, room: Int64, key: Keys
 ) -> tuple[Int64, Int64]:
-    """Segments from the starts of sentences on (or from within them), up to `limit`, cut between eojeols."""
+    """Returns segments that start at sentences (or within them), up to `limit`, cut between eojeols."""
     begin = _within_sentence(store, place, within, key)
     end = np.minimum(begin + room, limit)
     cut = end < limit
@@ -271,7 +275,7 @@ def _segment(
 def _random_place_in_own(
     store: TokenStore, split: Split, rank: Int64, begin: Int64, end: Int64, key: Keys
 ) -> tuple[Int64, Int64]:
-    """The same where there is one document: a sentence that ends before the chunk or starts after it."""
+    """Returns a random sentence for a single document: one that ends before the chunk or starts after it."""
     number = split.documents[rank]
     first, last = store.documents[number], store.documents[number + 1]
     before = np.maximum(np.searchsorted(store.sentences, begin, "right") - 1 - first, 0)

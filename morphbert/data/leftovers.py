@@ -1,4 +1,4 @@
-"""Files of an earlier set under the names of a new one: what a glob would take together with it."""
+"""Finds files of an earlier set under the names of a new one, which a glob would match together."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from morphbert.errors import MorphbertError
 
 
 def check_replaceable(outputs: Sequence[str]) -> None:
-    """Refuses leftovers that are not known to be of an earlier set, which this one replaces.
+    """Refuses leftovers other than those of an earlier set, which the new set replaces.
 
     Args:
-      outputs: the names of the new set: final ones, or an `--output_file` whose shards are not known yet.
+      outputs: the names of the new set: final names, or an `--output_file` whose shards are not known yet.
 
     Raises:
-      MorphbertError: names the files, with the remedy.
+      MorphbertError: there are such files; the message names them and the remedy.
     """
     unknown = [path for path, manifest in _of_same_name(outputs) if manifest is None]
     if unknown:
         raise MorphbertError(
-            f"{', '.join(unknown)}: files with the name of --output_file and without a manifest, which a glob over the "
-            f"new records would match too. Remove them ({_remove_command(unknown)}), or choose another --output_file."
+            f"{', '.join(unknown)}: these files have the name of --output_file and no manifest, and a glob over the "
+            f"new records would match them too. Remove them ({_remove_command(unknown)}), or choose another "
+            "--output_file."
         )
     for output in outputs:
         if others := _others_of_earlier_set(output, outputs):
             raise MorphbertError(
-                f"{output} is one set with {', '.join(others)} (see {manifest_path(output)}), which this command does "
-                f"not write: the rest of the set would stay beside the new records. Remove it "
+                f"{output} belongs to a set with {', '.join(others)} (see {manifest_path(output)}), which this "
+                "command does not write, so they would stay beside the new records. Remove them "
                 f"({_remove_command(others)}), or choose another --output_file."
             )
 
 
 def remove_leftovers(outputs: Sequence[str], say: Callable[[str], None]) -> None:
-    """Removes the files of an earlier set of the same name that the new set, now complete, has not replaced.
+    """Removes the files of an earlier set of the same name that the complete new set has not replaced.
 
-    A file goes before its manifest: a file without one beside others that have one is noticed wherever the set is
-    read. So are leftovers of a run that is killed here.
+    A manifest is removed before its file, because readers of the set detect a file without a manifest. They also detect
+    the leftovers of a run that is killed here.
 
     Args:
-      outputs: all final names of the new set. say: receives a line where something is removed.
+      outputs: all final names of the new set. say: receives a line if files are removed.
     """
     leftovers = [path for path, manifest in _of_same_name(outputs) if manifest is not None]
     for path in leftovers:
@@ -58,14 +59,14 @@ def remove_leftovers(outputs: Sequence[str], say: Callable[[str], None]) -> None
 
 
 def _of_same_name(outputs: Sequence[str]) -> Iterator[tuple[str, Manifest | None]]:
-    """Files that are not among the outputs and have the name of one, but for the number of the shard or the length."""
+    """Returns files outside the outputs that have the name of an output except for the shard number or the length."""
     given = set(map(_absolute, outputs))
     for folder, name in _series(outputs):
         for path in files.in_folder(folder):
             if path.endswith(SUFFIX) or _absolute(path) in given or not _may_be(path, name):
                 continue
             manifest = None
-            with contextlib.suppress(MorphbertError):  # one that cannot be read tells nothing
+            with contextlib.suppress(MorphbertError):  # an unreadable manifest names no files
                 manifest = load_manifest(path)
             if series_of(path, manifest.length_bins if manifest else ())[1] == name:
                 yield path, manifest
@@ -86,7 +87,7 @@ def _lone_manifests(outputs: Sequence[str]) -> Iterator[str]:
 
 
 def _others_of_earlier_set(output: str, outputs: Sequence[str]) -> list[str]:
-    """What the manifest that is now beside an output names besides files of the same name, as far as it is there."""
+    """Returns the existing files with other names that the present manifest of an output names."""
     try:
         manifest = load_manifest(output)
     except MorphbertError:
@@ -107,7 +108,7 @@ def _others_of_earlier_set(output: str, outputs: Sequence[str]) -> list[str]:
 
 
 def _series(outputs: Sequence[str]) -> list[tuple[str, str]]:
-    """The folders and names of the outputs, without what their manifests say of lengths."""
+    """Returns the folders and names of the outputs, without the lengths in their manifests."""
     found = set()
     for output in outputs:
         try:

@@ -1,4 +1,4 @@
-"""Words from a list that are to be masked more often: names, terms of a domain."""
+"""Finds listed words, such as names and terms of a domain, which are masked more often."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def read_words(path: str) -> tuple[str, ...]:
-    """The words of a file, one a line; empty lines are passed over.
+    """Returns the words of a file, one per line; empty lines are skipped.
 
     Raises:
-      UsageError: there is none.
+      UsageError: the file contains no word.
     """
     words = tuple(dict.fromkeys(word for line in read_lines(path) if (word := line.strip())))
     if not words:
-        raise UsageError(f"--mask_words_file={path} holds no word: give one on each line.")
+        raise UsageError(f"--mask_words_file={path} contains no word: give one per line.")
     return words
 
 
 def pieces_of_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
-    """The ids of each word as the tokenizer cuts it alone, at the start of an eojeol and within one.
+    """Returns the ids of each word at the start of an eojeol and within one, as the tokenizer cuts it.
 
-    A word that the vocabulary does not know, or whose pieces begin otherwise within an eojeol, counts once.
+    A word that the vocabulary lacks, or whose pieces differ within an eojeol, counts once.
     """
     unknown = tokenizer.vocab["[UNK]"]
     found: dict[tuple[int, ...], None] = {}
@@ -47,9 +47,9 @@ def pieces_of_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[tuple[i
 
 
 def occurrences(ids: Int64, listed: Sequence[tuple[int, ...]]) -> npt.NDArray[np.bool_]:
-    """[N, L] the pieces that stand in an occurrence of one of the listed runs of pieces.
+    """Returns the pieces within an occurrence of one of the listed runs of pieces, bool [N, L].
 
-    Runs are compared by a hash of 64 bits: a false one is to be expected in 10¹³ places.
+    Runs are compared by a 64-bit hash: one false match is expected in 10¹³ places.
     """
     found = np.zeros(ids.shape, np.bool_)
     by_length: dict[int, list[tuple[int, ...]]] = {}
@@ -66,7 +66,7 @@ def occurrences(ids: Int64, listed: Sequence[tuple[int, ...]]) -> npt.NDArray[np
 
 
 def _hashes(ids: Int64, length: int) -> npt.NDArray[np.uint64]:
-    """[N, L] → [N, L − length + 1] a number for each run of `length` pieces."""
+    """Returns a hash of each run of `length` pieces of [N, L], as [N, L − length + 1]."""
     places = ids.shape[1] - length + 1
     hashes = np.zeros((len(ids), places), np.uint64)
     with np.errstate(over="ignore"):

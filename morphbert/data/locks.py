@@ -1,4 +1,4 @@
-"""One process at a time in a folder: locks that the system takes back when their holder dies."""
+"""Locks for one process at a time in a folder; the system releases them when their holder dies."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from morphbert.errors import MorphbertError
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; there, nothing guards a folder
+except ImportError:  # Windows has no flock, so folders are not locked there
     fcntl = None  # type: ignore[assignment]
 
-# How long to wait for the workers of a killed run to notice and go.
+# The time to wait for the workers of a killed run to end.
 _PATIENCE_SECONDS = 5.0
 
 
 class Lock:
-    """An open lock file of several readers or one writer. Forked children hold it, until the last of them is gone.
+    """An open lock file of several readers or one writer. Forked children share the lock until the last of them ends.
 
-    `filelock` has no shared locks that a fork keeps.
+    `filelock` has no shared locks that survive a fork.
     """
 
     def __init__(self, path: str, stream: IO[bytes]) -> None:
@@ -53,7 +53,7 @@ class Lock:
 
 @contextlib.contextmanager
 def lock_file(path: str) -> Iterator[Lock]:
-    """Opens (and makes) a lock file without locking it yet; the file stays, it is empty."""
+    """Opens (and creates) a lock file without locking it; the empty file stays."""
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         stream = open(path, "ab")  # noqa: SIM115 (closed below)
@@ -64,7 +64,7 @@ def lock_file(path: str) -> Iterator[Lock]:
 
 
 def patiently(attempt: Lock, exclusive: bool) -> bool:
-    """Tries for a few seconds: the workers of a killed run need a moment to end."""
+    """Retries for a few seconds, because the workers of a killed run need a moment to end."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while not (attempt.try_exclusive() if exclusive else attempt.try_shared()):
         if time.monotonic() > until:
@@ -75,13 +75,13 @@ def patiently(attempt: Lock, exclusive: bool) -> bool:
 
 @contextlib.contextmanager
 def only_writer(output_files: Iterable[str]) -> Iterator[None]:
-    """Holds output files for this process, shards by the name that they share; remote ones cannot be held.
+    """Locks output files for this process, shards by their common name; remote files cannot be locked.
 
-    Locks are taken in the order of the paths, so that of two processes with the same outputs in another order one gets
-    all of them.
+    Locks are taken in path order, so that one of two processes with the same outputs in another order gets all of them.
 
     Raises:
-      MorphbertError: another process is writing one of them, it is no regular file, or a folder is not writable.
+      MorphbertError: another process is writing an output, an output is not a regular file, or a folder is not
+        writable.
     """
     local = [path for path in output_files if not files.is_remote(path)]
     for path in local:
@@ -97,16 +97,16 @@ def only_writer(output_files: Iterable[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(lock_path: str, busy: str, patience: float | None = None, keep: bool = False) -> Iterator[None]:
-    """Holds a lock file while the block runs. The system takes the lock back when the process ends, however it ends.
+    """Holds a lock file while the block runs. The system releases the lock when the process ends for any reason.
 
     Args:
-      lock_path: the file; its folder is made.
-      busy: what is said where another process holds it.
-      patience: seconds to wait for another process; None for `_PATIENCE_SECONDS`.
-      keep: leave the file there.
+      lock_path: the file; its folder is created.
+      busy: the message if another process holds it.
+      patience: the seconds to wait for another process; None for `_PATIENCE_SECONDS`.
+      keep: whether the file stays.
 
     Raises:
-      MorphbertError: with `busy`; or the folder is not writable.
+      MorphbertError: another process holds the lock (with the message `busy`), or the folder is not writable.
     """
     try:
         os.makedirs(os.path.dirname(os.path.abspath(lock_path)), exist_ok=True)
@@ -116,13 +116,13 @@ def alone(lock_path: str, busy: str, patience: float | None = None, keep: bool =
         raise MorphbertError(busy) from error
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
-            yield  # a file system without locks, as Google Drive's may be: nothing guards there
+            yield  # a file system without locks, such as Google Drive's, gives no protection
             return
         raise files.write_error(lock_path, error) from error
     try:
         yield
     finally:
-        # While it is held: the next one to come makes a new file, and one that waits notices that this one is gone.
+        # Removed while locked: the next process makes a new file, and a waiting one notices that this file is gone.
         if not keep:
             with contextlib.suppress(OSError):
                 os.unlink(lock_path)

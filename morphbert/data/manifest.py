@@ -1,7 +1,7 @@
-"""What made a set of records, in a JSON file beside each of its files: `NAME.manifest.json`.
+"""The description of a set of records, in a JSON file beside each of its files: `NAME.manifest.json`.
 
-Training reads it before it compiles anything, so that records of another length, vocabulary or casing
-are found in the first second. It holds no time and no path: the same flags give the same bytes.
+Training reads it before the compilation, so it detects records of another length, vocabulary or casing in the first
+second. A manifest contains no time and no path: the same flags give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import MASK
 
-# 3: `files`, `corpus` and `length_bins`; 2: packed and dynamic records. Older ones are read as far as they say.
+# 3: `files`, `corpus` and `length_bins`; 2: packed and dynamic records. Older versions are read without these entries.
 FORMAT_VERSION = 3
 SUFFIX = ".manifest.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What made the records of one run.
+    """The description of the records of one run.
 
-    tokenizer: `describe()` of the tokenizer, with the vocabulary's `sha256` and size.
-    mode: "fast" or "google". objective: "nsp", "sop" or "none". masking: unit, probability, whether static; where
-      not, also what training needs to draw masks: `mask_id`, and in `random_ids` the ranges [first, last + 1] of
-      the pieces that random ones are taken from.
-    packing: `examples`, how many share a sequence at most, and whether one text goes on in them (`cross_documents`).
-      Empty where each has its own.
-    inputs: {"name": base name, "bytes": size} for each input file, in the order of reading.
-    outputs: records in each output file, by base name, in the order in which they were given.
-    files: the bytes and the SHA-256 of each output file, by the same names. Empty before format version 3.
-    split: which part of a run with held-out documents this is: "train", "eval" or "all".
-    corpus: a digest of all documents of the run, on both sides of the split. Empty before format version 3.
-    length_bins: the lengths that the run has files for, each with a manifest of its own; empty where there is one.
+    Attributes:
+      tokenizer: `describe()` of the tokenizer, with the vocabulary's `sha256` and size.
+      mode: "fast" or "google".
+      objective: "nsp", "sop" or "none".
+      masking: the unit, the probability and whether masks are static. For dynamic masks also `mask_id`, and in
+        `random_ids` the ranges [first, last + 1] of the pieces for random replacements.
+      packing: `examples`, the largest number of examples in a sequence, and `cross_documents`, whether they form one
+        text. Empty if each example has its own sequence.
+      inputs: {"name": base name, "bytes": size} for each input file, in the order of reading.
+      outputs: the number of records in each output file, by base name, in the order of the flag.
+      files: the size in bytes and the SHA-256 of each output file, by the same names. Empty before format version 3.
+      split: the side of the held-out split: "train", "eval" or "all".
+      corpus: a digest of all documents of the run, on both sides of the split. Empty before format version 3.
+      length_bins: the lengths with separate files, each with its own manifest; empty for a single length.
     """
 
     tokenizer: dict[str, Any]
@@ -73,7 +75,7 @@ class Manifest:
 
     @property
     def layout(self) -> RecordLayout:
-        """Which features the records have."""
+        """The features of the records."""
         labelled = self.objective != "none"
         examples = 0
         if self.packing and not self.packing["cross_documents"]:
@@ -85,10 +87,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, origin: str = "the manifest") -> Manifest:
-        """Reads what `to_json` wrote; unknown fields of the same format version are passed over.
+        """Reads the JSON of `to_json`; ignores unknown fields of the same format version.
 
         Raises:
-          MorphbertError: no JSON object, a field is missing, or a newer format version.
+          MorphbertError: the content is not a JSON object, lacks a field, or has a newer format version.
         """
         try:
             content = load_json(text)
@@ -96,11 +98,11 @@ class Manifest:
             raise MorphbertError(f"{origin} is not JSON ({error}): make the records again.") from error
         if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
             raise MorphbertError(
-                f"{origin} is no manifest of records (it has no format_version): make them again."
+                f"{origin} is not a manifest of records (it has no format_version): make the records again."
             )
         if content["format_version"] > FORMAT_VERSION:
             raise MorphbertError(
-                f"{origin} has format version {content['format_version']}, this program knows up to "
+                f"{origin} has format version {content['format_version']}, and this program reads versions up to "
                 f"{FORMAT_VERSION}: use the version of morphbert that made the records "
                 f"({content.get('morphbert_version', 'unknown')}) or a newer one."
             )
@@ -112,16 +114,17 @@ class Manifest:
 
 
 def manifest_path(output_file: str) -> str:
-    """`out/train.tfrecord` → `out/train.tfrecord.manifest.json`."""
+    """Returns the manifest's path of a file: `out/train.tfrecord` → `out/train.tfrecord.manifest.json`."""
     return output_file + SUFFIX
 
 
 def load_manifest(
     record_file: str, opener: Callable[[str], IO[bytes]] = files.open_for_reading
 ) -> Manifest | None:
-    """The manifest beside a record file, or None where there is none (records of another program).
+    """Returns the manifest beside a record file, or None if there is none (records of another program).
 
-    opener: path → binary stream; it raises `FileNotFoundError` where there is no file.
+    Args:
+      opener: opens a path as a binary stream; raises `FileNotFoundError` for a missing file.
     """
     path = manifest_path(record_file)
     if opener is files.open_for_reading and not files.exists(path):
@@ -138,7 +141,7 @@ def load_manifest(
 
 @dataclass(frozen=True)
 class Written:
-    """What was written under one name: how many records, how many bytes, and their SHA-256."""
+    """A written file: the number of records, the size in bytes, and the SHA-256."""
 
     records: int
     bytes: int
@@ -146,28 +149,28 @@ class Written:
 
 
 def output_names(output_files: Sequence[str]) -> list[str]:
-    """How a manifest names output files: by base name, or by path where they lie in different folders."""
+    """Returns the names of output files in a manifest: base names, or paths if the folders differ."""
     if len(set(map(os.path.dirname, output_files))) > 1:
         return list(output_files)
     return list(map(os.path.basename, output_files))
 
 
 def corpus_digest(digests: Iterable[int] | npt.NDArray[np.uint64]) -> str:
-    """One digest of the documents of a corpus, in any order, from the 64 bits of each.
+    """Returns a digest of the documents of a corpus, in any order, from the 64-bit digest of each.
 
-    The sum of them (and their number): a pipeline that sees some documents at a time can add up its parts.
+    It is their sum, with their number, so a pipeline can add the sums of parts of the corpus.
     """
     values = np.asarray(digests if isinstance(digests, np.ndarray) else list(digests), np.uint64)
     return corpus_name(int(values.sum(dtype=np.uint64)), len(values))
 
 
 def corpus_name(total: int, documents: int) -> str:
-    """`corpus_digest` from the sum of the documents' digests and their number."""
+    """Returns `corpus_digest` from the sum of the documents' digests and their number."""
     return f"{total & 0xFFFFFFFFFFFFFFFF:016x}-{documents}"
 
 
 def inputs_of(input_files: Sequence[str]) -> list[dict[str, Any]]:
-    """What a manifest says of the input: base name and size of each file."""
+    """Returns a manifest's entries for input files: the base name and size of each."""
     identities = map(files.identity, input_files)
     return [{"name": one["name"], "bytes": one["bytes"]} for one in identities]
 
@@ -183,10 +186,13 @@ def make_manifest(
     eval_fraction: float,
     corpus: str,
 ) -> Manifest:
-    """The manifest of one side of a run.
+    """Returns the manifest of one side of a run.
 
-    inputs: see `inputs_of`. outputs: what was written, by the names of `output_names`. counts: documents, sentences.
-    corpus: see `corpus_digest`.
+    Args:
+      inputs: see `inputs_of`.
+      outputs: the written files, by the names of `output_names`.
+      counts: the numbers of documents and sentences.
+      corpus: see `corpus_digest`.
     """
     return Manifest(
         tokenizer=tokenizer.describe(),
@@ -217,7 +223,7 @@ def make_manifest(
 
 
 def _masking(tokenizer: Tokenizer, config: InstanceConfig) -> dict[str, Any]:
-    """All that decides about masks, so that training can draw them where the records do not have them."""
+    """Returns all settings of masks, so that training can draw the masks of dynamic records."""
     masking: dict[str, Any] = {
         "unit": config.masking_unit,
         "prob": config.masked_lm_prob,

@@ -1,8 +1,8 @@
-"""Matrices of features, a row a record → the framed bytes of the records.
+"""Encodes matrices of features, one row per record, as the framed bytes of the records.
 
-Everything that can stand in a record is laid side by side in one matrix of bytes, with a second one that says which
-are used, because heads and varints differ in length. The used ones, taken together, are the records: many times
-faster than record by record.
+All possible bytes of a record form a row of one matrix, with a second matrix that marks the used ones, because heads
+and varints differ in length. The used bytes in order are the records. This is many times faster than encoding each
+record separately.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class _Columns(NamedTuple):
-    """Some bytes of each of N records: `data` [N, width], of which those count where `used` [N, width] is true.
+    """Some bytes of each of N records: the elements of `data` [N, width] where `used` [N, width] is true.
 
-    sizes: [N] how many those are.
+    Attributes:
+      sizes: [N] the numbers of used bytes.
     """
 
     data: Bytes
@@ -39,7 +40,7 @@ class _Columns(NamedTuple):
 
 
 def framed_rows(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Features by name, [N, values] each → N framed records, the features sorted by name as in `serialize_example`.
+    """Returns N framed records of features by name, [N, values] each; features are sorted as in `serialize_example`.
 
     Floats are float32 weights; booleans and uint8 are numbers below 128; int64 are any numbers from -1 to 2²⁸ - 1.
     """
@@ -58,7 +59,7 @@ def framed_rows(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def _entry(name: str, matrix: npt.NDArray[Any]) -> tuple[_Columns, _Columns]:
-    """One feature: what stands before the values, which depends on their length in bytes alone, and the values."""
+    """Returns one feature: its head, which depends only on the size of the values in bytes, and the values."""
     is_float = matrix.dtype == np.float32
     if is_float:
         values = _all_used(np.ascontiguousarray(matrix, "<f4").view(np.uint8))
@@ -79,7 +80,7 @@ def _entry_head(name: str, is_float: bool, length: int) -> bytes:
 
 
 def _by_length(lengths: Int64, head: Callable[[int], bytes]) -> _Columns:
-    """What stands before something, where it depends on the length [N] of that."""
+    """Returns the heads of contents by their lengths [N]."""
     different, which = np.unique(lengths, return_inverse=True)
     heads = [head(length) for length in different.tolist()]
     width = max(map(len, heads), default=0)
@@ -90,7 +91,7 @@ def _by_length(lengths: Int64, head: Callable[[int], bytes]) -> _Columns:
 
 
 def _varints(matrix: Int64) -> _Columns:
-    """[N, L] ids or positions → their varints."""
+    """Returns the varints of ids or positions [N, L]."""
     largest = int(matrix.max(initial=0))
     if matrix.min(initial=0) < 0:
         data, used = _table_with_minus_one(largest)
@@ -102,7 +103,7 @@ def _varints(matrix: Int64) -> _Columns:
 
 
 def _laid_out(data: Bytes, used: npt.NDArray[np.bool_]) -> _Columns:
-    """The bytes of all values of a row side by side."""
+    """Returns the bytes of all values of a row side by side."""
     rows = len(data)
     used = used.reshape(rows, -1)
     return _Columns(data.reshape(rows, -1), used, np.count_nonzero(used, axis=1))
@@ -110,9 +111,9 @@ def _laid_out(data: Bytes, used: npt.NDArray[np.bool_]) -> _Columns:
 
 @lru_cache(maxsize=4)
 def _varint_tables(bit_length: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """For all numbers of so many bits: the bytes of the varint, and 1 for each byte that is used.
+    """Returns the varints of all numbers of some bits: their bytes, and 1 for each used byte.
 
-    Four bytes side by side make a uint32, the lowest first, so numbers have at most 28 bits.
+    Four bytes form a uint32, lowest first, so numbers have at most 28 bits.
     """
     numbers: npt.NDArray[np.uint32] = np.arange(1 << bit_length, dtype=np.uint32)
     encoded: npt.NDArray[np.uint32] = numbers & np.uint32(0x7F)
@@ -130,7 +131,7 @@ _MINUS_ONE = b"\xff" * 9 + b"\x01"
 
 
 def _table_with_minus_one(largest: int) -> tuple[Bytes, npt.NDArray[np.bool_]]:
-    """The varints of -1, 0, 1, … and which of their ten bytes are used, for numbers up to 2¹⁴ - 1."""
+    """Returns the varints of -1, 0, 1, … up to 2¹⁴ - 1, and the used ones of their ten bytes."""
     table = np.zeros((largest + 2, len(_MINUS_ONE)), np.uint8)
     table[0] = np.frombuffer(_MINUS_ONE, np.uint8)
     numbers = np.arange(largest + 1)

@@ -1,4 +1,4 @@
-"""Which files the records of a run go to, and in how many parts they are made."""
+"""The names of a run's record files, and the number of parts in which they are made."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from morphbert.data import packing
 from morphbert.data.config import InstanceConfig
 from morphbert.files import shard_names
 
-# Records in a part: they bound the memory of a worker.
+# The number of records in a part bounds the memory of a worker.
 _PART_RECORDS = 8192
 
 
 def binned_name(output_file: str, length: int) -> str:
-    """`("train.tfrecord-00000-of-00004", 64)` → `train.tfrecord-len64-00000-of-00004`."""
+    """Adds a length to a name: `("train.tfrecord-00000-of-00004", 64)` → `train.tfrecord-len64-00000-of-00004`."""
     parts = re.fullmatch(r"(.*?)((?:-\d{5}-of-\d{5})?(?:\.gz)?)", output_file, re.S)
     assert parts is not None  # the second part may be empty
     return f"{parts[1]}-len{length}{parts[2]}"
@@ -30,11 +30,12 @@ _SHARDED = re.compile(
 
 
 def series_of(path: str, length_bins: Sequence[int] = ()) -> tuple[str, str]:
-    """Folder and name of the `--output_file` that a record file was made from.
+    """Returns the folder and the name of the `--output_file` of a record file.
 
     `("data/train.tfrecord-len64-00000-of-00004", [64, 128])` → `("data", "train.tfrecord")`
 
-    length_bins: of the file's manifest; a length that is none of them is part of the name.
+    Args:
+      length_bins: the lengths in the file's manifest; another length is part of the name.
     """
     folder, name = os.path.split(path)
     parts = _SHARDED.fullmatch(name)
@@ -46,57 +47,57 @@ def series_of(path: str, length_bins: Sequence[int] = ()) -> tuple[str, str]:
 
 
 def shard_count(path: str) -> int | None:
-    """`train.tfrecord-00000-of-00004` → 4; None for a file that is not named as a shard."""
+    """Returns the number of shards: `train.tfrecord-00000-of-00004` → 4; None for another name."""
     parts = _SHARDED.fullmatch(os.path.basename(path))
     return int(parts["count"]) if parts is not None and parts["count"] else None
 
 
 def expected_records(pieces: int, config: InstanceConfig, duplicates: int) -> int:
-    """About how many records so many pieces of text give; exact enough to divide them into parts and shards."""
-    # On average, a random next sentence leaves half of a chunk over, which is used again.
+    """Returns the approximate number of records of some pieces of text, to divide them into parts and shards."""
+    # On average, a random next sentence replaces half of a chunk, which is used again.
     used = 2 / 3 if config.objective == "nsp" else 1.0
     return int(pieces * duplicates / (config.max_seq_length * used)) + 1
 
 
 def record_bytes(config: InstanceConfig) -> int:
-    """About how large an uncompressed record is: ids take two bytes, flags one, weights four."""
+    """Returns the approximate size of an uncompressed record: ids take two bytes, flags one, weights four."""
     return 4 * config.max_seq_length + 7 * config.max_predictions_per_seq + 200
 
 
 def shards_of_size(output_file: str, shard_bytes: int, records: int, config: InstanceConfig) -> list[str]:
-    """As many names as give files of about that size."""
+    """Returns the names of as many shards as give files of about a size."""
     return shard_names(output_file, max(round(records * record_bytes(config) / shard_bytes), 1))
 
 
 def number_of_parts(records: int, num_shards: int) -> int:
-    """Parts of about `_PART_RECORDS`, the same number in each shard."""
+    """Returns the number of parts of about `_PART_RECORDS` records, equal for each shard."""
     return num_shards * max(-(-records // (_PART_RECORDS * num_shards)), 1)
 
 
 def part_edges(num_parts: int) -> npt.NDArray[np.uint64]:
-    """Part p holds the keys from `edges[p - 1]` to below `edges[p]`: p / parts to (p + 1) / parts of all keys."""
+    """Returns the edges of parts: part p has the keys from `edges[p - 1]` to below `edges[p]`."""
     return np.array([(p << 64) // num_parts for p in range(1, num_parts)], np.uint64)
 
 
 def lengths_of(config: InstanceConfig) -> tuple[int, ...]:
-    """The lengths that have files of their own."""
+    """Returns the lengths with separate files."""
     return config.length_bins or (config.max_seq_length,)
 
 
 def file_of(output: str, config: InstanceConfig, length: int) -> str:
-    """Where the records of a length go, of those for `output`."""
+    """Returns the file for the records of a length, among those of `output`."""
     return binned_name(output, length) if config.length_bins else output
 
 
 def final_names(outputs: Sequence[str], config: InstanceConfig) -> list[str]:
-    """The files of all shards: with length bins, those of the first bin come first."""
+    """Returns the files of all shards: with length bins, those of the first bin come first."""
     return [file_of(output, config, length) for length in lengths_of(config) for output in outputs]
 
 
 def by_length(
     plan: npt.NDArray[np.void], config: InstanceConfig
 ) -> Iterator[tuple[InstanceConfig, npt.NDArray[np.void]]]:
-    """What goes into the files of each length."""
+    """Groups values by the length of their file."""
     if not config.length_bins:
         yield config, plan
         return

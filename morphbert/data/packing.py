@@ -1,4 +1,4 @@
-"""Which instances share a sequence."""
+"""Chooses the instances that share a sequence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Int64 = npt.NDArray[np.int64]
 
 
 class Groups(NamedTuple):
-    """order: [N] numbers of the plans, group after group; sizes: [M] how many are in each group."""
+    """order: [N] the numbers of the plans, group after group; sizes: [M] the number of plans in each group."""
 
     order: Int64
     sizes: Int64
 
 
 def group(plan: npt.NDArray[np.void], config: InstanceConfig) -> Groups:
-    """Puts the instances of a plan [N] into as few sequences as is easy; without packing, each into its own."""
+    """Groups the instances of a plan [N] into few sequences by best fit; without packing, each has its own."""
     if config.examples == 1:
         return Groups(np.arange(len(plan)), np.ones(len(plan), np.int64))
     lengths = lengths_of(plan)
@@ -30,25 +30,26 @@ def group(plan: npt.NDArray[np.void], config: InstanceConfig) -> Groups:
 
 
 def lengths_of(plan: npt.NDArray[np.void]) -> Int64:
-    """[N] the length of each instance, `[CLS]` and `[SEP]`s counted."""
+    """Returns the length of each instance, [N], with `[CLS]` and `[SEP]`s."""
     second = plan["second_length"].astype(np.int64)
     lengths: Int64 = plan["first_length"].astype(np.int64) + second + np.where(second > 0, 3, 2)
     return lengths
 
 
 def best_fit(lengths: Int64, capacity: int, most: int) -> Groups:
-    """Best fit, the longest first: each goes where the least room is left that holds it.
+    """Groups lengths by best fit, longest first: each goes to the group with the least sufficient room.
 
     `[5, 3, 2, 6], 8, 4` → order [0, 1, 2, 3], sizes [2, 2]: 5 + 3 and 2 + 6.
 
     Args:
-      lengths: [N], each at most `capacity`. most: members of a group.
+      lengths: [N], each at most `capacity`.
+      most: the largest number of members of a group.
 
     Returns:
       Members ascending within a group; groups ascending by their first member.
     """
     groups: list[list[int]] = []
-    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # numbers of groups by their room
+    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # the numbers of the groups by their room
     rooms = 0  # bit r is set where a group has room r
     for member in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[member])

@@ -1,10 +1,10 @@
-"""The schema of the training records, their bytes, and the files that hold them.
+"""The schema of the training records, their encoding, and their files.
 
 A record is a `tf.train.Example` with the features of google-research/bert's `create_pretraining_data.py`,
-in a TFRecord file. Writer and trainer take names, lengths and types from `features`; nothing else knows them.
-Records are encoded by hand here, because it is the hot path of data creation: equal values give equal bytes, and the
-parts of a message that many records share are encoded once. `morphbert.data.example_message` reads them with protobuf.
-Neither needs TensorFlow (3.8 s and 400 MB for each worker process).
+in a TFRecord file. Writer and trainer take names, lengths and types from `features`, their only definition. This module
+encodes records without protobuf, because encoding is the hot path of data creation: equal values give equal bytes, and
+the parts of a message that many records share are encoded once. `morphbert.data.example_message` reads records with
+protobuf. Neither needs TensorFlow (3.8 s and 400 MB for each worker process).
 
 Wire format (protobuf.dev/programming-guides/encoding), field number and wire type in brackets:
 
@@ -35,7 +35,7 @@ Values = Sequence[int] | Sequence[float] | np.ndarray[Any, Any]
 
 
 class Feature(NamedTuple):
-    """Number of values and their type, as they stand in the file."""
+    """The number of values and their type in the file."""
 
     length: int
     dtype: DType
@@ -51,11 +51,12 @@ class RecordShape:
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """Which features records have beside their pieces.
+    """The features of records in addition to their pieces.
 
-    next_sentence: a label for the segments of each example: next sentence, or sentence order.
-    dynamic: no masks, but the number of the masking unit of each piece, so that training draws the masks.
-    examples: how many examples share a sequence at most; 0 is one to a sequence, without the features of packing.
+    Attributes:
+      next_sentence: whether each example has a label for its segments: next sentence or sentence order.
+      dynamic: whether records have the number of each piece's masking unit instead of masks, which training then draws.
+      examples: the largest number of examples in a sequence; 0 means one, without the features of packing.
     """
 
     next_sentence: bool = True
@@ -70,14 +71,14 @@ CLS_POSITIONS = "cls_positions"
 
 
 def features(shape: RecordShape, layout: RecordLayout | None = None) -> dict[str, Feature]:
-    """The features of one record, zero-padded to L and P. Without a layout, google-research/bert's.
+    """Returns the features of one record, zero-padded to L and P. Without a layout, google-research/bert's.
 
     `RecordShape(128, 20)` → `{"input_ids": Feature(128, "int64"), …}`
 
     Dynamic records have `word_ids`, the number of the masking unit, -1 for special tokens and padding, and
     nothing about masks; a piece is padding where `input_ids` is 0. Packed ones have `sequence_ids` (0 = padding,
-    1, 2, … = example), `position_ids` (from 0 in each example) and, where there are labels, one for each
-    example at the `[CLS]` of `cls_positions`; an entry after the first whose position is 0 is none.
+    1, 2, … = example), `position_ids` (from 0 in each example) and, with labels, one label for each example at the
+    `[CLS]` of `cls_positions`; an entry after the first with position 0 is unused.
 
     Source: google-research/bert, create_pretraining_data.py, for the features of the default layout.
     """
@@ -104,7 +105,7 @@ def features(shape: RecordShape, layout: RecordLayout | None = None) -> dict[str
 
 
 def layout_of(record: Mapping[str, Values]) -> RecordLayout:
-    """The layout that the features of a parsed record show."""
+    """Returns the layout of a parsed record, from its features."""
     examples = 0
     if SEQUENCE_IDS in record:
         examples = len(record.get(NEXT_SENTENCE_LABELS, ())) or 1
@@ -112,12 +113,11 @@ def layout_of(record: Mapping[str, Values]) -> RecordLayout:
 
 
 class CorruptRecord(MorphbertError):
-    """A TFRecord file is damaged or cut off; `number` (from 0) and `offset` (bytes) say where."""
+    """A TFRecord file is damaged or cut off; `number` (from 0) and `offset` (bytes) give the place."""
 
     def __init__(self, what: str, number: int, offset: int):
         super().__init__(
-            f"record {number} (at byte {offset}) {what}. The file is damaged or was not written to its end: "
-            "make it again."
+            f"record {number} (at byte {offset}) {what}. The file is damaged or incomplete: make it again."
         )
         self.number = number
         self.offset = offset
@@ -129,7 +129,7 @@ _FLOAT_LIST, _INT64_LIST = 2, 3  # field numbers in Feature
 
 
 def _varint(value: int) -> bytes:
-    r"""300 → b"\xac\x02". Negative numbers are their 64-bit two's complement, ten bytes long."""
+    r"""Returns a varint: 300 → b"\xac\x02". Negative numbers are in 64-bit two's complement, ten bytes long."""
     value &= 0xFFFFFFFFFFFFFFFF
     encoded = bytearray()
     while value > 0x7F:
@@ -139,7 +139,7 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-# Ids and positions come back millions of times: the varints of the usual vocabularies are kept.
+# Ids and positions repeat millions of times, so the varints for common vocabulary sizes are cached.
 _KNOWN_VARINTS = 1 << 17
 
 
@@ -149,13 +149,13 @@ def _varint_table() -> tuple[bytes, ...]:
 
 
 def _delimited(tag: int, payload: bytes) -> bytes:
-    """One length-delimited field (wire type 2)."""
+    """Returns one length-delimited field (wire type 2)."""
     return b"%c%b%b" % (tag << 3 | 2, _varint(len(payload)), payload)
 
 
 def _int64_payload(values: Sequence[int]) -> bytes:
     if values and min(values) >= 0 and max(values) < 0x80:
-        return bytes(values)  # masks, segments and most positions: a byte each
+        return bytes(values)  # masks, segments and most positions: one byte each
     table = _varint_table()
     return b"".join([table[v] if 0 <= v < _KNOWN_VARINTS else _varint(v) for v in values])
 
@@ -172,31 +172,30 @@ def _feature_entry(name: str, values: Values) -> bytes:
 
 
 def entry_bytes(name: str, is_float: bool, payload: bytes) -> bytes:
-    """One entry of `Features.feature` from values already encoded (packed floats or varints)."""
+    """Returns one entry of `Features.feature` from encoded values (packed floats or varints)."""
     a_list = _delimited(1, payload) if payload else b""
     feature = _delimited(_FLOAT_LIST if is_float else _INT64_LIST, a_list)
     return _delimited(1, _delimited(1, name.encode()) + _delimited(2, feature))
 
 
 def serialize_example(values: Mapping[str, Values]) -> bytes:
-    """The bytes of a `tf.train.Example`, features sorted by name, so that equal values give equal bytes.
+    """Returns the bytes of a `tf.train.Example`, features sorted by name, so that equal values give equal bytes.
 
     Lists of float become a FloatList, everything else an Int64List.
 
-    `{"next_sentence_labels": [1]}` → the bytes that
-    `tf.train.Example.SerializeToString(deterministic=True)` gives.
+    `{"next_sentence_labels": [1]}` → the bytes of `tf.train.Example.SerializeToString(deterministic=True)`.
     """
     return message_bytes(b"".join(_feature_entry(name, values[name]) for name in sorted(values)))
 
 
 def message_bytes(entries: bytes) -> bytes:
-    """The Example around its entries (`entry_bytes`), which come sorted by name."""
+    """Returns the Example with its entries (`entry_bytes`), sorted by name."""
     return message_head(len(entries)) + entries
 
 
 @lru_cache(maxsize=4096)
 def message_head(length: int) -> bytes:
-    """What stands before the entries of an Example, which have `length` bytes."""
+    """Returns the head of an Example whose entries have `length` bytes."""
     return b"%c%b" % (1 << 3 | 2, _varint(length))
 
 
@@ -207,25 +206,25 @@ HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 
 def _masked_crc(data: bytes) -> int:
-    """The checksum that TFRecord stores: rotated, because a crc of data that holds crcs is weak."""
+    """Returns TFRecord's checksum: rotated, because a crc of data that contains crcs is weak."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 @lru_cache(maxsize=4096)
 def frame_header(length: int) -> bytes:
-    """What stands before a record of `length` bytes."""
+    """Returns the frame's head for a record of `length` bytes."""
     encoded = struct.pack("<Q", length)
     return encoded + struct.pack("<I", _masked_crc(encoded))
 
 
 def frame(record: bytes) -> bytes:
-    """One record with the TFRecord framing around it: 16 bytes more than the record."""
+    """Returns one record with TFRecord framing, 16 bytes longer than the record."""
     return b"%b%b%b" % (frame_header(len(record)), record, struct.pack("<I", _masked_crc(record)))
 
 
 def checksums(data: np.ndarray[Any, Any], starts: Iterable[int], ends: Iterable[int]) -> np.ndarray[Any, Any]:
-    """What stands behind the records `data[start:end]` of an array of bytes: [N, 4], the bytes of their checksums."""
+    """Returns the checksums after the records `data[start:end]` of an array of bytes, as bytes [N, 4]."""
     view = data.tobytes()
     crcs = np.array([google_crc32c.value(view[a:b]) for a, b in zip(starts, ends, strict=True)], np.uint32)
     masked: np.ndarray[Any, Any] = (crcs >> 15 | crcs << 17) + np.uint32(_MASK_DELTA)
@@ -233,7 +232,7 @@ def checksums(data: np.ndarray[Any, Any], starts: Iterable[int], ends: Iterable[
 
 
 class RecordWriter:
-    """Writes records to an open binary stream, which stays the caller's to close."""
+    """Writes records to an open binary stream, which the caller closes."""
 
     def __init__(self, stream: IO[bytes]):
         self._stream = stream
@@ -243,10 +242,10 @@ class RecordWriter:
 
 
 def read_records(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yields the records of an open TFRecord stream (a `gzip.GzipFile` for a `.gz`), checksums verified.
+    """Yields the records of an open TFRecord stream (a `gzip.GzipFile` for a `.gz`) after it verifies their checksums.
 
     Raises:
-      CorruptRecord: a checksum is wrong, or the stream ends inside a record or cannot be unpacked.
+      CorruptRecord: a checksum is wrong, or the stream ends within a record or cannot be decompressed.
     """
     number = offset = 0
 

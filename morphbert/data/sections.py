@@ -1,7 +1,7 @@
-"""Documents → sections: the units of work and of randomness, cut between eojeols.
+"""Cuts documents into sections, the units of work and of randomness, between eojeols.
 
-A *section* is a stretch of one document, whole where it is short. What becomes of it depends on nothing but its
-pieces, its key, and the sentences that random next segments are drawn from.
+A *section* is a short document or a part of a long one. Its instances depend only on its pieces, its key, and the
+sentences from which random next segments are drawn.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from morphbert.data.store import TokenStore
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-# Documents whose numbers are worked on at once: a corpus may have so many that a few bytes for each are too much.
+# The number of documents processed at once: a corpus may have too many for even a few bytes each.
 _DOCUMENTS_AT_ONCE = 1 << 16
-# Pieces in a section, in sequences. Only documents of more are cut, and lose one filled-up instance in this many.
+# The length of a section in sequences. Only longer documents are cut; each cut leaves one instance in this many
+# unfilled.
 _SECTION_SEQUENCES = 64
-# How far a cut looks back, and then ahead, for the start of an eojeol. Nearly all eojeols are shorter.
+# The distance that a cut searches backward, and then forward, for the start of an eojeol. Nearly all eojeols are
+# shorter.
 _LOOK_AROUND = 24
 
 
 @dataclass(frozen=True)
 class Split:
-    """The documents of one side of the held-out split, and how to draw sentences from them.
+    """The documents of one side of the held-out split, with the numbers for drawing their sentences.
 
-    documents: [D] their numbers in the store, ascending.
-    before: [D + 1] sentences in those of the split that stand before each, and before what follows the last.
-    first_number: what the store's first document is in the corpus, where the store holds a block of it.
-    corpus: documents and sentences of the split in all, where the store holds a block of them.
+    Attributes:
+      documents: [D] their numbers in the store, ascending.
+      before: [D + 1] the number of the split's sentences before each document; the last entry is their total.
+      first_number: the number of the store's first document in the corpus, if the store is a block of it.
+      corpus: the total numbers of documents and sentences of the split, if the store is a block of the corpus.
     """
 
     documents: Int64
@@ -57,9 +60,10 @@ class Split:
 
 
 def split_of(store: TokenStore, chosen: Bool, folder: str | None = None) -> Split:
-    """The split with the documents where `chosen` [D] is true.
+    """Returns the split of the documents where `chosen` [D] is true.
 
-    folder: where its arrays are written, to be mapped; None keeps them in memory, 16 bytes for each document.
+    Args:
+      folder: the folder for its mapped arrays; None keeps them in memory, 16 bytes per document.
     """
     if folder is None:
         parts = list(_parts_of_split(store, chosen))
@@ -76,7 +80,7 @@ def split_of(store: TokenStore, chosen: Bool, folder: str | None = None) -> Spli
 
 
 def _parts_of_split(store: TokenStore, chosen: Bool) -> Iterator[tuple[Int64, Int64]]:
-    """Yields the documents of a split, some at a time, and how many of its sentences stand before what follows each."""
+    """Yields some documents of a split at a time, and the number of its sentences up to the end of each."""
     sentences = 0
     for start in range(0, len(chosen), _DOCUMENTS_AT_ONCE):
         numbers = start + np.flatnonzero(chosen[start : start + _DOCUMENTS_AT_ONCE])
@@ -86,7 +90,7 @@ def _parts_of_split(store: TokenStore, chosen: Bool) -> Iterator[tuple[Int64, In
 
 
 def pieces_of(store: TokenStore, chosen: Bool) -> int:
-    """How many pieces the documents have where `chosen` [D] is true."""
+    """Returns the number of pieces of the documents where `chosen` [D] is true."""
     pieces = 0
     for start in range(0, len(chosen), _DOCUMENTS_AT_ONCE):
         here = chosen[start : start + _DOCUMENTS_AT_ONCE]
@@ -96,9 +100,12 @@ def pieces_of(store: TokenStore, chosen: Bool) -> int:
 
 @dataclass(frozen=True)
 class Sections:
-    """Arrays of the same length: what is cut into chunks.
+    """The stretches that are cut into chunks, as arrays of the same length.
 
-    rank: place of the document in its split. key: of the randomness. begin, end: pieces in the store.
+    Attributes:
+      rank: the place of the document in its split.
+      key: the key of the randomness.
+      begin, end: the range of pieces in the store.
     """
 
     rank: Int64
@@ -108,7 +115,7 @@ class Sections:
 
 
 class PlanTask(NamedTuple):
-    """The documents from rank `first` to `last` - 1 of a split; of a long one alone, some of its sections."""
+    """The documents of rank `first` to `last` - 1 of a split, or some sections of a single long document."""
 
     first: int
     last: int
@@ -117,7 +124,7 @@ class PlanTask(NamedTuple):
 
 
 def plan_tasks(store: TokenStore, split: Split, config: InstanceConfig, tokens: int) -> list[PlanTask]:
-    """Cuts a split into tasks of about `tokens` pieces. They depend on nothing but the arguments."""
+    """Cuts a split into tasks of about `tokens` pieces, which depend only on the arguments."""
     tasks = []
     first = 0
     while first < len(split.documents):
@@ -144,13 +151,13 @@ def _section_size(config: InstanceConfig) -> int:
 def sections(
     store: TokenStore, split: Split, task: PlanTask, config: InstanceConfig, duplicates: int
 ) -> Sections:
-    """The sections of a task, each one `duplicates` times."""
+    """Returns the sections of a task, each `duplicates` times."""
     rank = np.arange(task.first, task.last)
     numbers = split.documents[task.first : task.last]
     begin = store.document_tokens[numbers]
     end = store.document_tokens[numbers + 1]
     size = _section_size(config)
-    # A last section that would be short is joined with the one before.
+    # A short last section is joined with the one before.
     parts = np.maximum((end - begin) // size, 1)
     part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
     rank, numbers, begin, end, parts = (np.repeat(a, parts) for a in (rank, numbers, begin, end, parts))
@@ -159,17 +166,17 @@ def sections(
     if task.last_part is not None:
         chosen = slice(task.first_part, task.last_part)
         rank, numbers, part, starts, ends = (a[chosen] for a in (rank, numbers, part, starts, ends))
-    # The key is of the document's number in the corpus, so that the split does not change it.
+    # The key depends on the document's number in the corpus, so the split does not change it.
     duplicate = np.arange(duplicates)[:, None]
     key = fold(fold(fold(key_of(config.random_seed), duplicate), numbers + split.first_number), part)
     return Sections(*(np.broadcast_to(a, key.shape).reshape(-1) for a in (rank, key, starts, ends)))
 
 
 def at_space(store: TokenStore, position: Int64, least: Int64, most: Int64) -> Int64:
-    """The start of an eojeol near each position, so that a cut there divides none.
+    """Returns the start of an eojeol near each position, where a cut divides no eojeol.
 
-    The last one at or before the position that is above `least`; where there is none, the next one that is
-    at most `most`; where there is none either (a word as long as a sequence), the position itself.
+    The result is the last start at or before the position that is above `least`; otherwise the next start that is at
+    most `most`; otherwise (a word as long as a sequence) the position itself.
     """
     moved: Int64 = position.copy()
     left = np.arange(len(position))
@@ -177,7 +184,7 @@ def at_space(store: TokenStore, position: Int64, least: Int64, most: Int64) -> I
         candidates = position[left, None] + step * np.arange(_LOOK_AROUND)
         within = (candidates > least[left, None]) & (candidates <= most[left, None])
         marks = store.marks[np.clip(candidates, 0, store.num_tokens - 1)]
-        # Past the last piece there is nothing left to divide.
+        # Nothing follows the last piece, so its end divides nothing.
         spaced = within & (((marks & SPACED) != 0) | (candidates >= store.num_tokens))
         found = spaced.argmax(axis=1)
         has = spaced[np.arange(len(left)), found]

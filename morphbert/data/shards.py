@@ -1,13 +1,13 @@
-"""Token store → plans → parts → shards: what the workers do for one side of the held-out split.
+"""The work of the workers for one side of the held-out split: token store → plans → parts → shards.
 
-A plan says which pieces stand in an instance; it is a twentieth of the record's size, so plans are what is
-shuffled. Each has a random key. A *part* is a range of keys: its plans are turned into records and written; a shard is
-a range of parts, one after the other. So the order of the records is that of their keys, a uniform shuffle of
-the whole corpus, and nothing in it depends on who made which plan or part.
+A plan describes the pieces of an instance. It is a twentieth of the record's size, so plans are shuffled instead of
+records. Each plan has a random key. A *part* is a range of keys, whose plans are turned into records and written; a
+shard is a range of consecutive parts. The records are therefore sorted by key, which is a uniform shuffle of the whole
+corpus and does not depend on the worker of a plan or part.
 
-Plans are made in tasks, and every task has some for every part. A *bucket* is a range of parts whose plans are sorted
-in memory: without buckets, each part would read in the file of each task, and the time would grow with the square
-of the text.
+Plans are made in tasks, and every task has plans for every part. A *bucket* is a range of parts whose plans are sorted
+in memory. Without buckets, each part would read the file of each task, and the time would grow with the square of the
+text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from morphbert.data.store import TokenStore, open_store
 from morphbert.errors import MorphbertError
 from morphbert.parallel import run_tasks
 
-# Pieces of text in a planning task, and parts in a bucket: they bound the memory of a worker.
+# The number of pieces in a planning task and of parts in a bucket bound the memory of a worker.
 _PLAN_TOKENS = 1 << 18
 _BUCKET_PARTS = 32
 _COPY = 1 << 20
@@ -44,9 +44,11 @@ Plan = npt.NDArray[np.void]
 
 @dataclass(frozen=True)
 class Job:
-    """What the workers have that make the plans and parts of one side of the split.
+    """The settings of the workers that make the plans and parts of one side of the split.
 
-    store, folder: of the token store, and of what is not finished. num_parts: a multiple of the number of outputs.
+    Attributes:
+      store, folder: the token store, and the folder of unfinished files.
+      num_parts: a multiple of the number of outputs.
     """
 
     store: str
@@ -63,7 +65,7 @@ class Job:
 
 
 def make_plans(job: Job, store: TokenStore, num_workers: int) -> int:
-    """Makes the plans of all instances and puts them into buckets; returns how many they are."""
+    """Makes the plans of all instances and sorts them into buckets; returns their number."""
     tasks = plan_tasks(store, job.split, job.config, _PLAN_TOKENS)
     records = sum(run_tasks(_plan, job, list(enumerate(tasks)), num_workers))
     plans = [_plan_path(job.folder, number) for number in range(len(tasks))]
@@ -82,7 +84,7 @@ def _bucket_path(folder: str, part: int) -> str:
 
 
 def _plan(job: Job, task: tuple[int, PlanTask]) -> int:
-    """Writes the plans of one task; returns how many they are."""
+    """Writes the plans of one task; returns their number."""
     path = _plan_path(job.folder, task[0])
     if not os.path.exists(path):
         plan = instances.plan(open_store(job.store), job.split, task[1], job.config, job.duplicates)
@@ -91,7 +93,7 @@ def _plan(job: Job, task: tuple[int, PlanTask]) -> int:
 
 
 def _fill_bucket(shared: tuple[Job, Sequence[str]], first: int) -> None:
-    """Writes the plans of the parts from `first` on, from all tasks."""
+    """Writes the plans of all tasks for the bucket of parts that begins with `first`."""
     job, plans = shared
     path = _bucket_path(job.folder, first)
     if not os.path.exists(path):
@@ -100,7 +102,7 @@ def _fill_bucket(shared: tuple[Job, Sequence[str]], first: int) -> None:
 
 
 def _write_plan(path: str, plan: Plan, job: Job) -> None:
-    """Writes plans in the order of their keys, and beside them where each part begins."""
+    """Writes plans in key order, with the beginning of each part."""
     plan = plan[np.argsort(plan["key"], kind="stable")]
     edges = part_edges(job.num_parts)
     offsets = np.concatenate([[0], np.searchsorted(plan["key"], edges), [len(plan)]]).astype(np.int64)
@@ -111,7 +113,7 @@ def _write_plan(path: str, plan: Plan, job: Job) -> None:
 
 
 def _read_plan(path: str, first: int, last: int) -> Plan:
-    """The plans in a file that belong to the parts from `first` to `last` - 1."""
+    """Returns the plans in a file for the parts `first` to `last` - 1."""
     begin, end = np.fromfile(path + ".offsets", np.int64)[[first, last]].tolist()
     return np.fromfile(path, instances.PLAN, end - begin, offset=begin * instances.PLAN.itemsize)
 
@@ -124,7 +126,7 @@ def _part_path(folder: str, number: int, length: int) -> str:
 
 
 def _make_part(job: Job, number: int) -> list[Statistics]:
-    """Writes the records of one part, by length, and then their sums; passes over a part that is there."""
+    """Writes the records of one part, by length, and then their sums; skips an existing part."""
     lengths = lengths_of(job.config)
     paths = [_part_path(job.folder, number, length) for length in lengths]
     sums = paths[0] + ".json"
@@ -147,26 +149,27 @@ def _make_part(job: Job, number: int) -> list[Statistics]:
 
 
 class OfLength(NamedTuple):
-    """The file that a shard has for one length: what was counted in it and what was written."""
+    """A shard's file for one length: its sums and its size and digest."""
 
     statistics: Statistics
     written: Written
 
 
 def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) -> list[list[OfLength]]:
-    """Makes the shards that are not there yet, in order; returns what all of them hold, by length.
+    """Makes the missing shards in order; returns the content of all shards, by length.
 
-    progress: receives the number of examples of each part that is written.
+    Args:
+      progress: receives the number of examples of each written part.
 
     Raises:
-      MorphbertError: a shard disappears again and again.
+      MorphbertError: a shard disappears repeatedly.
     """
     outputs = job.outputs
     in_shard = job.num_parts // len(outputs)
     lengths = lengths_of(job.config)
     marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
     names = [[file_of(output, job.config, length) for length in lengths] for output in outputs]
-    # A shard that is taken away while others are being made is made again, in the next round.
+    # A shard that is removed while others are made is made again in the next round.
     for _ in range(3):
         missing = [index for index in range(len(outputs)) if not _is_done(marks[index], names[index])]
         if not missing:
@@ -187,7 +190,7 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
                     os.unlink(_part_path(job.folder, number, length))
     else:
         raise MorphbertError(
-            f"{names[missing[0]][0]} disappears or changes whenever it is written: is another process at work there?"
+            f"{names[missing[0]][0]} disappears or changes after each write: does another process use this folder?"
         )
     return [
         [OfLength(Statistics(**sums), Written(**written)) for sums, written in of_shard]
@@ -196,7 +199,7 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
 
 
 def _is_done(mark: str, names: Sequence[str]) -> bool:
-    """Whether the files of a shard were finished, and are still what they were then."""
+    """Returns whether the files of a shard were finished and have not changed since."""
     if not os.path.exists(mark) or not all(map(files.exists, names)):
         return False
     return bool(json.loads(files.read_bytes(mark))[0] == [files.identity(name) for name in names])
@@ -209,7 +212,7 @@ def _assemble(
     names: Sequence[str],
     progress: Callable[[int], None],
 ) -> list[OfLength]:
-    """Joins parts, as they are made, into one shard: a file for each length."""
+    """Joins parts, as soon as they are made, into the files of one shard, one file for each length."""
     lengths = lengths_of(job.config)
     statistics = [Statistics() for _ in lengths]
     with ExitStack() as stack:

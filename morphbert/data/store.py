@@ -1,17 +1,17 @@
-"""The token store: a corpus analysed and cut into pieces once, for every duplicate and every later run.
+"""The token store: a corpus tokenized once for all duplicates and all later runs.
 
-A folder of flat little-endian arrays, mapped into memory and never loaded:
+The store is a folder of flat little-endian arrays, which are mapped into memory and never loaded:
 
     tokens            [T]      uint16 or uint32   ids of all pieces, documents one after the other
-    marks             [T]      uint8              what starts at a piece (morphbert.data.encoding)
+    marks             [T]      uint8              the units that start at a piece (morphbert.data.encoding)
     sentences         [S + 1]  int64              first piece of each sentence; the last entry is T
     documents         [D + 1]  int64              first sentence of each document; the last entry is S
     document_tokens   [D + 1]  int64              first piece of each document; the last entry is T
     digests           [D]      uint64             of each document's text (morphbert.data.documents)
 
-`store.json`, written last, says what it was made from, and the bytes and the SHA-256 of each array; without it a folder
-is no store. Each array appears whole or not at all, and is on the disk before `store.json` vouches for it. Whoever uses
-the store again compares the digests first, which takes about a second a gigabyte.
+`store.json` is written last and has the source of the store and the size and SHA-256 of each array; a folder without it
+is not a store. Each array is written atomically and is on the disk before `store.json` is written. A later run first
+compares the digests, in about a second per gigabyte.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Integers = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TokenStore:
-    """The arrays of a store, mapped or in memory; shapes as in the module's docstring."""
+    """The arrays of a store, mapped or in memory; the module's docstring gives the shapes."""
 
     tokens: Integers
     marks: npt.NDArray[np.uint8]
@@ -59,14 +59,15 @@ class TokenStore:
 
 
 def token_dtype(vocab_size: int) -> npt.DTypeLike:
-    """Two bytes an id where they are enough."""
+    """Returns the type of ids: two bytes if they suffice, else four."""
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
 def damage_in(folder: str, content: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arrays of a store, in words; None where they are what was written.
+    """Returns a description of the damage to the arrays of a store, or None.
 
-    content: of `store.json`.
+    Args:
+      content: the content of `store.json`.
     """
     for name in ARRAYS:
         path = os.path.join(folder, name)
@@ -75,13 +76,13 @@ def damage_in(folder: str, content: Mapping[str, Any]) -> str | None:
             with open(path, "rb") as stream:
                 length = os.fstat(stream.fileno()).st_size
                 if length != expected["bytes"]:
-                    return f"its array {name} has {length:,} bytes in place of {expected['bytes']:,}"
+                    return f"its array {name} has {length:,} bytes instead of {expected['bytes']:,}"
                 if files.sha256_of(stream) != expected["sha256"]:
-                    return f"its array {name} is not what was written (another SHA-256)"
+                    return f"its array {name} has changed since it was written (another SHA-256)"
         except FileNotFoundError:
             return f"its array {name} is missing"
         except (KeyError, TypeError):
-            return f"it does not say what its array {name} has to be"
+            return f"it has no size and digest of its array {name}"
         except OSError as error:
             return f"its array {name} cannot be read ({error.strerror or error})"
     return None

@@ -1,8 +1,8 @@
-"""Raw text → token store, on all cores, in bounded memory, continued where it was interrupted.
+"""Builds the token store from raw text on all cores, in bounded memory, and continues after an interruption.
 
-The text is cut into blocks of lines. A worker turns a block into `blocks/NUMBER-DIGEST.npz`, which appears whole
-or not at all; the name holds the digest of the text, so that a block of another text is never taken for it.
-At the end the blocks are joined into the arrays of the store, and `store.json` makes it one.
+The text is cut into blocks of lines. A worker turns a block into `blocks/NUMBER-DIGEST.npz`, which is written
+atomically; the name contains the digest of the text, which distinguishes it from a block of another text. At the end
+the blocks are joined into the arrays of the store, and `store.json` completes it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ from morphbert.parallel import run_tasks
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 
-# Characters of text in a block: enough to make the exchange between processes cheap, few enough that
-# 10 MB of text occupy all cores and a block in each stage weighs nothing.
+# Characters of text in a block: enough for a cheap exchange between processes, and few enough that 10 MB of text occupy
+# all cores and the blocks in all stages need little memory.
 _BLOCK_CHARACTERS = 200_000
 
 
 class Block(NamedTuple):
     """Consecutive sentences of the corpus, as text.
 
-    starts: index of each sentence that begins a document; the first sentence may go on with an older one.
-    read: bytes of input files up to here, for the progress bar (compressed files count as they are).
+    Attributes:
+      starts: the index of each sentence that begins a document; the first sentence may continue an earlier document.
+      read: the bytes of input files up to here, before decompression, for the progress bar.
     """
 
     number: int
@@ -60,7 +61,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class _Workshop:
-    """What every worker has: the encoder, and where blocks go."""
+    """The state of every worker: the encoder and the folder of blocks."""
 
     encoder: SentenceEncoder
     folder: str
@@ -68,7 +69,7 @@ class _Workshop:
 
 
 def input_fingerprint(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Name, size and time of change of each input: what tells that it is still the same."""
+    """Returns the name, size and modification time of each input, which identify it."""
     return [files.identity(path) for path in paths]
 
 
@@ -82,24 +83,24 @@ def prepare_store(
     may_write: bool,
     encoding: str = "utf-8",
 ) -> TokenStore:
-    """Opens the store in `folder` where it fits input and tokenizer, and makes it where it does not.
+    """Opens the store in `folder` if it fits input and tokenizer, and otherwise makes it.
 
     Args:
-      say: receives one line about what was reused or made.
-      progress: receives the bytes of input read so far.
-      may_write: False where another process holds the store.
-      encoding: of the input.
+      say: receives one line about the reuse or creation.
+      progress: receives the number of input bytes read so far.
+      may_write: whether the store may be made; False if another process holds it.
+      encoding: the encoding of the input.
 
     Raises:
-      MorphbertError: the input cannot be read or holds no text, the disk is full, or the store would have
-        to be made and another process holds it.
+      MorphbertError: the input cannot be read or contains no text, the disk is full, or the store must be made and
+        another process holds it.
     """
     wanted = {
         "format": STORE_FORMAT,
         "inputs": input_fingerprint(input_files),
         "tokenizer": tokenizer.describe(),
     }
-    if encoding != "utf-8":  # stores of UTF-8 input do not name it
+    if encoding != "utf-8":  # stores of UTF-8 input do not record the encoding
         wanted["encoding"] = encoding
     path = os.path.join(folder, STORE_FILE)
     if os.path.exists(path):
@@ -110,8 +111,8 @@ def prepare_store(
         say(f"token store: {folder} is made again, because {reason}")
     if not may_write:
         raise MorphbertError(
-            f"another process is making or using the token store {folder}, and this run needs one for another "
-            "input or tokenizer: wait for it, or give this run its own --token_store."
+            f"another process is making or using the token store {folder}, and this run needs one for another input "
+            "or tokenizer. Wait for that process, or give this run another --token_store."
         )
     if os.path.exists(path):
         os.unlink(path)
@@ -124,7 +125,7 @@ def prepare_store(
     counts = _make(folder, blocks, input_files, tokenizer, num_workers, progress, encoding)
     if wanted["inputs"] != input_fingerprint(input_files):
         raise MorphbertError(
-            "an input file changed while it was read: run the same command again once it is at rest."
+            "an input file changed while it was read. Run the same command again when the file no longer changes."
         )
     with files.atomic_write(path) as stream:
         stream.write(json.dumps({**wanted, **counts}, ensure_ascii=False, indent=2).encode() + b"\n")
@@ -133,7 +134,7 @@ def prepare_store(
 
 
 def _reason_to_make(folder: str, path: str, wanted: Mapping[str, Any]) -> str | None:
-    """Why the store that is there cannot be used, in words; None where it can."""
+    """Returns the reason why the existing store cannot be used, or None."""
     try:
         content = load_json(files.read_bytes(path))
         changed = _difference(content, wanted)
@@ -155,7 +156,7 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
 
 
 def _forget_other_tokenizers(blocks: str, wanted: Mapping[str, Any]) -> None:
-    """Blocks are named by their text; those that another tokenizer made are thrown away."""
+    """Deletes the blocks of another tokenizer, because the names of blocks depend only on their text."""
     path = os.path.join(blocks, "tokenizer.json")
     content = json.dumps([wanted["format"], wanted["tokenizer"]], sort_keys=True).encode()
     if os.path.exists(path) and files.read_bytes(path) == content:
@@ -179,7 +180,7 @@ def _make(
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
     names: list[str] = []
     digests_path = os.path.join(folder, "digests.all")
-    files.remove(digests_path)  # of a killed run
+    files.remove(digests_path)  # left by a killed run
     try:
         with open(digests_path, "xb") as digests:
             tasks = _blocks(input_files, encoding, digests)
@@ -192,8 +193,8 @@ def _make(
         raise files.write_error(folder, error) from error
     if counts["tokens"] == 0:
         raise MorphbertError(
-            f"the input holds no text: {len(input_files)} file(s), among them {input_files[0]}. One sentence a "
-            "line, an empty line between documents."
+            f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Expected is one "
+            "sentence per line, with an empty line between documents."
         )
     return counts
 
@@ -201,7 +202,7 @@ def _make(
 def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> Iterator[Block]:
     """Cuts the input into blocks; a document ends at an empty line and at the end of a file.
 
-    The digest of each document goes to `digests` (uint64), in the order of the documents.
+    The digests of the documents are written to `digests` (uint64) in document order.
     """
     sentences: list[str] = []
     starts: list[int] = []
@@ -221,7 +222,7 @@ def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> It
         number += 1
         return made
 
-    before = 0  # bytes of the files that are done
+    before = 0  # bytes of the finished files
     for path in input_files:
         with files.open_for_reading(path) as raw:
             for line in lines_of(raw, path, encoding):
@@ -278,12 +279,12 @@ def _encode_block(workshop: _Workshop, block: Block) -> tuple[str, int]:
 
 
 def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Blocks → the arrays of the store. Documents without any piece are left out."""
+    """Joins blocks into the arrays of the store. Documents without a piece are left out."""
     digests = (
         np.memmap(digests_path, np.uint64, "r") if os.path.getsize(digests_path) else np.zeros(0, np.uint64)
     )
     seen = documents = sentences = tokens = 0
-    # The document that is open: its first sentence and piece, and its digest's index.
+    # The current document: its first sentence and piece, and the index of its digest.
     opened: tuple[int, int, int] | None = None
     with ExitStack() as stack:
         out = {
@@ -319,10 +320,10 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
 
 
 def _read_block(path: str) -> tuple[np.ndarray[Any, Any], ...]:
-    """`ends`, `starts`, `tokens` and `marks` of a block.
+    """Returns `ends`, `starts`, `tokens` and `marks` of a block.
 
     Raises:
-      MorphbertError: it is damaged; it is removed, so that the next run makes it again.
+      MorphbertError: the block is damaged; it is removed, so that the next run makes it again.
     """
     try:
         with np.load(path) as block:
@@ -330,6 +331,6 @@ def _read_block(path: str) -> tuple[np.ndarray[Any, Any], ...]:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         files.remove(path)
         raise MorphbertError(
-            f"{path}, a part of the token store that an earlier run left, is damaged ({error}) and was removed: run "
-            "the same command again."
+            f"{path}, part of the token store of an earlier run, is damaged ({error}) and was removed. Run the same "
+            "command again."
         ) from error

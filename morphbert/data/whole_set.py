@@ -1,9 +1,9 @@
-"""A set of record files is one thing: all files that its manifest names, and no others under the same name.
+"""Checks that a set of record files is complete: all files that its manifest names, and no others under the same name.
 
-What is checked before records are used, from the manifests and the lengths of the files alone: no file of the set is
-missing, none is left from an earlier set of the same name, every file is as long as it was when it was written, and
-the numbers in the manifest agree. Files of up to `READ_THROUGH` bytes together are also read through (about a second a
-gigabyte), which compares their SHA-256 and counts their records.
+Before records are used, the manifests and the sizes of the files must show that no file of the set is missing, that
+none is left from an earlier set of the same name, that every file has its original size, and that the numbers in the
+manifest agree. Files of up to `READ_THROUGH` bytes in total are also read (about a second per gigabyte) to compare
+their SHA-256 and count their records.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _AGAIN = "Make the records again, or copy all files of the set again."
 
 
 class Problem(NamedTuple):
-    """What is wrong, in words with the remedy, and the file that it is about; `path` may be a pattern."""
+    """The description of a problem with its remedy, and the file; `path` may be a pattern."""
 
     path: str
     what: str
 
 
 class Access(NamedTuple):
-    """How files are looked at: whether there is one, how many bytes it has, and its bytes."""
+    """The functions for access to files: existence, size in bytes, and content."""
 
     exists: Callable[[str], bool]
     size: Callable[[str], int]
@@ -49,15 +49,14 @@ def problems_of(
     read_through: int = READ_THROUGH,
     whole_files: bool = True,
 ) -> Iterator[Problem]:
-    """Yields what is wrong with the sets that some record files belong to, each with the remedy.
+    """Yields the problems of the sets of some record files, each with its remedy.
 
     Args:
-      paths: the files that are to be read together.
-      manifests: by file, of those that have one. Records of other programs have none and are not checked, but for
-        leftovers among them.
-      access: how the files are reached.
-      read_through: the most bytes that are read to compare digests; 0 compares lengths only.
-      whole_files: whether a file has to be as it was written; False where damaged ones are meant to be used.
+      paths: the files to read together.
+      manifests: the manifests by file. Records of other programs have none; they are only checked for leftovers.
+      access: the functions for access to the files.
+      read_through: the largest number of bytes to read for digests; 0 compares only sizes.
+      whole_files: whether files must be unchanged; False if damaged files are used deliberately.
     """
     yield from _leftovers(paths, manifests)
     known = [path for path in paths if path in manifests]
@@ -79,7 +78,7 @@ def problems_of(
 
 
 def _leftovers(paths: Sequence[str], manifests: Mapping[str, Manifest]) -> Iterator[Problem]:
-    """Files of one name that are not of one set."""
+    """Yields a problem for files of one name that belong to different sets."""
     groups: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         manifest = manifests.get(path)
@@ -98,13 +97,14 @@ def _leftovers(paths: Sequence[str], manifests: Mapping[str, Manifest]) -> Itera
             )
             yield Problem(
                 os.path.join(folder, name) + "*",
-                f"{os.path.join(folder, name)}*: these files are not of one set, some are left from earlier records: "
-                f"{listed}. Remove those that are left, with their manifests, or name the files of one set only.",
+                f"{os.path.join(folder, name)}*: these files belong to different sets, and some are left from "
+                f"earlier records: {listed}. Remove the leftovers with their manifests, or name the files of one set "
+                "only.",
             )
 
 
 def _run_of(manifest: Manifest) -> object:
-    """What the manifests of one run have in common, whatever length they are of."""
+    """Returns the common content of the manifests of one run, for all lengths."""
     return (
         manifest.format_version,
         *(manifest.tokenizer.get("vocab", {}).get("sha256"), str(manifest.inputs), manifest.corpus),
@@ -116,15 +116,15 @@ def _run_of(manifest: Manifest) -> object:
 
 
 def _missing(paths: Sequence[str], manifests: Mapping[str, Manifest], access: Access) -> Iterator[Problem]:
-    """Files that a manifest names and that are not there."""
+    """Yields a problem for each missing file that a manifest names."""
     given = set(paths)
     said: set[str] = set()
     for path in paths:
         manifest = manifests[path]
         for name in manifest.outputs:
-            if os.path.dirname(name):  # made in several folders, which the set may have been moved from
+            if os.path.dirname(name):  # made in several folders, from which the set may have been moved
                 continue
-            # Older manifests have the base names of files in different folders too; shards are always in one.
+            # Older manifests have base names even for files in different folders; shards are always in one folder.
             if manifest.format_version < 3 and shard_count(name) is None:
                 continue
             other = os.path.join(os.path.dirname(path), name)
@@ -134,18 +134,18 @@ def _missing(paths: Sequence[str], manifests: Mapping[str, Manifest], access: Ac
                 said.add(other)
                 yield Problem(
                     other,
-                    f"{other} is missing, which {manifest_path(path)} names as one of {len(manifest.outputs)} files of "
+                    f"{other} is missing; {manifest_path(path)} names it as one of {len(manifest.outputs)} files of "
                     f"the set. {_AGAIN}",
                 )
 
 
 def _is_renamed(path: str, manifest: Manifest) -> bool:
-    """Whether a file is the only one of its set and has another name than it was written under."""
+    """Returns whether a file is the only one of its set and has been renamed."""
     return len(manifest.outputs) == 1 and name_in(manifest, path) is None
 
 
 def name_in(manifest: Manifest, path: str) -> str | None:
-    """Under which name a manifest lists a file, or None."""
+    """Returns the name of a file in a manifest, or None."""
     base = os.path.basename(path)
     if base in manifest.outputs:
         return base
@@ -154,7 +154,7 @@ def name_in(manifest: Manifest, path: str) -> str | None:
         return path
     if same:
         return same[0]
-    # Made in several folders and moved: the base name tells it where it is the only one.
+    # Made in several folders and moved: a unique base name identifies it.
     same = [name for name in manifest.outputs if os.path.basename(name) == base]
     return same[0] if len(same) == 1 else None
 
@@ -165,11 +165,11 @@ def _contradictions(path: str, manifest: Manifest) -> Iterator[Problem]:
     if manifest.outputs and total != manifest.num_records:
         yield Problem(
             path,
-            f"{beside} says that the set has {manifest.num_records:,} records, and its files have {total:,} together: "
-            f"it was changed after it was written. {_AGAIN}",
+            f"{beside} has {manifest.num_records:,} records for the set, but its files have {total:,} together: it "
+            f"was changed after it was written. {_AGAIN}",
         )
     if manifest.outputs and len(manifest.outputs) > 1 and name_in(manifest, path) is None:
-        what = f"{beside} does not name {os.path.basename(path)}: it is the manifest of other files. {_AGAIN}"
+        what = f"{beside} does not name {os.path.basename(path)}: it is a manifest of other files. {_AGAIN}"
         yield Problem(path, what)
 
 
@@ -185,11 +185,11 @@ def _of_length(path: str, manifest: Manifest, length: int) -> Iterator[Problem]:
     facts = _facts(path, manifest)
     expected = facts.get("bytes")
     if expected is not None and expected != length:
-        cut = " It was cut off or is of another run." if length < int(str(expected)) else ""
-        what = f"{path} has {length:,} bytes, and its manifest says {expected:,}.{cut} {_AGAIN}"
+        cut = " It was cut off or is from another run." if length < int(str(expected)) else ""
+        what = f"{path} has {length:,} bytes, but its manifest says {expected:,}.{cut} {_AGAIN}"
         yield Problem(path, what)
     elif expected is None and facts.get("records") and length == 0:
-        what = f"{path} is empty, and its manifest says that it has {facts['records']:,} records. {_AGAIN}"
+        what = f"{path} is empty, but its manifest says {facts['records']:,} records. {_AGAIN}"
         yield Problem(path, what)
 
 
@@ -200,15 +200,15 @@ def _of_content(path: str, manifest: Manifest, access: Access) -> Iterator[Probl
     if digest is not None and digest != found:
         yield Problem(
             path,
-            f"{path} is not what was written: its SHA-256 is {found[:12]}…, and its manifest says {str(digest)[:12]}…. "
-            f"inspect_records.py names the damaged record, where there is one. {_AGAIN}",
+            f"{path} has changed since it was written: its SHA-256 is {found[:12]}…, but its manifest says "
+            f"{str(digest)[:12]}…. inspect_records.py finds a damaged record. {_AGAIN}",
         )
     elif count is not None and records is not None and count != records:
-        yield Problem(path, f"{path} has {count:,} records, and its manifest says {records:,}. {_AGAIN}")
+        yield Problem(path, f"{path} has {count:,} records, but its manifest says {records:,}. {_AGAIN}")
 
 
 def _read(path: str, access: Access, count: bool) -> tuple[str, int | None]:
-    """The SHA-256 of a file and, with `count`, how many records it has; None where they do not end where it ends."""
+    """Returns the SHA-256 of a file and, with `count`, its number of records (None if the last is incomplete)."""
     digest, records, position, next_record = hashlib.sha256(), 0, 0, 0
     header = b""
     with access.open(path) as stream:
@@ -228,15 +228,15 @@ def _read(path: str, access: Access, count: bool) -> tuple[str, int | None]:
 
 
 def held_out_problem(training: Mapping[str, Manifest], evaluation: Mapping[str, Manifest]) -> str | None:
-    """Why held-out records cannot be used with records to train on; None where nothing stands against it.
+    """Returns the reason why held-out records cannot be used with training records, or None.
 
-    Records of another corpus are held out by nature. Of the same corpus, both have to come from one split: made by the
-    same command, one as its training side and the other as its held-out side. Else documents that are evaluated on
-    may have been trained on.
+    Records of another corpus are always held out. Records of the same corpus must come from one split: one command made
+    both, one as its training side and the other as its held-out side. Otherwise documents of the evaluation may be
+    among those of training.
 
     Args:
-      training, evaluation: manifests by file. A file that is in both is evaluated on as it was trained on, on purpose,
-        unless it is the held-out side of what is trained on.
+      training, evaluation: the manifests by file. A file in both is a deliberate evaluation on training records, unless
+        it is the held-out side of other training records.
     """
     for path, held in evaluation.items():
         for other, trained in training.items():
@@ -248,15 +248,15 @@ def held_out_problem(training: Mapping[str, Manifest], evaluation: Mapping[str, 
                 return f"{path} has the held-out documents of {other}: take it out of --input_file."
             if differs := _split_differs(trained, held):
                 return (
-                    f"{path} is not held out from {other}: {differs}. Documents that are evaluated on may be among "
-                    "those that are trained on. Make both with one command (create_pretraining_data.py "
+                    f"{path} is not held out from {other}: {differs}. Documents of the evaluation may be among those "
+                    "of training. Make both with one command (create_pretraining_data.py "
                     "--eval_fraction --eval_output_file), or hold out another corpus."
                 )
     return None
 
 
 def _same_corpus(one: Manifest, other: Manifest) -> bool:
-    """Whether both were made from a file of the same name, or from the same documents."""
+    """Returns whether both were made from a file of the same name, or from the same documents."""
     if one.corpus and one.corpus == other.corpus:
         return True
     names = [{found.get("name") for found in manifest.inputs} for manifest in (one, other)]
@@ -271,7 +271,7 @@ def _split_differs(trained: Manifest, held: Manifest) -> str | None:
             "eval": "from the held-out side",
         }
         return (
-            f"the records to train on were made {sides.get(trained.split, trained.split)} of a corpus, the others "
+            f"the training records were made {sides.get(trained.split, trained.split)} of a corpus, the others "
             f"{sides.get(held.split, held.split)}"
         )
     if trained.corpus and held.corpus and trained.corpus != held.corpus:
@@ -281,5 +281,5 @@ def _split_differs(trained: Manifest, held: Manifest) -> str | None:
     for name in ("eval_fraction", "random_seed"):
         ours, theirs = getattr(trained, name), getattr(held, name)
         if ours != theirs:
-            return f"{name} is {ours} of the records to train on and {theirs} of the others"
+            return f"{name} is {ours} for the training records and {theirs} for the others"
     return None

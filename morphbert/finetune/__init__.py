@@ -1,1 +1,1 @@
-"""Weights → tasks: a pretrained encoder, a head, labelled data."""
+"""Fine-tunes a pretrained encoder with a head on labelled data."""

@@ -1,6 +1,4 @@
-"""`--adapt_on`: continued pretraining on the task's own text, through the commands that make records and train on
-them.
-"""
+"""`--adapt_on`: continued pretraining on the task's text, with the commands that make records and pretrain."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """A signal ended the pretraining, which saved first; the same command continues it."""
+    """A signal ended the pretraining after it saved; the same command continues it."""
 
     def __init__(self, number: int):
         super().__init__(f"signal {number}")
@@ -36,20 +34,20 @@ class Stopped(Exception):
 
 
 def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> FineTuneConfig:
-    """Makes records of the text and goes on pretraining; returns the config that starts from the adapted model.
+    """Makes records of the text and continues pretraining; returns the config that starts from the adapted model.
 
-    A part that is finished is passed over, one that was interrupted goes on.
+    Finished parts are skipped, and interrupted parts continue.
 
     Args:
-      config: the fine-tuning.
-      texts_of: a file → its documents, each as its parts in order.
+      config: the configuration of the fine-tuning.
+      texts_of: returns the documents of a file, each as its parts in order.
 
     Raises:
-      Stopped: a signal ended it; it was passed on to the part that ran.
-      MorphbertError: there is no model to go on from, or a part fails.
+      Stopped: a signal ended the pretraining; it was forwarded to the running part.
+      MorphbertError: there is no model to continue from, or a part fails.
     """
     if not config.init_checkpoint:
-        raise UsageError("--adapt_on goes on with a pretrained model: give --init_checkpoint.")
+        raise UsageError("--adapt_on continues a pretrained model: give --init_checkpoint.")
     folder = os.path.join(config.output_dir, FOLDER)
     start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
     if not os.path.exists(os.path.join(start, "bert_config.json")):
@@ -81,12 +79,12 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
     }
     given = (f"--{name}={value}" for name, value in learned.items() if value is not None)
     _call("run_pretraining", ["--do_train", *given, *shape])
-    # The run's folder knows no vocabulary, and the config may name none.
+    # The run's folder has no vocabulary, and the config may name none.
     return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
 
 
 def _write_start(folder: str, config: FineTuneConfig) -> None:
-    """The model to go on from, of whatever format, in ours, with its vocabulary."""
+    """Writes the model to continue from, of any format, in this program's format with its vocabulary."""
     assert config.init_checkpoint is not None
     found = sources.read(
         config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
@@ -107,7 +105,7 @@ def _write_corpus(
     for name in expand(patterns):
         if name.endswith(".txt") and config.adapt_on != TRAIN:
             text = read_text(name, config.encoding).strip("\n")
-            if "\t" not in text.partition("\n")[0]:  # NSMC's tables are called .txt too
+            if "\t" not in text.partition("\n")[0]:  # NSMC's tables have the ending .txt too
                 documents.append(text)
                 continue
         for parts in texts_of(name):
@@ -115,19 +113,19 @@ def _write_corpus(
             if sentences:
                 documents.append("\n".join(sentences))
     if not documents:
-        raise MorphbertError(f"--adapt_on={config.adapt_on}: there is no text in it.")
+        raise MorphbertError(f"--adapt_on={config.adapt_on}: the file contains no text.")
     write_text(path, "\n\n".join(documents) + "\n")
     print(f"adaptation: {len(documents)} documents, written to {path}", flush=True)
 
 
 def _call(module: str, arguments: Sequence[str]) -> None:
-    """A command in a process of its own: it leaves no memory behind, and devices are built once a process.
+    """Runs a command in a separate process: its memory is released, and devices are initialised once per process.
 
-    It is out of the terminal's reach, so that Ctrl-C comes to it once, from here: at a second one it would not save.
+    The process has its own session, so Ctrl-C reaches it only once, from here: after a second signal it would not save.
 
     Raises:
-      Stopped: a signal ended it, to this process or to it.
-      MorphbertError: it failed.
+      Stopped: a signal to this process or to the command ended it.
+      MorphbertError: the command failed.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", f"morphbert.cli.{module}", *arguments], start_new_session=True
@@ -139,18 +137,16 @@ def _call(module: str, arguments: Sequence[str]) -> None:
         raise Stopped(signals[0] if signals else by_itself[status])
     if status < 0:
         raise MorphbertError(
-            f"--adapt_on: {module}.py was killed by signal {-status}, as the system does where memory is short; the "
+            f"--adapt_on: {module}.py was killed by signal {-status}, which the system sends if memory is short. The "
             "same command continues."
         )
     if status:
-        raise MorphbertError(
-            f"--adapt_on: {module}.py ended with status {status}; what it said stands above."
-        )
+        raise MorphbertError(f"--adapt_on: {module}.py ended with status {status}; its messages are above.")
 
 
 @contextlib.contextmanager
 def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Gives signals to a process instead of this one, and lists them; under nohup it stays without SIGHUP."""
+    """Forwards signals from this process to another and lists them; SIGHUP stays ignored under nohup."""
     signals: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

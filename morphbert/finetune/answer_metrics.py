@@ -1,9 +1,8 @@
-"""Exact match of answers and how much of them is right, as the official scripts of KorQuAD 1.0, SQuAD and KLUE-MRC
-define them.
+"""Exact match and partial scores of answers, as defined by the official scripts of KorQuAD 1.0, SQuAD and KLUE-MRC.
 
-KorQuAD 1.0 compares characters: brackets and quotation marks become spaces, ASCII punctuation goes, ASCII letters are
-lower-cased, and the F1 is over the characters of all words. SQuAD compares words, without articles. KLUE-MRC (Park et
-al. 2021, section 3.7) has ROUGE-W in place of the F1: over the longest run of characters that both have.
+KorQuAD 1.0 compares characters: brackets and quotation marks become spaces, ASCII punctuation is dropped, ASCII letters
+are lower-cased, and the F1 is over the characters of all words. SQuAD compares words, without articles. KLUE-MRC (Park
+et al. 2021, section 3.7) has ROUGE-W instead of the F1: over the longest common run of characters.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from morphbert.finetune.questions import Question
 
 _MARKS = re.compile("['\"《》<>〈〉()‘’]")
-# As KLUE's baseline has it: a misplaced bracket leaves it hardly anything to match, so that 《 and 》 stay.
+# As in KLUE's baseline, whose misplaced bracket makes the pattern match almost nothing, so 《 and 》 stay.
 _KLUE_MARKS = re.compile("['\"《》<>〈〉]\\(\\)‘’")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -30,7 +29,7 @@ def korquad_normalized(text: str) -> str:
 
 
 def squad_normalized(text: str) -> str:
-    """`"The Beatles!"` → `"beatles"`."""
+    """Returns the compared form of SQuAD: `"The Beatles!"` → `"beatles"`."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -40,19 +39,19 @@ def klue_normalized(text: str) -> str:
 
 
 def overlap_f1(found: Sequence[str], wanted: Sequence[str]) -> float:
-    """2 P R / (P + R) of two bags; 0 where they share nothing."""
+    """Returns 2 P R / (P + R) of two bags; 0 if they share nothing."""
     same = sum((Counter(found) & Counter(wanted)).values())
     return _f1(same, len(found), len(wanted))
 
 
 def rouge_w(found: str, wanted: str) -> float:
-    """2 P R / (P + R) of the longest run of characters that both have, as difflib finds it; 1 for two empty texts.
+    """Returns 2 P R / (P + R) of the longest common run of characters, as difflib finds it; 1 for two empty texts.
 
     `"세종대왕이"`, `"세종대왕"` → 2 × 4/5 × 1 / (4/5 + 1)
     """
     if not wanted:
         return float(not found)
-    # difflib passes over what is frequent in texts of 200 characters and more: so does the official script.
+    # difflib ignores frequent characters in texts of 200 or more characters, and so does the official script.
     run = difflib.SequenceMatcher(None, found, wanted).find_longest_match(0, len(found), 0, len(wanted)).size
     return _f1(run, len(found), len(wanted))
 
@@ -66,13 +65,13 @@ def _f1(same: int, found: int, wanted: int) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """An official script's way to compare.
+    """The comparison of an official script.
 
     Attributes:
-      figure: the name of its second figure, beside `exact_match`.
-      shown: the same in words.
-      normalize: a text → what is compared.
-      share: (prediction, answer), both normalized → how much is right, 0 to 1.
+      figure: the name of its second figure, after `exact_match`.
+      shown: the name of this figure in messages.
+      normalize: returns the compared form of a text.
+      share: returns the score, 0 to 1, of a normalized prediction against a normalized answer.
     """
 
     figure: str
@@ -81,7 +80,7 @@ class Metric:
     share: Callable[[str, str], float]
 
     def in_words(self, figures: Mapping[str, float], end: str = "") -> str:
-        """Both figures, those whose names have that end: `exact match 61.23, F1 80.10`."""
+        """Returns both figures, whose names have this ending, as text: `exact match 61.23, F1 80.10`."""
         return (
             f"exact match {figures['exact_match' + end]:.2f}, {self.shown} {figures[self.figure + end]:.2f}"
         )
@@ -97,8 +96,8 @@ METRICS = {
 
 
 def scores_of(prediction: str, answers: Iterable[str], metric: str) -> tuple[float, float]:
-    """Exact match (0 or 1) and the share that is right (F1, ROUGE-W), against the answer that suits best; without
-    answers, those of saying nothing.
+    """Returns exact match (0 or 1) and F1 or ROUGE-W against the best-matching answer; without answers, against an
+    empty one.
     """
     chosen = METRICS[metric]
     said = chosen.normalize(prediction)
@@ -114,9 +113,10 @@ def scores_of(prediction: str, answers: Iterable[str], metric: str) -> tuple[flo
 def evaluate(
     questions: Sequence[Question], predictions: Mapping[str, str], metric: str = "korquad"
 ) -> dict[str, float]:
-    """`exact_match` and `f1` or `rouge_w` in percent over all questions; one without a prediction counts as wrong.
+    """Returns `exact_match` and `f1` or `rouge_w` in percent over all questions; a missing prediction counts as wrong.
 
-    Where some questions have no answer, also `no_answer_accuracy`, the percentage of those that got none.
+    If some questions have no answer, also returns `no_answer_accuracy`, the percentage of these without a predicted
+    answer.
     """
     exact = total = nothing = right_nothing = 0.0
     for question in questions:
@@ -141,14 +141,14 @@ def best_threshold(
     odds: Mapping[str, float],
     metric: str = "korquad",
 ) -> tuple[float, float]:
-    """The threshold for answering nothing that would give the best F1 or ROUGE-W, and that in percent.
+    """Returns the no-answer threshold with the best F1 or ROUGE-W, and this figure in percent.
 
-    As in SQuAD 2.0's official script: questions are taken by how much likelier nothing is than their answer, and those
-    above the threshold count as answered with nothing.
+    As in SQuAD 2.0's official script: questions are sorted by the score of no answer minus that of their answer, and
+    those above the threshold count as unanswered.
 
     Args:
       predictions: answers without any threshold.
-      odds: score of no answer less that of the answer.
+      odds: the score of no answer minus that of the answer.
     """
     total = sum(scores_of("", question.golds, metric)[1] for question in questions)
     best, threshold = total, min(odds.values(), default=0.0) - 1.0

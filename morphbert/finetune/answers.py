@@ -1,4 +1,4 @@
-"""Questions with windows of their paragraphs: answers to spans of pieces, and back to the paragraph's characters."""
+"""Converts answers in paragraphs to spans of pieces in windows, and back to the paragraph's characters."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 
-# What stands after the last piece of a paragraph for the model: [SEP].
+# The number of pieces after a paragraph: [SEP].
 _SPECIAL = 3
 
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How paragraphs are cut.
+    """The sizes of windows.
 
     Attributes:
-      max_seq_length: pieces of question and window, special tokens included.
-      doc_stride: pieces from the beginning of one window to that of the next.
-      max_query_length: pieces of the question that are kept.
+      max_seq_length: the number of pieces of question and window, special tokens included.
+      doc_stride: the number of pieces between the beginnings of consecutive windows.
+      max_query_length: the number of the question's pieces that are kept.
     """
 
     max_seq_length: int = 384
@@ -41,7 +41,7 @@ class Window:
     Attributes:
       question: its number.
       sequence: pieces with offsets into the paragraph.
-      first: index of the first piece of the paragraph; they go on to the last but one of the sequence.
+      first: the index of the paragraph's first piece; its pieces continue to the last but one of the sequence.
       best: for each piece of the sequence, whether this is the window in which it has the most context.
     """
 
@@ -52,7 +52,7 @@ class Window:
 
 
 def windows_of(tokenizer: Tokenizer, questions: Sequence[Question], config: WindowConfig) -> Iterator[Window]:
-    """Each question with as many windows of its paragraph as it takes, in order."""
+    """Yields the windows of each question's paragraph, in order."""
     for number, question in enumerate(questions):
         text = _cut_question(tokenizer, question.text, config.max_query_length)
         used = len(tokenizer.encode(text).ids) + _SPECIAL
@@ -73,9 +73,10 @@ def _cut_question(tokenizer: Tokenizer, text: str, most: int) -> str:
 
 
 def span_of(window: Window, start: int, end: int) -> tuple[int, int] | None:
-    """Characters [start, end) of the paragraph → first and last piece; None where the window lacks some.
+    """Returns the first and last piece of the paragraph's characters [start, end); None if the window lacks some of
+    them.
 
-    A piece that an answer begins or ends within is taken whole.
+    A piece that contains the beginning or end of an answer is included whole.
     """
     first = last = None
     for position in range(window.first, len(window.sequence.ids) - 1):
@@ -87,12 +88,12 @@ def span_of(window: Window, start: int, end: int) -> tuple[int, int] | None:
         return None
     offsets = window.sequence.offsets
     covered = offsets[first][0] <= start and offsets[last][1] >= end
-    # At the window's inner edge a part of the answer may stand in a piece that is not here.
+    # At an inner edge of the window, a part of the answer may be in a piece outside the window.
     return (first, last) if covered else None
 
 
 def text_of(window: Window, first: int, last: int, context: str) -> tuple[str, int]:
-    """Pieces → the paragraph's own characters, and where they begin."""
+    """Returns the paragraph's characters of a range of pieces, and their beginning."""
     start, end = window.sequence.offsets[first][0], window.sequence.offsets[last][1]
     return context[start:end], start
 
@@ -100,7 +101,7 @@ def text_of(window: Window, first: int, last: int, context: str) -> tuple[str, i
 def features_of(
     windows: Sequence[Window], questions: Sequence[Question], max_seq_length: int, labelled: bool
 ) -> Features:
-    """Windows as arrays; with labels, `start_positions` and `end_positions`: [CLS] where the answer is elsewhere."""
+    """Returns windows as arrays; with labels, `start_positions` and `end_positions` ([CLS] for answers elsewhere)."""
     pieces = piece_arrays([window.sequence for window in windows], max_seq_length)
     if not labelled:
         return Features(pieces, {})
@@ -117,7 +118,7 @@ def _label(window: Window, text: str, start: int, context: str) -> tuple[int, in
 
 
 def _stripped(context: str, start: int, end: int) -> tuple[int, int]:
-    """Without spaces and invisible marks at the edges, which no piece stands for."""
+    """Returns the range without spaces and invisible marks at its edges, which no piece covers."""
 
     def empty(character: str) -> bool:
         return character.isspace() or character in "\u200b\u200e\u200f\ufeff"
@@ -130,7 +131,7 @@ def _stripped(context: str, start: int, end: int) -> tuple[int, int]:
 
 
 def ceiling(windows: Sequence[Window], questions: Sequence[Question]) -> dict[str, str]:
-    """For each question the best that spans of these pieces can say: prediction texts by id."""
+    """Returns the best possible predictions with spans of these pieces: texts by question id."""
     best: dict[str, str] = {}
     for window in windows:
         question = questions[window.question]
@@ -147,7 +148,7 @@ def ceiling(windows: Sequence[Window], questions: Sequence[Question]) -> dict[st
 
 @dataclass(frozen=True)
 class Guess:
-    """A span with its score (sum of both logits) and its share among the best ones; `start` in characters."""
+    """A span with its score (the sum of both logits) and probability among the best spans; `start` in characters."""
 
     text: str
     start: int
@@ -162,7 +163,7 @@ def guesses_of(
     n_best_size: int = 20,
     max_answer_length: int = 30,
 ) -> tuple[list[list[Guess]], list[float]]:
-    """Scores [L, 2] of each window → for each question its best spans, and the score of there being no answer."""
+    """Returns the best spans of each question and its no-answer score, from the scores [L, 2] of each window."""
     found: list[list[tuple[float, str, int]]] = [[] for _ in questions]
     nothing = [math.inf] * len(questions)
     for window, logits in zip(windows, scores, strict=True):

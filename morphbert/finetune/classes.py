@@ -1,4 +1,4 @@
-"""What tasks share whose examples are of one of some classes: labels, scores and predictions."""
+"""Shared functions of tasks with classes: labels, scores and predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.errors import MorphbertError
 
 
 def labels_in(values: Iterable[str]) -> tuple[str, ...]:
-    """Returns the labels that occur, sorted (numbers as numbers)."""
+    """Returns the distinct labels, sorted (numbers by value)."""
     found = set(values) - {""}
     return tuple(sorted(found, key=lambda label: (0, int(label), "") if label.isdigit() else (1, 0, label)))
 
@@ -22,7 +22,7 @@ def check_several(labels: Sequence[str], least: int = 2) -> None:
     """Refuses training data with too few labels.
 
     Raises:
-      MorphbertError: there is nothing to tell apart.
+      MorphbertError: there are fewer than two labels.
     """
     if len(labels) < least:
         raise MorphbertError(
@@ -35,25 +35,25 @@ def label_number(numbers: Mapping[str, int], label: str, row: int, source: str) 
     """Returns the number of a label.
 
     Raises:
-      MorphbertError: it is none of those that are known; `row` and `source` say where it stands.
+      MorphbertError: the label is unknown; the message names `row` and `source`.
     """
     if label not in numbers:
         raise MorphbertError(
-            f"{source}: row {row} has the label {label!r}, which is not one of {', '.join(numbers)}. Mend the row, or "
-            "give all labels with --labels."
+            f"{source}: row {row} has the label {label!r}, which is not one of {', '.join(numbers)}. Correct the "
+            "row, or give all labels with --labels."
         )
     return numbers[label]
 
 
 def class_numbers(values: Sequence[Any], labels: Sequence[str], source: str) -> np.ndarray:
-    """Labels as they stand in a file → int32 [N].
+    """Returns the numbers of labels from a file, int32 [N].
 
     Raises:
-      MorphbertError: one is empty, or not one of `labels`.
+      MorphbertError: a label is empty or not in `labels`.
     """
     for row, value in enumerate(values, 1):
         if not str("" if value is None else value).strip():
-            raise MorphbertError(f"{source}: row {row} has an empty label: mend the row, or leave it out.")
+            raise MorphbertError(f"{source}: row {row} has an empty label: correct the row, or leave it out.")
     numbers = {label: index for index, label in enumerate(labels)}
     return np.asarray(
         [label_number(numbers, str(value), row, source) for row, value in enumerate(values, 1)], np.int32
@@ -61,7 +61,7 @@ def class_numbers(values: Sequence[Any], labels: Sequence[str], source: str) -> 
 
 
 def counts_of_labels(labels: Sequence[str], given: Iterable[object], source: str | None) -> list[int]:
-    """Returns how often each label occurs in the training data; those that never do are named."""
+    """Returns the count of each label in the training data; prints a warning for labels without examples."""
     seen = collections.Counter(map(str, given))
     empty = [label for label in labels if not seen[label]]
     if empty:
@@ -75,12 +75,12 @@ def likeliest_is(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def shares_of_scores(scores: np.ndarray) -> np.ndarray:
-    """Logits [N, C] → probabilities, float64 [N, C]."""
+    """Returns the probabilities of logits [N, C], float64 [N, C]."""
     values = scores.astype(np.float64)
     powers = np.exp(values - values.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def by_label(shares: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Returns one example's probabilities, to six places."""
+    """Returns one example's probabilities by label, rounded to six places."""
     return {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}

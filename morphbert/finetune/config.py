@@ -1,4 +1,4 @@
-"""What fine-tuning is told, whatever the task: head, loss and run; the flags are made from the fields.
+"""The configuration that all fine-tuning tasks share: head, loss and run. The flags are made from its fields.
 
 Importing this module loads no TensorFlow, so that the commands' `--help` is quick.
 """
@@ -19,48 +19,51 @@ from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
-_OF_CLS = "cls: BERT's pooler over [CLS]; of several layers [CLS] itself, of an LSTM its ends. "
+_OF_CLS = "cls: BERT's pooler over [CLS]; with several layers [CLS] itself, with an LSTM its final states. "
 
 
 @configuration
 class HeadConfig:
-    """What a head reads.
+    """The input of a head.
 
     Attributes:
-      pooling: how the pieces of a text become one vector, see `sentence_vector`; `pieces` where each has its own score.
+      pooling: the function that reduces the pieces of a text to one vector, see `sentence_vector`; `pieces` if each
+        piece has a score.
       layers: the encoder's layers that are concatenated: 0 is the embeddings, -1 the last.
-      lstm_units: of an LSTM in each direction on top of them; 0 for none.
+      lstm_units: the units in each direction of an LSTM above the encoder; 0 for none.
     """
 
     pooling: str = "cls"
     layers: tuple[int, ...] = option(
         default=(-1,),
-        help="Layers of the encoder that the head reads, side by side: 0 is the embeddings, -1 the last. Example: "
+        help="The encoder's layers whose concatenation the head reads: 0 is the embeddings, -1 the last. Example: "
         "--layers=-1,-2,-3,-4",
     )
     lstm_units: int = option(
         default=0,
         at_least=0,
-        help="Put an LSTM of so many units in each direction between encoder and head; 0 for none.",
+        help="Put an LSTM with this many units in each direction between encoder and head; 0 for none.",
     )
 
     @property
     def uses_pooler(self) -> bool:
-        """BERT's pooler is made for the last layer as it is; above anything else `cls` is [CLS] alone."""
+        """Whether the head uses BERT's pooler, which fits only the unchanged last layer; otherwise `cls` is [CLS]
+        itself.
+        """
         return self.pooling == "cls" and self.layers == (-1,) and not self.lstm_units
 
     @property
     def uses_transform(self) -> bool:
-        """In a model without a pooler, what reads the last layer as it is reads it through the masked LM's head."""
+        """Whether, in a model without a pooler, the head reads the last layer through the masked LM's head."""
         return self.pooling in ("cls", "pieces") and self.layers == (-1,) and not self.lstm_units
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, for `task.json`."""
+        """Returns the JSON values for `task.json`."""
         return {"pooling": self.pooling, "layers": list(self.layers), "lstm_units": self.lstm_units}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any], pooling: str = "cls") -> HeadConfig:
-        """Reads what `to_dict` gives, or an older version of it; `pooling` is for one that names none."""
+        """Reads the result of `to_dict` or an older version of it; `pooling` replaces a missing one."""
         layers = tuple(values.get("layers", (-1,)))
         return HeadConfig(
             pooling=values.get("pooling", pooling), layers=layers, lstm_units=values.get("lstm_units", 0)
@@ -69,7 +72,7 @@ class HeadConfig:
 
 @configuration
 class TextHeadConfig(HeadConfig):
-    """The head of a task that tells something of a whole text."""
+    """The head of a task with one prediction per text."""
 
     pooling: Literal["cls", "mean", "max"] = option(
         default="cls", help=_OF_CLS + "mean, max: over all pieces."
@@ -85,11 +88,12 @@ class PieceHeadConfig(HeadConfig):
 
 @configuration
 class RelationHeadConfig(HeadConfig):
-    """The head of a task that tells something of two entities."""
+    """The head of a task with one prediction per pair of entities."""
 
     pooling: Literal["entities", "cls", "mean", "max"] = option(
         default="entities",
-        help="entities: [CLS] and the mean of each entity's pieces. cls, mean, max: of the whole sentence, markers in "
+        help="entities: [CLS] and the mean of each entity's pieces. cls, mean, max: over the whole sentence, markers "
+        "in "
         "it.",
     )
 
@@ -101,57 +105,57 @@ ENTITIES = RelationHeadConfig()
 
 @configuration
 class LossConfig:
-    """How classes are learned.
+    """The loss of classes.
 
     Attributes:
       loss: `cross_entropy`, `focal` or `ldam`.
-      label_smoothing: of `cross_entropy`.
-      focal_gamma: of `focal`.
-      ldam_margin: of `ldam`: the rarest class's margin.
-      ldam_scale: of `ldam`: what scores less margins are multiplied by.
-      class_weights: weigh rare classes more, by their effective number.
-      deferred_reweighting: the share of training after which `class_weights` begin; None for the beginning.
-      counts: examples of each class in the training data, for `ldam` and the weights.
+      label_smoothing: for `cross_entropy`. focal_gamma: for `focal`. ldam_margin: for `ldam`, the margin of the rarest
+        class. ldam_scale: for `ldam`, the factor of scores minus margins. class_weights: whether rare classes have
+        larger weights, by their effective number. deferred_reweighting: the share of training after which
+        `class_weights` apply; None for the beginning. counts: the number of examples of each class in the training
+        data, for `ldam` and the weights.
     """
 
     loss: Literal["cross_entropy", "focal", "ldam"] = option(
         default="cross_entropy", help="focal and ldam are for classes of unequal size."
     )
     label_smoothing: float = option(
-        default=0.0, at_least=0, at_most=0.999, help="Of cross_entropy. Example: 0.1"
+        default=0.0, at_least=0, at_most=0.999, help="For cross_entropy. Example: 0.1"
     )
-    focal_gamma: float = option(default=2.0, at_least=0, help="Of focal: 0 is cross entropy.")
-    ldam_margin: float = option(default=0.5, at_least=0, help="Of ldam: the rarest class's margin.")
+    focal_gamma: float = option(default=2.0, at_least=0, help="For focal: 0 is cross entropy.")
+    ldam_margin: float = option(default=0.5, at_least=0, help="For ldam: the margin of the rarest class.")
     ldam_scale: float = option(
-        default=30.0, at_least=1e-6, help="Of ldam: what scores less margins are multiplied by."
+        default=30.0, at_least=1e-6, help="For ldam: the factor of scores minus margins."
     )
-    class_weights: bool = option(default=False, help="Weigh rare classes more, by their effective number.")
+    class_weights: bool = option(
+        default=False, help="Give rare classes larger weights, by their effective number."
+    )
     deferred_reweighting: float | None = option(
         default=None,
         at_least=0,
         at_most=1,
-        help="Weigh rare classes more after this share of the training, as LDAM's authors do. Example: 0.8",
+        help="Give rare classes larger weights after this share of the training, as LDAM's authors do. Example: 0.8",
     )
     counts: tuple[int, ...] = ()
 
     @property
     def weighs(self) -> bool:
-        """Whether classes have weights; deferred ones are weights too."""
+        """Whether classes have weights, deferred or not."""
         return self.class_weights or self.deferred_reweighting is not None
 
     def of_counts(self, counts: Sequence[int]) -> LossConfig:
-        """Returns the loss for classes that occur so often."""
+        """Returns the loss for classes with these counts."""
         return dataclasses.replace(self, counts=tuple(counts), class_weights=self.weighs)
 
     def guessing(self, classes: int) -> float:
-        """About the largest mean loss of a model that knows nothing, by which a run that blew up is known."""
+        """Returns the approximate largest mean loss of an untrained model, which identifies a diverged run."""
         largest = math.log(max(2, classes))
         if self.loss == "ldam":
             largest += self.ldam_scale * self.ldam_margin
         return largest * (float(class_weights(self.counts).max()) if self.class_weights else 1.0)
 
     def begins(self, num_train_steps: int) -> int | None:
-        """The step from which the weights of classes hold, None where there are none or they always do."""
+        """Returns the step at which class weights begin; None if there are none or they always apply."""
         share = self.deferred_reweighting
         return None if share is None or not self.class_weights else round(share * num_train_steps)
 
@@ -160,7 +164,7 @@ CROSS_ENTROPY = LossConfig()
 
 
 def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
-    """(1 - beta) / (1 - beta^n) for each class, scaled to a mean of 1: float32 [C]."""
+    """Returns (1 - beta) / (1 - beta^n) for each class, scaled to a mean of 1: float32 [C]."""
     weights = (1.0 - beta) / (1.0 - np.power(beta, np.maximum(counts, 1)))
     scaled: np.ndarray = (weights * (len(weights) / weights.sum())).astype(np.float32)
     return scaled
@@ -168,24 +172,26 @@ def class_weights(counts: Sequence[int], beta: float = 0.999) -> np.ndarray:
 
 def max_seq_length_option(default: int) -> Any:
     """Returns the field, whose default is a task's own."""
-    return option(default=default, at_least=8, help="Pieces in a sequence, special tokens included.")
+    return option(
+        default=default, at_least=8, help="The number of pieces in a sequence, special tokens included."
+    )
 
 
 def num_train_epochs_option(default: float) -> Any:
     """Returns the field, whose default is a task's own."""
-    return option(default=default, at_least=1e-9, help="Passes over the training data.")
+    return option(default=default, at_least=1e-9, help="The number of passes over the training data.")
 
 
 @configuration
 class FineTuneConfig:
-    """What every fine-tuning command is told; a task's own values stand in its subclass.
+    """The common configuration of all fine-tuning commands; subclasses add a task's values.
 
-    `--help` explains each field under its name. The optimizer's numbers of steps are left out: they follow from the
-    examples, the epochs and the warm-up.
+    `--help` explains each field. The optimizer's numbers of steps are not fields: they follow from the examples, the
+    epochs and the warm-up.
 
     Attributes:
       task_name: the task, a key of `morphbert.finetune.tasks.TASKS`.
-      evaluates_on_predict_file: the task has no `eval_file`: what it predicts is also what it is judged by.
+      evaluates_on_predict_file: whether the task has no `eval_file` and evaluates on `predict_file`.
     """
 
     task_name: ClassVar[str]
@@ -195,12 +201,12 @@ class FineTuneConfig:
         default=None,
         group="Tokenizer",
         section="tokenizer",
-        help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
-        "the one beside the model, if there is one.",
+        help="The model's vocabulary: a folder made by build_vocab.py, or a plain vocab.txt. Default: the one beside "
+        "the model, if there is one.",
     )
     do_lower_case: bool | None = option(
         default=None,
-        help="For a plain vocab.txt: lower-case the text. Default: unless the vocabulary has capital letters.",
+        help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters.",
     )
     init_checkpoint: str | None = option(
         default=None,
@@ -208,88 +214,99 @@ class FineTuneConfig:
         section="model",
         instead_of="bert_config_file",
         help="The pretrained model: a folder or checkpoint of this program or of google-research/bert, or a Hugging "
-        "Face folder. Without it, or with nothing behind the =, the weights are random.",
+        "Face folder. Without it, or with an empty value, the weights are random.",
     )
     bert_config_file: str | None = option(
         default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
     word_embeddings: str | None = option(
         default=None,
-        help="A word2vec text file; the pieces that it knows start from its vectors, whose size has to be the model's.",
+        help="A word2vec text file. Pieces in it start from its vectors, whose size must be that of the model's "
+        "embeddings.",
     )
-    freeze_embeddings: bool = option(default=False, help="Leave the embeddings as they are.")
+    freeze_embeddings: bool = option(default=False, help="Do not train the embeddings.")
     freeze_layers: int = option(
         default=0,
         at_least=0,
-        help="Leave the embeddings and so many of the lowest layers as they are.",
+        help="Do not train the embeddings and this many of the lowest layers.",
     )
     adapt_on: str | None = option(
         default=None,
-        help="Before fine-tuning go on pretraining the model on text (Gururangan et al. 2020), masked LM alone, in "
-        "OUTPUT_DIR/adapted. train: that of --train_file; else files of the task's format, or .txt with a "
-        "sentence a line and an empty line between documents.",
+        help="Before fine-tuning, continue pretraining the model on text (Gururangan et al. 2020) with the masked LM "
+        "only, in OUTPUT_DIR/adapted. train: the text of --train_file; otherwise files of the task's format, or .txt "
+        "with one sentence per line and an empty line between documents.",
     )
-    adapt_steps: int = option(default=1000, at_least=1, help="Steps of it.")
-    adapt_batch_size: int = option(default=32, at_least=1, help="Sequences in a step of it.")
-    adapt_learning_rate: float = option(default=5e-5, at_least=0, help="Its highest learning rate.")
+    adapt_steps: int = option(default=1000, at_least=1, help="The number of steps of --adapt_on.")
+    adapt_batch_size: int = option(
+        default=32, at_least=1, help="The number of sequences in a step of --adapt_on."
+    )
+    adapt_learning_rate: float = option(
+        default=5e-5, at_least=0, help="The highest learning rate of --adapt_on."
+    )
     adapt_dupe_factor: int = option(
-        default=5, at_least=1, help="Passes over the text, each with other masks."
+        default=5, at_least=1, help="The number of passes of --adapt_on over the text, each with other masks."
     )
     train_file: str | None = option(
-        default=None, group="Data", section="data", help="Labelled examples to train on."
+        default=None, group="Data", section="data", help="The labelled training examples."
     )
     eval_file: str | None = None
-    predict_file: str | None = option(default=None, help="Examples to predict; a label is not needed.")
+    predict_file: str | None = option(default=None, help="The examples to predict; they need no labels.")
     encoding: str = option(
         default="utf-8",
-        help="The encoding of the files of examples. Example: --encoding=cp949, in which Excel writes Korean CSV.",
+        help="The encoding of the files of examples. Example: --encoding=cp949, the encoding of Excel's Korean CSV "
+        "files.",
     )
     output_dir: str = option(
         group="Training",
         section="train",
-        help="Folder for the fine-tuned model, its figures and TensorBoard logs. If it holds a checkpoint, the run "
-        "goes on from there, exactly.",
+        help="The folder for the fine-tuned model, its figures and TensorBoard logs. If it contains a checkpoint, "
+        "the run continues from it exactly.",
     )
     do_train: bool = option(default=False, help="Train on --train_file.")
     max_seq_length: int = max_seq_length_option(128)
     train_batch_size: int = option(
-        default=32, at_least=1, help="Examples in a step, over all devices together."
+        default=32, at_least=1, help="The number of examples in a step, over all devices."
     )
     num_train_epochs: float = num_train_epochs_option(3.0)
     num_train_steps: int | None = option(
-        default=None, at_least=1, instead_of="num_train_epochs", help="Steps instead of --num_train_epochs."
+        default=None,
+        at_least=1,
+        instead_of="num_train_epochs",
+        help="The number of steps, instead of --num_train_epochs.",
     )
     group_by_length: bool = option(
         default=True,
-        help="Put examples of like length into a batch and cut it to them: the same work in less time.",
+        help="Batch examples of similar length and cut the batch to their length: the same result in less time.",
     )
     num_seeds: int = option(
         default=1,
         at_least=1,
-        help="Train so many times, with --seed, --seed + 1, …, in folders OUTPUT_DIR/seed-N; gives mean ± standard "
-        "deviation. Seeds that are finished are passed over.",
+        help="Train this many times, with --seed, --seed + 1, …, in the folders OUTPUT_DIR/seed-N, and report mean ± "
+        "standard deviation. Finished seeds are skipped.",
     )
     eval_every: int | None = option(
         default=None,
         at_least=1,
-        help="Evaluate every so many steps and keep the best in OUTPUT_DIR/best.",
+        help="Evaluate every this many steps and keep the best checkpoint in OUTPUT_DIR/best.",
     )
     early_stopping: int | None = option(
         default=None,
         at_least=1,
-        help="With --eval_every: end after so many evaluations in a row that were not better than the best.",
+        help="With --eval_every: end after this many consecutive evaluations without an improvement.",
     )
     best_metric: str | None = option(
         default=None,
-        help="By which the best checkpoint is kept, any figure of the evaluation; - before it for lowest. Default: "
-        "the task's own. Example: --best_metric=-loss",
+        help="The figure of the evaluation that determines the best checkpoint; a leading - means the lowest value. "
+        "Default: the task's figure. Example: --best_metric=-loss",
     )
-    save_checkpoints_steps: int = option(default=1000, at_least=1, help="Steps between checkpoints.")
-    keep_checkpoint_max: int = option(default=2, at_least=1, help="Newest checkpoints to keep.")
-    log_steps: int = option(default=100, at_least=1, help="Steps between lines of progress.")
+    save_checkpoints_steps: int = option(
+        default=1000, at_least=1, help="The number of steps between checkpoints."
+    )
+    keep_checkpoint_max: int = option(default=2, at_least=1, help="The number of newest checkpoints to keep.")
+    log_steps: int = option(default=100, at_least=1, help="The number of steps between lines of progress.")
     wandb_project: str | None = option(
         default=None,
-        help="Log to this project of Weights & Biases too (extra wandb). Off unless asked for.",
+        help="Also log to this project of Weights & Biases (extra wandb). Default: off.",
     )
     do_eval: bool = False
     do_predict: bool = False
@@ -297,9 +314,9 @@ class FineTuneConfig:
         default=True,
         group="Evaluation and prediction",
         section="test",
-        help="Evaluate and predict with the best checkpoint where --eval_every kept one; else with the last.",
+        help="Evaluate and predict with the best checkpoint if --eval_every kept one, else with the last.",
     )
-    eval_batch_size: int = option(default=32, at_least=1, help="Examples at a time when scoring.")
+    eval_batch_size: int = option(default=32, at_least=1, help="The number of examples in a scoring batch.")
     head: HeadConfig = NO_POOLING
     optimizer: OptimizerConfig = options(
         default=OptimizerConfig(), group="Optimizer (the defaults are BERT's)", section="optimizer"
@@ -310,13 +327,13 @@ class FineTuneConfig:
         at_most=1,
         group="Optimizer (the defaults are BERT's)",
         section="optimizer",
-        help="Share of the steps over which the learning rate rises from 0.",
+        help="The share of the steps over which the learning rate rises from 0.",
     )
     num_warmup_steps: int | None = option(
         default=None,
         at_least=0,
         instead_of="warmup_proportion",
-        help="Steps of that instead of --warmup_proportion.",
+        help="The number of these steps, instead of --warmup_proportion.",
     )
     step: StepConfig = options(default=StepConfig(), group="Training", section="train")
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES, section="train")
@@ -325,18 +342,18 @@ class FineTuneConfig:
         at_least=1,
         group=DEVICES,
         section="train",
-        help="Steps in one call of the compiled loop at most; a call ends after about 10 s in any case.",
+        help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",
     )
 
     def __post_init__(self) -> None:
         """Refuses values that contradict each other.
 
         Raises:
-          UsageError: says which.
+          UsageError: the message names the values.
         """
         wanted = type(type(self).__dataclass_fields__["head"].default)
         if not isinstance(self.head, wanted):
-            raise UsageError(f"head={self.head} has to be a {wanted.__name__}.")
+            raise UsageError(f"head={self.head} must be a {wanted.__name__}.")
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:
@@ -359,7 +376,7 @@ class FineTuneConfig:
                 raise UsageError(f"--{doing} needs --{file}.")
 
     def steps_over(self, examples: int) -> int:
-        """Returns the steps of a training over so many examples."""
+        """Returns the number of training steps for a number of examples."""
         if self.num_train_steps is not None:
             return self.num_train_steps
         return max(1, int(examples * self.num_train_epochs / self.train_batch_size))

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the matrix, and a picture of it."""
+"""The confusion matrix, and a picture of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# 3 × 5 dots a digit, a row each, as bits.
+# 3 × 5 dots per digit, one row per number, as bits.
 _DIGITS = {
     "0": (7, 5, 5, 5, 7),
     "1": (2, 6, 2, 2, 7),
@@ -25,26 +25,27 @@ _CELL = 32
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts` int64 [C, C]: how many of the class of the row were taken for that of the column."""
+    """`counts` int64 [C, C]: the number of examples of the row's class that were predicted as the column's class."""
 
     labels: tuple[str, ...]
     counts: np.ndarray
 
     @classmethod
     def of(cls, wanted: np.ndarray, found: np.ndarray, labels: Sequence[str]) -> Confusion:
-        """From the numbers of the classes, int [N] each."""
+        """Counts pairs of true and predicted class numbers, int [N] each."""
         counts = np.zeros((len(labels), len(labels)), np.int64)
         np.add.at(counts, (wanted, found), 1)
         return cls(tuple(labels), counts)
 
     @property
     def shares(self) -> np.ndarray:
-        """Each row's counts as shares of its sum, zeros for a class that does not occur: float64 [C, C]."""
+        """Returns the counts as shares of each row's sum, zeros for a class without examples: float64 [C, C]."""
         rows = self.counts.sum(1, keepdims=True)
         return np.asarray(self.counts / np.maximum(rows, 1))
 
     def picture(self) -> np.ndarray:
-        """Rows are the true classes, columns what they were taken for, in percent of the row: uint8 [H, W, 3].
+        """Returns the matrix as an image, uint8 [H, W, 3]: rows are true classes, columns predictions, in percent of
+        the row.
 
         Rows and columns are numbered from 0 along the left and upper edge.
         """
@@ -66,7 +67,7 @@ class Confusion:
         return image
 
     def __str__(self) -> str:
-        """The largest mistakes in a line: `기쁨 → 놀람 12, 놀람 → 기쁨 3`."""
+        """Returns the largest mistakes in a line: `기쁨 → 놀람 12, 놀람 → 기쁨 3`."""
         wrong = [
             (int(count), row, column)
             for (row, column), count in np.ndenumerate(self.counts)

@@ -1,4 +1,4 @@
-"""From a task's files to trained models, figures and predictions: what all fine-tuning commands do."""
+"""Makes trained models, figures and predictions from a task's files, for all fine-tuning commands."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ SEEDS_NAME = "seeds.json"
 
 @dataclasses.dataclass(frozen=True)
 class FineTuned:
-    """What a fine-tuning reached.
+    """The result of a fine-tuning.
 
     Attributes:
-      figures: of the held-out examples, of several seeds their means and `…_std`; None where nothing was evaluated.
+      figures: the figures of the held-out examples; for several seeds their means and `…_std`; None without an
+        evaluation.
       stopped_by: the signal that stopped it early; the same call continues it.
     """
 
@@ -52,17 +53,17 @@ class FineTuned:
 
 
 def fine_tune(config: FineTuneConfig) -> FineTuned:
-    """Trains a task's head on a pretrained encoder, evaluates it and predicts with it, as far as the config says so.
+    """Trains a task's head on a pretrained encoder, evaluates it and predicts with it, as the config requests.
 
-    With several seeds each has a folder of its own, `seed-N`, and is passed over where it is finished; the output
-    folder then has the figures' means and standard deviations.
+    With several seeds each has a separate folder, `seed-N`, and finished seeds are skipped; the output folder then has
+    the figures' means and standard deviations.
 
     Args:
-      config: of the task's own class, such as `ClassificationConfig`.
+      config: the configuration, of the task's class, such as `ClassificationConfig`.
 
     Raises:
-      UsageError: values contradict each other, or the model's configuration.
-      MorphbertError: a file is damaged, the folder holds another task's model, or a part fails.
+      UsageError: values contradict each other or the model's configuration.
+      MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
     if config.adapt_on:
         task = TASKS[config.task_name]
@@ -89,7 +90,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
         own = dataclasses.replace(run, output_dir=folder, step=dataclasses.replace(run.step, seed=seed))
         with (
             gradients_released()
-        ):  # else each seed's weights and moments would stay in memory beside the next's
+        ):  # otherwise each seed's weights and moments would stay in memory during the next
             done = _one(problem, start, own, devices, vectors)
         if done.stopped_by is not None:
             return done
@@ -102,15 +103,15 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
 
 @dataclasses.dataclass(frozen=True)
 class _Problem:
-    """What a run makes of its files.
+    """The task and examples of a run.
 
     Attributes:
-      config: the run's.
-      task: with its labels.
-      saved: what `task.json` says.
-      train: examples to learn from.
-      held_out: examples to be judged by.
-      asked: examples to predict.
+      config: the run's configuration.
+      task: the task with its labels.
+      saved: the content of `task.json`.
+      train: the training examples.
+      held_out: the examples for the evaluation.
+      asked: the examples to predict.
     """
 
     config: FineTuneConfig
@@ -122,7 +123,7 @@ class _Problem:
 
     @classmethod
     def of(cls, config: FineTuneConfig, start: Start) -> _Problem:
-        """Reads the files; the task is that of the training examples, or of the output folder."""
+        """Reads the files; the training examples or the output folder determine the task."""
         kind, train = TASKS[config.task_name], None
         if config.do_train:
             examples = kind.read(config, str(config.train_file), "train")
@@ -133,7 +134,7 @@ class _Problem:
             saved = read_task(config.output_dir)
             if saved["task"] != kind.name:
                 raise MorphbertError(
-                    f"--output_dir={config.output_dir} holds a model of another task, {saved['task']}."
+                    f"--output_dir={config.output_dir} contains a model of another task, {saved['task']}."
                 )
             check_vocabulary(config.output_dir, saved, start.tokenizer)
             task = kind.from_dict(saved).used_by(config)
@@ -157,22 +158,22 @@ class _Problem:
 
     @property
     def can_judge(self) -> bool:
-        """Whether there are held-out examples that say what is right."""
+        """Whether there are labelled held-out examples."""
         return self.held_out is not None and self.task.can_judge(self.held_out)
 
     @property
     def evaluates(self) -> bool:
-        """Whether the figures are asked for at the end."""
+        """Whether the run ends with an evaluation."""
         return (self.config.do_eval or self.config.evaluates_on_predict_file) and self.can_judge
 
     def judge(self, running: FineTuning) -> Judgement:
-        """Scores the held-out examples with the model as it is."""
+        """Evaluates the current model on the held-out examples."""
         assert self.held_out is not None
         return self.task.judge(self.held_out, running.scores(self.held_out.features), self.config)
 
 
 def _find_start(config: FineTuneConfig) -> Start:
-    """The model to start from; once there is a model in the output folder, that folder's own is enough."""
+    """Returns the model to start from; a model in the output folder is sufficient."""
     init, config_file, vocabulary = (
         config.init_checkpoint or None,
         config.bert_config_file or None,
@@ -183,18 +184,18 @@ def _find_start(config: FineTuneConfig) -> Start:
         config_file = config_file or os.path.join(folder, "bert_config.json")
         vocabulary = vocabulary or folder
         if vocabulary == folder and not os.path.exists(os.path.join(folder, "morphbert_tokenizer.json")):
-            raise MorphbertError(f"--output_dir={folder} has no vocabulary of its own: give --vocab_file.")
+            raise MorphbertError(f"--output_dir={folder} has no vocabulary: give --vocab_file.")
     start = find_start(init, config_file, vocabulary, config.do_lower_case)
     if config.max_seq_length > start.config.max_position_embeddings:
         raise UsageError(
             f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
-            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
+            "positions: lower the flag, or lengthen the model with import_model.py --max_position_embeddings."
         )
     return start
 
 
 def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> TaskRunConfig:
-    """The configuration of a run on a problem's examples."""
+    """Returns the run configuration for the examples."""
     steps = config.steps_over(0 if problem.train is None else len(problem.train.features))
     loss = problem.task.loss
     learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
@@ -232,7 +233,7 @@ def _one(
     devices: Devices,
     word_vectors: WordVectors | None,
 ) -> FineTuned:
-    """Trains, evaluates and predicts in one folder, which no other run may use meanwhile."""
+    """Trains, evaluates and predicts in one folder, with a lock against other runs."""
     with preflight.alone_in(run.output_dir):
         return _alone(problem, start, run, devices, word_vectors)
 
@@ -271,7 +272,7 @@ def _alone(
             judged[step] = task.judge(problem.asked, scores, config)
     if not problem.evaluates:
         return FineTuned()
-    # Where the same weights were judged while training, that is not done again.
+    # The same weights are not evaluated twice.
     return FineTuned(_report(run, step, judged[step] if step in judged else judge(step)))
 
 
@@ -303,7 +304,7 @@ def _line(figures: Mapping[str, float]) -> str:
 
 
 def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """Returns mean and standard deviation (of a sample, n - 1) of each figure; prints them and writes two files."""
+    """Returns the mean and sample standard deviation (n - 1) of each figure; prints them and writes two files."""
     first = next(iter(by_seed.values()))
     summary: dict[str, float] = {}
     for name in first:

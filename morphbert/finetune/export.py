@@ -1,4 +1,4 @@
-"""A fine-tuned model → a Hugging Face folder with its head, for `AutoModelForSequenceClassification` and its kin."""
+"""Exports a fine-tuned model with its head as a Hugging Face folder, for `AutoModelForSequenceClassification` etc."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 def export_task(
     folder: str, output_dir: str, best: bool = True, overwrite: bool = False, name: str = ""
 ) -> list[str]:
-    """Writes `config.json`, `model.safetensors`, tokenizer and a card; returns lines about what is in the folder.
+    """Writes `config.json`, `model.safetensors`, tokenizer and a card; returns lines that describe the folder.
 
     Args:
       folder: the `--output_dir` of a fine-tuning command.
-      best: take the best checkpoint that was kept, not the newest.
-      name: of the model, for the card; by default that of `output_dir`.
+      best: whether to take the best checkpoint instead of the newest.
+      name: the model's name for the card; by default that of `output_dir`.
 
     Raises:
-      MorphbertError: there is no such model, or no class of transformers computes its head.
+      MorphbertError: the model is missing, or no class of transformers computes its head.
     """
     model = load_task(folder, best)
     head = _transformers_head(model)
@@ -56,7 +56,7 @@ def export_task(
 def _transformers_head(model: TaskModel) -> TransformersHead:
     if model.config.kind not in CLASSES:
         raise MorphbertError(
-            f"a task's head on a {model.config.kind} has no counterpart in transformers that computes the same: only "
+            f"no class of transformers computes a task's head on a {model.config.kind}: only "
             f"{', '.join(CLASSES)} can be exported with their heads."
         )
     declared = encoder_parameters(model.config)

@@ -1,8 +1,10 @@
-"""Texts → hidden states of a pretrained model, piece by piece: google-research/bert's `extract_features.py`.
+"""Extracts hidden states of a pretrained model for texts, as google-research/bert's `extract_features.py` does.
 
-The feature-based way of use (Devlin et al. 2019, section 5.3), as opposed to fine-tuning: the model stays as it is.
+This is the feature-based approach (Devlin et al. 2019, section 5.3), as opposed to fine-tuning: the model is not
+trained.
 
-    lines or rows → Encoded → batches of like length → [layers, B, L, H] → JSON Lines or Parquet, in the input's order
+    lines or rows → Encoded → batches of similar length → [layers, B, L, H] → JSON Lines or Parquet, in the input's
+    order
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.unknown_share import MOST_TEXTS, say_unknown_share
 
-# Figures that are held before they are written, in the order of the input: 256 MB.
+# The number of values kept before they are written in input order: 256 MB.
 _HELD_FIGURES = 1 << 26
 _MOST_BATCHES = 50
 _PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
@@ -40,7 +42,7 @@ _PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
 
 @dataclasses.dataclass(frozen=True)
 class Extracted:
-    """What a model has for one text.
+    """A model's hidden states for one text.
 
     Attributes:
       index: the number of its line or row in the input, from 0.
@@ -58,14 +60,14 @@ Run = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter) -> int:
-    """Reads the texts, writes what the model has for them; returns how many there were.
+    """Writes the hidden states of all texts; returns the number of texts.
 
     Args:
-      config: the extraction.
-      progress: what the examples pass through on their way to the file.
+      config: the configuration of the extraction.
+      progress: wraps the iterator of results, as `tqdm` does.
 
     Raises:
-      MorphbertError: the input cannot be read or does not fit the model; no file is left then.
+      MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
     start = find_start(
         config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
@@ -79,7 +81,7 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
     layers = _layers(config.layers, start.config.num_hidden_layers)
     run = _runner(start.config, start.weights, layers, config.pooling)
     texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
-    # Looked at first and put back: a pipe can be read once.
+    # The first texts are read ahead and put back, because a pipe can be read only once.
     looked_at = list(itertools.islice(texts, MOST_TEXTS))
     texts = itertools.chain(looked_at, texts)
     say_unknown_share(start.tokenizer, (first for first, _ in looked_at), config.input_file)
@@ -100,17 +102,17 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
 def read_texts(
     patterns: str, text_field: str = "text", text_pair_field: str | None = None, encoding: str = "utf-8"
 ) -> Iterator[tuple[str, str | None]]:
-    """Texts or pairs of them, in order.
+    """Yields texts or pairs of texts, in order.
 
     Args:
-      patterns: paths or globs, with commas. `.jsonl`, `.json`, `.parquet`, `.csv` and `.tsv` are tables; everything
-        else has a text a line, or a pair as `FIRST ||| SECOND`, as google-research/bert has it.
-      text_field: the column of a table with the text.
+      patterns: paths or globs, with commas. `.jsonl`, `.json`, `.parquet`, `.csv` and `.tsv` are tables; other files
+        have one text per line, or a pair as `FIRST ||| SECOND`, as in google-research/bert.
+      text_field: a table's column with the text.
       text_pair_field: the column with the second text, if any.
-      encoding: of the files.
+      encoding: the encoding of the files.
 
     Raises:
-      MorphbertError: a file cannot be read, or a row lacks the column or has something else there.
+      MorphbertError: a file cannot be read, or a row lacks the column or has no text in it.
     """
     for path in expand(patterns):
         if not is_table(path):
@@ -129,14 +131,14 @@ def _field(row: Row, name: str, flag: str) -> str:
     value = value_at(row, name, flag)
     if not isinstance(value, str):
         raise MorphbertError(
-            f"{row.where}: there is no text in {name!r} (it has {', '.join(map(repr, row))}): say with {flag} "
-            "where it is."
+            f"{row.where}: there is no text in {name!r} (found: {', '.join(map(repr, row))}). Name the column with "
+            f"{flag}."
         )
     return value
 
 
 def _layers(asked: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
-    """The layers that are asked for, or the last four, of a model with `count` of them."""
+    """Returns the requested layers, or the last four, of a model with `count` layers."""
     if asked is None:
         return tuple(range(-1, -1 - min(4, count), -1))
     wrong = [layer for layer in asked if not -count <= layer < count]
@@ -151,10 +153,12 @@ def _layers(asked: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
 def _runner(
     config: BertConfig, weights: Mapping[str, np.ndarray], layers: tuple[int, ...], pooling: Pooling
 ) -> Run:
-    """ids, mask, segments int32 [B, L] → the layers that are asked for: float32 [layers, B, L, H] or [layers, B, H]."""
+    """Returns a function of ids, mask and segments, int32 [B, L], that computes the requested layers. Its result is
+    float32 [layers, B, L, H], or with pooling [layers, B, H].
+    """
     held = {name: tf.constant(value) for name, value in weights.items()}
 
-    @tf.function(autograph=False)  # compiled for each of the few lengths
+    @tf.function(autograph=False)  # compiled for each of a few lengths
     def run(ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
         outputs = encode_layers(held, config, ids, mask, segments)[1:]
         chosen = tf.stack([outputs[layer] for layer in layers])
@@ -171,10 +175,10 @@ def _runner(
 def _extracted(
     encoded: Iterator[Encoded], run: Run, config: ExtractConfig, figures: int
 ) -> Iterator[Extracted]:
-    """Takes some batches' texts at a time, those of like length together, and puts them back in order.
+    """Yields results in input order; sorts the texts of some batches at a time by length.
 
     Args:
-      figures: of one piece.
+      figures: the number of values per piece.
     """
     figures *= config.max_seq_length if config.pooling == "none" else 1
     batches = max(1, min(_MOST_BATCHES, _HELD_FIGURES // (figures * config.batch_size)))
@@ -210,7 +214,7 @@ def _json_writer(path: str, layers: tuple[int, ...]) -> Iterator[Write]:
 
 
 def as_json(example: Extracted, layers: Sequence[int]) -> dict[str, Any]:
-    """What google-research/bert writes for one text (`linex_index` is its spelling); figures to six places.
+    """Returns google-research/bert's JSON of one text (`linex_index` is its spelling), rounded to six places.
 
     `{"linex_index": 0, "features": [{"token": "[CLS]", "layers": [{"index": -1, "values": […]}]}]}`; with pooling
     `{"linex_index": 0, "tokens": ["[CLS]"], "layers": […]}`.
@@ -231,7 +235,7 @@ def as_json(example: Extracted, layers: Sequence[int]) -> dict[str, Any]:
 
 @contextmanager
 def _parquet_writer(config: ExtractConfig, layers: tuple[int, ...]) -> Iterator[Write]:
-    """Columns `linex_index`, `tokens`, and for each layer `layer_-1`: a list of figures for each piece, or one list."""
+    """Writes columns `linex_index`, `tokens`, and per layer, as `layer_-1`, a list of values per piece or one list."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Labelled examples as arrays, and the order in which steps take them."""
+"""Labelled examples as arrays, and their order in training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from morphbert.text.sequences import Sequence as Encoded
 
-# What batches carry where weights of classes begin late: 0 before, 1 from then on; float32 [B].
+# The batch feature for deferred class weights: 0 before they begin, 1 afterwards; float32 [B].
 REWEIGHTED = "reweighted"
-# Shares of the longest length that batches are cut to: a step is compiled once for each.
+# The lengths of batches as shares of the longest: a step is compiled once for each.
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
-# Batches whose examples are put together by length; the next ones are others, so that order stays random.
+# The number of batches within which examples are sorted by length; the order of the rest stays random.
 _POOL = 50
 
 
@@ -22,9 +22,8 @@ class Features:
     """N examples of at most L pieces, or of C sequences of at most L pieces each.
 
     Attributes:
-      pieces: `input_ids`, `input_mask`, `segment_ids` and what else there is one of for each piece: int32 [N, L] or
-        [N, C, L].
-      labels: what there is one of for each example: [N, …].
+      pieces: `input_ids`, `input_mask`, `segment_ids` and other values per piece: int32 [N, L] or [N, C, L].
+      labels: values per example: [N, …].
     """
 
     pieces: Mapping[str, np.ndarray]
@@ -35,7 +34,7 @@ class Features:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Pieces of each example, of several sequences those of the longest: int64 [N]."""
+        """Returns the number of pieces of each example, or of its longest sequence: int64 [N]."""
         lengths = np.asarray(self.pieces["input_mask"].sum(-1))
         return lengths if lengths.ndim == 1 else lengths.max(1)
 
@@ -45,7 +44,7 @@ class Features:
 
 
 def piece_arrays(encoded: Sequence[Encoded], max_length: int) -> dict[str, np.ndarray]:
-    """Sequences of at most `max_length` pieces → `input_ids`, `input_mask`, `segment_ids`: int32 [N, L]."""
+    """Returns `input_ids`, `input_mask`, `segment_ids`, int32 [N, L], of sequences of at most `max_length` pieces."""
     arrays = {
         name: np.zeros((len(encoded), max_length), np.int32)
         for name in ("input_ids", "input_mask", "segment_ids")
@@ -59,7 +58,7 @@ def piece_arrays(encoded: Sequence[Encoded], max_length: int) -> dict[str, np.nd
 
 
 def cut_lengths(lengths: np.ndarray, max_length: int) -> np.ndarray:
-    """Each length rounded up to one of a few, the largest `max_length`."""
+    """Returns each length rounded up to one of a few, the largest `max_length`."""
     few = np.unique([min(max_length, max(8, -(-int(max_length * share) // 8) * 8)) for share in _SHARES])
     few = np.unique([*few, max_length])
     return few[np.searchsorted(few, lengths)]
@@ -68,15 +67,15 @@ def cut_lengths(lengths: np.ndarray, max_length: int) -> np.ndarray:
 def plan(
     lengths: np.ndarray, max_length: int, batch_size: int, num_steps: int, seed: int, group_by_length: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which examples each step takes: a function of its arguments alone, so that a resumed run takes the same.
+    """Returns the examples of each step. They depend only on the arguments, so a resumed run takes the same examples.
 
-    Every pass over the examples has an order of its own, drawn from (seed, pass); passes follow without a gap.
+    Every pass over the examples has a different order, drawn from (seed, pass); passes follow without a gap.
 
     Args:
-      group_by_length: put examples of like length into a batch, among those of 50 batches, and cut it to them.
+      group_by_length: whether to sort the examples of each 50 batches by length, and cut each batch to its length.
 
     Returns:
-      int64 [num_steps, batch_size], the examples; int64 [num_steps], what the step's batch is cut to.
+      int64 [num_steps, batch_size], the examples; int64 [num_steps], the lengths of the batches.
     """
     total, passes = num_steps * batch_size, []
     for number in range(-(-total // len(lengths))):

@@ -1,4 +1,4 @@
-"""Batches of examples that are in memory, for the training loop and for scoring."""
+"""Batches of examples in memory, for the training loop and for scoring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from morphbert.train.input.record_sets import Portion
 
 
 class ExampleFeed:
-    """The batches of a run over `features`; where it stands is the number of the step and nothing else."""
+    """The batches of a run over `features`; its only state is the number of the step."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class ExampleFeed:
         group_by_length: bool,
         reweighted_from: int | None = None,
     ) -> None:
-        """With `reweighted_from` every batch says whether its step is that one or a later one."""
+        """With `reweighted_from`, every batch records whether its step is that one or a later one."""
         self._rows, self._lengths = plan(
             features.lengths, features.max_length, batch_size, num_steps, seed, group_by_length
         )
@@ -36,7 +36,7 @@ class ExampleFeed:
         self.begin(0)
 
     def begin(self, step: int) -> None:
-        """Says which step is taken next."""
+        """Sets the next step."""
         self._step = step
         steps = np.arange(step, len(self._lengths))
         self._iterators = {
@@ -56,7 +56,9 @@ class ExampleFeed:
         return rows.map(batch).prefetch(2)
 
     def take(self, most: int) -> Portion:
-        """The next steps whose batches are cut to one length; a length's first call is one step, to compile it."""
+        """Returns the next steps with batches of one length; the first call of a length is one step, for its
+        compilation.
+        """
         length = int(self._lengths[self._step])
         first = length not in self._called
         self._called.add(length)
@@ -80,9 +82,9 @@ class ExampleFeed:
 def scoring_batches(
     features: Features, batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Every example once, those of like length together: (examples, their pieces cut to the longest of them).
+    """Yields each example once, in batches of similar length: (examples, their pieces cut to the longest).
 
-    The last batch is filled up with its first example, so that all of a length have one shape.
+    The last batch is filled with its first example, so that all batches of a length have one shape.
     """
     lengths = features.lengths
     order = np.argsort(lengths, kind="stable")

@@ -1,4 +1,4 @@
-"""What stands between the encoder and a task's scores: chosen layers, an LSTM, a sentence's vector, dropout."""
+"""The layers between the encoder and a task's scores: layer selection, an LSTM, pooling, dropout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_layers(layers: Sequence[int], config: BertConfig) -> None:
     """Refuses layers that the encoder does not have.
 
     Raises:
-      MorphbertError: names the layer and those there are.
+      MorphbertError: a layer is missing; the message names it and the existing layers.
     """
     most = config.num_hidden_layers
     for layer in layers:
@@ -53,14 +53,16 @@ def check_layers(layers: Sequence[int], config: BertConfig) -> None:
 
 
 def chosen_states(states: Sequence[tf.Tensor], layers: Sequence[int]) -> tf.Tensor:
-    """The encoder's states by layer, [B, L, H] each → those of `layers` side by side: [B, L, H × layers]."""
+    """Returns the concatenated states of `layers`, [B, L, H × layers], from the encoder's states by layer, [B, L, H]
+    each.
+    """
     return states[layers[0]] if len(layers) == 1 else tf.concat([states[layer] for layer in layers], -1)
 
 
 def contextual(
     parameters: Parameters, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
 ) -> tf.Tensor:
-    """Through the LSTM in both directions, where there is one: [B, L, D] → [B, L, 2 U]."""
+    """Applies the LSTM in both directions, if there is one: [B, L, D] → [B, L, 2 U]."""
     if not head.lstm_units:
         return hidden
     mask = tf.cast(input_mask, hidden.dtype)
@@ -70,12 +72,12 @@ def contextual(
 
 
 def _lstm(parameters: Parameters, name: str, inputs: tf.Tensor, mask: tf.Tensor, units: int) -> tf.Tensor:
-    """Hochreiter & Schmidhuber 1997 with forget gates whose bias starts at 1; padding leaves the state as it is.
+    """Applies an LSTM (Hochreiter & Schmidhuber 1997) whose forget gate's bias starts at 1; padding keeps the state.
 
     [B, L, D] → [B, L, U]
     """
     kernel, width = parameters[f"{name}/kernel"], inputs.shape[-1]
-    # The inputs' share of all gates is one large product; what is left in the loop is the state's.
+    # The contribution of the inputs to all gates is one large product; the loop computes only that of the state.
     flat = tf.matmul(tf.reshape(inputs, [-1, width]), kernel[:width]) + parameters[f"{name}/bias"]
     length = length_of(inputs, 1)
     gates = tf.transpose(tf.reshape(flat, [-1, length, 4 * units]), [1, 0, 2])  # [L, B, 4 U]
@@ -100,9 +102,10 @@ def _lstm(parameters: Parameters, name: str, inputs: tf.Tensor, mask: tf.Tensor,
 def sentence_vector(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
 ) -> tf.Tensor:
-    """[B, L, D] → [B, D]: by `head.pooling` the pooler over [CLS], or the mean or maximum over all pieces but padding.
+    """Pools pieces [B, L, D] to a vector [B, D]: by `head.pooling` the pooler over [CLS], or the mean or maximum.
 
-    `cls` of an LSTM is what each direction ends with, and of a model without a pooler [CLS] itself.
+    Mean and maximum exclude padding. `cls` is the final state of each direction of an LSTM, and [CLS] itself in a model
+    without a pooler.
     """
     if head.uses_pooler and config.pooler:
         return pool(parameters, hidden)
@@ -119,20 +122,20 @@ def sentence_vector(
 
 
 def mean_over(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean of the positions whose mask [B, L] is 1, zeros where none is: [B, L, D] → [B, D]."""
+    """Returns the mean of the positions whose mask [B, L] is 1, or zeros: [B, L, D] → [B, D]."""
     count = tf.maximum(tf.reduce_sum(mask, 1, keepdims=True), tf.ones([], mask.dtype))
     return tf.reduce_sum(hidden * mask[:, :, None], 1) / count
 
 
 def head_dropout(inputs: tf.Tensor, config: BertConfig, key: tf.Tensor | None) -> tf.Tensor:
-    """Dropout with a mask that no dropout of the encoder has; `key` None is none."""
+    """Applies dropout with a mask different from all of the encoder's; no dropout if `key` is None."""
     if key is None or not config.hidden_dropout_prob:
         return inputs
     return Dropout(config.hidden_dropout_prob, key + tf.constant([1, 0], key.dtype))(inputs)
 
 
 def linear_parameters(name: str, outputs: int, width: int) -> dict[str, Parameter]:
-    """`name`_weights [C, D] and `name`_bias [C], as google-research/bert keeps its heads."""
+    """Returns `name`_weights [C, D] and `name`_bias [C], in google-research/bert's layout of heads."""
     return {
         f"{name}_weights": Parameter((outputs, width), "truncated_normal", "weights"),
         f"{name}_bias": Parameter((outputs,), "zeros", "bias"),
@@ -140,7 +143,7 @@ def linear_parameters(name: str, outputs: int, width: int) -> dict[str, Paramete
 
 
 def linear(parameters: Parameters, name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """The weights of `linear_parameters` on inputs [B, …, D] → float32 [B, …, C]."""
+    """Applies the weights of `linear_parameters` to inputs [B, …, D]: float32 [B, …, C]."""
     weights, bias = parameters[f"{name}_weights"], parameters[f"{name}_bias"]
     scores = tf.linalg.matmul(inputs, weights, transpose_b=True)
     return tf.cast(scores, tf.float32) + tf.cast(bias, tf.float32)

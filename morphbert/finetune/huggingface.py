@@ -1,4 +1,4 @@
-"""What a task's head is in transformers: the parts that tasks share."""
+"""Conversion of heads to transformers: the parts that tasks share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig
 
-# By kind of encoder: what its classes' names begin with. There is none of pre-LN BERT's token and question heads that
-# ends as ours do, so that kind is left out.
+# The prefixes of class names by kind of encoder. No token or question head for pre-LN BERT matches ours, so that kind
+# is missing.
 CLASSES = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta", "ModernBERT": "ModernBert"}
 
 
@@ -21,10 +21,10 @@ class TransformersHead:
     """A class of transformers with the weights of one model.
 
     Attributes:
-      suffix: what its name ends with: `ForSequenceClassification`.
-      pipeline: what the Hub calls the task, for the card.
-      tensors: all of them, the encoder's too, by transformers' names.
-      values: what `config.json` says of the head.
+      suffix: the ending of its name: `ForSequenceClassification`.
+      pipeline: the Hub's name of the task, for the card.
+      tensors: all tensors, the encoder's included, by transformers' names.
+      values: the entries of `config.json` for the head.
     """
 
     suffix: str
@@ -34,15 +34,15 @@ class TransformersHead:
 
 
 def check_last_layer(head: HeadConfig) -> None:
-    """Refuses a head that reads something else than the last layer.
+    """Refuses a head that does not read only the last layer.
 
     Raises:
       MorphbertError: no class of transformers computes it.
     """
     if head.layers != (-1,) or head.lstm_units:
         raise MorphbertError(
-            "this head reads other layers than the last one, or an LSTM: no class of transformers computes it. Use "
-            "predict.py, or train with --layers=-1 and without --lstm_units."
+            "no class of transformers computes this head, because it reads other layers than the last one, or an "
+            "LSTM. Use predict.py, or train with --layers=-1 and without --lstm_units."
         )
 
 
@@ -66,7 +66,7 @@ def linear_tensors(weights: Mapping[str, np.ndarray], ours: str, theirs: str) ->
 
 
 def label_values(labels: Sequence[str]) -> dict[str, Any]:
-    """Returns what `config.json` says of labels in the order of the scores."""
+    """Returns the entries of `config.json` for labels in the order of the scores."""
     return {
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},

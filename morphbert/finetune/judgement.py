@@ -1,4 +1,4 @@
-"""What held-out examples say of a model."""
+"""The evaluation of a model on held-out examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from morphbert.finetune.confusion import Confusion
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """An example that the model is wrong about, with the probability of its prediction."""
+    """An example with a wrong prediction, and the probability of the prediction."""
 
     text: str
     label: str
@@ -22,10 +22,10 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """Figures with `num_examples` among them, and which classes are taken for which.
+    """Figures, including `num_examples`, and the confusion matrix.
 
-    `groups` are figures of examples of like length, by a name for them; `line` is what is said of the figures where
-    that is not each of them. `mistakes` are those that the model is surest of, the surest first.
+    `groups` has the figures of examples of similar length, by the name of the group. `line` is the printed summary if
+    it does not list all figures. `mistakes` are the mistakes with the highest probabilities, highest first.
     """
 
     figures: dict[str, float]
@@ -41,12 +41,12 @@ def by_length(
     unit: str = "pieces",
     least: int = 10,
 ) -> dict[str, Mapping[str, float]]:
-    """Figures of the shortest, middle and longest third of the examples; nothing where a third has under `least`.
+    """Returns the figures of the shortest, middle and longest third of the examples; nothing for thirds below `least`.
 
     Args:
-      lengths: how long each example is.
-      figures_of: numbers of examples → their figures.
-      unit: what lengths count.
+      lengths: the length of each example.
+      figures_of: returns the figures of the examples with some numbers.
+      unit: the unit of the lengths.
     """
     order = np.argsort(lengths, kind="stable")
     thirds: Sequence[np.ndarray] = np.array_split(order, 3)

@@ -1,4 +1,4 @@
-"""A fine-tuned model from its folder, to predict with or to export."""
+"""Loads a fine-tuned model from its folder, for prediction or export."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from morphbert.train.checkpoint import read_shapes, read_weights
 
 @dataclasses.dataclass(frozen=True)
 class TaskModel:
-    """What a folder of a fine-tuning command holds.
+    """The content of a folder of a fine-tuning command.
 
     Attributes:
       saved: the content of `task.json`.
-      weights: the encoder's and the head's, float32, by their names.
-      checkpoint, step: where they were read from.
+      weights: the weights of encoder and head, float32, by name.
+      checkpoint, step: the source of the weights.
     """
 
     task: Task
@@ -46,10 +46,10 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
 
     Args:
       folder: the `--output_dir` of a fine-tuning command.
-      best: take the checkpoint with the best figures where one was kept, else the newest.
+      best: whether to take the checkpoint with the best figures if one was kept, else the newest.
 
     Raises:
-      MorphbertError: there is no such model, or its parts are damaged or of a newer version.
+      MorphbertError: the model is missing, or its parts are damaged or of a newer version.
     """
     if not os.path.isdir(folder):
         raise MorphbertError(f"there is no folder {folder}: give the --output_dir of a fine-tuning command.")
@@ -64,9 +64,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
     check_weights(path, config, shapes, expected)
     tokenizer = tokenizer_of(Pretrained(config, {}, path, vocabulary=find_vocabulary(folder)))
     if tokenizer is None:
-        raise MorphbertError(
-            f"{folder} has no vocabulary: copy there the one that the model was trained with."
-        )
+        raise MorphbertError(f"{folder} has no vocabulary: copy the model's vocabulary into it.")
     check_vocabulary(folder, saved, tokenizer)
     weights = read_weights(path)
     kept = {name: weights[name].astype(np.float32, copy=False) for name in expected}

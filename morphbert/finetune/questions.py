@@ -1,4 +1,4 @@
-"""Questions about paragraphs: reading SQuAD's JSON (KorQuAD 1.0, SQuAD 1.1 and 2.0, KLUE-MRC)."""
+"""Reads questions about paragraphs from SQuAD's JSON (KorQuAD 1.0, SQuAD 1.1 and 2.0, KLUE-MRC)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from morphbert.formats.tables import json_rows
 
 @dataclass(frozen=True)
 class Answer:
-    """Characters [start, start + len(text)) of the paragraph."""
+    """An answer: characters [start, start + len(text)) of the paragraph."""
 
     text: str
     start: int
@@ -22,12 +22,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """One question; no answers where the paragraph has none, or none are known.
+    """One question, without answers if the paragraph has none or they are unknown.
 
     Attributes:
-      answers: where they really stand in the paragraph.
-      golds: the answers' texts as the file has them, which predictions are compared with; also of those that stand
-        nowhere.
+      answers: the answers at their actual places in the paragraph.
+      golds: the answers' texts in the file, which predictions are compared with, including those that the paragraph
+        lacks.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass
 class Account:
-    """What was found about the answers: numbers, and the questions whose answers were left out."""
+    """The statistics of the answers: numbers, and the questions whose answers were left out."""
 
     questions: int = 0
     answers: int = 0
@@ -64,19 +64,19 @@ class Account:
 
 
 def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Question], Account]:
-    """Reads files in SQuAD's format, or with a question for each object, as JSON Lines or an array.
+    """Reads files in SQuAD's format, or with one question per object, as JSON Lines or an array.
 
-    Of KorQuAD 2.1 the text in `context` is read; its articles hold the questions themselves. An answer that does not
-    stand at its `answer_start` is moved to the nearest place where it does (double spaces and spaces at its edges
-    aside); one that stands nowhere is left out and named in the account. Ids become unique: a question without one gets
-    a number, and a repeated one is written with a number behind it.
+    For KorQuAD 2.1 the text in `context` is read; its articles contain the questions. An answer that is not at its
+    `answer_start` is moved to its nearest occurrence, apart from double spaces and spaces at its edges. An answer
+    without an occurrence is left out and named in the account. Ids become unique: a question without an id gets a
+    number, and a number is appended to a repeated id.
 
     Args:
       patterns: paths or globs, with commas.
-      encoding: of the files.
+      encoding: the encoding of the files.
 
     Raises:
-      MorphbertError: it is not JSON, or the JSON of something else.
+      MorphbertError: a file is not JSON or has another structure.
     """
     account = Account(lost=[])
     questions: list[Question] = []
@@ -96,7 +96,7 @@ def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Questio
 
 
 def _questions(row: Mapping[str, Any], account: Account) -> Iterator[Question]:
-    """The questions of a file's only object, or of one object of several."""
+    """Yields the questions of a file's only object, or of one object of several."""
     if "data" not in row and "question" in row:
         yield _question(row, str(row["context"]), account)
         return
@@ -128,7 +128,7 @@ def _question(entry: Mapping[str, Any], context: str, account: Account) -> Quest
 
 
 def _given_answers(entry: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Texts and places: of a list of answers, of KorQuAD 2.1's one `answer`, of columns as data sets of tables have."""
+    """Returns texts and places from a list of answers, KorQuAD 2.1's single `answer`, or the columns of a table."""
     given = entry.get("answers", entry.get("answer")) or ()
     if isinstance(given, Mapping) and isinstance(given["text"], list):
         yield from (
@@ -159,7 +159,7 @@ def _with_unique_ids(questions: Sequence[Question], account: Account) -> list[Qu
 
 
 def locate(context: str, text: str, start: int) -> Answer | None:
-    """The answer where it really stands: at `start`, else at the nearest place; None where it is not."""
+    """Returns the answer at `start` or at its nearest occurrence; None if there is none."""
     if text and context.startswith(text, start) and start >= 0:
         return Answer(text, start)
     for wanted in dict.fromkeys((text, text.strip(), text.strip(" \t\n\u200b\u200e\u200f\ufeff"))):

@@ -1,4 +1,4 @@
-"""Sentences with two entities and the relation between them: KLUE-RE's JSON."""
+"""Reads sentences with two entities and their relation from KLUE-RE's JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class RelationExample:
-    """A sentence, its two entities and their relation, None where it is not known."""
+    """A sentence, its two entities and their relation, None if it is unknown."""
 
     id: str
     sentence: str
@@ -37,21 +37,21 @@ class RelationExample:
 def read_relations(
     patterns: str, labelled: bool = True, encoding: str = "utf-8"
 ) -> tuple[list[RelationExample], int]:
-    """Reads KLUE-RE's format: a JSON list, or an object a line, of `sentence`, `subject_entity`, `object_entity`,
+    """Reads KLUE-RE's format: a JSON list, or one object per line, of `sentence`, `subject_entity`, `object_entity`,
     `label`.
 
-    An entity has `word`, `start_idx`, `end_idx` (the last character's own number) and `type`. One whose word is not at
-    its place is moved to the nearest place where it is.
+    An entity has `word`, `start_idx`, `end_idx` (the number of the last character) and `type`. An entity whose word is
+    not at its place is moved to the word's nearest occurrence.
 
     Args:
-      labelled: refuse examples without `label`.
-      encoding: of the files.
+      labelled: whether to refuse examples without `label`.
+      encoding: the encoding of the files.
 
     Returns:
-      The examples, and how many entities were moved.
+      The examples, and the number of moved entities.
 
     Raises:
-      MorphbertError: it is not JSON, or of something else, or a word is not in its sentence.
+      MorphbertError: a file is not JSON or has another structure, or a word is not in its sentence.
     """
     examples, moved = [], 0
     for path in expand(patterns):
@@ -60,7 +60,7 @@ def read_relations(
                 found, shifts = _example(entry, number, labelled)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise MorphbertError(
-                    f"{entry.where}: not in KLUE-RE's format: a list of examples, or one a line, with sentence, "
+                    f"{entry.where}: not in KLUE-RE's format: a list of examples, or one per line, with sentence, "
                     "subject_entity and object_entity with word, start_idx, end_idx and type, and label "
                     f"({type(error).__name__}: {error})."
                 ) from error
@@ -74,12 +74,12 @@ def read_relations(
 
 
 def found_id(entry: Mapping[str, Any], number: int) -> str:
-    """The name that an example has, or its number."""
+    """Returns the id of an example, or its number."""
     return str(entry.get("guid", entry.get("id", number)))
 
 
 def relation_example(entry: Mapping[str, Any], number: int) -> RelationExample:
-    """One object of KLUE-RE's format, with or without `label`; an entity is moved as `read_relations` does it.
+    """Returns one object of KLUE-RE's format, with or without `label`; an entity is moved as `read_relations` does it.
 
     Raises:
       MorphbertError: a key is missing, or a word is not in its sentence.
@@ -100,7 +100,7 @@ def _example(entry: Mapping[str, Any], number: int, labelled: bool) -> tuple[Rel
     label = entry.get("label")
     if is_missing(label):
         if labelled:
-            raise MorphbertError("it has no label.")
+            raise MorphbertError("the example has no label.")
         label = None
     name = found_id(entry, number)
     known = None if label is None else class_label(label, "the example")
@@ -123,5 +123,5 @@ def _mention(given: Mapping[str, Any], sentence: str) -> tuple[Mention, bool]:
 
 
 def entity_types(examples: Iterable[RelationExample]) -> tuple[str, ...]:
-    """The types of entities that occur, sorted."""
+    """Returns the distinct types of entities, sorted."""
     return tuple(sorted({m.type for example in examples for m in (example.subject, example.object)}))

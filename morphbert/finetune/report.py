@@ -25,10 +25,10 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
     """Writes the page; returns its path.
 
     Args:
-      folder: the run's, whose `metrics.jsonl` has the curves.
-      step: of the model that was judged.
-      judgement: what the held-out examples say.
-      settings: what the run was, JSON-able.
+      folder: the run's folder, whose `metrics.jsonl` has the curves.
+      step: the step of the evaluated model.
+      judgement: the evaluation on held-out examples.
+      settings: the settings of the run, as JSON values.
     """
     groups = judgement.groups
     names = list(next(iter(groups.values()))) if groups else []

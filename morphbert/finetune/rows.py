@@ -1,4 +1,4 @@
-"""Rows of a table, or objects that a caller has, from which examples are read."""
+"""Rows of a table, or objects of a caller, from which examples are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 
 class RowError(MorphbertError):
-    """There can be no prediction for one row; the others are not concerned."""
+    """One row cannot be predicted; the others can."""
 
 
 def where_of(row: Row) -> str:
@@ -36,7 +36,7 @@ def text_in(row: Row, name: str, remedy: str = "") -> str:
     """Returns a field as text; null is an empty one.
 
     Raises:
-      MorphbertError: the row has no such field; `remedy` stands at the end of the message.
+      MorphbertError: the row lacks the field; `remedy` ends the message.
     """
     if name not in row:
         there = ", ".join(map(repr, row)) or "nothing"

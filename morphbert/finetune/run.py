@@ -31,23 +31,24 @@ from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
 from morphbert.train.trajectory import differences, say_differences
 
-# Settings that older checkpoints do not name, with what they did.
+# Settings that older checkpoints lack, with their values in those checkpoints.
 _SINCE: Mapping[str, Any] = {"frozen": [], "num_replicas": 1, "tensorflow": tf.__version__}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskRunConfig(LoopConfig):
-    """One training of a task's model, all of whose numbers are known. Names are those of the flags.
+    """The configuration of one training of a task's model, with all numbers known. Names are those of the flags.
 
     Attributes:
-      group_by_length: put examples of like length into a batch; else all batches have the longest length.
+      group_by_length: whether batches contain examples of similar length; otherwise all batches have the longest
+        length.
       best_metric: the figure of an evaluation by which the best checkpoint is kept; a leading `-` means the lowest.
-      early_stopping: end after so many evaluations in a row that were not better than the best; None for never.
-      freeze_embeddings: leave the embeddings as they are.
-      freeze_layers: leave the embeddings and so many of the lowest layers as they are.
-      reweighted_from: the step from which weights of classes hold; None where there are none or they always do.
-      wandb_project: log to Weights & Biases too.
-      task: what is trained, JSON-able, for the checkpoint.
+      early_stopping: the number of consecutive evaluations without an improvement that end the run; None for never.
+      freeze_embeddings: whether the embeddings are not trained.
+      freeze_layers: the number of lowest layers that, with the embeddings, are not trained.
+      reweighted_from: the step at which class weights begin; None if there are none or they always apply.
+      wandb_project: the project of Weights & Biases to log to, or None.
+      task: the description of the task as JSON values, for the checkpoint.
     """
 
     group_by_length: bool = True
@@ -61,19 +62,19 @@ class TaskRunConfig(LoopConfig):
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Beginnings of the names of weights that stay as they are, as checkpoints say it."""
+        """Returns the prefixes of the names of frozen weights, in the checkpoints' form."""
         layers = tuple(f"bert/encoder/layer_{index}/" for index in range(self.freeze_layers))
         return (("bert/embeddings/",) if self.freeze_embeddings or layers else ()) + layers
 
     def freezes(self, parameter: Parameter) -> bool:
-        """Whether a weight stays as it is."""
+        """Returns whether a weight is frozen."""
         if parameter.part == "embeddings":
             return self.freeze_embeddings or self.freeze_layers > 0
         return parameter.layer is not None and 0 < parameter.layer <= self.freeze_layers
 
 
 class FineTuning:
-    """A model with a task's head: trains it, restores it, scores examples with it."""
+    """A model with a task's head, with methods to train it, restore it, and score examples."""
 
     def __init__(
         self,
@@ -86,14 +87,14 @@ class FineTuning:
         """Builds the model.
 
         Args:
-          config: the run.
+          config: the configuration of the run.
           task: the head and its losses.
-          weights: of the pretrained model, None for random ones; what the task does not use is left out.
-          devices: what `build_strategy` gave, which a process asks but once.
-          word_vectors: what the word embeddings of some pieces start from.
+          weights: the pretrained model's weights, None for random ones; weights that the task does not use are ignored.
+          devices: the result of `build_strategy`, which a process calls only once.
+          word_vectors: the initial word embeddings of some pieces.
 
         Raises:
-          MorphbertError: the output folder cannot be used or holds another model, or the devices are not there.
+          MorphbertError: the output folder cannot be used or contains another model, or the devices are missing.
         """
         preflight.check_output_dir(config.output_dir)
         self.config, self.task = config, task
@@ -114,7 +115,7 @@ class FineTuning:
             trained = {name: p for name, p in expected.items() if not config.freezes(p)}
             self.optimizer = Optimizer(config.optimizer, trained)
             self.loss_scale = LossScale() if config.step.dtype == "float16" else None
-        #: Examples → their scores, with the weights as they are.
+        #: Scores examples with the current weights.
         self.scores = Scorer(
             task, config.bert_config, self.model.parameters, config.eval_batch_size, config.step.dtype
         )
@@ -140,11 +141,12 @@ class FineTuning:
     def train(
         self, features: Features, evaluate: Callable[[int], Judgement] | None = None
     ) -> tuple[int, int | None]:
-        """Trains to the last step, going on from a checkpoint in the output folder; returns (step, signal).
+        """Trains to the last step, from a checkpoint in the output folder if there is one; returns (step, signal).
 
         Args:
           features: the examples.
-          evaluate: step → held-out figures of the model as it is, called every `eval_every` steps and at the end.
+          evaluate: returns the held-out figures of the current model at a step; called every `eval_every` steps and at
+            the end.
         """
         config, last = self.config, self.config.optimizer.num_train_steps
         feed = ExampleFeed(
@@ -196,7 +198,7 @@ class FineTuning:
     def _keep(
         self, judgement: Judgement, at: int, checkpoints: Checkpoints, state: RunState, log: RunLog
     ) -> bool:
-        """Logs an evaluation and keeps the model if it is the best; returns whether that is enough of training."""
+        """Logs an evaluation and keeps the model if it is the best; returns whether the training ends."""
         log.evaluation(at, judgement.figures)
         if judgement.confusion is not None:
             log.image(at, "confusion", judgement.confusion.picture())
@@ -213,7 +215,7 @@ class FineTuning:
         return True
 
     def _better(self, state: RunState, figures: Mapping[str, float], at: int) -> bool:
-        """Whether the figures are the best so far; counts the evaluations since."""
+        """Returns whether the figures are the best so far; counts the evaluations since."""
         chosen = self.config.best_metric
         name = chosen.removeprefix("-")
         if name not in figures:
@@ -231,14 +233,14 @@ class FineTuning:
         return patience is not None and best is not None and best.get("waited", 0) >= patience
 
     def load(self, best: bool = False) -> int:
-        """Takes the weights of the newest checkpoint in the output folder, or the best one; returns its step."""
+        """Loads the newest or the best checkpoint of the output folder; returns its step."""
         path, step = chosen_checkpoint(self.config.output_dir, best)
         self._check(path)
         load_weights(path, self.model, self.objective.parameters)
         return step
 
     def _check(self, path: str) -> None:
-        """Refuses a checkpoint of another task or another model, by its index alone."""
+        """Refuses a checkpoint of another task or model, after reading only its index."""
         shapes = read_shapes(path)
         check_task(path, shapes, self.objective.parameters)
         check_shapes(path, shapes, self.objective.parameters, exact=True)

@@ -1,4 +1,4 @@
-"""Weights of a task's model → scores of examples: what evaluation, prediction and export share."""
+"""Scores examples with a task's model, for evaluation, prediction and export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from morphbert.train.step import in_dtype
 
 
 class Scorer:
-    """Scores examples with weights as they are at the time of the call."""
+    """Scores examples with the weights at the time of the call."""
 
     def __init__(
         self,
@@ -30,17 +30,17 @@ class Scorer:
         batch_size: int,
         dtype: str = "float32",
     ) -> None:
-        """`parameters` by name are variables or arrays; batches have `batch_size` examples of like length."""
+        """`parameters` are variables or arrays by name; batches have `batch_size` examples of similar length."""
         self._task, self._config, self._parameters = task, config, parameters
         self._batch_size = batch_size
-        # float16's range needs no loss scale here, but its rounding would decide close calls.
+        # Scoring in float16 needs no loss scale, but its rounding would change close decisions.
         self._dtype = "bfloat16" if dtype == "bfloat16" else "float32"
         self._scores = tf.function(self._scores_of_batch, autograph=False)
-        # One trace for each length that batches are cut to is meant; TensorFlow warns of it.
+        # One trace per batch length is intended, although TensorFlow warns about it.
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
 
     def __call__(self, features: Features) -> list[np.ndarray]:
-        """The task's scores of each example, in order; those of pieces are as long as the batch was cut to."""
+        """Returns the task's scores of each example, in order; scores of pieces have the length of their batch."""
         found: list[Any] = [None] * len(features)
         batches = scoring_batches(features, self._batch_size)
         total = -(-len(features) // self._batch_size)
@@ -59,10 +59,10 @@ class Scorer:
 
 
 def chosen_checkpoint(folder: str, best: bool) -> tuple[str, int]:
-    """The prefix of the newest checkpoint of a folder, or of its best one where there is one, and its step.
+    """Returns the prefix and the step of a folder's best checkpoint, if there is one, or of its newest.
 
     Raises:
-      MorphbertError: there is none.
+      MorphbertError: the folder has no checkpoint.
     """
     chosen = (latest(os.path.join(folder, "best")) if best else None) or latest(folder)
     if chosen is None:
@@ -74,16 +74,16 @@ def check_task(path: str, names: Container[str], expected: Iterable[str]) -> Non
     """Refuses a checkpoint without the task's head.
 
     Args:
-      path: its prefix, for the message.
-      names: of the weights in it.
-      expected: names of the task's weights.
+      path: the checkpoint's prefix, for the message.
+      names: the names of its weights.
+      expected: the names of the task's weights.
 
     Raises:
-      MorphbertError: it is that of another task.
+      MorphbertError: the checkpoint is of another task.
     """
     missing = [name for name in expected if name not in names and not name.startswith("bert/")]
     if missing:
         raise MorphbertError(
-            f"{os.path.dirname(path)} holds the checkpoint of another task: it lacks {', '.join(missing[:3])}. Give "
+            f"{os.path.dirname(path)} contains the checkpoint of another task: it lacks {', '.join(missing[:3])}. Give "
             "another --output_dir."
         )

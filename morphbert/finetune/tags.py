@@ -1,8 +1,9 @@
-"""A tag for each character, and the same as a label for each piece; both ways, by offsets.
+"""Converts tags of characters to labels of pieces and back, by offsets.
 
-A piece is mostly all of one entity or of none, and its label is then its first character's tag: `B-PS` over three
-characters is `B-PS I-PS I-PS`. A piece that straddles, that is, changes within, says where: `B-PS:2|O` is `B-PS
-I-PS` and then `O` to its end. So whatever the pieces, the tags of all characters come back.
+Most pieces are wholly within one entity or outside of all, and the label is then the tag of the first character: `B-PS`
+  over three characters is `B-PS I-PS I-PS`. The label of a straddling piece, whose tags change within it, gives the
+  positions: `B-PS:2|O` is `B-PS I-PS` and then `O` to its end. The tags of all characters can therefore be restored for
+  any pieces.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _TAG = re.compile(r"O|[BI]-[^\s:|]+")
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A text with a tag for each of its characters, spaces included; None where they are not known."""
+    """A text with a tag for each of its characters, spaces included; None if they are unknown."""
 
     id: str
     text: str
@@ -41,7 +42,7 @@ class Entity:
 
 @dataclass
 class Account:
-    """What was found in a file: texts, entities by type, and tags `I-` that follow no entity of theirs."""
+    """The statistics of a file: texts, entities by type, and `I-` tags without a preceding entity of their type."""
 
     texts: int = 0
     mended: int = 0
@@ -59,7 +60,7 @@ def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText
     Lines that begin with `##` are comments; the one before a text names it.
 
     Raises:
-      MorphbertError: a line that is something else, with its number.
+      MorphbertError: a line has another form; the message names its number.
     """
     texts: list[TaggedText] = []
     account = Account()
@@ -71,7 +72,9 @@ def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText
             account.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
             texts.append(found)
         if len(texts) == before:
-            raise MorphbertError(f"{path} has no text: a character, a tab and its tag on each line are read.")
+            raise MorphbertError(
+                f"{path} has no text: expected are lines with a character, a tab and its tag."
+            )
     return texts, account
 
 
@@ -110,12 +113,12 @@ def _tagged(name: str, lines: Sequence[tuple[int, str]], path: str, account: Acc
 
 
 def goes_on(tag: str) -> str:
-    """The tag of the next character of the same: `B-PS` → `I-PS`, `O` → `O`."""
+    """Returns the tag of the next character of the same entity: `B-PS` → `I-PS`, `O` → `O`."""
     return tag if tag == OUTSIDE else "I" + tag[1:]
 
 
 def piece_label(tags: Sequence[str]) -> str:
-    """Tags of a piece's characters → its label: `["I-PS", "O", "O"]` → `"I-PS:1|O"`."""
+    """Returns a piece's label from the tags of its characters: `["I-PS", "O", "O"]` → `"I-PS:1|O"`."""
     runs: list[tuple[str, int]] = []
     for tag in tags:
         if runs and tag == goes_on(runs[-1][0]):
@@ -126,7 +129,7 @@ def piece_label(tags: Sequence[str]) -> str:
 
 
 def label_tags(label: str, length: int) -> list[str]:
-    """A piece's label → tags of its characters: `("B-PS:2|O", 3)` → `["B-PS", "I-PS", "O"]`."""
+    """Returns the tags of a piece's characters from its label: `("B-PS:2|O", 3)` → `["B-PS", "I-PS", "O"]`."""
     tags: list[str] = []
     for run in label.split("|"):
         tag, _, number = run.partition(":")
@@ -136,21 +139,21 @@ def label_tags(label: str, length: int) -> list[str]:
 
 
 def first_of(label: str) -> str:
-    """The tag of a piece's first character, which KLUE's baseline takes for the whole piece."""
+    """Returns the tag of a piece's first character, which KLUE's baseline assigns to the whole piece."""
     return re.split(r"[:|]", label, maxsplit=1)[0]
 
 
 def piece_labels(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[str]:
-    """The label of each piece, whose characters are `offsets`."""
+    """Returns the label of each piece; `offsets` are the pieces' character ranges."""
     return [piece_label(tags[start:end]) if end > start else OUTSIDE for start, end in offsets]
 
 
 def character_tags(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]) -> list[str]:
-    """Labels of pieces → tags of all characters.
+    """Returns the tags of all characters from the labels of pieces.
 
-    A character that no piece stands for, a space mostly, is of the entity that goes on after it: before `I-PS` it is
-    `I-PS`, or `B-PS` where no such entity stands before it; else it is `O`. Of two pieces that share a character (Jamo)
-    the first decides.
+    A character without a piece, mostly a space, belongs to the entity that continues after it: before `I-PS` it is
+      `I-PS`, or `B-PS` if no such entity precedes it; otherwise it is `O`. If two pieces share a character (Jamo), the
+      first decides.
     """
     tags: list[str | None] = [None] * len(text)
     for (start, end), label in zip(offsets, labels, strict=True):
@@ -183,7 +186,7 @@ def _filled(tags: Sequence[str | None]) -> list[str]:
 
 
 def entities_of(text: str, tags: Sequence[str]) -> list[Entity]:
-    """Tags of characters → entities, without spaces at their edges; one of spaces alone is none."""
+    """Returns the entities of character tags, without spaces at their edges and without entities of spaces only."""
     entities, place = [], 0
     while place < len(tags):
         start, tag = place, tags[place]
@@ -200,7 +203,7 @@ def entities_of(text: str, tags: Sequence[str]) -> list[Entity]:
 
 
 def labels_in(labels: Iterable[str]) -> tuple[str, ...]:
-    """The labels to tell apart: `B-` and `I-` of each type, `O`, then those of pieces that straddle, sorted."""
+    """Returns the classes of the task: `B-` and `I-` of each type, `O`, then labels of straddling pieces, sorted."""
     seen = set(labels)
     kinds = sorted({run[2:].partition(":")[0] for label in seen for run in label.split("|")} - {""})
     plain = [f"{edge}-{kind}" for kind in kinds for edge in "BI"] + [OUTSIDE]

@@ -1,9 +1,9 @@
-"""The contract of a task: everything that fine-tuning, prediction and export need to know of it.
+"""The protocol of a task for fine-tuning, prediction and export.
 
     file ─ read ─► examples ─ data ─► features ─ scores ─► losses                    (training)
                                                └ scores ─► judge, predictions, write (evaluation, prediction)
 
-A task is one file in `morphbert.finetune.tasks`, with the class that fills in the contract.
+A task is one file in `morphbert.finetune.tasks`, with the class that implements the protocol.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from morphbert.model.parameters import Parameter, encoder_parameters, pooler_par
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.objective import Objective
 
-# With few classes the loss of guessing is small, and a small batch that a model is confident and wrong about goes far
-# beyond it without anything being broken.
+# With few classes the loss of guessing is small, and a small batch with confident mistakes exceeds it by far although
+# nothing is broken.
 _CONFIDENT = 5.0
 
-# A file's part in a run.
+# The role of a file in a run.
 Purpose = Literal["train", "eval", "predict"]
 Scores = Sequence[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What a task reads from a file, or from rows.
+    """The examples of a file or of rows.
 
     Attributes:
-      items: the examples, of a type that each task has for itself.
-      source: the file, for messages and printed facts; None for rows.
-      account: what was found in it, in words.
+      items: the examples, of the task's own type.
+      source: the file, for messages; None for rows.
+      account: a description of the content.
     """
 
     items: Sequence[Any]
@@ -56,19 +56,19 @@ class Examples:
     account: str = ""
 
     def say(self, more: str = "") -> None:
-        """Prints what was found in the file, and `more` about it; of rows nothing."""
+        """Prints the description of the file and `more`; prints nothing for rows."""
         if self.source is not None:
             print(f"data: {os.path.basename(self.source)}: {self.account}{more}", flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Examples as the model takes them.
+    """Examples as input of the model.
 
     Attributes:
-      examples: the `items` that were read.
-      features: the arrays; as many rows as there are examples, or windows of them.
-      windows: of a task that cuts long texts, what stands in each row of `features`.
+      examples: the `items` of the examples.
+      features: the arrays, with one row for each example or window.
+      windows: for a task that cuts long texts, the window in each row of `features`.
     """
 
     examples: Sequence[Any]
@@ -77,46 +77,45 @@ class Data:
 
 
 class Task(Protocol):
-    """A task that has been learned or is to be: a frozen value, as `task.json` keeps it.
+    """A task as a frozen value, which `task.json` stores.
 
-    Shapes: B examples, L pieces, D the size of a piece's vector. `config` is the task's own subclass of
-    `FineTuneConfig`.
+    Shapes: B examples, L pieces, D the size of a piece's vector. `config` is the task's subclass of `FineTuneConfig`.
     """
 
-    #: Its key in `TASKS` and in `task.json`.
+    #: The task's key in `TASKS` and in `task.json`.
     name: ClassVar[str]
 
     @property
     def head(self) -> HeadConfig:
-        """What the head reads."""
+        """The input of the head."""
 
     @property
     def max_seq_length(self) -> int:
-        """Pieces in a sequence, special tokens included."""
+        """The number of pieces in a sequence, special tokens included."""
 
     @property
     def loss(self) -> LossConfig | None:
-        """How its classes are learned; None where it has none that could be weighed."""
+        """The loss of its classes; None for a task without weighted classes."""
         return None
 
     @property
     def guessing(self) -> float:
-        """About the largest mean loss of a model that knows nothing; infinite where there is no such figure."""
+        """The approximate largest mean loss of an untrained model; infinite if there is no such figure."""
 
     def best_metric(self, config: Any) -> str:
-        """Returns the figure by which the best checkpoint is kept, where no other is asked for."""
+        """Returns the default figure for the choice of the best checkpoint."""
 
     # ── task.json ────────────────────────────────────────────────────────────────────────────────────────
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the content of `task.json`, `task` and `max_seq_length` among it; how it was learned is left out."""
+        """Returns the content of `task.json`, with `task` and `max_seq_length`, without the settings of training."""
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Task:
         """Returns the task of a `task.json`, of an older version too."""
 
     def used_by(self, config: Any) -> Task:
-        """Returns the task with the lengths that a run asks for, which need not be those that it was trained with."""
+        """Returns the task with the lengths of a run, which may differ from those of its training."""
         changed: Task = dataclasses.replace(self, max_seq_length=config.max_seq_length)  # type: ignore[type-var]
         return changed
 
@@ -124,29 +123,29 @@ class Task(Protocol):
 
     @classmethod
     def read(cls, config: Any, path: str, purpose: Purpose) -> Examples:
-        """Reads examples of a file; those to predict need no labels.
+        """Reads the examples of a file; examples to predict need no labels.
 
         Raises:
-          MorphbertError: names the file and the place where something else stands.
+          MorphbertError: the file has another form; the message names the file and the place.
         """
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> Any:
-        """Returns the example of an object of `predict.py`, which is the `number`th of its file.
+        """Returns the example of an object of `predict.py`, the `number`th of its file.
 
         Raises:
-          RowError: it cannot be used, the others can.
-          MorphbertError: it lacks a key that all of them need.
+          RowError: this object cannot be used, but others can.
+          MorphbertError: the object lacks a key that all objects need.
         """
 
     @classmethod
     def texts(cls, config: Any, path: str) -> Iterator[Sequence[str]]:
-        """Yields the texts of a file for continued pretraining, a document's parts at a time."""
+        """Yields the texts of a file for continued pretraining, the parts of one document at a time."""
 
     @classmethod
     def learn(
         cls, config: Any, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
     ) -> tuple[Task, Data]:
-        """Returns the task that training examples pose, with its labels, and the examples as data with labels."""
+        """Returns the task that training examples define, with its labels, and the examples as data with labels."""
 
     def data(
         self,
@@ -156,13 +155,13 @@ class Task(Protocol):
         purpose: Purpose,
         config: Any = None,
     ) -> Data:
-        """Returns examples as arrays; with labels for training, and for evaluation where the task compares arrays.
+        """Returns examples as arrays, with labels for training, and for evaluation if the task compares arrays.
 
         Args:
-          config: the run's, for printed facts about a file; None where rows are predicted.
+          config: the run's configuration, for messages about a file; None for predictions of rows.
 
         Raises:
-          MorphbertError: a label that the task does not have.
+          MorphbertError: the task lacks a label.
           RowError: one of the examples cannot be used.
         """
 
@@ -172,7 +171,7 @@ class Task(Protocol):
         """Returns the head's weights."""
 
     def extended(self, parameters: Parameters) -> Parameters:
-        """Returns the weights that the encoder reads; a task that has rows of its own for its tables adds them."""
+        """Returns the encoder's weights; a task with additional rows for its tables adds them."""
         return parameters
 
     def scores(
@@ -183,52 +182,52 @@ class Task(Protocol):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """States [B, L, H × layers] → float32 scores [B, …]; `key` is for dropout, None for none."""
+        """Returns scores, float32 [B, …], of states [B, L, H × layers]; `key` is for dropout, None for no dropout."""
 
     def count(self, batch: Batch) -> tf.Tensor:
-        """What the mean of the losses goes over, examples or labelled pieces: a float32 scalar."""
+        """Returns the denominator of the mean loss, the number of examples or labelled pieces: a float32 scalar."""
         return num_examples(batch)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Each example's loss, summed over its pieces if `count` counts them: float32 [B]."""
+        """Returns each example's loss, summed over its pieces if `count` counts them: float32 [B]."""
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """How much of what `count` counts is right: float32 [B]; None where there is no right and wrong."""
+        """Returns the number of correct items among those of `count`, float32 [B]; None if correctness is undefined."""
 
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def can_judge(self, data: Data) -> bool:
-        """Whether the examples say what is right."""
+        """Returns whether the examples have labels for an evaluation."""
         return True
 
     def judge(self, data: Data, scores: Scores, config: Any) -> Judgement:
-        """Returns the figures of scores, those of each row of `data.features`."""
+        """Returns the evaluation of the scores of each row of `data.features`."""
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """Returns the JSON-able prediction of each example."""
+        """Returns the prediction of each example as JSON values."""
 
     def write(self, folder: str, data: Data, scores: Scores, config: Any) -> str:
-        """Writes predictions as google-research/bert's users know them; returns a line about them."""
+        """Writes predictions in google-research/bert's format; returns a line about them."""
 
     # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
 
     def to_transformers(
         self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
     ) -> TransformersHead:
-        """Returns the class of transformers that computes the same, and its tensors.
+        """Returns the equivalent class of transformers and its tensors.
 
         Args:
-          kind: the encoder's, `BERT`, `ALBERT` or `RoBERTa`.
-          weights: the encoder's and the head's, by our names.
-          encoder: the encoder's, by transformers' names.
+          kind: the kind of encoder, `BERT`, `ALBERT` or `RoBERTa`.
+          weights: the weights of encoder and head, by our names.
+          encoder: the encoder's weights, by transformers' names.
 
         Raises:
-          MorphbertError: there is no such class.
+          MorphbertError: no class is equivalent.
         """
 
 
 def num_examples(batch: Batch) -> tf.Tensor:
-    """Returns what `Task.count` is where a loss belongs to an example."""
+    """Returns `Task.count` for tasks with one loss per example."""
     return tf.cast(tf.shape(batch["input_ids"])[0], tf.float32)
 
 
@@ -242,7 +241,7 @@ def outputs(
 ) -> tf.Tensor:
     """Returns the task's scores for a batch, float32 [B, …].
 
-    Sequences that belong together, [B, N, L], are encoded as B × N of them: the states have that many rows.
+    Groups of sequences, [B, N, L], are encoded as B × N sequences: the states have that many rows.
     """
     states = encode_layers(
         task.extended(parameters),
@@ -265,9 +264,9 @@ def _sequences(pieces: tf.Tensor) -> tf.Tensor:
 
 
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
-    """Returns the encoder's weights, without a pooler that would not be used, and the head's.
+    """Returns the weights of the encoder, without an unused pooler, and of the head.
 
-    Of a model that has no pooler, those of the masked LM head's dense layer and norm are the head's, as ModernBERT's.
+    In a model without a pooler, the head includes the dense layer and norm of the masked LM's head, as in ModernBERT.
     """
     if not config.pooler:
         shared = transform_parameters(config) if task.head.uses_transform else {}
@@ -278,7 +277,7 @@ def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
 
 
 def objective_of(task: Task, config: BertConfig) -> Objective:
-    """The task as the training step knows it: the mean of the examples' losses."""
+    """Returns the task's objective for the training step: the mean of the examples' losses."""
 
     def compute(
         weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
@@ -311,7 +310,7 @@ def objective_of(task: Task, config: BertConfig) -> Objective:
 
 
 def describe(values: Mapping[str, float]) -> str:
-    """Figures in a line: `accuracy 0.8512  f1 0.8500`."""
+    """Returns figures in a line: `accuracy 0.8512  f1 0.8500`."""
     left_out = ("loss", "gradient_norm", "learning_rate", "num_examples")
     return "  ".join(
         f"{name} {value:.4f}"

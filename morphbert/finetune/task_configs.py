@@ -1,4 +1,4 @@
-"""What each task and `predict.py` are told beside what all share; the flags are made from the fields.
+"""The configurations of each task and of `predict.py`. The flags are made from their fields.
 
 Importing this module loads no TensorFlow.
 """
@@ -38,37 +38,39 @@ def _head(default: HeadConfig) -> Any:
 
 @configuration
 class ClassificationConfig(FineTuneConfig):
-    """`run_classifier.py`: one or two sentences → a class, several labels, or a score."""
+    """The configuration of `run_classifier.py`: one or two sentences get a class, several labels, or a score."""
 
     task_name: ClassVar[str] = "classification"
 
     train_file: str | None = option(
         default=None, group="Data", section="data", help=f"Labelled examples to train on. {_TABLE}"
     )
-    eval_file: str | None = option(default=None, help="Labelled examples to evaluate on.")
-    predict_file: str | None = option(default=None, help="Examples to predict; a label column is not needed.")
+    eval_file: str | None = option(default=None, help="The labelled examples to evaluate on.")
+    predict_file: str | None = option(
+        default=None, help="The examples to predict; they need no label column."
+    )
     text_column: tuple[str, ...] = option(
         default=("document",),
         group="Data",
         section="data",
-        help="The text's column; two with a comma between them for pairs.",
+        help="The column of the text; two columns, divided by a comma, for pairs.",
     )
     label_column: str = option(
         default="label",
-        help="The label's column; a dot goes into an object. Example: --label_column=labels.real-label",
+        help="The column of the label; dots name nested fields. Example: --label_column=labels.real-label",
     )
     task: Literal["class", "labels", "score"] = option(
         default="class",
-        help="class: one of several. labels: any number of them for a text (with commas in the column, or a list in "
-        "JSON). score: a number, such as KorSTS's 0 to 5.",
+        help="class: one of several classes. labels: any number of labels per text (with commas in the column, or a "
+        "list in JSON). score: a number, such as KorSTS's 0 to 5.",
     )
     labels: tuple[str, ...] = option(
         default=(),
-        help="All labels with commas. Default: those of the training data. Example: --labels=0,1",
+        help="All labels, divided by commas. Default: the labels of the training data. Example: --labels=0,1",
     )
     do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
     do_predict: bool = option(
-        default=False, help="Write test_results.tsv for --predict_file, one line an example."
+        default=False, help="Write test_results.tsv for --predict_file, one line per example."
     )
     head: TextHeadConfig = _head(POOLER)
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
@@ -81,12 +83,12 @@ class ClassificationConfig(FineTuneConfig):
                 f"--text_column={','.join(self.text_column)}: give one column, or two for pairs."
             )
         if self.task != "class" and (self.loss.loss != "cross_entropy" or self.loss.weighs):
-            raise UsageError(f"--loss={self.loss.loss} and weights of classes go with --task=class.")
+            raise UsageError(f"--loss={self.loss.loss} and class weights need --task=class.")
 
 
 @configuration
 class TaggingConfig(FineTuneConfig):
-    """`run_ner.py`: a text → a tag for each of its characters."""
+    """The configuration of `run_ner.py`: each character of a text gets a tag."""
 
     task_name: ClassVar[str] = "tagging"
 
@@ -94,20 +96,20 @@ class TaggingConfig(FineTuneConfig):
         default=None,
         group="Data",
         section="data",
-        help="Texts to train on, in KLUE-NER's format: a character, a tab and its tag (O, B-PS, I-PS …) on each line, "
-        "spaces too, and an empty line after each text. Compressed too.",
+        help="The training texts, in KLUE-NER's format: a character, a tab and its tag (O, B-PS, I-PS …) on each "
+        "line, spaces included, and an empty line after each text. May be compressed.",
     )
-    eval_file: str | None = option(default=None, help="Texts to evaluate on.")
+    eval_file: str | None = option(default=None, help="The texts to evaluate on.")
     predict_file: str | None = option(
         default=None,
-        help="Texts to tag: one a line; a .tsv is read in KLUE-NER's format, its tags left aside.",
+        help="The texts to tag, one per line; a .tsv is read in KLUE-NER's format and its tags are ignored.",
     )
     straddling: Literal["split", "first"] = option(
         default="split",
         group="Data",
         section="data",
-        help="Pieces that an entity begins or ends within. split: their labels say where, so that all tags come back. "
-        "first: they take the tag of their first character, as KLUE's baseline does.",
+        help="The labels of pieces within which an entity begins or ends. split: labels with the positions, which "
+        "restore all tags. first: the tag of the first character, as in KLUE's baseline.",
     )
     do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
     do_predict: bool = option(
@@ -120,7 +122,7 @@ class TaggingConfig(FineTuneConfig):
 
 @configuration
 class RelationConfig(FineTuneConfig):
-    """`run_re.py`: a sentence with two entities → their relation."""
+    """The configuration of `run_re.py`: two entities of a sentence get a relation."""
 
     task_name: ClassVar[str] = "relation"
 
@@ -128,15 +130,15 @@ class RelationConfig(FineTuneConfig):
         default=None,
         group="Data",
         section="data",
-        help="Examples to train on, in KLUE-RE's JSON: sentence, subject_entity and object_entity (word, start_idx, "
-        "end_idx, type), label; one list, or an object a line. Compressed too.",
+        help="The training examples, in KLUE-RE's JSON: sentence, subject_entity and object_entity (word, start_idx, "
+        "end_idx, type), label; one list, or one object per line. May be compressed.",
     )
-    eval_file: str | None = option(default=None, help="Examples to evaluate on.")
+    eval_file: str | None = option(default=None, help="The examples to evaluate on.")
     labels: tuple[str, ...] = option(
         default=(),
         group="Data",
         section="data",
-        help="All relations with commas. Default: those of the training data, sorted.",
+        help="All relations, divided by commas. Default: the relations of the training data, sorted.",
     )
     do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
     do_predict: bool = option(
@@ -148,7 +150,7 @@ class RelationConfig(FineTuneConfig):
 
 @configuration
 class SpanConfig(FineTuneConfig):
-    """`run_squad.py`: a question and a paragraph → a span of the paragraph."""
+    """The configuration of `run_squad.py`: a question gets a span of its paragraph."""
 
     task_name: ClassVar[str] = "span"
     evaluates_on_predict_file: ClassVar[bool] = True
@@ -157,20 +159,22 @@ class SpanConfig(FineTuneConfig):
         default=None,
         group="Data",
         section="data",
-        help="Questions with answers, in SQuAD's JSON; compressed too.",
+        help="The training questions with answers, in SQuAD's JSON; may be compressed.",
     )
     predict_file: str | None = option(
         default=None,
-        help="Questions to answer. Where they have answers, exact match and F1 (--metric) are printed.",
+        help="The questions to answer. If they have answers, exact match and F1 (--metric) are printed.",
     )
     doc_stride: int = option(
         default=128,
         at_least=1,
         group="Data",
         section="data",
-        help="Pieces from the beginning of one window of a long paragraph to that of the next.",
+        help="The number of pieces between the beginnings of consecutive windows of a long paragraph.",
     )
-    max_query_length: int = option(default=64, at_least=1, help="Pieces of the question that are kept.")
+    max_query_length: int = option(
+        default=64, at_least=1, help="The number of the question's pieces that are kept."
+    )
     max_seq_length: int = max_seq_length_option(384)
     num_train_epochs: float = num_train_epochs_option(2.0)
     do_predict: bool = option(
@@ -180,13 +184,17 @@ class SpanConfig(FineTuneConfig):
         section="test",
     )
     n_best_size: int = option(
-        default=20, at_least=1, help="Spans to keep for each question.", group=_TEST, section="test"
+        default=20,
+        at_least=1,
+        help="The number of spans to keep for each question.",
+        group=_TEST,
+        section="test",
     )
-    max_answer_length: int = option(default=30, at_least=1, help="Pieces in an answer at most.")
+    max_answer_length: int = option(default=30, at_least=1, help="The largest number of pieces in an answer.")
     metric: Literal["korquad", "squad", "klue"] = option(
         default="korquad",
-        help="Whose official script is followed. korquad: F1 over characters. squad: over words. klue: ROUGE-W in "
-        "place of F1, as KLUE-MRC has it.",
+        help="The official script to follow. korquad: F1 over characters. squad: F1 over words. klue: ROUGE-W "
+        "instead of F1, as in KLUE-MRC.",
     )
     version_2_with_negative: bool = option(
         default=False, help="Some questions have no answer (SQuAD 2.0, KLUE-MRC)."
@@ -200,7 +208,7 @@ class SpanConfig(FineTuneConfig):
     )
     strip_particles: bool = option(
         default=False,
-        help="Leave off particles (조사) and the copula at an answer's end, by Mecab; the figures without it are "
+        help="Strip particles (조사) and the copula at an answer's end, by Mecab; the figures without it are "
         "printed too.",
     )
     head: PieceHeadConfig = _head(NO_POOLING)
@@ -214,7 +222,7 @@ class SpanConfig(FineTuneConfig):
 
 @configuration
 class MultipleChoiceConfig(FineTuneConfig):
-    """`run_multiple_choice.py`: a question and candidates → the right candidate."""
+    """The configuration of `run_multiple_choice.py`: the correct one of a question's candidates."""
 
     task_name: ClassVar[str] = "multiple_choice"
 
@@ -222,39 +230,40 @@ class MultipleChoiceConfig(FineTuneConfig):
         default=None,
         group="Data",
         section="data",
-        help="Questions to train on: .jsonl, .csv, .parquet, or tab-separated with a first line of names; .gz and the "
-        "like too. Their numbers of candidates may differ.",
+        help="The training questions: .jsonl, .csv, .parquet, or tab-separated with a first line of names; may be "
+        "compressed. Questions may have different numbers of candidates.",
     )
-    eval_file: str | None = option(default=None, help="Questions to evaluate on.")
+    eval_file: str | None = option(default=None, help="The questions to evaluate on.")
     predict_file: str | None = option(
-        default=None, help="Questions to predict; a label column is not needed."
+        default=None, help="The questions to predict; they need no label column."
     )
     question_column: tuple[str, ...] = option(
         default=("question",),
         group="Data",
         section="data",
-        help="The question's column; several with commas are put together with a space between them.",
+        help="The column of the question; several columns, divided by commas, are joined with spaces.",
     )
     choices_column: str = option(
         default="choices",
-        help="The column with all candidates: a list in JSON Lines, or the JSON of one in a cell of a table.",
+        help="The column with all candidates: a list in JSON Lines, or a JSON list in the cell of a table.",
     )
     choice_columns: tuple[str, ...] = option(
         default=(),
-        help="Instead, a column for each candidate, with commas; the last ones of a row may be empty. Example: "
+        help="Instead, one column for each candidate, divided by commas; the last ones of a row may be empty. Example: "
         "--choice_columns=A,B,C,D",
     )
     label_column: str = option(
         default="label",
-        help="The right candidate's column: its number, its letter (A for the first), or the name of its column.",
+        help="The column of the correct candidate: its number, its letter (A for the first), or the name of its "
+        "column.",
     )
     first_label: int = option(
-        default=0, at_least=0, help="The number of the first candidate, where labels are numbers."
+        default=0, at_least=0, help="The number of the first candidate, if labels are numbers."
     )
     do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
     do_predict: bool = option(
         default=False,
-        help="Write predictions.jsonl for --predict_file: the candidate and probabilities of all.",
+        help="Write predictions.jsonl for --predict_file: the predicted candidate and the probabilities of all.",
     )
     head: TextHeadConfig = _head(POOLER)
 
@@ -265,48 +274,49 @@ class MultipleChoiceConfig(FineTuneConfig):
             raise UsageError("--question_column names no column.")
         if len(self.choice_columns) == 1:
             raise UsageError(
-                f"--choice_columns={self.choice_columns[0]}: give a column for each candidate, or the column of a list "
-                "with --choices_column."
+                f"--choice_columns={self.choice_columns[0]}: give one column for each candidate, or the column of a "
+                "list with --choices_column."
             )
 
 
 @configuration
 class PredictConfig:
-    """`predict.py`: a fine-tuned model and a file of rows → the rows with predictions."""
+    """The configuration of `predict.py`, which adds a fine-tuned model's predictions to the rows of a file."""
 
     model: str = option(
         group="Input and output",
-        help="The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; of "
-        "several seeds one folder, as out/nsmc/seed-12345.",
+        help="The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; "
+        "for several seeds one folder, such as out/nsmc/seed-12345.",
     )
     input_file: str = option(
-        help="JSON Lines, an object a line, or an array of objects; .csv, .tsv and .parquet by their names; may be "
-        "compressed. Texts for classes and entities (see --text_column); "
-        "question and context for answers; sentence, subject_entity and object_entity, as KLUE-RE has them, for "
-        "relations; the names of the training data for multiple choice.",
+        help="JSON Lines, one object per line, or an array of objects; .csv, .tsv and .parquet by their endings; may "
+        "be compressed. Texts for classes and entities (see --text_column); "
+        "question and context for answers; sentence, subject_entity and object_entity, as in KLUE-RE, for relations; "
+        "the columns of the training data for multiple choice.",
     )
     encoding: str = option(default="utf-8", help="The encoding of the input. Example: --encoding=cp949")
     output_file: str = option(
-        help="The same objects with `prediction` in each; with `error` instead, where there can be none. It appears at "
+        help="The same objects, each with `prediction`, or with `error` if there is none. It appears at "
         "the end.",
     )
     text_column: tuple[str, ...] = option(
         default=(),
-        help="The key of the text, two with a comma for pairs. Default: text, and text_pair for the second.",
+        help="The key of the text; two keys, divided by a comma, for pairs. Default: text, and text_pair for the "
+        "second.",
     )
     load_best: bool = option(
         default=True,
         group="Model",
-        help="Take the best checkpoint that training kept (--eval_every), not the newest one.",
+        help="Use the best checkpoint that training kept (--eval_every), not the newest one.",
     )
-    batch_size: int = option(default=32, at_least=1, help="Examples that are computed at once.")
+    batch_size: int = option(default=32, at_least=1, help="The number of examples in a batch.")
     n_best_size: int = option(
         default=1,
         at_least=1,
         group="Answers",
-        help="Above 1: also the next best answers, in `n_best`.",
+        help="Above 1, also return the next best answers in `n_best`.",
     )
-    max_answer_length: int = option(default=30, at_least=1, help="Pieces of an answer at most.")
+    max_answer_length: int = option(default=30, at_least=1, help="The largest number of pieces in an answer.")
     null_score_diff_threshold: float = option(
         default=0.0,
         at_least=-1e30,

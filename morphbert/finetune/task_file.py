@@ -1,4 +1,4 @@
-"""`task.json`: what a fine-tuned model's folder says about its task, beside configuration and vocabulary."""
+"""`task.json`: the description of the task in a fine-tuned model's folder, beside configuration and vocabulary."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FORMAT_VERSION = 1
 
 
 def check_folder(folder: str, task: Mapping[str, Any]) -> None:
-    """Refuses a folder that holds the model of another task.
+    """Refuses a folder with the model of another task.
 
     Raises:
-      MorphbertError: says what was and what is.
+      MorphbertError: the tasks differ; the message names both values.
     """
     if not os.path.exists(os.path.join(folder, TASK_NAME)):
         return
@@ -32,22 +32,24 @@ def check_folder(folder: str, task: Mapping[str, Any]) -> None:
     for name, value in json.loads(json.dumps(task)).items():
         if before.get(name, value) != value and name == "labels":
             raise MorphbertError(
-                f"--output_dir={folder} holds a model whose head has {len(before[name])} labels "
-                f"({', '.join(before[name])}), and now there are {len(value)} ({', '.join(value)}): give another "
-                "folder, or the labels that it was trained with."
+                f"--output_dir={folder} contains a model whose head has {len(before[name])} labels "
+                f"({', '.join(before[name])}), but this run has {len(value)} ({', '.join(value)}). Give another "
+                "folder, or the labels of that model."
             )
         if before.get(name, value) != value:
             raise MorphbertError(
-                f"--output_dir={folder} holds a model whose {name} is {before[name]!r}, and now it is {value!r}: give "
+                f"--output_dir={folder} contains a model whose {name} is {before[name]!r}, but this run has "
+                f"{value!r}. Give "
                 "another folder."
             )
 
 
 def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
-    """Writes what a later command needs beside the checkpoints: `task.json`, `bert_config.json`, the vocabulary.
+    """Writes the files that later commands need beside the checkpoints: `task.json`, `bert_config.json`, the
+    vocabulary.
 
     Raises:
-      MorphbertError: the folder holds a model of another vocabulary.
+      MorphbertError: the folder contains a model of another vocabulary.
     """
     path = os.path.join(folder, TASK_NAME)
     vocabulary = start.tokenizer.vocabulary
@@ -67,36 +69,36 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
 
 
 def check_vocabulary(folder: str, saved: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-    """Refuses another vocabulary than the one that a fine-tuned model was trained with.
+    """Refuses a vocabulary other than that of a fine-tuned model.
 
     Args:
-      folder: the model's.
-      saved: the content of its `task.json`; older ones do not name the vocabulary.
-      tokenizer: what is to cut text for it.
+      folder: the model's folder.
+      saved: the content of its `task.json`; older versions do not name the vocabulary.
+      tokenizer: the tokenizer for the model.
 
     Raises:
-      MorphbertError: says which was expected.
+      MorphbertError: the vocabularies differ; the message names the expected one.
     """
     known = saved.get("vocabulary")
     if isinstance(known, Mapping) and "sha256" in known:
         check_same_vocabulary(
-            "the vocabulary to be used with the model",
+            "the vocabulary for the model",
             tokenizer.vocabulary,
             VocabularyDigest(str(known["sha256"]), os.path.join(folder, TASK_NAME)),
-            f"Put the vocabulary that it was trained with into {folder}, or train into another --output_dir.",
+            f"Put the model's vocabulary into {folder}, or train into another --output_dir.",
         )
 
 
 def is_task_folder(folder: str) -> bool:
-    """Whether a fine-tuning command made the folder."""
+    """Returns whether a fine-tuning command made the folder."""
     return os.path.isfile(os.path.join(folder, TASK_NAME))
 
 
 def read_task(folder: str) -> dict[str, Any]:
-    """The content of `task.json`.
+    """Returns the content of `task.json`.
 
     Raises:
-      MorphbertError: there is none, it is damaged, or of a newer version of this program.
+      MorphbertError: the file is missing, damaged, or of a newer version of this program.
     """
     path = os.path.join(folder, TASK_NAME)
     try:
@@ -105,13 +107,14 @@ def read_task(folder: str) -> dict[str, Any]:
         version = content["format_version"]
     except OSError as error:
         raise MorphbertError(
-            f"{folder} holds no fine-tuned model: there is no {TASK_NAME} ({error.strerror or error})."
+            f"{folder} contains no fine-tuned model: there is no {TASK_NAME} ({error.strerror or error})."
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MorphbertError(f"{path} is damaged: {error}") from error
     if version > FORMAT_VERSION:
         raise MorphbertError(
-            f"{path} has format version {version}, this program knows up to {FORMAT_VERSION}: use morphbert "
+            f"{path} has format version {version}, and this program reads versions up to {FORMAT_VERSION}: use "
+            "morphbert "
             f"{content.get('morphbert_version')} or newer."
         )
     return dict(content)

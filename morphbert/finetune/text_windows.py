@@ -1,4 +1,4 @@
-"""Windows of texts: labels of their pieces to tags of all characters and back, and figures of tags."""
+"""Windows of texts: conversion between labels of their pieces and tags of all characters, and the figures of tags."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 
-# Labels of pieces in the batch; special tokens, padding and what nothing is known of have none.
+# Labels of pieces in the batch; special tokens, padding and pieces without a known label have none.
 TAG_IDS = "tag_ids"
 NO_TAG = -1
 
 
 @dataclass(frozen=True)
 class TextWindow:
-    """A part of a text: its number, pieces with offsets, and for each whether this window has the most context."""
+    """A part of a text: its number, its pieces with offsets, and whether this window has the most context for each."""
 
     text: int
     sequence: Encoded
@@ -32,7 +32,7 @@ class TextWindow:
 
 
 def windows_of(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[TextWindow]:
-    """Each text in as many windows as it takes; they share a quarter of their pieces."""
+    """Returns the windows of each text, which share a quarter of their pieces."""
     windows = []
     stride = (max_length - 2) // 4
     for number, text in enumerate(texts):
@@ -45,12 +45,12 @@ def windows_of(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> l
 
 
 def labels_of_windows(windows: Sequence[TextWindow], texts: Sequence[TaggedText]) -> list[list[str]]:
-    """The label of each piece of each window, special tokens left out."""
+    """Returns the label of each piece of each window, without special tokens."""
     return [piece_labels(w.sequence.offsets[1:-1], texts[w.text].tags or ()) for w in windows]
 
 
 def label_counts(windows: Sequence[TextWindow], labels: Sequence[Sequence[str]]) -> Counter[str]:
-    """How often each label stands, each piece of a text once."""
+    """Counts each label, with each piece of a text counted once."""
     return Counter(
         label
         for window, found in zip(windows, labels, strict=True)
@@ -65,7 +65,7 @@ def features_of(
     known: Sequence[str],
     max_length: int,
 ) -> Features:
-    """Windows as arrays; a label that is not known is taken for that of the piece's first character."""
+    """Returns windows as arrays; an unknown label is replaced by that of the piece's first character."""
     pieces = piece_arrays([window.sequence for window in windows], max_length)
     if labels is not None:
         ids = {label: index for index, label in enumerate(known)}
@@ -79,7 +79,7 @@ def features_of(
 def tags_of_texts(
     windows: Sequence[TextWindow], labels: Sequence[Sequence[str]], texts: Sequence[str]
 ) -> list[list[str]]:
-    """Labels of the windows' pieces, special tokens left out → tags of all characters of each text."""
+    """Returns the tags of all characters of each text, from the labels of pieces without special tokens."""
     offsets: list[list[tuple[int, int]]] = [[] for _ in texts]
     chosen: list[list[str]] = [[] for _ in texts]
     for window, found in zip(windows, labels, strict=True):
@@ -93,7 +93,7 @@ def tags_of_texts(
 def labels_of_scores(
     windows: Sequence[TextWindow], scores: Sequence[np.ndarray], known: Sequence[str]
 ) -> list[list[str]]:
-    """Scores [L, C] of each window → the likeliest label of each piece."""
+    """Returns the most likely label of each piece, from the scores [L, C] of each window."""
     return [
         [known[number] for number in values[1 : len(window.sequence.ids) - 1].argmax(-1)]
         for window, values in zip(windows, scores, strict=True)
@@ -103,10 +103,11 @@ def labels_of_scores(
 def tag_metrics(
     texts: Sequence[TaggedText], found: Sequence[Sequence[str]], known: Sequence[str]
 ) -> dict[str, float]:
-    """KLUE-NER's figures (Park et al. 2021, section 3.4, as its baseline computes them), between 0 and 1.
+    """Returns KLUE-NER's figures (Park et al. 2021, section 3.4, as its baseline computes them), between 0 and 1.
 
-    Spaces are left out. `entity_f1`: seqeval's macro F1 over types, strict IOB2; `character_f1`: macro F1 over all
-    tags, `O` among them, a tag that neither side has counting as right. And seqeval's micro F1, precision and recall.
+    Spaces are excluded. `entity_f1` is seqeval's macro F1 over types, strict IOB2; `character_f1` is the macro F1 over
+    all tags including `O`, where a tag that neither side has counts as correct. The other figures are seqeval's micro
+    F1, precision and recall.
     """
     try:
         from seqeval.metrics import f1_score, precision_score, recall_score
@@ -124,7 +125,7 @@ def tag_metrics(
     plain = [label for label in known if "|" not in label]
     flat = [tag for tags in golds for tag in tags], [tag for tags in guesses for tag in tags]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of types that one side has none of
+        warnings.simplefilter("ignore")  # about types that one side lacks
         return {
             "entity_f1": float(f1_score(golds, guesses, average="macro", **strict)),
             "character_f1": float(f1_of_classes(*flat, labels=plain, average="macro", zero_division=1)),
@@ -138,7 +139,7 @@ def tag_metrics(
 def tag_ceiling(
     windows: Sequence[TextWindow], texts: Sequence[TaggedText], known: Sequence[str]
 ) -> dict[str, float]:
-    """The figures that perfect labels of these pieces reach."""
+    """Returns the figures of perfect labels of these pieces."""
     allowed = set(known)
     labels = [
         [label if label in allowed else first_of(label) for label in found]

@@ -1,4 +1,4 @@
-"""Figures to Weights & Biases as well, for those who ask for it."""
+"""Logs figures to Weights & Biases on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from morphbert.errors import MorphbertError
 def follow_run(
     project: str, folder: str, settings: Mapping[str, Any]
 ) -> Callable[[str, int, Mapping[str, float]], None]:
-    """Begins a run there, or goes on with that of the same folder; returns what takes its figures.
+    """Begins a run, or continues that of the same folder; returns a function that logs figures.
 
     WANDB_MODE=offline keeps everything in the folder.
 
@@ -24,7 +24,7 @@ def follow_run(
     except ImportError as error:
         raise MorphbertError("--wandb_project needs wandb: pip install 'morphbert[wandb]'") from error
     path = os.path.abspath(folder)
-    # A run's name is its folder's, so that a run that is continued goes on in the same curves.
+    # A run's name is that of its folder, so that a resumed run continues the same curves.
     name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
     try:
         run = wandb.init(

@@ -1,4 +1,4 @@
-"""Texts that are longer than the model: windows that overlap, and which of them says what a piece is."""
+"""Overlapping windows of texts longer than the model's input, and the choice of the best window for a piece."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 def best_windows(starts: Sequence[int], lengths: Sequence[int]) -> list[list[bool]]:
-    """For each piece of each window, whether that window has the most context for it on its poorer side.
+    """Returns for each piece of each window whether that window has the most context for it on its shorter side.
 
     Windows of 4 pieces that begin at 0 and 2: `best_windows([0, 2], [4, 4])` → `[[T, T, T, F], [F, T, T, T]]`: each of
     the six pieces is best in exactly one.
 
     Args:
-      starts: number of each window's first piece.
-      lengths: pieces in each window.
+      starts: the number of each window's first piece.
+      lengths: the number of pieces in each window.
     """
 
     def context(index: int, piece: int) -> float:

@@ -1,4 +1,4 @@
-"""Word embeddings from a word2vec text file, for the pieces that it knows."""
+"""Reads word embeddings from a word2vec text file, for the pieces in it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CONTINUES = "##"
 
 @dataclass(frozen=True)
 class WordVectors:
-    """Rows for the word embeddings: float32 [E] by a piece's number, of a vocabulary of `pieces`."""
+    """Rows for the word embeddings: float32 [E] by piece id, for a vocabulary of `pieces` pieces."""
 
     source: str
     rows: Mapping[int, np.ndarray]
     pieces: int
 
     def over(self, table: np.ndarray) -> np.ndarray:
-        """Word embeddings [V, E] with these rows in place of theirs."""
+        """Returns word embeddings [V, E] with these rows replaced."""
         changed = table.copy()
         for number, row in self.rows.items():
             changed[number] = row
@@ -37,14 +37,14 @@ def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordV
     """Reads word2vec's text format: "words size", then a word and its numbers on each line; GloVe's lacks the first
     line.
 
-    A piece has the vector of its own spelling, and where there is none that of the word without `##`.
+    A piece gets the vector of its spelling, or else that of the spelling without `##`.
 
     Args:
       vocabulary: the pieces in order.
-      width: numbers in a row of the model's word embeddings.
+      width: the size of a row of the model's word embeddings.
 
     Raises:
-      MorphbertError: another size, a line that is something else, or no piece is known.
+      MorphbertError: the size differs, a line has another form, or the file has no piece.
     """
     wanted: dict[str, list[int]] = {}
     for number, piece in enumerate(vocabulary):
@@ -54,15 +54,15 @@ def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordV
     rows: dict[int, np.ndarray] = {}
     exact: set[int] = set()
     for line_number, line in enumerate(read_lines(path), start=1):
-        # Words may hold spaces of other kinds, such as U+00A0; only U+0020 divides.
+        # Words may contain other spaces, such as U+00A0; only U+0020 divides.
         parts = line.strip("\r\n ").split(" ")
         if line_number == 1 and len(parts) == 2:
             continue
         word, numbers = parts[0], parts[1:]
         if len(numbers) != width:
             raise MorphbertError(
-                f"--word_embeddings={path}: line {line_number} has {len(numbers)} numbers, and the model's word "
-                f"embeddings have {width}: train vectors of that size, or a model of theirs."
+                f"--word_embeddings={path}: line {line_number} has {len(numbers)} numbers, but the model's word "
+                f"embeddings have {width}. Train vectors of that size, or a model of the vectors' size."
             )
         if word not in wanted:
             continue

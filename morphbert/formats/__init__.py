@@ -1,1 +1,1 @@
-"""Files → rows and documents: every format that is read. Imports no TensorFlow."""
+"""Reads files of all supported formats as rows and documents. Imports no TensorFlow."""

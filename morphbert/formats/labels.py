@@ -1,7 +1,7 @@
-"""Labelled rows: texts and labels of a table as a task uses them, with what was read in one line.
+"""Labelled rows: the texts and labels of a table as a task uses them, with a one-line summary.
 
-A label is a class by its text. Text and label that look alike and are not (`1` and `1.0`, `1` and `1 `) become one
-class or an error, never two classes.
+The text of a label names its class. Labels that only look alike (`1` and `1.0`, `1` and `1 `) become one class or an
+error, never two classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.formats.tables import Row, read_table
 
-# What tables have for a value that is not there. `None` and `NA` are not among them: both are labels somewhere.
+# The spellings of a missing value in tables. `None` and `NA` are labels in some data sets, so they are not listed.
 _MISSING = ("", "nan", "NaN", "null", "NULL", "<NA>", "#N/A")
 _SHOWN_LABELS = 10
 
@@ -27,7 +27,7 @@ class LabelledRows:
 
     Attributes:
       rows: texts as text, labels as `class_label` gives them, lists of them, or numbers.
-      summary: what was read: `"16 examples, 2 labels: 0 (8), 1 (8)"`.
+      summary: the numbers of examples and labels: `"16 examples, 2 labels: 0 (8), 1 (8)"`.
     """
 
     rows: list[Row]
@@ -46,10 +46,10 @@ def read_labelled(
     Args:
       patterns: paths or globs, with commas.
       label_column: None for rows without labels.
-      kind: one class of a text, any number of labels, or a number.
+      kind: `class` (one class per text), `labels` (any number of labels) or `score` (a number).
 
     Raises:
-      MorphbertError: a file cannot be read; a label is missing, or is no label; two spellings of one label occur. The
+      MorphbertError: a file cannot be read, a label is missing or invalid, or one label occurs in two spellings. The
         message names the line.
     """
     names = [*text_columns, *([label_column] if label_column else [])]
@@ -66,18 +66,19 @@ def read_labelled(
 
 
 def _take_texts(row: Row, names: Sequence[str]) -> bool:
-    """Makes the values of columns text; returns whether there is any in each."""
+    """Converts the values of columns to text; returns whether all of them contain text."""
     return min([_take_text(row, name) for name in names])
 
 
 def _take_text(row: Row, name: str) -> bool:
-    """Makes the value of a column text; returns whether there is any."""
+    """Converts the value of a column to text; returns whether it contains text."""
     value = row[name]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         value = ""
     elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise MorphbertError(
-            f"{row.where}: the text column {name!r} holds {_shown(value)}, not text: name another with --text_column."
+            f"{row.where}: the text column {name!r} contains {_shown(value)}, not text. Name another column with "
+            "--text_column."
         )
     row[name] = str(value)
     return bool(row[name].strip())
@@ -90,23 +91,24 @@ def _label(row: Row, name: str, kind: str) -> Any:
         return [class_label(one, row.where) for one in several if not is_missing(one)]
     if is_missing(value):
         raise MorphbertError(
-            f"{row.where}: the label is missing (column {name!r} holds {_shown(value)}). Add it, or leave the row out."
+            f"{row.where}: the label is missing (column {name!r} contains {_shown(value)}). Add it, or leave the row "
+            "out."
         )
     return _score(value, row.where) if kind == "score" else class_label(value, row.where)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is what tables have for one that is not there: nothing, null, NaN."""
+    """Returns whether a value means that there is none: empty, null or NaN."""
     if isinstance(value, str):
         return value.strip() in _MISSING
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def class_label(value: Any, where: str) -> str:
-    """Returns a class's label as text, without white space around it and composed (NFC): `" 1 "` → `"1"`, `1` → `"1"`.
+    """Returns a class label as text, stripped of white space and composed (NFC): `" 1 "` → `"1"`, `1` → `"1"`.
 
     Raises:
-      MorphbertError: it is a decimal number, a list or an object.
+      MorphbertError: the value is a decimal number, a list or an object.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -123,8 +125,8 @@ def class_label(value: Any, where: str) -> str:
         )
     if not isinstance(value, (str, int)):
         raise MorphbertError(
-            f"{where}: the label is {_shown(value)}, where a text or a whole number is expected; several labels of one "
-            "text go with --task=labels."
+            f"{where}: the label is {_shown(value)}, where a text or a whole number is expected. For several labels "
+            "per text, give --task=labels."
         )
     return unicodedata.normalize("NFC", str(value)).strip().strip("\u200b\ufeff")
 
@@ -161,7 +163,7 @@ def _summary(rows: Sequence[Row], column: str, kind: str) -> str:
 
 
 def counted(counts: Counter[str], noun: str = "label") -> str:
-    """Returns labels with their counts in words: `"2 labels: 0 (8), 1 (8)"`; of many the most frequent."""
+    """Returns a list of the labels with their counts, `"2 labels: 0 (8), 1 (8)"`; of many labels, the most frequent."""
     order = sorted(counts, key=lambda label: (0, int(label), "") if _is_number(label) else (1, 0, label))
     rest = ""
     if len(order) > _SHOWN_LABELS:
@@ -180,13 +182,13 @@ def _is_number(label: str) -> bool:
 
 
 def check_spellings(labels: dict[str, str]) -> None:
-    """Refuses labels that are one number in two spellings, and true or false beside numbers.
+    """Refuses two spellings of one number, and true or false beside numbers.
 
     Args:
-      labels: where each occurs first, in the order in which they occur.
+      labels: each label with the place of its first occurrence, in order of occurrence.
 
     Raises:
-      MorphbertError: two labels are most likely one.
+      MorphbertError: two labels most likely mean the same class.
     """
     numbers: dict[float, str] = {}
     for label, where in labels.items():

@@ -1,4 +1,4 @@
-"""Files of text → lines: unpacked, decoded and bounded, with errors that name the file, the line and the remedy."""
+"""Reads text files line by line: unpacked, decoded and bounded, with errors that name file, line and remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import STANDARD_INPUT, open_for_reading
 
 # The longest line in bytes, and the largest file that is read as one JSON document. A gigabyte without a line end packs
-# into a few megabytes; the bounds keep such a file from taking the memory of the machine.
+# into a few megabytes; the bounds keep such a file from exhausting the memory.
 LONGEST_LINE = 1 << 26
 LARGEST_DOCUMENT = 1 << 29
 
@@ -27,7 +27,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-# In these a line end is not the byte 0x0A, or that byte is a part of other characters too.
+# In these encodings a line end is not the byte 0x0A, or that byte is part of other characters too.
 _WIDE = ("utf-16", "utf-32", "utf-7", "iso2022", "hz")
 
 
@@ -35,15 +35,15 @@ def text_encoding(name: str) -> str:
     """Returns Python's name of an encoding: `"EUC-KR"` → `"euc_kr"`.
 
     Raises:
-      UsageError: there is no such encoding of text.
+      UsageError: no text encoding has this name.
     """
     try:
         found = codecs.lookup(name)
         "".encode(found.name)  # `hex` and `zip` are codecs of bytes
     except (LookupError, ValueError, TypeError):
         raise UsageError(
-            f"--encoding={name}: there is no such encoding of text. Korean files are utf-8, cp949 (Excel's CSV), "
-            "euc-kr or utf-16."
+            f"--encoding={name}: no text encoding has this name. Korean files are utf-8, cp949 (Excel's CSV), euc-kr "
+            "or utf-16."
         ) from None
     return found.name
 
@@ -51,14 +51,14 @@ def text_encoding(name: str) -> str:
 def read_lines(
     path: str, count: Callable[[int], object] | None = None, encoding: str | None = None
 ) -> Iterator[str]:
-    r"""Yields the lines of a text file without their `\n`; a byte order mark is left out.
+    r"""Yields the lines of a text file without their `\n` and without a byte order mark.
 
-    The file may be packed with gzip, bzip2, xz or zstd, which its first bytes or its name say. Only `\n` ends a line:
+    The file may be compressed with gzip, bzip2, xz or zstd, as its first bytes or its name show. Only `\n` ends a line:
     U+2028, form feed and the like are characters of the text.
 
     Args:
-      count: receives the bytes of the file that were read, as it lies on the disk.
-      encoding: the value of `--encoding`. None is UTF-8 for commands that have no such flag.
+      count: receives the number of bytes read from the file, before decompression.
+      encoding: the value of `--encoding`. None means UTF-8, for commands without this flag.
 
     Raises:
       MorphbertError: the file cannot be read, unpacked or decoded, or a line is longer than `LONGEST_LINE`; the message
@@ -70,7 +70,7 @@ def read_lines(
 
 
 def lines_of(raw: IO[bytes], path: str, encoding: str | None = None) -> Iterator[str]:
-    """Yields the lines of a file that is open, as `read_lines` does; the name in `path` may say how it is packed."""
+    """Yields the lines of an open file as `read_lines` does; the ending of `path` may name the compression."""
     name = shown(path)
     codec = text_encoding(encoding or "utf-8")
     number = 0
@@ -85,7 +85,7 @@ def lines_of(raw: IO[bytes], path: str, encoding: str | None = None) -> Iterator
             if len(line) > LONGEST_LINE:
                 raise MorphbertError(
                     f"{name}, line {number}: the line is longer than {LONGEST_LINE >> 20} MiB. Is this a text file? "
-                    "Divide the text into lines, for example one paragraph a line."
+                    "Divide the text into lines, for example one paragraph per line."
                 )
             text = line.decode(codec).rstrip("\n")
             yield text.removeprefix("\ufeff") if number == 1 else text
@@ -96,7 +96,7 @@ def lines_of(raw: IO[bytes], path: str, encoding: str | None = None) -> Iterator
 
 
 def read_text(path: str, encoding: str | None = None) -> str:
-    """Returns the whole text of a file that is one document, such as a JSON array, read as by `read_lines`.
+    """Returns the whole text of a file that is one document, such as a JSON array, decoded as by `read_lines`.
 
     Raises:
       MorphbertError: as `read_lines`, or the file is larger than `LARGEST_DOCUMENT`.
@@ -112,8 +112,8 @@ def read_text(path: str, encoding: str | None = None) -> str:
             content = stream.read(LARGEST_DOCUMENT + 1)
         if len(content) > LARGEST_DOCUMENT:
             raise MorphbertError(
-                f"{name} is one document of more than {LARGEST_DOCUMENT >> 20} MiB, which is read as a whole: divide "
-                "it, or write JSON Lines, an object a line."
+                f"{name} is one document of more than {LARGEST_DOCUMENT >> 20} MiB, and one document is read as a "
+                "whole. Divide it, or write JSON Lines, one object per line."
             )
         return content.decode(codec).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -134,11 +134,13 @@ def shown(path: str) -> str:
 def not_decoded(
     where: str, error: UnicodeDecodeError, line: bytes, encoding: str | None = None
 ) -> MorphbertError:
-    """Returns the error for a line that is in another encoding, with the encoding that it may be in."""
+    """Returns the error for a line in another encoding, with a guess of that encoding."""
     name = error.encoding.upper().replace("_", "-")
     reason = f"{where}: not {name} ({error.reason} at byte {error.start} of the line)."
     if name != "UTF-8":
-        return MorphbertError(f"{reason} Leave --encoding out where the file is UTF-8, or name another one.")
+        return MorphbertError(
+            f"{reason} Leave --encoding out if the file is UTF-8, or name another encoding."
+        )
     likely = _likely(line)
     guess = ""
     if likely != "CP949":
@@ -155,7 +157,7 @@ def not_decoded(
 
 def _likely(line: bytes) -> str:
     if b"\0" in line:  # no Korean encoding of single lines has this byte in text
-        # A line here ends at the byte 0x0A, so in UTF-16LE the next one begins with the other half of its line end.
+        # Lines are divided at the byte 0x0A, so in UTF-16LE the next line begins with the second half of the line end.
         if line.startswith(b"\0") or line.endswith(b"\0\n"):
             return "UTF-16LE" if line.startswith(b"\0") else "UTF-16BE"
         return "UTF-16LE" if line[1::2].count(0) >= line[::2].count(0) else "UTF-16BE"
@@ -188,10 +190,10 @@ def _not_readable(what: str, error: Exception) -> MorphbertError:
 
 
 def _unpacked(raw: IO[bytes], path: str) -> tuple[io.BufferedReader, type[Exception]]:
-    """Returns the unpacked bytes, and the error of damage, beside OSError and EOFError.
+    """Returns a stream of the decompressed bytes, and the error class for damaged data, beside OSError and EOFError.
 
     Raises:
-      MorphbertError: the package for zstd is missing, or the file is an archive of several.
+      MorphbertError: the package for zstd is missing, or the file is an archive of several files.
     """
     stream = io.BufferedReader(cast(Any, raw), _BUFFER)
     head = stream.peek(10)[:10]
@@ -231,7 +233,7 @@ def _opener(ending: str, path: str) -> tuple[Callable[..., Any] | None, type[Exc
 
 
 class _Counted(io.RawIOBase):
-    """A stream that tells how many bytes were taken from it."""
+    """A stream that counts the bytes read from it."""
 
     def __init__(self, stream: IO[bytes], count: Callable[[int], object]):
         self._stream = stream
@@ -248,7 +250,7 @@ class _Counted(io.RawIOBase):
 
 
 class _Recoded(io.RawIOBase):
-    r"""A stream in an encoding whose lines do not end with the byte `\n`, as UTF-8."""
+    r"""A UTF-8 view of a stream in an encoding whose lines do not end with the byte `\n`."""
 
     def __init__(self, stream: io.BufferedReader, codec: str, name: str):
         self._stream = stream
@@ -268,7 +270,7 @@ class _Recoded(io.RawIOBase):
             except UnicodeError as error:
                 raise MorphbertError(
                     f"{self._name}, at or after line {self._line}: not {self._codec.upper()} ({error}). Name the "
-                    "encoding of the file with --encoding, or leave the flag out where it is UTF-8."
+                    "encoding of the file with --encoding, or leave the flag out if it is UTF-8."
                 ) from error
             self._ready = text.encode("utf-8", "surrogatepass")
             self._line += text.count("\n")

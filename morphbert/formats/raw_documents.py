@@ -1,12 +1,12 @@
-"""Files as corpora come → documents whose text has not been looked at yet.
+"""Reads the files of a corpus as documents whose text is not parsed yet.
 
     text            empty lines divide documents
-    jsonl           a JSON object a line, each a document; or an array of objects
-    csv, tsv        a row a document, the text in named columns
+    jsonl           one JSON object per line, each a document; or an array of objects
+    csv, tsv        one document per row, the text in named columns
     parquet         the same
     wikiextractor   `<doc id=… title=…>`, the title, the text, `</doc>`; its JSON form is jsonl
 
-Lines of JSON are parsed later, by the workers: here it would hold everybody up.
+The workers parse lines of JSON later; parsing here would be a bottleneck.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from morphbert.structured import load_json, parse_json
 
 Format = Literal["auto", "text", "jsonl", "tsv", "csv", "parquet", "wikiextractor"]
 
-# A text document with more characters is divided: a corpus whose author forgot the empty lines is one document,
-# and has to fit in no memory.
+# A text document with more characters is divided. A corpus without empty lines is one document, which need not fit in
+# memory.
 _LONGEST_DOCUMENT = 4_000_000
-# Lines that are looked at to tell a table from text.
+# The number of lines that decide between a table and text.
 _LOOKED_AT = 20
 _FEWEST_ROWS = 3
 
@@ -50,33 +50,34 @@ class InputFormat:
     """How input files are read.
 
     Attributes:
-      format: `auto` goes by the names, and by the first lines where they say nothing.
-      text_fields: fields of JSON objects (dots go into nested objects) or columns, each a paragraph of its own. Empty
-        is `text`; files that have no fields are refused where it is not empty.
-      header: whether the first line of TSV and CSV names the columns; without, fields are numbers, from 1.
-      encoding: of text files.
+      format: `auto` goes by the file names, and by the first lines of other files.
+      text_fields: fields of JSON objects (dots name nested fields) or columns, each a separate paragraph. Empty means
+        `text`. If it is not empty, files without fields are refused.
+      header: whether the first line of TSV and CSV names the columns; without a header, fields are numbers from 1.
+      encoding: the encoding of text files.
     """
 
     format: Format = option(
         default="auto",
-        help="text: empty lines divide documents. jsonl: every line is a JSON object, a document; or the file is one "
-        "array of objects. tsv, csv, parquet: every row is a document; in TSV, quotation marks are characters. "
-        "wikiextractor: <doc …>, text, </doc>, or its JSON. auto: by the names (.jsonl, .ndjson, .json, .tsv, .csv, "
-        ".parquet), and by the first lines of .txt and other files.",
+        help="text: empty lines divide documents. jsonl: every line is a JSON object and one document, or the file "
+        "is one array of objects. tsv, csv, parquet: every row is a document; in TSV, quotation marks are ordinary "
+        "characters. wikiextractor: <doc …>, text, </doc>, or its JSON. auto: by the file name (.jsonl, .ndjson, "
+        ".json, .tsv, .csv, .parquet), and by the first lines of .txt and other files.",
     )
     text_fields: tuple[str, ...] = option(
         default=(),
         flag="text_field",
-        help="Default: text. The field of JSON objects or the column with the text; dots go into nested objects and "
-        "lists; several with commas become paragraphs of one document. Example: --text_field=title,article.body",
+        help="Default: text. The field of JSON objects or the column with the text. Dots name nested fields, in "
+        "lists too; several names with commas become paragraphs of one document. Example: "
+        "--text_field=title,article.body",
     )
     header: bool = option(
         default=True,
-        help="The first line of TSV and CSV files names the columns. With --noheader --text_field is a number, from 1.",
+        help="The first line of TSV and CSV files names the columns. With --noheader, --text_field is a number from 1.",
     )
     encoding: str = option(
         default="utf-8",
-        help="The encoding of text files. Example: --encoding=cp949, in which Excel writes Korean CSV.",
+        help="The encoding of text files. Example: --encoding=cp949, the encoding of Excel's Korean CSV files.",
     )
 
     def __post_init__(self) -> None:
@@ -98,13 +99,13 @@ class InputFormat:
         return self.text_fields or ("text",)
 
     def refuse_fields(self, source: str) -> None:
-        """Raises UsageError where the flags name fields, and the input has none."""
+        """Raises UsageError if the flags name fields and the input has none."""
         flags = [f"--text_field={','.join(self.text_fields)}"] if self.text_fields else []
         flags += [] if self.header else ["--noheader"]
         if flags:
             raise UsageError(
-                f"{' and '.join(flags)} does not apply to {source}, which has no fields or columns. Leave it out, "
-                "or name the format that the files have: --format=tsv, csv, jsonl or parquet."
+                f"{' and '.join(flags)} does not apply to {source}, which has no fields or columns. Leave it out, or "
+                "name the format of the files: --format=tsv, csv, jsonl or parquet."
             )
 
 
@@ -112,10 +113,10 @@ class RawDocument(NamedTuple):
     """One document before its text is known.
 
     Attributes:
-      path, line: where it begins; of Parquet and arrays of JSON the number of the row.
-      lines: its lines; of JSON, the one that is yet to be parsed.
-      problem: what is wrong with it where it cannot be read, a whole sentence or more.
-      divided: whether its end was set here, because it was too long.
+      path, line: the place of its beginning; for Parquet and JSON arrays, the number of the row.
+      lines: its lines; for JSON, the one unparsed line.
+      problem: the reason why it cannot be read, as one or more whole sentences.
+      divided: whether the document was too long and ends here for that reason.
       follows_file: whether `lines` are those of the file, from `line` on, one after the other.
     """
 
@@ -134,11 +135,11 @@ def read_documents(
     """Yields the documents of one file (`-`: standard input).
 
     Args:
-      count: receives the bytes that were read, as they lie on the disk.
+      count: receives the number of bytes read, before decompression.
 
     Raises:
-      MorphbertError: the file cannot be read, unpacked or decoded, or has not the columns.
-      UsageError: the flags name fields, and the file has none.
+      MorphbertError: the file cannot be read, unpacked or decoded, or lacks a column.
+      UsageError: the flags name fields and the file has none.
     """
     if _is_parquet(path, form):
         for number, row in enumerate(parquet_rows(path), start=1):
@@ -160,7 +161,7 @@ def read_documents(
     if kind == "jsonl" and first.lstrip().startswith("["):
         if path == STANDARD_INPUT:
             raise MorphbertError(
-                "standard input is a JSON array: give it as a file, or JSON Lines, an object a line."
+                "standard input is a JSON array. Give it as a file, or send JSON Lines, one object per line."
             )
         for number, row in enumerate(json_rows(path, form.encoding), start=1):
             yield RawDocument(path, number, [json.dumps(row)], is_json=True)
@@ -183,15 +184,15 @@ def _is_parquet(path: str, form: InputFormat) -> bool:
 
 
 def _from_first_text(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yields lines with their numbers; blank ones before the first are no documents."""
+    """Yields lines with their numbers, without the blank lines at the beginning."""
     return itertools.dropwhile(lambda numbered: _is_blank(numbered[1]), enumerate(lines, start=1))
 
 
 def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
-    """What a file is by its name, and by its first lines.
+    """Returns the format of a file by its name and its first lines.
 
     Raises:
-      MorphbertError: a table whose columns of text are not named.
+      MorphbertError: the file is a table and no flag names its text column.
     """
     ending = plain_ending(path)
     if ending in _KNOWN_NAMES:
@@ -210,14 +211,14 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
     named = form.header and all(field in columns for field in form.fields)
     if named or not form.header:
         return "tsv"
-    # A text with tabs hardly ever has as many on each of its lines.
+    # A text with tabs rarely has the same number of them on each line.
     if form.text_fields or (len(rows) >= _FEWEST_ROWS and len({line.count("\t") for line in rows}) == 1):
         raise MorphbertError(
             f"{shown(path)} is a table: its lines have {len(columns)} columns with tabs between them, and none of "
             f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the "
             "text, for "
-            f"example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 where the "
-            "first line names none; or --format=text to read the lines as text, tabs and all."
+            f"example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 if the first "
+            "line names no columns; or --format=text to read the lines as text, tabs included."
         )
     return "text"
 
@@ -251,7 +252,7 @@ def _text_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[
 
 
 def _wiki_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[RawDocument]:
-    """Without the title that stands above the text, as in the extractor's JSON form."""
+    """Yields documents without the title line above the text, as in the extractor's JSON form."""
     begin = 0
     title = ""
     lines: list[str] = []
@@ -274,7 +275,7 @@ def _wiki_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[
                 path,
                 number,
                 [],
-                problem="text outside of <doc …> and </doc>: is this WikiExtractor's output?",
+                problem="there is text outside of <doc …> and </doc>: is this WikiExtractor's output?",
             )
             return
     if begin:
@@ -305,10 +306,10 @@ def _table_documents(
 
 
 def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> list[int]:
-    """The positions of the text's columns.
+    """Returns the positions of the text's columns.
 
     Raises:
-      MorphbertError: there is no such column.
+      MorphbertError: a column is missing.
     """
     found = []
     for field in form.fields:
@@ -326,23 +327,23 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
 
 
 def json_paragraphs(raw: RawDocument, fields: Iterable[str]) -> list[str]:
-    """The text in the fields of a line of JSON.
+    """Returns the text in the fields of a line of JSON.
 
     Raises:
-      MorphbertError: no JSON object, no such field, or something else than text in it.
+      MorphbertError: the line is not a JSON object, or the field is missing or contains no text.
     """
     value = parse_json(
-        raw.lines[0], "", "JSON Lines has one object a line; for plain text give --format=text."
+        raw.lines[0], "", "JSON Lines has one object per line; for plain text give --format=text."
     )
     return [line for field in fields for text in _texts(value, field, field) for line in text.splitlines()]
 
 
 def _texts(value: Any, rest: str, field: str) -> Iterator[str]:
-    """The texts at a dotted name, inside of every item where a list stands on the way."""
+    """Yields the texts at a dotted name, in every item of a list on the path."""
     if not isinstance(value, dict):
         raise _no_field(field, type(value).__name__)
     name, dot, deeper = rest.partition(".")
-    if rest in value:  # a name may have dots itself
+    if rest in value:  # a field name may contain dots
         name, dot = rest, ""
     if name not in value:
         raise _no_field(field, ", ".join(map(str, value)) or "nothing")
@@ -356,7 +357,7 @@ def _texts(value: Any, rest: str, field: str) -> Iterator[str]:
             yield item
         else:
             raise MorphbertError(
-                f"the field {field!r} holds {type(item).__name__}, not text: choose another --text_field."
+                f"the field {field!r} contains {type(item).__name__}, not text: choose another --text_field."
             )
 
 
@@ -368,5 +369,5 @@ def _no_field(field: str, found: str) -> MorphbertError:
 
 
 def where(raw: RawDocument) -> str:
-    """`"posts.jsonl, line 3"`; standard input is called so."""
+    """Returns the place of a document for messages: `"posts.jsonl, line 3"` or `"standard input, line 3"`."""
     return f"{shown(raw.path)}, line {raw.line}"

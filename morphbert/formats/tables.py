@@ -1,7 +1,7 @@
-"""Tables → rows: TSV, CSV, JSON Lines, JSON arrays and Parquet, by the names of columns.
+"""Reads the rows of tables by column names: TSV, CSV, JSON Lines, JSON arrays and Parquet.
 
-Every row knows its file and line. A row with another number of columns and a quotation mark that is never closed are
-errors: either makes one row a part of another, which nothing notices later.
+Every row knows its file and line. A row with another number of columns and an unclosed quotation mark are errors,
+because either merges rows without a later sign of it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _KINDS: dict[str, Kind] = {
 }
 _PARQUET_MAGIC = b"PAR1"
 COLUMNS_REMEDY = {
-    "csv": "Is a quotation mark or a comma too much or missing?",
-    "tsv": "Columns are divided by tabs and not quoted: is there a tab or a line end inside a text?",
+    "csv": "Is there a quotation mark or a comma too many or too few?",
+    "tsv": "Columns are divided by tabs and not quoted. Is there a tab or a line end inside a text?",
 }
 
 
 class Row(dict[str, Any]):
-    """One row: values by the names of columns, and where it stands: `"train.tsv, line 3"`."""
+    """One row: values by column name, and its place, as in `"train.tsv, line 3"`."""
 
     def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str) -> None:
         super().__init__(values)
@@ -45,18 +45,18 @@ class Row(dict[str, Any]):
 
 
 def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -> list[Row]:
-    """Reads rows.
+    """Reads the named columns of all rows.
 
     Args:
-      patterns: paths or globs, with commas between them; each is read as `rows_of` says.
-      columns: the columns to take; dots go into objects of JSON: `labels.real-label`.
-      encoding: of text files, the value of `--encoding`.
+      patterns: paths or globs, divided by commas; `rows_of` describes how each is read.
+      columns: the columns to return; dots name nested fields of JSON: `labels.real-label`.
+      encoding: the encoding of text files, the value of `--encoding`.
 
     Returns:
-      These columns of each row, in order.
+      The rows in order, each with these columns.
 
     Raises:
-      MorphbertError: a file cannot be read, there is no row, or a row has no such column.
+      MorphbertError: a file cannot be read, there is no row, or a row lacks a column.
     """
     rows = [
         Row([(name, value_at(row, name)) for name in columns], row.where)
@@ -65,16 +65,16 @@ def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -
     ]
     if not rows:
         raise MorphbertError(
-            f"there is no row in {patterns}: the first line of TSV and CSV names the columns."
+            f"there is no row in {patterns}. The first line of TSV and CSV names the columns."
         )
     return rows
 
 
 def value_at(row: Row, name: str, flags: str = "--text_column and --label_column") -> Any:
-    """The value of a column, or of a dotted name inside of an object.
+    """Returns the value of a column, or of a dotted name within an object.
 
     Raises:
-      MorphbertError: there is none of that name.
+      MorphbertError: no column has this name.
     """
     if name in row:
         return row[name]
@@ -82,7 +82,7 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
             raise MorphbertError(
-                f"{row.where}: there is no column {name!r}; there are {', '.join(map(repr, _names(row)))}. Name the "
+                f"{row.where}: there is no column {name!r} (found: {', '.join(map(repr, _names(row)))}). Name the "
                 f"columns with {flags}."
             )
         value = value[part]
@@ -90,7 +90,7 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
 
 
 def _names(row: Mapping[str, Any]) -> Iterator[str]:
-    """The names of columns, and of an object's values by their dotted names."""
+    """Yields the names of columns, and dotted names for the values of an object."""
     for name, value in row.items():
         yield name
         if isinstance(value, dict):
@@ -98,26 +98,27 @@ def _names(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plain_ending(path: str) -> str:
-    """The ending of a file's name in lower case, that of compression left out: `"A.TSV.gz"` → `".tsv"`."""
+    """Returns the ending of a file's name in lower case, without that of the compression: `"A.TSV.gz"` → `".tsv"`."""
     name = os.path.basename(path).lower()
     stem, ending = os.path.splitext(name)
     return os.path.splitext(stem)[1] if ending in COMPRESSED else ending
 
 
 def is_table(path: str) -> bool:
-    """Whether a file is a table by its name, as opposed to text a line."""
+    """Returns whether the name of a file is that of a table, as opposed to plain lines of text."""
     return plain_ending(path) in _KINDS
 
 
 def rows_of(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     """Yields the rows of one file as they are read.
 
-    The kind of file is that of its name: `.csv` (quoted as spreadsheets do), `.tsv` (not quoted, as NSMC and KorSTS),
-    `.json` and `.jsonl` (an array of objects, or an object a line), `.parquet`. Under another name the first line says
-    it: JSON by its bracket, CSV where it has commas and no tab, else TSV. Text files may be compressed.
+    The name gives the kind of file: `.csv` (quoted as spreadsheets do), `.tsv` (not quoted, as in NSMC and KorSTS),
+      `.json` and `.jsonl` (an array of objects, or one object per line), `.parquet`. For another name the first line
+      decides: a bracket means JSON, commas without a tab mean CSV, everything else is TSV. Text files may be
+      compressed.
 
     Raises:
-      MorphbertError: the file cannot be read, is not of its kind, or a row has another number of columns.
+      MorphbertError: the file cannot be read or is not of its kind, or a row has another number of columns.
     """
     kind = _KINDS.get(plain_ending(path)) or _kind_by_content(path, encoding)
     if kind == "parquet":
@@ -150,7 +151,7 @@ def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
             twice = {one for one in names if one and names.count(one) > 1}
             if twice:
                 raise MorphbertError(
-                    f"{where}: {len(names)} columns, of which {min(twice)!r} occurs more than once: rename one."
+                    f"{where}: {len(names)} columns, and {min(twice)!r} occurs more than once. Rename one."
                 )
         elif len(fields) != len(names):
             raise MorphbertError(
@@ -162,20 +163,22 @@ def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
 
 
 def tsv_rows(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yields the fields of lines, and their numbers; not quoted, as NSMC and KorSTS are: `"` is a character."""
+    """Yields line numbers with the fields of the lines. Fields are not quoted, as in NSMC and KorSTS: `"` is an
+    ordinary character.
+    """
     for number, line in numbered:
         if line and not (line.isspace() and "\t" not in line):
             yield number, line.rstrip("\r").split("\t")
 
 
 def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yields rows and the lines where they begin; a quoted field may go over several.
+    """Yields the number of each row's first line with the fields; a quoted field may span lines.
 
     Raises:
-      MorphbertError: a quotation mark is never closed, or closes in the middle of another field.
+      MorphbertError: a quotation mark is not closed, or closes in the middle of another field.
     """
     last = begin = 0
-    opened: list[str] = []  # the lines of the row that is being read
+    opened: list[str] = []  # the lines of the current row
     swallowed = SwallowedRows(name)
 
     def with_ends() -> Iterator[str]:
@@ -205,14 +208,13 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
 
 
 class SwallowedRows:
-    """Finds rows that a quotation mark without an end has made a part of one field, where another mark ends it.
+    """Finds rows that an unclosed quotation mark made part of one field, up to the next quotation mark.
 
-    Such a field holds whole lines with as many columns as the table. Texts of several lines with commas in them look
-    like it too, so one column of all these lines must have values that occur in that column of other rows, as labels
-    do.
+    Such a field contains whole lines with as many columns as the table. Texts of several lines with commas can look the
+    same, so one column of all these lines must have values that occur in that column of other rows, as labels do.
     """
 
-    _MOST = 50  # of values: a column with more holds no labels
+    _MOST = 50  # distinct values: a column with more is not a column of labels
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -220,7 +222,7 @@ class SwallowedRows:
         self._suspects: list[tuple[int, int, list[list[str]]]] = []
 
     def look(self, line: int, row: list[str], lines: Sequence[str]) -> None:
-        """Takes a row, where it begins, and the lines that it was read from."""
+        """Records a row, the number of its first line, and the lines that it was read from."""
         if not self._seen:
             self._seen = [set() for _ in row]
             return
@@ -235,24 +237,23 @@ class SwallowedRows:
             self._suspects.append((line, line + len(lines) - 1, inner))
 
     def check(self) -> None:
-        """Raises MorphbertError for the first field that holds rows."""
+        """Raises MorphbertError for the first field that contains rows."""
         for first, last, inner in self._suspects:
             for column, seen in enumerate(self._seen):
                 values = {fields[column].strip() for fields in inner if column < len(fields)}
                 if seen is not None and values and values <= seen and values != {""}:
                     raise MorphbertError(
-                        f"{self._name}, line {first}: a quotation mark that opens there closes in line {last} "
-                        "only, and "
-                        f"the {len(inner)} lines between are rows themselves. Close it, or double it inside of a "
-                        "quoted field."
+                        f"{self._name}, line {first}: the quotation mark that opens there closes only in line "
+                        f"{last}, and the {len(inner)} lines between are rows themselves. Close it, or double it "
+                        "within a quoted field."
                     )
 
 
 def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
-    """Yields the objects of a JSON array, or of JSON Lines: an object a line, empty lines passed over.
+    """Yields the objects of a JSON array or of JSON Lines (one object per line; empty lines are skipped).
 
     Raises:
-      MorphbertError: it is not JSON, or something else than objects.
+      MorphbertError: the file is not JSON or contains other values than objects.
     """
     name = shown(path)
     lines = enumerate(read_lines(path, encoding=encoding), start=1)
@@ -265,14 +266,14 @@ def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     for number, line in itertools.chain([(begin, first)], lines):
         if line.strip():
             where = f"{name}, line {number}"
-            row = parse_json(line, where, "One object a line is read, or one array of objects.")
+            row = parse_json(line, where, "Expected is one object per line, or one array of objects.")
             if not isinstance(row, dict):
                 raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
             yield Row(row, where)
 
 
 def _is_json(line: str) -> bool:
-    """Whether a line is JSON for itself, as opposed to the beginning of an object over several lines."""
+    """Returns whether a line alone is JSON, as opposed to the first line of an object that spans lines."""
     try:
         json.loads(line)
     except RecursionError:
@@ -287,7 +288,7 @@ def _whole(path: str, encoding: str, line: int) -> Iterator[Row]:
     content = parse_json(
         read_text(path, encoding),
         f"{name}, line {line}",
-        "An array of objects is read, or an object a line.",
+        "Expected is an array of objects, or one object per line.",
     )
     for place, row in enumerate(content if isinstance(content, list) else [content], start=1):
         where = f"{name}, example {place}"
@@ -305,7 +306,7 @@ def parquet_rows(path: str) -> Iterator[Row]:
     """Yields the rows of a Parquet file.
 
     Raises:
-      MorphbertError: pyarrow is missing, or the file is not readable.
+      MorphbertError: pyarrow is missing, or the file cannot be read.
     """
     try:
         import pyarrow.parquet

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Distinct also for eyes that see no red or no green (Okabe and Ito's set, without black and yellow).
+# Distinct with red-green colour blindness (Okabe and Ito's set, without black and yellow).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 WIDTH, HEIGHT, RIGHT, TOP, BOTTOM = 520, 230, 14, 14, 36
 # A character of the labels has about this many pixels.
@@ -101,7 +101,7 @@ def line_plot(
       title: the heading.
       series: by name, its points (x, y) with x ascending; points that are not finite are left out.
       across: the meaning of x.
-      percent: y is a share and shown as one.
+      percent: whether y is a share and shown in percent.
       exact: y is set, not measured, so that curves are never smoothed.
     """
     finite = {
@@ -186,7 +186,7 @@ def bar_plot(
     Args:
       title, explanation: the heading, and a sentence on it.
       buckets: the labels of the groups.
-      series: by name, its shares in percent, one for each bucket.
+      series: the shares in percent of each series by name, one for each bucket.
     """
     rows = ticks([0.0, max(1.0, *(share for shares in series.values() for share in shares))])
     names = [f"{name}%" for name in tick_labels(rows)]
@@ -246,7 +246,7 @@ def ticks(values: Sequence[float], most: int = 6) -> list[float]:
     `[0.3, 9.1]` → `[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]`.
     """
     low, high = min(values), max(values)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a level line: room above and below
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a flat curve gets room above and below
         spread = abs(high) or 1.0
         low, high = low - 0.1 * spread, high + 0.1 * spread
     rough = (high - low) / (most - 1)

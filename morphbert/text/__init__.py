@@ -1,1 +1,3 @@
-"""Characters → pieces: normalisation, analysers, WordPiece, the tokenizer and its loading. Imports no TensorFlow."""
+"""Turns characters into pieces: normalisation, analysers, WordPiece, tokenizers and their loading. Imports no
+TensorFlow.
+"""

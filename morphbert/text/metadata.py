@@ -1,7 +1,7 @@
-"""`morphbert_tokenizer.json`: everything but the vocabulary that decides what a tokenizer does.
+"""`morphbert_tokenizer.json`: the settings that, with the vocabulary, define a tokenizer.
 
-It stands beside `vocab.txt`. Reading it checks the machine against it: the same text has to give the same
-pieces wherever the model goes, and another version of the analyser's dictionary would quietly give others.
+The file is beside `vocab.txt`. The loader compares the installed analyser with it, because the same text must give the
+same pieces on every machine, and another dictionary version would silently give others.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _CHOICES = {
     "normalization": ("nfc", "jamo", "bert", "transformers"),
     "do_lower_case": (False, True),
 }
-# Entries that may be missing: transformers' arguments of these names, and tokens that text is not cut into.
+# Optional entries: transformers' arguments of these names, and added tokens.
 _OPTIONAL = {"strip_accents": (False, True), "tokenize_chinese_chars": (False, True)}
 
 
 def metadata_bytes(description: dict[str, Any]) -> bytes:
-    """The file's content for a tokenizer's description; same description, same bytes.
+    """Returns the file's content for a tokenizer's description; the same description gives the same bytes.
 
-    It has the lowest version that can say it, so that older programs read what they can follow.
+    It has the lowest sufficient format version, so older programs can read it if they support its settings.
     """
     content = {"format_version": _needed_version(description), **description}
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
@@ -44,35 +44,35 @@ def _needed_version(description: dict[str, Any]) -> int:
 
 
 def read_metadata(path: str) -> dict[str, Any]:
-    """Reads and checks the file's form; `check_analyzer` compares it with the machine.
+    """Reads the file and checks its form; `check_analyzer` compares it with the installed analyser.
 
     Raises:
-      MorphbertError: unreadable, not JSON, of a newer format, or an entry is missing or has a value
-        that this version does not know.
+      MorphbertError: the file cannot be read, is not JSON or has a newer format, or an entry is missing or has an
+        unknown value.
     """
     try:
         content = load_json(read_bytes(path))
     except ValueError as error:
         raise MorphbertError(
-            f"{path} is damaged: {error}. Copy the vocabulary folder again, or make it again with build_vocab.py."
+            f"{path} is damaged: {error}. Copy the vocabulary folder again, or recreate it with build_vocab.py."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
-        raise MorphbertError(f"{path} is no tokenizer description: it has no format_version.")
+        raise MorphbertError(f"{path} is not a tokenizer description: it has no format_version.")
     if content["format_version"] > FORMAT_VERSION:
         raise MorphbertError(
-            f"{path} has format_version {content['format_version']}, and this version of morphbert reads up "
+            f"{path} has format_version {content['format_version']}, and this version of morphbert reads versions up "
             f"to {FORMAT_VERSION}: pip install --upgrade morphbert"
         )
     for key, choices in _CHOICES.items():
         if content.get(key) not in choices:
             shown = "nothing" if key not in content else json.dumps(content[key], ensure_ascii=False)
             raise MorphbertError(
-                f"{path}: {key} is {shown}; it has to be one of "
+                f"{path}: {key} is {shown}; it must be one of "
                 f"{', '.join(json.dumps(choice) for choice in choices)}."
             )
     for key, choices in _OPTIONAL.items():
         if key in content and content[key] not in choices:
-            raise MorphbertError(f"{path}: {key} is {json.dumps(content[key])}; it has to be true or false.")
+            raise MorphbertError(f"{path}: {key} is {json.dumps(content[key])}; it must be true or false.")
     added = content.get("added_tokens", [])
     if not isinstance(added, list) or not all(isinstance(token, str) for token in added):
         raise MorphbertError(f"{path}: added_tokens is not a list of tokens.")
@@ -83,14 +83,14 @@ def read_metadata(path: str) -> dict[str, Any]:
 
 
 def check_vocabulary(path: str, recorded: dict[str, Any], sha256: str, size: int) -> None:
-    """Compares `vocab.txt` with what the metadata at `path` says of it; says nothing where it says nothing."""
+    """Refuses a `vocab.txt` other than the one that the metadata at `path` describes, if it describes one."""
     vocabulary = recorded.get("vocab")
     if not vocabulary:
         return
     if vocabulary.get("sha256") != sha256:
         raise MorphbertError(
-            f"the {VOCABULARY_NAME} beside {path} has {size} lines and SHA-256 {sha256[:12]}…, and the folder "
-            f"was made with {vocabulary.get('size')} lines and {str(vocabulary.get('sha256'))[:12]}…. Copy the "
+            f"the {VOCABULARY_NAME} beside {path} has {size} lines and SHA-256 {sha256[:12]}…, but the folder was "
+            f"made with {vocabulary.get('size')} lines and {str(vocabulary.get('sha256'))[:12]}…. Copy the "
             'folder again, or, if the vocabulary was edited on purpose, delete the entry "vocab".'
         )
 
@@ -99,6 +99,6 @@ def check_casing(path: str, recorded: bool, wanted: bool) -> None:
     """Refuses a casing other than the one that the vocabulary was learned with."""
     if recorded != wanted:
         raise MorphbertError(
-            f"--do_lower_case={str(wanted).lower()} contradicts {path}, which says {str(recorded).lower()}: the "
-            f"vocabulary was learned that way. Leave the flag out, or learn another vocabulary. {OVERRIDE}"
+            f"--do_lower_case={str(wanted).lower()} contradicts {path}, with {str(recorded).lower()}: the vocabulary "
+            f"was learned that way. Leave the flag out, or learn another vocabulary. {OVERRIDE}"
         )

@@ -1,20 +1,20 @@
-"""Raw text → the text that is cut into words, with a way back to the original characters.
+"""Normalises raw text for tokenization, with a map back to the original characters.
 
 Four forms:
 
-    nfc    ours. Composed (NFC), cased; control and format characters dropped, every Unicode space and line
-           separator one space, a lone surrogate U+FFFD. With `do_lower_case`, lower case and accents
-           stripped, and Hangul left whole.
+    nfc    the default. Composed (NFC), cased; control and format characters dropped, every Unicode space and line
+           separator one space, a lone surrogate U+FFFD. With `do_lower_case`, text is lower-cased and accents are
+           stripped; Hangul stays whole.
     jamo   the same; when eojeols are cut into words (`morphbert.text.words`), syllables become conjoining Jamo,
-           한 three of them. Not earlier: analysers read syllables.
+           three for 한. This happens after the analysis, because analysers read syllables.
     bert   google-research/bert's, character for character. Text is not composed; with `do_lower_case`
            it is decomposed (NFD), and 한국어 becomes a row of conjoining Jamo.
     transformers
-           that of transformers' BertTokenizer: `bert` without characters of private use, and lower case
-           character by character (no final sigma).
+           that of transformers' BertTokenizer: `bert` without private-use characters, and lower case character by
+           character (no final sigma).
 
-`strip_accents` decides about accents apart from lower case, as transformers' key of that name does. All leave single
-spaces between eojeols and none at the ends.
+`strip_accents` controls accents independently of lower case, as transformers' key of that name does. All forms leave
+single spaces between eojeols and none at the ends.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from morphbert.text.characters import is_control, is_whitespace
 
 Form = Literal["nfc", "jamo", "bert", "transformers"]
 
-# Characters that neither form changes, joins or drops: text made of them alone (nearly all Korean text)
-# skips the work. The test of this module proves the property for each of them.
+# Characters that no form changes, joins or drops. Text of these characters alone (nearly all Korean text) skips the
+# work. The test of this module proves the property for each of them.
 _PLAIN = re.compile("[ -~°±·×÷‐-‧‰-※←-↙①-⑳■-◗★☆☎♠-♬、。〈-〗ㄱ-ㆎ一-鿿가-힣！-～😀-🙏]*")
 
 
 @dataclass(frozen=True)
 class Normalized:
-    """Normalised text and where each of its characters comes from.
+    """Normalised text with the source of each of its characters.
 
-    `starts[i]:ends[i]` is the span of the original text behind character i; None for both says that
-    nothing moved (i:i+1). A space's span is the first of the spaces that it stands for.
+    `starts[i]:ends[i]` is the span of the original text behind character i; None for both means that no character moved
+    (i:i+1). The span of a space is the first of the spaces that it replaces.
     """
 
     text: str
@@ -49,7 +49,9 @@ class Normalized:
     ends: list[int] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The original span of the range `start:end` of the normalised text; an empty range stays before its next."""
+        """Returns the original span of the range `start:end` of normalised text; an empty range stays before the next
+        character.
+        """
         if self.starts is None or self.ends is None:
             return start, end
         if start == end:
@@ -58,7 +60,7 @@ class Normalized:
 
 
 class _NfcTable(dict[int, "str | None"]):
-    """code point → what stands for it (None: nothing), filled as characters turn up."""
+    """Maps code points to their replacements (None drops one); filled on demand."""
 
     def __missing__(self, code: int) -> str | None:
         char = chr(code)
@@ -75,10 +77,10 @@ class _NfcTable(dict[int, "str | None"]):
 
 
 class _BertTable(dict[int, "str | None"]):
-    """The same for google-research/bert's cleaning.
+    """Maps code points as google-research/bert's cleaning does.
 
-    It drops U+FFFD, and it leaves U+2028 and U+2029 to the `split()` that follows, which takes them for
-    white space; so do we, here.
+    That drops U+FFFD, and leaves U+2028 and U+2029 to a later `split()`, which treats them as white space, as this
+    table does.
     """
 
     def __missing__(self, code: int) -> str | None:
@@ -93,7 +95,7 @@ class _BertTable(dict[int, "str | None"]):
 
 
 class _TransformersTable(_BertTable):
-    """The same without characters of private use: the library `tokenizers` counts them as control characters."""
+    """`_BertTable` without private-use characters, which the library `tokenizers` counts as control characters."""
 
     def __missing__(self, code: int) -> str | None:
         result = super().__missing__(code)
@@ -111,7 +113,7 @@ _TABLES: dict[str, dict[int, str | None]] = {
 
 
 class _KeepTable(dict[int, "int | None"]):
-    """code point → itself, or None for a non-spacing mark (category Mn), which accent stripping drops."""
+    """Maps code points to themselves, and non-spacing marks (category Mn), which accent stripping drops, to None."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = result = None if unicodedata.category(chr(code)) == "Mn" else code
@@ -125,19 +127,19 @@ def _strip_accents(text: str) -> str:
     return normalize_unicode("NFD", text).translate(_STRIP_MARKS)
 
 
-# Where a run of combining marks may be. Python orders marks by insertion, which takes the square of a run's length.
+# Finds runs of combining marks. Python sorts marks by insertion, in time that grows with the square of a run's length.
 _LONG_RUN = re.compile(r"[^\w\s\x00-\x7f]{33,}")
 
 
 def normalize_unicode(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
-    """`unicodedata.normalize`, in time proportional to the text where it has long runs of combining marks too."""
+    """Returns `unicodedata.normalize` of a text, in linear time even with long runs of combining marks."""
     if _LONG_RUN.search(text):
         text = _LONG_RUN.sub(lambda run: _ordered(run.group()), text)
     return unicodedata.normalize(form, text)
 
 
 def _ordered(run: str) -> str:
-    """The same text by canonical equivalence, its marks decomposed and in canonical order (UAX #15)."""
+    """Returns the canonically equivalent text with decomposed marks in canonical order (UAX #15)."""
     ordered: list[str] = []
     marks: list[str] = []
     for char in run:
@@ -151,25 +153,25 @@ def _ordered(run: str) -> str:
     return "".join([*ordered, *sorted(marks, key=unicodedata.combining)])
 
 
-# Unassigned characters, which stay as they are in all forms, stand for added tokens; one more for such a character in
-# the text itself.
+# Unassigned characters, which no form changes, represent added tokens; one more represents such a character in the
+# text.
 _FIRST_ADDED, _LAST_ADDED = 0x40000, 0x4FFFD
 _NO_TOKEN = "\U0003fffd"
 
 
 def added_char(number: int) -> str:
-    """The character that stands for an added token in normalised text."""
+    """Returns the character that represents an added token in normalised text."""
     return chr(_FIRST_ADDED + number)
 
 
 def is_added_char(char: str) -> bool:
-    """Whether a character of normalised text stands for an added token."""
+    """Returns whether a character of normalised text represents an added token."""
     return _FIRST_ADDED <= ord(char) <= _LAST_ADDED
 
 
 @functools.lru_cache(maxsize=8)
 def _added_pattern(added: tuple[str, ...]) -> re.Pattern[str]:
-    """Added tokens, of two at one place the longer, and characters that stand for them."""
+    """Returns a pattern of the added tokens, longer ones first, and of the characters that represent them."""
     tokens = sorted(added, key=len, reverse=True)
     return re.compile("|".join([*map(re.escape, tokens), f"[{chr(_FIRST_ADDED)}-{chr(_LAST_ADDED)}]"]))
 
@@ -183,7 +185,7 @@ class Normalizer:
     strip_accents: bool | None = None  # None: as do_lower_case
     added: tuple[
         str, ...
-    ] = ()  # tokens found in the text before all else; each becomes one character (`added_char`)
+    ] = ()  # tokens found before any other step; each becomes one character (`added_char`)
 
     @property
     def strips(self) -> bool:
@@ -192,20 +194,20 @@ class Normalizer:
 
     @property
     def composes(self) -> bool:
-        """Whether text is composed (NFC): all forms of ours."""
+        """Whether text is composed (NFC), as in `nfc` and `jamo`."""
         return self.form in ("nfc", "jamo")
 
     @property
     def destroys_hangul(self) -> bool:
-        """Whether 한국어 becomes a row of conjoining Jamo because accents are stripped."""
+        """Whether accent stripping turns 한국어 into conjoining Jamo."""
         return self.strips and not self.composes
 
     def __call__(self, text: str) -> str:
-        r"""`" 한국어\u200b  \u1112\u1161\u11ab글 "` → `"한국어 한글"` (form nfc)."""
+        r"""Returns normalised text: `" 한국어\u200b  \u1112\u1161\u11ab글 "` → `"한국어 한글"` (form nfc)."""
         return " ".join(self.eojeols(text))
 
     def eojeols(self, text: str) -> list[str]:
-        """The same, divided at its spaces: `"  한국어  한글 "` → `["한국어", "한글"]`."""
+        """Returns the eojeols of normalised text: `"  한국어  한글 "` → `["한국어", "한글"]`."""
         if self.added:
             text = _added_pattern(self.added).sub(self._added_char, text)
         plain = _PLAIN.fullmatch(text) is not None
@@ -220,7 +222,7 @@ class Normalizer:
         return text.split()
 
     def with_map(self, text: str) -> Normalized:
-        """The same text as a call gives, with the map to the original characters."""
+        """Returns normalised text as a call does, with the map to the original characters."""
         normalized = self(text)
         if normalized == text:
             return Normalized(text)
@@ -258,7 +260,7 @@ class Normalizer:
         return "".join(kept), starts, ends
 
     def _compose(self, text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
-        """Normalises cluster by cluster; what changes in a cluster belongs to all of it."""
+        """Normalises cluster by cluster; a changed cluster is mapped as a whole."""
         out: list[str] = []
         out_starts: list[int] = []
         out_ends: list[int] = []
@@ -282,8 +284,8 @@ class Normalizer:
         return text.lower()
 
     def _lower(self, text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:
-        # Lowered as a whole, because a final sigma depends on its neighbours; how many characters each one
-        # becomes does not.
+        # The text is lower-cased as a whole, because a final sigma depends on its neighbours. The lengths do not depend
+        # on them.
         lengths = [len(char.lower()) for char in text]
         return (
             self._lowered(text),
@@ -293,9 +295,8 @@ class Normalizer:
 
 
 def _joins_the_previous(char: str) -> bool:
-    """Whether NFC could join or reorder the character with what stands before it.
-
-    All marks, and the vowels and final consonants of conjoining Hangul.
+    """Returns whether NFC could join or reorder the character with the one before it. It can for all marks, and for the
+    vowels and final consonants of conjoining Hangul.
     """
     return (
         unicodedata.category(char)[0] == "M"
@@ -305,7 +306,7 @@ def _joins_the_previous(char: str) -> bool:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    r"""Ranges that can be normalised one by one: `"e\u0301a"` → (0, 2), (2, 3)."""
+    r"""Yields ranges that can be normalised independently: `"e\u0301a"` → (0, 2), (2, 3)."""
     start = 0
     for position in range(1, len(text)):
         if text[position] >= "\u0300" and _joins_the_previous(text[position]):

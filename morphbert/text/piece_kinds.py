@@ -1,7 +1,7 @@
-"""Which pieces of a sequence are nouns and which are josa and endings, as the analyser sees them in their sentence.
+"""Finds the pieces of a sequence that are nouns, and those that are josa and endings, by analysis of the sentence.
 
-A piece has no part of speech of its own: 는 is a josa in 나는 and an ending in 가는. So the text is put together again
-from the pieces, analysed, and each piece has the kind of the morphemes that it stands in.
+A piece alone has no part of speech: 는 is a josa in 나는 and an ending in 가는. The text is therefore rebuilt from the
+  pieces and analysed, and each piece gets the kind of its morphemes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from morphbert.text.wordpiece import CONTINUATION
 
 Kind = Literal["nouns", "josa_and_endings"]
 KINDS: tuple[Kind, ...] = ("nouns", "josa_and_endings")
-# Stands for a piece whose characters are not known, and is a symbol to the analyser.
+# Replaces a piece with unknown characters; the analyser treats it as a symbol.
 _UNKNOWN = "○"
 
 
 def piece_kinds(tokens: Sequence[str], analyzer: MecabAnalyzer) -> list[Kind | None]:
-    """The kind of each piece of a sequence; None for special tokens and for all that is neither.
+    """Returns the kind of each piece of a sequence; None for special tokens and for other parts of speech.
 
     `[CLS] 사과 ##나무 ##를 심 ##었 ##다 [SEP]` → nouns for 사과 and ##나무, josa_and_endings for ##를, ##었 and ##다.
     """
@@ -45,7 +45,7 @@ def piece_kinds(tokens: Sequence[str], analyzer: MecabAnalyzer) -> list[Kind | N
 def _tag(
     text: str, spans: Sequence[tuple[int, int, int]], analyzer: MecabAnalyzer, kinds: list[Kind | None]
 ) -> None:
-    """Writes the kinds of one sentence's pieces; a span is the number of a piece and its characters."""
+    """Writes the kinds of one sentence's pieces; a span is the number of a piece and its character range."""
     by_character: list[str] = []
     for morpheme, tag in analyzer.tagged(text):
         by_character += [tag] * len(morpheme)
@@ -54,7 +54,9 @@ def _tag(
 
 
 def kind_of_tags(tags: set[str]) -> Kind | None:
-    """`{"NNG"}` → nouns, `{"JKO"}` and `{"EP+EF"}` → josa_and_endings, `{"VV+EP"}` (갔) and mixed ones → None."""
+    """Returns the kind of a set of tags.      `{"NNG"}` → nouns, `{"JKO"}` and `{"EP+EF"}` → josa_and_endings,
+    `{"VV+EP"}` (갔) and mixed sets → None.
+    """
     parts = [part for tag in tags for part in tag.split("+")]
     if parts and all(part.startswith("N") for part in parts):
         return "nouns"

@@ -1,7 +1,8 @@
-"""SentencePiece models as KoBERT and others use them: a folder with one `*.model` and, perhaps, a vocabulary.
+"""Tokenizers with SentencePiece models, as KoBERT's: a folder with one `*.model` and an optional vocabulary.
 
-Pieces that begin an eojeol carry `▁` instead of the others carrying `##`. Each eojeol is cut on its own, which is
-what SentencePiece does by itself, because its pieces do not cross spaces (it is trained with `split_by_whitespace`).
+Pieces at the start of an eojeol carry `▁`; the others carry no mark. Each eojeol is cut separately, with
+SentencePiece's result for the whole text, because its pieces do not cross spaces (models are trained with
+`split_by_whitespace`).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from morphbert.text.words import Word, WordSplitter
 
 BEGINS = "\u2581"
 
-# What comes later in a protocol buffer wins: normalizer_spec (3) { add_dummy_prefix (3): false }.
+# The later value in a protocol buffer wins: normalizer_spec (3) { add_dummy_prefix (3): false }.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece model behind the methods of `Tokenizer`.
+    """A SentencePiece model with the methods of `Tokenizer`.
 
-    Text is cleaned as for `nfc` first; the model's own normalisation comes on top. Where that changes an eojeol
+    Text is first cleaned as for `nfc`, then normalised by the model. If the model's normalisation changes an eojeol
     (`㈜` → `(주)`), each of its pieces has the offsets of the whole eojeol.
     """
 
@@ -42,7 +43,7 @@ class SentencePieceTokenizer(Tokenizer):
         """
         Args:
           model: the content of the `*.model` file.
-          vocabulary: piece → id where that is another than the model's own.
+          vocabulary: the ids of pieces, if they differ from the model's.
         """
         try:
             self._open(model)
@@ -56,9 +57,9 @@ class SentencePieceTokenizer(Tokenizer):
         self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
     def cut_word(self, word: Word) -> list[str]:
-        """`"학교에"` → `["▁학교", "에"]`; what the vocabulary lacks is the unknown token.
+        """Returns the pieces of a word, with the unknown token for missing ones: `"학교에"` → `["▁학교", "에"]`.
 
-        A word that continues another (behind a mask) begins without `▁`.
+        A word that continues another (after a mask) begins without `▁`.
         """
         return [
             piece if piece in self.vocab else self.unknown
@@ -81,11 +82,11 @@ class SentencePieceTokenizer(Tokenizer):
     def _pieces(self, text: str, continues: bool = False) -> list[str]:
         processor = self._inside if continues else self._processor
         pieces: list[str] = processor.encode(text, out_type=str)
-        # A sign alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
+        # A `▁` alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
         return pieces or [self.unknown]
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
-        """By the written pieces, because the vocabulary may know one only as the unknown token."""
+        """Returns the character range of each piece, from the pieces before their look-up in the vocabulary."""
         start, end = word.start, word.start + len(word.text)
         written = [piece.replace(BEGINS, "") for piece in self._pieces(word.text, word.continues)]
         if "".join(written) != word.text:
@@ -97,20 +98,20 @@ class SentencePieceTokenizer(Tokenizer):
         return spans
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids → text: the pieces joined, `▁` a space."""
+        """Returns the text of ids: the pieces joined, with a space for `▁`."""
         tokens = (token for token in self.convert_ids_to_tokens(ids) if token not in (PAD, CLS, SEP))
         return "".join(tokens).replace(BEGINS, " ").strip()
 
     def describe(self) -> dict[str, Any]:
-        """What the output depends on; `analyzer` names the model by its hash."""
+        """Returns everything that the output depends on; `analyzer` names the model by its hash."""
         return {**super().describe(), "analyzer": {"name": "sentencepiece", "model": self._fingerprint}}
 
 
 def find_model(folder: str) -> str | None:
-    """The path of the folder's only `*.model`, None where there is none.
+    """Returns the path of the folder's only `*.model`, or None.
 
     Raises:
-      MorphbertError: there are several.
+      MorphbertError: the folder has several.
     """
     found = sorted(glob.glob(os.path.join(glob.escape(folder), "*.model")))
     if len(found) > 1:
@@ -122,10 +123,10 @@ def find_model(folder: str) -> str | None:
 
 
 def load_sentencepiece(folder: str, do_lower_case: bool | None = None) -> SentencePieceTokenizer:
-    """Loads a folder with one `*.model` and, perhaps, a mapping to ids.
+    """Loads a folder with one `*.model` and an optional mapping to ids.
 
-    The mapping is `vocab.txt` (a piece a line) or one `*.json` with `token_to_idx`, as KoBERT's. Without one the
-    model's own ids are taken.
+    The mapping is `vocab.txt` (one piece per line) or one `*.json` with `token_to_idx`, as KoBERT's. Without a mapping
+    the tokenizer uses the model's ids.
     """
     path = find_model(folder)
     if path is None:

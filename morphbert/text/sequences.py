@@ -1,4 +1,4 @@
-"""One or two texts → what a BERT model reads: special tokens, segments, truncation, windows."""
+"""Builds a BERT model's input from one or two texts: special tokens, segments, truncation, windows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Sequence:
     Attributes:
       segment_ids: 0 up to the first [SEP], 1 after it.
       special_tokens_mask: 1 for [CLS] and [SEP], 0 for pieces of the text.
-      offsets: characters of the original text A or B, as the segment says; (0, 0) for special tokens.
-      word_ids, morpheme_ids: counted in A and in B apart; -1 for special tokens.
+      offsets: character ranges in the original text A or B, by segment; (0, 0) for special tokens.
+      word_ids, morpheme_ids: counted separately in A and B; -1 for special tokens.
     """
 
     ids: list[int]
@@ -44,17 +44,17 @@ def encode_sequence(
     """Encodes a text or a pair of texts with special tokens.
 
     Args:
-      max_length: pieces in a sequence, special tokens included; None cuts nothing.
-      truncation: `longest_first` gives one sequence and drops pieces from the end of the longer text (of B where
-        they are equally long). `windows` gives as many sequences as the text, or B, needs, A whole in each:
-        question and paragraph.
-      stride: pieces that a window shares with the one before it.
+      max_length: the number of pieces in a sequence, special tokens included; None for no limit.
+      truncation: `longest_first` gives one sequence and drops pieces from the end of the longer text (of B if both are
+        equally long). `windows` gives as many sequences as the text, or B, needs; each contains the whole A, as a
+        question before its paragraph.
+      stride: the number of pieces that a window shares with the one before it.
 
     Returns:
-      One sequence, or with `windows` one or more, in the order of the text.
+      One sequence, or with `windows` one or more in text order.
 
     Raises:
-      MorphbertError: `max_length` leaves no room for the text, or `stride` none to move on.
+      MorphbertError: `max_length` leaves no room for the text, or `stride` leaves no room for new pieces.
     """
     first = tokenizer.encode(text)
     second = None if pair is None else tokenizer.encode(pair)
@@ -78,21 +78,25 @@ def encode_sequence(
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Iterable[str], max_length: int | None = None) -> list[Sequence]:
-    """Each text on its own, cut to `max_length`: `[encode_sequence(t, text, None, max_length)[0] …]`."""
+    """Returns the sequence of each text, truncated to `max_length`: `[encode_sequence(t, text, None, max_length)[0]
+    …]`.
+    """
     return [encode_sequence(tokenizer, text, None, max_length)[0] for text in texts]
 
 
 def check_room(room: int, least: int, max_length: int) -> None:
-    """Refuses a length that leaves less than `least` pieces of room."""
+    """Refuses a length with room for fewer than `least` pieces."""
     if room < least:
         raise MorphbertError(
             f"max_length={max_length} leaves room for {max(0, room)} pieces of the text beside special tokens, the "
-            f"first text and the stride; {least} are needed. Give a larger max_length or a smaller stride."
+            f"first text and the stride, but the text needs {least}. Give a larger max_length or a smaller stride."
         )
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many pieces stay of each: one at a time goes from the longer, from the second where equal."""
+    """Returns the remaining lengths after pieces are dropped one by one from the longer text, or from the second if
+    equal.
+    """
     if first + second <= room:
         return first, second
     shorter = min(first, second)
@@ -102,7 +106,7 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def windows(encoding: Encoding, room: int, stride: int) -> Iterator[Encoding]:
-    """Parts of at most `room` pieces that cover the text; each shares `stride` with the one before it."""
+    """Returns parts of at most `room` pieces that cover the text; each shares `stride` with the one before it."""
     start = 0
     while True:
         yield part_of(encoding, start, start + room)
@@ -112,7 +116,7 @@ def windows(encoding: Encoding, room: int, stride: int) -> Iterator[Encoding]:
 
 
 def part_of(encoding: Encoding, start: int, end: int) -> Encoding:
-    """The pieces from `start` up to `end`."""
+    """Returns the pieces from `start` up to `end`."""
     return Encoding(
         encoding.ids[start:end],
         encoding.tokens[start:end],
@@ -125,7 +129,7 @@ def part_of(encoding: Encoding, start: int, end: int) -> Encoding:
 def join(
     tokenizer: Tokenizer, first: Encoding, second: Encoding | None, special_tokens: bool = True
 ) -> Sequence:
-    """One or two encodings → what a model reads; without special tokens the two just follow each other."""
+    """Returns the sequence of one or two encodings; without special tokens it is their concatenation."""
     joined = Sequence([], [], [], [], [], [], [])
     if special_tokens:
         _append_special(joined, tokenizer, CLS, 0)

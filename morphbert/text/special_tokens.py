@@ -1,6 +1,6 @@
-"""Text in which [MASK] and its like stand: for putting a model to use, where they are meant as themselves.
+"""Encodes text that contains special tokens such as [MASK], for the use of a model.
 
-Records are made by `Tokenizer.encode`, which takes `[MASK]` for three words, as any other text.
+Records are made by `Tokenizer.encode`, which reads `[MASK]` as three words of ordinary text.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from morphbert.text.jamo import decompose
 from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 
-# Rare syllables: whichever does not stand in the text can hold a mask's place.
+# Rare syllables: one that does not occur in the text replaces a mask during the analysis.
 _HOLDERS = "뷁쀍똻꿻뙜"
 _DIVIDING = re.compile("|".join(map(re.escape, (CLS, SEP, PAD, UNK))))
 
 
 def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
-    """`Tokenizer.encode`, with special tokens that stand in the text as themselves.
+    """Encodes a text as `Tokenizer.encode` does, with special tokens in the text recognised.
 
-    At each [MASK] the text is cut as if a word stood there: the analyser sees the whole sentence, and what
-    follows a mask without a space goes on with its eojeol, as in the records that the model was trained on.
-    The others divide the text.
+    The text is cut as if each [MASK] were a word: the analyser sees the whole sentence, and text that follows a mask
+    without a space continues its eojeol, as in the records of the model's training. Other special tokens divide the
+    text.
 
     `"나는 [MASK]에 간다"` → `["나", "##는", "[MASK]", "##에", "간", "##다"]`
     """
@@ -96,7 +96,7 @@ def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
 
 
 def _without_holders(offsets: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
-    """Places in the text whose masks are one character long → places in the text as it is."""
+    """Returns offsets in the original text, from offsets in the text with one character for each mask."""
     longer = len(MASK) - 1
     masks = [match.start() - index * longer for index, match in enumerate(re.finditer(re.escape(MASK), text))]
 

@@ -1,4 +1,4 @@
-"""What `tokenizer(…)` of transformers takes as texts, told apart: one text, a pair, a batch of either."""
+"""Distinguishes the text arguments of transformers' `tokenizer(…)`: one text, a pair, or a batch of either."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 
 def texts_and_pairs(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[Any, Any]], bool]:
-    """What a tokenizer is called with → (texts or pairs of them, whether it was a batch).
+    """Returns the texts or pairs of a tokenizer call, and whether they were a batch.
 
-    `("가", "나")` → `[("가", "나")], False`; `(["가", "나"], None)` → `[("가", None), ("나", None)], True`; in a batch
+    `("가", "나")` → `[("가", "나")], False`; `(["가", "나"], None)` → `[("가", None), ("나", None)], True`; in a batch,
     a tuple of two is a pair.
 
     Args:
-      text: a text, a list of texts or of pairs; with `words` a text is a list of its words. A list of ids is a text.
+      text: a text, or a list of texts or pairs. With `words`, a text is a list of its words. A list of ids is a text.
       text_pair: the second text of each pair, in the same form.
-      words: whether the texts come as lists of words.
+      words: whether the texts are lists of words.
 
     Raises:
-      ValueError: it is none of these.
+      ValueError: the arguments have another form.
     """
     if isinstance(text, str) or (text and isinstance(text[0], int)):
         return [(text, text_pair)], False
@@ -25,7 +25,7 @@ def texts_and_pairs(text: Any, text_pair: Any, words: bool) -> tuple[list[tuple[
         return [(text, text_pair)], False
     if text_pair is not None:
         if isinstance(text_pair, str) or len(text_pair) != len(text):
-            raise ValueError("a batch of texts needs a batch of as many text pairs.")
+            raise ValueError("a batch of texts needs a batch of text pairs of the same size.")
         return list(zip(text, text_pair, strict=True)), True
     pairs: list[tuple[Any, Any]] = []
     for item in text:

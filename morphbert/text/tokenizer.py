@@ -1,4 +1,4 @@
-"""Text → pieces, ids and the characters they stand for, by WordPiece."""
+"""Encodes text as pieces with ids and character ranges, by WordPiece."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocab
 from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
-# Distinct morphemes whose pieces are remembered (30 MB). The petitions have 33,000 in their first half.
+# The number of distinct morphemes whose pieces are cached (30 MB). The petitions have 33,000 in their first half.
 _MORPHEMES = 100_000
 
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
@@ -28,9 +28,9 @@ _OPENING = frozenset("([{‘“「『《〈【")
 class Encoding:
     """The pieces of one text, without special tokens; the lists have the same length.
 
-    `offsets[i]` is the half-open range of characters of the ORIGINAL text that piece i stands for.
-    `word_ids[i]` is the number of its eojeol, which is what stands between spaces: a full stop has the number
-    of the word it follows. `morpheme_ids[i]` counts the analyser's morphemes in the same way, through the text.
+    `offsets[i]` is the half-open character range of piece i in the ORIGINAL text. `word_ids[i]` is the number of its
+    eojeol, the text between two spaces: a full stop has the number of the word before it. `morpheme_ids[i]` is the
+    number of its morpheme in the text.
     """
 
     ids: list[int]
@@ -40,10 +40,10 @@ class Encoding:
     morpheme_ids: list[int]
 
 
-# What a morpheme becomes (or an eojeol, where there is no analyser): for each of its pieces the token, the id (_NO_ID
-# where the vocabulary has none), how many characters it stands for, how far its end is from the end before it, a space
-# included, and whether it begins an eojeol and a morpheme (1 or 0).
-# Plain tuples: the garbage collector stops looking at those, and there are many.
+# The pieces of a morpheme (or, without an analyser, of an eojeol). For each piece: the token; the id (_NO_ID if the
+# vocabulary has none); the number of its characters; the distance of its end from the end before it, a space included;
+# and whether it begins an eojeol and a morpheme (1 or 0). These are plain tuples, which the garbage collector stops
+# tracking, because there are many.
 _Numbers = tuple[int, ...]
 _Part = tuple[tuple[str, ...], _Numbers, _Numbers, _Numbers, _Numbers, _Numbers]
 _NO_ID = -1
@@ -51,15 +51,17 @@ _NO_ID = -1
 
 @lru_cache(maxsize=10_000)
 def _same(numbers: _Numbers) -> _Numbers:
-    """Equal numbers as one object: many morphemes have them, and what is in the processor's cache is read sooner."""
+    """Returns one object for equal numbers: many morphemes share them, and shared objects stay in the processor's
+    cache.
+    """
     return numbers
 
 
 class _Parts(dict[str, _Part]):
-    """Morpheme with its sign (`WordSplitter.morphemes`) → what it becomes, filled as they are asked for.
+    """Maps a morpheme with its sign (`WordSplitter.morphemes`) to its pieces; filled on demand.
 
-    It is the morphemes that are remembered where there is an analyser: there are far fewer of them than of eojeols, and
-    new eojeols are mostly made of known ones.
+    With an analyser, the cached units are morphemes: there are far fewer of them than of eojeols, and new eojeols
+      mostly consist of known morphemes.
     """
 
     def __init__(self, make: Callable[[str], _Part]) -> None:
@@ -76,10 +78,10 @@ class _Parts(dict[str, _Part]):
 
 
 class Tokenizer:
-    """A word splitter and a vocabulary. Not for use by several threads at a time; may be forked and pickled.
+    """A word splitter and a vocabulary. Not thread-safe; may be forked and pickled.
 
     Attributes:
-      unknown: the token for what the vocabulary cannot write.
+      unknown: the token for words that the vocabulary cannot write.
     """
 
     unknown = UNK
@@ -89,7 +91,7 @@ class Tokenizer:
     ) -> None:
         """
         Args:
-          longest_word: words of more characters become [UNK], as in google-research/bert (200).
+          longest_word: longer words become [UNK], as in google-research/bert (200 characters).
         """
         self.vocabulary = vocabulary
         self.splitter = splitter
@@ -111,14 +113,16 @@ class Tokenizer:
 
     @cached_property
     def _eojeols(self) -> EojeolPieces | None:
-        """Where nothing but spaces and marks divides words, and pieces are what is written, one after the other."""
+        """Returns the cache for the fast path: only spaces and marks divide words, and pieces are the written
+        characters.
+        """
         splitter = self.splitter
         if not splitter.marks_stand_alone or splitter.decomposes or splitter.analyzer is not None:
             return None
         return EojeolPieces(self._matcher, UNK, self._tokens_of_words, splitter.stands_alone)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is remembered, which is found anew."""
+        """Returns the state without caches, which are rebuilt."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_eojeols")}
 
     def tokenize(self, text: str) -> list[str]:
@@ -134,7 +138,7 @@ class Tokenizer:
         return tokens
 
     def encode(self, text: str) -> Encoding:
-        """Text → pieces with ids, original character ranges and eojeol numbers; no special tokens."""
+        """Returns the pieces of a text with ids, original character ranges and eojeol numbers; no special tokens."""
         normalized = self.splitter.normalizer.with_map(text)
         if not normalized.text:
             return Encoding([], [], [], [], [])
@@ -144,7 +148,7 @@ class Tokenizer:
         return encoding
 
     def _encode_simple(self, normalized: str) -> Encoding | None:
-        """Normalised text → its encoding, without an analyser; None where there is one, or an [UNK]."""
+        """Returns the encoding of normalised text without an analyser; None if there is one, or for an [UNK]."""
         if self._eojeols is None:
             return None
         tokens: list[str] = []
@@ -156,7 +160,7 @@ class Tokenizer:
             lengths = list(map(self._lengths.__getitem__, tokens))
         except KeyError:
             return None
-        # Before the end of a piece stand all pieces up to it, and as many spaces as its eojeol's number.
+        # The end of a piece is the length of all pieces up to it, plus one space for each eojeol before its own.
         ends = list(map(add, accumulate(lengths), word_ids))
         offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
         ids = list(map(self.vocab.__getitem__, tokens))
@@ -179,8 +183,8 @@ class Tokenizer:
             morphemes += of_morphemes
         if _NO_ID in ids and self.unknown not in self.vocab:
             raise MorphbertError(
-                f"the text has characters that the vocabulary lacks, and it has no {self.unknown} to stand for them. "
-                f"Put {self.unknown} on a line of {VOCABULARY_NAME}."
+                f"the vocabulary lacks characters of the text, and has no {self.unknown} to replace them. Put "
+                f"{self.unknown} on a line of {VOCABULARY_NAME}."
             )
         for counted in (advances, eojeols, morphemes):
             counted[0] -= 1  # no space before the first eojeol, and numbers begin with 0
@@ -222,17 +226,17 @@ class Tokenizer:
         return len(word.text) == 1 and self.splitter.stands_alone(word.text)
 
     def length(self, word: Word) -> int:
-        """How many characters of the normalised text a word is."""
+        """Returns the number of characters of a word in normalised text."""
         return len(compose(word.text)) if self.splitter.decomposes else len(word.text)
 
     def cut_word(self, word: Word) -> list[str] | None:
-        """The pieces of one word, or None where it becomes `[UNK]`."""
+        """Returns the pieces of one word, or None if it becomes `[UNK]`."""
         if not self._short(word.text):
             return None
         return self._matcher.cut(word.text, word.continues)
 
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
-        """The characters of the eojeol that each piece of a word stands for."""
+        """Returns the character range of each piece of a word, within its eojeol."""
         if len(pieces) == 1:
             return [(word.start, word.start + self.length(word))]
         # Without its sign; the first piece may have none.
@@ -242,17 +246,17 @@ class Tokenizer:
         if not self.splitter.decomposes:
             ends = list(accumulate(lengths, initial=word.start))
             return list(pairwise(ends))
-        # A piece that ends within a syllable stands for all of it, and so does the next one.
+        # A piece that ends within a syllable covers the whole syllable, and so does the next piece.
         numbers = [word.start + number for number in syllable_numbers(word.text)]
         ends = list(accumulate(lengths, initial=0))
         return [(numbers[start], numbers[end - 1] + 1) for start, end in pairwise(ends)]
 
     def check_for_pretraining(self, path: str) -> None:
-        """Refuses a vocabulary that records or training could not use (`Vocabulary.check_for_pretraining`)."""
+        """Refuses a vocabulary unsuitable for records or training (`Vocabulary.check_for_pretraining`)."""
         self.vocabulary.check_for_pretraining(path)
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Pieces → ids; a token that the vocabulary lacks raises KeyError, as in google-research/bert."""
+        """Returns the ids of pieces; raises KeyError for a missing one, as google-research/bert does."""
         vocab = self.vocab
         return [vocab[token] for token in tokens]
 
@@ -262,18 +266,18 @@ class Tokenizer:
         return [inverse[number] for number in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids → text: `##` pieces are joined to what stands before them, special tokens left out.
+        """Returns the text of ids: `##` pieces are joined to the piece before them, and special tokens are left out.
 
         `사과 ##나무 ##를 심 ##었 ##습니다 .` → `"사과나무를 심었습니다."`. With continuation eojeol this is the
-        normalised text but for the spacing around punctuation and ideographs, which pieces do not tell: closing
-        marks are put to the left, opening ones to the right, others and ideographs have spaces on both sides. Jamo
-        are composed.
+        normalised text, except for the spacing around punctuation and ideographs, which pieces do not record: closing
+        marks are joined to the left and opening ones to the right; other marks and ideographs get spaces on both sides.
+        Jamo are composed.
         """
         text = join_pieces(self.convert_ids_to_tokens(ids))
         return compose(text) if self.splitter.decomposes else text
 
     def describe(self) -> dict[str, Any]:
-        """Everything that the output depends on, JSON-able: what the metadata and every manifest record."""
+        """Returns everything that the output depends on, as JSON values, for the metadata and every manifest."""
         return {
             **self.splitter.describe(),
             **({"added_tokens": list(self.vocabulary.added)} if self.vocabulary.added else {}),
@@ -282,7 +286,9 @@ class Tokenizer:
 
 
 def join_pieces(tokens: Iterable[str]) -> str:
-    """Pieces → text (see `Tokenizer.decode`): `["나", "##는", "(", "간", "##다", ")", "!"]` → `"나는 (간다)!"`."""
+    """Returns the text of pieces (see `Tokenizer.decode`): `["나", "##는", "(", "간", "##다", ")", "!"]` → `"나는
+    (간다)!"`.
+    """
     parts: list[str] = []
     glue = True
     for token in tokens:

@@ -1,4 +1,4 @@
-"""How much of a text is `[UNK]`: the first sign that a tokenizer is not that of the model, or of the text."""
+"""Measures the share of `[UNK]` in a text, the first sign of a wrong tokenizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
 
-# Texts that are looked at, characters of each, and the share from which on it is a warning.
+# The number of texts, the characters of each, and the smallest share that causes a warning.
 MOST_TEXTS = 2000
 _CHARACTERS = 1000
 _WARN_FROM = 0.03
@@ -23,7 +23,7 @@ _WARN_FROM = 0.03
 
 @dataclass(frozen=True)
 class UnknownShare:
-    """Counts of the first texts; `examples` are words of the text that become `[UNK]`."""
+    """Counts for the first texts; `examples` are words of the text that become `[UNK]`."""
 
     texts: int
     pieces: int
@@ -32,12 +32,12 @@ class UnknownShare:
 
     @property
     def share(self) -> float:
-        """`[UNK]` among the pieces, from 0 to 1."""
+        """The share of `[UNK]` among the pieces, from 0 to 1."""
         return self.unknown / max(1, self.pieces)
 
 
 def unknown_share(tokenizer: Tokenizer, texts: Iterable[str], most: int = MOST_TEXTS) -> UnknownShare:
-    """Counts the `[UNK]` of the first `most` texts that are not blank (of each the first 1,000 characters)."""
+    """Counts `[UNK]` in the first 1,000 characters of each of the first `most` texts that are not blank."""
     counted = pieces = unknown = 0
     examples: dict[str, None] = {}
     for text in islice((text for text in texts if text and not text.isspace()), most):
@@ -62,13 +62,11 @@ def say_unknown_share(
     source: str,
     say: Callable[[str], None] = _to_stderr,
 ) -> UnknownShare:
-    """Prints the share of `[UNK]` in the first texts that a model is given, and warns above 3%.
+    """Prints the share of `[UNK]` in the first texts of a model's input, and warns above 3%.
 
     Args:
-      tokenizer: the model's.
-      texts: what it will read; only the first 2,000 are taken.
-      source: where they come from, for the line.
-      say: takes a line; standard error by default.
+      tokenizer: the model's tokenizer.       texts: the input; only the first 2,000 texts are read.       source: the
+        name of the input in the message.       say: receives the message; standard error by default.
     """
     found = unknown_share(tokenizer, texts)
     _say_found(tokenizer, found, source, say)
@@ -81,13 +79,12 @@ def say_unknown_ids(
     source: str,
     say: Callable[[str], None] = _to_stderr,
 ) -> UnknownShare:
-    """The same for texts that are arrays already.
+    """Prints the share of `[UNK]` as `say_unknown_share` does, for texts that are already arrays.
 
     Args:
-      tokenizer: the one that cut them.
-      pieces: `input_ids` and `input_mask`, int [N, …, L]; the first 2,000 of N are taken.
-      source: where they come from, for the line.
-      say: takes a line; standard error by default.
+      tokenizer: the tokenizer that cut them.       pieces: `input_ids` and `input_mask`, int [N, …, L]; only the first
+        2,000 of N are read.       source: the name of the input in the message.       say: receives the message;
+        standard error by default.
     """
     ids, real = pieces["input_ids"][:MOST_TEXTS], pieces["input_mask"][:MOST_TEXTS] > 0
     framing = [tokenizer.vocab[token] for token in (CLS, SEP) if token in tokenizer.vocab]
@@ -110,9 +107,9 @@ def _say_found(tokenizer: Tokenizer, found: UnknownShare, source: str, say: Call
     examples = f", such as {', '.join(found.examples)}" if found.examples else ""
     cause = ""
     if normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables():
-        cause = " BERT's lower-casing takes Hangul apart, and the vocabulary has syllables: --do_lower_case=false."
+        cause = " BERT's lower-casing decomposes Hangul, and the vocabulary has syllables: give --do_lower_case=false."
     say(
-        f"tokenizer: warning: {found.share:.1%} of the text is unknown to the vocabulary{examples}: the model learns "
-        "or sees nothing of it. Is it the vocabulary of this model and of this language "
+        f"tokenizer: warning: {found.share:.1%} of the text is unknown to the vocabulary{examples}, so the model "
+        "cannot read or learn it. Is it the vocabulary of this model and of this language "
         f"(do_lower_case={str(normalizer.do_lower_case).lower()})?{cause}"
     )

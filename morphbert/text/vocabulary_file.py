@@ -10,9 +10,9 @@ from morphbert.text.vocabulary import Vocabulary, vocabulary_of_file
 
 
 def load_vocabulary(path: str) -> Vocabulary:
-    r"""Reads `vocab.txt` as google-research/bert does: lines end with `\n`, white space around is dropped.
+    r"""Reads `vocab.txt` as google-research/bert does: lines end with `\n`, and white space around tokens is dropped.
 
-    A byte order mark at the beginning is left out.
+    A byte order mark at the beginning is dropped.
 
     Raises:
       MorphbertError: the file cannot be read, is not UTF-8 (the message names the line), or is empty.
@@ -27,8 +27,8 @@ def load_vocabulary(path: str) -> Vocabulary:
             tokens.append(line.decode("utf-8").strip())
         except UnicodeDecodeError as error:
             raise MorphbertError(
-                f"{path}, line {number}: not UTF-8. A vocabulary is a UTF-8 text file with one token a line."
+                f"{path}, line {number}: not UTF-8. A vocabulary is a UTF-8 text file with one token per line."
             ) from error
     if not tokens:
-        raise MorphbertError(f"{path} is empty: a vocabulary has one token a line.")
+        raise MorphbertError(f"{path} is empty: a vocabulary has one token per line.")
     return vocabulary_of_file(tuple(tokens), content)

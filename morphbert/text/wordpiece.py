@@ -1,4 +1,4 @@
-"""WordPiece: one word → pieces of the vocabulary, the longest that fits first (Wu et al. 2016, BERT's variant)."""
+"""WordPiece: cuts a word into pieces of the vocabulary, longest match first (Wu et al. 2016, BERT's variant)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from morphbert.text.characters import MAY_STAND_ALONE
 
 CONTINUATION = "##"
 
-# Distinct eojeols whose pieces are remembered (70 MB), and what follows the first piece of one (15 MB). The petitions,
-# 4 million characters, have 252,000 eojeols, most of which occur once, and 89,000 such rests.
+# The numbers of cached eojeols (70 MB) and of cached rests after a first piece (15 MB). The petitions, 4 million
+# characters, have 252,000 eojeols, most of which occur once, and 89,000 such rests.
 _EOJEOLS = 400_000
 _RESTS = 100_000
 LONGEST_REMEMBERED = 64
@@ -19,15 +19,15 @@ LONGEST_REMEMBERED = 64
 def longest_match(
     word: str, vocabulary: Container[str], continues: bool = False, longest: int | None = None
 ) -> list[str] | None:
-    """Cuts a word greedily from the left; None where at some point no piece fits.
+    """Cuts a word greedily from the left; returns None if no piece matches at some position.
 
     `"심었습니다"` with 심, ##었, ##습니다 in the vocabulary → `["심", "##었", "##습니다"]`.
 
     Args:
       word: characters without white space.
-      vocabulary: the pieces; all but a word's first are written with `##`.
-      continues: the first piece is written with `##` too, because the word goes on with another one.
-      longest: no piece has more characters than this (`##` not counted); makes the time linear.
+      vocabulary: the pieces; all except a word's first begin with `##`.
+      continues: whether the first piece begins with `##` too, because the word continues another one.
+      longest: the length of the longest piece without `##`; this bound makes the time linear.
     """
     pieces = []
     start = 0
@@ -48,12 +48,12 @@ def longest_match(
 
 
 class _Known(NamedTuple):
-    """The pieces that may stand in one place, by what is written there."""
+    """The pieces of one kind (first or continuing), by their written characters."""
 
     pieces: dict[str, str]
     lengths: dict[
         str, tuple[int, ...]
-    ]  # the first two characters → how long pieces with them are, the longest first
+    ]  # the first two characters → the lengths of pieces with them, longest first
 
     @classmethod
     def of(cls, pieces: dict[str, str]) -> _Known:
@@ -68,17 +68,17 @@ _ONE = (1,)
 
 
 class LongestMatch:
-    """`longest_match` with one vocabulary, some times as fast.
+    """`longest_match` for a fixed vocabulary, several times as fast.
 
-    Pieces that begin words and pieces that continue them are looked up apart, without putting `##` before each try,
-    and no length is tried but those of the pieces with the same first two characters.
+    First and continuing pieces have separate tables, so no look-up adds `##`, and only the lengths of pieces with the
+    same first two characters are tried.
     """
 
     def __init__(self, pieces: Iterable[str], written: Mapping[str, str] | None = None) -> None:
         """
         Args:
           pieces: the vocabulary.
-          written: what stands in the text for pieces that are not written as they are (added tokens).
+          written: the text of pieces whose text differs from the piece (added tokens).
         """
         begins = {piece: piece for piece in pieces}
         continues = {piece[len(CONTINUATION) :]: piece for piece in begins if piece.startswith(CONTINUATION)}
@@ -86,13 +86,14 @@ class LongestMatch:
         self.continues = _Known.of(continues)
 
     def cut(self, word: str, continues: bool = False) -> list[str] | None:
-        """As `longest_match(word, pieces, continues)`."""
+        """Returns `longest_match(word, pieces, continues)`."""
         known, lengths = self.continues if continues else self.begins
         pieces = []
         start = 0
         size = len(word)
         while start < size:
-            # A slice that goes beyond the end is all that is left, and may be a shorter piece: that one ends it too.
+            # A slice beyond the end is the rest of the word, which may be a shorter piece; that piece ends the word
+            # too.
             for length in lengths.get(word[start : start + 2], _ONE):
                 piece = known.get(word[start : start + length])
                 if piece is not None:
@@ -106,10 +107,10 @@ class LongestMatch:
 
 
 class EojeolPieces(dict[str, tuple[str, ...]]):
-    """eojeol → its pieces, cut as BERT does and remembered; filled as eojeols are asked for.
+    """Maps an eojeol to its pieces, cut as BERT does; a cache that is filled on demand.
 
-    `"나무(木)를"` → `("나무", "(", "木", ")", "를")`: punctuation and ideographs are words of their own. New eojeols
-    are mostly known beginnings with known rests, so what follows a first piece is remembered too.
+    `"나무(木)를"` → `("나무", "(", "木", ")", "를")`: punctuation and ideographs are separate words. New eojeols mostly
+    combine known beginnings and known rests, so the rest after a first piece is cached too.
     """
 
     def __init__(
@@ -122,9 +123,9 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         """
         Args:
           match: the vocabulary.
-          unknown: stands for punctuation and ideographs that are no piece.
-          otherwise: cuts an eojeol with a word that cannot be written, or a very long one.
-          stands_alone: whether a character is a word of its own (`WordSplitter.stands_alone`).
+          unknown: replaces punctuation and ideographs that are not pieces.
+          otherwise: cuts an eojeol that is very long or contains a word that the vocabulary cannot write.
+          stands_alone: whether a character is a separate word (`WordSplitter.stands_alone`).
         """
         super().__init__()
         self._stands_alone = stands_alone
@@ -134,7 +135,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         def has_mark(text: str) -> bool:
             return any(map(stands_alone, MAY_STAND_ALONE.findall(text)))
 
-        # Words have nothing in them that stands alone, so pieces that have (`##.`) are never tried.
+        # Words contain no separate characters, so pieces with one (`##.`) are never tried.
         self._begins, self._continues = (
             _Known.of({text: piece for text, piece in known.pieces.items() if not has_mark(text)})
             for known in (match.begins, match.continues)
@@ -142,7 +143,9 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         self._alone = {
             text: piece for text, piece in match.begins.pieces.items() if len(text) == 1 and has_mark(text)
         }
-        self._rests: dict[str, tuple[str, ...]] = {}  # empty: a word in it cannot be written
+        self._rests: dict[
+            str, tuple[str, ...]
+        ] = {}  # empty: contains a word that the vocabulary cannot write
 
     def __missing__(self, eojeol: str) -> tuple[str, ...]:
         if len(eojeol) > LONGEST_REMEMBERED:
@@ -177,7 +180,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
     def _pieces(
         self, text: str, known: dict[str, str], lengths: dict[str, tuple[int, ...]]
     ) -> tuple[str, ...]:
-        """An eojeol from some place on; empty where a word in it cannot be written."""
+        """Returns the pieces of an eojeol's rest; empty if the vocabulary cannot write a word of it."""
         pieces = []
         start = 0
         size = len(text)

@@ -1,7 +1,7 @@
-"""Text → eojeols → words: everything that happens before the vocabulary is asked.
+"""Cuts text into eojeols and words: all steps of tokenization before the vocabulary look-up.
 
-An eojeol is what stands between spaces. A morpheme is what the analyser cuts it into. A word is what
-WordPiece is applied to: a morpheme, or the part of one that stands between punctuation and ideographs.
+An eojeol is the text between two spaces. The analyser cuts it into morphemes. WordPiece cuts words: a word is a
+morpheme, or a part of one between punctuation marks and ideographs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from morphbert.text.normalize import Normalizer, is_added_char
 
 Continuation = Literal["eojeol", "morpheme"]
 
-# Stands before a morpheme that begins a word within an eojeol; normalised text cannot contain it.
+# The sign before a morpheme that begins a word within an eojeol; normalised text cannot contain it.
 BEGINS_WORD = "\x1e"
-# Where that may be: behind what is neither Hangul nor a letter or digit of ASCII, and of that behind what stands alone.
+# Candidates for it: positions after a character that is neither Hangul nor an ASCII letter or digit. Only separate
+# characters among these count.
 _BEHIND_A_MARK = re.compile(f"([^ {MARK}가-힣ㄱ-ㆎ0-9A-Za-z]){MARK}(?=[^ ])")
 _EVERY_MORPHEME = re.compile(f"{MARK}(?=[^ ])")
 
@@ -33,9 +34,9 @@ class Analyzer(Protocol):
 
 
 class Word(NamedTuple):
-    """What WordPiece cuts: its characters, where it stands in the eojeol, how its first piece is written.
+    """A unit for WordPiece: its characters, its position in the eojeol, and the form of its first piece.
 
-    With normalisation `jamo`, `text` is decomposed, and `start` still counts the eojeol's own characters.
+    With normalisation `jamo`, `text` is decomposed, and `start` still counts the eojeol's composed characters.
     """
 
     text: str
@@ -48,10 +49,10 @@ class Word(NamedTuple):
 class WordSplitter:
     """Normalisation, analysis and cutting of one tokenizer; no vocabulary.
 
-    The steps are apart so that a caller can remember what each distinct eojeol became: `marked_eojeols`
-    is the only one that looks at a whole line. With `marks_stand_alone` false, punctuation and ideographs stay in
-    their words (SentencePiece); with `ideographs_stand_alone` false, ideographs do (transformers'
-    `tokenize_chinese_chars`; without an analyser).
+    The steps are separate so that a caller can cache the result for each distinct eojeol: only `marked_eojeols` reads a
+      whole line. With `marks_stand_alone` false, punctuation and ideographs stay in their words (SentencePiece). With
+      `ideographs_stand_alone` false, ideographs stay in their words (transformers' `tokenize_chinese_chars`; only
+      without an analyser).
     """
 
     normalizer: Normalizer
@@ -61,7 +62,7 @@ class WordSplitter:
     ideographs_stand_alone: bool = True
 
     def marked_eojeols(self, normalized: str) -> list[str]:
-        """Normalised text → its eojeols, with MARK after every morpheme where there is an analyser.
+        """Returns the eojeols of normalised text, with MARK after every morpheme if there is an analyser.
 
         `"사과나무를 심었다"` → `["사과나무|를|", "심|었|다|"]`, with MARK for `|`.
         """
@@ -72,11 +73,11 @@ class WordSplitter:
         return self.analyzer.mark(normalized).split(" ")
 
     def morphemes(self, normalized: str) -> list[str]:
-        """Normalised text → its morphemes with a sign in front of those that begin a word, for a whole line at once.
+        """Returns the morphemes of a line of normalised text, with a sign before those that begin a word.
 
         The sign is a space before an eojeol's first morpheme, and BEGINS_WORD (shown as `^`) within an eojeol:
         `"나무(소나무)를 심었다"` → `[" 나무", "(", "^소나무", ")", "^를", " 심", "었", "다"]`. Without an analyser
-        eojeols are not cut. What a morpheme becomes depends on it and on its sign alone.
+        eojeols are not cut. The pieces of a morpheme depend only on the morpheme and its sign.
         """
         if not normalized:
             return []
@@ -90,7 +91,7 @@ class WordSplitter:
         return f" {marked}".removesuffix(MARK).split(MARK)
 
     def words(self, marked: str) -> list[Word]:
-        """One marked eojeol → its words.
+        """Returns the words of one marked eojeol.
 
         `"심|었|습니다|.|"` → 심, ##었, ##습니다, . (continuation eojeol) or 심, 었, 습니다, . (morpheme);
         `"한국어|(|韓|國語|)|는|"` → 한국어, (, 韓, 國, 語, ), 는 with either.
@@ -101,7 +102,7 @@ class WordSplitter:
         return found
 
     def stands_alone(self, char: str) -> bool:
-        """Whether a character is a word of its own: punctuation, and ideographs unless the vocabulary joins them."""
+        """Returns whether a character is a separate word: punctuation, and ideographs unless they are joined."""
         if not self.marks_stand_alone:
             return False
         if self.normalizer.added and is_added_char(char):
@@ -117,7 +118,7 @@ class WordSplitter:
         found: list[Word] = []
         position = 0
         bare = True
-        # The function itself where it does, which is faster.
+        # Without that option this is the function itself, which is faster.
         alone = (
             stands_alone if self.ideographs_stand_alone and not self.normalizer.added else self.stands_alone
         )
@@ -141,14 +142,14 @@ class WordSplitter:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """What the output depends on, apart from the vocabulary (JSON-able)."""
+        """Returns everything that the output depends on except the vocabulary, as JSON values."""
         accents = self.normalizer.strip_accents
         return {
             "analyzer": {"name": "none"} if self.analyzer is None else self.analyzer.describe(),
             "continuation": self.continuation,
             "normalization": self.normalizer.form,
             "do_lower_case": self.normalizer.do_lower_case,
-            # Only where it differs from what these were before the keys were there.
+            # Written only for values other than the defaults, which hold in metadata from before these keys existed.
             **({} if accents is None else {"strip_accents": accents}),
             **({} if self.ideographs_stand_alone else {"tokenize_chinese_chars": False}),
         }

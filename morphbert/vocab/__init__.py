@@ -1,1 +1,1 @@
-"""Words counted → a vocabulary: counting, learning, measuring, reports. Imports no TensorFlow."""
+"""Builds vocabularies from word counts: counting, learning, measuring, reports. Imports no TensorFlow."""

@@ -1,4 +1,4 @@
-"""Raw text → a vocabulary folder: counting, learning, measuring, writing."""
+"""Builds a vocabulary folder from raw text: counting, learning, measuring, writing."""
 
 from __future__ import annotations
 
@@ -44,66 +44,71 @@ LONGEST_EXAMPLE = 120  # characters
 
 @configuration
 class VocabularyConfig:
-    """Everything that decides a vocabulary, and how many processes make it.
+    """All settings of a vocabulary, and the number of processes.
 
     Attributes:
-      morpheme_tags: where the analyser's boundaries count (see `morphbert.text.morpheme_tags`).
+      morpheme_tags: the analyser's boundaries that count (see `morphbert.text.morpheme_tags`).
       normalization: None takes `bert` without an analyser and cased, `nfc` otherwise.
     """
 
     input_file: str = option(
         group="Input and output",
-        help="Text, plain or packed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of these "
-        "with commas, or @LIST, a text file with one of them a line. A line is analysed as a whole, so have sentences "
-        "or paragraphs on lines, not single words; empty lines do not count. Example: "
+        help="Text, plain or compressed as .gz, .bz2, .xz or .zst: a path, a folder, a glob in quotes, several of "
+        "these with commas, or @LIST, a text file with one of them per line. A line is analysed as a whole, so lines "
+        "should be sentences or paragraphs, not single words; empty lines are ignored. Example: "
         "--input_file='news/*.txt,wiki.txt.gz'",
     )
     encoding: str = option(
-        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
+        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
     )
     vocab_dir: str = option(
-        help="Folder for vocab.txt, morphbert_tokenizer.json (what else decides the pieces), and report.md and "
-        "report.html (what the vocabulary does to text that it was not learned from). Required, except with --compare.",
+        help="The folder for vocab.txt, morphbert_tokenizer.json (the other settings of the tokenizer), and "
+        "report.md and report.html (the vocabulary's figures on held-out text). Required, except with --compare.",
     )
     analyzer: str = option(
         default="mecab",
         choices=tuple(ANALYZERS),
         group="Words",
-        help="What cuts eojeols into morphemes before pieces are learned. none is plain BERT. The konlpy: ones need "
-        "the package konlpy (GPL-3) and, except for konlpy:Mecab, Java; they are 10 to 100 times slower.",
+        help="The analyser that cuts eojeols into morphemes before pieces are learned. none is plain BERT. The "
+        "konlpy: analysers need the package konlpy (GPL-3) and, except for konlpy:Mecab, Java; they are 10 to 100 "
+        "times slower.",
     )
     morpheme_tags: str = option(
         default="",
-        help="Where morphemes are cut apart, by their part-of-speech tags (--analyzer=mecab); the default is "
-        "everywhere. Tags say where alone, tags with a minus before what not. J: only particles (josa), 사과나무 ##를 "
+        help="The part-of-speech tags at which morphemes are divided (--analyzer=mecab); the default is everywhere. "
+        "Tags select the boundaries; tags with a minus exclude the boundaries before them. J: only particles (josa), "
+        "사과나무 ##를 "
         "심었습니다; J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 심었습니다.",
     )
     user_dictionary: str = option(
         default="",
-        help="Words of your own for Mecab, one a line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost wins more "
-        "often; the default 0 nearly always), or lines as in mecab-ko-dic. They are compiled into the vocabulary "
-        "folder. Example line: 갑분싸,NNG",
+        help="A file of additional words for Mecab, one per line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost "
+        "wins more often; the default 0 nearly always), or lines as in mecab-ko-dic. The compiled words are stored "
+        "in the vocabulary folder. Example line: 갑분싸,NNG",
     )
     continuation: Continuation = option(
         default="eojeol",
-        help="What ## means. eojeol: every piece but the first of an eojeol has it, 사과 ##나무 ##를 심 ##었 ##습니다, "
-        "and the spacing can be restored. morpheme: every morpheme starts without, 사과 ##나무 를 심 었 습니다.",
+        help="The meaning of ##. eojeol: every piece except the first of an eojeol has it, 사과 ##나무 ##를 심 ##었 "
+        "##습니다, "
+        "and the spacing can be restored. morpheme: the first piece of every morpheme has none, 사과 ##나무 를 심 었 "
+        "습니다.",
     )
     do_lower_case: bool = option(
-        default=False, help="Lower-case and strip accents. Hangul has no case and stays as it is."
+        default=False, help="Lower-case text and strip accents. Hangul does not change."
     )
     normalization: Form | None = option(
         default=None,
-        help="nfc composes text (한 written as three Jamo becomes one character). jamo takes syllables apart after the "
-        "analysis, so that pieces may end within one (sub-characters, as in KR-BERT); nothing is lost. bert does what "
-        "google-research/bert does, to the character; with --do_lower_case it takes Hangul apart into Jamo. Default: "
+        help="nfc composes text (한 written as three Jamo becomes one character). jamo decomposes syllables after "
+        "the analysis, so pieces may end within a syllable (sub-characters, as in KR-BERT); nothing is lost. bert "
+        "normalises exactly as google-research/bert; with --do_lower_case it decomposes Hangul into Jamo. Default: "
         "bert for cased text without an analyser, else nfc.",
     )
     vocab_size: int = option(
         default=32_000,
         at_least=6,
         group="Learning",
-        help="Lines of vocab.txt, exactly. Where the text has too few pieces, [unused0], [unused1]… fill up.",
+        help="The exact number of lines of vocab.txt. If the text has too few pieces, [unused0], [unused1]… fill the "
+        "rest.",
     )
     learner: Learner = option(
         default="bpe",
@@ -112,56 +117,57 @@ class VocabularyConfig:
         "room for; the others become [UNK].",
     )
     min_character_count: int = option(
-        default=1, at_least=1, help="Characters seen less often are left out and become [UNK]."
+        default=1, at_least=1, help="Rarer characters are left out and become [UNK]."
     )
     character_coverage: float = option(
         default=1.0,
         at_least=0,
         at_most=1,
-        help="The rarest characters are left out as long as this share of the text stays covered. With 1 every "
-        "character is kept, which for noisy text takes 7,000 lines; small vocabularies do better with 0.9995.",
+        help="The share of the text that stays covered when the rarest characters are left out. 1 keeps every "
+        "character, which takes 7,000 lines for noisy text; 0.9995 is better for small vocabularies.",
     )
     special_tokens: tuple[str, ...] = option(
         default=(),
-        help="Further special tokens, with commas, right after [PAD] [UNK] [CLS] [SEP] [MASK]. Text is never cut into "
-        "them; they are for programs to insert. Example: --special_tokens=[USER],[URL]",
+        help="Additional special tokens, with commas, directly after [PAD] [UNK] [CLS] [SEP] [MASK]. Text never "
+        "becomes one of them; programs insert them. Example: --special_tokens=[USER],[URL]",
     )
     unused_slots: int = option(
         default=0,
         at_least=0,
-        help="Lines [unused0], [unused1]… to reserve for words that are added later without changing other ids.",
+        help="The number of lines [unused0], [unused1]… to reserve for later words that must not change other ids.",
     )
     init_vocab: str = option(
         default="",
-        help="Extend this vocabulary (a folder, or a plain vocab.txt) instead of learning all pieces, to go on "
-        "pretraining on another domain: every old piece keeps its id, new ones take the place of [unusedN] and then "
-        "follow behind, up to --vocab_size. Other flags have to be those that made it.",
+        help="Extend this vocabulary (a folder, or a plain vocab.txt) instead of learning all pieces, to continue "
+        "pretraining on another domain. Every old piece keeps its id; new pieces replace [unusedN] and then follow "
+        "the last line, up to --vocab_size. The other flags must be those that made the old vocabulary.",
     )
     held_out_share: float = option(
         default=0.01,
         at_least=0,
         at_most=0.5,
-        help="Share of the lines (at most 5,000) that are not learned from but measured, for the report.",
+        help="The share of the lines (at most 5,000) that is held out and measured for the report.",
     )
     num_workers: int = option(
         default=0,
         at_least=0,
-        help="Processes for the analysis; 0 takes all cores. The result does not depend on it.",
+        help="The number of processes for the analysis; 0 uses all cores. The result does not depend on it.",
     )
     answers_file: str = option(
         default="",
         group="Report and comparison",
-        help="Questions in the format of SQuAD and KorQuAD: the report then says how many answers begin and end where "
-        "tokens do, which is the most that a model can give exactly. Example: --answers_file=KorQuAD_v1.0_dev.json",
+        help="Questions in the format of SQuAD and KorQuAD. The report then has the share of answers that begin and "
+        "end at token boundaries, the upper bound of a model's exact match. Example: "
+        "--answers_file=KorQuAD_v1.0_dev.json",
     )
     num_examples: int = option(
         default=5,
         at_least=0,
-        help="Lines of the measured text that the report shows cut into pieces, beside some fixed sentences.",
+        help="The number of lines of the measured text that the report shows as pieces, after some fixed sentences.",
     )
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a share that would leave nothing."""
+        """Raises UsageError for a share that would remove everything."""
         if self.character_coverage == 0.0:
             raise UsageError(
                 "--character_coverage=0 would leave out every character: give a share such as 0.9995."
@@ -170,7 +176,7 @@ class VocabularyConfig:
 
 @dataclass(frozen=True)
 class BuiltVocabulary:
-    """What was made: for the line that the command prints, and for tests."""
+    """The result of a build, for the command's message and for tests."""
 
     files: int
     counts: WordCounts
@@ -183,14 +189,14 @@ def build_vocabulary(
 ) -> BuiltVocabulary:
     """Learns a vocabulary and writes `vocab.txt`, the metadata and the report into the folder.
 
-    Same input and settings, same bytes, whatever the number of workers.
+    The same input and settings give the same bytes with any number of workers.
 
     Args:
-      questions: paragraphs with the places of answers, for the report.
+      questions: paragraphs with the positions of answers, for the report.
 
     Raises:
-      MorphbertError: unreadable or empty input, a folder that cannot be written, or a size too small for the
-        alphabet.
+      MorphbertError: the input cannot be read or is empty, the folder cannot be written, or the size is too small for
+        the alphabet.
     """
     _check_special_tokens(config.special_tokens)
     paths = expand(config.input_file)
@@ -199,14 +205,14 @@ def build_vocabulary(
     splitter = make_splitter(config)
     workers = config.num_workers or default_workers()
     counts = count_words(paths, splitter, workers, config.held_out_share, config.encoding)
-    # Held-out lines teach the learner nothing, but their characters belong into the alphabet: no character of
-    # the text becomes [UNK]. What is measured on them is the vocabulary without those.
+    # The learner does not see held-out lines, but their characters belong in the alphabet, so no character of the text
+    # becomes [UNK]. The measured vocabulary lacks these characters.
     characters = counts.characters + count_characters(counts.held_out, splitter)
     alphabet = choose_alphabet(
         characters, config.min_character_count, config.character_coverage, _most_characters(config, old)
     )
     if splitter.decomposes:
-        # Few enough to have them all: then every syllable can be written, seen or not.
+        # These are few enough to include all of them: then every syllable can be written, even an unseen one.
         alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
     if old is None:
@@ -222,7 +228,7 @@ def build_vocabulary(
         vocabulary_from_tokens(token for token in pieces.tokens if token not in only_held_out), splitter
     )
     column = Measured(
-        "this vocabulary",  # and not the folder's name: same input and settings, same bytes
+        "this vocabulary",  # not the folder's name: the same input and settings give the same bytes
         tokenizer,
         measure(measured, counts.held_out),
         None if questions is None else answer_ceiling(tokenizer, questions),
@@ -231,7 +237,7 @@ def build_vocabulary(
     contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.tokens), **report_bytes(report)}
     if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
         contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
-    # The metadata last: a folder without it is not taken for a vocabulary.
+    # The metadata is written last: a folder without it is not a vocabulary.
     description = tokenizer.describe()
     if old is not None:
         description["init_vocab"] = {
@@ -249,14 +255,14 @@ def build_vocabulary(
 
 
 def make_splitter(config: VocabularyConfig) -> WordSplitter:
-    """The tokenizer's first half, as the metadata will describe it."""
+    """Returns the word splitter of the configuration, as the metadata will describe it."""
     form = config.normalization
     if form is None:
         form = "bert" if config.analyzer == "none" and not config.do_lower_case else "nfc"
     if form == "bert" and config.analyzer != "none":
         raise MorphbertError(
-            f"--normalization=bert does not go with --analyzer={config.analyzer}: an analyser reads composed text. "
-            "Leave the flag out."
+            f"--normalization=bert cannot be combined with --analyzer={config.analyzer}, because an analyser reads "
+            "composed text. Leave the flag out."
         )
     normalizer = Normalizer(form, config.do_lower_case)
     compiled = None
@@ -286,18 +292,18 @@ def _check_special_tokens(tokens: tuple[str, ...]) -> None:
             or token in SPECIAL_TOKENS
         ):
             raise MorphbertError(
-                f"--special_tokens: {token!r} has to be written in square brackets without spaces, once, and be "
-                f"none of {' '.join(SPECIAL_TOKENS)}. Example: --special_tokens=[USER],[URL]"
+                f"--special_tokens: {token!r} must be in square brackets, without spaces, given once, and none of "
+                f"{' '.join(SPECIAL_TOKENS)}. Example: --special_tokens=[USER],[URL]"
             )
 
 
 def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
-    """The vocabulary of `--init_vocab`, which has to cut text as the new one will."""
+    """Returns the vocabulary of `--init_vocab`, whose tokenizer settings must equal the new ones."""
     if not config.init_vocab:
         return None
     if config.unused_slots:
         raise MorphbertError(
-            "--unused_slots does not go with --init_vocab: its [unusedN] are there already and are filled."
+            "--unused_slots cannot be combined with --init_vocab, whose existing [unusedN] are filled."
         )
     path = os.path.join(config.init_vocab, METADATA_NAME)
     if not exists(path):
@@ -314,14 +320,14 @@ def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
                 for side in (value, other)
             )
             raise MorphbertError(
-                "--init_vocab={} was made with {} {} and this run has {}: old and new pieces would not fit together. "
-                "Give the same flags that made it.".format(config.init_vocab, key, *shown)
+                "--init_vocab={} was made with {} {} and this run has {}: old and new pieces would be incompatible. "
+                "Give the flags that made it.".format(config.init_vocab, key, *shown)
             )
     return old_tokenizer.vocabulary
 
 
 def _check_folder(folder: str) -> None:
-    """Before the work of minutes, not after it; the folder is made only when there is something to put into it."""
+    """Checks the folder before the work of minutes. The folder itself is made when its files are ready."""
     if is_remote(folder):
         return
     existing = os.path.abspath(folder)
@@ -336,13 +342,13 @@ def _check_folder(folder: str) -> None:
 
 
 def report_bytes(report: Report) -> dict[str, bytes]:
-    """Name of the file → its content, for both forms of a report."""
+    """Returns the file names and contents of both forms of a report."""
     texts = (markdown(report), html(report))
     return {name: text.encode("utf-8") for name, text in zip(REPORT_NAMES, texts, strict=True)}
 
 
 def example_lines(lines: Sequence[str], wanted: int) -> tuple[str, ...]:
-    """Some of the lines to show, from beginning to end; not the very short, not the long."""
+    """Returns lines to show, spread from beginning to end, without very short and long ones."""
     fit = [text for text in map(Normalizer(), lines) if 10 <= len(text) <= LONGEST_EXAMPLE]
     return tuple(dict.fromkeys(fit[len(fit) * number // wanted] for number in range(wanted) if fit))
 

@@ -1,4 +1,4 @@
-"""Several vocabularies on the same text: the report of `build_vocab.py --compare`."""
+"""Compares several vocabularies on the same text: the report of `build_vocab.py --compare`."""
 
 from __future__ import annotations
 
@@ -18,50 +18,53 @@ from morphbert.vocab.building import LONGEST_EXAMPLE, example_lines, report_byte
 from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
 from morphbert.vocab.report import EXAMPLES, Measured, Report
 
-# Lines from which the examples are taken: the beginning of the text.
+# The number of lines at the beginning of the text from which examples are taken.
 _SHOWN_FROM = 10_000
 
 
 @configuration
 class CompareConfig:
-    """Which vocabularies, on what.
+    """The vocabularies to compare, and the text.
 
     Attributes:
-      vocabularies: folders or plain `vocab.txt` files, which are read as google-research/bert's.
-      do_lower_case: for plain files alone; None takes lower case where a vocabulary has no Hangul syllables, because
-        BERT's lower-casing takes them apart.
+      vocabularies: folders, or plain `vocab.txt` files, which are read as google-research/bert's.
+      do_lower_case: for plain files only; None lower-cases if a vocabulary has no Hangul syllables, which BERT's
+        lower-casing would decompose.
     """
 
     vocabularies: tuple[str, ...] = option(
         flag="compare",
         group="Report and comparison",
-        help="Learn nothing; cut the text of --input_file with these vocabularies (folders, or plain vocab.txt files, "
-        "with commas) and put the figures side by side. The text should be one that none of them was learned from. "
-        "Example: --compare=vocab/mine,vocab/ko-mecab-8k",
+        help="Compare these vocabularies (folders, or plain vocab.txt files, with commas) on the text of "
+        "--input_file instead of learning one. None of them should have been learned from this text. Example: "
+        "--compare=vocab/mine,vocab/ko-mecab-8k",
     )
-    input_file: str = option(help="Text to cut: a path, a glob in quotes, or several of both with commas.")
+    input_file: str = option(
+        help="The text to tokenize: a path, a glob in quotes, or several of both with commas."
+    )
     encoding: str = option(
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
     )
     report_dir: str = option(
         default="",
-        help="With --compare, a folder for report.md and report.html. Without it the figures are only printed.",
+        help="With --compare, the folder for report.md and report.html. Without it the figures are only printed.",
     )
     answers_file: str = option(
-        default="", help="Questions in the format of SQuAD and KorQuAD, for the answers' edges."
+        default="",
+        help="Questions in the format of SQuAD and KorQuAD, for the share of answers at token boundaries.",
     )
     do_lower_case: bool | None = option(default=None, help="For a plain vocab.txt: lower-case the text.")
     allow_tokenizer_mismatch: bool = option(
         default=False,
-        help="With --compare, only warn where a folder was made with another engine or dictionary than is installed.",
+        help="With --compare, only warn if a folder was made with another engine or dictionary than the installed one.",
     )
     num_examples: int = option(
-        default=5, at_least=0, help="Lines of the text that the report shows cut into pieces."
+        default=5, at_least=0, help="The number of lines of the text that the report shows as pieces."
     )
 
 
 def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None) -> Report:
-    """Cuts the text with every vocabulary and writes the report; memory does not depend on the text.
+    """Tokenizes the text with every vocabulary and writes the report; memory does not depend on the text.
 
     Raises:
       MorphbertError: a vocabulary or the text cannot be read, or there is no text.
@@ -82,7 +85,7 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
                 measurement.add(line)
             progress.update(len(line))
     if not lines:
-        raise MorphbertError("the input files hold no text: every line is empty.")
+        raise MorphbertError("the input files contain no text: every line is empty.")
     columns = tuple(
         Measured(
             name,
@@ -119,7 +122,7 @@ def _load(path: str, config: CompareConfig) -> Tokenizer:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """What the columns are called: the last part of each path (two of a file's), or all where two are the same."""
+    """Returns the names of the columns: the last part of each path (two for a file), or whole paths if two agree."""
     last = [
         os.path.join(*os.path.normpath(path).split(os.sep)[-2 if os.path.isfile(path) else -1 :])
         for path in paths

@@ -1,11 +1,11 @@
-"""Text files → how often each word occurs, on all cores and in bounded memory.
+"""Counts the words of text files on all cores and in bounded memory.
 
-Words are written as WordPiece will see them: `사과나무` at the start of an eojeol, `##를` where it continues
-one. `#` is punctuation and always stands alone, so the two cannot be confused.
+Words have WordPiece's form: `사과나무` at the start of an eojeol, `##를` as a continuation. `#` is punctuation and
+always a separate word, so the two cannot be confused.
 
-Blocks of lines are counted apart, each into a sorted file; the files are merged, and of more words than a learner
-can use the rarest are left out. So memory depends on the block and on that limit and not on the corpus, and the result
-does not depend on the number of workers.
+Each block of lines is counted into a separate sorted file. The files are merged, and the rarest words beyond a limit
+are left out. Memory depends on the block size and that limit, not on the corpus, and the result does not depend on the
+number of workers.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from morphbert.parallel import run_tasks
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
-# About 100 MB at most in a worker, and some hundred thousand distinct words.
+# At most about 100 MB in a worker, with some hundred thousand distinct words.
 _BLOCK_CHARACTERS = 1_500_000
 # Longer words are counted in parts of this size: pieces are far shorter, and some "words" are whole files.
 _LONGEST_WORD = 64
 _OPEN_RUNS = 128
-# Words kept for learning; beyond it the rarest go, all of the same count together. 27 million characters have 147,000
-# morphemes, and 2 million eojeols where there is no analyser, nearly all of which occur once.
+# The number of words kept for learning. Beyond it the rarest are dropped, all words of a count together. 27 million
+# characters have 147,000 morphemes, or 2 million eojeols without an analyser, nearly all of which occur once.
 _MOST_WORDS = 500_000
 
 _HELD_OUT_LINES = 5_000
 
 
 class CountedWords(Collection[tuple[str, int]]):
-    """(word, count), sorted by word: kept as the bytes of a run, a tenth of what a list of them would take."""
+    """Pairs (word, count), sorted by word, kept as the bytes of a run: a tenth of the size of a list."""
 
     def __init__(self, run: bytes) -> None:
         self._run = run
@@ -68,15 +68,15 @@ class CountedWords(Collection[tuple[str, int]]):
 
 @dataclass(frozen=True)
 class WordCounts:
-    """What a corpus says to a learner.
+    """The statistics of a corpus for a learner.
 
     Attributes:
-      words: the rarest are missing where there were too many.
-      characters: count of each character as it begins a word (`가`) and as it continues one (`##가`), over
-        all words, also those that `words` misses. Held-out lines are not counted.
-      held_out: lines that were not counted, at most 5,000, for measuring.
-      lines, characters_read: of the whole input, empty lines apart.
-      dropped_words: how many distinct words `words` misses.
+      words: the words with counts, without the rarest if there are too many.
+      characters: the count of each character at the beginning of a word (`가`) and later in one (`##가`), over all
+        words, including those missing from `words`. Held-out lines are not counted.
+      held_out: at most 5,000 uncounted lines for measuring.
+      lines, characters_read: the totals of the input without empty lines.
+      dropped_words: the number of distinct words missing from `words`.
     """
 
     words: CountedWords
@@ -94,22 +94,22 @@ def count_words(
     held_out_share: float,
     encoding: str = "utf-8",
 ) -> WordCounts:
-    """Counts the words of text files, read as by `read_lines`; empty lines do not count.
+    """Counts the words of text files, read as by `read_lines`; empty lines are ignored.
 
     Args:
-      num_workers: processes that analyse; the result does not depend on it.
-      held_out_share: about this share of the lines, chosen by a hash of the line, is kept back for measuring
-        (at most 5,000 lines).
-      encoding: of the files.
+      num_workers: the number of processes; the result does not depend on it.
+      held_out_share: the approximate share of lines, chosen by a hash of the line, that is held out for measuring (at
+        most 5,000 lines).
+      encoding: the encoding of the files.
 
     Raises:
-      MorphbertError: a file cannot be read or decoded, or there is no text in any of them.
+      MorphbertError: a file cannot be read or decoded, or no file contains text.
     """
     reader = _Reader(paths, held_out_share, encoding)
     with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
         runs = list(_count_blocks(reader, splitter, folder, num_workers))
         if not reader.lines:
-            raise MorphbertError("the input files hold no text: every line is empty.")
+            raise MorphbertError("the input files contain no text: every line is empty.")
         while len(runs) > _OPEN_RUNS:
             groups = [runs[first : first + _OPEN_RUNS] for first in range(0, len(runs), _OPEN_RUNS)]
             runs = list(run_tasks(_merge_group, folder, groups, num_workers))
@@ -139,7 +139,7 @@ def word_characters(word: str) -> Iterator[str]:
 
 
 def _least_count(sizes: Counter[int], most: int) -> int:
-    """The smallest count such that at most `most` words have it or a higher one."""
+    """Returns the smallest count that at most `most` words reach."""
     total = 0
     for count in sorted(sizes, reverse=True):
         total += sizes[count]
@@ -149,7 +149,7 @@ def _least_count(sizes: Counter[int], most: int) -> int:
 
 
 class _Reader:
-    """Lines of the files, in blocks; keeps the held-out ones back and counts what it reads."""
+    """Reads the lines of the files in blocks, holds out some of them, and counts lines and characters."""
 
     def __init__(self, paths: Iterable[str], held_out_share: float, encoding: str):
         self._paths = list(paths)
@@ -183,7 +183,7 @@ class _Reader:
                     yield line
 
     def _hold_out(self, line: str) -> bool:
-        # By its content, so that a line which occurs again is not counted there.
+        # By its content, so repetitions of a held-out line are not counted.
         if zlib.crc32(line.encode("utf-8")) >= self._threshold:
             return False
         if line not in self._held_out_set:
@@ -195,7 +195,7 @@ class _Reader:
 
 
 def _count_blocks(reader: _Reader, splitter: WordSplitter, folder: str, num_workers: int) -> Iterator[str]:
-    """Yields one sorted run of counts a block."""
+    """Yields one sorted run of counts per block."""
     progress = tqdm(desc="Counting words", unit=" characters", unit_scale=True, disable=None, file=sys.stderr)
     with progress:
         for run in run_tasks(_count_block, (splitter, folder), reader.blocks(), num_workers):
@@ -204,7 +204,7 @@ def _count_blocks(reader: _Reader, splitter: WordSplitter, folder: str, num_work
 
 
 def _count_block(shared: tuple[WordSplitter, str], block: list[str]) -> str:
-    """One block of lines → the path of a file with its counts, sorted by word."""
+    """Counts one block of lines; returns the path of a file with the counts, sorted by word."""
     splitter, folder = shared
     return _write_run(sorted(_words_of(block, splitter).items()), folder)
 
@@ -224,7 +224,7 @@ def _words_of(lines: Iterable[str], splitter: WordSplitter) -> Counter[str]:
 
 
 def count_characters(lines: Iterable[str], splitter: WordSplitter) -> Counter[str]:
-    """Counts of the characters of some lines, plain where they begin a word and with `##` where not."""
+    """Counts the characters of lines, plain at the beginning of a word and with `##` elsewhere."""
     return _characters_of(_words_of(lines, splitter).items())
 
 
@@ -244,7 +244,7 @@ def _write_run(counts: Iterable[tuple[str, int]], folder: str) -> str:
 
 
 def _lines_with(counts: Iterable[tuple[str, int]], least: int = 1) -> Iterator[bytes]:
-    """The lines of a run; words that occur less often are left out."""
+    """Yields the lines of a run without rarer words."""
     return (f"{word}\t{count}\n".encode() for word, count in counts if count >= least)
 
 
@@ -256,12 +256,12 @@ def _read_run(path: str) -> Iterator[tuple[str, int]]:
 
 
 def _merge_group(folder: str, runs: list[str]) -> str:
-    """Sorted runs → the path of one run."""
+    """Merges sorted runs; returns the path of the merged run."""
     return _write_run(_merge(runs), folder)
 
 
 def _merge(runs: list[str]) -> Iterator[tuple[str, int]]:
-    """Sorted runs → one, counts of the same word added; the runs are deleted."""
+    """Merges sorted runs into one, adds the counts of equal words, and deletes the runs."""
     for word, group in itertools.groupby(heapq.merge(*map(_read_run, runs)), key=lambda item: item[0]):
         yield word, sum(count for _, count in group)
     for run in runs:

@@ -1,4 +1,4 @@
-"""What a vocabulary does to text: counts over lines, and the answers that its tokens can name."""
+"""Measures a vocabulary on text: counts over lines, and the share of answers at token boundaries."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.wordpiece import CONTINUATION
 
-# A paragraph and its answers: half-open ranges of its characters.
+# A paragraph, and the half-open character ranges of its answers.
 Paragraph = tuple[str, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Counts over some lines; the rates are properties of them.
+    """Counts over lines; the rates are properties.
 
     Attributes:
-      eojeols_with_unknown: eojeols with at least one [UNK].
-      whole_eojeols: eojeols that are a single piece, [UNK] not counted.
-      as_stock_bert: eojeols that google-research/bert's tokenizer, without an analyser, cuts into the same pieces
-        with the same `vocab.txt`; None where that tokenizer cannot read the vocabulary (SentencePiece).
-      characters, unknown_characters: of the original text inside pieces, so without spaces; inside [UNK].
-      eojeols_by_pieces: number of pieces → eojeols that have so many.
-      lines_by_pieces: the same for lines, without special tokens.
-      pieces_by_length: characters (`##` not counted) → pieces of the text that are so long, [UNK] left out.
+      eojeols_with_unknown: the number of eojeols with at least one [UNK].
+      whole_eojeols: the number of eojeols that are a single piece other than [UNK].
+      as_stock_bert: the number of eojeols that google-research/bert's tokenizer, without an analyser, cuts into the
+        same pieces with the same `vocab.txt`; None if that tokenizer cannot read the vocabulary (SentencePiece).
+      characters, unknown_characters: the numbers of original characters within pieces, so without spaces, and within
+        [UNK].
+      eojeols_by_pieces: the number of eojeols for each number of pieces.
+      lines_by_pieces: the number of lines for each number of pieces, without special tokens.
+      pieces_by_length: the number of pieces of the text other than [UNK] for each length in characters, without `##`.
     """
 
     lines: int = 0
@@ -53,17 +54,17 @@ class Figures:
 
     @property
     def unknown_share(self) -> float:
-        """Share of the eojeols that contain [UNK]."""
+        """The share of the eojeols that contain [UNK]."""
         return self.eojeols_with_unknown / max(1, self.eojeols)
 
     @property
     def coverage(self) -> float:
-        """Share of the characters that are in a piece of the vocabulary and not in [UNK]."""
+        """The share of the characters that are in a piece of the vocabulary other than [UNK]."""
         return 1 - self.unknown_characters / max(1, self.characters)
 
 
 class Measurement:
-    """Counts what one tokenizer does, a line at a time; nothing is kept but the counts."""
+    """Counts the results of one tokenizer line by line; keeps only the counts."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -105,7 +106,7 @@ class Measurement:
         self._lengths.update(_length(token) for token in encoding.tokens if token != unknown)
 
     def figures(self) -> Figures:
-        """What was counted so far."""
+        """Returns the counts so far."""
         counts: dict[str, int | None] = dict(self._counts)
         if self._stock is None:
             counts.pop("as_stock_bert", None)
@@ -118,7 +119,7 @@ class Measurement:
 
 
 def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
-    """Tokenizes the lines and counts."""
+    """Tokenizes the lines and returns the counts."""
     measurement = Measurement(tokenizer)
     for line in lines:
         measurement.add(line)
@@ -127,10 +128,10 @@ def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> Figures:
 
 @dataclass(frozen=True)
 class AnswerCeiling:
-    """Of how many answers the first and the last character are the first and last of a token.
+    """The share of answers whose first and last characters are the first and last of a token.
 
-    A model that marks a first and a last token, as BERT does for SQuAD, can name no others exactly: the share is the
-    highest exact match that any such model could reach (punctuation that a metric ignores aside).
+    A model that marks a first and a last token, as BERT does for SQuAD, can give only these answers exactly. The share
+    is the highest exact match that any such model could reach (apart from punctuation that a metric ignores).
     """
 
     answers: int
@@ -142,9 +143,9 @@ class AnswerCeiling:
 
 
 def answer_ceiling(tokenizer: Tokenizer, paragraphs: Iterable[Paragraph]) -> AnswerCeiling:
-    """Counts the answers whose ends are token boundaries, by offsets into the paragraph.
+    """Counts the answers whose ends are token boundaries, from offsets into the paragraph.
 
-    Of `사과나무를 심었다` the answer `사과나무` is reachable where 를 is a token, and not where 나무를 is one.
+    Of `사과나무를 심었다` the answer `사과나무` is reachable if 를 is a token, but not if 나무를 is one.
     """
     answers = reachable = 0
     for context, spans in paragraphs:
@@ -157,7 +158,7 @@ def answer_ceiling(tokenizer: Tokenizer, paragraphs: Iterable[Paragraph]) -> Ans
 
 
 def lengths_of_pieces(tokens: Iterable[str]) -> Counter[int]:
-    """Characters → pieces of a vocabulary that are so long; special tokens and `[unusedN]` do not count."""
+    """Returns the number of pieces of each length in characters, without special tokens and `[unusedN]`."""
     return Counter(
         _length(token)
         for token in tokens
@@ -166,14 +167,14 @@ def lengths_of_pieces(tokens: Iterable[str]) -> Counter[int]:
 
 
 def _length(token: str) -> int:
-    """Characters without the sign for continuation (`##`) or for beginning (SentencePiece's)."""
+    """Returns the length of a piece without its continuation sign (`##`) or beginning sign (SentencePiece's)."""
     if token.startswith(CONTINUATION) and len(token) > len(CONTINUATION):
         return len(token) - len(CONTINUATION)
     return len(token.removeprefix("\u2581")) or 1
 
 
 def _covered(offsets: Iterable[tuple[int, int]]) -> int:
-    """How many characters lie in ascending ranges; those that two pieces share count once."""
+    """Returns the number of characters within ascending ranges; characters in two ranges count once."""
     total = position = 0
     for start, end in offsets:
         total += max(0, end - max(start, position))
@@ -182,7 +183,7 @@ def _covered(offsets: Iterable[tuple[int, int]]) -> int:
 
 
 def _by_eojeol(encoding: Encoding) -> list[tuple[int, list[str]]]:
-    """For each eojeol where it starts in the text, and its pieces."""
+    """Returns the pieces of each eojeol, by its start in the text."""
     grouped: list[tuple[int, list[str]]] = []
     last = -1
     for token, word, (start, _) in zip(encoding.tokens, encoding.word_ids, encoding.offsets, strict=True):

@@ -1,9 +1,9 @@
-"""Word counts → the pieces of a vocabulary of exactly the wanted size.
+"""Learns a vocabulary of exactly the requested size from word counts.
 
-The order of a vocabulary: special tokens, further ones that were asked for, reserved `[unusedN]`, the alphabet
-(every character that was seen, as it was seen: beginning a word or, with `##`, continuing one), then the learner's
-pieces, the best first. With the alphabet complete, greedy longest-match-first cuts every word of the text without
-[UNK], whatever the other pieces are.
+The order of a vocabulary: special tokens, additional special tokens, reserved `[unusedN]`, the alphabet (every
+  character in each form that occurs: at the beginning of a word, or with `##` later in one), then the learner's pieces,
+  best first. With a complete alphabet, greedy longest-match-first cuts every word of the text without [UNK], whatever
+  the other pieces are.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.vocab.counting import word_characters
 
-# SentencePiece's sign for the beginning of a word; ours are fed to it with the sign in place of the missing ##.
+# SentencePiece's sign for the beginning of a word; words without ## are given to SentencePiece with this sign.
 _BEGINS = "\u2581"
-# Characters that SentencePiece keeps for itself. Words with them are left out of learning, not of the alphabet.
+# Characters that SentencePiece reserves. Words with them are excluded from learning, but not from the alphabet.
 _RESERVED = frozenset("\u2581\u2585\t\n\0")
 _LONGEST_PIECE = 16
 
@@ -39,23 +39,23 @@ LEARNERS: tuple[Learner, ...] = get_args(Learner)
 
 
 class NewPiece(NamedTuple):
-    """A piece that an extended vocabulary has and the old one had not: its id, and the `[unusedN]` that stood there."""
+    """A piece that an extended vocabulary adds: its id, and the `[unusedN]` that it replaces."""
 
     id: int
-    old: str | None  # None behind the last line of the old vocabulary
+    old: str | None  # None after the last line of the old vocabulary
     new: str
 
 
 @dataclass(frozen=True)
 class LearnedPieces:
-    """The lines of `vocab.txt`, and what they are made of.
+    """The lines of `vocab.txt` and their composition.
 
     Attributes:
-      tokens: exactly `vocab_size` of them.
-      alphabet: how many are single characters from the alphabet.
-      unused: how many are `[unusedN]` at the end, because the text had no more pieces.
-      uncovered: characters (plain or ##) that were seen and left out, with their counts.
-      new: where another vocabulary was extended, what came to it, by id; further `[unusedN]` do not count.
+      tokens: exactly `vocab_size` tokens.
+      alphabet: the number of single characters from the alphabet.
+      unused: the number of `[unusedN]` at the end, because the text has no more pieces.
+      uncovered: the omitted characters (plain or ##) with their counts.
+      new: the pieces that extend another vocabulary, by id, without further `[unusedN]`.
     """
 
     tokens: tuple[str, ...]
@@ -66,12 +66,12 @@ class LearnedPieces:
 
     @property
     def filled(self) -> int:
-        """How many new pieces stand in the place of an old `[unusedN]`."""
+        """The number of new pieces that replace an old `[unusedN]`."""
         return sum(piece.old is not None for piece in self.new)
 
     @property
     def appended(self) -> int:
-        """How many new pieces stand behind the old vocabulary."""
+        """The number of new pieces after the old vocabulary."""
         return len(self.new) - self.filled
 
 
@@ -81,10 +81,10 @@ def choose_alphabet(
     """Returns the characters to keep, the most frequent first (equal counts by code point).
 
     Args:
-      characters: counts of `가` and `##가`.
+      characters: the counts of `가` and `##가`.
       min_count: characters that were seen less often are left out.
-      coverage: the rarest may be left out as long as this share of all occurrences stays; 1 keeps all.
-      most: how many are kept at most; None for no limit.
+      coverage: the share of all occurrences that must stay when the rarest are left out; 1 keeps all.
+      most: the largest number of kept characters; None for no limit.
     """
     ranked = sorted(
         ((count, character) for character, count in characters.items() if count >= min_count),
@@ -109,14 +109,14 @@ def assemble(
     special_tokens: Sequence[str] = (),
     unused_slots: int = 0,
 ) -> LearnedPieces:
-    """Special tokens + alphabet + the first learned pieces that are not there yet, filled up to the size.
+    """Joins special tokens, alphabet and the first new learned pieces, and fills the rest with `[unusedN]`.
 
     Args:
-      special_tokens: further ones, right after BERT's five.
-      unused_slots: how many `[unusedN]` to reserve after those, whatever the text has.
+      special_tokens: additional ones, directly after BERT's five.
+      unused_slots: the number of `[unusedN]` to reserve after those.
 
     Raises:
-      MorphbertError: the size is too small for the special tokens and the alphabet; the minimum is named.
+      MorphbertError: the size is too small for the special tokens and the alphabet. The message names the minimum.
     """
     reserved = [f"[unused{number}]" for number in range(unused_slots)]
     tokens = dict.fromkeys((*SPECIAL_TOKENS, *special_tokens, *reserved, *alphabet))
@@ -151,18 +151,18 @@ def extend(
     vocab_size: int,
     special_tokens: Sequence[str] = (),
 ) -> LearnedPieces:
-    """An existing vocabulary with what another text needs more; every old piece keeps its id.
+    """Returns an existing vocabulary with the additional pieces of another text; every old piece keeps its id.
 
-    New pieces go into the old `[unusedN]` first and then behind the last line; what is still `[unusedN]` at the end
-    is counted as unused. Special tokens come first, then characters, then the learner's pieces.
+    New pieces first replace the old `[unusedN]` and then follow the last line; the remaining `[unusedN]` count as
+    unused. Special tokens come first, then characters, then the learner's pieces.
 
     Raises:
       MorphbertError: the size is smaller than the old vocabulary, or too small for the new characters.
     """
     if vocab_size < len(old):
         raise MorphbertError(
-            f"--vocab_size={vocab_size} is smaller than the vocabulary of --init_vocab, which has {len(old)} lines and "
-            f"keeps them all: give --vocab_size={len(old)} or more."
+            f"--vocab_size={vocab_size} is smaller than the vocabulary of --init_vocab, whose {len(old)} lines are "
+            f"all kept. Give --vocab_size={len(old)} or more."
         )
     tokens = list(old)
     slots = [number for number, token in enumerate(tokens) if re.fullmatch(r"\[unused\d+\]", token)]
@@ -171,8 +171,8 @@ def extend(
     room = len(slots) + vocab_size - len(tokens)
     if len(needed) > room:
         raise MorphbertError(
-            f"--vocab_size={vocab_size} is too small: the text has {len(needed)} characters and special tokens that "
-            f"the vocabulary of --init_vocab lacks, and there is room for {room}. Give --vocab_size="
+            f"--vocab_size={vocab_size} is too small: the vocabulary of --init_vocab lacks {len(needed)} characters "
+            f"and special tokens of the text, and has room for {room}. Give --vocab_size="
             f"{vocab_size + len(needed) - room} or more, or leave rare ones out: --character_coverage=0.9995 or "
             "--min_character_count=5."
         )
@@ -199,13 +199,13 @@ def extend(
 
 
 def learn(learner: Learner, words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
-    """Pieces of two characters and more, the best first; as many as there are, if fewer than `size`.
+    """Returns pieces of two or more characters, best first; fewer than `size` if the text has fewer.
 
     Args:
-      learner: the method; `char` learns nothing: the vocabulary is its alphabet.
-      words: (word, count), sorted by word; continuing words with `##`.
-      alphabet: words with a character outside it are left out: they become [UNK] anyway.
-      size: how many pieces are wanted at least, if there are as many.
+      learner: the method; `char` learns no pieces, so the vocabulary is its alphabet.
+      words: pairs (word, count), sorted by word; continuing words begin with `##`.
+      alphabet: the kept characters; words with other characters, which become [UNK], are ignored.
+      size: the least number of pieces to return, if the text has as many.
     """
     methods = {"bpe": learn_bpe, "unigram": learn_unigram, "wordpiece": learn_wordpiece}
     if learner not in methods:
@@ -216,7 +216,7 @@ def learn(learner: Learner, words: Collection[tuple[str, int]], alphabet: list[s
 
 @contextmanager
 def _time_shown(what: str) -> Iterator[None]:
-    """A line with the time that went by, on a terminal: learners do not say how far they are."""
+    """Shows the elapsed time on a terminal, because learners report no progress."""
     over = threading.Event()
     with tqdm(desc=what, bar_format="{desc}: {elapsed}", disable=None, file=sys.stderr) as line:
 
@@ -236,20 +236,20 @@ def _time_shown(what: str) -> Iterator[None]:
 
 
 def learn_bpe(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
-    """Byte-pair merges in the order of learning (Sennrich et al. 2016), by SentencePiece.
+    """Returns byte-pair merges in learning order (Sennrich et al. 2016), by SentencePiece.
 
-    Each distinct word is given once with its count. A word that begins an eojeol carries SentencePiece's sign for
-    that, so `사과` and `##사과` are learned apart. The number of threads changes nothing.
+    SentencePiece receives each distinct word once with its count. A word that begins an eojeol carries SentencePiece's
+    beginning sign, so `사과` and `##사과` are learned separately. The result does not depend on the number of threads.
     """
-    # Merges of the sign with one character are in the alphabet already: that many more are needed.
+    # Merges of the sign with one character are already in the alphabet, so that many more merges are needed.
     return _learn_sentencepiece(words, alphabet, size, model_type="bpe")
 
 
 def learn_unigram(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
-    """Pieces of a unigram language model (Kudo 2018), the likeliest first, by SentencePiece.
+    """Returns pieces of a unigram language model (Kudo 2018), most likely first, by SentencePiece.
 
-    The model is fitted for its own way of cutting; WordPiece cuts with the same pieces, longest first. Other numbers
-    of threads add in another order and give other pieces: it is always one.
+    The model is fitted for its own segmentation; WordPiece uses the same pieces, longest first. The number of threads
+    is always one, because other numbers change the order of sums and therefore the pieces.
     """
     return _learn_sentencepiece(words, alphabet, size, model_type="unigram", num_threads=1)
 
@@ -290,18 +290,18 @@ def _learn_sentencepiece(
 
 
 def learn_wordpiece(words: Collection[tuple[str, int]], alphabet: list[str], size: int) -> list[str]:
-    """Frequent substrings by tensorflow_text's WordPiece learner, the longest and most frequent kept.
+    """Returns frequent substrings by tensorflow_text's WordPiece learner, longest and most frequent first.
 
-    It searches the count from which on a substring is kept, and hits the size only roughly: it is asked for a tenth
-    more, and what comes is ordered by its count. It knows no words that continue others, so those are given with a
-    sign in front, which becomes their `##` afterwards.
+    The learner searches for a count threshold and reaches the size only approximately, so this requests a tenth more
+    pieces and orders them by count. The learner does not support continuing words, so they carry a sign that is
+    replaced by `##` afterwards.
     """
     try:
         from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as library
     except ImportError as error:
         raise MorphbertError(
-            "--learner=wordpiece needs the package tensorflow-text (pip install tensorflow-text), which has no wheel "
-            f"for every platform: {error}. The learners bpe and unigram need nothing more."
+            "--learner=wordpiece needs the package tensorflow-text (pip install tensorflow-text), which does not "
+            f"have wheels for all platforms: {error}. The learners bpe and unigram need no further package."
         ) from error
     known = frozenset(alphabet)
     counts = [
@@ -329,7 +329,7 @@ def learn_wordpiece(words: Collection[tuple[str, int]], alphabet: list[str], siz
 
 
 def _substring_counts(words: Collection[tuple[str, int]], pieces: Iterable[str]) -> Counter[str]:
-    """How often each piece stands in the words, at a beginning or, with `##`, after it; overlaps count."""
+    """Counts each piece in the words, at their beginning or, with `##`, after it; overlaps count."""
     wanted = frozenset(pieces)
     counts: Counter[str] = Counter()
     for word, count in words:
@@ -355,7 +355,9 @@ def _sentencepiece_lines(words: Collection[tuple[str, int]], known: frozenset[st
 
 
 def _as_wordpiece(piece: str) -> str | None:
-    """`"▁사과"` → `"사과"`, `"과나무"` → `"##과나무"`; None for a single character, which the alphabet has."""
+    """Returns WordPiece's form of a piece: `"▁사과"` → `"사과"`, `"과나무"` → `"##과나무"`; None for a single
+    character.
+    """
     begins = piece.startswith(_BEGINS)
     text = piece.removeprefix(_BEGINS)
     if len(text) < 2:

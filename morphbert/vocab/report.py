@@ -1,6 +1,6 @@
-"""What vocabularies do to text that they were not learned from, side by side: the figures and their Markdown.
+"""Reports figures of vocabularies on held-out text, side by side, as Markdown.
 
-`morphbert.vocab.report_html` shows the same as a page with plots.
+`morphbert.vocab.report_html` shows the same figures as a page with plots.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.figures import AnswerCeiling, Figures, lengths_of_pieces
 
-# The same for every vocabulary, so that two reports can be held side by side.
+# The same for every vocabulary, so that two reports can be compared.
 EXAMPLES = (
     "사과나무를 심었습니다.",
     "어제 친구랑 본 영화가 생각보다 재미있어서 두 번 봤다.",
@@ -27,12 +27,12 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One vocabulary, and what it did to the text.
+    """One vocabulary and its figures on the text.
 
     Attributes:
-      tokenizer: for the examples, and for how the vocabulary is made up.
-      figures: on the text; `lines` is 0 where there was none.
-      answers: on a file of questions, where one was given.
+      tokenizer: for the examples and for the composition of the vocabulary.
+      figures: the figures on the text; `lines` is 0 without a text.
+      answers: the figures on a file of questions, if there is one.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
-    """What the two forms of a report show.
+    """The content of both forms of a report.
 
     Attributes:
-      notes: sentences before the figures, in Markdown's plain text with `code`.
-      text: what the figures were measured on, for the heading above them; empty where nothing was measured.
-      remarks: sentences below the figures.
-      examples: texts to show cut into pieces.
+      notes: sentences before the figures, as plain Markdown text with `code`.
+      text: the heading of the figures, which names the measured text; empty if nothing was measured.
+      remarks: sentences after the figures.
+      examples: texts to show as pieces.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Shares in percent, a row of them for every vocabulary, and what the buckets are called."""
+    """Shares in percent, one row per vocabulary, with the names of the buckets."""
 
     title: str
     explanation: str
@@ -71,7 +71,7 @@ class Histogram:
 
 
 def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
-    """Name of a figure → its value for each vocabulary, as written in the tables; rows nobody has are left out."""
+    """Returns the rows of the table: a figure's name and its value for each vocabulary, without rows empty for all."""
     rows: list[tuple[str, Callable[[Measured], str]]] = [
         ("lines of the vocabulary", lambda c: f"{len(c.tokenizer.vocabulary):,}"),
         ("analyser", _analyser),
@@ -105,7 +105,7 @@ def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
 
 
 def remarks(report: Report) -> list[str]:
-    """What has to be known to read the table."""
+    """Returns the explanations of the table."""
     found = [
         *report.remarks,
         "A stock BERT tokenizer is google-research/bert's, without an analyser, on the same `vocab.txt`: where it cuts "
@@ -136,7 +136,7 @@ def _analyser(column: Measured) -> str:
 
 
 def histograms(columns: Sequence[Measured]) -> list[Histogram]:
-    """How long eojeols, lines and pieces are, in the text and in the vocabulary."""
+    """Returns the distributions of the lengths of eojeols, lines and pieces, in the text and in the vocabulary."""
     return [
         _histogram(
             "Pieces of an eojeol",
@@ -168,7 +168,7 @@ def histograms(columns: Sequence[Measured]) -> list[Histogram]:
 def _histogram(
     title: str, explanation: str, counts: Sequence[Counter[int]], bounds: tuple[int, ...]
 ) -> Histogram:
-    """A bucket for each bound, from the one before it on, and one for what is more than the last."""
+    """Returns a bucket for each bound, which ends at it, and one for values above the last bound."""
     names = []
     least = 1
     for bound in bounds:
@@ -184,7 +184,7 @@ def _histogram(
 
 
 def markdown(report: Report) -> str:
-    """The report as Markdown; same report, same text."""
+    """Returns the report as Markdown; the same report gives the same text."""
     parts = [f"# {report.title}\n", *(f"{note}\n" for note in report.notes)]
     if report.text:
         parts.append(f"## {report.text}\n")
@@ -207,7 +207,7 @@ def markdown(report: Report) -> str:
 
 
 def figures_table(columns: Sequence[Measured]) -> str:
-    """A Markdown table of the figures, a column for every vocabulary."""
+    """Returns a Markdown table of the figures with one column per vocabulary."""
     return _table("", [column.name for column in columns], figure_rows(columns))
 
 
@@ -226,12 +226,12 @@ def _table(corner: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence
 
 
 def _plain(text: str) -> str:
-    r"""Text in which nothing is a sign of Markdown: `"a_b|c"` → `"a\_b\|c"`."""
+    r"""Returns text with Markdown's signs escaped: `"a_b|c"` → `"a\_b\|c"`."""
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
 
 
 def _code(text: str) -> str:
-    """Text between backticks, more of them than it has in a row."""
+    """Returns text between backticks, more of them than its longest run."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {text} {fence}" if longest else f"`{text}`"

@@ -8,7 +8,7 @@ from morphbert.vocab.report import Measured, Report, figure_rows, histograms, re
 
 
 def html(report: Report) -> str:
-    """Returns the report as a page; same report, same text."""
+    """Returns the report as a page; the same report gives the same text."""
     columns = report.columns
     names = [column.name for column in columns]
     plots = [

@@ -76,12 +76,12 @@ def bomb(levels: int, width: int = 9) -> str:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (bomb(9), r"aliases \(\*name\) stand for more than 100,000 values"),
+        (bomb(9), r"aliases \(\*name\) expand to more than 100,000 values"),
         ("[" * 50_000, "nested more than 100 levels deep"),
         ("{a: " * 50_000, "nested more than 100 levels deep"),
         ("".join("  " * n + "a:\n" for n in range(500)), "nested more than 100 levels deep"),
         ("- " * 2_000 + "a", "nested more than 100 levels deep"),
-        ("a: &a [*a]", r"the alias \*a stands inside what it names"),
+        ("a: &a [*a]", r"the alias \*a is within the collection that it names"),
         ("a" * 2_000_000, "longer than"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
         ("a: *b", "is not YAML"),

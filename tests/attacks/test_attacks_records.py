@@ -107,13 +107,16 @@ def newer_format(folder):
 ATTACKS = [
     (delete_a_shard, ["r-00002-of-00004 is missing", "Make the records again"]),
     (cut_at_a_records_end, ["r-00001-of-00004 has", "its manifest says", "cut off"]),
-    (double_the_number, ["says that the set has", "changed after it was written"]),
-    (double_all_numbers, ["r-00000-of-00004", "records, and its manifest says"]),
-    (leave_shards_of_an_earlier_run, ["not of one set", "r-00000-of-00002", "r-00000-of-00004", "Remove"]),
-    (leave_a_shard_without_a_manifest, ["not of one set", "r-00003-of-00004, without a manifest"]),
+    (double_the_number, ["records for the set, but its files have", "changed after it was written"]),
+    (double_all_numbers, ["r-00000-of-00004", "records, but its manifest says"]),
+    (
+        leave_shards_of_an_earlier_run,
+        ["belong to different sets", "r-00000-of-00002", "r-00000-of-00004", "Remove"],
+    ),
+    (leave_a_shard_without_a_manifest, ["belong to different sets", "r-00003-of-00004, without a manifest"]),
     (empty_a_shard, ["r-00000-of-00004", "has 0 bytes"]),
-    (swap_two_records, ["r-00000-of-00004", "not what was written", "SHA-256"]),
-    (take_a_manifest_of_another_seed, ["not of one set", "r-00001-of-00004"]),
+    (swap_two_records, ["r-00000-of-00004", "has changed since it was written", "SHA-256"]),
+    (take_a_manifest_of_another_seed, ["belong to different sets", "r-00001-of-00004"]),
     (newer_format, ["format version 99", "9.9"]),
 ]
 
@@ -176,7 +179,7 @@ def test_manifests_of_before_are_read_as_far_as_they_say(whole, tmp_path, capsys
     assert inspect([f"--input_file={folder}/r-*"]) == 1
     message = capsys.readouterr().err
     assert "r-00002-of-00004 is missing" in message
-    assert re.search(r"r-00001-of-00004: \d+ records, and its manifest says \d+", message)
+    assert re.search(r"r-00001-of-00004: \d+ records, but its manifest says \d+", message)
 
 
 def test_a_length_beyond_the_file_is_no_record(tmp_path):
@@ -211,7 +214,7 @@ def test_leftovers_of_unknown_origin_are_refused_before_anything_is_written(mode
     assert create_main(flags(tmp_path / "r", mode=mode, num_shards=2)) == 1
     message = capsys.readouterr().err
     assert "r-00003-of-00004" in message
-    assert "without a manifest" in message
+    assert "no manifest" in message
     assert f"rm {stranger}" in message
     assert files_of(tmp_path) == before
 
@@ -227,7 +230,7 @@ def test_the_rest_of_a_set_with_other_names_is_refused(tmp_path, capsys):
     create(f"{tmp_path / 'a'},{tmp_path / 'b'}")
     assert create_main(flags(tmp_path / "a", token_store=tmp_path / "s")) == 1
     message = capsys.readouterr().err
-    assert f"is one set with {tmp_path / 'b'}" in message
+    assert f"belongs to a set with {tmp_path / 'b'}" in message
     assert (tmp_path / "b").exists()
 
 

@@ -86,6 +86,6 @@ def test_a_damaged_block_of_an_interrupted_run_is_named_and_made_again(tmp_path,
     zeros(block)
     assert main(command) == 1
     message = capsys.readouterr().err
-    assert f"{block.name}, a part of the token store" in message
+    assert f"{block.name}, part of the token store" in message
     assert "run the same command again" in message
     assert main(command) == 0

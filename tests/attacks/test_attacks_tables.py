@@ -106,9 +106,9 @@ def test_white_space_around_a_label_makes_no_class(tmp_path, label):
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
-        ("", "the label is missing (column 'label' holds '')"),
+        ("", "the label is missing (column 'label' contains '')"),
         (" ", "the label is missing"),
-        ("NaN", "the label is missing (column 'label' holds 'NaN')"),
+        ("NaN", "the label is missing (column 'label' contains 'NaN')"),
         ("null", "the label is missing"),
         ("1.0", "the label '1.0' is the number of the label '1' "),
         ("01", "the label '01' is the number of the label '1' "),
@@ -124,8 +124,8 @@ def test_labels_that_are_none_or_another_in_disguise(tmp_path, label, reason):
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
-        ("NaN", "the label is missing (column 'label' holds nan)"),
-        ("null", "the label is missing (column 'label' holds None)"),
+        ("NaN", "the label is missing (column 'label' contains nan)"),
+        ("null", "the label is missing (column 'label' contains None)"),
         ("1.0", "the label 1.0 is a decimal number"),
         ("true", "the label 'true' occurs beside the number '0'"),
         ("[1]", "the label is [1], where a text or a whole number is expected"),

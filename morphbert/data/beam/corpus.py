@@ -1,8 +1,8 @@
-"""What the stages of the pipeline hand to each other, and how numbers of the corpus come to its blocks.
+"""The values that the pipeline's stages exchange, and the numbering of blocks within the corpus.
 
-A *block* is some consecutive documents as a `TokenStore` in memory. Its *place* tells where it stands in the
-corpus; what place comes how late, and how many documents and sentences stand before it, is known once all blocks
-are made: that is the `Corpus`, which is small, and goes to every worker.
+A *block* is a `TokenStore` of some consecutive documents in memory. Its *place* is its position in the corpus. The
+order of the places, and the numbers of documents and sentences before each, are known when all blocks are made. They
+form the `Corpus`, which is small and is sent to every worker.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Bool = npt.NDArray[np.bool_]
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 Marks = npt.NDArray[np.uint8]
 
-# File, byte at which its range begins, number of the block within the range.
+# The file, the first byte of the range, and the number of the block within the range.
 Place = tuple[int, int, int]
 TRAIN, HELD_OUT = 0, 1
 
 
 class Extreme(NamedTuple):
-    """The document of a block with the lowest or highest digest: the first of several."""
+    """The document of a block with the lowest or highest digest, the first if several are equal."""
 
     digest: int
     document: int
@@ -42,7 +42,7 @@ class Extreme(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the corpus has to know of a block; pairs are of the training side and of the held-out one."""
+    """The facts about a block that the corpus needs; pairs are of the training side and of the held-out side."""
 
     place: Place
     documents: tuple[int, int]
@@ -54,7 +54,7 @@ class Summary(NamedTuple):
 
 
 def blocks(texts: Iterable[list[str]], encoder: SentenceEncoder, tokens: int) -> Iterator[TokenStore]:
-    """Documents → blocks of about `tokens` pieces. Documents and sentences without a piece are left out."""
+    """Yields blocks of about `tokens` pieces. Documents and sentences without a piece are left out."""
     making = _Block()
     for text in texts:
         making.add(text, encoder)
@@ -124,19 +124,22 @@ def summary(place: Place, block: TokenStore, fraction: float) -> Summary:
 
 
 def _below(block: TokenStore, fraction: float) -> Bool:
-    """`held_out` less what it does for tiny corpora, where it has to know all documents."""
+    """Returns `held_out` without its exception for tiny corpora, which needs all documents."""
     out: Bool = block.digests < np.uint64(int(fraction * 2**64))
     return out
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All blocks together.
+    """The numbers of all blocks.
 
-    numbers: place → number of the block. documents: [B + 1] documents before each block. sentences: [2, B + 1]
-    sentences of each side before each block. total_documents, total_tokens: of each side.
-    digests: the sum of the digests of all documents.
-    moved: block and document that is on the other side than its digest says, because that side would have none.
+    Attributes:
+      numbers: the number of the block at each place.
+      documents: [B + 1] the number of documents before each block.
+      sentences: [2, B + 1] the number of sentences of each side before each block.
+      total_documents, total_tokens: the totals of each side.
+      digests: the sum of the digests of all documents.
+      moved: the block and document that is moved to the other side, which would otherwise be empty.
     """
 
     numbers: dict[Place, int]
@@ -150,7 +153,7 @@ class Corpus:
 
     @classmethod
     def of(cls, summaries: Iterable[Summary], fraction: float) -> Corpus:
-        """Brings blocks into their order, whatever order they come in."""
+        """Numbers blocks, which may come in any order."""
         ordered = sorted(summaries)
         counts = np.array([(s.documents, s.sentences, s.tokens) for s in ordered], np.int64).reshape(-1, 3, 2)
         totals = counts.sum(axis=0)
@@ -175,7 +178,7 @@ class Corpus:
         )
 
     def split(self, number: int, block: TokenStore, side: int) -> Split:
-        """The documents of one side in a block, as part of the whole split."""
+        """Returns the documents of one side in a block, as a part of the whole split."""
         out = _below(block, self.fraction)
         if self.moved is not None and self.moved[0] == number:
             out[self.moved[1]] = not out[self.moved[1]]
@@ -191,18 +194,18 @@ class Corpus:
         )
 
     def block_of_sentence(self, sentences: Int64, side: int) -> Int64:
-        """The numbers of the blocks in which sentences of a side stand, given as their numbers in it."""
+        """Returns the numbers of the blocks that contain sentences, given by their numbers within a side."""
         return np.searchsorted(self.sentences[side], sentences, "right") - 1
 
 
 def _empty_side(documents: Int64) -> int | None:
-    """The side that has no document, where one has none (`held_out` gives it one)."""
+    """Returns the side without a document, if there is one (`held_out` then moves a document to it)."""
     empty = np.flatnonzero(documents == 0)
     return int(empty[0]) if len(empty) else None
 
 
 def _to_move(ordered: list[Summary], side: int) -> tuple[int, Extreme]:
-    """The first document with the lowest digest is held out, the first with the highest is not."""
+    """Returns the document to move: the first with the lowest digest is held out, the first with the highest is not."""
     if side == HELD_OUT:
         number = min(range(len(ordered)), key=lambda n: ordered[n].lowest.digest)
         return number, ordered[number].lowest
@@ -211,10 +214,12 @@ def _to_move(ordered: list[Summary], side: int) -> tuple[int, Extreme]:
 
 
 class Rows(NamedTuple):
-    """Instances with the pieces that they are made of.
+    """Instances with their pieces.
 
-    order: [N] where they stand among all instances. plan: [N] PLAN, whose `first` and `second` are places in `tokens`
-    and `marks` [T]. A random next segment that is in another block has the length 0 until it is found.
+    Attributes:
+      order: [N] their positions among all instances.
+      plan: [N] PLAN, whose `first` and `second` are ranges in `tokens` and `marks` [T]. A random next segment from
+        another block has length 0 until it is found.
     """
 
     order: Int64
@@ -224,7 +229,7 @@ class Rows(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Random next segments that a block is asked for, for one part: `order` [N] of their instances, what is wanted."""
+    """Requests to a block for random next segments of one part: `order` [N] of their instances, and the segments."""
 
     order: Int64
     wanted: instances.Wanted
@@ -232,7 +237,7 @@ class Requests(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The answers: lengths [N] of the segments of the instances `order` [N], and their pieces [T], end to end."""
+    """The answers: lengths [N] of the segments of the instances `order` [N], and their concatenated pieces [T]."""
 
     order: Int64
     lengths: Int64
@@ -241,7 +246,7 @@ class Found(NamedTuple):
 
 
 def taken(block: TokenStore, begin: Int64, length: Int64) -> tuple[Tokens, npt.NDArray[np.uint8], Int64]:
-    """Pieces of ranges of a block, one range after the other, their marks, and where each begins among them."""
+    """Returns the concatenated pieces of ranges of a block, their marks, and the beginning of each range among them."""
     starts = np.cumsum(length) - length
     places = np.repeat(begin - starts, length) + np.arange(length.sum())
     return block.tokens[places], block.marks[places], starts
@@ -254,7 +259,7 @@ def planned(
     config: InstanceConfig,
     duplicates: int,
 ) -> tuple[npt.NDArray[np.void], Int64, instances.Wanted | None]:
-    """The plan of a task; which of its rows want a random next segment of another block; and which segments."""
+    """Returns the plan of a task, the rows that need a random next segment of another block, and these segments."""
     wanted: list[instances.Wanted] = []
 
     def later(more: instances.Wanted) -> tuple[Int64, Int64]:
@@ -270,7 +275,7 @@ def planned(
 
 
 def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> Rows:
-    """Takes the pieces of plans out of their block."""
+    """Returns the rows of plans, with their pieces from the block."""
     first, second = plan["first_length"].astype(np.int64), plan["second_length"].astype(np.int64)
     begin = np.concatenate([plan["first"], plan["second"]])
     tokens, marks, starts = taken(block, begin, np.concatenate([first, second]))
@@ -280,14 +285,14 @@ def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> Rows
 
 
 def found(block: TokenStore, split: Split, requests: Requests) -> Found:
-    """Answers what other blocks ask for."""
+    """Returns the segments that other blocks request."""
     begin, length = instances.finder(block, split)(requests.wanted)
     tokens, marks, _ = taken(block, begin, length)
     return Found(requests.order, length, tokens, marks)
 
 
 def joined(rows: list[Rows], answers: list[Found]) -> tuple[TokenStore, npt.NDArray[np.void]]:
-    """Instances of a part with what was found for them → their plan, by key, over a store of its own."""
+    """Joins the instances of a part with their segments; returns their plan, sorted by key, over a new store."""
     order = np.concatenate([one.order for one in rows])
     plan = np.concatenate([one.plan for one in rows])
     tokens = [one.tokens for one in rows] + [one.tokens for one in answers]

@@ -1,12 +1,12 @@
-"""The stages of `morphbert.data.build` as an Apache Beam pipeline. Its records are those of one machine, byte for byte.
+"""The stages of `morphbert.data.build` as an Apache Beam pipeline, with the same records byte for byte.
 
-    ranges ─► blocks ─► corpus (which place comes how late)
+    ranges ─► blocks ─► corpus (the order of the places)
                 │  └──► plans ─► rows ────────────────────┐
                 │           └──► requests ─┐              ├─► parts ─► shards ─► manifests
                 └──────────────────────────┴─► answers ───┘
 
-What differs from one machine is that no worker sees the whole token store. So a plan that needs a random next segment
-asks for it by the segment's number, the block that has it answers, and both meet in the part of their key.
+Unlike on one machine, no worker has the whole token store. A plan that needs a random next segment therefore requests
+it by number, the block that contains it answers, and both meet in the part of their key.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from morphbert.data.store import TokenStore
 from morphbert.errors import MorphbertError
 from morphbert.files import Digesting, compressed
 
-# Pieces in a planning task: they bound the memory of a worker.
+# The number of pieces in a planning task bounds the memory of a worker.
 _PLAN_TOKENS = 1 << 18
 _COPY = 1 << 20
 # A key is a side and a number; an instance's place in the order is a block and a number.
@@ -61,10 +61,12 @@ _SIDE, _BLOCK = 32, 32
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker has.
+    """The settings that every worker receives.
 
-    inputs: base name and bytes of each input file. temporary: a folder for what is not finished. block_tokens: pieces
-      in a block.
+    Attributes:
+      inputs: the base name and size in bytes of each input file.
+      temporary: the folder for unfinished files.
+      block_tokens: the number of pieces in a block.
     """
 
     config: BuildConfig
@@ -75,7 +77,7 @@ class Job:
 
 
 class Side(NamedTuple):
-    """One side of the held-out split: its files, how often its documents are gone through, in how many parts."""
+    """One side of the held-out split: its files, its number of duplicates, and its number of parts."""
 
     name: str
     number: int
@@ -85,15 +87,15 @@ class Side(NamedTuple):
 
 
 def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
-    """The sides that there are.
+    """Returns the sides of the split.
 
     Raises:
-      MorphbertError: there is no document, or one that would have to be on both sides.
+      MorphbertError: there is no document, or a single one for two sides.
     """
     if not sum(corpus.total_documents):
         raise MorphbertError(
-            f"the input holds no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. One "
-            "sentence a line, an empty line between documents."
+            f"the input contains no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. "
+            "Expected is one sentence per line, with an empty line between documents."
         )
     if config.eval_output_file is not None and sum(corpus.total_documents) == 1:
         raise MorphbertError(NOTHING_TO_HOLD_OUT)
@@ -111,12 +113,12 @@ def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
 
 
 def side_of(config: BuildConfig, corpus: Corpus, number: int) -> Side:
-    """The side with that number."""
+    """Returns the side with that number."""
     return next(side for side in sides_of(config, corpus) if side.number == number)
 
 
 class _Tokenize(beam.DoFn):
-    """Range → its blocks, each with its place."""
+    """Turns a range into its blocks, each with its place."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -131,7 +133,7 @@ class _Tokenize(beam.DoFn):
 
 
 class _Plan(beam.DoFn):
-    """Block → the rows of its instances, by part; and what they ask other blocks for, by the number of the block."""
+    """Turns a block into the rows of its instances, by part, and their requests, by the number of the other block."""
 
     REQUESTS = "requests"
 
@@ -173,7 +175,7 @@ class _Plan(beam.DoFn):
 
 
 def _groups(keys: Any) -> Iterator[tuple[Any, int]]:
-    """For each different key [N], the places where it stands, ascending."""
+    """Yields each distinct key of [N] with its positions, ascending."""
     by_key = np.argsort(keys, kind="stable")
     edges = np.flatnonzero(np.diff(keys[by_key])) + 1
     for places in np.split(by_key, edges):
@@ -182,7 +184,7 @@ def _groups(keys: Any) -> Iterator[tuple[Any, int]]:
 
 
 class _Answer(beam.DoFn):
-    """A block and what it is asked for → the answers, by part."""
+    """Answers the requests to a block, by part."""
 
     def process(
         self, element: tuple[int, dict[str, Iterable[Any]]], corpus: Corpus
@@ -198,7 +200,7 @@ class _Answer(beam.DoFn):
 
 
 class _Record(beam.DoFn):
-    """Rows and answers of a part → its records in a temporary file for each length, and their sums, by shard."""
+    """Writes the records of a part to a temporary file for each length; emits their sums, by shard."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -229,7 +231,7 @@ class _Record(beam.DoFn):
 
 
 class _Shard(beam.DoFn):
-    """Parts of a shard → its files under their final names, and their sums, by side."""
+    """Joins the parts of a shard into its files under their final names; emits their sums, by side."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -262,7 +264,7 @@ class _Shard(beam.DoFn):
 
 
 class _Finish(beam.DoFn):
-    """Sums of all shards of a side → manifests beside them, and the result as JSON in a temporary file."""
+    """Writes the manifests of a side, and its result as JSON in a temporary file, from the sums of its shards."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -304,7 +306,7 @@ class _Finish(beam.DoFn):
 
 
 def _temporary(job: Job, name: str) -> str:
-    # A part may be made twice, where a worker is lost or slow: never under one name.
+    # A part may be made twice if a worker is lost or slow, so each attempt has its own name.
     return FileSystems.join(job.temporary, f"{name}-{uuid.uuid4().hex}")
 
 
@@ -326,12 +328,12 @@ def _write(job: Job, path: str, text: str) -> None:
 
 
 def result_path(job: Job, number: int) -> str:
-    """Where the result of a side is left for the program that started the pipeline."""
+    """Returns the path of a side's result, for the program that started the pipeline."""
     return FileSystems.join(job.temporary, f"result-{number}.json")
 
 
 def _parts(job: Job, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
-    """Every part once, so that also one without instances gets its place in its shard."""
+    """Emits every part once, so that a part without instances also gets its place in its shard."""
     tokens = np.zeros(0, np.uint16)
     nothing = Rows(np.zeros(0, np.int64), np.zeros(0, PLAN), tokens, np.zeros(0, np.uint8))
     for side in sides_of(job.config, corpus):
@@ -340,7 +342,7 @@ def _parts(job: Job, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
 
 
 def construct(pipeline: beam.Pipeline, job: Job, ranges: list[Range]) -> None:
-    """Puts all stages into a pipeline."""
+    """Builds the pipeline from all stages."""
     fraction = job.config.eval_fraction
     keyed = tuple[int, Any]
     placed = (

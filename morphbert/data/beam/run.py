@@ -1,4 +1,4 @@
-"""Starts the pipeline on a runner of Beam's and brings back what came of it."""
+"""Runs the pipeline on a Beam runner and returns its results."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ try:
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 except ImportError as error:
     raise MorphbertError(
-        "--engine=beam needs Apache Beam, which is not installed: pip install 'morphbert[beam]', in an environment "
-        "of its own where TensorFlow's is another protobuf than Beam's."
+        "--engine=beam needs Apache Beam, which is not installed: pip install 'morphbert[beam]', in a separate "
+        "environment if TensorFlow and Beam need different versions of protobuf."
     ) from error
 
 from morphbert.data.beam.pipeline import Job, construct, result_path
 from morphbert.data.beam.text import ranges_of
 from morphbert.data.beam.vocabulary import PackedVocabulary
 
-# Pieces in a block: with those of its instances, some 50 MB.
+# The number of pieces in a block: about 50 MB with the pieces of its instances.
 BLOCK_TOKENS = 1 << 20
-# Beam's DirectRunner may download a program (Prism) and run that; this is the part of it that stays in Python.
+# Beam's DirectRunner may download and run a program (Prism); this runner stays in Python.
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 
 
 def options_of(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options from the command line.
+    """Returns Beam's options from the command line.
 
     Raises:
-      UsageError: one that Beam does not know.
+      UsageError: Beam does not know one of them.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     unknown = parser.parse_known_args(list(arguments))[1]
     if unknown:
-        raise UsageError(f"{unknown[0]} is a flag neither of this program nor of Apache Beam (see --help).")
+        raise UsageError(f"{unknown[0]} is not a flag of this program or of Apache Beam (see --help).")
     return PipelineOptions(list(arguments))
 
 
 def match_inputs(patterns: str, options: PipelineOptions) -> list[tuple[str, int]]:
-    """Files on any filesystem that Beam knows, given as paths and globs with commas; each with its bytes."""
+    """Returns the files of paths and globs with commas, on any of Beam's filesystems, with their sizes in bytes."""
     FileSystems.set_options(options)
     chosen = [part.strip() for part in patterns.split(",") if part.strip()]
     found: list[tuple[str, int]] = []
@@ -83,11 +83,11 @@ def build(
     """Makes the records of a run with Apache Beam.
 
     Args:
-      config: its `input_files` are those of `inputs`; `token_store` and `num_workers` mean nothing here.
-      options: Beam's, the runner among them.
+      config: the configuration, whose `input_files` are those of `inputs`; `token_store` and `num_workers` are ignored.
+      options: Beam's options, including the runner.
 
     Raises:
-      MorphbertError: bad input, or the pipeline failed.
+      MorphbertError: the input is invalid, or the pipeline failed.
     """
     names = tuple({"name": os.path.basename(path), "bytes": size} for path, size in inputs)
     temporary = f"{config.output_files[0]}.beam-{uuid.uuid4().hex[:12]}"
@@ -97,7 +97,7 @@ def build(
     if runner in _LOCAL_RUNNERS:
         runner = FnApiRunner()
         _let_workers_import()
-    # In an object store nothing is removed: there, whoever reads the records notices leftovers.
+    # In an object store nothing is removed; readers of the records detect leftovers there.
     local = [name for name in config.all_outputs if not is_remote(name)]
     check_replaceable(local)
     folders = {os.path.dirname(name) for name in (*config.output_files, config.eval_output_file or "")}
@@ -116,7 +116,7 @@ def build(
                 name, documents, sentences, sums = json.loads(stream.read())
             results.append(SplitResult(name, documents, sentences, Statistics(**sums)))
             say(f"{name}: {results[-1].statistics.records:,} records")
-        if config.shard_bytes is None:  # else the names are known to the workers alone
+        if config.shard_bytes is None:  # otherwise only the workers know the names
             remove_leftovers(final_names(local, config.instances), say)
         return results
     finally:
@@ -127,7 +127,7 @@ def build(
 
 
 def _make_folder(folder: str) -> None:
-    """Folders on disks have to be made; in object stores there are none."""
+    """Makes a folder on a disk; object stores have no folders."""
     try:
         if folder and not FileSystems.exists(folder):
             FileSystems.mkdirs(folder)
@@ -136,7 +136,7 @@ def _make_folder(folder: str) -> None:
 
 
 def _let_workers_import() -> None:
-    """Worker processes that the local runner starts do not know where this program's script lies."""
+    """Adds this program's folder to the import path of the worker processes that the local runner starts."""
     import morphbert
 
     root = os.path.dirname(os.path.dirname(os.path.abspath(morphbert.__file__)))
@@ -149,7 +149,7 @@ def _run(pipeline: beam.Pipeline) -> None:
     try:
         state = pipeline.run().wait_until_finish()
     except MorphbertError as error:
-        # Beam adds where in the pipeline it was.
+        # Beam appends the stage of the pipeline.
         raise MorphbertError(re.sub(r" \[while running .*", "", str(error), flags=re.S)) from error
     except Exception as error:
         # From a worker process an error comes as text.

@@ -1,8 +1,8 @@
-"""Ranges of text files → the documents that begin in them.
+"""Reads the documents that begin in ranges of text files.
 
 A file is divided into ranges of bytes, so that many workers can read it. A document belongs to the range in which the
-empty line before it begins, and to the first range where it begins the file: so each is read once, whole, whatever the
-ranges are.
+empty line before it begins, and the first document of a file to the first range. Each document is therefore read
+exactly once, for any ranges.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from morphbert.errors import MorphbertError
 from morphbert.formats.lines import lines_of, not_decoded
 
 _BUFFER = 1 << 20
-# Bytes of text in a range: many for a large corpus, and even a small one is worth several workers.
+# The bytes of text in a range: many for a large corpus, but even a small corpus uses several workers.
 _LEAST, _MOST, _RANGES = 1 << 18, 1 << 25, 256
 
 Open = Callable[[str], IO[bytes]]
 
 
 class Range(NamedTuple):
-    """Bytes `begin` to `end` of the input file with that number; `end` None is all of a compressed file."""
+    """Bytes `begin` to `end` of the input file with a number; `end` None is the whole of a compressed file."""
 
     file: int
     path: str
@@ -32,7 +32,7 @@ class Range(NamedTuple):
 
 
 def ranges_of(inputs: list[tuple[str, int]], size: int | None = None) -> list[Range]:
-    """Divides files, given as (path, bytes), into ranges of `size` bytes; by default fitting to their sum."""
+    """Divides files, given as (path, bytes), into ranges of `size` bytes, which by default depends on their sum."""
     if size is None:
         size = min(max(sum(length for _, length in inputs) // _RANGES, _LEAST), _MOST)
     ranges = []
@@ -45,13 +45,13 @@ def ranges_of(inputs: list[tuple[str, int]], size: int | None = None) -> list[Ra
 
 
 def documents(chosen: Range, open_file: Open) -> Iterator[list[str]]:
-    """Yields the documents of a range, each as its lines, stripped and without empty ones.
+    """Yields the documents of a range, each as its stripped, non-empty lines.
 
     Raises:
       MorphbertError: the file cannot be read or unpacked, or is not UTF-8.
     """
     document: list[str] = []
-    # Whether the lines belong to a document of this range; at the start of a file they do.
+    # Whether the lines belong to a document of this range, as the first lines of a file do.
     ours = chosen.begin == 0
     for begin, line in _lines(chosen, open_file):
         if line:
@@ -69,7 +69,7 @@ def documents(chosen: Range, open_file: Open) -> Iterator[list[str]]:
 
 
 def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
-    """Stripped lines from the first that begins at `chosen.begin` or after it, with where they begin."""
+    """Yields the stripped lines that begin at or after `chosen.begin`, with their positions."""
     if chosen.end is None:
         with open_file(chosen.path) as raw:
             for line in lines_of(raw, chosen.path):
@@ -80,7 +80,7 @@ def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
         try:
             raw.seek(position)
             stream = io.BufferedReader(cast(Any, raw), _BUFFER)
-            if chosen.begin:  # the rest of a line that begins before
+            if chosen.begin:  # the rest of a line that begins before the range
                 position += len(stream.readline())
             for data in stream:
                 text = data.decode("utf-8")

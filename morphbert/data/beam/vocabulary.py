@@ -1,4 +1,4 @@
-"""A vocabulary that travels: its files as bytes, from which every worker makes the tokenizer."""
+"""A vocabulary for remote workers: its files as bytes, from which every worker makes the tokenizer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import VOCABULARY_NAME
 
-# A vocabulary's own files are a few megabytes; whatever else lies in the folder stays there.
+# A vocabulary's files are a few megabytes; other files of the folder are not packed.
 _MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class PackedVocabulary:
-    """What `load_tokenizer` is given, to be given again elsewhere.
+    """The files behind a path, so that `load_tokenizer` can read them on another machine.
 
-    entries: name and content of each file. single: the path was that of one file and not of a folder.
+    Attributes:
+      entries: the name and content of each file.
+      single: whether the path was that of one file, not of a folder.
     """
 
     entries: tuple[tuple[str, bytes], ...]
@@ -47,8 +49,8 @@ def pack(path: str, do_lower_case: bool | None, allow_mismatch: bool) -> PackedV
     size = sum(len(content) for _, content in entries)
     if size > _MOST_BYTES:
         raise MorphbertError(
-            f"the folder {path} holds {size >> 20} MB, too much to send to every worker: give a folder that holds the "
-            "vocabulary and nothing else."
+            f"the folder {path} contains {size >> 20} MB, too much to send to every worker. Give a folder that "
+            "contains only the vocabulary."
         )
     return PackedVocabulary(entries, False, do_lower_case, allow_mismatch)
 
@@ -63,7 +65,7 @@ def _names(folder: str) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=1)
 def unpack(packed: PackedVocabulary) -> Tokenizer:
-    """The tokenizer, made once in a process."""
+    """Returns the tokenizer, which is made once per process."""
     with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
         for name, content in packed.entries:
             with open(os.path.join(folder, name), "wb") as stream:

@@ -1,1 +1,1 @@
-"""Records as google-research/bert makes them, record for record."""
+"""Makes records identical to google-research/bert's."""

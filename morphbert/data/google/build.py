@@ -1,4 +1,4 @@
-"""Raw text → record files as google-research/bert makes them: `--mode=google`."""
+"""Makes record files from raw text as google-research/bert does: `--mode=google`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ from morphbert.text.tokenizer import Tokenizer
 
 
 def check_flags(objective: str, masking_unit: str | None, given: Sequence[str]) -> None:
-    """Refuses what google-research/bert has no counterpart of.
+    """Refuses flags without a counterpart in google-research/bert.
 
     Raises:
-      UsageError: naming the flag.
+      UsageError: there is such a flag; the message names it.
     """
     if objective != "nsp":
-        raise UsageError(f"--objective={objective} needs --mode=fast: google-research/bert knows nsp only.")
+        raise UsageError(
+            f"--objective={objective} needs --mode=fast: google-research/bert supports nsp only."
+        )
     if masking_unit is not None:
         raise UsageError(
             f"--masking_unit={masking_unit} needs --mode=fast. For google-research/bert's whole words use "
@@ -47,9 +49,10 @@ def check_flags(objective: str, masking_unit: str | None, given: Sequence[str]) 
 
 
 def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None]) -> list[SplitResult]:
-    """Makes the records of a run; with several output files, each gets every n-th record in turn.
+    """Makes the records of a run. With several output files, each gets every n-th record in turn.
 
-    Documents are held out before anything is drawn: without `eval_fraction` the output is the original's.
+    Documents are held out before the first random number is drawn; without `eval_fraction` the output is the
+    original's.
     """
     known = known_pieces(tokenizer)
     is_continuation = tokenizer.vocabulary.continuations
@@ -65,14 +68,14 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
         documents, digests = google_mode.read_documents(config.input_files, encode, config.encoding)
         if not documents:
             raise MorphbertError(
-                f"the input holds no text: {len(config.input_files)} file(s), among them "
-                f"{config.input_files[0]}. One sentence a line, an empty line between documents."
+                f"the input contains no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. "
+                "Expected is one sentence per line, with an empty line between documents."
             )
         say(f"read {len(documents):,} documents in {time.monotonic() - started:.1f} s")
         evaluation = held_out(digests, config.eval_fraction)
         if config.eval_output_file is not None and not evaluation.any():
             raise MorphbertError(
-                "the input is one document, so none can be held out: leave --eval_fraction out, or put an "
+                "the input is one document, so none can be held out. Leave --eval_fraction out, or put an "
                 "empty line between documents."
             )
         train = [document for document, out in zip(documents, evaluation, strict=True) if not out]
@@ -145,7 +148,7 @@ def _count(statistics: Statistics, instance: TrainingInstance, unknown: int) -> 
     statistics.pieces += len(instance.ids)
     statistics.masked += len(instance.positions)
     statistics.positives += instance.is_random_next
-    # As the text was: masks hide some, and none is put in.
+    # Counted with the original pieces in place of the masks.
     standing = list(instance.ids).count(unknown)
     same = sum(instance.ids[position] == unknown for position in instance.positions)
     statistics.unknown += standing - same + list(instance.labels).count(unknown)

@@ -1,16 +1,16 @@
-"""The instances of google-research/bert, record for record: `--mode=google`.
+"""Makes the instances of google-research/bert, record for record: `--mode=google`.
 
 Written from the behaviour of that project's `create_pretraining_data.py` at its last commit (eedf571).
-One `random.Random` runs through everything in that program's order, so each draw below stands where it
-stands for a reason, and its faults are kept (morphbert.data.instances has them mended):
+One `random.Random` serves all draws in that program's order, so the position of each draw below matters. The program's
+faults are kept (morphbert.data.instances corrects them):
 
-- a document that the end of a file cuts off runs on into the next file;
-- what exceeds the target length after truncation is thrown away;
-- an instance of a single sentence always gets a random next one, from its own document if there is no other;
-- under whole-word masking, a `##` piece that truncation left at the head of B belongs to A's last word;
+- a document at the end of a file without an empty line continues in the next file;
+- pieces beyond the target length are dropped by truncation;
+- an instance of a single sentence always gets a random next one, from the same document if there is no other;
+- under whole-word masking, a `##` piece at the beginning of a truncated B belongs to A's last word;
 - random replacements are drawn from the whole vocabulary, `[PAD]` and `[unused0]` included.
 
-It holds the corpus and all instances in memory, as the original does.
+The corpus and all instances are in memory, as in the original.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ Document = list[Sentence]
 
 
 class Pieces(NamedTuple):
-    """What the algorithm has to know of a vocabulary, by id."""
+    """The facts about a vocabulary that the algorithm needs, by id."""
 
     cls: int
     sep: int
     mask: int
-    is_continuation: Sequence[bool]  # [vocabulary size], True for pieces that go on with a word
+    is_continuation: Sequence[bool]  # [vocabulary size], True for pieces that continue a word
 
 
 class TrainingInstance(NamedTuple):
-    """One example before it is padded. Ids are those of the vocabulary; positions count from 0.
+    """One example without padding. Ids are those of the vocabulary; positions count from 0.
 
-    ids: [length] pieces with masks applied, `[CLS] A [SEP] B [SEP]`.
-    b_start: position of the first piece of B, where segment 1 begins.
-    positions, labels: [predictions] what was masked, in ascending order, and the original ids.
+    Attributes:
+      ids: [length] pieces with masks applied, `[CLS] A [SEP] B [SEP]`.
+      b_start: the position of the first piece of B, where segment 1 begins.
+      positions, labels: [predictions] the masked positions, ascending, and the original ids.
     """
 
     ids: Sequence[int]
@@ -55,10 +56,10 @@ class TrainingInstance(NamedTuple):
 def read_documents(
     input_files: Iterable[str], encode: Callable[[str], Sentence], encoding: str = "utf-8"
 ) -> tuple[list[Document], list[int]]:
-    """Reads documents (one sentence a line, a blank line between documents) and encodes their sentences.
+    """Reads documents (one sentence per line, a blank line between documents) and encodes their sentences.
 
     Returns:
-      The documents that have at least one piece, and the digest of each one's text.
+      The documents with at least one piece, and the digest of each document's text.
     """
     documents: list[Document] = []
     digests: list[int] = []
@@ -85,7 +86,7 @@ def read_documents(
 def create_instances(
     documents: list[Document], config: InstanceConfig, pieces: Pieces
 ) -> list[TrainingInstance]:
-    """All instances of the corpus in the order in which they are written. `documents` is shuffled in place."""
+    """Returns all instances of the corpus in the order of the output. Shuffles `documents` in place."""
     rng = random.Random(config.random_seed)
     rng.shuffle(documents)
     instances: list[TrainingInstance] = []
@@ -109,7 +110,7 @@ def _sentence_pairs(
 
     begin = 0
     while begin < len(document):
-        # Sentences begin … end - 1 are the chunk: up to the target, or what is left.
+        # Sentences begin … end - 1 are the chunk: up to the target length, or the rest.
         end, length = begin, 0
         while end < len(document) and (end == begin or length < target):
             length += len(document[end])
@@ -134,8 +135,8 @@ def _flat(sentences: Iterable[Sentence]) -> list[int]:
 
 
 def _random_next(documents: list[Document], index: int, target: int, rng: random.Random) -> list[int]:
-    """Sentences from a random place of another document: at least one, then until `target` is reached."""
-    # Ten tries for another document; a corpus of one document gives its own.
+    """Returns sentences from a random place of another document: at least one, then more until `target` is reached."""
+    # Ten tries for another document; a corpus of one document gives the same document.
     for _ in range(10):
         other = rng.randint(0, len(documents) - 1)
         if other != index:
@@ -150,8 +151,8 @@ def _random_next(documents: list[Document], index: int, target: int, rng: random
 
 
 def _truncate_pair(tokens_a: list[int], tokens_b: list[int], longest: int, rng: random.Random) -> None:
-    """Shortens the longer of the two (B on a tie), piece by piece, at its front or its end by chance."""
-    # Only the bounds move while the draws are made: deleting from a list's front costs its length.
+    """Shortens the longer of the two (B on a tie), piece by piece, randomly at its front or its end."""
+    # Only the bounds change with each draw, because deletion at a list's front takes linear time.
     start_a, stop_a, start_b, stop_b = 0, len(tokens_a), 0, len(tokens_b)
     while (stop_a - start_a) + (stop_b - start_b) > longest:
         at_front = rng.random() < 0.5
@@ -200,7 +201,7 @@ def _masked_instance(
 def _words(
     ids: Sequence[int], b_start: int, whole_words: bool, is_continuation: Sequence[bool]
 ) -> list[list[int]]:
-    """Positions to mask together, `[CLS]` and `[SEP]` left out."""
+    """Returns groups of positions to mask together, without `[CLS]` and `[SEP]`."""
     words: list[list[int]] = []
     special = (0, b_start - 1, len(ids) - 1)
     for position, token in enumerate(ids):
@@ -214,7 +215,7 @@ def _words(
 
 
 def features(instance: TrainingInstance, config: InstanceConfig) -> dict[str, list[int] | list[float]]:
-    """One instance as the padded features of its record (morphbert.data.records.features)."""
+    """Returns one instance as the padded features of its record (morphbert.data.records.features)."""
     length, predictions = len(instance.ids), len(instance.positions)
     padding = [0] * (config.max_seq_length - length)
     unused = config.max_predictions_per_seq - predictions

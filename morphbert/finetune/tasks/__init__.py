@@ -19,11 +19,11 @@ TASKS: Mapping[str, type[Task]] = {
 
 
 def task_of(saved: Mapping[str, Any]) -> Task:
-    """The content of `task.json` → the task as its scores need it; how it was learned is left out.
+    """Returns the task of the content of `task.json`, as needed for scores, without the settings of training.
 
     Raises:
-      MorphbertError: a task that this version does not know.
+      MorphbertError: this version does not know the task.
     """
     if saved["task"] not in TASKS:
-        raise MorphbertError(f"the task {saved['task']!r} is not known: use a newer version of morphbert.")
+        raise MorphbertError(f"the task {saved['task']!r} is unknown: use a newer version of morphbert.")
     return TASKS[saved["task"]].from_dict(saved)

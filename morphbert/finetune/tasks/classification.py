@@ -1,4 +1,4 @@
-"""One or two sentences → a class, several labels, or a score (google-research/bert's run_classifier.py)."""
+"""Classifies one or two sentences: a class, several labels, or a score (google-research/bert's run_classifier.py)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
 
-# Between the labels of a text that has several.
+# The separator between the labels of a text with several.
 SEVERAL = ","
 _PROBLEMS = {
     "class": "single_label_classification",
@@ -53,7 +53,7 @@ _PROBLEMS = {
 
 @dataclasses.dataclass(frozen=True)
 class TextExample:
-    """A text, or a pair of them, and the label as it stands in the table; None where it is not known."""
+    """A text or a pair of texts, and the table's label, None if it is unknown."""
 
     text: str
     pair: str | None = None
@@ -62,14 +62,14 @@ class TextExample:
 
 @dataclasses.dataclass(frozen=True)
 class Classification(Task):
-    """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector a text.
+    """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector per text.
 
     Attributes:
-      kind: `class`, `labels` (any number of them for a text) or `score`.
+      kind: `class`, `labels` (any number per text) or `score`.
       labels: the classes in the order of the scores; empty for `score`.
-      head: what the classes are told from.
-      loss: of `class`.
-      max_seq_length: pieces in a sequence.
+      head: the input of the head.
+      loss: the loss of `class`.
+      max_seq_length: the number of pieces in a sequence.
       text_columns: 2 for pairs of texts.
     """
 
@@ -84,7 +84,7 @@ class Classification(Task):
 
     @property
     def guessing(self) -> float:
-        """The loss of guessing; a score has none."""
+        """The loss of guessing; infinite for a score."""
         if self.kind == "score":
             return math.inf
         if self.kind == "labels":
@@ -96,7 +96,7 @@ class Classification(Task):
         return {"class": "accuracy", "labels": "f1_micro", "score": "spearman"}[self.kind]
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `task.json`."""
+        """Returns the content of `task.json`."""
         return {
             "task": self.name,
             "kind": self.kind,
@@ -108,7 +108,7 @@ class Classification(Task):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Classification:
-        """The task of a `task.json`."""
+        """Returns the task of a `task.json`."""
         return cls(
             saved["kind"],
             tuple(saved.get("labels", ())),
@@ -121,7 +121,7 @@ class Classification(Task):
 
     @classmethod
     def read(cls, config: ClassificationConfig, path: str, purpose: Purpose) -> Examples:
-        """Reads the columns of a table; says how many examples there are, and how many of each label."""
+        """Reads the columns of a table; counts the examples, and those of each label."""
         columns, label = config.text_column, None if purpose == "predict" else config.label_column
         found = read_labelled(path, columns, label, config.task, config.encoding)
         items = [
@@ -137,18 +137,18 @@ class Classification(Task):
         return examples
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
-        """Takes `text` and, for pairs, `text_pair`, or what `text_column` names."""
+        """Reads `text` and, for pairs, `text_pair`, or the columns of `text_column`."""
         columns = config.text_column or ("text", "text_pair")[: self.text_columns]
         if len(columns) != self.text_columns:
             raise MorphbertError(
-                f"--text_column={','.join(columns)} names {len(columns)}, but the model was trained on "
+                f"--text_column={','.join(columns)} names {len(columns)} columns, but the model was trained on "
                 f"{'one text' if self.text_columns == 1 else 'pairs of texts'}."
             )
         return TextExample(*texts_in(row, columns))
 
     @classmethod
     def texts(cls, config: ClassificationConfig, path: str) -> Iterator[Sequence[str]]:
-        """Each row's texts are a document."""
+        """Yields the texts of each row as one document."""
         for row in read_labelled(path, config.text_column, None, encoding=config.encoding).rows:
             yield [row[name] for name in config.text_column]
 
@@ -160,7 +160,7 @@ class Classification(Task):
         tokenizer: Tokenizer,
         bert_config: BertConfig,
     ) -> tuple[Classification, Data]:
-        """Takes the labels that are given, or those that occur."""
+        """Uses the given labels, or those that occur."""
         given = [example.label for example in examples.items]
         labels = () if config.task == "score" else config.labels or _labels_in(given, config.task)
         counts: Sequence[int] = ()
@@ -184,7 +184,7 @@ class Classification(Task):
         purpose: Purpose,
         config: ClassificationConfig | None = None,
     ) -> Data:
-        """Texts cut to the sequence's length; `labels` as `label_arrays` gives them."""
+        """Returns texts truncated to the sequence's length; `labels` are those of `label_arrays`."""
         labels = {}
         if purpose != "predict":
             given = [example.label for example in examples.items]
@@ -198,7 +198,7 @@ class Classification(Task):
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """The head's weights: [C, D] and [C], and an LSTM's."""
+        """Returns the head's weights: [C, D] and [C], and an LSTM's."""
         outputs = max(1, len(self.labels))
         return {
             **lstm_parameters(self.head, config),
@@ -213,13 +213,13 @@ class Classification(Task):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Logits of the classes, or the score: float32 [B, C]."""
+        """Returns the logits of the classes, or the score: float32 [B, C]."""
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
         vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
         return linear(parameters, "output", head_dropout(vector, config, key))
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Float32 [B]; of a score the squared error."""
+        """Returns the losses, float32 [B]; for a score the squared error."""
         labels = batch["labels"]
         if self.kind == "score":
             return tf.square(scores[:, 0] - labels)
@@ -228,7 +228,7 @@ class Classification(Task):
         return class_losses(self.loss, scores, labels, batch.get(REWEIGHTED))
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 where the likeliest class is the label, or all labels are right."""
+        """Returns 1 where the most likely class is the label, or where all labels are correct."""
         if self.kind == "score":
             return None
         if self.kind == "labels":
@@ -239,7 +239,7 @@ class Classification(Task):
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def judge(self, data: Data, scores: Scores, config: ClassificationConfig) -> Judgement:
-        """The figures of `metrics`; of classes also which are taken for which."""
+        """Returns the figures of `metrics`; for classes also the confusion matrix."""
         stacked, labels = np.stack(scores), data.features.labels["labels"]
         groups = by_length(data.features.lengths, lambda rows: metrics(stacked[rows], labels[rows], self))
         if self.kind != "class":
@@ -253,7 +253,7 @@ class Classification(Task):
         )
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """`label` and `probabilities` of all; `labels` and `probabilities`; or `score`."""
+        """Returns `label` and the `probabilities` of all classes; `labels` and `probabilities`; or `score`."""
         return [self._prediction(row) for row in probabilities(np.stack(scores), self.kind)]
 
     def _prediction(self, values: np.ndarray) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Classification(Task):
         return {"label": self.labels[int(values.argmax())], "probabilities": shares}
 
     def write(self, folder: str, data: Data, scores: Scores, config: ClassificationConfig) -> str:
-        """Writes google-research/bert's `test_results.tsv`: a line of probabilities for each example."""
+        """Writes google-research/bert's `test_results.tsv`: one line of probabilities per example."""
         shares = probabilities(np.stack(scores), self.kind)
         path = os.path.join(folder, "test_results.tsv")
         write_text(path, "".join("\t".join(f"{value:.6f}" for value in row) + "\n" for row in shares))
@@ -283,7 +283,7 @@ class Classification(Task):
         huggingface.check_pooler(self.head)
         tensors = dict(encoder)
         if kind == "RoBERTa":
-            # RoBERTa's class has no pooler: its head has the same layer within it.
+            # RoBERTa's class has no pooler; its head contains the same layer.
             pooler = f"{HUGGING_FACE_PREFIXES[kind]}.pooler.dense"
             for part in ("weight", "bias"):
                 tensors[f"classifier.dense.{part}"] = tensors.pop(f"{pooler}.{part}")
@@ -295,10 +295,10 @@ class Classification(Task):
 
 
 def label_arrays(values: Sequence[Any], task: Classification, source: str) -> np.ndarray:
-    """Labels as they stand in the table → int32 [N], float32 [N, C] for several, float32 [N] for scores.
+    """Returns the table's labels as int32 [N], for several labels as float32 [N, C], and for scores as float32 [N].
 
     Raises:
-      MorphbertError: a label that is not one of `task.labels`, or a score that is no number.
+      MorphbertError: a label is not in `task.labels`, or a score is not a number.
     """
     if task.kind == "class":
         return classes.class_numbers(values, task.labels, source)
@@ -313,7 +313,7 @@ def label_arrays(values: Sequence[Any], task: Classification, source: str) -> np
 
 
 def split_labels(value: Any) -> list[str]:
-    """`"기쁨,놀람"` or `["기쁨", "놀람"]` → both labels; nothing → none."""
+    """Returns the labels of a cell: both of `"기쁨,놀람"` or `["기쁨", "놀람"]`, none of an empty one."""
     parts = value if isinstance(value, list) else str(value).split(SEVERAL)
     return [str(part).strip() for part in parts if str(part).strip()]
 
@@ -336,7 +336,7 @@ def _number(value: Any, row: int, source: str) -> float:
 
 
 def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
-    """Logits [N, C] → probabilities [N, C]; scores stay what they are."""
+    """Returns the probabilities of logits [N, C]; returns scores unchanged."""
     if kind == "class":
         return shares_of_scores(scores)
     values = scores.astype(np.float64)
@@ -344,11 +344,11 @@ def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
 
 
 def metrics(scores: np.ndarray, labels: np.ndarray, task: Classification) -> dict[str, float]:
-    """Held-out figures: scores [N, C] against labels as `label_arrays` gives them.
+    """Returns the figures of scores [N, C] against the labels of `label_arrays`.
 
     Returns:
       `class`: accuracy, macro F1 and loss; `labels`: exact match, micro and macro F1, loss; `score`: Pearson's and
-      Spearman's correlation (0 where one side is constant) and the mean squared error as loss. Always `num_examples`.
+      Spearman's correlation (0 if one side is constant) and the mean squared error as loss. Always `num_examples`.
     """
     try:
         from scipy import stats

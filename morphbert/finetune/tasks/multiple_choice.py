@@ -1,8 +1,8 @@
-"""A question and some candidates → the right candidate (run_multiple_choice.py's task).
+"""Chooses the correct candidate for a question (run_multiple_choice.py's task).
 
-Each candidate is read with the question, `[CLS] question [SEP] candidate [SEP]`, and has one score; the softmax goes
+Each candidate is encoded with the question, `[CLS] question [SEP] candidate [SEP]`, and has one score; the softmax is
 over a question's candidates (Devlin et al. 2019, section 4.4). Questions may have different numbers of candidates:
-those with fewer are filled up with empty sequences, whose scores are lowered so that they count nothing.
+empty sequences fill missing ones, and their scores are lowered so that they have no influence.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_json_lines
 
-# Fewer labels than this say nothing about the number that they are counted from.
+# The least number of labels that indicate the first number.
 _MANY = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Where a row has its question, candidates and label.
+    """The columns of question, candidates and label.
 
     Attributes:
-      question: columns of the question, which are put together with a space.
-      choices: the column with a list of all candidates; not used where `each` names columns.
-      each: a column for each candidate.
-      label: the right candidate: its number, counted from `first_label`, its column, or its letter.
+      question: the columns of the question, which are joined with spaces.
+      choices: the column with a list of all candidates; ignored if `each` names columns.
+      each: the column of each candidate.
+      label: the column of the correct candidate: its number, counted from `first_label`, its column, or its letter.
       first_label: the number of the first candidate.
     """
 
@@ -70,7 +70,7 @@ class Columns:
 
     @classmethod
     def of(cls, config: MultipleChoiceConfig) -> Columns:
-        """Returns those that the flags name."""
+        """Returns the columns that the flags name."""
         return cls(
             config.question_column,
             config.choices_column,
@@ -81,13 +81,13 @@ class Columns:
 
     @property
     def to_read(self) -> tuple[str, ...]:
-        """All of a row without a label."""
+        """All columns except the label."""
         return (*self.question, *(self.each or (self.choices,)))
 
 
 @dataclasses.dataclass(frozen=True)
 class ChoiceExample:
-    """A question, its candidates, and the number of the right one, from 0; None where it is not known."""
+    """A question, its candidates, and the number of the correct one, from 0, None if it is unknown."""
 
     question: str
     choices: tuple[str, ...]
@@ -99,10 +99,10 @@ class MultipleChoice(Task):
     """The head: dropout and one linear layer, `output_weights` [1, D] and `output_bias` [1], on each candidate.
 
     Attributes:
-      columns: where rows have what.
-      head: what a candidate's score is computed from.
-      max_seq_length: pieces of question and candidate, special tokens included.
-      most: candidates of a question in the training data, at most.
+      columns: the columns of the table.
+      head: the input of the head.
+      max_seq_length: the number of pieces of question and candidate, special tokens included.
+      most: the largest number of candidates of a question in the training data.
     """
 
     name: ClassVar[str] = "multiple_choice"
@@ -122,7 +122,7 @@ class MultipleChoice(Task):
         return "accuracy"
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `task.json`."""
+        """Returns the content of `task.json`."""
         return {
             "task": self.name,
             **self.head.to_dict(),
@@ -135,7 +135,7 @@ class MultipleChoice(Task):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> MultipleChoice:
-        """The task of a `task.json`."""
+        """Returns the task of a `task.json`."""
         columns = Columns(
             tuple(saved["question_column"]),
             saved["choices_column"],
@@ -148,7 +148,7 @@ class MultipleChoice(Task):
 
     @classmethod
     def read(cls, config: MultipleChoiceConfig, path: str, purpose: Purpose) -> Examples:
-        """Reads a table; says how many candidates there are, and which of them are right how often."""
+        """Reads a table; counts the candidates and the correct ones."""
         columns, labelled = Columns.of(config), purpose != "predict"
         rows = read_table(path, [*columns.to_read, *([columns.label] if labelled else [])], config.encoding)
         items = []
@@ -164,11 +164,11 @@ class MultipleChoice(Task):
         return examples
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> ChoiceExample:
-        """Takes the keys that the training data had."""
+        """Reads the keys of the training data."""
         if config.text_column:
             raise MorphbertError(
                 f"--text_column={','.join(config.text_column)}: a model of multiple choice reads "
-                f"{', '.join(map(repr, self.columns.to_read))}, as in its training data; leave the flag out."
+                f"{', '.join(map(repr, self.columns.to_read))}, as in its training data. Leave the flag out."
             )
         for name in self.columns.to_read:
             text_in(row, name, " They are the columns of the training data.")
@@ -179,7 +179,7 @@ class MultipleChoice(Task):
 
     @classmethod
     def texts(cls, config: MultipleChoiceConfig, path: str) -> Iterator[Sequence[str]]:
-        """A question with its candidates is a document."""
+        """Yields each question with its candidates as one document."""
         columns = Columns.of(config)
         for row in read_table(path, columns.to_read, config.encoding):
             example = _example(row, columns, labelled=False)
@@ -189,7 +189,7 @@ class MultipleChoice(Task):
     def learn(
         cls, config: MultipleChoiceConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
     ) -> tuple[MultipleChoice, Data]:
-        """There is nothing to learn from the examples but how many candidates they have."""
+        """Determines the largest number of candidates, the only property that depends on the examples."""
         most = max(len(example.choices) for example in examples.items)
         task = cls(Columns.of(config), config.head, config.max_seq_length, most)
         return task, task.data(examples, tokenizer, bert_config, "train", config)
@@ -202,7 +202,7 @@ class MultipleChoice(Task):
         purpose: Purpose,
         config: MultipleChoiceConfig | None = None,
     ) -> Data:
-        """Arrays [N, candidates, L], zeros behind a question's last candidate; `labels` int32 [N]."""
+        """Returns arrays [N, candidates, L], zero after a question's last candidate; `labels` int32 [N]."""
         items = examples.items
         most = max((len(example.choices) for example in items), default=1)
         arrays = piece_arrays(
@@ -213,7 +213,7 @@ class MultipleChoice(Task):
             ],
             self.max_seq_length,
         )
-        # Rows of the sequences that are there, among those of questions that all have `most` candidates.
+        # The rows of existing sequences in an array with `most` candidates for every question.
         places = [number * most + place for number, e in enumerate(items) for place in range(len(e.choices))]
         pieces = {}
         for name, values in arrays.items():
@@ -228,7 +228,7 @@ class MultipleChoice(Task):
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """The head's weights [1, D] and [1], and an LSTM's."""
+        """Returns the head's weights [1, D] and [1], and an LSTM's."""
         return {
             **lstm_parameters(self.head, config),
             **linear_parameters("output", 1, head_width(self.head, config)),
@@ -242,7 +242,7 @@ class MultipleChoice(Task):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """States of B × N sequences → float32 [B, N]; those that only fill up are lowered."""
+        """Returns scores, float32 [B, N], of the states of B × N sequences; those of empty sequences are lowered."""
         input_mask = batch["input_mask"]  # [B, N, L]
         flat = tf.reshape(input_mask, [-1, input_mask.shape[-1]])  # [B × N, L]
         hidden = contextual(parameters, hidden, flat, self.head)
@@ -252,23 +252,23 @@ class MultipleChoice(Task):
         return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Cross entropy over each question's candidates: float32 [B]."""
+        """Returns the cross entropy over each question's candidates: float32 [B]."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(batch["labels"], scores)
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 where the likeliest candidate is the right one."""
+        """Returns 1 where the most likely candidate is the correct one."""
         return likeliest_is(scores, batch["labels"])
 
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def judge(self, data: Data, scores: Scores, config: MultipleChoiceConfig) -> Judgement:
-        """Accuracy and loss."""
+        """Returns accuracy and loss."""
         shares, labels = shares_of_scores(np.stack(scores)), data.features.labels["labels"]
         groups = by_length(data.features.lengths, lambda rows: choice_metrics(shares[rows], labels[rows]))
         return Judgement(choice_metrics(shares, labels), groups=groups)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """`label` as the training data counts, `choice`, the candidate itself, and `probabilities` of all."""
+        """Returns `label` (numbered as in the training data), `choice` (the candidate) and all `probabilities`."""
         return self._predictions(data, scores)
 
     def _predictions(self, data: Data, scores: Scores) -> list[dict[str, Any]]:
@@ -296,14 +296,14 @@ class MultipleChoice(Task):
     def to_transformers(
         self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
     ) -> TransformersHead:
-        """`…ForMultipleChoice`, which reads [CLS] through the pooler for every kind."""
+        """Returns `…ForMultipleChoice`, which reads [CLS] through the pooler for every kind."""
         huggingface.check_pooler(self.head)
         tensors = {**encoder, **huggingface.linear_tensors(weights, "output", "classifier")}
         return TransformersHead("ForMultipleChoice", "multiple-choice", tensors, {})
 
 
 def choice_metrics(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Probabilities [N, candidates] and the right ones' numbers → accuracy and mean cross entropy."""
+    """Returns accuracy and mean cross entropy of probabilities [N, candidates] and the correct numbers."""
     of_right = shares[np.arange(len(labels)), labels]
     return {
         "accuracy": float(np.mean(shares.argmax(1) == labels)),
@@ -313,7 +313,7 @@ def choice_metrics(shares: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def _example(row: Mapping[str, Any], columns: Columns, labelled: bool) -> ChoiceExample:
-    """Reads one row; the messages of its errors do not say where it stands."""
+    """Reads one row; its error messages do not name the row."""
     question = " ".join(str(row[name]) for name in columns.question if row[name] is not None)
     choices = _choices(row, columns)
     if not labelled:
@@ -329,19 +329,19 @@ def _choices(row: Mapping[str, Any], columns: Columns) -> tuple[str, ...]:
         for name, choice in zip(columns.each, found, strict=False):
             if not choice.strip():
                 raise MorphbertError(
-                    f"the candidate {name!r} is empty, and one after it is not: mend the row."
+                    f"the candidate {name!r} is empty, but a later one is not: correct the row."
                 )
     else:
         found = _listed(row[columns.choices], columns.choices)
     if len(found) < 2:
         raise MorphbertError(
-            f"there are {len(found)} candidates, and it takes two to choose from: mend the row."
+            f"the row has {len(found)} candidates, and a choice needs at least two: correct the row."
         )
     return tuple(found)
 
 
 def _listed(value: Any, name: str) -> list[str]:
-    """A list of texts, or its JSON, as a cell of a table has it."""
+    """Returns the list of texts of a value, which may be its JSON in the cell of a table."""
     if isinstance(value, str):
         try:
             value = load_json(value)
@@ -356,7 +356,7 @@ def _listed(value: Any, name: str) -> list[str]:
 
 
 def _label(value: Any, columns: Columns, candidates: int) -> int:
-    """The number of the right candidate, from 0."""
+    """Returns the number of the correct candidate, from 0."""
     text = "" if value is None or isinstance(value, bool) else str(value).strip()
     if text in columns.each:
         number = columns.each.index(text)
@@ -366,15 +366,15 @@ def _label(value: Any, columns: Columns, candidates: int) -> int:
         number = ord(text) - ord("A")
     else:
         raise MorphbertError(
-            f"the label is {value!r}: give the number of the right candidate, counted from "
+            f"the label is {value!r}: give the number of the correct candidate, counted from "
             f"--first_label={columns.first_label}, its letter (A, B, …) or its column. Name the label's column with "
             "--label_column."
         )
     if not 0 <= number < candidates:
         first = columns.first_label
-        other = " If the first candidate is number 1, say --first_label=1." if first == 0 else ""
+        other = " If the first candidate is number 1, give --first_label=1." if first == 0 else ""
         raise MorphbertError(
-            f"the label is {value!r}, and there are {candidates} candidates, {first} to "
+            f"the label is {value!r}, but the row has {candidates} candidates, {first} to "
             f"{first + candidates - 1}.{other}"
         )
     return number
@@ -388,11 +388,11 @@ def _account(items: Sequence[ChoiceExample]) -> str:
 
 
 def _check_first(items: Sequence[ChoiceExample], columns: Columns, path: str) -> None:
-    """Warns of labels that look as if they were counted from another number."""
+    """Warns about labels that seem to be counted from another number."""
     seen = Counter(example.label for example in items)
     if len(items) >= _MANY and not seen[0]:
         print(
-            f"warning: {path}: the first candidate is never right. Labels are counted from {columns.first_label}: if "
-            "they are not, give --first_label.",
+            f"warning: {path}: the first candidate is never correct. Labels are counted from {columns.first_label}. "
+            "If this is wrong, give --first_label.",
             flush=True,
         )

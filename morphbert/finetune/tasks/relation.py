@@ -1,8 +1,9 @@
-"""The relation between two marked entities of a sentence (run_re.py's task).
+"""Classifies the relation between two marked entities of a sentence (run_re.py's task).
 
-Markers stand around both entities (Baldini Soares et al. 2019, "Matching the Blanks"), each with a word embedding of
-its own; the pieces of an entity, markers included, have an embedding of its type added. Both are rows behind the
-encoder's own tables: markers behind the words, types behind the segments (each type's row is segment 0's plus its own).
+Markers surround both entities (Baldini Soares et al. 2019, "Matching the Blanks"), each with its own word embedding. An
+embedding of the entity's type is added to its pieces, markers included. Both are additional rows of the encoder's
+tables: markers follow the words, and types follow the segments (the row of a type is that of segment 0 plus the type's
+embedding).
 """
 
 from __future__ import annotations
@@ -65,14 +66,13 @@ _SPECIAL = 2 + len(MARKERS)
 
 @dataclasses.dataclass(frozen=True)
 class Relation(Task):
-    """A class from [CLS] and both entities (`--pooling=entities`), or from what any sentence is told from.
+    """A class from [CLS] and both entities (`--pooling=entities`), or from the pooled sentence.
 
     Attributes:
       labels: the relations in the order of the scores.
-      entity_types: those that have an embedding.
-      head: what the relations are told from.
-      loss: how they are learned.
-      max_seq_length: pieces in a sequence, markers included.
+      entity_types: the types that have an embedding.
+      head: the input of the head. loss: the loss of the relations. max_seq_length: the number of pieces in a sequence,
+        markers included.
     """
 
     name: ClassVar[str] = "relation"
@@ -93,7 +93,7 @@ class Relation(Task):
         return "f1_micro"
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `task.json`."""
+        """Returns the content of `task.json`."""
         return {
             "task": self.name,
             "labels": list(self.labels),
@@ -104,7 +104,7 @@ class Relation(Task):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Relation:
-        """The task of a `task.json`."""
+        """Returns the task of a `task.json`."""
         return cls(
             tuple(saved["labels"]),
             tuple(saved["entity_types"]),
@@ -126,7 +126,7 @@ class Relation(Task):
         return examples
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> RelationExample:
-        """Takes KLUE-RE's keys."""
+        """Reads KLUE-RE's keys."""
         try:
             return relation_example(row, number)
         except MorphbertError as error:
@@ -134,7 +134,7 @@ class Relation(Task):
 
     @classmethod
     def texts(cls, config: RelationConfig, path: str) -> Iterator[Sequence[str]]:
-        """Each sentence is a document."""
+        """Yields each sentence as one document."""
         for example in read_relations(path, labelled=False, encoding=config.encoding)[0]:
             yield [example.sentence]
 
@@ -146,7 +146,7 @@ class Relation(Task):
         tokenizer: Tokenizer,
         bert_config: BertConfig,
     ) -> tuple[Relation, Data]:
-        """Takes the relations that are given, or those that occur, and the types of entities that occur."""
+        """Uses the given relations, or those that occur, and the entity types that occur."""
         given = [str(example.label) for example in examples.items]
         labels = config.labels or classes.labels_in(given)
         if not config.labels:
@@ -164,7 +164,7 @@ class Relation(Task):
         purpose: Purpose,
         config: RelationConfig | None = None,
     ) -> Data:
-        """Sentences with markers; `labels` are numbers of relations."""
+        """Returns sentences with markers; `labels` are the numbers of relations."""
         items, labels = examples.items, None
         if purpose != "predict":
             labels = classes.class_numbers(
@@ -175,15 +175,15 @@ class Relation(Task):
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """Markers [4, E] and entity types [T, E], the head's weights [C, D] and [C], and an LSTM's.
+        """Returns markers [4, E] and entity types [T, E], the head's weights [C, D] and [C], and an LSTM's.
 
         Raises:
-          MorphbertError: the model has no segments, to which types are added.
+          MorphbertError: the model has no segment embeddings, to which types are added.
         """
         if not config.type_vocab_size:
             raise MorphbertError(
-                "the model has no segment embeddings (type_vocab_size 0 in its configuration), to which entity types "
-                "are added: relations need a model with them."
+                "the model has no segment embeddings (type_vocab_size 0 in its configuration). Relations need them, "
+                "because entity types are added to them."
             )
         width = config.embedding_width
         vectors = 3 if self.head.pooling == "entities" else 1
@@ -195,7 +195,7 @@ class Relation(Task):
         }
 
     def extended(self, parameters: Parameters) -> Parameters:
-        """Word embeddings with the markers', segments' with the types'."""
+        """Adds the markers to the word embeddings and the types to the segment embeddings."""
         words, segments = parameters[WORD_EMBEDDINGS], parameters[SEGMENT_EMBEDDINGS]
         return {
             **parameters,
@@ -211,7 +211,7 @@ class Relation(Task):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Logits of the relations: float32 [B, C]."""
+        """Returns the logits of the relations: float32 [B, C]."""
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
         if self.head.pooling == "entities":
             spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]
@@ -225,13 +225,13 @@ class Relation(Task):
         return class_losses(self.loss, scores, batch["labels"], batch.get(REWEIGHTED))
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 where the likeliest relation is the label."""
+        """Returns 1 where the most likely relation is the label."""
         return likeliest_is(scores, batch["labels"])
 
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def judge(self, data: Data, scores: Scores, config: RelationConfig) -> Judgement:
-        """KLUE-RE's figures, and which relations are taken for which."""
+        """Returns KLUE-RE's figures and the confusion matrix."""
         stacked, wanted = np.stack(scores), data.features.labels["labels"]
         groups = by_length(
             data.features.lengths, lambda rows: relation_metrics(stacked[rows], wanted[rows], self.labels)
@@ -242,7 +242,7 @@ class Relation(Task):
         return Judgement(relation_metrics(stacked, wanted, self.labels), confusion, groups, mistakes=mistakes)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """`label` and `probabilities` of all relations."""
+        """Returns `label` and the `probabilities` of all relations."""
         return self._predictions(scores)
 
     def _predictions(self, scores: Scores) -> list[dict[str, Any]]:
@@ -263,9 +263,10 @@ class Relation(Task):
     def to_transformers(
         self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
     ) -> TransformersHead:
-        """There is no such class."""
+        """Raises MorphbertError, because no class is equivalent."""
         raise MorphbertError(
-            "a model of relations cannot be exported: no class of transformers adds embeddings of entity types or "
+            "a model of relations cannot be exported, because no class of transformers adds embeddings of entity "
+            "types or "
             "reads entities between markers. Use predict.py."
         )
 
@@ -278,7 +279,7 @@ def features_of(
     max_length: int,
     labels: np.ndarray | None,
 ) -> Features:
-    """Sentences with markers as arrays; `subject` and `object` are 1 on the entities' pieces, markers included."""
+    """Returns sentences with markers as arrays; `subject` and `object` are 1 on the entities' pieces and markers."""
     marked = [_marked(tokenizer, example, bert_config, task.entity_types, max_length) for example in examples]
     pieces = piece_arrays([sequence for sequence, _, _ in marked], max_length)
     pieces |= {name: np.zeros_like(pieces["input_ids"]) for name in ("subject", "object")}
@@ -295,17 +296,17 @@ def _marked(
     types: Sequence[str],
     max_length: int,
 ) -> tuple[Encoded, tuple[int, int], tuple[int, int]]:
-    """The sequence, and where the markers of subject and object stand in it.
+    """Returns the sequence and the positions of the markers of subject and object.
 
-    The sentence is cut into pieces as it is, so that markers change no analysis; a piece that an entity ends within is
-    taken whole.
+    The sentence is tokenized without markers, so they do not change the analysis; a piece that contains the end of an
+    entity is included whole.
     """
     encoding = tokenizer.encode(example.sentence)
     spans = [_pieces_of(encoding.offsets, mention) for mention in (example.subject, example.object)]
     kept = _kept(len(encoding.ids), spans, max_length - _SPECIAL)
     cls, sep = tokenizer.convert_tokens_to_ids((CLS, SEP))
     ids, tokens, offsets, places = [cls], [CLS], [(0, 0)], [0] * 4
-    # Where both entities end at one place, the one that began later ends first.
+    # If both entities end at one place, the one that began later ends first.
     closing = sorted((0, 1), key=lambda entity: -spans[entity][0])
 
     def mark(number: int) -> None:
@@ -342,14 +343,14 @@ def _pieces_of(offsets: Sequence[tuple[int, int]], mention: Mention) -> tuple[in
     found = [n for n, (start, end) in enumerate(offsets) if start < mention.end and mention.start < end]
     if not found:
         raise RowError(
-            f"an entity at characters {mention.start} to {mention.end} holds nothing that the vocabulary's pieces "
-            "stand for, only spaces or control characters: mend the example."
+            f"an entity at characters {mention.start} to {mention.end} has no pieces, only spaces or control "
+            "characters: correct the example."
         )
     return found[0], found[-1]
 
 
 def _kept(length: int, spans: Sequence[tuple[int, int]], room: int) -> list[int]:
-    """The pieces that stay of a long sentence: both entities', and what stands nearest to them.
+    """Returns the pieces to keep of a long sentence: those of both entities, and the nearest others.
 
     `_kept(10, [(2, 2), (7, 8)], 5)` → `[1, 2, 3, 7, 8]`
     """
@@ -358,7 +359,7 @@ def _kept(length: int, spans: Sequence[tuple[int, int]], room: int) -> list[int]
     inside = {piece for first, last in spans for piece in range(first, last + 1)}
     if len(inside) > room:
         raise RowError(
-            f"the entities alone have {len(inside)} pieces, and --max_seq_length leaves room for {room}: raise it."
+            f"the entities alone have {len(inside)} pieces, but --max_seq_length leaves room for {room}. Raise it."
         )
 
     def distance(piece: int) -> tuple[int, int]:
@@ -368,10 +369,10 @@ def _kept(length: int, spans: Sequence[tuple[int, int]], room: int) -> list[int]
 
 
 def relation_metrics(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """KLUE-RE's figures (Park et al. 2021, section 3.5, as its baseline computes them), between 0 and 1.
+    """Returns KLUE-RE's figures (Park et al. 2021, section 3.5, as its baseline computes them), between 0 and 1.
 
-    `f1_micro` over all relations but `no_relation`; `auprc`, the area under each relation's precision-recall curve,
-    averaged over all of them. And accuracy and loss.
+    The figures are `f1_micro` over all relations except `no_relation`; `auprc`, the mean area under the relations'
+    precision-recall curves; accuracy; and loss.
     """
     try:
         from sklearn.metrics import auc, f1_score, log_loss, precision_recall_curve
@@ -383,7 +384,7 @@ def relation_metrics(scores: np.ndarray, labels: np.ndarray, names: Sequence[str
     found = shares.argmax(1)
     related = [index for index, name in enumerate(names) if name != NO_RELATION]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of relations that do not occur
+        warnings.simplefilter("ignore")  # about relations that do not occur
         areas = []
         for index in known:
             precision, recall, _ = precision_recall_curve(labels == index, shares[:, index])

@@ -1,4 +1,4 @@
-"""A question and a paragraph → a span of the paragraph, or no answer (run_squad.py's task)."""
+"""Answers a question with a span of a paragraph, or with no answer (run_squad.py's task)."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
 
 HEAD = "cls/squad/output"
-# Spans among which probabilities are shared, where fewer are asked for.
+# The least number of spans for the normalisation of probabilities.
 _CANDIDATES = 20
 _NO_ANSWER: Mapping[str, Any] = {"text": "", "start": None, "end": None, "score": None, "probability": None}
 
 
 @dataclasses.dataclass(frozen=True)
 class Spans(Task):
-    """Two scores for each piece, that of beginning and that of ending the answer (Devlin et al. 2019, 4.2).
+    """Two scores for each piece, for the beginning and the end of the answer (Devlin et al. 2019, 4.2).
 
     Attributes:
-      head: what the scores are computed from.
-      max_seq_length: pieces of question and window, special tokens included.
-      doc_stride: pieces from the beginning of one window to that of the next.
-      max_query_length: pieces of the question that are kept.
-      version_2_with_negative: some questions have no answer.
+      head: the input of the head.
+      max_seq_length: the number of pieces of question and window, special tokens included.
+      doc_stride: the number of pieces between the beginnings of consecutive windows.
+      max_query_length: the number of the question's pieces that are kept.
+      version_2_with_negative: whether some questions have no answer.
     """
 
     name: ClassVar[str] = "span"
@@ -67,7 +67,7 @@ class Spans(Task):
         return METRICS[config.metric].figure
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `task.json`."""
+        """Returns the content of `task.json`."""
         return {
             "task": self.name,
             **self.head.to_dict(),
@@ -79,13 +79,13 @@ class Spans(Task):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Spans:
-        """The task of a `task.json`."""
+        """Returns the task of a `task.json`."""
         names = ("max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
         lengths = {name: saved[name] for name in names if name in saved}
         return cls(HeadConfig.from_dict(saved, NO_POOLING.pooling), **lengths)
 
     def used_by(self, config: SpanConfig) -> Spans:
-        """With the run's lengths of windows."""
+        """Returns the task with the run's window lengths."""
         return Spans(self.head, *_windowing(config), self.version_2_with_negative)
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
@@ -97,12 +97,12 @@ class Spans(Task):
         return Examples(questions, path, str(account))
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> Question:
-        """Takes `question` and `context`."""
+        """Reads `question` and `context`."""
         return Question(str(number), text_in(row, "question"), text_in(row, "context"))
 
     @classmethod
     def texts(cls, config: SpanConfig, path: str) -> Iterator[Sequence[str]]:
-        """Each paragraph is a document, and its lines are the parts."""
+        """Yields each paragraph as one document, whose parts are its lines."""
         for context in dict.fromkeys(
             question.context for question in read_questions(path, config.encoding)[0]
         ):
@@ -112,12 +112,12 @@ class Spans(Task):
     def learn(
         cls, config: SpanConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
     ) -> tuple[Spans, Data]:
-        """Questions need answers, unless some are meant to have none."""
+        """Checks that questions have answers, unless some may have none."""
         task = cls(config.head, *_windowing(config), config.version_2_with_negative)
         data = task.data(examples, tokenizer, bert_config, "train", config)
         if not _known(examples.items) and not config.version_2_with_negative:
             raise MorphbertError(
-                f"{examples.source} has no answer to learn from; questions without answers go with "
+                f"{examples.source} has no answer to learn from. Questions without answers need "
                 "--version_2_with_negative."
             )
         return task, data
@@ -130,7 +130,7 @@ class Spans(Task):
         purpose: Purpose,
         config: SpanConfig | None = None,
     ) -> Data:
-        """Windows of the paragraphs; it says what perfect choice of spans of these pieces would reach."""
+        """Returns windows of the paragraphs; prints the figures of a perfect choice of spans."""
         questions = examples.items
         shape = answers.WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
         windows = list(answers.windows_of(tokenizer, questions, shape))
@@ -145,7 +145,7 @@ class Spans(Task):
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """`cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
+        """Returns `cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
         width = head_width(self.head, config)
         return {**lstm_parameters(self.head, config), **linear_parameters(HEAD, 2, width)}
 
@@ -157,18 +157,18 @@ class Spans(Task):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Float32 [B, L, 2]; padding is lowered, so that it is never chosen."""
+        """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
         scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The mean of both cross entropies over the positions: float32 [B]."""
+        """Returns the mean of both cross entropies over the positions: float32 [B]."""
         start = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["start_positions"], scores[:, :, 0])
         end = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["end_positions"], scores[:, :, 1])
         return (start + end) / 2.0
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """1 where both ends are right: float32 [B]."""
+        """Returns 1 where both ends are correct: float32 [B]."""
         ends = tf.argmax(scores, 1, output_type=tf.int32)
         wanted = tf.stack([batch["start_positions"], batch["end_positions"]], -1)
         return tf.cast(tf.reduce_all(tf.equal(ends, wanted), -1), tf.float32)
@@ -176,11 +176,11 @@ class Spans(Task):
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def can_judge(self, data: Data) -> bool:
-        """Questions that are only asked have neither answers nor the word that there is none."""
+        """Returns whether questions have answers, or are known to have none."""
         return _known(data.examples) or any(question.is_impossible for question in data.examples)
 
     def judge(self, data: Data, scores: Scores, config: SpanConfig) -> Judgement:
-        """Exact match and F1 or ROUGE-W, and what the options would change."""
+        """Returns exact match and F1 or ROUGE-W, and the effect of the options."""
         questions, metric = data.examples, METRICS[config.metric]
         found = _Answers.of(data, scores, config)
         final = found.with_threshold(config)
@@ -197,9 +197,9 @@ class Spans(Task):
         return Judgement(figures, line=line)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """`text`, `start`, `end`, `score`, `probability` and, with an `n_best_size` above 1, `n_best`.
+        """Returns `text`, `start`, `end`, `score`, `probability` and, with an `n_best_size` above 1, `n_best`.
 
-        Of questions that may have no answer also `no_answer_score_diff`.
+        With questions that may have no answer, also returns `no_answer_score_diff`.
         """
         most = max(config.n_best_size, _CANDIDATES)
         best, nothing = answers.guesses_of(
@@ -219,7 +219,7 @@ class Spans(Task):
         return predictions
 
     def write(self, folder: str, data: Data, scores: Scores, config: SpanConfig) -> str:
-        """Writes google-research/bert's files: answers, best spans and, where there may be none, how likely that is."""
+        """Writes google-research/bert's files: answers, best spans and, if there may be no answer, its odds."""
         found = _Answers.of(data, scores, config)
         final = found.with_threshold(config)
         if config.strip_particles:
@@ -244,7 +244,7 @@ class Spans(Task):
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """The answer, the best spans and how much likelier no answer is than the best one, by a question's id."""
+    """The answer, the best spans, and the score of no answer minus that of the best one, by question id."""
 
     chosen: Mapping[str, str]
     best: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -252,7 +252,7 @@ class _Answers:
 
     @classmethod
     def of(cls, data: Data, scores: Scores, config: SpanConfig) -> _Answers:
-        """Scores of windows → answers of questions."""
+        """Returns the answers of questions from the scores of windows."""
         found, nothing = answers.guesses_of(
             data.windows, scores, data.examples, config.n_best_size, config.max_answer_length
         )
@@ -267,14 +267,14 @@ class _Answers:
         return cls(chosen, best, odds)
 
     def with_threshold(self, config: SpanConfig) -> dict[str, str]:
-        """Answers with nothing in place of those that the threshold refuses."""
+        """Returns the answers, empty for those that the threshold rejects."""
         if not config.version_2_with_negative:
             return dict(self.chosen)
         limit = config.null_score_diff_threshold
         return {name: "" if self.odds[name] > limit else text for name, text in self.chosen.items()}
 
     def stripped(self, final: Mapping[str, str], questions: Sequence[Question]) -> dict[str, str]:
-        """Answers without particles at their ends."""
+        """Returns the answers without particles at their ends."""
         stripper = ParticleStripper()
         starts = {name: int(spans[0]["answer_start"]) for name, spans in self.best.items() if spans}
         contexts = {question.id: question.context for question in questions}

@@ -1,4 +1,4 @@
-"""A label for each piece of a text, by which its characters are tagged (run_ner.py's task)."""
+"""Labels each piece of a text, which gives the tags of its characters (run_ner.py's task)."""
 
 from __future__ import annotations
 
@@ -59,10 +59,8 @@ class Tagging(Task):
     """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C].
 
     Attributes:
-      labels: of pieces, in the order of the scores.
-      head: what they are told from.
-      loss: how they are learned.
-      max_seq_length: pieces in a window.
+      labels: the labels of pieces, in the order of the scores. head: the input of the head. loss: the loss of the
+        labels. max_seq_length: the number of pieces in a window.
     """
 
     name: ClassVar[str] = "tagging"
@@ -82,7 +80,7 @@ class Tagging(Task):
         return "entity_f1"
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `task.json`."""
+        """Returns the content of `task.json`."""
         return {
             "task": self.name,
             "labels": list(self.labels),
@@ -92,7 +90,7 @@ class Tagging(Task):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Tagging:
-        """The task of a `task.json`."""
+        """Returns the task of a `task.json`."""
         head = HeadConfig.from_dict(saved, NO_POOLING.pooling)
         return cls(tuple(saved["labels"]), head, max_seq_length=saved["max_seq_length"])
 
@@ -100,7 +98,7 @@ class Tagging(Task):
 
     @classmethod
     def read(cls, config: TaggingConfig, path: str, purpose: Purpose) -> Examples:
-        """Reads KLUE-NER's format; to predict also texts, one a line."""
+        """Reads KLUE-NER's format, or, for prediction, also texts, one per line."""
         if purpose != "predict" or plain_ending(path) == ".tsv":
             texts, account = read_tagged(path, config.encoding)
             return Examples(texts, path, str(account))
@@ -110,12 +108,12 @@ class Tagging(Task):
         return Examples([TaggedText(str(number), line) for number, line in enumerate(lines, start=1)], path)
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TaggedText:
-        """Takes `text`, or what `text_column` names."""
+        """Reads `text`, or the column of `text_column`."""
         return TaggedText(str(number), texts_in(row, (config.text_column or ("text",))[:1])[0])
 
     @classmethod
     def texts(cls, config: TaggingConfig, path: str) -> Iterator[Sequence[str]]:
-        """Each text is a document."""
+        """Yields each text as one document."""
         for text in read_tagged(path, config.encoding)[0]:
             yield [text.text]
 
@@ -127,7 +125,7 @@ class Tagging(Task):
         tokenizer: Tokenizer,
         bert_config: BertConfig,
     ) -> tuple[Tagging, Data]:
-        """Takes the labels of the pieces, those that straddle a tag's end too."""
+        """Uses the labels of the pieces, including those of straddling pieces."""
         texts = examples.items
         windows = windows_of(tokenizer, [text.text for text in texts], config.max_seq_length)
         labels = labels_of_windows(windows, texts)
@@ -137,7 +135,7 @@ class Tagging(Task):
         counts = label_counts(windows, labels)
         known = labels_in(counts)
         if len(known) < 2:
-            raise MorphbertError(f"{examples.source} has no entity: there is nothing to tell apart.")
+            raise MorphbertError(f"{examples.source} has no entity, so there is nothing to learn.")
         loss = config.loss.of_counts([counts[label] for label in known])
         task = cls(known, config.head, loss, config.max_seq_length)
         return task, Data(texts, features_of(windows, labels, known, config.max_seq_length), windows)
@@ -150,7 +148,7 @@ class Tagging(Task):
         purpose: Purpose,
         config: TaggingConfig | None = None,
     ) -> Data:
-        """Windows of the texts; before an evaluation it says what perfect labels of these pieces would reach."""
+        """Returns windows of the texts; before an evaluation, prints the figures of perfect labels."""
         texts = examples.items
         windows = windows_of(tokenizer, [text.text for text in texts], self.max_seq_length)
         if purpose == "eval":
@@ -170,13 +168,14 @@ class Tagging(Task):
         if strange:
             raise MorphbertError(
                 f"{examples.source} has the tag {strange[0]!r}, which is not one of "
-                f"{', '.join(k for k in self.labels if '|' not in k)}: mend the file, or train on texts that have it."
+                f"{', '.join(k for k in self.labels if '|' not in k)}. Correct the file, or train on texts that have "
+                "it."
             )
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """The head's weights."""
+        """Returns the head's weights."""
         width = head_width(self.head, config)
         return {
             **lstm_parameters(self.head, config),
@@ -196,11 +195,11 @@ class Tagging(Task):
         return linear(parameters, "output", head_dropout(hidden, config, key))
 
     def count(self, batch: Batch) -> tf.Tensor:
-        """Labelled pieces; a little more than none, so that a batch of empty texts divides by something."""
+        """Returns the number of labelled pieces, at least a small positive number for a batch of empty texts."""
         return tf.maximum(tf.reduce_sum(tf.cast(batch[TAG_IDS] != NO_TAG, tf.float32)), 1e-6)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The sum over an example's labelled pieces: float32 [B]."""
+        """Returns the sum of the losses over an example's labelled pieces: float32 [B]."""
         ids = batch[TAG_IDS]
         late = batch.get(REWEIGHTED)
         if late is not None:
@@ -210,19 +209,19 @@ class Tagging(Task):
         return tf.reduce_sum(tf.reshape(losses, tf.shape(ids)) * tf.cast(ids != NO_TAG, tf.float32), 1)
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
-        """Pieces of each example with the right label: float32 [B]."""
+        """Returns the number of each example's pieces with the correct label: float32 [B]."""
         same = tf.equal(tf.argmax(scores, -1, output_type=tf.int32), batch[TAG_IDS])
         return tf.reduce_sum(tf.cast(same, tf.float32), 1)
 
     # ── Scores → figures and predictions ─────────────────────────────────────────────────────────────────
 
     def _tags(self, data: Data, scores: Scores) -> list[list[str]]:
-        """The tags of all characters of each text."""
+        """Returns the tags of all characters of each text."""
         labels = labels_of_scores(data.windows, scores, self.labels)
         return tags_of_texts(data.windows, labels, [text.text for text in data.examples])
 
     def judge(self, data: Data, scores: Scores, config: TaggingConfig) -> Judgement:
-        """The figures of `tag_metrics`, and which types of characters are taken for which."""
+        """Returns the figures of `tag_metrics`, and the confusion matrix of character types."""
         texts, found = data.examples, self._tags(data, scores)
         kinds = list(dict.fromkeys(type_of(label) for label in self.labels if "|" not in label))
         numbers = {kind: number for number, kind in enumerate(kinds)}
@@ -240,7 +239,7 @@ class Tagging(Task):
         return Judgement(tag_metrics(texts, found, self.labels), confusion, groups)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
-        """`entities` with their characters [start, end), and `tags` of all characters."""
+        """Returns `entities` with their characters [start, end), and the `tags` of all characters."""
         return [
             {"entities": _entities(text, tags), "tags": tags}
             for text, tags in zip(data.examples, self._tags(data, scores), strict=True)
