@@ -159,7 +159,7 @@ def test_an_evaluation_that_is_told_to_stop_has_no_result(random_model, tokenize
         (
             ["--checkpoint=out", "--grammar_file=a", "--input_file=b"],
             2,
-            "--checkpoint does not go with --input_file",
+            "--checkpoint cannot be combined with --input_file",
         ),
         (["--checkpoint=out", "--grammar_file=a", "--max_pairs=2"], 2, "--max_pairs goes with --input_file"),
     ],
@@ -172,7 +172,7 @@ def test_flags_that_do_not_go_together(flags, status, said, capsys):
 def test_training_needs_a_vocabulary_and_an_evaluation_for_pairs(records, tiny_config, tmp_path, capsys):
     flags = arguments(records, tiny_config, tmp_path / "out", "--grammar_file=a.jsonl")
     assert run_pretraining(flags) == 2
-    assert "--grammar_file goes with --vocab_file" in capsys.readouterr().err
+    assert "--grammar_file needs --vocab_file" in capsys.readouterr().err
     assert run_pretraining([*flags, "--vocab_file=vocab"]) == 2
     assert "add --do_eval or --eval_every" in capsys.readouterr().err
 

@@ -106,7 +106,7 @@ def mask_filler(config: FillMaskConfig) -> MaskFiller:
 
 
 def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
-    """Returns the tokenizer that `vocab_file` names, or the one beside the model.
+    """Returns the tokenizer of `vocab_file`, or the one beside the model.
 
     Raises:
       UsageError: there is neither.

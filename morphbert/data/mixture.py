@@ -88,7 +88,7 @@ def one_round(shares: Sequence[int]) -> list[int]:
 
 
 def counts_after(shares: Sequence[int], number: int) -> list[int]:
-    """Returns the number of of the first `number` turns each has: shares 2 and 1, 5 turns → 3 and 2."""
+    """Returns how many of the first `number` turns each has: shares 2 and 1, 5 turns → 3 and 2."""
     rounds, rest = divmod(number, sum(shares))
     last = one_round(shares)[:rest]
     return [rounds * share + last.count(index) for index, share in enumerate(shares)]

@@ -129,7 +129,7 @@ def _say_guess(guess: str | None) -> None:
 
 
 def load_vocabulary_of(path: str) -> Vocabulary:
-    """Returns the pieces alone, of whatever `load_tokenizer` takes: no engine or dictionary is needed to read records."""
+    """Returns only the vocabulary of any path that `load_tokenizer` accepts; this needs no engine or dictionary."""
     path = local_path(path)
     if not is_vocabulary_folder(path):
         return load_vocabulary(path)
