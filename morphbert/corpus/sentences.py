@@ -45,8 +45,7 @@ _COUNTS = re.compile(r"(?:(?:^|\s)[(\[]?\d{1,2}|(?:\d{4}|\d{2}|')\s?\.\s?\d{1,2}
 _COUNTS_LENGTH = 14
 # Quoted or bracketed text belongs to one sentence; a longer span more likely means a missing closing mark.
 _SPAN = re.compile(
-    r"""“[^“”]{1,300}”|‘[^‘’]{1,300}’|「[^「」]{1,300}」|『[^『』]{1,300}』|\([^()]{1,300}\)|(?<![^\s(,])"[^"]{1,300}\"
-    """
+    r"""“[^“”]{1,300}”|‘[^‘’]{1,300}’|「[^「」]{1,300}」|『[^『』]{1,300}』|\([^()]{1,300}\)|(?<![^\s(,])"[^"]{1,300}\""""
 )
 _ABBREVIATION_LENGTH = 5
 
