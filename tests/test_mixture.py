@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -177,6 +178,9 @@ def test_a_run_on_a_mixture_goes_on_where_it_was(records, tiny_config, tmp_path,
     said = capsys.readouterr().out
     assert "mixture: 24 records from" in said
     assert "mixture: 72 records from" in said
+    facts = json.loads((tmp_path / "whole" / "run.json").read_text())["data"]
+    assert [(len(one["files"]), one["share"]) for one in facts["train"]["mixture"]] == [(1, 1), (1, 3)]
+    assert "mixture" not in facts["eval"]
     for step in (2, 6):
         go_back_to(step, tmp_path / "whole", tmp_path / str(step))
         again = [flag.replace(str(tmp_path / "whole"), str(tmp_path / str(step))) for flag in map(str, run)]

@@ -15,6 +15,7 @@ from morphbert.model.encoder import encode_layers
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.optimizers.optimizer import layer_scales
+from morphbert.train.step import in_dtype
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,43 @@ def test_recomputed_and_compiled_gradients_are_the_same(variant):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.long
+def test_gradients_of_the_modern_block_in_bfloat16_are_added_up_in_float32():
+    """As those of BERT's block (`test_model.py`): the gradient of a batch is the float64 sum of its parts'."""
+    config, random, rows, part = config_of("modern"), np.random.default_rng(6), 96, 12
+    batch = {
+        "input_ids": random.integers(5, 97, (rows, 24)),
+        "input_mask": np.tile([1] * 22 + [0] * 2, (rows, 1)),
+        "segment_ids": np.zeros((rows, 24)),
+        "masked_lm_positions": random.integers(0, 22, (rows, 4)),
+        "masked_lm_ids": random.integers(0, 97, (rows, 4)),
+    }
+    batch = {name: tf.constant(value, tf.int32) for name, value in batch.items()}
+    batch["masked_lm_weights"] = tf.ones([rows, 4])
+    weights, declared, denominators = (
+        tensors(random_weights(config)),
+        pretraining_parameters(config),
+        counts(batch),
+    )
+
+    @tf.function
+    def gradients(some):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            sums = pretraining_sums(in_dtype(weights, declared, "bfloat16"), config, some)
+            loss = total_loss(sums, denominators)
+        return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
+
+    parts = [
+        gradients({name: values[begin : begin + part] for name, values in batch.items()})
+        for begin in range(0, rows, part)
+    ]
+    for name, found in gradients(batch).items():
+        wanted = sum(gradient[name].numpy().astype(np.float64) for gradient in parts)
+        assert np.linalg.norm(wanted) > 0
+        assert np.linalg.norm(found - wanted) < 2**-8 * np.linalg.norm(wanted), name
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *CUSTOM])

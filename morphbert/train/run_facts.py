@@ -69,7 +69,14 @@ def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
     for manifest in manifests(files).values():
         content = json.loads(manifest.to_json())
         different.setdefault(json.dumps(content, sort_keys=True), content)
-    return {"files": files, "manifests": list(different.values())}
+    facts: dict[str, Any] = {"files": files, "manifests": list(different.values())}
+    sources = [
+        {"files": of_source, "share": share}
+        for chosen in sets
+        for of_source, share in zip(chosen.sources, chosen.shares, strict=True)
+        if not chosen.first_record  # a later phase has the same
+    ]
+    return {**facts, "mixture": sources} if sources else facts
 
 
 def write_run(directory: str, facts: dict[str, Any]) -> None:
