@@ -25,7 +25,8 @@ NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py tests/test_kernels.py \
 	tests/test_local_attention.py tests/test_muon_training.py
 
-.PHONY: help pretrain test test-long test-avx2 test-portable parity soak beam tpu dist docs test-all check fix
+.PHONY: help pretrain test test-long test-avx2 test-portable parity soak beam tpu compilers tpu-check gpu-check \
+	accelerator-check-all dist docs test-all check fix
 
 help:
 	@echo "make pretrain   pretrains a small Korean BERT on real text, into $(OUT)/ (a few minutes)"
@@ -38,6 +39,9 @@ help:
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
 	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
+	@echo "make compilers  installs the compilers for --compile_for into .venv-tpu and .venv-xla; needs no device"
+	@echo "make tpu-check  compiles small steps for a TPU, without one; make gpu-check: for a GPU"
+	@echo "make accelerator-check-all  the same for large models and every way of training: hours"
 	@echo "make dist       builds the source distribution and the wheel into dist/, and checks both with twine"
 	@echo "make docs       builds the documentation site into site/, with MkDocs in .venv-docs"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
@@ -73,6 +77,18 @@ soak: .venv/ready
 tpu: .venv-tpu/ready
 	@TPU_SKIP_MDS_QUERY=1 TF_CPP_MIN_LOG_LEVEL=2 .venv-tpu/bin/python -c "import tensorflow, morphbert.train.step; \
 		print('The extra tpu imports: TensorFlow', tensorflow.__version__)"
+
+# TensorFlow for TPUs lowers the step, and JAX, which brings the compilers of TPUs and GPUs, compiles it.
+compilers: .venv/ready .venv-tpu/ready .venv-xla/ready
+
+tpu-check: .venv/ready .venv-tpu/ready .venv-xla/ready
+	@$(RUN) scripts/check_accelerators.py --targets=v5e:1x1
+
+gpu-check: .venv/ready .venv-xla/ready
+	@$(RUN) scripts/check_accelerators.py --targets=h100
+
+accelerator-check-all: .venv/ready .venv-tpu/ready .venv-xla/ready
+	@$(RUN) scripts/check_accelerators.py --targets=v5e:1x1,h100 --all
 
 beam: .venv-beam/ready
 	@.venv-beam/bin/python -m pytest -q tests/test_beam.py
@@ -123,6 +139,10 @@ fix: .venv/ready
 
 .venv-tpu/ready: pyproject.toml setup.py constraints-tpu.txt
 	@$(call environment,.venv-tpu,constraints-tpu.txt,-e '.[tpu]')
+	@touch $@
+
+.venv-xla/ready: constraints-xla.txt
+	@$(call environment,.venv-xla,constraints-xla.txt,jax jax-cuda13-pjrt libtpu nvidia-cuda-nvcc nvidia-nvvm)
 	@touch $@
 
 .venv-dist/ready: Makefile

@@ -5,6 +5,7 @@ shows that all have one; a shape that depends on the data, or a call back into P
 the graph.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -245,3 +246,35 @@ def test_the_scripts_flags_are_those_of_the_command(records, tiny_config, tmp_pa
     command = _command()
     command.parse(flags)
     assert command.config().devices.use_tpu
+
+
+# ── TPUStrategy ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.long
+@pytest.mark.distributed
+def test_the_loop_and_the_evaluation_are_traced_by_a_strategy_of_tpus(tmp_path):
+    """Two cores that are not there, in a process of their own; nothing is run."""
+    config = write_config(tmp_path / "c.json", num_hidden_layers=1)
+    program = str(ROOT / "tests" / "tpu_of_invented_cores.py")
+    traced = subprocess.run(
+        [sys.executable, program, str(config)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TPU_SKIP_MDS_QUERY": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert traced.returncode == 0, traced.stderr[-2000:]
+    found = json.loads(traced.stdout)
+    assert found["input_per_host"]
+    assert found["sharers"] == 1
+    for step in found["steps"]:
+        inside = step["inside"]
+        # One cluster for all replicas, in which gradients and counts are summed over them, and no work for the host.
+        assert inside["TPUReplicateMetadata"] == 1
+        assert inside["CrossReplicaSum"] > 30
+        assert not set(inside) & set(ON_THE_HOST)
+        assert step["kinds"]["IteratorGetNext"] > 0
+        assert step["kinds"]["TPUReplicatedInput"] > 90
+    assert found["evaluation"]["CrossReplicaSum"] == 1

@@ -15,6 +15,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import is_remote
 from morphbert.hub import pinned
 from morphbert.options import configuration, option, options
+from morphbert.train.accelerator_check.targets import parse_targets
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.mask_schedule import parse_mask_schedule
@@ -113,6 +114,18 @@ class PretrainingConfig:
     dry_run: bool = option(
         default=False,
         help="Check everything, take three steps, print the estimated time of the whole run, and keep nothing.",
+    )
+    compile_for: str | None = option(
+        default=None,
+        help="Compile the step for devices that this machine does not have, say what their compilers say of it, and "
+        "train nothing: memory, operations, bytes, estimated time, and whatever is refused. One or several of v2:2x2, "
+        "v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2 (chips of a TPU), h100, a100, l4 (h100:8 for eight), with "
+        "commas. Needs `make compilers`. Example: --compile_for=v5e:2x2,h100",
+    )
+    find_batch_size: bool = option(
+        default=False,
+        help="With --compile_for: find the largest batch that fits into the devices' memory, by compiling several; "
+        "--train_batch_size is tried first.",
     )
     train_batch_size: int = option(
         default=32, at_least=1, help="The number of sequences in a step, over all devices. BERT used 256."
@@ -239,7 +252,13 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for settings that contradict each other."""
-        if self.dry_run:  # of training
+        if self.compile_for is not None:
+            parse_targets(self.compile_for)
+        elif self.find_batch_size:
+            raise UsageError(
+                "--find_batch_size goes with --compile_for: say for which devices, or leave it out."
+            )
+        if self.dry_run or self.compile_for is not None:  # of training
             object.__setattr__(self, "do_train", True)
         if not self.do_train and not self.do_eval:
             raise UsageError("nothing to do: give --do_train, --do_eval or both.")
@@ -352,6 +371,11 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     from morphbert.train.run import pretrain
 
     run = _run_config(config)
+    if config.compile_for is not None:
+        from morphbert.train.accelerator_check.of_run import compile_run
+
+        compile_run(run, parse_targets(config.compile_for), config.find_batch_size)
+        return PretrainingResult(config.output_dir, 0)
 
     def read(path: str) -> Mapping[str, np.ndarray]:
         records = vocabulary_of(run.input_files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -214,7 +214,16 @@ class TrainingStep:
         finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
         scaling.update(finite)
         named = dict(zip(parameters, gradients, strict=True))
-        return tf.cond(finite, lambda: self._apply(named), lambda: self._optimizer.pass_over())
+        return self._choose(finite, lambda: self._apply(named), self._optimizer.pass_over)
+
+    def _choose(
+        self,
+        condition: tf.Tensor,
+        then: Callable[[], tuple[tf.Tensor, tf.Tensor]],
+        otherwise: Callable[[], tuple[tf.Tensor, tf.Tensor]],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Does one of two things that write variables; another step may keep its variables elsewhere."""
+        return tf.cond(condition, then, otherwise)
 
     def _apply(self, gradients: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         norm_and_rate = self._optimizer.apply(self._trained, gradients)

@@ -6,7 +6,9 @@ which needs no gradient and would have to be compiled for each new shape, gets t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import tensorflow as tf
@@ -51,8 +53,23 @@ def activation(name: str, inputs: tf.Tensor) -> tf.Tensor:
     return gelu(inputs) if name in ("gelu", "gelu_new") else functions.activation(name, inputs)
 
 
+_lowered_for: contextvars.ContextVar[str | None] = contextvars.ContextVar("lowered_for", default=None)
+
+
+@contextlib.contextmanager
+def lowered_for(device: str) -> Iterator[None]:
+    """Within it, graphs are for a kind of device that this machine may not have."""
+    token = _lowered_for.set(device)
+    try:
+        yield
+    finally:
+        _lowered_for.reset(token)
+
+
 def platform() -> str:
     """The kind of device that the graph in the making is for: `CPU`, `GPU` or `TPU`."""
+    if (chosen := _lowered_for.get()) is not None:
+        return chosen
     strategy = tf.distribute.get_strategy()
     if tf.distribute.has_strategy():
         return cast(str, tf.DeviceSpec.from_string(strategy.extended.worker_devices[0]).device_type)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-import tensorflow as tf
-
 # Part of a GPU's name → (16 bits, float32). The first that matches counts: variants stand before what they vary.
 _GPUS = {
     "B200": (2250.0, 1125.0),
@@ -42,6 +40,8 @@ def device_peak_flops(dtype: str) -> float | None:
     A TPU is known by the environment of its VM (`TPU_ACCELERATOR_TYPE`). A CPU never is: it depends on its cores,
     clock and instructions more than on its name.
     """
+    import tensorflow as tf  # not needed for the tables
+
     tpu = os.environ.get("TPU_ACCELERATOR_TYPE", "")
     if tf.config.list_logical_devices("TPU"):
         return peak_of_tpu(tpu)

@@ -1,0 +1,179 @@
+"""What the text of a compiled program says: its fusions, cycles, bytes, constants and whatever runs on the host.
+
+The text is XLA's own (`HloModule.to_string`): a computation is a block of instructions, each
+`%name = SHAPE opcode(operands), attributes`; what runs is the block ENTRY and the bodies of the loops that it calls.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
+_ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+\w*)\[([\d,]*)\]")
+_CYCLES = re.compile(r'"estimated_cycles":"?(\d+)')
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"?(\d+)')
+_BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+_BRANCHES = re.compile(
+    r"\b(?:branch_computations=\{([^}]*)\}|true_computation=([^,\s]+), false_computation=([^,\s]+))"
+)
+_CALLED = re.compile(r"\bto_apply=%?([\w.\-]+)")
+_CUSTOM = re.compile(r'custom_call_target="([^"]+)"')
+# They neither compute nor move anything.
+_FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call")
+_HOST = ("infeed", "outfeed", "send", "recv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """One of a computation: `%a = f32[8]{0} add(%b, %c), x=1` → a, f32[8]{0}, add, `%b, %c), x=1`."""
+
+    name: str
+    shape: str
+    opcode: str
+    rest: str
+
+    @property
+    def operands(self) -> list[str]:
+        """Names of its operands."""
+        return re.findall(r"%([\w.\-]+)", self.rest.split("), ", 1)[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramFigures:
+    """What is counted in a program; a loop's body as often as it runs, where the compiler says how often.
+
+    Attributes:
+      instructions: of ENTRY, apart from those that do nothing when they run.
+      fusions: of those, how many are fusions.
+      cycles: the compiler's estimates added up, as if nothing ran beside another; None where it makes none.
+      bytes: read and written by the instructions, each from memory and to it.
+      constants: bytes of all literals, and of the largest.
+      host: what runs on the host, by name.
+      calls: custom calls, by their target.
+      uncounted_loops: loops that are counted as if they ran once.
+    """
+
+    instructions: int
+    fusions: int
+    cycles: int | None
+    bytes: int
+    constants: int
+    largest_constant: int
+    host: Mapping[str, int]
+    calls: Mapping[str, int]
+    uncounted_loops: int
+
+
+def size_of(shape: str) -> int:
+    """Bytes of a shape's arrays, without padding: `(f32[2,3]{1,0}, pred[])` → 25."""
+    return sum(
+        math.ceil(_bits(kind) * math.prod(int(n) for n in axes.split(",") if n) / 8)
+        for kind, axes in _ARRAY.findall(shape)
+    )
+
+
+def _bits(kind: str) -> int:
+    """`bf16` → 16, `f8e4m3fn` → 8."""
+    found = re.search(r"\d+", kind)
+    return 8 if found is None else int(found.group())
+
+
+def computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
+    """All computations by name, and the name of ENTRY."""
+    found: dict[str, list[Instruction]] = {}
+    entry, current = "", None
+    for line in text.splitlines():
+        if header := _HEADER.match(line):
+            current = found.setdefault(header.group(2), [])
+            entry = header.group(2) if header.group(1) else entry
+        elif current is not None and (instruction := _INSTRUCTION.match(line)):
+            current.append(Instruction(*instruction.groups()))
+    return found, entry
+
+
+def program_figures(text: str) -> ProgramFigures:
+    """Counts what is in a program's text.
+
+    Raises:
+      ValueError: it is none.
+    """
+    blocks, entry = computations(text)
+    if entry not in blocks:
+        raise ValueError("the text has no ENTRY computation: it is not the program of XLA")
+    runs = _runs(blocks, entry)
+    cycles, bytes_moved, estimated, uncounted = 0, 0, 0, 0
+    host: collections.Counter[str] = collections.Counter()
+    calls: collections.Counter[str] = collections.Counter()
+    for name, times in runs.items():
+        shapes = {one.name: one.shape for one in blocks[name]}
+        for one in blocks[name]:
+            found = _CYCLES.search(one.rest)
+            estimated += found is not None
+            cycles += times * int(found.group(1)) if found else 0
+            bytes_moved += times * _moved(one, shapes)
+            uncounted += one.opcode == "while" and _TRIPS.search(one.rest) is None
+            if target := _CUSTOM.search(one.rest):
+                calls[target.group(1)] += 1
+            if reason := _on_host(one):
+                host[reason] += 1
+    literals = [size_of(one.shape) for block in blocks.values() for one in block if one.opcode == "constant"]
+    working = [one for one in blocks[entry] if one.opcode not in _FREE]
+    return ProgramFigures(
+        instructions=len(working),
+        fusions=sum(one.opcode == "fusion" for one in working),
+        cycles=cycles if estimated else None,
+        bytes=bytes_moved,
+        constants=sum(literals),
+        largest_constant=max(literals, default=0),
+        host=dict(host),
+        calls=dict(calls),
+        uncounted_loops=uncounted,
+    )
+
+
+def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, int]:
+    """How often each computation that is no part of a fusion runs; every branch of a condition counts."""
+    runs: collections.Counter[str] = collections.Counter()
+    waiting = [(entry, 1)]
+    while waiting:
+        name, times = waiting.pop()
+        runs[name] += times
+        for one in blocks.get(name, ()):
+            trips = _TRIPS.search(one.rest)
+            for called in _called(one):
+                if called in blocks:
+                    waiting.append((called, times * (int(trips.group(1)) if trips else 1)))
+    return dict(runs)
+
+
+def _called(one: Instruction) -> list[str]:
+    if one.opcode == "while":
+        return _BODY.findall(one.rest)
+    if one.opcode == "call":
+        return _CALLED.findall(one.rest)
+    if one.opcode == "conditional":
+        parts = [part for groups in _BRANCHES.findall(one.rest) for part in groups if part]
+        return [name.strip().lstrip("%") for part in parts for name in part.split(",")]
+    return []
+
+
+def _moved(one: Instruction, shapes: Mapping[str, str]) -> int:
+    if one.opcode in _FREE:
+        return 0
+    return size_of(one.shape) + sum(size_of(shapes.get(name, "")) for name in one.operands)
+
+
+def _on_host(one: Instruction) -> str | None:
+    if one.opcode.removesuffix("-done") in _HOST and ("infeed" in one.opcode or "outfeed" in one.opcode):
+        return one.opcode
+    if one.opcode in ("send", "recv") and "is_host_transfer=true" in one.rest:
+        return one.opcode
+    target = _CUSTOM.search(one.rest)
+    if target and re.search(r"callback|host", target.group(1), re.I):
+        return target.group(1)
+    return None

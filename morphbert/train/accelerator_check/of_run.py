@@ -1,0 +1,94 @@
+"""`--compile_for`: compiles the step of a pretraining run for devices that this machine does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from morphbert.errors import MorphbertError
+from morphbert.train import preflight
+from morphbert.train.accelerator_check.check import Checker, largest_batch
+from morphbert.train.accelerator_check.program import Input, StepProgram
+from morphbert.train.accelerator_check.report import Refusal, describe
+from morphbert.train.accelerator_check.targets import Target
+from morphbert.train.config import RunConfig
+from morphbert.train.input.records import RecordFormat, training_dataset
+
+
+def batch_of(form: RecordFormat, rows: int) -> tuple[Input, ...]:
+    """The tensors that training reads from records of a form, for one device with so many rows."""
+    specification = training_dataset(("records",), form, rows, seed=0, shuffle_buffer_size=1).element_spec
+    return tuple(Input(name, tuple(one.shape), one.dtype.name) for name, one in sorted(specification.items()))
+
+
+def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram]]:
+    """What is compiled for one of `replicas` devices: a step for each length of the records, and its name.
+
+    Raises:
+      MorphbertError: the batch cannot be shared out.
+    """
+    programs = []
+    for chosen in config.records:
+        batch, parts = chosen.batch_size or config.train_batch_size, config.step.gradient_accumulation_steps
+        flag = "phases" if chosen.batch_size else "train_batch_size"
+        preflight.check_batch(flag, batch, replicas, parts)
+        program = StepProgram(
+            config.bert_config,
+            config.optimizer,
+            config.step,
+            batch_of(chosen.form, batch // replicas),
+            config.z_loss,
+            config.ema_decay,
+        )
+        programs.append((f"{chosen.form.shape.max_seq_length} pieces", program))
+    return programs
+
+
+def compile_run(config: RunConfig, targets: Sequence[Target], find_batch_size: bool = False) -> None:
+    """Prints what the compilers say of a run's steps; with `find_batch_size` also the largest batch that fits.
+
+    Raises:
+      MorphbertError: a step does not compile or does not fit, or an environment is missing.
+    """
+    preflight.check_records(config.records)
+    failed = []
+    with Checker() as checker:
+        for target in targets:
+            for name, program in programs_of(config, target.replicas):
+                if find_batch_size:
+                    _find(checker, program, target, name, config.step.gradient_accumulation_steps)
+                    continue
+                report = checker.report(program, target, name)
+                print(describe(report), flush=True)
+                if not report.fits:
+                    failed.append(f"{target.name} ({name})")
+    if failed:
+        raise MorphbertError(
+            f"--compile_for: the step cannot run on {', '.join(failed)}: the lines above say why."
+        )
+
+
+def _find(checker: Checker, program: StepProgram, target: Target, name: str, parts: int) -> None:
+    described = {}
+
+    def fits(rows: int) -> bool:
+        report = checker.report(program.with_rows(rows), target, name)
+        result = report.result
+        if isinstance(result, Refusal) and not result.is_of_memory:
+            raise MorphbertError(describe(report))
+        described[rows] = describe(report)
+        room = "fits" if report.fits else "does not fit"
+        print(f"{target.name}: {name}: {rows} rows on each device: {room}", flush=True)
+        return report.fits
+
+    rows = largest_batch(fits, program.rows, parts)
+    if not rows:
+        raise MorphbertError(
+            f"--find_batch_size: not even a batch of {parts} rows on each device fits into {target.name}: give "
+            "--recompute, a narrower --dtype, a smaller model, or another device."
+        )
+    print(described[rows])
+    print(
+        f"{target.name}: {name}: the largest batch that fits is about {rows} rows on each device: "
+        f"--train_batch_size={rows * target.replicas}",
+        flush=True,
+    )
