@@ -82,10 +82,10 @@ tpu: .venv-tpu/ready
 compilers: .venv/ready .venv-tpu/ready .venv-xla/ready
 
 tpu-check: .venv/ready .venv-tpu/ready .venv-xla/ready
-	@$(RUN) scripts/check_accelerators.py --targets=v5e:1x1
+	@$(RUN) scripts/check_accelerators.py --targets=v5e:1x1 --jobs=2
 
 gpu-check: .venv/ready .venv-xla/ready
-	@$(RUN) scripts/check_accelerators.py --targets=h100
+	@$(RUN) scripts/check_accelerators.py --targets=h100 --jobs=2
 
 accelerator-check-all: .venv/ready .venv-tpu/ready .venv-xla/ready
 	@$(RUN) scripts/check_accelerators.py --targets=v5e:1x1,h100 --all

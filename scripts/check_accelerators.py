@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,11 +20,13 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PIECES = 32_000
-TINY = ("bert", "modern")
+QUICK = ("bert", "modern")
 # Name → model, rows, L, P, and what is not a default.
 CASES = {
-    "bert": ("tiny", 32, 128, 20, {}),
+    # One layer is as good as two, and the modern block's second one is the first with local attention.
+    "bert": ("tiny", 32, 128, 20, {"layers": 1}),
     "modern": ("modern-tiny", 32, 128, 20, {}),
+    "tiny": ("tiny", 32, 128, 20, {}),
     "mini": ("mini", 32, 128, 20, {}),
     "modern-mini": ("modern-mini", 32, 128, 20, {}),
     "base": ("base", 32, 128, 20, {}),
@@ -54,7 +57,8 @@ def program(name, dtype):
 
     model, rows, length, predictions, more = CASES[name]
     sizes = json.loads((ROOT / "morphbert" / "model" / "configs" / f"{model}.json").read_text())
-    config = BertConfig.from_dict({**sizes, "vocab_size": PIECES})
+    layers = more.get("layers", sizes["num_hidden_layers"])
+    config = BertConfig.from_dict({**sizes, "vocab_size": PIECES, "num_hidden_layers": layers})
     layout = RecordLayout(config.next_sentence_head, examples=more.get("examples", 0))
     form = RecordFormat(RecordShape(length, predictions), PIECES, max(1, config.type_vocab_size), layout)
     steps = {key: more[key] for key in ("recompute", "gradient_accumulation_steps") if key in more}
@@ -73,9 +77,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--targets", required=True, help="as of --compile_for")
-    parser.add_argument("--cases", default=",".join(TINY), help=f"some of {', '.join(CASES)}")
+    parser.add_argument("--cases", default=",".join(QUICK), help=f"some of {', '.join(CASES)}")
     parser.add_argument("--all", action="store_true", help="all cases, and float16 for GPUs")
     parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--jobs", type=int, default=1, help="steps that are compiled at once, 1 to 3 GB each")
     parser.add_argument("--table", type=Path, help="a file for the table, in Markdown")
     arguments = parser.parse_args()
 
@@ -87,15 +92,15 @@ def main():
     names = list(CASES) if arguments.all else arguments.cases.split(",")
     reports = []
     try:
-        targets = parse_targets(arguments.targets)
-        with Checker() as checker:
-            for target in targets:
-                chosen = [(name, dtype) for name in names for dtype in _dtypes(name, arguments)]
-                if arguments.all and target.device.platform == "GPU":
-                    chosen.append(("mini", "float16"))
-                for name, dtype in chosen:
-                    reports.append(checker.report(program(name, dtype), target, name))
-                    print(describe(reports[-1]), flush=True)
+        chosen = [
+            (program(name, dtype), target, name)
+            for target in parse_targets(arguments.targets)
+            for name, dtype in _steps(names, target, arguments)
+        ]
+        with Checker() as checker, ThreadPoolExecutor(arguments.jobs) as threads:
+            for report in threads.map(lambda one: checker.report(*one), chosen):
+                reports.append(report)
+                print(describe(report), flush=True)
     except MorphbertError as error:
         sys.exit(f"{Path(__file__).name}: {error}")
     print(f"\n{table(reports)}")
@@ -106,8 +111,14 @@ def main():
     return 1 if failed else 0
 
 
-def _dtypes(name, arguments):
-    return DTYPES.get(name, ()) if arguments.all and name in DTYPES else arguments.dtypes.split(",")
+def _steps(names, target, arguments):
+    """Names of cases, each with a dtype."""
+    for name in names:
+        known = DTYPES.get(name) if arguments.all else None
+        for dtype in known or arguments.dtypes.split(","):
+            yield name, dtype
+    if arguments.all and target.device.platform == "GPU":
+        yield "mini", "float16"
 
 
 if __name__ == "__main__":
