@@ -21,12 +21,12 @@ def batch_of(form: RecordFormat, rows: int) -> tuple[Input, ...]:
 
 
 def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram]]:
-    """What is compiled for one of `replicas` devices: a step for each length of the records, and its name.
+    """What is compiled for one of `replicas` devices: a step for each length and batch of the records, and its name.
 
     Raises:
       MorphbertError: the batch cannot be shared out.
     """
-    programs = []
+    programs: list[tuple[str, StepProgram]] = []
     for chosen in config.records:
         batch, parts = chosen.batch_size or config.train_batch_size, config.step.gradient_accumulation_steps
         flag = "phases" if chosen.batch_size else "train_batch_size"
@@ -39,7 +39,9 @@ def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram
             config.z_loss,
             config.ema_decay,
         )
-        programs.append((f"{chosen.form.shape.max_seq_length} pieces", program))
+        named = (f"{chosen.form.shape.max_seq_length} pieces", program)
+        if named not in programs:  # sets of a mixture, or phases, may be of one form
+            programs.append(named)
     return programs
 
 
