@@ -25,7 +25,7 @@ NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py tests/test_kernels.py \
 	tests/test_local_attention.py tests/test_muon_training.py
 
-.PHONY: help pretrain test test-long test-avx2 test-portable parity soak beam tpu compilers tpu-check gpu-check \
+.PHONY: help pretrain test test-long test-avx2 test-portable parity soak fuzz beam tpu compilers tpu-check gpu-check \
 	accelerator-check-all dist docs test-all check fix
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "make test-portable  the tests that compute numbers, as other processors compute them"
 	@echo "make parity     compares with transformers and torch, which it installs"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
+	@echo "make fuzz       random strings through every kind of tokenizer, STRINGS=100000 for each"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
 	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
 	@echo "make compilers  installs the compilers for --compile_for into .venv-tpu and .venv-xla; needs no device"
@@ -72,6 +73,10 @@ parity: .venv/ready-parity
 
 soak: .venv/ready
 	@$(RUN) scripts/soak.py --seconds=$(SOAK_SECONDS)
+
+STRINGS ?= 100000
+fuzz: .venv/ready
+	@$(RUN) scripts/fuzz_tokenizers.py --strings=$(STRINGS)
 
 # Without TPU_SKIP_MDS_QUERY, libtpu asks Google Cloud's metadata server, which is not there elsewhere.
 tpu: .venv-tpu/ready

@@ -172,6 +172,12 @@ def kobert(tmp_path_factory):
     return folder
 
 
+def test_the_model_file_stands_for_its_folder(kobert):
+    text = "우리는 학교에서 책을 읽었다."
+    (model,) = kobert.glob("*.model")
+    assert load_tokenizer(str(model)).tokenize(text) == load_tokenizer(str(kobert)).tokenize(text)
+
+
 def test_behind_a_mask_an_eojeol_goes_on(kobert):
     from morphbert.text.special_tokens import encode_special
 

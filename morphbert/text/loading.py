@@ -82,7 +82,8 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     Args:
       path: a plain `vocab.txt`, which makes google-research/bert's tokenizer; or a folder with `vocab.txt` and
         `morphbert_tokenizer.json`, which makes the one that it describes; or a folder with a SentencePiece
-        `*.model` (KoBERT's kind); or a Hugging Face folder (`morphbert.text.foreign`), also by its name on the Hub.
+        `*.model` (KoBERT's kind), or that file; or a Hugging Face folder (`morphbert.text.foreign`), also by its
+        name on the Hub.
       do_lower_case: None takes the value of the metadata. For a plain file, it takes the value of a Hugging Face file
         beside it, else BERT's default, True. A vocabulary with Hangul syllables, which BERT's lower-casing would
         decompose, decides by its own capital letters instead, and a message reports this.
@@ -93,7 +94,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
       MorphbertError: the path cannot be read; `do_lower_case` contradicts the metadata; the engine, dictionary or
         vocabulary differs from the metadata's; or the Hugging Face tokenizer is not supported.
     """
-    path = foreign_folder_of(local_path(path), do_lower_case)
+    path = foreign_folder_of(_folder_of_model(local_path(path)), do_lower_case)
     if is_vocabulary_folder(path):
         return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
     vocabulary = load_vocabulary(path)
@@ -123,6 +124,12 @@ def foreign_folder_of(path: str, do_lower_case: bool | None) -> str:
     return folder or "."
 
 
+def _folder_of_model(path: str) -> str:
+    """Returns the folder of a SentencePiece `*.model`, whose ids may be mapped there; any other path as it is."""
+    is_model = path.endswith(".model") and os.path.isfile(path)
+    return os.path.dirname(path) or "." if is_model else path
+
+
 def _say_guess(guess: str | None) -> None:
     if guess:
         logging.getLogger("morphbert").warning("tokenizer: %s", guess)
@@ -130,7 +137,7 @@ def _say_guess(guess: str | None) -> None:
 
 def load_vocabulary_of(path: str) -> Vocabulary:
     """Returns only the vocabulary of any path that `load_tokenizer` accepts; this needs no engine or dictionary."""
-    path = local_path(path)
+    path = _folder_of_model(local_path(path))
     if not is_vocabulary_folder(path):
         return load_vocabulary(path)
     if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):

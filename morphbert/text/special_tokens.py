@@ -11,8 +11,8 @@ from morphbert.text.jamo import decompose
 from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 
-# Rare syllables: one that does not occur in the text replaces a mask during the analysis.
-_HOLDERS = "뷁쀍똻꿻뙜"
+# Rare syllables, then all: one that does not occur in the text replaces a mask during the analysis.
+_HOLDERS = (*"뷁쀍똻꿻뙜", *map(chr, range(0xAC00, 0xD7A4)))
 _DIVIDING = re.compile("|".join(map(re.escape, (CLS, SEP, PAD, UNK))))
 
 
@@ -21,7 +21,7 @@ def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
 
     The text is cut as if each [MASK] were a word: the analyser sees the whole sentence, and text that follows a mask
     without a space continues its eojeol, as in the records of the model's training. Other special tokens divide the
-    text.
+    text. A token that the vocabulary lacks is ordinary text.
 
     `"나는 [MASK]에 간다"` → `["나", "##는", "[MASK]", "##에", "간", "##다"]`
     """
@@ -30,6 +30,8 @@ def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
     whole = Encoding([], [], [], [], [])
     start = 0
     for match in _DIVIDING.finditer(text):
+        if match.group() not in tokenizer.vocab:
+            continue
         _append(whole, _encode_masks(tokenizer, text[start : match.start()]), start)
         token, span = match.group(), (0, match.end() - match.start())
         _append(
@@ -53,7 +55,7 @@ def _append(whole: Encoding, part: Encoding, start: int) -> None:
 
 
 def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
-    if MASK not in text:
+    if MASK not in text or MASK not in tokenizer.vocab:
         return tokenizer.encode(text)
     holder = next(char for char in _HOLDERS if char not in text)
     splitter = tokenizer.splitter
