@@ -83,7 +83,7 @@ def test_variables_of_the_environment(tmp_path, monkeypatch):
         ("optimizer: {learning_rate: fast}", "learning_rate: "),
         ("head: {pooling: middle}", "pooling: "),
         ("train: {seed: {a: 1}}", "seed is {'a': 1}"),
-        ("train: [1, 2]", "the section train holds [1, 2]"),
+        ("train: [1, 2]", "the section train contains [1, 2]"),
         ("- a", "contains no sections"),
         ("a: [", "is not YAML"),
         ("model: !!python/object/apply:os.system ['true']", "is not YAML"),

@@ -73,8 +73,7 @@ class PretrainingConfig:
         default=None,
         at_least=1,
         help="The number of pieces in a sequence, [CLS] and [SEP] included. It must equal that of the records. "
-        "Default: "
-        f"{_MAX_SEQ_LENGTH}, or the longest of --phases.",
+        f"Default: {_MAX_SEQ_LENGTH}, or the longest of --phases.",
     )
     group_by_length: bool = option(
         default=False,
@@ -154,8 +153,7 @@ class PretrainingConfig:
         above=0,
         instead_of="num_train_steps",
         help="The number of passes over the records, instead of --num_train_steps. With records made at "
-        "--dupe_factor=10, one pass is "
-        "ten passes over the text. Example: --num_train_epochs=3",
+        "--dupe_factor=10, one pass is ten passes over the text. Example: --num_train_epochs=3",
     )
     train_time: str | None = option(
         default=None,

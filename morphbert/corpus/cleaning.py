@@ -93,8 +93,7 @@ class Cleaning:
 
     normalization: Form = option(
         default="nfc",
-        help="nfc composes decomposed Hangul (macOS file names); nfkc also makes ｗｉｄｅ letters and ① "
-        "plain.",
+        help="nfc composes decomposed Hangul (macOS file names); nfkc also makes ｗｉｄｅ letters and ① plain.",
     )
     remove_control_characters: bool = option(
         default=True, help="Remove control and format characters: zero-width space, BOM, NUL and the like."

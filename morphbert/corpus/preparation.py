@@ -184,8 +184,8 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
             progress.set_postfix_str(f"{report.read:,} documents", refresh=False)
         if not report.documents:
             raise MorphbertError(
-                f"{config.input_file}: no document of {len(paths)} file(s) is kept"
-                f"{f' (left out: {report.reasons})' if report.dropped else ''}."
+                f"{config.input_file}: no document of {len(paths)} file(s) is "
+                f"kept{f' (left out: {report.reasons})' if report.dropped else ''}."
             )
         report_stream.write(report.text(config.report))
     return report

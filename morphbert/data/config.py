@@ -1,4 +1,4 @@
-"""What the records of a run should be, checked as a whole before any work begins."""
+"""The configuration of a run's records, which is checked as a whole before any work begins."""
 
 from __future__ import annotations
 
@@ -13,96 +13,99 @@ Objective = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
 Masking = Literal["static", "dynamic"]
 
-# Pieces that a packed example has on average at least, where nobody says how many examples share a sequence.
+# The least average number of pieces of a packed example, which gives the default of examples per sequence.
 _PIECES_PER_EXAMPLE = 8
 
 
-# In the titles of groups of flags that google-research/bert has no counterpart of.
+# In the titles of flag groups without a counterpart in google-research/bert.
 FAST_ONLY = " (--mode=fast)"
 MASKS = "Masks" + FAST_ONLY
 
 
 @configuration
 class InstanceConfig:
-    """How documents become training instances; the names are those of google-research/bert's flags.
+    """The configuration of training instances, with the names of google-research/bert's flags.
 
-    max_seq_length, max_predictions_per_seq: L and P, in pieces; L counts `[CLS]` and the `[SEP]`s.
-    masked_lm_prob: share of an instance's pieces that are to be predicted.
-    short_seq_prob: share of instances that aim at a random length between 2 and L − 3.
-    dupe_factor: how often the corpus is gone through, each time with other instances and masks.
-    objective: what `next_sentence_labels` says: "nsp" 1 = B is not what follows A; "sop" 1 = A and B
-      are swapped; "none" one segment and no label.
-    masking_unit: what is masked together.
-    mask_token_prob, random_token_prob: of what is predicted, the share replaced by `[MASK]` and by a random
-      piece; the rest stays as it is.
-    max_span_length: units in a span at most. 1 masks units one by one; above, spans of units are masked,
-      their lengths geometric with `span_prob` (SpanBERT, arXiv:1907.10529, section 3.1: 10 and 0.2), and
-      all of a span is replaced in the same way.
-    max_word_pieces: units of more pieces than this are never masked; 0 is no limit.
-    masking: "static" masks stand in the records; "dynamic" ones are drawn in training, others in each pass.
-    eval_masked_lm_prob: the share of held-out records, whose masks then are static; None for those of the others.
-    mask_words: units in which one of these words stands are `mask_words_factor` times as likely to be drawn first
-      as others. How many pieces are masked stays the same.
-    pack_sequences: several short examples share a sequence, and do not see each other.
-    max_examples_per_seq: how many of them at most; 0 is one for every 8 pieces of the sequence.
-    cross_documents: for "none": a sequence that a document leaves room in is filled up with others (RoBERTa's
-      FULL-SENTENCES, arXiv:1907.11692, section 4.2), with a `[SEP]` between; they do see each other.
-    length_bins: ascending lengths, the last one L: each instance is padded to the least of them that holds it,
-      and written to the files of that length.
+    Attributes:
+      max_seq_length, max_predictions_per_seq: L and P, in pieces; L counts `[CLS]` and the `[SEP]`s.
+      masked_lm_prob: the share of an instance's pieces to predict.
+      short_seq_prob: the share of instances with a random target length between 2 and L − 3.
+      dupe_factor: the number of passes over the corpus, each with other instances and masks.
+      objective: the meaning of `next_sentence_labels`: for "nsp", 1 = B does not follow A; for "sop", 1 = A and B are
+        swapped; "none" has one segment and no label.
+      masking_unit: the unit whose pieces are masked together.
+      mask_token_prob, random_token_prob: the shares of predicted pieces that `[MASK]` and a random piece replace; the
+        rest is not replaced.
+      max_span_length: the largest number of units in a span. 1 masks single units. Above 1, spans with geometric
+        lengths (`span_prob`) are masked (SpanBERT, arXiv:1907.10529, section 3.1: 10 and 0.2), and a whole span is
+        replaced in the same way.
+      max_word_pieces: units of more pieces are never masked; 0 means no limit.
+      masking: with "static", the records contain the masks; with "dynamic", training draws new masks in each pass.
+      eval_masked_lm_prob: the share for held-out records, whose masks are then static; None for the same masks as the
+        other records.
+      mask_words: units that contain one of these words are `mask_words_factor` times as likely to be drawn first as
+        others. The number of masked pieces does not change.
+      pack_sequences: whether several short examples share a sequence without seeing each other.
+      max_examples_per_seq: the largest number of examples in a sequence; 0 means one for every 8 pieces.
+      cross_documents: for "none", whether further documents fill the rest of a sequence (RoBERTa's FULL-SENTENCES,
+        arXiv:1907.11692, section 4.2), divided by `[SEP]`; they see each other.
+      length_bins: ascending lengths, the last one L. Each instance is padded to the shortest sufficient length and
+        written to the files of that length.
     """
 
     max_seq_length: int = option(
-        default=128, at_least=5, help="Pieces in a sequence, [CLS] and both [SEP] counted."
+        default=128, at_least=5, help="The number of pieces in a sequence, with [CLS] and both [SEP]."
     )
     max_predictions_per_seq: int = option(
         default=20,
         at_least=1,
-        help="Masked pieces in a sequence at most: --max_seq_length × --masked_lm_prob, rounded up. 20 at 128 and "
-        "0.15, 77 at 512.",
+        help="The largest number of masked pieces in a sequence: --max_seq_length × --masked_lm_prob, rounded up. 20 "
+        "at 128 and 0.15, 77 at 512.",
     )
-    masked_lm_prob: float = option(default=0.15, above=0, at_most=1, help="Share of the pieces to mask.")
+    masked_lm_prob: float = option(default=0.15, above=0, at_most=1, help="The share of the pieces to mask.")
     short_seq_prob: float = option(
         default=0.1,
         at_least=0,
         at_most=1,
-        help="Share of sequences that aim at a random length instead of the full one, because fine-tuning will see "
-        "short ones. 0.1 makes every tenth short.",
+        help="The share of sequences with a random target length instead of the full one, because fine-tuning has "
+        "short inputs. 0.1 makes every tenth sequence short.",
     )
     dupe_factor: int = option(
         default=10,
         at_least=1,
-        help="How often to go through the corpus, with other masks and pairs each time. Held-out documents are gone "
+        help="The number of passes over the corpus, each with other masks and pairs. Held-out documents are gone "
         "through once.",
     )
-    random_seed: int = option(default=12345, help="Another number gives another choice of everything.")
+    random_seed: int = option(default=12345, help="The seed of all random choices.")
     objective: Objective = option(
         default="nsp",
-        help="What the second segment is for. nsp: is it what follows (0) or from another document (1)? sop: are the "
-        "two in order (0) or swapped (1)? none: one segment, no label.",
+        help="The objective of the second segment. nsp: it follows the first (0) or is from another document (1). "
+        "sop: both are in order (0) or swapped (1). none: one segment, no label.",
     )
     masking_unit: MaskingUnit = "piece"
     masking: Masking = option(
         default="static",
         group=MASKS,
-        help="static: masks stand in the records, and --dupe_factor says how many different ones each text gets. "
-        "dynamic: run_pretraining.py draws others in each pass, by the same rules, so --dupe_factor=1 is enough.",
+        help="static: the records contain the masks, and --dupe_factor is the number of different masks of each "
+        "text. dynamic: run_pretraining.py draws new masks in each pass, by the same rules, so --dupe_factor=1 is "
+        "enough.",
     )
     eval_masked_lm_prob: float | None = option(
         default=None,
         above=0,
         at_most=1,
-        help="Share of the pieces to mask in held-out records, whose masks then stand in the records, whatever "
-        "--masking and --masked_lm_prob are: models that are trained on different masks are evaluated on the same "
-        "ones. Example: 0.15",
+        help="The share of the pieces to mask in held-out records, which then contain their masks for any --masking "
+        "and --masked_lm_prob: models that are trained on different masks are evaluated on the same ones. Example: "
+        "0.15",
     )
     mask_token_prob: float = option(
-        default=0.8, at_least=0, at_most=1, help="Of the pieces to predict, the share replaced by [MASK]."
+        default=0.8, at_least=0, at_most=1, help="The share of the pieces to predict that [MASK] replaces."
     )
     random_token_prob: float = option(
         default=0.1,
         at_least=0,
         at_most=1,
-        help="The share replaced by a random piece; what is left of 1 stays as it is.",
+        help="The share that a random piece replaces; the rest is not replaced.",
     )
     max_span_length: int = option(
         default=1,
@@ -118,12 +121,12 @@ class InstanceConfig:
     max_word_pieces: int = option(
         default=0,
         at_least=0,
-        help="Never mask units of more pieces than this: what is cut into many is often a number, a name or an "
-        "address. 0 is no limit.",
+        help="Never mask units of more pieces than this: such units are often numbers, names or addresses. 0 means "
+        "no limit.",
     )
     mask_words: tuple[str, ...] = ()
     mask_words_factor: float = option(
-        default=3.0, at_least=1, help="How much likelier the listed words are masked."
+        default=3.0, at_least=1, help="The factor by which listed words are masked more often."
     )
     pack_sequences: bool = option(
         default=False,
@@ -133,16 +136,16 @@ class InstanceConfig:
     )
     max_examples_per_seq: int = option(
         default=0,
-        help="How many examples share a sequence at most; 0 is one for every 8 pieces of --max_seq_length.",
+        help="The largest number of examples in a sequence; 0 means one for every 8 pieces of --max_seq_length.",
     )
     cross_documents: bool = option(
         default=False,
-        help="With --objective=none: fill the room that a document leaves with others, [SEP] between them, as RoBERTa "
-        "does. They do see each other.",
+        help="With --objective=none: fill the rest of a sequence with further documents, divided by [SEP], as "
+        "RoBERTa does. They see each other.",
     )
     length_bins: tuple[int, ...] = option(
         default=(),
-        help="Write a set of files for each of these lengths, and each example to the shortest that holds it; "
+        help="Write a set of files for each of these lengths, and each example to the shortest sufficient length; "
         "run_pretraining.py --group_by_length trains on all of them. Example: --length_bins=32,64,128",
     )
 
@@ -170,7 +173,7 @@ class InstanceConfig:
         self._check_room()
 
     def _check_room(self) -> None:
-        """Packing, crossing and bins each mend padding in their own way."""
+        """Checks packing, crossing and bins, which reduce padding in different ways."""
         _require(
             0 <= self.max_examples_per_seq <= self.max_seq_length,
             "max_examples_per_seq",
@@ -179,8 +182,8 @@ class InstanceConfig:
         )
         if self.cross_documents and self.objective != "none":
             raise UsageError(
-                f"--cross_documents needs --objective=none: with {self.objective} the segments have a meaning of "
-                "their own. --pack_sequences fills sequences without mixing examples."
+                f"--cross_documents needs --objective=none: with {self.objective} the segments have different "
+                "meanings. --pack_sequences fills sequences without mixing examples."
             )
         chosen = [
             name
@@ -206,7 +209,7 @@ class InstanceConfig:
 
     @property
     def examples(self) -> int:
-        """How many examples share a sequence at most."""
+        """The largest number of examples in a sequence."""
         if not (self.pack_sequences or self.cross_documents):
             return 1
         return self.max_examples_per_seq or max(2, self.max_seq_length // _PIECES_PER_EXAMPLE)
@@ -231,4 +234,4 @@ class InstanceConfig:
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:
     if not holds:
-        raise UsageError(f"--{name}={value} is out of range: it has to be {rule}.")
+        raise UsageError(f"--{name}={value} is out of range: it must be {rule}.")

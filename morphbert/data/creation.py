@@ -1,4 +1,4 @@
-"""Text → records as one call, by any of the ways: on this machine, on a Beam engine, or as google-research/bert."""
+"""Makes records from text in one call: on this machine, on a Beam engine, or as google-research/bert does."""
 
 from __future__ import annotations
 
@@ -30,40 +30,41 @@ _INSTANCES = "Instances"
 
 @configuration
 class PretrainingDataConfig:
-    """What `create_pretraining_data` reads and makes. `create_pretraining_data.py --help` explains each field.
+    """The configuration of `create_pretraining_data`. `create_pretraining_data.py --help` explains each field.
 
     Attributes:
-      instances: how documents become examples.
+      instances: the configuration of examples.
       beam_options: with `engine="beam"`, flags of the pipeline, such as `--runner=DataflowRunner`.
     """
 
     input_file: str = option(
         group="Input and output",
-        help="Text, one sentence a line and an empty line between documents: a path, a folder, a glob in quotes, "
-        "several of these with commas, or @LIST, a text file with one of them a line; .gz, .bz2, .xz and .zst are "
-        "unpacked. Example: --input_file='corpus/*.txt.gz'",
+        help="Text, one sentence per line with an empty line between documents: a path, a folder, a glob in quotes, "
+        "several of these with commas, or @LIST, a text file with one of them per line; .gz, .bz2, .xz and .zst are "
+        "decompressed. Example: --input_file='corpus/*.txt.gz'",
     )
     encoding: str = option(
-        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
+        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
     )
     output_file: str = option(
-        help="Where the records go: a path, or several with commas, each written under exactly its name. A name that "
-        "ends with .gz is compressed. Beside each file, NAME.manifest.json says what made it.",
+        help="The record files: a path, or several with commas, each written under exactly its name. A name that "
+        "ends with .gz is compressed. NAME.manifest.json beside each file describes it.",
     )
     vocab_file: str = option(
-        help="A vocabulary folder made by build_vocab.py, which says itself how text is cut; a Hugging Face folder, "
-        "whose tokenizer is reproduced; or a plain vocab.txt, which is read as google-research/bert does.",
+        help="A vocabulary folder made by build_vocab.py, which describes its tokenizer; a Hugging Face folder, "
+        "whose tokenizer is reproduced; or a plain vocab.txt, which is used as by google-research/bert.",
     )
     do_lower_case: bool | None = option(
         default=None,
-        help="Lower the case and strip accents. Left out, a vocabulary folder decides; for a plain vocab.txt the "
-        "default is true, as in google-research/bert. That turns Hangul into Jamo, so for a vocabulary with Hangul "
-        "syllables the default is what the vocabulary shows, with Hangul left whole (not with --mode=google).",
+        help="Lower-case text and strip accents. The default of a vocabulary folder is its own casing; for a plain "
+        "vocab.txt it is true, as in google-research/bert. That turns Hangul into Jamo, so for a vocabulary with "
+        "Hangul syllables the capital letters of the vocabulary decide, and Hangul stays whole (except with "
+        "--mode=google).",
     )
     allow_tokenizer_mismatch: bool = option(
         default=False,
-        help="Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary "
-        "folder was made with. Text may then be cut into other pieces.",
+        help="Continue with a warning if Mecab, its dictionary, the casing or vocab.txt differ from those of the "
+        "vocabulary folder. Text may then be cut into other pieces.",
     )
     num_shards: int | None = option(
         default=None,
@@ -81,42 +82,45 @@ class PretrainingDataConfig:
         default=0.0,
         at_least=0,
         below=1,
-        help="Share of the documents to hold out for evaluation (at least one). Which ones is decided by their text "
-        "alone, so a document stays on its side when the corpus grows. Example: 0.05",
+        help="The share of the documents to hold out for evaluation (at least one). The choice depends only on their "
+        "text, so a document stays on its side when the corpus grows. Example: 0.05",
     )
-    eval_output_file: str | None = option(default=None, help="Where the records of held-out documents go.")
+    eval_output_file: str | None = option(
+        default=None, help="The file for the records of held-out documents."
+    )
     mode: Literal["fast", "google"] = option(
         default="fast",
         group=_INSTANCES,
-        help="google gives record for record what google-research/bert's program does for the same flags and input: "
-        "one process, everything in memory. fast is made for large corpora, and mends that program's faults: no "
-        "sentence is thrown away, half of the next sentences are random ones.",
+        help="google reproduces google-research/bert's records exactly for the same flags and input: one process, "
+        "everything in memory. fast is made for large corpora and corrects that program's faults: no sentence is "
+        "dropped, and half of the next sentences are random.",
     )
     instances: InstanceConfig = options.options(default=InstanceConfig())
     do_whole_word_mask: bool = option(
         default=False,
-        help="Mask all pieces of a word together; a word is what the vocabulary's ## marks: an eojeol or a morpheme.",
+        help="Mask all pieces of a word together; the vocabulary's ## defines words, as eojeols or morphemes.",
     )
     masking_unit: MaskingUnit | None = option(
         default=None,
-        help="What is masked together (piece, unless --do_whole_word_mask is given). Punctuation is a unit of its own.",
+        help="The unit that is masked together (piece, unless --do_whole_word_mask is given). A punctuation mark is "
+        "a separate unit.",
     )
     mask_words_file: str | None = option(
         default=None,
         group=MASKS,
-        help="Words that matter to you, names or terms, one a line: they are masked --mask_words_factor times as often "
-        "as others, and the share of masked pieces stays the same.",
+        help="A file of important words, such as names or terms, one per line. They are masked --mask_words_factor "
+        "times as often as others; the share of masked pieces stays the same.",
     )
     token_store: str | None = option(
         default=None,
         group="Machine" + FAST_ONLY,
-        help="Folder on this machine for the text cut into pieces, which later runs use again while input and "
-        "vocabulary stay the same. Default: token_store beside the first output file.",
+        help="The folder on this machine for the tokenized text, which later runs with the same input and vocabulary "
+        "use again. Default: token_store beside the first output file.",
     )
     num_workers: int | None = option(
         default=None,
         at_least=1,
-        help="Processes; the default is one for each core. The output does not depend on it.",
+        help="The number of processes; the default is one per core. The output does not depend on it.",
     )
     engine: Literal["local", "beam"] = option(
         default="local",
@@ -128,7 +132,7 @@ class PretrainingDataConfig:
     beam_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises UsageError for settings that contradict each other; nothing is read but a file of words."""
+        """Raises UsageError for settings that contradict each other; reads only the file of words."""
         if self.num_shards is not None:
             if len(self._outputs) != 1:
                 raise UsageError(
@@ -140,7 +144,7 @@ class PretrainingDataConfig:
         if self.mode == "google":
             self._check_google()
         if self.engine == "beam" and self.token_store:
-            raise UsageError("--token_store is for --engine=local: a pipeline keeps no token store.")
+            raise UsageError("--token_store is for --engine=local: a pipeline has no token store.")
         if text_encoding(self.encoding) != "utf-8" and self.engine == "beam":
             raise UsageError(
                 f"--encoding={self.encoding} is for --engine=local: convert the files to UTF-8 for --engine=beam."
@@ -152,9 +156,7 @@ class PretrainingDataConfig:
         given = [name for name in (*fast, "shard_megabytes") if name in changed and name != "engine"]
         google_build.check_flags(self.instances.objective, self.masking_unit, given)
         if self.engine == "beam":
-            raise UsageError(
-                "--mode=google runs in one process by its nature: --engine=beam is for --mode=fast."
-            )
+            raise UsageError("--mode=google always runs in one process: --engine=beam is for --mode=fast.")
 
     @property
     def _outputs(self) -> list[str]:
@@ -163,11 +165,11 @@ class PretrainingDataConfig:
 
 @dataclass(frozen=True)
 class PretrainingData:
-    """What was made.
+    """The result of data creation.
 
     Attributes:
-      instances: how, with everything decided that the vocabulary decides.
-      splits: all documents, or those to train on and those that were held out.
+      instances: the configuration, with the settings that the vocabulary determines.
+      splits: the result for all documents, or for the training side and the held-out side.
     """
 
     instances: InstanceConfig
@@ -175,14 +177,15 @@ class PretrainingData:
 
 
 def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
-    """Makes records and a manifest beside each file; their content depends on text, settings and seed alone.
+    """Makes records with a manifest beside each file; the content depends only on text, settings and seed.
 
     Raises:
-      MorphbertError: bad input, a vocabulary that does not suit, a full disk, a folder that another process works in.
+      MorphbertError: the input is invalid, the vocabulary is unsuitable, the disk is full, or another process uses the
+        folder.
     """
-    # A bar's monitor thread and forked workers do not go together.
+    # A progress bar's monitor thread is incompatible with forked workers.
     tqdm.monitor_interval = 0
-    # A list of words that holds none is said before the vocabulary is read.
+    # An empty list of words is reported before the vocabulary is read.
     instances = _with_words(config)
     if config.engine == "beam":
         return _on_beam(config, instances)
@@ -264,7 +267,7 @@ def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
 
 
 def _say_unknown(tokenizer: Tokenizer, job: BuildConfig) -> None:
-    # A pipe can be read once, and a remote file costs a transfer: neither is looked at first.
+    # A pipe can be read only once and a remote file costs a transfer, so neither is read ahead.
     local = (path for path in job.input_files if os.path.isfile(path))
     lines = (line for path in local for line in read_lines(path, encoding=job.encoding))
     say_unknown_share(tokenizer, lines, "--input_file", _say)

@@ -157,8 +157,7 @@ def inspect(
             if digest.complete and written and written["sha256"] != digest.sha256:
                 report.problem(
                     f"{path}: the file has changed since it was written: its SHA-256 is {digest.sha256[:12]}…, and "
-                    "its manifest "
-                    f"says {str(written['sha256'])[:12]}…"
+                    f"its manifest says {str(written['sha256'])[:12]}…"
                 )
     return report
 

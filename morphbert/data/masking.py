@@ -1,10 +1,9 @@
-"""Which pieces of a batch of instances are to be predicted, and what stands in their place.
+"""Chooses the pieces to predict in a batch of instances, and their replacements.
 
 Source: BERT (arXiv:1810.04805, section 3.1 and appendix A.1); whole words as in google-research/bert's
-`--do_whole_word_mask`: units are taken in random order, one that would exceed the number to predict is passed
-over for a shorter one, and the pieces of a unit are replaced independently of each other. Spans as in SpanBERT
-(arXiv:1907.10529, section 3.1), but that a row is divided into spans first and then spans are drawn, so that no two
-overlap.
+`--do_whole_word_mask`: units are taken in random order, a unit that would exceed the number to predict is skipped for a
+shorter one, and the pieces of a unit are replaced independently. Spans as in SpanBERT (arXiv:1907.10529, section 3.1),
+except that a row is first divided into spans, from which some are drawn, so that no two overlap.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Bool = npt.NDArray[np.bool_]
 
 # Counters of the draws at one position.
 _ORDER, _ACTION, _WORD, _SPAN = (n << 32 for n in range(4))
-# The low bits of a random number that a position is put into: positions stay below 65,536.
+# The low bits of a random number store a position: positions stay below 65,536.
 _POSITION_BITS = 16
 _NEVER = np.uint64(2**64 - 1)
 
@@ -30,8 +29,11 @@ _NEVER = np.uint64(2**64 - 1)
 class Predictions(NamedTuple):
     """For a batch of N rows: the first `counts[i]` of row i are real, the rest are 0.
 
-    ids: [N, L] the pieces with masks applied. positions: [N, P] ascending. labels: [N, P] the pieces that stood
-    there. counts: [N].
+    Attributes:
+      ids: [N, L] the pieces with masks applied.
+      positions: [N, P] ascending.
+      labels: [N, P] the original pieces.
+      counts: [N].
     """
 
     ids: Ids
@@ -41,7 +43,7 @@ class Predictions(NamedTuple):
 
 
 def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> npt.NDArray[np.int64]:
-    """BERT's rule: the share of the length, `[CLS]` and `[SEP]` counted, at least 1 and at most P."""
+    """Returns BERT's number: the share of the length with `[CLS]` and `[SEP]`, at least 1 and at most P."""
     share = np.rint(np.asarray(lengths) * config.masked_lm_prob).astype(np.int64)
     return np.clip(share, 1, config.max_predictions_per_seq)
 
@@ -59,10 +61,12 @@ def mask(
     """Masks a batch.
 
     Args:
-      ids: [N, L] pieces. maskable: [N, L] not special, not padding.
-      starts: [N, L] a unit starts here and lasts until the next start or what is not maskable; for the unit
-        "piece" it is not looked at.
-      keys: [N] keys of the instances. real: the ids that random replacements are drawn from.
+      ids: [N, L] pieces.
+      maskable: [N, L] not special, not padding.
+      starts: [N, L] the starts of units; a unit ends at the next start or at a position that is not maskable. Ignored
+        for the unit "piece".
+      keys: [N] the keys of the instances.
+      real: the ids from which random replacements are drawn.
       preferred: [N, L] pieces whose units are to be drawn `config.mask_words_factor` times as likely as others.
     """
     wanted = number_to_predict(_lengths(maskable), config)
@@ -81,7 +85,7 @@ def mask(
     order = bits(keys[:, None], _ORDER + columns)
     if preferred is not None:
         order = _earlier(order, starts, preferred & maskable, config.mask_words_factor)
-    # The position goes into the low bits, so that sorting the numbers sorts the positions with them.
+    # The low bits contain the position, so that sorting the numbers also sorts the positions.
     order &= ~np.uint64((1 << _POSITION_BITS) - 1)
     order |= columns.astype(np.uint64)
     order[~starts] = _NEVER
@@ -94,7 +98,7 @@ def mask(
 
 
 def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
-    """Order numbers [N, L] with those of units that hold preferred pieces moved to the front.
+    """Returns order numbers [N, L] in which units with preferred pieces are moved to the front.
 
     u → 1 − (1 − u)^(1 / factor): drawn in this order, a unit is drawn next with a probability in proportion to its
     weight (Efraimidis & Spirakis 2006, "Weighted random sampling with a reservoir").
@@ -113,7 +117,7 @@ def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
 def _lengths(maskable: Bool) -> Ids:
     """[N] the pieces of a row, padding not counted: its last maskable one and the `[SEP]` after it.
 
-    Not by the id 0, which is `[UNK]` and no padding in KoBERT's vocabulary.
+    The id 0 does not show padding, because it is `[UNK]` in KoBERT's vocabulary.
     """
     length = maskable.shape[1]
     lengths: Ids = np.minimum(length - np.argmax(maskable[:, ::-1], axis=1) + 1, length)
@@ -139,9 +143,9 @@ def _sizes(starts: Bool, maskable: Bool) -> Ids:
 
 
 def _span_starts(starts: Bool, maskable: Bool, keys: Keys, config: InstanceConfig) -> Bool:
-    """Where spans start: after each unit one ends with `span_prob`, and after `max_span_length` in any case.
+    """Returns the starts of spans: a span ends after each unit with `span_prob`, and always after `max_span_length`.
 
-    Ending with the same probability everywhere makes the lengths geometric.
+    A constant probability of an end makes the lengths geometric.
     """
     columns = np.arange(starts.shape[1])[None, :]
     before = np.concatenate([np.zeros((len(starts), 1), np.bool_), maskable[:, :-1]], axis=1)
@@ -211,7 +215,8 @@ def _replace(
 ) -> Predictions:
     """80% `[MASK]`, 10% a random piece, 10% what stood there (appendix A.1).
 
-    decided_at: [N, L] the position whose draw decides which of the three it is.
+    Args:
+      decided_at: [N, L] the position whose draw decides which of the three it is.
     """
     taken = positions >= 0
     rows, slots = np.nonzero(taken)
@@ -232,9 +237,9 @@ def _replace(
 
 
 def real_pieces(tokens: Any) -> Ids:
-    """Ids of the pieces that text can become: not `[UNK]`, `[MASK]` or `[unused0]`.
+    """Returns the ids that text can become: not `[UNK]`, `[MASK]` or `[unused0]`.
 
-    BERT's tokenizer cuts punctuation from words, so every token of several characters in square brackets is special.
+    BERT's tokenizer separates punctuation from words, so every longer token in square brackets is special.
     """
     chosen = [
         number

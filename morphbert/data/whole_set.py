@@ -249,8 +249,8 @@ def held_out_problem(training: Mapping[str, Manifest], evaluation: Mapping[str, 
             if differs := _split_differs(trained, held):
                 return (
                     f"{path} is not held out from {other}: {differs}. Documents of the evaluation may be among those "
-                    "of training. Make both with one command (create_pretraining_data.py "
-                    "--eval_fraction --eval_output_file), or hold out another corpus."
+                    "of training. Make both with one command (create_pretraining_data.py --eval_fraction "
+                    "--eval_output_file), or hold out another corpus."
                 )
     return None
 

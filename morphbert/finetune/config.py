@@ -93,8 +93,7 @@ class RelationHeadConfig(HeadConfig):
     pooling: Literal["entities", "cls", "mean", "max"] = option(
         default="entities",
         help="entities: [CLS] and the mean of each entity's pieces. cls, mean, max: over the whole sentence, markers "
-        "in "
-        "it.",
+        "in it.",
     )
 
 

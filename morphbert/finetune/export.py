@@ -56,8 +56,8 @@ def export_task(
 def _transformers_head(model: TaskModel) -> TransformersHead:
     if model.config.kind not in CLASSES:
         raise MorphbertError(
-            f"no class of transformers computes a task's head on a {model.config.kind}: only "
-            f"{', '.join(CLASSES)} can be exported with their heads."
+            f"no class of transformers computes a task's head on a {model.config.kind}: only {', '.join(CLASSES)} can "
+            "be exported with their heads."
         )
     declared = encoder_parameters(model.config)
     if not model.config.pooler:

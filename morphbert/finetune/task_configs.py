@@ -290,14 +290,13 @@ class PredictConfig:
     )
     input_file: str = option(
         help="JSON Lines, one object per line, or an array of objects; .csv, .tsv and .parquet by their endings; may "
-        "be compressed. Texts for classes and entities (see --text_column); "
-        "question and context for answers; sentence, subject_entity and object_entity, as in KLUE-RE, for relations; "
-        "the columns of the training data for multiple choice.",
+        "be compressed. Texts for classes and entities (see --text_column); question and context for answers; "
+        "sentence, subject_entity and object_entity, as in KLUE-RE, for relations; the columns of the training data "
+        "for multiple choice.",
     )
     encoding: str = option(default="utf-8", help="The encoding of the input. Example: --encoding=cp949")
     output_file: str = option(
-        help="The same objects, each with `prediction`, or with `error` if there is none. It appears at "
-        "the end.",
+        help="The same objects, each with `prediction`, or with `error` if there is none. It appears at the end.",
     )
     text_column: tuple[str, ...] = option(
         default=(),

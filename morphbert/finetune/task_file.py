@@ -39,8 +39,7 @@ def check_folder(folder: str, task: Mapping[str, Any]) -> None:
         if before.get(name, value) != value:
             raise MorphbertError(
                 f"--output_dir={folder} contains a model whose {name} is {before[name]!r}, but this run has "
-                f"{value!r}. Give "
-                "another folder."
+                f"{value!r}. Give another folder."
             )
 
 
@@ -114,7 +113,6 @@ def read_task(folder: str) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise MorphbertError(
             f"{path} has format version {version}, and this program reads versions up to {FORMAT_VERSION}: use "
-            "morphbert "
-            f"{content.get('morphbert_version')} or newer."
+            f"morphbert {content.get('morphbert_version')} or newer."
         )
     return dict(content)

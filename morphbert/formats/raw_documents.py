@@ -215,9 +215,8 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
     if form.text_fields or (len(rows) >= _FEWEST_ROWS and len({line.count("\t") for line in rows}) == 1):
         raise MorphbertError(
             f"{shown(path)} is a table: its lines have {len(columns)} columns with tabs between them, and none of "
-            f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the "
-            "text, for "
-            f"example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 if the first "
+            f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the text, "
+            f"for example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 if the first "
             "line names no columns; or --format=text to read the lines as text, tabs included."
         )
     return "text"

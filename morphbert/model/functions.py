@@ -1,8 +1,8 @@
-"""What the network computes, as the papers write it: plain functions of tensors, from the dense layer to the loss.
+"""The functions of the network as in the papers: plain functions of tensors, from the dense layer to the loss.
 
-`kernels` has the same functions made fast, under the same names, and chooses between the two; tests hold each of them
-to the value and the gradient of the function here. Axes: B sequences, L positions, H hidden, N heads, D dimensions a
-head, V pieces, R predictions.
+`kernels` has fast versions under the same names, and chooses between the two; tests compare the value and the gradient
+of each with the function here. Axes: B sequences, L positions, H hidden, N heads, D dimensions per head, V pieces, R
+predictions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from morphbert.model.shapes import length_of
 
 
 def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-    """Inputs [B, ..., in] times kernel [in, out], plus bias [out] if there is one: → [B, ..., out]."""
+    """Returns inputs [B, ..., in] times kernel [in, out], plus bias [out] if there is one: [B, ..., out]."""
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])  # one large matrix product, whatever the rank
     outputs = tf.matmul(rows, kernel)
     if bias is not None:
@@ -28,7 +28,7 @@ def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.T
 def layer_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Normalises the last axis to mean 0 and variance 1, then scales by `gamma` and shifts by `beta` (Ba et al. 2016).
 
-    Computed in float32, in which `gamma` and `beta` [H] are given.
+    The computation and `gamma` and `beta` [H] are in float32.
     """
     values = tf.cast(inputs, tf.float32)
     mean, variance = tf.nn.moments(values, axes=[-1], keepdims=True)
@@ -36,7 +36,7 @@ def layer_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: fl
 
 
 def rms_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor | None, epsilon: float) -> tf.Tensor:
-    """LayerNorm without the mean (Zhang & Sennrich 2019): scales the last axis to mean square 1, in float32."""
+    """Applies LayerNorm without the mean (Zhang & Sennrich 2019): scales the last axis to mean square 1, in float32."""
     values = tf.cast(inputs, tf.float32)
     slope = tf.math.rsqrt(tf.reduce_mean(values * values, -1, keepdims=True) + epsilon)
     outputs = values * slope * tf.cast(gamma, tf.float32)
@@ -46,14 +46,14 @@ def rms_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor | None, epsilo
 
 
 def gelu(inputs: tf.Tensor) -> tf.Tensor:
-    """0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))): google-research/bert's form (Hendrycks & Gimpel 2016)."""
+    """Returns 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))), google-research/bert's form (Hendrycks & Gimpel 2016)."""
     x = tf.cast(inputs, tf.float32)
     inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
     return tf.cast(0.5 * x * (1.0 + tf.tanh(inner)), inputs.dtype)
 
 
 def gelu_erf(inputs: tf.Tensor) -> tf.Tensor:
-    """X Φ(x), the form that Hugging Face's `gelu` names (Hendrycks & Gimpel 2016)."""
+    """Returns x Φ(x), the form of Hugging Face's `gelu` (Hendrycks & Gimpel 2016)."""
     return tf.nn.gelu(inputs, approximate=False)
 
 
@@ -69,12 +69,13 @@ _ACTIVATIONS = {
 
 
 def activation(name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """Applies the activation that the configuration calls `name`."""
+    """Applies the activation with the configuration's `name`."""
     return _ACTIVATIONS[name](inputs)
 
 
 def gated(name: str, inputs: tf.Tensor) -> tf.Tensor:
-    """activation(a) · b of the halves [a, b] (Shazeer 2020, "GLU Variants Improve Transformer"): [..., 2 I] → [..., I].
+    """Returns activation(a) · b, [..., I], of halves [a, b], [..., 2 I] (Shazeer 2020, "GLU Variants Improve
+    Transformer").
 
     Computed in float32.
     """
@@ -83,13 +84,13 @@ def gated(name: str, inputs: tf.Tensor) -> tf.Tensor:
 
 
 def dropout(values: tf.Tensor, kept: tf.Tensor, rate: float) -> tf.Tensor:
-    """Zeroes what is not kept, a share `rate`, and scales the rest by 1 / (1 - rate) (Srivastava et al. 2014)."""
+    """Zeroes a share `rate` of the elements and scales the rest by 1 / (1 - rate) (Srivastava et al. 2014)."""
     scale = tf.cast(1.0 / (1.0 - rate), values.dtype)
     return tf.where(kept, values * scale, tf.zeros([], values.dtype))
 
 
 def rotate(values: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor) -> tf.Tensor:
-    """Turns the pairs of dimensions d and d + D/2 by their positions' angles (Su et al. 2021, "RoFormer").
+    """Rotates the pairs of dimensions d and d + D/2 by the angles of their positions (Su et al. 2021, "RoFormer").
 
     [B, N, L, D] and float32 [B, 1, L, D/2] → [B, N, L, D], computed in float32.
     """
@@ -105,14 +106,12 @@ def attention(
     bias: tf.Tensor,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> tf.Tensor:
-    """softmax(query keyᵀ / √D + bias) value, with dropout on the softmax (Vaswani et al. 2017, section 3.2.1).
+    """Returns softmax(query keyᵀ / √D + bias) value, with dropout on the softmax (Vaswani et al. 2017, section 3.2.1).
 
     Args:
-      query: [B, N, L, D], as are key and value.
-      key: what is compared with the query.
-      value: what is summed up.
+      query: the queries, [B, N, L, D].       key: the keys, [B, N, L, D].       value: the values, [B, N, L, D].
       bias: [B, 1, 1, L] or [B, 1, L, L]; it gets no gradient.
-      dropout: of the weights [B, N, L, L].
+      dropout: the dropout of the weights [B, N, L, L].
 
     Returns:
       [B, N, L, D].
@@ -130,21 +129,21 @@ def attention_by_position(
     bias: tf.Tensor,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> tf.Tensor:
-    """`attention` of heads that stand behind the positions, as dense layers give them: [B, L, N, D] each."""
+    """Computes `attention` in the layout of dense layers, with heads after positions: [B, L, N, D] each."""
     query, key, value = (tf.transpose(values, [0, 2, 1, 3]) for values in (query, key, value))
     return tf.transpose(attention(query, key, value, bias, dropout), [0, 2, 1, 3])
 
 
 def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross entropy of softmax(scores + bias), and whether the highest score is the label's.
+    """Returns the cross entropy of softmax(scores + bias), and whether the highest score is the label's.
 
     Args:
-      scores: [V, R] in any floating dtype: the vocabulary comes first.
+      scores: [V, R] in any floating dtype, with the vocabulary first.
       bias: float32 [V].
       labels: int32 [R].
 
     Returns:
-      float32 [R] losses in nats; float32 [R], 1 where right and else 0, which has no gradient.
+      float32 [R] losses in nats; float32 [R], 1 for a correct prediction and else 0, without a gradient.
     """
     logits = tf.transpose(tf.cast(scores, tf.float32)) + bias  # [R, V]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -154,11 +153,11 @@ def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tupl
 def cross_entropy_and_total(
     scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What `cross_entropy` gives, and ln Σ exp(scores + bias) over the vocabulary, float32 [R], with its gradient."""
+    """Returns the results of `cross_entropy`, and ln Σ exp(scores + bias), float32 [R], with its gradient."""
     total = tf.reduce_logsumexp(tf.transpose(tf.cast(scores, tf.float32)) + bias, -1)
     return (*cross_entropy(scores, bias, labels), total)
 
 
 def both_uses(table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The word embeddings [V, E] twice: to look rows up, and to score with (Press & Wolf 2017)."""
+    """Returns the word embeddings [V, E] twice: for look-ups and for scores (Press & Wolf 2017)."""
     return table, table

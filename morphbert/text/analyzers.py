@@ -248,6 +248,5 @@ def check_analyzer(path: str, recorded: dict[str, Any], installed: dict[str, Any
             f"{path} was made with {package} {version}, but this machine has {now.get('package')} "
             f"{now.get('version')}{detail}. Another {part} cuts text differently, so the model would read other "
             "pieces than those of its training. Install the same version: pip install --force-reinstall "
-            f"{package}=={version}. "
-            f"{OVERRIDE}"
+            f"{package}=={version}. {OVERRIDE}"
         )

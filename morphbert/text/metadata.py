@@ -67,8 +67,7 @@ def read_metadata(path: str) -> dict[str, Any]:
         if content.get(key) not in choices:
             shown = "nothing" if key not in content else json.dumps(content[key], ensure_ascii=False)
             raise MorphbertError(
-                f"{path}: {key} is {shown}; it must be one of "
-                f"{', '.join(json.dumps(choice) for choice in choices)}."
+                f"{path}: {key} is {shown}; it must be one of {', '.join(json.dumps(choice) for choice in choices)}."
             )
     for key, choices in _OPTIONAL.items():
         if key in content and content[key] not in choices:

@@ -91,8 +91,8 @@ def steps_in(seconds: float, costs: Costs, stops: Stops) -> int:
     if seconds_of(1, costs, stops) > seconds:
         raise MorphbertError(
             f"--train_time={seconds:g}s is too short: a run of one step takes "
-            f"{math.ceil(seconds_of(1, costs, stops))} s here, {costs.spent:.0f} s of them to start, to compile and to "
-            "time the steps. Give more time."
+            f"{math.ceil(seconds_of(1, costs, stops))} s here, {costs.spent:.0f} s of them to start, to compile and "
+            "to time the steps. Give more time."
         )
     low, high = 1, 2
     while seconds_of(high, costs, stops) <= seconds:

@@ -77,8 +77,8 @@ class VocabularyConfig:
         default="",
         help="The part-of-speech tags at which morphemes are divided (--analyzer=mecab); the default is everywhere. "
         "Tags select the boundaries; tags with a minus exclude the boundaries before them. J: only particles (josa), "
-        "사과나무 ##를 "
-        "심었습니다; J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 심었습니다.",
+        "사과나무 ##를 심었습니다; J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 "
+        "심었습니다.",
     )
     user_dictionary: str = option(
         default="",
@@ -89,9 +89,8 @@ class VocabularyConfig:
     continuation: Continuation = option(
         default="eojeol",
         help="The meaning of ##. eojeol: every piece except the first of an eojeol has it, 사과 ##나무 ##를 심 ##었 "
-        "##습니다, "
-        "and the spacing can be restored. morpheme: the first piece of every morpheme has none, 사과 ##나무 를 심 었 "
-        "습니다.",
+        "##습니다, and the spacing can be restored. morpheme: the first piece of every morpheme has none, 사과 ##나무 "
+        "를 심 었 습니다.",
     )
     do_lower_case: bool = option(
         default=False, help="Lower-case text and strip accents. Hangul does not change."

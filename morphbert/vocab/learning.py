@@ -172,9 +172,9 @@ def extend(
     if len(needed) > room:
         raise MorphbertError(
             f"--vocab_size={vocab_size} is too small: the vocabulary of --init_vocab lacks {len(needed)} characters "
-            f"and special tokens of the text, and has room for {room}. Give --vocab_size="
-            f"{vocab_size + len(needed) - room} or more, or leave rare ones out: --character_coverage=0.9995 or "
-            "--min_character_count=5."
+            f"and special tokens of the text, and has room for {room}. Give "
+            f"--vocab_size={vocab_size + len(needed) - room} or more, or leave rare ones out: "
+            "--character_coverage=0.9995 or --min_character_count=5."
         )
     wanted = list(dict.fromkeys((*needed, *(piece for piece in learned if piece not in known))))[:room]
     places = [*slots, *range(len(old), len(old) + len(wanted))]

@@ -266,8 +266,7 @@ class Relation(Task):
         """Raises MorphbertError, because no class is equivalent."""
         raise MorphbertError(
             "a model of relations cannot be exported, because no class of transformers adds embeddings of entity "
-            "types or "
-            "reads entities between markers. Use predict.py."
+            "types or reads entities between markers. Use predict.py."
         )
 
 

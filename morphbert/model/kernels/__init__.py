@@ -1,7 +1,7 @@
-"""The functions of `functions`, made fast: hand-written gradients, loops over memory in one piece, layouts by device.
+"""Fast versions of the functions of `functions`: hand-written gradients, fused loops, layouts by device.
 
-This module alone chooses. A kernel is taken where the shapes of all tensors are known, as in training; a served graph,
-which needs no gradient and would have to be compiled for each new shape, gets the plain function.
+Only this module chooses between the two. It takes a kernel if the shapes of all tensors are known, as in training. A
+served graph, which needs no gradient and would be compiled for each new shape, gets the plain function.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from morphbert.model.kernels import tied_table as _tied_table
 
 
 def _chosen(plain: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
-    """`fast` for tensors of known shapes, and else `plain`."""
+    """Returns a function that calls `fast` for tensors of known shapes, and otherwise `plain`."""
 
     def call(*arguments: Any) -> Any:
         tensors = (argument for argument in arguments if isinstance(argument, tf.Tensor))
@@ -67,7 +67,7 @@ def lowered_for(device: str) -> Iterator[None]:
 
 
 def platform() -> str:
-    """The kind of device that the graph in the making is for: `CPU`, `GPU` or `TPU`."""
+    """Returns the kind of device of the current graph: `CPU`, `GPU` or `TPU`."""
     if (chosen := _lowered_for.get()) is not None:
         return chosen
     strategy = tf.distribute.get_strategy()
@@ -77,9 +77,9 @@ def platform() -> str:
 
 
 def keeps_heads_behind_positions() -> bool:
-    """Whether attention is to take [B, L, N, D], as dense layers give it, or [B, N, L, D].
+    """Returns whether attention takes [B, L, N, D], the layout of dense layers, or [B, N, L, D].
 
-    XLA's products for accelerators take any order of axes, and a transposition is a copy there. A CPU multiplies
-    matrices that lie side by side, and one wide product for queries, keys and values reads the states once.
+    XLA's products for accelerators accept any order of axes, and a transposition is a copy there. A CPU multiplies
+    contiguous matrices, and one wide product for queries, keys and values reads the states once.
     """
     return platform() != "CPU"

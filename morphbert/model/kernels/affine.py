@@ -1,4 +1,4 @@
-"""The dense layer with its gradient written by hand."""
+"""The dense layer with a hand-written gradient."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import tensorflow as tf
 
 
 def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-    """`functions.affine` of inputs whose shape is known."""
+    """Computes `functions.affine` for inputs of known shape."""
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])
     outputs = _product(rows, kernel) if bias is None else _affine(rows, kernel, bias)
-    # With the size -1 as in the plain function: a size that is written out lets TensorFlow's optimizer rearrange what
-    # follows, and checkpoints of `gelu_erf` models would go on to other last bits.
+    # The size is -1 as in the plain function: with an explicit size TensorFlow's optimizer rearranges later operations,
+    # and resumed `gelu_erf` models would differ in the last bits.
     return tf.reshape(outputs, [-1, *inputs.shape[1:-1], kernel.shape[1]])
 
 
@@ -36,7 +36,7 @@ def _product(
 def _product_gradients(
     rows: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gradients of rows [R, in] · kernel [in, out] by both."""
+    """Returns the gradients of rows [R, in] · kernel [in, out] with respect to both."""
     of_rows = tf.matmul(upstream, kernel, transpose_b=True)
     # A tall product of two tensors with as many rows is up to a third slower on the CPU than a wide one.
     if kernel.shape[0] > kernel.shape[1]:
@@ -45,9 +45,10 @@ def _product_gradients(
 
 
 def column_sums(values: tf.Tensor) -> tf.Tensor:
-    """[..., H] → [H], added up in float32 whatever the dtype."""
+    """Returns the sums of the columns, [..., H] → [H], accumulated in float32 for any dtype."""
     if values.dtype == tf.float32:
         return tf.raw_ops.BiasAddGrad(out_backprop=values)  # four times as fast as `tf.reduce_sum` on the CPU
-    # That would add up in the narrow dtype, where a sum of thousands soon stops to move; matrix products do not.
+    # `BiasAddGrad` would accumulate in the narrow dtype, where a sum of thousands stops growing; matrix products do
+    # not.
     rows = tf.reshape(values, [-1, values.shape[-1]])
     return tf.matmul(tf.ones([1, rows.shape[0]], rows.dtype), rows)[0]

@@ -1,8 +1,8 @@
-"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), with its gradient written by hand.
+"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) with a hand-written gradient.
 
-Axes: B sequences, N heads, L positions, D dimensions a head. What goes element by element between the four kinds of
-matrix products is compiled into one loop each. Sums of the softmax's gradient over L positions are taken as sums
-over D products of the result with its gradient: the same number (Dao et al. 2022, appendix B.2).
+Axes: B sequences, N heads, L positions, D dimensions per head. The elementwise operations between the four kinds of
+  matrix products are compiled into one loop each. The sums over L positions in the softmax's gradient are computed as
+  sums over D products of the result with its gradient, which are equal (Dao et al. 2022, appendix B.2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from morphbert.model.kernels.dropout import Dropout, dropped
 def attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: Dropout | None
 ) -> tf.Tensor:
-    """`functions.attention`: [B, N, L, D] each, products of matrices side by side, which suits a CPU."""
+    """Computes `functions.attention` on [B, N, L, D] each, with contiguous matrices, as a CPU needs."""
     scale = tf.constant(1.0 / math.sqrt(query.shape[-1]))
 
     @tf.custom_gradient
@@ -47,7 +47,7 @@ def attention(
 def attention_by_position(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: Dropout | None
 ) -> tf.Tensor:
-    """`functions.attention_by_position`: [B, L, N, D] each, so that XLA has no tensor to transpose.
+    """Computes `functions.attention_by_position` on [B, L, N, D] each, so that XLA transposes no tensor.
 
     Copies took 12 of 55 million cycles of BERT-base's step on a TPU v5e by its compiler's estimate; without them it
     is 46 million.
@@ -82,7 +82,7 @@ def _scores(products: tf.Tensor, bias: tf.Tensor, scale: tf.Tensor) -> tf.Tensor
 
 
 def _level(context: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """float32, of size 1 in the last axis: what each row's weights have in common in their gradient."""
+    """Returns the common term in the gradient of each row's weights, float32, of size 1 in the last axis."""
     return tf.reduce_sum(tf.cast(context, tf.float32) * tf.cast(upstream, tf.float32), -1, keepdims=True)
 
 

@@ -1,4 +1,4 @@
-"""Loops over memory that are compiled into one, also where the step as a whole is not, and what graphs leave behind."""
+"""Fusion of loops over memory, even if the whole step is not compiled, and the release of gradient graphs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tensorflow.python.framework import ops
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of tensors as one compiled loop, if all their shapes are known, and as it is if not.
+    """Returns `function` of tensors as one compiled loop if all shapes are known, and otherwise unchanged.
 
-    For what computes element by element, of which TensorFlow's own operations each read and write a whole tensor.
-    Where a shape is not known, as in a served graph, each new one would be compiled anew.
+    This is for elementwise computation, where each of TensorFlow's operations reads and writes a whole tensor. With
+    unknown shapes, as in a served graph, each new shape would be compiled again.
     """
     loop = fused(function)
 
@@ -28,7 +28,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled by XLA where this machine can, and else as it is."""
+    """Returns `function` compiled by XLA if this machine can, and otherwise unchanged."""
     by_xla = tf.function(function, autograph=False, jit_compile=True)
     plain = tf.function(function, autograph=False)
     return lambda *arguments: (by_xla if host_compiles() else plain)(*arguments)
@@ -36,9 +36,9 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def host_compiles() -> bool:
-    """Whether TensorFlow can compile for the CPU here: on the host of a TPU it cannot, and says so when it runs.
+    """Returns whether TensorFlow can compile for the CPU: on the host of a TPU it cannot, and fails at run time.
 
-    Within a graph it would be too late to ask. A graph for a TPU or a GPU loses nothing by it: it is compiled whole.
+    A graph cannot check this itself. A graph for a TPU or a GPU loses nothing, because it is compiled as a whole.
     """
     with tf.init_scope(), tf.device("CPU:0"):
         try:
@@ -50,11 +50,11 @@ def host_compiles() -> bool:
 
 @contextlib.contextmanager
 def gradients_released() -> Iterator[None]:
-    """Lets go, at its end, of the graphs whose gradients were taken in the block.
+    """Releases, at the end of the block, the graphs whose gradients were taken in it.
 
-    For each use of `tf.custom_gradient` in a graph TensorFlow registers a function under a new name and never takes
-    it back. The function holds the graph, and that the weights: 1.3 GB with the moments of BERT-base. There is no
-    public way to them. A graph that was made in the block keeps working; its gradients cannot be taken afterwards.
+    For each use of `tf.custom_gradient` in a graph TensorFlow registers a function under a new name and never removes
+    it. The function holds the graph, which holds the weights: 1.3 GB with the moments of BERT-base. TensorFlow has no
+    public access to them. A graph made in the block keeps working, but its gradients cannot be taken afterwards.
     """
     registry: dict[str, Any] = ops.gradient_registry._registry
     before = set(registry)

@@ -1,7 +1,7 @@
 """Cross entropy over a vocabulary, whose scores are the widest tensor of a training step.
 
-Axes: V pieces, R predictions. Scores come as [V, R]: so their product and its gradients are wide ones, and what adds
-up over the vocabulary adds up whole rows. The other way round they took a tenth and three times as long on the CPU.
+Axes: V pieces, R predictions. Scores are [V, R], so their product and its gradients are wide, and sums over the
+  vocabulary add whole rows. As [R, V] they took a tenth longer and three times as long on the CPU.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import tensorflow as tf
 
 from morphbert.model.kernels.compiled import compiled
 
-# Reductions begin with this many parts of the vocabulary, element by element, which vector instructions do; XLA's own
-# reductions on the CPU write what they reduce to memory first, or use none.
+# Reductions first combine this many parts of the vocabulary elementwise, with vector instructions; XLA's reductions on
+# the CPU first write their input to memory, or use no vector instructions.
 _PARTS = 16
 
 
 @tf.custom_gradient
 def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
-    """`functions.cross_entropy`, computed in float32; only the scores are kept for the gradient."""
+    """Computes `functions.cross_entropy` in float32; keeps only the scores for the gradient."""
     losses, right, total = _fused_value(scores, bias, labels)
 
     def gradients(upstream: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
@@ -35,7 +35,7 @@ def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tupl
 def cross_entropy_and_total(
     scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor
 ) -> tuple[Any, Callable[..., Any]]:
-    """`functions.cross_entropy_and_total`, in the same way."""
+    """Computes `functions.cross_entropy_and_total` in the same way."""
     losses, right, total = _fused_value(scores, bias, labels)
 
     def gradients(
@@ -48,7 +48,7 @@ def cross_entropy_and_total(
 
 
 def _value(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Losses, right answers, and the logarithm of the sum of exponentials: float32 [R] each."""
+    """Returns losses, correct answers, and the log-sum-exp: float32 [R] each."""
     pieces, predictions = scores.shape
 
     def logits(rows: slice) -> tf.Tensor:
@@ -61,7 +61,7 @@ def _value(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Te
     def numbers_of_highest(rows: slice) -> tf.Tensor:
         return tf.where(logits(rows) == highest, tf.range(pieces)[rows, None], pieces)
 
-    # The first of the highest, as argmax has it, which is many times slower on the CPU.
+    # The first of the highest, as argmax returns, which is many times slower on the CPU.
     guesses = _over_pieces(pieces, numbers_of_highest, tf.minimum, tf.reduce_min)
     of_labels = tf.gather_nd(scores, tf.stack([labels, tf.range(predictions)], 1))
     losses = total - (tf.cast(of_labels, tf.float32) + tf.gather(bias, labels))
@@ -74,7 +74,7 @@ def _over_pieces(
     combine: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     reduce: Callable[..., tf.Tensor],
 ) -> tf.Tensor:
-    """Reduces values that are given for some of the V pieces at a time: [V, R] → [R]."""
+    """Reduces values [V, R], given for some of the V pieces at a time, to [R]."""
     height = pieces // _PARTS
     parts = [values(slice(height * number, height * (number + 1))) for number in range(_PARTS)]
     rest = values(slice(height * _PARTS, pieces))  # fewer than `_PARTS` rows, or none

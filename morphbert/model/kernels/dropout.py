@@ -11,20 +11,20 @@ from morphbert.model.kernels.compiled import compiled
 
 
 class Dropout:
-    """One mask for tensors of one shape: a function of `seed` (int32 [2]), the shape and the rate alone.
+    """One mask for tensors of one shape, which depends only on `seed` (int32 [2]), the shape and the rate.
 
-    It is linear and its own adjoint: what it does to the values, it does to their gradients.
+    Dropout is linear and self-adjoint: it applies the same operation to values and to gradients.
     """
 
     def __init__(self, rate: float, seed: tf.Tensor):
-        # Seeds may follow one another; the words that Philox makes of them have nothing to do with each other.
+        # Seeds may be consecutive; the words that Philox derives from them are independent.
         self.words = tf.random.stateless_uniform([2], seed, minval=None, maxval=None, dtype=tf.uint32)
         self.threshold = tf.constant(min(round(rate * 2**32), 2**32 - 1), tf.uint32)
         self.scale = tf.constant(1.0 / (1.0 - rate))
 
     @property
     def tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """What `dropped` takes after its values."""
+        """Returns the arguments of `dropped` after the values."""
         return self.words, self.threshold, self.scale
 
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
@@ -37,7 +37,7 @@ class Dropout:
         return drop(values)
 
     def add(self, values: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-        """The same, plus the residual, in one loop."""
+        """Applies dropout and adds the residual in one loop."""
 
         @tf.custom_gradient
         def drop(
@@ -52,7 +52,7 @@ class Dropout:
 
 
 def dropped(values: tf.Tensor, words: tf.Tensor, threshold: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """The dropout that a `Dropout`'s tensors describe, for a compiled loop to take in."""
+    """Applies the dropout of a `Dropout`'s tensors, within a compiled loop."""
     kept = (
         _random_bits(values.shape if values.shape.is_fully_defined() else tf.shape(values), words)
         >= threshold
@@ -69,11 +69,11 @@ _fused_sum = compiled(_dropped_sum)
 
 
 def _random_bits(shape: Any, words: tf.Tensor) -> tf.Tensor:
-    """uint32 of `shape`: a hash of each element's number and the two words.
+    """Returns uint32 of `shape`: a hash of each element's number and the two words.
 
-    C. Wellons' triple32, which lets every bit of its input reach every bit of its result, with a word added before
-    and another one within: ten operations of whole numbers an element, which vector instructions do sixteen at a
-    time. To compute a mask twice takes less time than to write it to memory and read it again.
+    This is C. Wellons' triple32, in which every input bit influences every output bit, with one word added before and
+    another within: ten integer operations per element, of which vector instructions do sixteen at a time. Computing a
+    mask twice takes less time than writing it to memory and reading it again.
     """
     bits = _numbered(shape, words[0])
     for number, (shift, factor) in enumerate(((17, 0xED5AD4BB), (11, 0xAC4C1B51), (15, 0x31848BAB))):
@@ -85,11 +85,11 @@ def _random_bits(shape: Any, words: tf.Tensor) -> tf.Tensor:
 
 
 def _numbered(shape: Any, first: tf.Tensor) -> tf.Tensor:
-    """uint32 of `shape`: `first` (a scalar), and so on by one for each element."""
+    """Returns uint32 of `shape`: the numbers from `first` (a scalar) on."""
     if not isinstance(shape, tf.TensorShape):
         return tf.bitcast(tf.reshape(tf.range(tf.reduce_prod(shape)), shape), tf.uint32) + first
-    # Axis by axis, and on top of a number that is not known when the graph is built: XLA would fold a numbering of all
-    # elements into a constant of the tensor's size, gigabytes in all layers of BERT-base.
+    # Axis by axis, and starting at a number unknown when the graph is built: XLA would fold a numbering of all elements
+    # into a constant of the tensor's size, gigabytes for all layers of BERT-base.
     numbers, stride = first, 1
     for axis, size in reversed(list(enumerate(shape))):
         steps = tf.bitcast(tf.range(size), tf.uint32) * tf.constant(stride % 2**32, tf.uint32)

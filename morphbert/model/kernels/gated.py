@@ -1,7 +1,7 @@
 """Gated activations (Shazeer 2020, "GLU Variants Improve Transformer"): activation(a) · b of the two halves [a, b].
 
-GeGLU with `gelu_erf` or `gelu`, SwiGLU with `silu`. Value and gradient are one compiled loop each, and only the input
-is kept for the gradient. Axes: R rows, I inner width.
+GeGLU with `gelu_erf` or `gelu`, SwiGLU with `silu`. Value and gradient are one compiled loop each, and the gradient
+keeps only the input. Axes: R rows, I inner width.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _linear(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _by(both: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The gated activation of one that is given with its derivative."""
+    """Returns the gated form of an activation given with its derivative."""
 
     def value(inputs: tf.Tensor) -> tf.Tensor:
         first, second = tf.split(tf.cast(inputs, tf.float32), 2, -1)

@@ -13,9 +13,9 @@ _GELU_CUBIC = 0.044715
 
 
 def gelu_parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """0.5 (1 + tanh u), its derivative by 2 u, and u's by x.
+    """Returns 0.5 (1 + tanh u), its derivative with respect to 2 u, and that of u with respect to x.
 
-    Written with exp(-2 |u|): 1 + tanh u and 1 - tanh² u lose all their digits where x is a few units from 0.
+    It uses exp(-2 |u|), because 1 + tanh u and 1 - tanh² u lose all digits for x a few units from 0.
     """
     square = x * x  # products: tf.pow, which tf.nn.gelu uses, is many times slower on the CPU
     u = _GELU_SCALE * x * (1.0 + _GELU_CUBIC * square)
@@ -38,14 +38,13 @@ def _gelu_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     return tf.cast(derivative * tf.cast(upstream, tf.float32), inputs.dtype)
 
 
-# The widest tensors of the layers pass through here. One fused loop for the value and one for the gradient
-# take an eighth of the time of some fifteen operations each with a tensor of its own, also where the step as
-# a whole is not compiled.
+# These are the widest tensors of the layers. One fused loop for the value and one for the gradient take an eighth of
+# the time of some fifteen separate operations, even if the whole step is not compiled.
 _fused_gelu_value = compiled(_gelu_value)
 _fused_gelu_gradient = compiled(_gelu_gradient)
 
 
 @tf.custom_gradient
 def gelu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """`functions.gelu`, which keeps its input alone for the gradient."""
+    """Computes `functions.gelu`; keeps only the input for the gradient."""
     return _fused_gelu_value(inputs), lambda upstream: _fused_gelu_gradient(inputs, upstream)

@@ -1,4 +1,4 @@
-"""LayerNorm in two loops over memory, which keeps its input and two numbers a row for the gradient."""
+"""LayerNorm in two loops over memory, which keeps its input and two numbers per row for the gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from morphbert.model.kernels.compiled import compiled
 
 
 def layer_norm(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """`functions.layer_norm` of inputs whose shape is known."""
+    """Computes `functions.layer_norm` for inputs of known shape."""
     return _layer_norm(inputs, gamma, beta, tf.constant(epsilon))
 
 
@@ -26,7 +26,7 @@ def _normalized(
 def _products(
     inputs: tf.Tensor, mean: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What the gradient adds up along rows, the first two, and along columns."""
+    """Returns the terms that the gradient sums along rows (the first two) and along columns."""
     of_gamma = upstream * ((tf.cast(inputs, tf.float32) - mean) * slope)
     return upstream * gamma, of_gamma * gamma, of_gamma
 
@@ -43,8 +43,8 @@ def _gradient(
     return tf.cast(slope * (scaled - level - values * tilt), inputs.dtype)
 
 
-# What goes element by element is compiled into one loop. Sums along an axis are left to
-# TensorFlow's own operations, which use vector instructions where XLA's sums on the CPU do not.
+# Elementwise operations are compiled into one loop. TensorFlow's operations compute the sums along an axis, with vector
+# instructions, which XLA's sums on the CPU do not use.
 _fused_normalized = compiled(_normalized)
 _fused_products = compiled(_products)
 _fused_gradient = compiled(_gradient)

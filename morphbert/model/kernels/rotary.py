@@ -16,7 +16,7 @@ _fused_turn = compiled(functions.rotate)
 def rotate(
     values: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, None, None]]]:
-    """`functions.rotate`; the angles are no weights and get no gradient."""
+    """Computes `functions.rotate`; the angles are not weights and get no gradient."""
     return _fused_turn(values, cosines, sines), lambda upstream: (
         _fused_turn(upstream, cosines, -sines),
         None,

@@ -1,4 +1,4 @@
-"""The table of word embeddings that is both looked up and scored with, with one gradient."""
+"""The table of word embeddings for both look-ups and scores, with one gradient."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tensorflow as tf
 def both_uses(
     table: tf.Tensor,
 ) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[[tf.IndexedSlices, tf.Tensor], tf.Tensor]]:
-    """`functions.both_uses`.
+    """Computes `functions.both_uses`.
 
-    The looked up rows' gradients are added to those of the scores, which are of all rows. Left to itself, TensorFlow
-    makes a table for each and adds the two: several times as much of the widest weight to write and read.
+    The gradients of looked-up rows are added to those of the scores, which cover all rows. TensorFlow itself would make
+    a table for each and add the two, with several times the memory traffic for the widest weight.
     """
 
     def gradients(of_rows: tf.IndexedSlices, of_table: tf.Tensor) -> tf.Tensor:
