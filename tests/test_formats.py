@@ -344,3 +344,14 @@ def test_names_without_a_file_are_explained(folder, patterns, reason):
     with pytest.raises(MorphbertError) as error:
         expand(patterns)
     assert reason in str(error.value)
+
+
+def test_records_given_as_text_are_named(tmp_path):
+    from morphbert.data.records import RecordWriter, serialize_example
+
+    stream = io.BytesIO()
+    RecordWriter(stream).write(serialize_example({"input_ids": list(range(128))}))
+    path = tmp_path / "train.txt"
+    path.write_bytes(stream.getvalue())
+    with pytest.raises(MorphbertError, match="is a TFRecord file, not text"):
+        list(read_lines(str(path)))

@@ -172,10 +172,19 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
+# A record's length (8 bytes, little-endian), its checksum (4 bytes), and the first byte of a `tf.train.Example`.
+_RECORD_HEAD = 13
+
+
 def _refuse_marks_of_others(stream: io.BufferedReader, name: str, codec: str, encoding: str | None) -> None:
     if codec.startswith(_WIDE):
         return
-    head = stream.peek(4)[:4]
+    head = stream.peek(_RECORD_HEAD)
+    if head[2:8] == bytes(6) and head[_RECORD_HEAD - 1 : _RECORD_HEAD] == b"\n":
+        raise MorphbertError(
+            f"{name} is a TFRecord file, not text: give the raw text that its records were made from. "
+            "inspect_records.py shows what the records hold."
+        )
     for mark, kind in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             flag = "" if encoding is None else f"give --encoding={kind.lower()}, or "

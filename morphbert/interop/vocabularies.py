@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -82,15 +83,18 @@ def check_rows(tokenizer: Tokenizer, rows: int, vocabulary: str, model: str, kno
             "the vocabulary that the model was trained with."
         )
     if pieces < rows:
-        logging.getLogger("morphbert").warning(
-            "the model of %s has %d rows of embeddings, and the vocabulary %s has %d pieces: the last %d rows have no "
-            "piece.",
-            model,
-            rows,
-            vocabulary,
-            pieces,
-            rows - pieces,
-        )
+        _say_spare_rows(model, rows, pieces)
+
+
+@functools.lru_cache(maxsize=64)  # a command may compare the two more than once
+def _say_spare_rows(model: str, rows: int, pieces: int) -> None:
+    logging.getLogger("morphbert").warning(
+        "the model of %s has %d rows of embeddings, and its vocabulary has %d pieces: the last %d rows have no piece.",
+        model,
+        rows,
+        pieces,
+        rows - pieces,
+    )
 
 
 def _lies_beside(tokenizer: Tokenizer, model: str) -> bool:
