@@ -157,7 +157,9 @@ def test_what_changes_the_trajectory_is_said(trained, data, tmp_path, capsys):
     flags += ["--warmup_proportion=0", "--pooling=mean", "--do_train"]
     assert main(arguments(data, tmp_path / "other", *flags)) == 0
     out = capsys.readouterr().out
-    said = re.findall(r"^warning: (\w+) was (\S+), is (\S+): the run goes on, but not to", out, re.M)
+    said = re.findall(
+        r"^warning: (\w+) was (\S+), is (\S+): the run continues, but does not reach", out, re.M
+    )
     assert sorted(said) == sorted((name, str(was), str(value)) for name, (was, value) in changed.items())
 
 

@@ -148,9 +148,9 @@ def test_a_dry_run_takes_three_steps_and_keeps_nothing(records, tiny_config, tmp
 
 
 def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_first_step(tmp_path):
-    with pytest.raises(MorphbertError, match=r"GB free, and 6 checkpoints take .* GB: free some space"):
+    with pytest.raises(MorphbertError, match=r"GB free, but 6 checkpoints take .* GB: free some space"):
         check_disk(str(tmp_path), checkpoint=10**15, keep=5)
-    with pytest.raises(MorphbertError, match="and 7 checkpoints take"):
+    with pytest.raises(MorphbertError, match="but 7 checkpoints take"):
         check_disk(str(tmp_path), checkpoint=10**15, keep=5, best=True)
     check_disk(str(tmp_path), checkpoint=1000, keep=5)
 
@@ -194,7 +194,9 @@ def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
         "run_pretraining.py", *arguments(records, tiny_config, output, *flags, "--strategy=mirrored")
     )
     assert done.returncode == 0, done.stderr
-    said = re.findall(r"^warning: (\w+) was (\S+), is (\S+): the run goes on, but not to", done.stdout, re.M)
+    said = re.findall(
+        r"^warning: (\w+) was (\S+), is (\S+): the run continues, but does not reach", done.stdout, re.M
+    )
     assert sorted(said) == sorted((name, str(was), str(value)) for name, (was, value) in changed.items())
     assert "the data is another, so it is read from its beginning" in done.stdout
     found = read_state(str(output / "model.ckpt-17")).state

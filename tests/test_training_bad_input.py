@@ -152,7 +152,7 @@ def test_a_checkpoint_that_was_cut_off_is_not_used(finished, records, tiny_confi
     assert main(arguments(records, tiny_config, tmp_path / "run")) == 0
     out = capsys.readouterr().out
     assert re.search(
-        r"warning: the checkpoint .*model.ckpt-20 is cut off: .* The one before it is taken", out
+        r"warning: the checkpoint .*model.ckpt-20 is cut off: .* The run uses the one before it", out
     )
     assert "continuing from" in out
     assert "model.ckpt-16" in out
@@ -225,7 +225,10 @@ def test_a_checkpoint_of_a_newer_program_is_refused(
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 0)
     assert main(arguments(records, tiny_config, tmp_path / "run")) == 1
-    assert "has format version 1, this program knows up to 0: use morphbert" in capsys.readouterr().err
+    assert (
+        "has format version 1, and this program reads versions up to 0: use morphbert"
+        in capsys.readouterr().err
+    )
 
 
 def test_another_vocabulary_size_is_found_in_the_manifest(records, tmp_path, capsys):
@@ -240,7 +243,7 @@ def test_rows_of_embeddings_without_a_piece_are_taken_and_said(records, tmp_path
     config = write_config(tmp_path / "c.json", vocab_size=VOCAB_SIZE + 3)
     assert main(arguments(records, config, tmp_path / "out", "--dry_run")) == 0
     said = capsys.readouterr().out
-    assert said.count(f"{VOCAB_SIZE} pieces, and the model {VOCAB_SIZE + 3} rows of embeddings") == 1
+    assert said.count(f"{VOCAB_SIZE} pieces, but the model {VOCAB_SIZE + 3} rows of embeddings") == 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(records, tiny_config, tmp_path, capsys):

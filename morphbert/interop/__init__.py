@@ -1,1 +1,1 @@
-"""Weights ↔ the world: other programs' checkpoints, and a trained model put to use."""
+"""Import and export of other programs' checkpoints, and the use of trained models."""

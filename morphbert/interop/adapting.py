@@ -1,4 +1,4 @@
-"""A model for another vocabulary, or for longer texts, than it was trained with."""
+"""Adapts a model to another vocabulary or to longer texts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BIAS = f"{MASKED_LM}/output_bias"
 
 @dataclasses.dataclass(frozen=True)
 class Mapped:
-    """Where the new vocabulary's embeddings come from.
+    """The sources of the new vocabulary's embeddings.
 
     Attributes:
-      same: pieces that the old one has too.
-      composed: pieces that got the mean of the old pieces that they are written with.
-      unknown: pieces that cannot be written with the old ones; they got the mean of all embeddings.
+      same: the number of pieces that the old vocabulary has too.
+      composed: the number of pieces that got the mean of the old pieces that spell them.
+      unknown: the number of pieces that the old ones cannot spell; they got the mean of all embeddings.
     """
 
     same: int
@@ -41,7 +41,7 @@ class Mapped:
 
 
 def with_vocabulary(model: Pretrained, old: Tokenizer, new: Tokenizer) -> tuple[Pretrained, Mapped]:
-    """The model for another vocabulary, see `map_pieces`."""
+    """Returns the model for another vocabulary, see `map_pieces`."""
     weights, mapped = map_pieces(model.weights, old, new)
     config = dataclasses.replace(model.config, vocab_size=len(new.vocabulary))
     return dataclasses.replace(model, config=config, weights=weights), mapped
@@ -96,7 +96,7 @@ def _spelled(token: str, old: Tokenizer) -> list[int]:
 
 
 def with_positions(model: Pretrained, positions: int) -> Pretrained:
-    """Lengthens the position embeddings: those that there are, over and over, as they know what is near.
+    """Lengthens the position embeddings by repetition, which keeps their knowledge of neighbours.
 
     (Beltagy et al. 2020, "Longformer", section 5.) Fewer are cut off. Rotary positions have no embeddings.
 

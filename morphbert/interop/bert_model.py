@@ -1,4 +1,4 @@
-"""The model that `morphbert.load` gives: weights, and what is computed with them."""
+"""The model that `morphbert.load` returns: weights and their computation."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class BertModel(tf.Module):
         longest = config.max_position_embeddings
         if position_ids is None and ids.shape[1] is not None and ids.shape[1] > longest:
             raise MorphbertError(
-                f"input_ids has {ids.shape[1]} positions, the model takes {longest}: shorten the text "
+                f"input_ids has {ids.shape[1]} positions, but the model has {longest}: shorten the text "
                 "(truncation=True), or lengthen the model with import_model.py --max_position_embeddings."
             )
         mask = tf.ones_like(ids) if mask is None else _rows("attention_mask", mask, 2, ids)
@@ -235,7 +235,7 @@ def _score_all(config: BertConfig, weights: dict[str, tf.Tensor], hidden: tf.Ten
 
 def _either(name: str, value: Any, other_name: str, other: Any) -> Any:
     if value is not None and other is not None:
-        raise MorphbertError(f"{name} and {other_name} are two names of one thing: give one of them.")
+        raise MorphbertError(f"{name} and {other_name} are two names of the same argument: give one of them.")
     return other if value is None else value
 
 
@@ -249,11 +249,12 @@ def _rows(name: str, values: Any, limit: int, like: tf.Tensor | None = None) -> 
                 f"{name} has rows of different lengths: tokenizer(…, padding=True) makes them equal."
             ) from None
         if values.size and values.dtype.kind not in "iub":
-            raise MorphbertError(f"{name} holds {values.dtype}; whole numbers are taken.")
+            raise MorphbertError(f"{name} contains {values.dtype}; it must contain whole numbers.")
     tensor = tf.cast(values, tf.int32)
     if tensor.shape.rank != 2:
         raise MorphbertError(
-            f"{name} has the shape {list(tensor.shape)}; [batch, length] is taken: give the tokenizer a list of texts, "
+            f"{name} has the shape {list(tensor.shape)}; expected is [batch, length]: give the tokenizer a list of "
+            "texts, "
             'or return_tensors="np".'
         )
     if like is not None and not tensor.shape.is_compatible_with(like.shape):
@@ -263,7 +264,7 @@ def _rows(name: str, values: Any, limit: int, like: tf.Tensor | None = None) -> 
         least, most = int(tf.reduce_min(tensor)), int(tf.reduce_max(tensor))
         if least < 0 or most >= limit:
             raise MorphbertError(
-                f"{name} has numbers from {least} to {most}; the model takes 0 to {limit - 1}: is it the tokenizer of "
-                "this model?"
+                f"{name} has numbers from {least} to {most}; the model accepts 0 to {limit - 1}: is it the tokenizer "
+                "of this model?"
             )
     return tensor

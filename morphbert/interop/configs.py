@@ -1,4 +1,4 @@
-"""What is asked of the commands that take a model in, out or into use; needs no TensorFlow."""
+"""The configurations of import, export and use of models; need no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pooling = Literal["none", "cls", "mean"]
 
 @configuration
 class ModelParts:
-    """What belongs to a model and lies beside it, or elsewhere."""
+    """The parts of a model, which are beside it or elsewhere."""
 
     bert_config_file: str | None = option(
         default=None,
@@ -40,8 +40,8 @@ class ExportConfig(ModelParts):
     checkpoint: str = option(
         group="Model",
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
-        "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too. A fine-tuned "
-        "model's folder goes with its head, to Hugging Face.",
+        "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints work too. A fine-tuned model's "
+        "folder is exported with its head, to Hugging Face.",
     )
     output_dir: str = option(group="Output", help="The new folder.")
     format: str = option(
@@ -66,8 +66,8 @@ class ExportConfig(ModelParts):
     )
     sample_text_file: str | None = option(
         default=None,
-        help="huggingface: text, a sentence a line, on which the agreement of the stock tokenizer with the exact one "
-        "is measured for the model card. Example: --sample_text_file=data/corpus.txt",
+        help="huggingface: a text with one sentence per line, on which the agreement of the stock tokenizer with the "
+        "exact one is measured for the model card. Example: --sample_text_file=data/corpus.txt",
     )
     with_optimizer: bool = option(
         default=False, help="google: also the optimizer's moments (adam_m, adam_v) and global_step."
@@ -82,7 +82,7 @@ class ExportConfig(ModelParts):
 
 @configuration
 class SaveConfig(ExportConfig):
-    """A model in memory that is written: as one is exported, or in this program's own format."""
+    """The configuration for writing a model in memory, in an export format or in this program's format."""
 
     format: str = option(choices=SAVE_FORMATS, help="As --format, or ours.")
 
@@ -104,8 +104,8 @@ class ImportConfig:
     )
     do_lower_case: bool | None = option(
         default=None,
-        help="Whether its plain vocab.txt is for lower-cased text. Default: what its tokenizer_config.json says, else "
-        "yes if it has no capital letters.",
+        help="Whether its plain vocab.txt is for lower-cased text. Default: the value in its tokenizer_config.json, "
+        "else true if it has no capital letters.",
     )
     allow_pickle: bool = option(
         default=False,
@@ -117,21 +117,21 @@ class ImportConfig:
     )
     new_vocab_file: str | None = option(
         default=None,
-        help="Another vocabulary for it. Pieces that both have keep their embeddings; others start from the mean of "
-        "the old pieces they are written with. Example: --new_vocab_file=vocab/ko-mecab-32k",
+        help="Another vocabulary for it. Pieces of both keep their embeddings; others start from the mean of the old "
+        "pieces that spell them. Example: --new_vocab_file=vocab/ko-mecab-32k",
     )
     max_position_embeddings: int | None = option(
         default=None,
         at_least=1,
-        help="More positions, or fewer: those that there are, repeated. Example: 1024",
+        help="The new number of positions, larger or smaller; the existing ones are repeated. Example: 1024",
     )
-    seed: int = option(default=12345, at_least=0, help="Of the initial values of what the model lacks.")
+    seed: int = option(default=12345, at_least=0, help="The seed of the initial values of missing weights.")
     overwrite: bool = option(default=False, help="Replace the folder if there is one.")
 
 
 @configuration
 class ModelWithTokenizer(ModelParts):
-    """A pretrained model, and the tokenizer that goes with it."""
+    """A pretrained model and its tokenizer."""
 
     checkpoint: str = option(
         group="Model",
@@ -145,8 +145,8 @@ class ModelWithTokenizer(ModelParts):
     )
     allow_tokenizer_mismatch: bool = option(
         default=False,
-        help="Go on with a warning where Mecab, its dictionary, the casing or vocab.txt are not what the vocabulary "
-        "folder was made with. Text may then be cut into other pieces.",
+        help="Continue with a warning if Mecab, its dictionary, the casing or vocab.txt differ from those of the "
+        "vocabulary folder. Text may then be cut into other pieces.",
     )
 
 
@@ -160,18 +160,18 @@ class FillMaskConfig(ModelWithTokenizer):
         help="A sentence with one or more [MASK]. Without it, fill_mask.py reads sentences from standard input, one a "
         "line.",
     )
-    top_k: int = option(default=5, at_least=1, help="Pieces to show for each [MASK].")
+    top_k: int = option(default=5, at_least=1, help="The number of pieces to show for each [MASK].")
     serve: bool = option(
         default=False,
         group="Page",
-        help="Show a page in the browser instead: type a sentence, see the likeliest pieces with bars and how the "
-        "sentence is cut, switch between the checkpoints of the run. Only this machine can reach it.",
+        help="Show a page in the browser instead: type a sentence, see the most likely pieces with bars and the "
+        "sentence's pieces, switch between the checkpoints of the run. Only this machine can reach it.",
     )
     port: int = option(
         default=8501,
         at_least=0,
         at_most=65535,
-        help="Where the page listens, on 127.0.0.1; 0 for any free one.",
+        help="The port of the page on 127.0.0.1; 0 for any free one.",
     )
 
     def __post_init__(self) -> None:
@@ -214,16 +214,18 @@ class ExtractConfig(ModelParts):
         help="The model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face folder.",
     )
     max_seq_length: int = option(
-        default=128, at_least=3, help="Pieces of a text, special tokens included; longer ones are cut."
+        default=128,
+        at_least=3,
+        help="The number of pieces of a text, special tokens included; longer texts are truncated.",
     )
     input_file: str = option(
         group="Texts",
-        help="Texts: a text a line, or two as FIRST ||| SECOND; or a table by the file's name: .jsonl, .json, "
-        ".parquet, .csv, .tsv. A path, a folder, a glob in quotes, several with commas, or @LIST, a text file with one "
-        "of them a line.",
+        help="Texts: one text per line, or two as FIRST ||| SECOND; or a table by the file's name: .jsonl, .json, "
+        ".parquet, .csv, .tsv. A path, a folder, a glob in quotes, several with commas, or @LIST, a text file with "
+        "one of them per line.",
     )
     encoding: str = option(
-        default="utf-8", help="The encoding of the texts. Example: --encoding=cp949, of older Korean files."
+        default="utf-8", help="The encoding of the texts. Example: --encoding=cp949, for older Korean files."
     )
     text_field: str = option(default="text", help="In a table: the column with the text.")
     text_pair_field: str | None = option(
@@ -231,8 +233,8 @@ class ExtractConfig(ModelParts):
     )
     output_file: str = option(
         group="Output",
-        help="JSON Lines as google-research/bert writes them; or Parquet, where the name ends in .parquet. In the "
-        "order of the input.",
+        help="The output in input order: JSON Lines as google-research/bert writes them, or Parquet if the name ends "
+        "in .parquet.",
     )
     layers: tuple[int, ...] | None = option(
         default=None,
@@ -240,21 +242,25 @@ class ExtractConfig(ModelParts):
     )
     pooling: Pooling = option(
         default="none",
-        help="none: figures for each piece. cls: of [CLS] only. mean: the mean of all pieces, one vector a text.",
+        help="none: a vector for each piece. cls: the vector of [CLS] only. mean: the mean of all pieces, one vector "
+        "per text.",
     )
     batch_size: int = option(
         default=32,
         at_least=1,
         group="Computing",
-        help="Texts at a time; those of like length are put together.",
+        help="The number of texts at a time; texts of similar length are batched.",
     )
     use_tpu: bool = option(
-        default=False, help="Of google-research/bert; a GPU is used where there is one, a TPU not."
+        default=False,
+        help="A flag of google-research/bert. The command uses a GPU if there is one, but no TPU.",
     )
-    master: str | None = option(default=None, help="Of google-research/bert: no meaning in TensorFlow 2.")
-    num_tpu_cores: int = option(default=8, help="Of google-research/bert: no meaning without a TPU.")
+    master: str | None = option(
+        default=None, help="A flag of google-research/bert without effect in TensorFlow 2."
+    )
+    num_tpu_cores: int = option(default=8, help="A flag of google-research/bert without effect here.")
     use_one_hot_embeddings: bool = option(
-        default=False, help="Of google-research/bert: no meaning without a TPU; the same numbers."
+        default=False, help="A flag of google-research/bert without effect here; the numbers are the same."
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint → a folder that other programs load."""
+"""Exports a checkpoint as a folder that other programs load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def export(config: ExportConfig) -> list[str]:
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":
         raise MorphbertError(
-            f"there is no vocabulary beside {model.source}: give --vocab_file, the one it was trained with."
+            f"there is no vocabulary beside {model.source}: give the model's vocabulary with --vocab_file."
         )
     return write(model, tokenizer, config)
 
@@ -144,7 +144,7 @@ def _google(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config:
         slots = read_slots(config.checkpoint)
         if not slots:
             raise MorphbertError(
-                f"--with_optimizer: {model.source} is no checkpoint of a run: leave the flag out."
+                f"--with_optimizer: {model.source} is not a checkpoint of a run: leave the flag out."
             )
     google.write(folder, model.completed(), slots)
     _copy_vocabulary(folder, model, tokenizer)
@@ -160,7 +160,7 @@ def _note_missing(model: Pretrained) -> list[str]:
     missing = model.missing()
     if not missing:
         return []
-    return [f"{model.source} has no {', '.join(missing)}: written with initial values, of no use untrained"]
+    return [f"{model.source} has no {', '.join(missing)}: written with initial values, which need training"]
 
 
 def _saved_model(

@@ -1,4 +1,4 @@
-"""A pretrained model put to its own task: the likeliest pieces for each [MASK] of a sentence."""
+"""Predicts the most likely pieces for each [MASK] of a sentence with a pretrained model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD = "cls/predictions/"
 
 @dataclasses.dataclass(frozen=True)
 class Filled:
-    """What the model says of one [MASK]: pieces with their probabilities, the likeliest first."""
+    """The prediction for one [MASK]: pieces with their probabilities, most likely first."""
 
     position: int
     pieces: tuple[tuple[str, float], ...]
@@ -108,7 +108,7 @@ class MaskFiller:
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
 
     def __call__(self, text: str, top_k: int = 5) -> list[Filled]:
-        """The `top_k` likeliest pieces for each [MASK], in order.
+        """Returns the `top_k` most likely pieces for each [MASK], in order.
 
         Raises:
           MorphbertError: there is no [MASK], or the text is longer than the model's positions.
@@ -116,10 +116,13 @@ class MaskFiller:
         pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
         positions = [index for index, piece in enumerate(pieces) if piece == MASK]
         if not positions:
-            raise MorphbertError(f"there is no {MASK} in {text!r}: write it where a piece is to be guessed.")
+            raise MorphbertError(
+                f"there is no {MASK} in {text!r}: write it in the place of the piece to predict."
+            )
         if len(pieces) > self.config.max_position_embeddings:
             raise MorphbertError(
-                f"the text has {len(pieces)} pieces, the model takes {self.config.max_position_embeddings}: shorten it."
+                f"the text has {len(pieces)} pieces, but the model has {self.config.max_position_embeddings} "
+                "positions: shorten it."
             )
         probabilities = self._probabilities(self.tokenizer.convert_tokens_to_ids(pieces), positions)
         vocabulary = self.tokenizer.vocabulary.tokens

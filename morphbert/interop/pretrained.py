@@ -120,8 +120,8 @@ def as_float32(source: str, name: str, values: np.ndarray) -> np.ndarray:
     # bfloat16 of TensorFlow's checkpoints is a type that NumPy does not count among its own ("V").
     if values.dtype.kind not in "fV":
         raise MorphbertError(
-            f"{source}: {name} holds {values.dtype}, not floating-point numbers: a quantised or damaged model is not "
-            "read. Give the weights in float32, float16 or bfloat16."
+            f"{source}: {name} contains {values.dtype}, not floating-point numbers: a quantised or damaged model is "
+            "not read. Give the weights in float32, float16 or bfloat16."
         )
     with np.errstate(over="ignore"):
         converted = values.astype(np.float32, copy=False)

@@ -1,1 +1,1 @@
-"""Records → weights: input pipeline, optimizer, step, loop, checkpoints, evaluation."""
+"""Trains weights on records: input pipeline, optimizer, step, loop, checkpoints, evaluation."""

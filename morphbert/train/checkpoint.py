@@ -1,8 +1,8 @@
-"""Checkpoints: everything that a run needs to go on exactly, in flat `tf.train.Checkpoint` files.
+"""Checkpoints: the complete state for an exact resume, in flat `tf.train.Checkpoint` files.
 
     model.ckpt-1000.index, model.ckpt-1000.data-00000-of-00001, model.ckpt-1000.sha256, checkpoint
 
-What is inside, by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
+The content by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
 `optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `average/NAME` (with `--ema_decay`: the moving average of the
 weights, which is what other commands read), `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
@@ -129,7 +129,7 @@ class Checkpoints:
 
     @property
     def newest(self) -> str | None:
-        """Prefix of the newest checkpoint in the directory."""
+        """Returns the prefix of the newest checkpoint in the directory."""
         return self._folder.newest
 
     def save(self, step: int) -> str:
@@ -200,8 +200,8 @@ def _check_moments(path: str, optimizer: Optimizer) -> None:
         missing = [name for name, some in optimizer.moments.items() if moment in some and name not in there]
         if missing:
             raise MorphbertError(
-                f"{path} has no {moment} of {missing[0]}, which --optimizer={optimizer.config.optimizer} keeps: go on "
-                "with the --optimizer that the run began with, or start another run from it with --init_checkpoint and "
+                f"{path} has no {moment} of {missing[0]}, which --optimizer={optimizer.config.optimizer} keeps. "
+                "Continue with the run's --optimizer, or start another run from it with --init_checkpoint and "
                 "a new --output_dir."
             )
 
@@ -217,7 +217,7 @@ def _restore(path: str, parts: Mapping[str, Any]) -> None:
 
 
 def latest(directory: str) -> Restored | None:
-    """The newest sound checkpoint of an output directory, or None where it holds none.
+    """Returns the newest sound checkpoint of an output directory, or None if it contains none.
 
     Raises:
       MorphbertError: all are damaged, or it is of another program or of a newer version of this one.
@@ -228,7 +228,7 @@ def latest(directory: str) -> Restored | None:
     found = read_state(path)
     if found is None or found.step is None:
         raise MorphbertError(
-            f"{path} is not a checkpoint of a run of this program, so there is none to be continued: give another "
+            f"{path} is not a checkpoint of a run of this program, so it cannot be continued. Give another "
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
     return Restored(path, found.step, found.state)
@@ -236,14 +236,14 @@ def latest(directory: str) -> Restored | None:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a checkpoint of this program says about itself; without a step it is a model and no run."""
+    """The description in a checkpoint of this program; without a step it is a model, not a run."""
 
     step: int | None
     state: dict[str, Any]
 
 
 def read_state(prefix: str) -> State | None:
-    """What the checkpoint says about its run; None for one of another program.
+    """Returns the state of the checkpoint's run; None for a checkpoint of another program.
 
     Raises:
       MorphbertError: it is unreadable, or of a newer version of this program.
@@ -255,8 +255,8 @@ def read_state(prefix: str) -> State | None:
     state = json.loads(tensor(prefix, reader, _RUN_KEY))
     if state["format_version"] > FORMAT_VERSION:
         raise MorphbertError(
-            f"{prefix} has format version {state['format_version']}, this program knows up to {FORMAT_VERSION}: "
-            f"use morphbert {state['morphbert_version']} or newer."
+            f"{prefix} has format version {state['format_version']}, and this program reads versions up to "
+            f"{FORMAT_VERSION}: use morphbert {state['morphbert_version']} or newer."
         )
     step = "optimizer/step" + _VALUE
     return State(int(tensor(prefix, reader, step)) if step in keys else None, state)
@@ -279,7 +279,7 @@ def resolve(path: str) -> str:
     found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
     if found is None or not tf.io.gfile.exists(found + ".index"):
         raise MorphbertError(
-            f"there is no checkpoint at {path}: give a folder that holds one, or its prefix, for example "
+            f"there is no checkpoint at {path}: give a folder that contains one, or its prefix, for example "
             "out/model/model.ckpt-1000 (without .index)."
         )
     try:
@@ -307,12 +307,12 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
             f"{prefix}: the moving average of the weights is taken (--ema_decay)", file=sys.stderr, flush=True
         )
     if not names:
-        raise MorphbertError(f"{prefix} holds no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
+        raise MorphbertError(f"{prefix} contains no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
     return {name: tensor(prefix, reader, key) for name, key in names.items()}
 
 
 def has_average(prefix: str) -> bool:
-    """Whether a checkpoint has a moving average of the weights beside them."""
+    """Returns whether a checkpoint has a moving average of the weights."""
     return _has_average(open_checkpoint(prefix).get_variable_to_shape_map())
 
 
@@ -334,13 +334,13 @@ def other_names(path: str) -> list[str]:
 
 
 def read_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of a checkpoint's weights by google-research/bert's names; reads the index alone."""
+    """Returns the shapes of a checkpoint's weights by google-research/bert's names; reads only the index."""
     shapes = open_checkpoint(prefix).get_variable_to_shape_map()
     return {name: tuple(shapes[key]) for name, key in weight_names(shapes).items()}
 
 
 def shapes_of(weights: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Shapes of weights that are in memory, by name."""
+    """Returns the shapes of weights in memory, by name."""
     return {name: tuple(values.shape) for name, values in weights.items()}
 
 
@@ -390,7 +390,7 @@ def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
 def check_shapes(
     path: str, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, Parameter], exact: bool
 ) -> None:
-    """Refuses weights of another model.
+    """Refuses the weights of another model.
 
     Args:
       path: where the weights come from, for the message.
@@ -414,7 +414,7 @@ def check_shapes(
         other = "--output_dir" if exact else "--init_checkpoint"
         raise MorphbertError(
             f"{path} is the checkpoint of another model than --bert_config_file describes:\n  {shown}\n"
-            f"Give the configuration that it was trained with, or another {other}."
+            f"Give the checkpoint's configuration, or another {other}."
         )
 
 

@@ -1,9 +1,9 @@
-"""The files of checkpoints: which there are, whether they are sound, how a new one gets its name.
+"""The files of checkpoints: listing, verification, and atomic creation.
 
     model.ckpt-1000.index  model.ckpt-1000.data-00000-of-00001  model.ckpt-1000.sha256  checkpoint
 
 `.sha256` has the digests of the other two, as `sha256sum -c` reads them. It is written when their bytes are on the
-disk, and before `checkpoint` names them. A checkpoint that is damaged or cut off is named and passed over.
+disk, and before `checkpoint` names them. A damaged or truncated checkpoint is reported and skipped.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def listed(directory: str, name: str, repair: bool = False) -> list[str]:
     paths = by_name(directory, name)
     if paths and repair:
         print(
-            f"warning: {os.path.join(directory, LIST)}, which lists the checkpoints, is missing, cannot be read or "
-            "names one that is not there: written again from the names of those that are there "
+            f"warning: {os.path.join(directory, LIST)}, which lists the checkpoints, is missing, unreadable or names "
+            "a missing checkpoint. It was written again with the existing checkpoints "
             f"({', '.join(map(os.path.basename, paths))}).",
             flush=True,
         )
@@ -141,18 +141,18 @@ def newest_sound(directory: str, repair: bool = False) -> str | None:
             problem = problem or error
             continue
         if problem:
-            print(f"warning: {problem} The one before it is taken, {path}.", flush=True)
+            print(f"warning: {problem} The run uses the one before it, {path}.", flush=True)
         return path
     if problem:
         raise MorphbertError(
             f"{problem} None of the checkpoints in {directory} is sound "
-            f"({', '.join(map(os.path.basename, candidates))}): give another folder, or move them away to begin again."
+            f"({', '.join(map(os.path.basename, candidates))}): give another folder, or move them away to restart."
         )
     return None
 
 
 def check_sound(prefix: str, read_through: bool = True) -> None:
-    """Refuses a checkpoint that is not what was written: by its digests, or where it has none by reading it through.
+    """Refuses a changed checkpoint, by its digests or, without digests, by reading it.
 
     Raises:
       MorphbertError: says what is wrong.
@@ -169,8 +169,8 @@ def check_sound(prefix: str, read_through: bool = True) -> None:
                 raise MorphbertError(f"the checkpoint {prefix} is damaged: {file} is missing.")
             if (found := _digest(file)) != expected:
                 raise MorphbertError(
-                    f"the checkpoint {prefix} is damaged: {os.path.basename(file)} is not what was written (SHA-256 "
-                    f"{found[:12]}…, expected {expected[:12]}…)."
+                    f"the checkpoint {prefix} is damaged: {os.path.basename(file)} has changed since it was written "
+                    f"(SHA-256 {found[:12]}…, expected {expected[:12]}…)."
                 )
     elif read_through:
         reader = open_checkpoint(prefix)
@@ -221,7 +221,7 @@ def tensor(prefix: str, reader: Any, key: str) -> Any:
 
 
 def remove_unfinished(directory: str, name: str = "model.ckpt") -> None:
-    """Removes what saves that were killed have left. No other process may be saving there."""
+    """Removes the leftovers of killed saves. No other process may save in the folder meanwhile."""
     if not tf.io.gfile.isdir(directory):
         return
     left = re.compile(

@@ -1,4 +1,4 @@
-"""What a run will need of memory and disk, estimated before it starts."""
+"""Estimates the memory and disk space of a run before it starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Footprint:
-    """Sizes in bytes, but for the number of parameters.
+    """Sizes in bytes, except the number of parameters.
 
     Attributes:
       parameters: weights of the model.
@@ -77,7 +77,7 @@ def check_disk(directory: str, checkpoint: int, keep: int, best: bool = False) -
     `best`: whether the best one is kept apart.
 
     Raises:
-      MorphbertError: says what is needed and what is free.
+      MorphbertError: the room is insufficient; the message has the required and the free space.
     """
     if "://" in directory:
         return
@@ -88,19 +88,19 @@ def check_disk(directory: str, checkpoint: int, keep: int, best: bool = False) -
     needed, free = checkpoint * number - held, shutil.disk_usage(directory).free
     if needed > free:
         raise MorphbertError(
-            f"--output_dir={directory} has {_gigabytes(free)} free, and {number} checkpoints take "
+            f"--output_dir={directory} has {_gigabytes(free)} free, but {number} checkpoints take "
             f"{_gigabytes(checkpoint * number)}: free some space, choose another folder, or lower "
             "--keep_checkpoint_max."
         )
 
 
 def warn_of_memory(needs: Footprint, replicas: int) -> None:
-    """Says so when `replicas` that share this machine's memory will hardly fit into what is free of it (Linux)."""
+    """Warns if `replicas` on this machine need nearly all or more of its free memory (Linux)."""
     free = _free_memory()
     if free is not None and replicas * (needs.state + needs.activations) > free:
         several = f" for each of {replicas} replicas" if replicas > 1 else ""
         print(
-            f"warning: {_gigabytes(needs.state + needs.activations)}{several} are estimated, and this machine has "
+            f"warning: {_gigabytes(needs.state + needs.activations)}{several} are estimated, but this machine has "
             f"{_gigabytes(free)} free: lower --train_batch_size, or raise --gradient_accumulation_steps or give "
             "--recompute, which keep the batch.",
             flush=True,
@@ -108,7 +108,7 @@ def warn_of_memory(needs: Footprint, replicas: int) -> None:
 
 
 def warn_of_limit(needs: Footprint) -> None:
-    """Says so where `ulimit -v` bounds this process: past the bound TensorFlow ends it, often without a message."""
+    """Warns about a `ulimit -v` for this process: beyond the limit TensorFlow ends it, often without a message."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -120,7 +120,7 @@ def warn_of_limit(needs: Footprint) -> None:
         f"warning: this process may have {_gigabytes(limit)} of address space (ulimit -v); {_gigabytes(needs.state)} "
         f"of weights and {_gigabytes(needs.activations)} of activations are estimated, beside several gigabytes that "
         "TensorFlow reserves. If the run ends without a message, this limit is the reason: raise it (ulimit -v "
-        "unlimited), or lower --train_batch_size. The same command goes on from the last checkpoint.",
+        "unlimited), or lower --train_batch_size. The same command continues from the last checkpoint.",
         flush=True,
     )
 

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: lines on the terminal, TensorBoard scalars, `metrics.jsonl`."""
+"""The log of a run: lines on the terminal, TensorBoard scalars, `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def duration(seconds: float) -> str:
 
 
 def in_words(speed: Mapping[str, float]) -> str:
-    """What the terminal says of a line's speed."""
+    """Returns the speed of a line as text for the terminal."""
     words = [
         f"{speed['steps_per_second']:.2f} steps/s",
         f"{speed['sequences_per_second']:.1f} sequences/s",
@@ -63,7 +63,7 @@ class Clocked(NamedTuple):
 
 
 class RunLog:
-    """Writes one run's figures; a continued run goes on where its checkpoint stands.
+    """Writes one run's figures; a resumed run continues at its checkpoint.
 
     `describe` puts an objective's figures into words; `follow` gets all of them, for logs elsewhere: the kind
     (`train` or `eval`), the step and the figures. `peak_flops` is what all devices could do in a second, None where

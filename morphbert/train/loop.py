@@ -88,12 +88,12 @@ class Diverged(MorphbertError):
 
 
 def empty_sums(objective: Objective) -> dict[str, Any]:
-    """What a checkpoint keeps of the steps since the last line, so that a resumed run logs the same lines."""
+    """Returns the sums since the last line for a checkpoint, so that a resumed run logs the same lines."""
     return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0, "loss_scale": 1.0}
 
 
 def nothing_so_far(objective: Objective) -> dict[str, Any]:
-    """What the loop keeps in a checkpoint's state, before the first step."""
+    """Returns the loop's part of a checkpoint's state before the first step."""
     return {
         "log": empty_sums(objective),
         "best": None,
@@ -104,7 +104,7 @@ def nothing_so_far(objective: Objective) -> dict[str, Any]:
 
 
 def carried_over(objective: Objective, restored: Restored) -> dict[str, Any]:
-    """The same from a checkpoint; what the program that wrote it did not keep, or counted otherwise, begins anew."""
+    """Returns the loop's state of a checkpoint; entries that an older program lacks or counts otherwise are reset."""
     # A program that did not say how far evaluations had come had made all of them.
     before = {**nothing_so_far(objective), "evaluated": restored.step, **restored.state}
     if len(before["log"].get("sums", ())) != len(objective.columns):
@@ -118,7 +118,7 @@ Evaluate = Callable[[int, Callable[[], bool]], "bool | None"]
 
 
 def finished(config: LoopConfig, state: RunState, step: int) -> bool:
-    """Whether nothing is left to be done for a run that stands at `step`."""
+    """Returns whether a run at `step` is complete."""
     return step >= config.optimizer.num_train_steps and not _evaluation_is_due(config, state, step)
 
 
@@ -131,7 +131,7 @@ class Batches(Protocol):
     """Where steps take their batches from."""
 
     def begin(self, step: int) -> None:
-        """Says which step is taken next."""
+        """Sets the next step."""
 
     def take(self, most: int) -> Portion:
         """The next steps whose batches have one shape, `most` at most."""
@@ -219,7 +219,7 @@ def train(
 
 
 def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
-    """Takes three steps of each length, of which nothing is kept, and says what a whole run would take."""
+    """Takes three steps of each length without keeping them, and prints the estimated time of a whole run."""
     compilation, later, losses = 0.0, 0.0, []
     for portion, share in feed.each():
         seconds = []
@@ -291,7 +291,7 @@ def _roll_back(
         "--num_warmup_steps, or look at these examples."
     )
     if config.on_divergence != "rollback":
-        raise MorphbertError(f"{message} Or leave this batch out with --on_divergence=rollback.") from error
+        raise MorphbertError(f"{message} To skip this batch, give --on_divergence=rollback.") from error
     if restored is None:
         raise MorphbertError(message) from error
     before = state.values["rollbacks"]
@@ -322,7 +322,7 @@ def _steps_of_call(config: LoopConfig, step: int, seconds_per_step: float) -> in
 
 
 def _flops(config: LoopConfig, objective: Objective, portion: Portion) -> int:
-    """Floating-point operations of a portion's steps; 0 where nobody has counted them."""
+    """Returns the floating-point operations of a portion's steps; 0 if they are unknown."""
     if objective.flops is None or portion.records is None:
         return 0
     form = portion.records.form
@@ -372,7 +372,7 @@ def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, por
 
 
 def _surge(objective: Objective, state: RunState, loss: float) -> str:
-    """Takes a step's loss into the means; returns what is wrong if the short one is far above the long one."""
+    """Adds a step's loss to the means; returns a description if the short mean is far above the long one."""
     if not math.isfinite(objective.surge):
         return ""
     means = state.values["loss_means"] or [loss, loss]

@@ -49,7 +49,7 @@ def parse_mask_schedule(text: str) -> MaskSchedule:
             f"--masked_lm_schedule={text} is not START:END, two shares of the pieces. Example: 0.30:0.15"
         ) from None
     if not (0.0 < start <= 1.0 and 0.0 < end <= 1.0):
-        raise UsageError(f"--masked_lm_schedule={text}: both shares have to be above 0 and at most 1.")
+        raise UsageError(f"--masked_lm_schedule={text}: both shares must be above 0 and at most 1.")
     return MaskSchedule(start, end)
 
 

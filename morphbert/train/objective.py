@@ -1,4 +1,4 @@
-"""What a run minimises, apart from how: the step, the loop and the log know a task by this alone."""
+"""The objective of a run: the only form in which the step, the loop and the log know a task."""
 
 from __future__ import annotations
 

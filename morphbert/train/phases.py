@@ -1,4 +1,4 @@
-"""Phases of one run: so long on records of one length, then on those of another.
+"""Phases of one run, each with records of one length.
 
 BERT was trained on 128 pieces for 90% of its steps and on 512 for the rest (Devlin et al. 2019, appendix A.2): a
 sequence four times as long costs more than four times as much, and it is needed only to learn the later positions.
@@ -44,7 +44,7 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
                 "Example: --phases=128:0.9,512:0.1"
             ) from None
         if phase.max_seq_length < 1 or not phase.share > 0.0 or (phase.batch_size or 1) < 1:
-            raise UsageError(f"--phases={text}: the numbers of {part.strip()!r} have to be above 0.")
+            raise UsageError(f"--phases={text}: the numbers of {part.strip()!r} must be above 0.")
         phases.append(phase)
     for one, other in itertools.pairwise(phases):
         if dataclasses.replace(one, share=other.share) == other:

@@ -1,4 +1,4 @@
-"""What kind of piece stood behind each mask: nouns, josa and endings, whole eojeols, frequent and rare ones.
+"""The kind of the piece behind each mask: nouns, josa and endings, whole eojeols, frequent and rare pieces.
 
 Worked out on the host, once for each batch of an evaluation, from the records' own pieces; the device only counts.
 """
@@ -35,7 +35,7 @@ def count_pieces(sets: Sequence[RecordSet], vocab_size: int) -> np.ndarray:
 
 
 class PredictionKinds:
-    """Looks at batches of records with the eyes of their vocabulary.
+    """Finds the kinds of masked pieces in batches of records, by their vocabulary.
 
     Attributes:
       names: of the kinds, in the order of the last axis of `prediction_kinds`.

@@ -1,4 +1,4 @@
-"""Mistakes found before they cost a day: everything that can be checked before anything is compiled."""
+"""Checks before the compilation of a run, which find mistakes in the first seconds."""
 
 from __future__ import annotations
 
@@ -78,11 +78,10 @@ def _matches(pattern: str) -> list[str]:
 
 
 def check_records(sets: Sequence[RecordSet]) -> None:
-    """Holds the records against the flags and the model's configuration.
+    """Compares the records with the flags and the model's configuration.
 
     Raises:
-      MorphbertError: another length, another vocabulary, vocabularies that differ between the files, or a
-        file that cannot be read.
+      MorphbertError: a length or a vocabulary differs, the files have different vocabularies, or a file cannot be read.
     """
     vocabularies: dict[str, str] = {}
     for chosen in sets:
@@ -103,23 +102,23 @@ def check_records(sets: Sequence[RecordSet]) -> None:
 
 
 def _say_rows_without_a_piece(sets: Sequence[RecordSet]) -> None:
-    """A table of embeddings may be padded to a round size; that its last rows are never read is worth a line."""
+    """Reports rows of the embedding table without a piece, as in a table padded to a round size."""
     rows = sets[0].form.vocab_size if sets else 0
     known = manifests([file for chosen in sets for file in chosen.files]).values()
     sizes = {manifest.tokenizer.get("vocab", {}).get("size") for manifest in known} - {None, rows}
     for size in sorted(sizes):
         print(
-            f"vocabulary: the records have {size} pieces, and the model {rows} rows of embeddings: the last "
+            f"vocabulary: the records have {size} pieces, but the model {rows} rows of embeddings: the last "
             f"{rows - size} have no piece",
             flush=True,
         )
 
 
 def check_whole(sets: Sequence[RecordSet]) -> None:
-    """Holds the files against their manifests: one set, complete, as it was written.
+    """Checks by the manifests that the files are one complete, unchanged set.
 
     Raises:
-      MorphbertError: lists what is missing, left from earlier records, cut off or changed.
+      MorphbertError: files are missing, left from earlier records, cut off or changed; the message lists them.
     """
     paths = [file for chosen in sets for file in chosen.files]
     known = manifests(paths)
@@ -131,7 +130,9 @@ def check_whole(sets: Sequence[RecordSet]) -> None:
     if problems:
         shown = [problem.what for problem in problems[:_LISTED]]
         more = [f"and {len(problems) - _LISTED} more"] if problems[_LISTED:] else []
-        raise MorphbertError("the records are not as they were written:\n  " + "\n  ".join(shown + more))
+        raise MorphbertError(
+            "the records have changed since they were written:\n  " + "\n  ".join(shown + more)
+        )
     for manifest in {manifest.to_json(): manifest for manifest in known.values()}.values():
         read = sum(1 for path in known if known[path] == manifest)
         if read < len(manifest.outputs):
@@ -146,7 +147,7 @@ def check_held_out(training: Sequence[RecordSet], evaluation: Sequence[RecordSet
     """Refuses held-out records whose documents may be among those that are trained on.
 
     Raises:
-      MorphbertError: says which records do not go together, with the remedy.
+      MorphbertError: there are such records; the message names them and the remedy.
     """
     trained, held = (
         manifests([file for chosen in sets for file in chosen.files]) for sets in (training, evaluation)
@@ -189,8 +190,8 @@ def _check_set(chosen: RecordSet, vocabularies: dict[str, str]) -> None:
         _check_manifest(file, manifest, form)
         if manifest.layout != form.layout:
             raise MorphbertError(
-                f"{file} has {_in_words(manifest.layout)}, other files that this run reads have "
-                f"{_in_words(form.layout)}: train and evaluate on one kind only."
+                f"{file} has {_in_words(manifest.layout)}, but other files of this run have "
+                f"{_in_words(form.layout)}. Train and evaluate on one kind only."
             )
         vocabularies.setdefault(str(manifest.tokenizer.get("vocab", {}).get("sha256")), file)
 
@@ -223,7 +224,7 @@ def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:
 
 
 def check_shapes(shape: RecordShape, model: BertConfig) -> None:
-    """Holds the record lengths against each other and against the model's positions."""
+    """Compares the record lengths with each other and with the model's positions."""
     if shape.max_predictions_per_seq > shape.max_seq_length:
         raise UsageError(
             f"--max_predictions_per_seq={shape.max_predictions_per_seq} is more than --max_seq_length="
@@ -240,32 +241,32 @@ def check_labels(layout: RecordLayout, model: BertConfig) -> None:
     """Refuses labels of the segments for a model without the head that learns from them."""
     if layout.next_sentence and not model.next_sentence_head:
         raise MorphbertError(
-            "the records have labels of the segments, and next_sentence_head in --bert_config_file is false: make the "
+            "the records have labels of the segments, but next_sentence_head in --bert_config_file is false: make the "
             "records with create_pretraining_data.py --objective=none, or give the model the head."
         )
 
 
 def warn_of_warmup(optimizer: OptimizerConfig) -> None:
-    """Says so where the run is over before its rate has risen to what was asked for."""
+    """Warns if the run ends before its learning rate reaches the highest one."""
     if optimizer.num_warmup_steps >= optimizer.num_train_steps:
         print(
             f"warning: --num_warmup_steps={optimizer.num_warmup_steps} of {optimizer.num_train_steps} steps: the "
-            "learning rate never gets to --learning_rate. A tenth of the steps is usual.",
+            "learning rate never reaches --learning_rate. A tenth of the steps is usual.",
             flush=True,
         )
 
 
 def check_batch(name: str, batch_size: int, num_replicas: int, parts: int = 1) -> None:
-    """Every replica and every part of an accumulated batch gets the same number of sequences."""
+    """Checks that all replicas and all parts of an accumulated batch get the same number of sequences."""
     if batch_size % (num_replicas * parts):
         shares = f"{num_replicas} replica(s)" + (f" × {parts} accumulation steps" if parts > 1 else "")
         raise UsageError(
-            f"--{name}={batch_size} is not divisible by {shares}: take a multiple of {num_replicas * parts}."
+            f"--{name}={batch_size} is not divisible by {shares}: give a multiple of {num_replicas * parts}."
         )
 
 
 def check_output_dir(path: str) -> None:
-    """Makes the output directory and writes a file in it, to see that it can be written."""
+    """Makes the output directory and checks that a file can be written in it."""
     probe = os.path.join(path, ".write-test")
     with writing(path):
         tf.io.gfile.makedirs(path)
@@ -275,7 +276,7 @@ def check_output_dir(path: str) -> None:
 
 @contextlib.contextmanager
 def alone_in(directory: str) -> Iterator[None]:
-    """Makes the output directory and keeps a second run out of it; the lock goes with the process, however it ends."""
+    """Makes the output directory and locks it against a second run; the lock ends with the process for any reason."""
     check_output_dir(directory)
     if "://" in directory:
         yield

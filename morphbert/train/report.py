@@ -1,4 +1,4 @@
-"""A run as one HTML page: what it was told, what it read, its curves and held-out figures, and where it ran."""
+"""A run as one HTML page: its settings, data, curves, held-out figures and machine."""
 
 from __future__ import annotations
 

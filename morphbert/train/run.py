@@ -1,4 +1,4 @@
-"""One pretraining run from its configuration to its last checkpoint: the only place that knows the order."""
+"""One pretraining run from its configuration to its last checkpoint."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Planned = Callable[[int], RunConfig]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the step it stands at, the signal that stopped it, and its held-out figures.
+    """The result of a run: its last step, the signal that stopped it, and its held-out figures.
 
     is_chief: whether this process is the one of several that writes.
     """
@@ -92,7 +92,7 @@ def pretrain(
     planned: Planned | None = None,
     began: float | None = None,
 ) -> Outcome:
-    """Checks everything, then trains and evaluates as the configuration says.
+    """Checks everything, then trains and evaluates as configured.
 
     Args:
       config: the run.
@@ -102,7 +102,7 @@ def pretrain(
       began: when the program began, by `time.monotonic`; None is now.
 
     Raises:
-      MorphbertError: the input, the flags or the machine have to change first; nothing was overwritten.
+      MorphbertError: the input, the flags or the machine must change first; nothing was overwritten.
     """
     began = began or time.monotonic()
     cluster = cluster_of(config.devices)
@@ -124,13 +124,13 @@ def pretrain(
                 # The connections tell which worker it is, and end this process.
                 time.sleep(_SECONDS_TO_NOTICE)
                 raise MorphbertError(
-                    f"the workers cannot reach each other any more: {error.message.splitlines()[0]} Start all of them "
-                    "again: they go on from the last checkpoint."
+                    f"the workers can no longer reach each other: {error.message.splitlines()[0]} Start all of them "
+                    "again: they continue from the last checkpoint."
                 ) from error
 
 
 def _same_in_all(config: RunConfig) -> dict[str, Any]:
-    """What all workers have to be told alike, JSON-able."""
+    """Returns the settings that must be equal in all workers, as JSON values."""
     told = dataclasses.asdict(config)
     return dict(json.loads(json.dumps({**told, "devices": None}, default=str)))
 
@@ -426,7 +426,7 @@ class _Run:
         return 0
 
     def _description(self) -> dict[str, Any]:
-        """What a checkpoint says about its run: all that changes where it would arrive."""
+        """Returns the description of the run for its checkpoints: all settings that influence its result."""
         config = self.config
         several = [(chosen.form.shape.max_seq_length, chosen.share) for chosen in config.records]
         # Only where there are several, so that a run on one length goes on from checkpoints that do not know of it.

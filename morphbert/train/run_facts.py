@@ -1,4 +1,4 @@
-"""What a run is, for whoever looks at it later: `run.json` in its output folder."""
+"""The description of a run, `run.json` in its output folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMAT_VERSION = 1
 
 
 def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters: int) -> dict[str, Any]:
-    """The facts, JSON-able: configuration, data and environment; `devices` says in words what was chosen."""
+    """Returns the facts as JSON values: configuration, data and environment; `devices` describes the devices."""
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -80,7 +80,7 @@ def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
 
 
 def write_run(directory: str, facts: dict[str, Any]) -> None:
-    """Writes `run.json`; a run that goes on keeps when it began and adds when it was continued."""
+    """Writes `run.json`; a resumed run keeps the time of its beginning and adds that of the resumption."""
     path = os.path.join(directory, RUN_FILE)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     times: dict[str, Any] = {"started": now, "continued": []}
@@ -91,7 +91,7 @@ def write_run(directory: str, facts: dict[str, Any]) -> None:
 
 
 def check_records_of_run(directory: str, restored: Restored, files: Sequence[str]) -> None:
-    """Refuses to go on with a run on records of another vocabulary than it was trained on so far.
+    """Refuses to resume a run on records of another vocabulary.
 
     Its vocabulary is what its checkpoint says; where that says nothing, what `run.json` has of its records.
 
@@ -145,7 +145,7 @@ def read_run(directory: str) -> dict[str, Any]:
     version = facts.get("format_version") if isinstance(facts, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise MorphbertError(
-            f"{path} has format_version {version}, and this version of morphbert reads up to {FORMAT_VERSION}: "
-            "pip install --upgrade morphbert"
+            f"{path} has format_version {version}, and this version of morphbert reads versions up to "
+            f"{FORMAT_VERSION}: pip install --upgrade morphbert"
         )
     return dict(facts)

@@ -1,4 +1,4 @@
-"""How a training step is computed, as a configuration that needs no TensorFlow."""
+"""The configuration of a training step's computation; needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from morphbert.train.cluster.config import GROUP
 
 @configuration
 class StepConfig:
-    """How a step is computed, as opposed to what; all of it can change the last bits of the result.
+    """The settings of a step's computation, all of which can change the last bits of the result.
 
     Attributes:
       gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
@@ -26,7 +26,7 @@ class StepConfig:
     gradient_accumulation_steps: int = option(
         default=1,
         at_least=1,
-        help="Computes each batch in that many parts, for batches that do not fit into memory; the update is the same.",
+        help="Compute each batch in this many parts, for batches that do not fit into memory; the update is the same.",
     )
     recompute: bool = option(
         default=False,
@@ -34,13 +34,13 @@ class StepConfig:
         "about a third more time, the same numbers.",
     )
     seed: int = option(
-        default=12345, at_least=0, help="Of initial weights, dropout and the order of the examples."
+        default=12345, at_least=0, help="The seed of initial weights, dropout and the order of the examples."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = option(
         default="float32",
         group=GROUP,
-        help="Of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights stay "
-        "float32. float16, with dynamic loss scaling, is for GPUs before 2020 (V100, T4).",
+        help="The type of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights "
+        "stay float32. float16, with dynamic loss scaling, is for GPUs before 2020 (V100, T4).",
     )
     xla: bool | None = option(
         default=None,

@@ -1,4 +1,4 @@
-"""Writing what a run leaves behind, on any filesystem that TensorFlow knows: whole files, errors with a remedy."""
+"""Writes the files of a run atomically on any filesystem that TensorFlow knows; errors name a remedy."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from morphbert.errors import MorphbertError
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Turns a failed write of `path` into a `MorphbertError` that says what to do."""
+    """Turns a failed write of `path` into a `MorphbertError` with the remedy."""
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, "message", None) or str(error)
         if "No space left" in reason or "File too large" in reason or "Disk quota" in reason:
-            remedy = "Free some space, then run the same command again: it goes on from the last checkpoint."
+            remedy = (
+                "Free some space, then run the same command again: it continues from the last checkpoint."
+            )
         else:
             remedy = "Check that the folder exists and may be written to, or choose another --output_dir."
         raise MorphbertError(f"{path} cannot be written: {reason.splitlines()[0]}. {remedy}") from error
 
 
 def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes an object a line, as `write_text` does."""
+    """Writes one object per line, as `write_text` does."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small file so that its name never stands for half of it, and it is on the disk."""
+    """Writes a small file atomically and waits until it is on the disk."""
     if not files.is_remote(path):
         with files.atomic_write(path) as local:
             local.write(text.encode())
@@ -47,7 +49,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def sync(path: str) -> None:
-    """Returns when a local file, or the names in a local folder, are on the disk; remote stores do so themselves."""
+    """Waits until a local file, or the names in a local folder, are on the disk; remote stores do this themselves."""
     if files.is_remote(path):
         return
     handle = os.open(path or ".", os.O_RDONLY)

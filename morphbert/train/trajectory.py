@@ -1,4 +1,4 @@
-"""What a checkpoint says of its run, beside what the run is now: where they differ, it arrives elsewhere."""
+"""Compares the settings in a checkpoint with those of the resumed run: a difference changes its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Difference = tuple[str, Any, Any]
 
 
 def differences(before: Any, now: Any) -> list[Difference]:
-    """Where two JSON-able values differ: (path, before, now), None for what is not there.
+    """Returns the differences of two JSON values: (path, before, now), None for a missing value.
 
     `{"step": {"xla": False}}` and `{"step": {"xla": True}}` → [("step.xla", False, True)]
     """
@@ -31,7 +31,7 @@ def _differences(before: Any, now: Any, path: str) -> list[Difference]:
 
 
 def say_differences(found: Iterable[Difference]) -> None:
-    """A warning for each, under the flag's name where it has one."""
+    """Returns a warning for each difference, with the flag's name if it has one."""
     said = {
         "the input files changed"
         if path == "files"
@@ -40,6 +40,6 @@ def say_differences(found: Iterable[Difference]) -> None:
     }
     for change in said:
         print(
-            f"warning: {change}: the run goes on, but not to the weights it would have reached",
+            f"warning: {change}: the run continues, but does not reach the weights of an uninterrupted run",
             flush=True,
         )

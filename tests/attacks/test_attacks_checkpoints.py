@@ -67,7 +67,7 @@ def test_the_newest_sound_one_is_taken(damage, ending, with_digest, run, capsys)
     assert found.step == 16
     said = capsys.readouterr().out
     assert re.search(
-        r"warning: the checkpoint .*model\.ckpt-20 .*The one before it is taken, .*ckpt-16", said
+        r"warning: the checkpoint .*model\.ckpt-20 .*The run uses the one before it, .*ckpt-16", said
     )
     assert checkpoint.resolve(str(run)).endswith("model.ckpt-16")
     with pytest.raises(MorphbertError, match=r"model\.ckpt-20"):
@@ -87,7 +87,7 @@ def test_never_from_step_0_in_a_folder_with_checkpoints(content, run, capsys):
     found = checkpoint.latest(str(run))
     assert found is not None
     assert found.step == 20
-    assert "written again from the names" in capsys.readouterr().out
+    assert "written again with the existing checkpoints" in capsys.readouterr().out
     assert 'model_checkpoint_path: "model.ckpt-20"' in (run / "checkpoint").read_text()
 
 
