@@ -220,6 +220,10 @@ def test_any_filesystem_of_beam(beam, tmp_path):
         def _path_open(self, path, mode, mime_type="", compression_type="auto"):
             return super()._path_open(self._inner(path), mode, mime_type, compression_type)
 
+        def create(self, path, *more, **named):
+            # LocalFileSystem makes the folder of the path that it is given.
+            return super().create(self._inner(path), *more, **named)
+
         def rename(self, sources, destinations):
             super().rename(list(map(self._inner, sources)), list(map(self._inner, destinations)))
 

@@ -160,3 +160,11 @@ def test_hugging_faces_names_are_suggested(flag, ours, capsys):
     # A command that has no such flag suggests none.
     assert command().run([flag], print) == 2
     assert "Hugging Face" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["1e3", "1.5", "", "9" * 5000])
+def test_a_whole_number_in_another_form_is_refused_with_the_form(value, capsys):
+    assert command().run(["--path=p", f"--steps={value}"], None) == 2
+    said = capsys.readouterr().err
+    assert "expected is a whole number in digits, such as 1000" in said
+    assert "4300" not in said

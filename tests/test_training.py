@@ -198,7 +198,10 @@ def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
         r"^warning: (\w+) was (\S+), is (\S+): the run continues, but does not reach", done.stdout, re.M
     )
     assert sorted(said) == sorted((name, str(was), str(value)) for name, (was, value) in changed.items())
-    assert "the data is another, so it is read from its beginning" in done.stdout
+    assert (
+        "the data is another (changed: train_batch_size, seed), so it is read from its beginning"
+        in done.stdout
+    )
     found = read_state(str(output / "model.ckpt-17")).state
     kept = {**found["data"], **found["settings"]}
     assert {name: kept[name] for name in now} == now

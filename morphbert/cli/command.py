@@ -219,6 +219,17 @@ class Command:
         return 0
 
 
+class _WholeNumbers(flags.IntegerParser):  # type: ignore[misc]  # absl has no types
+    """Refuses `1e3`, and more digits than Python converts, in words of its own."""
+
+    def convert(self, argument: Any) -> int:
+        try:
+            number: int = super().convert(argument)
+        except ValueError as error:
+            raise ValueError("expected is a whole number in digits, such as 1000") from error
+        return number
+
+
 def _define(flag: options.Flag, values: flags.FlagValues) -> None:
     """Defines absl's flag for an option; the configuration checks the bounds."""
     given = (flag.name, flag.text)
@@ -230,10 +241,14 @@ def _define(flag: options.Flag, values: flags.FlagValues) -> None:
     define = {
         str: flags.DEFINE_string,
         bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
+        int: _define_whole_number,
         float: flags.DEFINE_float,
     }[kind]
     define(*given, help, flag_values=values)
+
+
+def _define_whole_number(name: str, default: Any, help: str, flag_values: flags.FlagValues) -> None:
+    flags.DEFINE(_WholeNumbers(), name, default, help, flag_values, flags.ArgumentSerializer())
 
 
 def _flags(config: type, alternative: type | None) -> list[options.Flag]:

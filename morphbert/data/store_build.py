@@ -34,7 +34,7 @@ from morphbert.data.store import (
     token_dtype,
 )
 from morphbert.errors import MorphbertError
-from morphbert.formats.lines import lines_of
+from morphbert.formats.lines import lines_of, read_lines
 from morphbert.parallel import run_tasks
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
@@ -115,6 +115,7 @@ def prepare_store(
             "or tokenizer. Wait for that process, or give this run another --token_store."
         )
     if os.path.exists(path):
+        _refuse_without_text(input_files, encoding)  # an existing store outlives a mistaken input
         os.unlink(path)
     blocks = os.path.join(folder, "blocks")
     try:
@@ -192,11 +193,25 @@ def _make(
     except OSError as error:
         raise files.write_error(folder, error) from error
     if counts["tokens"] == 0:
-        raise MorphbertError(
-            f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Expected is one "
-            "sentence per line, with an empty line between documents."
-        )
+        raise _no_text(input_files)
     return counts
+
+
+def _refuse_without_text(input_files: Sequence[str], encoding: str) -> None:
+    """Raises if no file has a line with text. Pipes and remote files are not read ahead."""
+    if not all(os.path.isfile(path) for path in input_files):
+        return
+    if all(
+        line.isspace() or not line for path in input_files for line in read_lines(path, encoding=encoding)
+    ):
+        raise _no_text(input_files)
+
+
+def _no_text(input_files: Sequence[str]) -> MorphbertError:
+    return MorphbertError(
+        f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Expected is one "
+        "sentence per line, with an empty line between documents."
+    )
 
 
 def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> Iterator[Block]:

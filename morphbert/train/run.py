@@ -387,7 +387,8 @@ class _Run:
         """
         records = self.config.records
         now["data_began"] = self.restored.step if self.restored else 0
-        if self.restored is None or not _compare(self.restored, now):
+        last = self.config.optimizer.num_train_steps
+        if self.restored is None or not _compare(self.restored, now, say=self.restored.step < last):
             return [0] * len(records), False
         before = self.restored.state
         now["data_began"] = before.get("data_began", 0)
@@ -505,14 +506,18 @@ class _Run:
 _SINCE = {"recompute": False, "num_workers": 1}
 
 
-def _compare(restored: Restored, now: dict[str, Any]) -> bool:
-    """Says what differs from the run so far; returns whether the data is the same."""
+def _compare(restored: Restored, now: dict[str, Any], say: bool) -> bool:
+    """Returns whether the data is that of the run so far; `say` prints what differs, for a run with steps left."""
     before = {part: restored.state[part] for part in ("config", "settings", "data")}
     before["settings"] = {**_SINCE, **before["settings"]}
     # Part by part, so that a name that is in two of them, as the seed is, is said once.
     found = {part: differences(values, now[part]) for part, values in before.items()}
-    say_differences(chain.from_iterable(found.values()))
-    if found["data"]:
-        print("warning: the data is another, so it is read from its beginning", flush=True)
-        return False
-    return True
+    if say:
+        say_differences(chain.from_iterable(found.values()))
+        if found["data"]:
+            changed = ", ".join(path.rpartition(".")[2] for path, _, _ in found["data"])
+            print(
+                f"warning: the data is another (changed: {changed}), so it is read from its beginning",
+                flush=True,
+            )
+    return not found["data"]

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 Difference = tuple[str, Any, Any]
+# The number of files that a message names.
+_LISTED = 3
 
 
 def differences(before: Any, now: Any) -> list[Difference]:
@@ -33,7 +35,7 @@ def _differences(before: Any, now: Any, path: str) -> list[Difference]:
 def say_differences(found: Iterable[Difference]) -> None:
     """Returns a warning for each difference, with the flag's name if it has one."""
     said = {
-        "the input files changed"
+        f"the input files changed ({change_of_files(before, now)})"
         if path == "files"
         else f"{path.rpartition('.')[2]} was {before}, is {now}": None
         for path, before, now in found
@@ -43,3 +45,23 @@ def say_differences(found: Iterable[Difference]) -> None:
             f"warning: {change}: the run continues, but does not reach the weights of an uninterrupted run",
             flush=True,
         )
+
+
+def change_of_files(before: Any, now: Any) -> str:
+    """Says what differs between two lists of [path, bytes].
+
+    `[["a", 1], ["b", 2]]` and `[["a", 1], ["c", 2]]` → `"2 before, 2 now; no longer b; new c"`
+    """
+    old, new = ({str(path): size for path, size in files or []} for files in (before, now))
+    parts = {
+        "no longer": [path for path in old if path not in new],
+        "new": [path for path in new if path not in old],
+        "another size:": [path for path in new if path in old and new[path] != old[path]],
+    }
+    listed = [f"{title} {_first(paths)}" for title, paths in parts.items() if paths]
+    return "; ".join([f"{len(old)} before, {len(new)} now", *(listed or ["in another order"])])
+
+
+def _first(paths: list[str]) -> str:
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    return ", ".join(paths[:_LISTED]) + more

@@ -89,3 +89,17 @@ def test_a_damaged_block_of_an_interrupted_run_is_named_and_made_again(tmp_path,
     assert f"{block.name}, part of the token store" in message
     assert "run the same command again" in message
     assert main(command) == 0
+
+
+def test_an_input_without_text_leaves_the_store_of_another(made, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(made, folder)
+    blank = tmp_path / "blank.txt"
+    blank.write_text("\n \n\u3000\n", encoding="utf-8")
+    before = files_of(folder / "token_store")
+    command = flags(folder / "r2", num_workers=1, token_store=folder / "token_store", input_file=blank)
+    assert main(command) == 1
+    assert "the input contains no text: 1 file(s)" in capsys.readouterr().err
+    assert files_of(folder / "token_store") == before
+    create(folder / "r2", num_workers=1, token_store=folder / "token_store")
+    assert "is used again" in capsys.readouterr().err
