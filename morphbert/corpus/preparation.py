@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -35,7 +35,14 @@ from morphbert.files import (
     is_remote,
     shard_names,
 )
-from morphbert.formats.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
+from morphbert.formats.raw_documents import (
+    InputFormat,
+    RawDocument,
+    blocks_of,
+    json_paragraphs,
+    read_documents,
+    where,
+)
 from morphbert.options import changed, configuration, option, options
 from morphbert.parallel import default_workers, run_tasks
 
@@ -178,7 +185,9 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
             )
         )
         raw = (doc for path in paths for doc in read_documents(path, config.input_format, progress.update))
-        for block in run_tasks(_prepare_block, config, _blocks(raw), config.num_workers or default_workers()):
+        for block in run_tasks(
+            _prepare_block, config, blocks_of(raw, _BLOCK_CHARACTERS), config.num_workers or default_workers()
+        ):
             for done in block:
                 _take(done, config, store, write, report)
             progress.set_postfix_str(f"{report.read:,} documents", refresh=False)
@@ -253,19 +262,6 @@ def _take(
     report.documents += 1
     report.sentences += done.sentences
     report.characters += done.characters
-
-
-def _blocks(documents: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
-    block: list[RawDocument] = []
-    size = 0
-    for document in documents:
-        block.append(document)
-        size += sum(map(len, document.lines))
-        if size >= _BLOCK_CHARACTERS:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 def _prepare_block(config: CorpusConfig, block: list[RawDocument]) -> list[_Done]:

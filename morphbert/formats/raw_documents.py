@@ -177,6 +177,20 @@ def read_documents(
         yield from _table_documents(path, lines, form, kind)
 
 
+def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:
+    """Yields runs of documents, each with at least so many characters except the last, as the work of one process."""
+    block: list[RawDocument] = []
+    size = 0
+    for document in documents:
+        block.append(document)
+        size += sum(map(len, document.lines))
+        if size >= characters:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
 def _is_parquet(path: str, form: InputFormat) -> bool:
     if form.format != "auto":
         return form.format == "parquet"

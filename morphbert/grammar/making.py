@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,7 +19,14 @@ from tqdm import tqdm
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import atomic_write, expand, is_remote
-from morphbert.formats.raw_documents import InputFormat, RawDocument, json_paragraphs, read_documents, where
+from morphbert.formats.raw_documents import (
+    InputFormat,
+    RawDocument,
+    blocks_of,
+    json_paragraphs,
+    read_documents,
+    where,
+)
 from morphbert.grammar.change import Change
 from morphbert.grammar.pairs import MinimalPair
 from morphbert.grammar.phenomena import PHENOMENA, Phenomenon
@@ -106,7 +113,7 @@ def make_grammar_pairs(config: GrammarPairsConfig) -> MadePairs:
     with progress, atomic_write(config.grammar_file) as stream:
         raw = (doc for path in paths for doc in read_documents(path, config.input_format, progress.update))
         workers = config.num_workers or default_workers()
-        for count, found in run_tasks(_pairs_of_block, config, _blocks(raw), workers):
+        for count, found in run_tasks(_pairs_of_block, config, blocks_of(raw, _BLOCK_CHARACTERS), workers):
             sentences += count
             for one in found:
                 chosen[one.pair.phenomenon].add(one)
@@ -156,19 +163,6 @@ class _Sample:
     def pairs(self) -> list[MinimalPair]:
         """The sample, in the order of the digests."""
         return [found.pair for found in self._smallest()]
-
-
-def _blocks(documents: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
-    block: list[RawDocument] = []
-    size = 0
-    for document in documents:
-        block.append(document)
-        size += sum(map(len, document.lines))
-        if size >= _BLOCK_CHARACTERS:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 @lru_cache(maxsize=1)
