@@ -11,7 +11,7 @@ pretrain.sh - Pretrains a BERT on raw text, from the vocabulary to the evaluated
   scripts/pretrain.sh INPUT_GLOB OUTPUT_DIR    on a corpus of your own
   scripts/pretrain.sh OUTPUT_DIR               on the Korean laws and bills that KoNLPy carries
 
-INPUT_GLOB (in quotes): text with a sentence a line and an empty line between documents, also .gz; or
+INPUT_GLOB (in quotes): text with one sentence per line and an empty line between documents, also .gz; or
 .jsonl, .tsv, .csv, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py cuts into
 sentences first. So it does with text where PREPARE_FLAGS are given.
 

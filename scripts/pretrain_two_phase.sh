@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pretrains as BERT was: most steps on short sequences, the last ones on long ones, in one run.
 #   scripts/pretrain_two_phase.sh 'corpus/*.txt' OUTPUT_DIR
-# The text has a sentence a line and an empty line between documents. The same command continues an interrupted run
+# The text has one sentence per line and an empty line between documents. The same command continues an interrupted run
 # and passes over what is finished; for other settings take another OUTPUT_DIR. Settings are environment variables:
 #   MODEL=mini  OBJECTIVE=nsp (sop for albert_base, none for roberta_base)
 #   VOCAB_SIZE=32000  DUPE_FACTOR=10  MASKED_LM_PROB=0.15  EVAL_FRACTION=0.05  SEED=12345
