@@ -160,3 +160,23 @@ def test_the_experiments_run(name, module, random_model, tmp_path, monkeypatch):
     shape = ["--doc_stride=16"] if module is run_squad else []
     assert module.main([*flags, *shape, "--train_batch_size=4", "--strategy=cpu"]) == 0
     assert (tmp_path / "out" / name / "eval_results.txt").exists()
+
+
+def test_a_file_of_another_shape_is_translated_key_by_key(tmp_path, capsys):
+    path = tmp_path / "notes.yaml"
+    path.write_text(
+        "TOKENIZER: vocab/mine\nMODEL:\n  modelname: bert_config.json\n  PARAMETERS:\n    learning_rate: 3e-5\n"
+        "    batch_size: 32\n    dropout_kind: odd\n  CHECKPOINT: out/model\nMODE: do_train\n",
+        encoding="utf-8",
+    )
+    assert run_classifier.main([f"--config={path}", f"--output_dir={tmp_path / 'out'}"]) == 2
+    said = capsys.readouterr().err
+    for line in (
+        "TOKENIZER: vocab/mine → section tokenizer: vocab_file: vocab/mine",
+        "MODEL.CHECKPOINT: out/model → section model: init_checkpoint: out/model",
+        "MODE: do_train → section",
+        "MODEL.PARAMETERS.batch_size: 32 → section",
+        "train_batch_size: 32",
+        "dropout_kind: odd → this command has no such key",
+    ):
+        assert line in said, said

@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from morphbert.cli.experiment_notes import is_of_other_shape, translation
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_text
 from morphbert.structured import parse_yaml
@@ -39,6 +40,11 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
     if not isinstance(content, dict):
         raise UsageError(f"--config={path} contains no sections. Known sections: {', '.join(sections)}.")
     home = {key: section for section, keys in sections.items() for key in keys}
+    if is_of_other_shape(content):
+        raise UsageError(
+            f"--config={path} has keys in capitals, which are another program's. Here an experiment is sections of "
+            f"flags, such as configs/*.yaml:\n{translation(content, home)}"
+        )
     values: dict[str, Any] = {}
     if not any(section in sections for section in content) and any(section in others for section in content):
         raise UsageError(f"--config={path} has no section {' or '.join(sections)}.")
