@@ -86,12 +86,12 @@ def push(folder: str, name: str, private: bool | None = None) -> str:
 
 
 def _snapshot(name: str, patterns: tuple[str, ...]) -> str:
-    """Downloads what the cache lacks; returns the snapshot's folder, whose name is the commit."""
+    """Downloads the missing files; returns the snapshot's folder, whose name is the commit."""
     match = _NAME.fullmatch(name)
     assert match is not None
     remedy = (
         "is it a local path? Then it is not there. Else check the name and the network; a gated or private model needs "
-        "`hf auth login`, and offline the model has to be in the cache"
+        "`hf auth login`, and offline the model must be in the cache"
     )
     hub = _package(name)
     with _explained(name, remedy):

@@ -1,4 +1,4 @@
-"""What a pretrained model knows of Korean grammar: minimal pairs scored, as one call."""
+"""Scores minimal pairs with a pretrained model in one call, to measure its knowledge of Korean grammar."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class Command:
 
 
 class _WholeNumbers(flags.IntegerParser):  # type: ignore[misc]  # absl has no types
-    """Refuses `1e3`, and more digits than Python converts, in words of its own."""
+    """Refuses `1e3`, and more digits than Python converts, with its own message."""
 
     def convert(self, argument: Any) -> int:
         try:

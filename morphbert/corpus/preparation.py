@@ -87,10 +87,10 @@ class CorpusConfig:
         "Markdown. Default: the output file's name with .report.md.",
     )
     cleaning: Cleaning = options(
-        default=Cleaning(), group="What is changed in the text (white space always becomes one space)"
+        default=Cleaning(), group="Changes to the text (white space always becomes one space)"
     )
     min_characters: int = option(
-        default=0, at_least=0, group="What is left out", help="Leave out documents with fewer characters."
+        default=0, at_least=0, group="Omitted documents", help="Leave out documents with fewer characters."
     )
     max_characters: int = option(
         default=0, at_least=0, help="Leave out documents with more characters; 0 means no limit."

@@ -115,7 +115,7 @@ def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
 
 
 def _lengths(maskable: Bool) -> Ids:
-    """[N] the pieces of a row, padding not counted: its last maskable one and the `[SEP]` after it.
+    """Returns [N], the number of pieces of a row without padding, up to the `[SEP]` after its last maskable one.
 
     The id 0 does not show padding, because it is `[UNK]` in KoBERT's vocabulary.
     """
@@ -125,14 +125,14 @@ def _lengths(maskable: Bool) -> Ids:
 
 
 def _unit_of(starts: Bool) -> Ids:
-    """[N, L] for each position the start of the unit that it is in (0 before the first)."""
+    """Returns [N, L], for each position the start of its unit (0 before the first)."""
     columns = np.arange(starts.shape[1])[None, :]
     units: Ids = np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
     return units
 
 
 def _sizes(starts: Bool, maskable: Bool) -> Ids:
-    """[N, L] at each start the size of its unit: up to the next start, or to what is not maskable."""
+    """Returns [N, L], at each start the size of its unit, which ends at the next start or an unmaskable position."""
     length = starts.shape[1]
     columns = np.arange(length)[None, :]
     edge = np.where(starts | ~maskable, columns, length)
@@ -157,7 +157,7 @@ def _span_starts(starts: Bool, maskable: Bool, keys: Keys, config: InstanceConfi
 
 
 def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
-    """[N, P] the positions of the `wanted` smallest numbers of each row, ascending; −1 where there is none."""
+    """Returns [N, P], the positions of the `wanted` smallest numbers of each row, ascending, and −1 in the rest."""
     if predictions < order.shape[1]:
         order = np.partition(order, predictions - 1, axis=1)[:, :predictions]
     order = np.sort(order, axis=1)
@@ -174,7 +174,7 @@ def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
 
 
 def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
-    """The same for units of several pieces, each taken whole or not at all; sizes: [N, L] at their starts."""
+    """Returns the positions of whole units, as `_first_pieces` does for pieces; sizes: [N, L] at their starts."""
     rows, length = order.shape
     order = np.sort(order, axis=1)
     most = int((order != _NEVER).sum(axis=1).max(initial=0))
@@ -199,7 +199,7 @@ def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predict
 
 
 def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
-    """Unit sizes [N, L] at the units' starts → the positions of their pieces [N, P], −1 where there is none."""
+    """Returns the positions of the pieces of units [N, P], −1 in the rest, from unit sizes [N, L] at their starts."""
     rows, starts = np.nonzero(sizes)
     size = sizes[rows, starts]
     within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
@@ -213,7 +213,7 @@ def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
 def _replace(
     ids: Ids, positions: Ids, decided_at: Ids, keys: Keys, config: InstanceConfig, mask_id: int, real: Ids
 ) -> Predictions:
-    """80% `[MASK]`, 10% a random piece, 10% what stood there (appendix A.1).
+    """Replaces 80% by `[MASK]` and 10% by a random piece, and keeps 10% (appendix A.1).
 
     Args:
       decided_at: [N, L] the position whose draw decides which of the three it is.

@@ -38,7 +38,7 @@ def split_weight(part: str, exists: Callable[[str], bool], flag: str) -> tuple[s
             )
         return part, None
     if not Fraction(weight):
-        raise UsageError(f"{flag}: the weight of {part!r} has to be above 0: leave it out, or give a weight.")
+        raise UsageError(f"{flag}: the weight of {part!r} must be above 0: leave it out, or give a weight.")
     return pattern, Fraction(weight)
 
 

@@ -183,7 +183,7 @@ def _refuse_marks_of_others(stream: io.BufferedReader, name: str, codec: str, en
     if head[2:8] == bytes(6) and head[_RECORD_HEAD - 1 : _RECORD_HEAD] == b"\n":
         raise MorphbertError(
             f"{name} is a TFRecord file, not text: give the raw text that its records were made from. "
-            "inspect_records.py shows what the records hold."
+            "inspect_records.py shows the records."
         )
     for mark, kind in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
