@@ -93,6 +93,19 @@ def expand(patterns: str, repeats: bool = False) -> list[str]:
     return paths
 
 
+def patterns_of(patterns: str) -> list[str]:
+    """Returns the paths, folders and globs that `expand` expands, one by one."""
+    return list(_patterns(patterns))
+
+
+def names_a_file(pattern: str) -> bool:
+    """Returns whether a path, a folder or a glob names a file."""
+    try:
+        return bool(_files_of(pattern))
+    except MorphbertError:
+        return False
+
+
 def _patterns(patterns: str) -> Iterator[str]:
     """Divides at commas, except in existing names with commas, and opens lists (`@files.txt`)."""
     parts = patterns.split(",")

@@ -45,7 +45,7 @@ from morphbert.data.outputs import (
     number_of_parts,
     shards_of_size,
 )
-from morphbert.data.sections import pieces_of, split_of
+from morphbert.data.sections import copies_of, pieces_of, split_of
 from morphbert.data.shards import Job, make_plans, write_shards
 from morphbert.data.store import STORE_FILE, TokenStore
 from morphbert.data.store_build import prepare_store
@@ -77,6 +77,7 @@ class BuildConfig:
       token_store: a folder on this machine.
       num_workers: the number of processes.
       encoding: the encoding of the input files.
+      sources: for a mixture by weight: for each source, the number of its input files and its share.
     """
 
     input_files: tuple[str, ...]
@@ -88,6 +89,7 @@ class BuildConfig:
     num_workers: int = 1
     shard_bytes: int | None = None
     encoding: str = "utf-8"
+    sources: tuple[tuple[int, int], ...] = ()
 
     @property
     def all_outputs(self) -> tuple[str, ...]:
@@ -142,6 +144,83 @@ class _Split(NamedTuple):
     documents: npt.NDArray[np.bool_]
     outputs: tuple[str, ...]
     duplicates: int
+    mixture: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of a mixture on one side of the split.
+
+    inputs: base names of its files. weight: its share of the pieces that are taken. documents, pieces: what it has.
+    end: the number in the store after its last document. times: how often each document is gone through on average;
+    taken: pieces in all of these.
+    """
+
+    inputs: tuple[str, ...]
+    weight: float
+    documents: int
+    pieces: int
+    end: int
+    times: float
+    taken: int
+
+    def fact(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {
+            "inputs": list(self.inputs),
+            "weight": self.weight,
+            "documents": self.documents,
+            "pieces": self.pieces,
+            "times": self.times,
+            "pieces_taken": self.taken,
+        }
+
+    def __str__(self) -> str:
+        more = " …" if self.inputs[1:] else ""
+        return (
+            f"{self.inputs[0]}{more}: {self.taken:,} pieces taken, each of {self.documents:,} documents with "
+            f"{self.pieces:,} pieces {self.times:.2f} times on average"
+        )
+
+
+def sources_of(config: BuildConfig, store: TokenStore, chosen: npt.NDArray[np.bool_]) -> tuple[Source, ...]:
+    """How often the documents of each source are gone through, so that the shares come out.
+
+    All together they give as many pieces as without weights.
+
+    Raises:
+      MorphbertError: a source has no text, or an older version made the token store.
+    """
+    if not config.sources:
+        return ()
+    of_files = json.loads(files.read_bytes(os.path.join(config.token_store, STORE_FILE))).get(
+        "documents_of_files"
+    )
+    if of_files is None:
+        raise MorphbertError(
+            f"the token store {config.token_store} was made by an older version, which did not note which documents "
+            "are of which file: remove it, or give another --token_store."
+        )
+    total, shares = pieces_of(store, chosen), sum(share for _, share in config.sources)
+    found, first_file, begin = [], 0, 0
+    for number, share in config.sources:
+        inputs = config.input_files[first_file : first_file + number]
+        end = begin + sum(of_files[first_file : first_file + number])
+        own = np.zeros_like(chosen)
+        own[begin:end] = chosen[begin:end]
+        pieces = pieces_of(store, own)
+        if not pieces:
+            raise MorphbertError(
+                f"--input_file: {', '.join(inputs)} has a weight, and no text to train on: leave it out."
+            )
+        times = config.instances.dupe_factor * share / shares * total / pieces
+        numbers = np.flatnonzero(own)
+        copies = copies_of([(end, times)], numbers, config.instances.random_seed)
+        taken = int((copies * (store.document_tokens[numbers + 1] - store.document_tokens[numbers])).sum())
+        names = tuple(map(os.path.basename, inputs))
+        found.append(Source(names, share / shares, len(numbers), pieces, end, times, taken))
+        first_file, begin = first_file + number, end
+    return tuple(found)
 
 
 def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces:
@@ -185,6 +264,8 @@ def build(
         results = []
         for split in _splits(config, store):
             started = time.monotonic()
+            for source in split.mixture:
+                say(f"mixture: {source}")
             result = _make_split(config, tokenizer, store, work, split, bars)
             results.append(result)
             remove_leftovers(final_names(split.outputs, config.instances), say)
@@ -235,6 +316,7 @@ def _work_folder(config: BuildConfig) -> str:
         "instances": asdict(config.instances),
         "eval_fraction": config.eval_fraction,
         "shard_bytes": config.shard_bytes,
+        "sources": config.sources,
     }
     content = json.dumps(job, sort_keys=True).encode()
     path = os.path.join(folder, _JOB_FILE)
@@ -260,11 +342,11 @@ def _splits(config: BuildConfig, store: TokenStore) -> Iterator[_Split]:
         expected = expected_records(pieces_of(store, ~evaluation), config.instances, duplicates)
         outputs = tuple(shards_of_size(outputs[0], config.shard_bytes, expected, config.instances))
     if config.eval_output_file is None:
-        yield _Split("all", ~evaluation, outputs, duplicates)
+        yield _Split("all", ~evaluation, outputs, duplicates, sources_of(config, store, ~evaluation))
         return
     if not evaluation.any():
         raise MorphbertError(NOTHING_TO_HOLD_OUT)
-    yield _Split("train", ~evaluation, outputs, duplicates)
+    yield _Split("train", ~evaluation, outputs, duplicates, sources_of(config, store, ~evaluation))
     yield _Split("eval", evaluation, (config.eval_output_file,), duplicates_of("eval", config.instances))
 
 
@@ -277,7 +359,10 @@ def _make_split(
     bars: Callable[..., Any],
 ) -> SplitResult:
     folder = os.path.join(work, chosen.name)
-    split = split_of(store, chosen.documents, folder)
+    split = replace(
+        split_of(store, chosen.documents, folder),
+        times=tuple((source.end, source.times) for source in chosen.mixture),
+    )
     expected = expected_records(pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
     outputs = chosen.outputs
     job = Job(
@@ -304,7 +389,8 @@ def _make_split(
     corpus = corpus_digest(store.digests)
     written = [[of_length.written for of_length in of_shard] for of_shard in shards]
     for manifest, names in manifests_of(config, tokenizer, result, outputs, written, inputs, corpus):
-        write_manifests(manifest, names)
+        mixture = [source.fact() for source in chosen.mixture]
+        write_manifests(replace(manifest, mixture=mixture), names)
     return result
 
 

@@ -17,6 +17,7 @@ from morphbert.data.build import BuildConfig, SplitResult
 from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
 from morphbert.data.google import build as google_build
 from morphbert.data.listed_words import read_words
+from morphbert.data.mixture import split_weight, split_weights
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_lines, text_encoding
 from morphbert.options import configuration, option
@@ -41,7 +42,8 @@ class PretrainingDataConfig:
         group="Input and output",
         help="Text, one sentence per line with an empty line between documents: a path, a folder, a glob in quotes, "
         "several of these with commas, or @LIST, a text file with one of them per line; .gz, .bz2, .xz and .zst are "
-        "decompressed. Example: --input_file='corpus/*.txt.gz'",
+        "decompressed. With a weight behind each, PATTERN:WEIGHT, each document is used as often as gives the pieces "
+        "these shares. Examples: --input_file='corpus/*.txt.gz', --input_file='news/*:0.7,wiki/*:0.3'",
     )
     encoding: str = option(
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
@@ -188,16 +190,43 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
     # An empty list of words is reported before the vocabulary is read.
     instances = _with_words(config)
     if config.engine == "beam":
+        _refuse_weights(config)
         return _on_beam(config, instances)
     tokenizer = _tokenizer(config)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     # google-research/bert reads a file as often as it is named.
-    paths = files.expand(config.input_file, repeats=config.mode == "google")
-    job = _build_config(config, instances, paths)
+    paths, sources = _inputs(config)
+    job = replace(_build_config(config, instances, paths), sources=sources)
     _say_unknown(tokenizer, job)
     if config.mode == "google":
         return PretrainingData(instances, tuple(google_build.build(job, tokenizer, _say)))
     return PretrainingData(instances, tuple(build.build(job, tokenizer, _say, partial(tqdm, disable=None))))
+
+
+def _inputs(config: PretrainingDataConfig) -> tuple[list[str], tuple[tuple[int, int], ...]]:
+    """The input files, and for each source of a mixture how many of them it has, and its share."""
+    if config.mode == "google":
+        _refuse_weights(config)
+    patterns, shares = split_weights(files.patterns_of(config.input_file), files.names_a_file, "--input_file")
+    if not shares:
+        return files.expand(config.input_file, repeats=config.mode == "google"), ()
+    of_sources = [files.expand(pattern) for pattern in patterns]
+    paths = [path for of_source in of_sources for path in of_source]
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise UsageError(
+            f"--input_file={config.input_file}: {twice} is in two sources: each file has one weight."
+        )
+    return paths, tuple((len(of_source), share) for of_source, share in zip(of_sources, shares, strict=True))
+
+
+def _refuse_weights(config: PretrainingDataConfig) -> None:
+    for part in config.input_file.split(","):
+        if split_weight(part.strip(), files.names_a_file, "--input_file")[1] is not None:
+            other = "--mode=google" if config.mode == "google" else "--engine=beam"
+            raise UsageError(
+                f"--input_file={config.input_file}: weights are for --mode=fast on one machine, and not for {other}: "
+                "leave them out."
+            )
 
 
 def _on_beam(config: PretrainingDataConfig, instances: InstanceConfig) -> PretrainingData:

@@ -48,6 +48,8 @@ class Manifest:
       split: the side of the held-out split: "train", "eval" or "all".
       corpus: a digest of all documents of the run, on both sides of the split. Empty before format version 3.
       length_bins: the lengths with separate files, each with its own manifest; empty for a single length.
+      mixture: for each source of a mixture by weight: `inputs`, `weight`, `documents`, `pieces`, `times` (how often
+        each document was used, on average) and `pieces_taken`. Not in the file if there is no mixture.
     """
 
     tokenizer: dict[str, Any]
@@ -70,6 +72,7 @@ class Manifest:
     eval_fraction: float = 0.0
     corpus: str = ""
     length_bins: list[int] = field(default_factory=list)
+    mixture: list[dict[str, Any]] = field(default_factory=list)
     morphbert_version: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -83,7 +86,10 @@ class Manifest:
         return RecordLayout(labelled, not self.masking.get("static", True), examples)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+        content = asdict(self)
+        if not self.mixture:
+            del content["mixture"]
+        return json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str = "the manifest") -> Manifest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import files
-from morphbert.data.chance import Keys, fold, key_of
+from morphbert.data.chance import Keys, fold, key_of, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import SPACED
 from morphbert.data.store import TokenStore
@@ -29,6 +29,8 @@ _DOCUMENTS_AT_ONCE = 1 << 16
 # The length of a section in sequences. Only longer documents are cut; each cut leaves one instance in this many
 # unfilled.
 _SECTION_SEQUENCES = 64
+# The draw from a document's key that decides whether it is used once more.
+_ONCE_MORE = 0
 # The distance that a cut searches backward, and then forward, for the start of an eojeol. Nearly all eojeols are
 # shorter.
 _LOOK_AROUND = 24
@@ -43,12 +45,15 @@ class Split:
       before: [D + 1] the number of the split's sentences before each document; the last entry is their total.
       first_number: the number of the store's first document in the corpus, if the store is a block of it.
       corpus: the total numbers of documents and sentences of the split, if the store is a block of the corpus.
+      times: for each source of a mixture, the end of its documents in the store and the average number of times that a
+        document is used; empty if all documents are used equally often.
     """
 
     documents: Int64
     before: Int64
     first_number: int = 0
     corpus: tuple[int, int] | None = None
+    times: tuple[tuple[int, float], ...] = ()
 
     @property
     def num_documents(self) -> int:
@@ -166,10 +171,30 @@ def sections(
     if task.last_part is not None:
         chosen = slice(task.first_part, task.last_part)
         rank, numbers, part, starts, ends = (a[chosen] for a in (rank, numbers, part, starts, ends))
+    copies = None
+    if split.times:
+        copies = copies_of(split.times, numbers, config.random_seed)
+        duplicates = int(copies.max(initial=0))
     # The key depends on the document's number in the corpus, so the split does not change it.
     duplicate = np.arange(duplicates)[:, None]
     key = fold(fold(fold(key_of(config.random_seed), duplicate), numbers + split.first_number), part)
-    return Sections(*(np.broadcast_to(a, key.shape).reshape(-1) for a in (rank, key, starts, ends)))
+    whole = tuple(np.broadcast_to(a, key.shape) for a in (rank, key, starts, ends))
+    if copies is None:
+        return Sections(*(a.reshape(-1) for a in whole))
+    return Sections(*(a[duplicate < copies] for a in whole))
+
+
+def copies_of(times: Sequence[tuple[int, float]], numbers: Int64, seed: int) -> Int64:
+    """How often documents are gone through: a function of the seed and their numbers [N].
+
+    Of documents that are gone through 2.3 times, three in ten are gone through three times and the others twice.
+    """
+    ends = np.array([end for end, _ in times])
+    wanted = np.array([number for _, number in times])[np.searchsorted(ends, numbers, "right")]
+    whole = np.floor(wanted)
+    drawn = uniform(fold(key_of(seed), numbers), _ONCE_MORE) < wanted - whole
+    copies: Int64 = whole.astype(np.int64) + drawn
+    return copies
 
 
 def at_space(store: TokenStore, position: Int64, least: Int64, most: Int64) -> Int64:

@@ -7,7 +7,9 @@ the blocks are joined into the arrays of the store, and `store.json` completes i
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -180,15 +182,16 @@ def _make(
     dtype = np.dtype(token_dtype(len(tokenizer.vocabulary)))
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
     names: list[str] = []
+    of_files: list[int] = []
     digests_path = os.path.join(folder, "digests.all")
     files.remove(digests_path)  # left by a killed run
     try:
         with open(digests_path, "xb") as digests:
-            tasks = _blocks(input_files, encoding, digests)
+            tasks = _blocks(input_files, encoding, digests, of_files)
             for name, read in run_tasks(_encode_block, workshop, tasks, num_workers):
                 names.append(name)
                 progress(read)
-        counts = _join(folder, [os.path.join(blocks, name) for name in names], digests_path, dtype)
+        counts = _join(folder, [os.path.join(blocks, name) for name in names], digests_path, dtype, of_files)
         os.unlink(digests_path)
     except OSError as error:
         raise files.write_error(folder, error) from error
@@ -214,16 +217,20 @@ def _no_text(input_files: Sequence[str]) -> MorphbertError:
     )
 
 
-def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> Iterator[Block]:
+def _blocks(
+    input_files: Sequence[str], encoding: str, digests: IO[bytes], of_files: list[int]
+) -> Iterator[Block]:
     """Cuts the input into blocks; a document ends at an empty line and at the end of a file.
 
-    The digests of the documents are written to `digests` (uint64) in document order.
+    The digests of the documents are written to `digests` (uint64) in document order, and the number of documents of
+    each file is appended to `of_files`.
     """
     sentences: list[str] = []
     starts: list[int] = []
     finished = array("Q")
     document: DocumentDigest | None = None
     number = size = read = 0
+    ended = 0  # documents
 
     def block() -> Block:
         nonlocal sentences, starts, size, number
@@ -245,6 +252,7 @@ def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> It
                 if not line:
                     if document is not None:
                         finished.append(document.value())
+                        ended += 1
                         document = None
                     continue
                 if document is None:
@@ -259,7 +267,9 @@ def _blocks(input_files: Sequence[str], encoding: str, digests: IO[bytes]) -> It
         read = before = before + int(files.identity(path)["bytes"])
         if document is not None:
             finished.append(document.value())
+            ended += 1
             document = None
+        of_files.append(ended - sum(of_files))
     yield block()
 
 
@@ -293,12 +303,15 @@ def _encode_block(workshop: _Workshop, block: Block) -> tuple[str, int]:
     return name, block.read
 
 
-def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+def _join(
+    folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype[Any], of_files: Sequence[int]
+) -> dict[str, Any]:
     """Joins blocks into the arrays of the store. Documents without a piece are left out."""
     digests = (
         np.memmap(digests_path, np.uint64, "r") if os.path.getsize(digests_path) else np.zeros(0, np.uint64)
     )
     seen = documents = sentences = tokens = 0
+    kept, ends_of_files = [0] * len(of_files), list(itertools.accumulate(of_files))
     # The current document: its first sentence and piece, and the index of its digest.
     opened: tuple[int, int, int] | None = None
     with ExitStack() as stack:
@@ -314,6 +327,7 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
                 out["document_tokens"].write(opened[1].to_bytes(8, "little"))
                 out["digests"].write(int(digests[opened[2]]).to_bytes(8, "little"))
                 documents += 1
+                kept[bisect.bisect_right(ends_of_files, opened[2])] += 1
 
         out["sentences"].write(bytes(8))
         for path in blocks:
@@ -331,7 +345,8 @@ def _join(folder: str, blocks: Sequence[str], digests_path: str, dtype: np.dtype
         out["documents"].write(sentences.to_bytes(8, "little"))
         out["document_tokens"].write(tokens.to_bytes(8, "little"))
         arrays = {name: {"bytes": stream.bytes, "sha256": stream.sha256} for name, stream in out.items()}
-    return {"arrays": arrays, "tokens": tokens, "sentences": sentences, "documents": documents}
+    counts = {"tokens": tokens, "sentences": sentences, "documents": documents, "documents_of_files": kept}
+    return {"arrays": arrays, **counts}
 
 
 def _read_block(path: str) -> tuple[np.ndarray[Any, Any], ...]:
