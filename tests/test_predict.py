@@ -135,6 +135,7 @@ def test_predictions_are_those_of_the_training_command(classifier, tmp_path):
     assert run_classifier.main([*flags, "--strategy=cpu"]) == 0
     lines = (classifier / "test_results.tsv").read_text().splitlines()
     found = _predict(classifier, table, "--text_column=document")
+    assert _predict(classifier, table) == found  # the column of the training data
     for row, line in zip(found, lines, strict=True):
         expected = [float(value) for value in line.split("\t")]
         np.testing.assert_allclose(list(row["prediction"]["probabilities"].values()), expected, atol=2e-6)

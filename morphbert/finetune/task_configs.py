@@ -300,8 +300,8 @@ class PredictConfig:
     )
     text_column: tuple[str, ...] = option(
         default=(),
-        help="The key of the text; two keys, divided by a comma, for pairs. Default: text, and text_pair for the "
-        "second.",
+        help="The key of the text; two keys, divided by a comma, for pairs. Default: the columns of the training data "
+        "where an object has them, else text, and text_pair for the second.",
     )
     load_best: bool = option(
         default=True,

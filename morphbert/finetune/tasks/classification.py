@@ -71,6 +71,7 @@ class Classification(Task):
       loss: the loss of `class`.
       max_seq_length: the number of pieces in a sequence.
       text_columns: 2 for pairs of texts.
+      text_column: the names of the columns of the training data; empty if they are not known.
     """
 
     name: ClassVar[str] = "classification"
@@ -81,6 +82,7 @@ class Classification(Task):
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
     text_columns: int = 1
+    text_column: tuple[str, ...] = ()
 
     @property
     def guessing(self) -> float:
@@ -104,6 +106,7 @@ class Classification(Task):
             **self.head.to_dict(),
             "max_seq_length": self.max_seq_length,
             "text_columns": self.text_columns,
+            **({"text_column": list(self.text_column)} if self.text_column else {}),
         }
 
     @classmethod
@@ -115,6 +118,7 @@ class Classification(Task):
             HeadConfig.from_dict(saved),
             max_seq_length=saved["max_seq_length"],
             text_columns=int(saved.get("text_columns", 1)),
+            text_column=tuple(saved.get("text_column", ())),
         )
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
@@ -137,8 +141,11 @@ class Classification(Task):
         return examples
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
-        """Reads `text` and, for pairs, `text_pair`, or the columns of `text_column`."""
-        columns = config.text_column or ("text", "text_pair")[: self.text_columns]
+        """Reads the columns of `config.text_column`, else those of the training data, else `text` and `text_pair`."""
+        learned = (
+            self.text_column if self.text_column and all(name in row for name in self.text_column) else None
+        )
+        columns = config.text_column or learned or ("text", "text_pair")[: self.text_columns]
         if len(columns) != self.text_columns:
             raise MorphbertError(
                 f"--text_column={','.join(columns)} names {len(columns)} columns, but the model was trained on "
@@ -173,6 +180,7 @@ class Classification(Task):
             config.loss.of_counts(counts),
             config.max_seq_length,
             len(config.text_column),
+            config.text_column,
         )
         return task, task.data(examples, tokenizer, bert_config, "train", config)
 
