@@ -122,6 +122,16 @@ def test_robertas_hidden_states_are_those_of_transformers(tmp_path):
         hidden_of(sources.read(str(tmp_path / "ours")), ids, np.ones_like(ids)), expected, strict=True
     ):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-5, atol=1e-5)
+    # Rows of several lengths, padded with id 1.
+    mask = (np.arange(64) < np.array([[64], [40], [2]])).astype(np.int64)
+    padded = np.where(mask, ids, 1)
+    with torch.no_grad():
+        expected = theirs.roberta(
+            torch.tensor(padded), attention_mask=torch.tensor(mask), output_hidden_states=True
+        ).hidden_states
+    found = hidden_of(sources.read(str(tmp_path / "ours")), padded, mask)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a[mask == 1], b.numpy()[mask == 1], rtol=1e-5, atol=1e-5)
 
 
 # ── round trips and training ───────────────────────────────────────────────────────────────────────────

@@ -1,9 +1,11 @@
 """Folders with a SentencePiece model; the authority is SentencePiece itself."""
 
 import io
+import itertools
 import json
 import pickle
 import re
+import unicodedata
 
 import pytest
 import sentencepiece
@@ -301,3 +303,103 @@ def test_training_and_masks_filled(kobert, tmp_path, command):
     )
     assert filled.returncode == 0, filled.stderr
     assert filled.stdout.count("%") == 5
+
+
+ALBERT_TEXTS = [
+    *SENTENCES,
+    "École ÀÉ 사과나무 CAFÉ café",
+    "``학교에'' ''갔다`` '' `` `",
+    "  나는　학교에\n갔다 \u1112\u1161\u11ab국 ",
+    "㈜나무 ① ﬁ 2,000 9, 10",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def albert(tmp_path_factory):
+    """A unigram model with ALBERT's special pieces and SentencePiece's usual normalisation."""
+    folder = tmp_path_factory.mktemp("albert")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*SENTENCES, "ecole cafe CAFE Ecole école \"'`", "2,000 9, 10"] * 5),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=90,
+        model_type="unigram",
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]"],
+        user_defined_symbols=["[MASK]"],
+        minloglevel=2,
+    )
+    return folder
+
+
+def albert_folder(albert, tmp_path, **settings):
+    (tmp_path / "spiece.model").write_bytes((albert / "spiece.model").read_bytes())
+    config = {"tokenizer_class": "AlbertTokenizer", **settings}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(tmp_path)
+
+
+def albert_ids(model, text, do_lower_case, keep_accents):
+    """google-research/albert's `preprocess_text`, and SentencePiece."""
+    text = " ".join(text.split()).replace("``", '"').replace("''", '"')
+    if not keep_accents:
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return model.encode(text.lower() if do_lower_case else text)
+
+
+@pytest.mark.parametrize("keep_accents", [None, True, False])
+@pytest.mark.parametrize("do_lower_case", [None, True, False])
+def test_keys_of_an_albert_tokenizer_are_reproduced(albert, tmp_path, do_lower_case, keep_accents):
+    keys = {"do_lower_case": do_lower_case, "keep_accents": keep_accents, "remove_space": True}
+    given = {key: value for key, value in keys.items() if value is not None}
+    ours = load_tokenizer(albert_folder(albert, tmp_path, **given))
+    model = sentencepiece.SentencePieceProcessor(model_file=str(albert / "spiece.model"))
+    for text in ALBERT_TEXTS:
+        encoding = ours.encode(text)
+        assert encoding.ids == albert_ids(model, text, do_lower_case is not False, bool(keep_accents)), text
+        assert all(0 <= start <= end <= len(text) for start, end in encoding.offsets)
+
+
+def test_keys_of_an_albert_tokenizer_give_transformers_ids(albert, tmp_path):
+    """Its normaliser leaves Hangul in Jamo unless accents are kept, so Hangul is compared with accents only."""
+    transformers = pytest.importorskip("transformers")
+    for lower, keep in itertools.product((True, False), repeat=2):
+        folder = albert_folder(albert, tmp_path, do_lower_case=lower, keep_accents=keep)
+        theirs, ours = transformers.AlbertTokenizer.from_pretrained(folder), load_tokenizer(folder)
+        for text in (
+            *(SENTENCES if keep else ()),
+            "ﬁ 2,000 9, 10",
+            "",
+            "École ÀÉ CAFÉ café",
+            "``ecole'' `` ''",
+        ):
+            assert ours.encode(text).ids == theirs(text, add_special_tokens=False)["input_ids"], text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("remove_space", False),
+        ("sp_model_kwargs", {"enable_sampling": True}),
+        ("add_prefix_space", False),
+        ("keep_accents", "no"),
+        ("do_lower_case", None),
+        ("unheard_of", 1),
+    ],
+)
+def test_keys_of_an_albert_tokenizer_that_are_not_reproduced_are_named(albert, tmp_path, key, value):
+    with pytest.raises(MorphbertError, match=f"tokenizer_config.json: {key} is .* not reproduced"):
+        load_tokenizer(albert_folder(albert, tmp_path, **{key: value}))
+
+
+def test_a_copied_albert_tokenizer_keeps_its_keys(albert, tmp_path):
+    from morphbert.interop.vocabularies import write_vocabulary
+
+    source = albert_folder(albert, tmp_path, do_lower_case=False)
+    tokenizer = load_tokenizer(source)
+    (tmp_path / "copy").mkdir()
+    write_vocabulary(str(tmp_path / "copy"), tokenizer, source)
+    assert load_tokenizer(str(tmp_path / "copy")).describe() == tokenizer.describe()

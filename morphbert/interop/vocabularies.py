@@ -16,6 +16,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
+from morphbert.text.foreign import CONFIG_NAME as TOKENIZER_CONFIG_NAME
 from morphbert.text.foreign import is_foreign
 from morphbert.text.loading import described_tokenizer, foreign_folder_of, load_tokenizer, load_vocabulary_of
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
@@ -115,6 +116,8 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
         names += [name for name in sorted(os.listdir(source)) if name == VOCABULARY_NAME]
         if VOCABULARY_NAME not in names:
             names += [n for n in sorted(os.listdir(source)) if n.endswith(".json") and "vocab" in n]
+        if tokenizer.albert and os.path.exists(os.path.join(source, TOKENIZER_CONFIG_NAME)):
+            names.append(TOKENIZER_CONFIG_NAME)
         for name in names:
             shutil.copyfile(os.path.join(source, name), os.path.join(folder, name))
         return

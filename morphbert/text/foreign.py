@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from morphbert.errors import MorphbertError
@@ -65,6 +66,18 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "sudachi_kwargs": (None,),
     "word_tokenizer_type": (None, "basic"),
     "wordpieces_prefix": ("##",),
+}
+# SentencePiece with lower-casing, without accents, and with " for `` and ''.
+_ALBERT_CLASSES = ("AlbertTokenizer", "AlbertTokenizerFast")
+# Keys of these classes, each with the values that are reproduced.
+_ALBERT_KEYS: Mapping[str, tuple[Any, ...]] = {
+    "add_prefix_space": (True, None),
+    "do_lower_case": (True, False),
+    "keep_accents": (True, False),
+    "remove_space": (True,),
+    "sp_model_kwargs": (None, {}),
+    "tokenizer_class": _ALBERT_CLASSES,
+    "trim_offsets": (True, False),
 }
 _READ = frozenset(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class"))
 _ROLES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -189,15 +202,43 @@ def guess_casing(vocabulary: Vocabulary, path: str) -> tuple[bool, bool | None, 
     )
 
 
-def check_sentencepiece(folder: str) -> None:
-    """Refuses a SentencePiece folder whose tokenizer class changes SentencePiece's ids or characters."""
-    config = _read(folder, CONFIG_NAME)
-    name = config.get("tokenizer_class")
+@dataclass(frozen=True)
+class AlbertSettings:
+    """What transformers' AlbertTokenizer does to text before SentencePiece; the defaults are those of the class."""
+
+    do_lower_case: bool = True
+    keep_accents: bool = False
+
+
+def sentencepiece_settings(folder: str) -> AlbertSettings | None:
+    """Returns the settings of an AlbertTokenizer's folder; None if text goes to SentencePiece as it is.
+
+    Raises:
+      MorphbertError: the folder's tokenizer class or one of its keys, which the message names, is not reproduced.
+    """
+    path, config = os.path.join(folder, CONFIG_NAME), _read(folder, CONFIG_NAME)
+    name = config.get("tokenizer_class") or _read(folder, "config.json").get("tokenizer_class")
     if isinstance(name, str) and name.startswith(("XLMRoberta", "Camembert", "Barthez", "MBart", "T5")):
         raise MorphbertError(
-            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, whose ids differ from those of the "
-            "SentencePiece model. This class is not supported."
+            f"{path}: tokenizer_class is {name}, whose ids differ from those of the SentencePiece model. This class is "
+            "not supported."
         )
+    if name not in _ALBERT_CLASSES:
+        return None
+    for key, value in config.items():
+        known = key in _INERT or key in _ALBERT_KEYS
+        if not known or not any(
+            value is choice or value == choice for choice in _ALBERT_KEYS.get(key, (value,))
+        ):
+            raise MorphbertError(
+                f"{path}: {key} is {json.dumps(value, ensure_ascii=False):.80}, which is not reproduced for {name}."
+                + (
+                    f" Supported: {', '.join(json.dumps(one) for one in _ALBERT_KEYS[key])}."
+                    if key in _ALBERT_KEYS
+                    else " The key is unknown, so the tokenization is unknown."
+                )
+            )
+    return AlbertSettings(config.get("do_lower_case", True), config.get("keep_accents", False))
 
 
 def _read(folder: str, name: str) -> dict[str, Any]:

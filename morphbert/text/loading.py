@@ -13,7 +13,7 @@ from morphbert.files import exists, is_remote, read_bytes
 from morphbert.hub import local_path
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import OVERRIDE, USER_DICTIONARY_NAME, MecabAnalyzer, check_analyzer
-from morphbert.text.foreign import check_sentencepiece, guess_casing, is_foreign, load_foreign
+from morphbert.text.foreign import guess_casing, is_foreign, load_foreign
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
     METADATA_NAME,
@@ -187,7 +187,6 @@ def _load_folder(
 ) -> Tokenizer:
     path = os.path.join(folder, METADATA_NAME)
     if not exists(path) and find_model(folder):
-        check_sentencepiece(folder)
         return load_sentencepiece(folder, do_lower_case)
     if not exists(path) and is_foreign(folder):
         vocabulary, splitter, guess = load_foreign(folder, do_lower_case)

@@ -18,6 +18,7 @@ import sentencepiece
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.structured import load_json
+from morphbert.text.foreign import AlbertSettings, sentencepiece_settings
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary, vocabulary_from_tokens
@@ -38,12 +39,17 @@ class SentencePieceTokenizer(Tokenizer):
     """
 
     def __init__(
-        self, model: bytes, vocabulary: Vocabulary | None = None, do_lower_case: bool = False
+        self,
+        model: bytes,
+        vocabulary: Vocabulary | None = None,
+        do_lower_case: bool = False,
+        albert: AlbertSettings | None = None,
     ) -> None:
         """
         Args:
           model: the content of the `*.model` file.
           vocabulary: the ids of pieces, if they differ from the model's.
+          albert: the further settings of transformers' AlbertTokenizer; its `do_lower_case` does not count here.
         """
         try:
             self._open(model)
@@ -52,7 +58,10 @@ class SentencePieceTokenizer(Tokenizer):
         if vocabulary is None:
             size = self._processor.get_piece_size()
             vocabulary = vocabulary_from_tokens(self._processor.id_to_piece(number) for number in range(size))
-        super().__init__(vocabulary, WordSplitter(Normalizer("nfc", do_lower_case), marks_stand_alone=False))
+        accents = None if albert is None else not albert.keep_accents
+        normalizer = Normalizer("nfc", do_lower_case, accents)
+        super().__init__(vocabulary, WordSplitter(normalizer, marks_stand_alone=False))
+        self.albert = albert is not None
         self.unknown = UNK if UNK in vocabulary.ids else self._processor.id_to_piece(self._processor.unk_id())
         self._fingerprint = {"size": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
@@ -81,6 +90,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _pieces(self, text: str, continues: bool = False) -> list[str]:
         processor = self._inside if continues else self._processor
+        if self.albert:
+            text = text.replace("``", '"').replace("''", '"')
         pieces: list[str] = processor.encode(text, out_type=str)
         # A `▁` alone, or characters that the model's normalisation drops, would leave an eojeol without pieces.
         return pieces or [self.unknown]
@@ -104,7 +115,11 @@ class SentencePieceTokenizer(Tokenizer):
 
     def describe(self) -> dict[str, Any]:
         """Returns everything that the output depends on; `analyzer` names the model by its hash."""
-        return {**super().describe(), "analyzer": {"name": "sentencepiece", "model": self._fingerprint}}
+        rules = {"rules": "albert"} if self.albert else {}
+        return {
+            **super().describe(),
+            "analyzer": {"name": "sentencepiece", "model": self._fingerprint, **rules},
+        }
 
 
 def find_model(folder: str) -> str | None:
@@ -126,12 +141,18 @@ def load_sentencepiece(folder: str, do_lower_case: bool | None = None) -> Senten
     """Loads a folder with one `*.model` and an optional mapping to ids.
 
     The mapping is `vocab.txt` (one piece per line) or one `*.json` with `token_to_idx`, as KoBERT's. Without a mapping
-    the tokenizer uses the model's ids.
+    the tokenizer uses the model's ids. The keys of an AlbertTokenizer are reproduced.
+
+    Raises:
+      MorphbertError: there is no model or more than one, or a key of `tokenizer_config.json` is not reproduced.
     """
     path = find_model(folder)
     if path is None:
         raise MorphbertError(f"the folder {folder} has no SentencePiece model (*.model).")
-    return SentencePieceTokenizer(read_bytes(path), _mapping(folder), bool(do_lower_case))
+    albert = sentencepiece_settings(folder)
+    if do_lower_case is None:
+        do_lower_case = albert is not None and albert.do_lower_case
+    return SentencePieceTokenizer(read_bytes(path), _mapping(folder), do_lower_case, albert)
 
 
 def _mapping(folder: str) -> Vocabulary | None:
