@@ -96,6 +96,7 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         assert browser.texts("#mecab .part") == [part for eojeol in cut.morphemes for part in eojeol]
         assert browser.texts("#mecab .eojeol") == ["사과나무를", "[MASK]에", "심었습니다."]
         assert browser.texts("#wordpiece .part") == [part for eojeol in cut.pieces for part in eojeol]
+        assert browser.texts("#unknown") == [f"조각 {sum(map(len, cut.pieces))}개 가운데 [UNK] 0개"]
         assert browser.texts("#checkpoint option") == ["step 2,000", "step 1,000", "best, step 1,000"]
         browser.run(
             "const s = document.getElementById('checkpoint'); s.value = arguments[0];"
@@ -137,8 +138,15 @@ def test_an_answer_is_what_the_command_gives(server, run):
     assert [[(p["piece"], p["probability"]) for p in mask] for mask in found["masks"]] == [
         list(filled.pieces)
     ]
+    assert found["unknown"] == {"pieces": sum(map(len, found["wordpiece"])), "unknown": 0, "warning": None}
     assert found["mecab"][0] == ["사과나무", "를"]
     assert "".join(found["wordpiece"][0]).replace("##", "") == "사과나무를"
+
+
+def test_an_answer_says_how_much_of_the_text_is_unknown(server):
+    _, found = ask(server, body={"text": "[MASK] \U00020000\U00020001 사과", "top_k": 1})
+    assert 0 < found["unknown"]["unknown"] < found["unknown"]["pieces"]
+    assert "of the text is unknown to the vocabulary" in found["unknown"]["warning"]
 
 
 def test_the_page_is_one_file_that_asks_for_nothing_from_elsewhere(server):

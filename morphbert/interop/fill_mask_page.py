@@ -34,6 +34,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.unknown_share import UnknownShare, unknown_warning
 
 ADDRESS = "127.0.0.1"
 PAGE_NAME = "fill_mask.html"
@@ -119,7 +120,20 @@ class Filling:
             [{"piece": piece, "probability": probability} for piece, probability in mask.pieces]
             for mask in filled
         ]
-        return {"checkpoint": label, "masks": masks, "mecab": cut.morphemes, "wordpiece": cut.pieces}
+        pieces = [piece for eojeol in cut.pieces for piece in eojeol]
+        unknown = pieces.count(self._tokenizer.unknown)
+        found = UnknownShare(1, len(pieces), unknown)
+        return {
+            "checkpoint": label,
+            "masks": masks,
+            "mecab": cut.morphemes,
+            "wordpiece": cut.pieces,
+            "unknown": {
+                "pieces": len(pieces),
+                "unknown": unknown,
+                "warning": unknown_warning(self._tokenizer, found),
+            },
+        }
 
     def _filler(self, label: str) -> MaskFiller:
         if label in self._kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
 
 # The number of texts, the characters of each, and the smallest share that causes a warning.
 MOST_TEXTS = 2000
 _CHARACTERS = 1000
 _WARN_FROM = 0.03
+# The number of pieces from which on calls in Python are judged: one rare word in a short sentence is no sign.
+_JUDGED_FROM = 50
 
 
 @dataclass(frozen=True)
@@ -101,15 +104,53 @@ def _say_found(tokenizer: Tokenizer, found: UnknownShare, source: str, say: Call
     say(
         f"tokenizer: {found.share:.2%} of the pieces are [UNK] in the first {found.texts:,} texts of {source}"
     )
+    if warning := unknown_warning(tokenizer, found):
+        say(f"tokenizer: warning: {warning}")
+
+
+def unknown_warning(tokenizer: Tokenizer, found: UnknownShare) -> str | None:
+    """Returns a warning with the probable cause if more than 3% of the pieces are `[UNK]`, or None."""
     if found.share <= _WARN_FROM:
-        return
+        return None
     normalizer = tokenizer.splitter.normalizer
     examples = f", such as {', '.join(found.examples)}" if found.examples else ""
     cause = ""
     if normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables():
         cause = " BERT's lower-casing decomposes Hangul, and the vocabulary has syllables: give --do_lower_case=false."
-    say(
-        f"tokenizer: warning: {found.share:.1%} of the text is unknown to the vocabulary{examples}, so the model "
+    return (
+        f"{found.share:.1%} of the text is unknown to the vocabulary{examples}, so the model "
         "cannot read or learn it. Is it the vocabulary of this model and of this language "
         f"(do_lower_case={str(normalizer.do_lower_case).lower()})?{cause}"
     )
+
+
+class UnknownWatch:
+    """Counts `[UNK]` over the calls of a tokenizer in Python, and logs the warning of `unknown_warning` once."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._found = UnknownShare(0, 0, 0)
+        self._over = False
+
+    def count(self, text: str, encoding: Encoding) -> None:
+        """Takes a text with its pieces. Looks at the first 2,000 texts, and judges from the 50th piece on."""
+        if self._over:
+            return
+        unknown = [
+            span
+            for token, span in zip(encoding.tokens, encoding.offsets, strict=True)
+            if token == self._tokenizer.unknown
+        ]
+        shown = dict.fromkeys((*self._found.examples, *(text[start:end] for start, end in unknown[:5])))
+        self._found = UnknownShare(
+            self._found.texts + 1,
+            self._found.pieces + len(encoding.tokens),
+            self._found.unknown + len(unknown),
+            tuple(shown)[:5],
+        )
+        warning = (
+            unknown_warning(self._tokenizer, self._found) if self._found.pieces >= _JUDGED_FROM else None
+        )
+        if warning is not None:
+            logging.getLogger("morphbert").warning("tokenizer: %s", warning)
+        self._over = warning is not None or self._found.texts >= MOST_TEXTS

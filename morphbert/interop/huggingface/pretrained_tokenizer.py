@@ -23,6 +23,7 @@ from morphbert.text.sequences import check_room, join, longest_first, part_of, w
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
 from morphbert.text.tokenizer import Encoding, Tokenizer
+from morphbert.text.unknown_share import UnknownWatch
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
 
 PADDING = ("longest", "max_length", "do_not_pad")
@@ -91,6 +92,7 @@ class PretrainedTokenizer:
         self.source = source
         self.model_max_length = model_max_length
         self.padding_side = "right"
+        self._watch = UnknownWatch(pieces)
         known = pieces.vocab
         self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = SPECIAL_TOKENS
         self.pad_token_id, self.unk_token_id, self.cls_token_id, self.sep_token_id, self.mask_token_id = (
@@ -235,10 +237,13 @@ class PretrainedTokenizer:
         if not words:
             if not isinstance(text, str):
                 raise ValueError(f"a text is expected, not {type(text).__name__}: {text!r:.60}")
-            return encode_special(self.pieces, text)
+            encoding = encode_special(self.pieces, text)
+            self._watch.count(text, encoding)
+            return encoding
         whole = Encoding([], [], [], [], [])
         for number, word in enumerate(text):
             part = encode_special(self.pieces, word)
+            self._watch.count(word, part)
             morphemes = whole.morpheme_ids[-1] + 1 if whole.morpheme_ids else 0
             whole.ids.extend(part.ids)
             whole.tokens.extend(part.tokens)
