@@ -56,7 +56,9 @@ def program(name, dtype):
     from morphbert.train.step_config import StepConfig
 
     model, rows, length, predictions, more = CASES[name]
-    sizes = json.loads((ROOT / "morphbert" / "model" / "configs" / f"{model}.json").read_text())
+    sizes = json.loads(
+        (ROOT / "morphbert" / "model" / "configs" / f"{model}.json").read_text(encoding="utf-8")
+    )
     layers = more.get("layers", sizes["num_hidden_layers"])
     config = BertConfig.from_dict({**sizes, "vocab_size": PIECES, "num_hidden_layers": layers})
     layout = RecordLayout(config.next_sentence_head, examples=more.get("examples", 0))

@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.formats.labels import label_order
 
 
 def labels_in(values: Iterable[str]) -> tuple[str, ...]:
     """Returns the distinct labels, sorted (numbers by value)."""
     found = set(values) - {""}
-    return tuple(sorted(found, key=lambda label: (0, int(label), "") if label.isdigit() else (1, 0, label)))
+    return tuple(sorted(found, key=label_order))
 
 
 def check_several(labels: Sequence[str], least: int = 2) -> None:

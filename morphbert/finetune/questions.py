@@ -85,7 +85,7 @@ def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Questio
         for row in json_rows(path, encoding):
             try:
                 questions += _questions(row, account)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise MorphbertError(
                     f"{row.where}: not in SQuAD's format: data → paragraphs → context and qas → question, id, answers "
                     f"({type(error).__name__}: {error})."

@@ -58,7 +58,7 @@ def read_relations(
         for number, entry in enumerate(json_rows(path, encoding), start=1):
             try:
                 found, shifts = _example(entry, number, labelled)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise MorphbertError(
                     f"{entry.where}: not in KLUE-RE's format: a list of examples, or one per line, with sentence, "
                     "subject_entity and object_entity with word, start_idx, end_idx and type, and label "
@@ -86,7 +86,7 @@ def relation_example(entry: Mapping[str, Any], number: int) -> RelationExample:
     """
     try:
         return _example(entry, number, labelled=False)[0]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MorphbertError(
             "not in KLUE-RE's format: sentence, subject_entity and object_entity with word, start_idx, end_idx and "
             f"type ({type(error).__name__}: {error})."

@@ -164,7 +164,7 @@ def _summary(rows: Sequence[Row], column: str, kind: str) -> str:
 
 def counted(counts: Counter[str], noun: str = "label") -> str:
     """Returns a list of the labels with their counts, `"2 labels: 0 (8), 1 (8)"`; of many labels, the most frequent."""
-    order = sorted(counts, key=lambda label: (0, int(label), "") if _is_number(label) else (1, 0, label))
+    order = sorted(counts, key=label_order)
     rest = ""
     if len(order) > _SHOWN_LABELS:
         order = [label for label, _ in counts.most_common(_SHOWN_LABELS)]
@@ -177,8 +177,9 @@ def counted(counts: Counter[str], noun: str = "label") -> str:
     )
 
 
-def _is_number(label: str) -> bool:
-    return label.isascii() and label.isdigit() and len(label) < 19
+def label_order(label: str) -> tuple[int, int, str]:
+    """Returns the place of a label among others: numbers by value, then texts. `²` and very long numbers are texts."""
+    return (0, int(label), "") if label.isdecimal() and len(label) < 19 else (1, 0, label)
 
 
 def check_spellings(labels: dict[str, str]) -> None:

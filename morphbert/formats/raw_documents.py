@@ -88,7 +88,7 @@ class InputFormat:
             self.refuse_fields(f"--format={self.format}")
         if not self.header:
             for field in self.fields:
-                if not field.isascii() or not field.isdigit() or int(field) == 0:
+                if not re.fullmatch(r"[0-9]{1,9}", field) or int(field) == 0:
                     raise UsageError(
                         f"--text_field={field}: without a header, columns are numbers from 1: --text_field=2."
                     )

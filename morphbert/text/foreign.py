@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.files import exists, read_bytes
+from morphbert.structured import load_json
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import (
     SPECIAL_TOKENS,
@@ -246,8 +248,8 @@ def _read(folder: str, name: str) -> dict[str, Any]:
     if not exists(path):
         return {}
     try:
-        values = json.loads(read_bytes(path).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        values = load_json(read_bytes(path).decode("utf-8-sig"))
+    except ValueError as error:
         raise MorphbertError(f"{path} is not JSON: {error}. Copy the file again.") from error
     if not isinstance(values, dict):
         raise MorphbertError(f"{path} contains {type(values).__name__}, not an object.")
@@ -360,7 +362,7 @@ def _added(
     decoder = config.get("added_tokens_decoder") or {}
     for number, entry in decoder.items() if isinstance(decoder, dict) else [(None, decoder)]:
         text = entry.get("content") if isinstance(entry, dict) else entry
-        add(CONFIG_NAME, text, int(str(number)) if str(number).isdecimal() else number, entry)
+        add(CONFIG_NAME, text, int(str(number)) if re.fullmatch(r"\d{1,18}", str(number)) else number, entry)
     return found, verbatim
 
 

@@ -21,7 +21,7 @@ MOST_TEXTS = 2000
 _CHARACTERS = 1000
 _WARN_FROM = 0.03
 # The number of pieces from which on calls in Python are judged: one rare word in a short sentence is no sign.
-_JUDGED_FROM = 50
+_JUDGED_FROM = 100
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class UnknownWatch:
         self._over = False
 
     def count(self, text: str, encoding: Encoding) -> None:
-        """Takes a text with its pieces. Looks at the first 2,000 texts, and judges from the 50th piece on."""
+        """Takes a text with its pieces. Looks at the first 2,000 texts, and judges from the 100th piece on."""
         if self._over:
             return
         unknown = [

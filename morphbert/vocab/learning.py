@@ -185,7 +185,7 @@ def extend(
     tokens += [""] * sum(piece.old is None for piece in new)
     for piece in new:
         tokens[piece.id] = piece.new
-    taken = {int(token[len("[unused") : -1]) for token in old if re.fullmatch(r"\[unused\d+\]", token)}
+    taken = {int(token[len("[unused") : -1]) for token in old if re.fullmatch(r"\[unused\d{1,18}\]", token)}
     more = (f"[unused{number}]" for number in itertools.count() if number not in taken)
     tokens += itertools.islice(more, vocab_size - len(tokens))
     have = set(tokens)

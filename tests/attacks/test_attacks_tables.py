@@ -7,15 +7,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphbert.errors import MorphbertError
+from morphbert.finetune.classes import labels_in
 from morphbert.finetune.questions import read_questions
 from morphbert.finetune.relations import read_relations
-from morphbert.formats.labels import read_labelled
+from morphbert.formats.labels import counted, read_labelled
 
 ROWS = [(str(i), f"재미있는 영화 {i}", str(i % 2)) for i in range(20)]
 
@@ -189,6 +191,11 @@ def test_long_cells_are_read(tmp_path):
         ('{"data": 7}', "line 1: not in SQuAD's format"),
         ('{"data": [{"paragraphs": [{"context": "a", "qas": [{}]}]}]}', "not in SQuAD's format"),
         ('{"data": []}', "has no question"),
+        (
+            '{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "?", "answers": '
+            '[{"text": "a", "answer_start": Infinity}]}]}]}]}',
+            "not in SQuAD's format",
+        ),
     ],
 )
 def test_questions_and_relations_of_another_form(tmp_path, content, reason):
@@ -225,3 +232,20 @@ def test_predictions_of_hostile_ids_keep_one_answer_each(tmp_path):
     )
     ids = [question.id for question in read_questions(str(path))[0]]
     assert len(set(ids)) == 5
+
+
+@pytest.mark.parametrize("place", ["1e999", "NaN", '"' + "9" * 5000 + '"', '"²"'])
+def test_a_place_that_is_no_whole_number_is_named(tmp_path, place):
+    entity = '{"word": "가", "start_idx": PLACE, "end_idx": 0, "type": "PER"}'.replace("PLACE", place)
+    content = (
+        f'[{{"sentence": "가 나", "subject_entity": {entity}, "object_entity": {entity}, "label": "a"}}]'
+    )
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    with pytest.raises(MorphbertError):
+        read_relations(str(tmp_path / "a.json"))
+
+
+def test_labels_of_any_digits_have_an_order():
+    """Python converts at most 4,300 digits, and `²` is a digit that is no number."""
+    assert labels_in(["10", "9" * 5000, "²", "9", "a"]) == ("9", "10", "9" * 5000, "a", "²")
+    assert counted(Counter(["²", "2", "9" * 5000])).startswith("3 labels: 2 (1), 999")

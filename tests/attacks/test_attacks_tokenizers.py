@@ -62,6 +62,11 @@ def test_marks_and_ends_of_lines_change_nothing(mark, end, tmp_path):
             b'{"added_tokens": 7, "model": {"vocab": {"[PAD]": 0}}}',
             "is no token with its id",
         ),
+        (
+            "tokenizer_config.json",
+            b'{"do_lower_case": false, "added_tokens_decoder": {"' + b"9" * 5000 + b'": {"content": "x"}}}',
+            "is no token with its id",
+        ),
     ],
 )
 def test_a_hostile_tokenizer_file_is_named(name, content, message, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -360,7 +361,7 @@ def _label(value: Any, columns: Columns, candidates: int) -> int:
     text = "" if value is None or isinstance(value, bool) else str(value).strip()
     if text in columns.each:
         number = columns.each.index(text)
-    elif text.lstrip("-").isdecimal():
+    elif re.fullmatch(r"-?\d{1,18}", text):
         number = int(text) - columns.first_label
     elif len(text) == 1 and "A" <= text <= "Z":
         number = ord(text) - ord("A")

@@ -98,14 +98,14 @@ class Checker:
         found = _run([str(compiler), str(script), str(folder)], target, folder / "compilation.json")
         if "error" in found:
             return refusal(_COMPILER, found["error"])
-        return _compiled(found, (folder / "optimized.txt").read_text())
+        return _compiled(found, (folder / "optimized.txt").read_text(encoding="utf-8"))
 
     def _lower(self, program: StepProgram, target: Target) -> tuple[Path, dict[str, Any]]:
         platform = target.device.platform
         asked = json.dumps({"program": program.to_dict(), "platform": platform}, sort_keys=True)
         if asked not in self._lowered:
             folder = self._new_folder()
-            (folder / "program.json").write_text(asked)
+            (folder / "program.json").write_text(asked, encoding="utf-8")
             python = lowering_environment(platform)
             command = [str(python), "-m", "morphbert.train.accelerator_check.lowering", str(folder)]
             self._lowered[asked] = folder / "step.hlo", _run(command, target, folder / "lowering.json")
@@ -123,7 +123,7 @@ def _run(command: Sequence[str], target: Target, result: Path) -> dict[str, Any]
         command, capture_output=True, text=True, errors="replace", check=False, cwd=_ROOT, env=environment
     )
     if result.exists():
-        return dict(json.loads(result.read_text()))
+        return dict(json.loads(result.read_text(encoding="utf-8")))
     if done.returncode < 0:
         why = " for want of memory, most probably" if done.returncode == -9 else ""
         return {"error": f"the process was ended by signal {-done.returncode}{why}. {done.stderr[-300:]}"}

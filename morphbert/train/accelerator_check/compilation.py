@@ -135,10 +135,10 @@ def _cost(executable: Any) -> dict[str, float]:
 
 def main(folder: Path) -> None:
     """Compiles what is in `folder`; a refusal is written down, not raised."""
-    asked = json.loads((folder / "target.json").read_text())
+    asked = json.loads((folder / "target.json").read_text(encoding="utf-8"))
     try:
         result, text = compile_for(asked["target"], (folder / "step.hlo").read_bytes(), asked["inputs"])
-        (folder / "optimized.txt").write_text(text)
+        (folder / "optimized.txt").write_text(text, encoding="utf-8")
     except Exception as error:
         result = {"error": f"{type(error).__name__}: {error}"}
     (folder / "compilation.json").write_text(json.dumps(result))

@@ -168,7 +168,7 @@ def lower(program: StepProgram, platform: str) -> bytes:
 
 def main(folder: Path) -> None:
     """Lowers what `folder` describes; a refusal is written down, not raised."""
-    asked = json.loads((folder / "program.json").read_text())
+    asked = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     program = StepProgram.from_dict(asked["program"])
     started = time.monotonic()
     result: dict[str, Any] = {"inputs": len(program.batch), "tensorflow": tf.__version__}
