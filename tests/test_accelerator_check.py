@@ -14,7 +14,7 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
-from morphbert.train.accelerator_check import check
+from morphbert.train.accelerator_check import check, of_run
 from morphbert.train.accelerator_check.compilation import stablehlo
 from morphbert.train.accelerator_check.figures import program_figures, size_of
 from morphbert.train.accelerator_check.lowering import lower, step_function, variables_of
@@ -318,6 +318,27 @@ def test_the_largest_batch_is_found_to_one_part_in_eight(most, start, step):
     assert len(tried) == len(set(tried)) < 16
 
 
+class LinearMemory:
+    """In the place of the compilers, which take minutes for each batch: 4 GB, and 0.1 GB for each row."""
+
+    def report(self, program, target, name):
+        report = report_of(target.name, hbm=4e9 + 0.1e9 * program.rows)
+        if report.fits:
+            return dataclasses.replace(report, rows=program.rows)
+        message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.5G of 15.75G hbm."
+        return dataclasses.replace(report, result=refusal("the compiler", message))
+
+
+def test_the_largest_batch_is_told_for_all_devices(tmp_path, capsys):
+    program, target = program_of(tmp_path), parse_targets("v5e:2x2")[0]
+    of_run._find(LinearMemory(), program, target, "32 pieces", 1)
+    out = capsys.readouterr().out
+    assert "128 rows on each device: fits" in out
+    assert "256 rows on each device: does not fit" in out
+    assert "about 128 rows on each device: --train_batch_size=512" in out
+    assert out.count("compiles for") == 1
+
+
 # ── the command ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -350,12 +371,18 @@ def test_a_process_that_ends_without_a_result_is_a_refusal(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not (ROOT / ".venv-xla" / "ready").exists(), reason="make compilers has not been run")
-def test_a_runs_step_is_compiled_for_a_gpu(records, tiny_config, tmp_path, capsys):
-    flags = arguments(records, tiny_config, tmp_path / "out", "--compile_for=h100", "--dtype=bfloat16")
+@pytest.mark.parametrize(
+    ("target", "rows", "device"), [("h100", 16, "NVIDIA H100"), ("v5e:2x2", 4, "TPU v5 lite")]
+)
+def test_a_runs_step_is_compiled(target, rows, device, records, tiny_config, tmp_path, capsys):
+    needed = [".venv-xla"] if target == "h100" else [".venv-xla", ".venv-tpu"]
+    if not all((ROOT / name / "ready").exists() for name in needed):
+        pytest.skip("make compilers has not been run")
+    flags = arguments(records, tiny_config, tmp_path / "out", f"--compile_for={target}", "--dtype=bfloat16")
     assert main(flags) == 0
     out = capsys.readouterr().out
-    assert "h100: 64 pieces, 16 rows of 64 pieces on each of 1 device(s), bfloat16" in out
-    assert "compiles for NVIDIA H100" in out
+    assert f"{target}: 64 pieces, {rows} rows of 64 pieces on each of {16 // rows} device(s), bfloat16" in out
+    assert f"compiles for {device}" in out
     assert "nothing on the host" in out
+    assert ("million cycles" in out) == (target != "h100")
     assert not (tmp_path / "out").exists()
