@@ -42,7 +42,7 @@ help:
 	@echo "make tpu        installs the extra tpu into .venv-tpu and imports it; needs no TPU"
 	@echo "make compilers  installs the compilers for --compile_for into .venv-tpu and .venv-xla; needs no device"
 	@echo "make tpu-check  compiles small steps for a TPU, without one; make gpu-check: for a GPU"
-	@echo "make accelerator-check-all  the same for large models and every way of training: hours"
+	@echo "make accelerator-check-all  the same for large models and every way of training: an hour or more"
 	@echo "make dist       builds the source distribution and the wheel into dist/, and checks both with twine"
 	@echo "make docs       builds the documentation site into site/, with MkDocs in .venv-docs"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
