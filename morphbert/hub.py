@@ -29,10 +29,12 @@ def is_hub_name(path: str) -> bool:
     """Returns whether a path names a model of the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`.
 
     A local file, folder or checkpoint prefix of that name is meant before the Hub, and so is everything below a local
-    folder of the owner's name: a mistyped `out/model` asks no network.
+    folder of the owner's name: a mistyped `out/model` asks no network. A name with `.ckpt` is a checkpoint's prefix.
     """
     match = _NAME.fullmatch(path)
-    return match is not None and not os.path.exists(path.partition("/")[0]) and not os.path.exists(path)
+    if match is None or ".ckpt" in path:
+        return False
+    return not os.path.exists(path.partition("/")[0]) and not os.path.exists(path)
 
 
 def local_path(path: str, pickles: bool = False) -> str:
@@ -90,8 +92,9 @@ def _snapshot(name: str, patterns: tuple[str, ...]) -> str:
     match = _NAME.fullmatch(name)
     assert match is not None
     remedy = (
-        "is it a local path? Then it is not there. Else check the name and the network; a gated or private model needs "
-        "`hf auth login`, and offline the model must be in the cache"
+        "there is no file, folder or checkpoint of this name, so it was looked for on the Hugging Face Hub. Check the "
+        "name and the network; a gated or private model needs `hf auth login`, and offline the model has to be in the "
+        "cache"
     )
     hub = _package(name)
     with _explained(name, remedy):

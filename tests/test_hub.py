@@ -72,7 +72,19 @@ def test_names_are_told_from_paths(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     assert is_hub_name("klue/bert-base")
     assert is_hub_name("klue/bert-base@v1.0")
-    for path in ("out/model", "/tmp/x", "model", "a/b/c", "../x", "gs://a/b", "./a/b", "a/b@", "~/x", "a/.."):
+    for path in (
+        "out/model",
+        "/tmp/x",
+        "model",
+        "a/b/c",
+        "../x",
+        "gs://a/b",
+        "./a/b",
+        "a/b@",
+        "~/x",
+        "a/..",
+        "a/bert_model.ckpt",
+    ):
         assert not is_hub_name(path), path
 
 
@@ -114,7 +126,7 @@ def test_the_commit_is_pinned_and_pickles_come_when_asked_for(server, tmp_path):
 @pytest.mark.parametrize(
     ("name", "more", "words"),
     [
-        ("klue/bert-tinny", {}, ["klue/bert-tinny", "is it a local path?"]),
+        ("klue/bert-tinny", {}, ["klue/bert-tinny", "there is no file, folder or checkpoint of this name"]),
         ("klue/bert-tiny@v9", {}, ["klue/bert-tiny@v9"]),
         ("klue/bert-tiny", {"HF_HUB_OFFLINE": "1"}, ["klue/bert-tiny", "in the cache"]),
     ],

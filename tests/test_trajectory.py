@@ -25,6 +25,6 @@ def test_what_differs_between_files_is_named(now, words):
 def test_a_resharded_input_is_named_file_by_file(capsys):
     say_differences([("files", [["r-0-of-1", 9]], [["r-0-of-2", 4], ["r-1-of-2", 5]])])
     assert (
-        "the input files changed (1 before, 2 now; no longer r-0-of-1; new r-0-of-2, r-1-of-2): the run goes on"
+        "the input files changed (1 before, 2 now; no longer r-0-of-1; new r-0-of-2, r-1-of-2): the run continues"
         in capsys.readouterr().out
     )
