@@ -3,11 +3,13 @@
 import collections
 import dataclasses
 import json
+import os
 import re
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, write_config
 from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
 from variants import VARIANTS
@@ -459,3 +461,29 @@ def test_what_transformers_has_no_class_for_is_refused(relation, classifier, tmp
         assert export_model.main(flags) == 1
         assert message in capsys.readouterr().err
         assert not output.exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_weight_that_is_no_number_is_named(classifier, tmp_path, value, capsys):
+    folder = shutil.copytree(classifier, tmp_path / "model")
+    shutil.rmtree(folder / "best", ignore_errors=True)
+    prefix = checkpoint.resolve(str(folder))
+    reader = tf.train.load_checkpoint(prefix)
+    tensors = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    # Optimizer slots have the kernel's name too.
+    for key in (key for key in tensors if "pooler/dense/kernel" in key.replace(".S", "/")):
+        tensors[key] = tensors[key].copy()
+        tensors[key][1, 2] = value
+    os.remove(f"{prefix}.sha256")
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=[tf.constant(one) for one in tensors.values()],
+    )
+    rows = _write_rows(tmp_path / "rows.jsonl", [{"document": TEXTS[0]}])
+    assert (
+        predict.main([f"--model={folder}", f"--input_file={rows}", f"--output_file={tmp_path}/out.jsonl"])
+        == 1
+    )
+    assert f"holds {value} at [1, 2] (1 such numbers of" in capsys.readouterr().err

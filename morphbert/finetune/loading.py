@@ -15,7 +15,7 @@ from morphbert.finetune.task import Task, parameters_of
 from morphbert.finetune.task_file import check_vocabulary, read_task
 from morphbert.finetune.tasks import task_of
 from morphbert.interop.native import check_layers
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, check_weights, find_vocabulary
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.text.tokenizer import Tokenizer
@@ -49,7 +49,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
       best: whether to take the checkpoint with the best figures if one was kept, else the newest.
 
     Raises:
-      MorphbertError: the model is missing, or its parts are damaged or of a newer version.
+      MorphbertError: the model is missing, its parts are damaged or of a newer version, or a weight is NaN or infinite.
     """
     if not os.path.isdir(folder):
         raise MorphbertError(f"there is no folder {folder}: give the --output_dir of a fine-tuning command.")
@@ -67,5 +67,5 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
         raise MorphbertError(f"{folder} has no vocabulary: copy the model's vocabulary into it.")
     check_vocabulary(folder, saved, tokenizer)
     weights = read_weights(path)
-    kept = {name: weights[name].astype(np.float32, copy=False) for name in expected}
+    kept = {name: as_float32(path, name, weights[name]) for name in expected}
     return TaskModel(task, saved, config, tokenizer, kept, path, step)

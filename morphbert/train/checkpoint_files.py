@@ -9,6 +9,7 @@ disk, and before `checkpoint` names them. A damaged or truncated checkpoint is r
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import re
@@ -121,6 +122,11 @@ def by_name(directory: str, name: str) -> list[str]:
     return [os.path.join(directory, f"{name}-{step}") for step in sorted(steps)]
 
 
+@functools.lru_cache(maxsize=64)  # a command may look for the newest one more than once
+def _say_damaged(problem: str, path: str) -> None:
+    print(f"warning: {problem} The run uses the one before it, {path}.", flush=True)
+
+
 def newest_sound(directory: str, repair: bool = False) -> str | None:
     """The newest checkpoint that is sound, or None where the folder has none; damaged ones are named.
 
@@ -141,7 +147,7 @@ def newest_sound(directory: str, repair: bool = False) -> str | None:
             problem = problem or error
             continue
         if problem:
-            print(f"warning: {problem} The run uses the one before it, {path}.", flush=True)
+            _say_damaged(str(problem), path)
         return path
     if problem:
         raise MorphbertError(

@@ -70,6 +70,7 @@ def test_the_newest_sound_one_is_taken(damage, ending, with_digest, run, capsys)
         r"warning: the checkpoint .*model\.ckpt-20 .*The run uses the one before it, .*ckpt-16", said
     )
     assert checkpoint.resolve(str(run)).endswith("model.ckpt-16")
+    assert capsys.readouterr().out == ""  # once in a command
     with pytest.raises(MorphbertError, match=r"model\.ckpt-20"):
         checkpoint.read_weights(str(run / "model.ckpt-20"))
 
