@@ -24,6 +24,7 @@ from morphbert.text.special_tokens import encode_special
 from morphbert.text.words import WordSplitter
 
 REVIEWS = ROOT.parent / "shared" / "data" / "corpus" / "movie_reviews.txt.gz"
+CODE_MODULE = "morphbert.interop.huggingface.remote_tokenizer"
 HOSTILE = [
     "",
     "   ",
@@ -72,7 +73,7 @@ def test_the_files_are_there_and_name_no_place_of_this_machine(exported, random_
     names = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
     assert names == {
         *("README.md", "config.json", "model.safetensors", "vocab.txt", "morphbert_tokenizer.json"),
-        *("tokenizer_config.json", "tokenization_morphbert.py"),
+        *("tokenizer_config.json", *copied_code(CODE_MODULE, "tokenization_morphbert")),
         *(f"stock_tokenizer/{name}" for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")),
     }
     for name in names - {"model.safetensors"}:
@@ -104,7 +105,7 @@ def test_the_card_tells_training_data_and_evaluation(trained, tmp_path):
 
 
 def test_the_tokenizer_file_needs_no_morphbert():
-    files = copied_code("morphbert.interop.huggingface.remote_tokenizer", "tokenization_morphbert")
+    files = copied_code(CODE_MODULE, "tokenization_morphbert")
     for name, source in files.items():
         assert "from morphbert" not in source
         assert "import morphbert" not in source
