@@ -16,7 +16,7 @@ from morphbert.errors import MorphbertError
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 _FILES = (
-    *("config.json", "bert_config.json", "generation_config.json"),
+    *("config.json", "bert_config.json"),
     *("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
     *("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("spiece.model", "sentencepiece.model", "tokenizer.model", "spm.model", "tokenizer_*.model"),
@@ -51,7 +51,7 @@ def local_path(path: str, pickles: bool = False) -> str:
         return path
     folder = _snapshot(path, _FILES)
     if pickles and not any(name.endswith(".safetensors") for name in os.listdir(folder)):
-        _snapshot(pinned(path), _PICKLES)
+        _snapshot(_at(path, folder), _PICKLES)
     return folder
 
 
@@ -65,7 +65,7 @@ def pinned(path: str) -> str:
     """
     if not is_hub_name(path):
         return path
-    return f"{path.partition('@')[0]}@{os.path.basename(_snapshot(path, _FILES))}"
+    return _at(path, _snapshot(path, _FILES))
 
 
 def push(folder: str, name: str, private: bool | None = None) -> str:
@@ -85,6 +85,11 @@ def push(folder: str, name: str, private: bool | None = None) -> str:
         made = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Model by morphbert")
         return str(made)
+
+
+def _at(name: str, snapshot: str) -> str:
+    """Returns the name with the commit of a snapshot's folder."""
+    return f"{name.partition('@')[0]}@{os.path.basename(snapshot)}"
 
 
 def _snapshot(name: str, patterns: tuple[str, ...]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.configs import SAVE_FORMATS, SaveConfig
 from morphbert.interop.export import write
-from morphbert.interop.folders import move_into
+from morphbert.interop.folders import added_to
 from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.interop.pretrained import Pretrained
 
@@ -38,8 +37,5 @@ def write_into(
     path: str | os.PathLike[str], model: Pretrained, tokenizer: PretrainedTokenizer | None
 ) -> None:
     """Writes both in Hugging Face's format into a folder that may hold other files; equal names are replaced."""
-    os.makedirs(path, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path, prefix=".save_pretrained.") as partial:
-        made = os.path.join(partial, os.path.basename(os.path.abspath(path)))
+    with added_to(path) as made:
         write_with_tokenizer(made, model, tokenizer, "huggingface")
-        move_into(made, os.fspath(path))

@@ -126,6 +126,12 @@ _MOST = {
 _MOST_ROWS = 10_000_000
 
 
+def config_file_in(folder: str) -> str | None:
+    """Returns the path of a folder's `bert_config.json`, else of its `config.json`, else None."""
+    paths = (os.path.join(folder, name) for name in ("bert_config.json", "config.json"))
+    return next(filter(os.path.isfile, paths), None)
+
+
 def only_known(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values whose keys are those of `BertConfig`."""
     known = {field.name for field in dataclasses.fields(BertConfig)}
@@ -428,14 +434,10 @@ class BertConfig:
         """
         path = local_path(os.fspath(path))
         if os.path.isdir(path):
-            found = [
-                name
-                for name in ("bert_config.json", "config.json")
-                if os.path.isfile(os.path.join(path, name))
-            ]
-            if not found:
+            found = config_file_in(path)
+            if found is None:
                 raise MorphbertError(f"{path} has neither bert_config.json nor config.json.")
-            path = os.path.join(path, found[0])
+            path = found
         return cls.from_json_file(path)
 
     def save_pretrained(self, folder: str) -> None:

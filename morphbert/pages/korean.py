@@ -2,8 +2,6 @@
 
 KOREAN = {
     # Pages
-    "Pretraining": "사전학습",
-    "Fine-tuning": "파인튜닝",
     "Curves": "학습 곡선",
     "Throughput": "처리량",
     "Evaluation": "평가",
@@ -25,7 +23,6 @@ KOREAN = {
     "loss in training": "학습 손실",
     "time left": "남은 시간",
     "held-out loss": "평가 손실",
-    "in progress or stopped": "진행 중이거나 중단됨",
     "training": "학습",
     "held out": "평가",
     "step": "스텝",
@@ -36,7 +33,6 @@ KOREAN = {
     "the likeliest pieces": "확률이 높은 조각",
     "Trained on": "학습 데이터",
     "Evaluated on": "평가 데이터",
-    "Manifest": "매니페스트",
     "Digests and files": "해시와 파일",
     "Run": "실행",
     "Model": "모델",
@@ -88,8 +84,6 @@ KOREAN = {
     "Rows are the true classes, columns the predicted ones; the colour is the share of the row.": (
         "행은 정답, 열은 예측이며 색은 행에서 차지하는 비율입니다."
     ),
-    "raw": "원래 값",
-    "smoothed": "평활한 값",
     "nothing above 0:": "0인 항목:",
     # Vocabularies
     "Pieces of an eojeol": "어절의 조각 수",

@@ -142,9 +142,7 @@ class Classification(Task):
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
         """Reads the columns of `config.text_column`, else those of the training data, else `text` and `text_pair`."""
-        learned = (
-            self.text_column if self.text_column and all(name in row for name in self.text_column) else None
-        )
+        learned = self.text_column if all(name in row for name in self.text_column) else ()
         columns = config.text_column or learned or ("text", "text_pair")[: self.text_columns]
         if len(columns) != self.text_columns:
             raise MorphbertError(

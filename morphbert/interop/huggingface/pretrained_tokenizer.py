@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,11 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.hub import local_path
-from morphbert.interop.folders import move_into
+from morphbert.interop.folders import added_to
 from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
 from morphbert.interop.pretrained import find_vocabulary
 from morphbert.interop.vocabularies import write_vocabulary
-from morphbert.model.config import BertConfig
+from morphbert.model.config import BertConfig, config_file_in
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import check_room, join, longest_first, part_of, windows
@@ -337,10 +336,8 @@ class PretrainedTokenizer:
           MorphbertError: Hugging Face has no such tokenizer, or the folder cannot be written.
         """
         try:
-            os.makedirs(folder, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".save_pretrained.") as partial:
-                write_tokenizer(partial, self.pieces, self.model_max_length or _LONGEST)
-                move_into(partial, folder)
+            with added_to(folder) as made:
+                write_tokenizer(made, self.pieces, self.model_max_length or _LONGEST)
         except OSError as error:
             raise MorphbertError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
@@ -361,11 +358,8 @@ class PretrainedTokenizer:
 
 def _positions_beside(path: str) -> int | None:
     """The positions of the model in a folder; None where no configuration lies there."""
-    for name in ("bert_config.json", "config.json"):
-        config = os.path.join(path, name)
-        if os.path.isfile(config):
-            return BertConfig.from_json_file(config).max_position_embeddings
-    return None
+    config = config_file_in(path)
+    return None if config is None else BertConfig.from_json_file(config).max_position_embeddings
 
 
 def _chosen(name: str, value: bool | str, if_true: str, if_false: str, known: Sequence[str]) -> str:
