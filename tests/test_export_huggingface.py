@@ -17,7 +17,7 @@ from morphbert.cli.export_model import main
 from morphbert.interop import sources
 from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.model.config import ACTIVATIONS
-from morphbert.model.encoder import encode, pool
+from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.text.loading import load_tokenizer, make_tokenizer
 from morphbert.text.special_tokens import encode_special
@@ -166,7 +166,7 @@ def test_logits_and_hidden_states_equal_ours_on_korean_text(exported, random_mod
     )
     model = sources.read(str(random_model))
     weights = {name: tf.constant(value) for name, value in model.weights.items()}
-    hidden = encode(weights, model.config, ids, mask, segments)
+    hidden = encode(weights, model.config, EncoderInputs(ids, mask, segments))
     positions = tf.tile(tf.range(ids.shape[1])[None], [ids.shape[0], 1])
     ours = {
         "hidden": hidden,

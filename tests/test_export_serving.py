@@ -13,7 +13,7 @@ from samples import GOLDEN, ROOT, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
-from morphbert.model.encoder import encode, pool
+from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.loading import load_tokenizer
 
@@ -47,7 +47,7 @@ def batch(random_model):
 @pytest.fixture(scope="module")
 def expected(random_model, batch):
     model = sources.read(str(random_model))
-    hidden = encode(model.weights, model.config, *batch.values())
+    hidden = encode(model.weights, model.config, EncoderInputs.of(batch))
     length = batch["input_ids"].shape[1]
     every = tf.tile(tf.range(length)[None], [len(SENTENCES), 1])
     return {
@@ -137,7 +137,7 @@ def test_onnxruntime_gives_the_same_numbers(act, random_model, batch, tmp_path):
 
     source = write_random_model(tmp_path / "model", random_model, hidden_act=act, layer_norm_eps=1e-6)
     model = sources.read(str(source))
-    hidden = encode(model.weights, model.config, *batch.values())
+    hidden = encode(model.weights, model.config, EncoderInputs.of(batch))
     every = tf.tile(tf.range(hidden.shape[1])[None], [len(SENTENCES), 1])
     logits = masked_lm_logits(model.weights, model.config, hidden, every)
     names = ("input_ids", "attention_mask", "token_type_ids")

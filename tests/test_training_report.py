@@ -18,7 +18,7 @@ from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops, step_flops
-from morphbert.model.encoder import encode
+from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.loading import load_tokenizer
@@ -214,7 +214,7 @@ def test_accuracies_by_kind_are_those_of_a_count_by_hand(run, finished):
     form = RecordFormat(RecordShape(64, 10), 8000, 2)
     hits = {"nouns": [], "josa_and_endings": [], "whole_eojeols": []}
     for batch in evaluation_dataset([str(folder / "train.tfrecord")], form, 1):
-        hidden = encode(weights, config, *(batch[n] for n in ("input_ids", "input_mask", "segment_ids")))
+        hidden = encode(weights, config, EncoderInputs.of(batch))
         logits = masked_lm_logits(weights, config, hidden, batch["masked_lm_positions"])
         guesses = tf.argmax(logits, -1).numpy()[0]
         real = int(batch["masked_lm_weights"].numpy().sum())

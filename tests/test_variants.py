@@ -11,7 +11,7 @@ from variants import CUSTOM, VARIANTS, config_of, padded_batch, random_weights, 
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers
+from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.optimizers.optimizer import layer_scales
@@ -197,7 +197,7 @@ def test_packed_examples_are_computed_as_if_alone(variant):
     def last(ids, **packed):
         ids = tf.constant([ids], tf.int32)
         mask = tf.cast(tf.range(ids.shape[1]) < 16, tf.int32)[None]
-        return encode_layers(weights, config, ids, mask, tf.zeros_like(ids), **packed)[-1][0]
+        return encode_layers(weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids), **packed))[-1][0]
 
     packed = last(
         [*one, *other, 0, 0],
@@ -212,7 +212,7 @@ def test_a_model_of_one_segment_takes_pairs():
     config = config_of("roberta")
     weights, ids = tensors(random_weights(config)), tf.constant([[5, 6, 7, 8]])
     one, other = (
-        encode_layers(weights, config, ids, tf.ones_like(ids), tf.constant(segments))[-1]
+        encode_layers(weights, config, EncoderInputs(ids, tf.ones_like(ids), tf.constant(segments)))[-1]
         for segments in ([[0, 0, 0, 0]], [[0, 0, 1, 1]])
     )
     np.testing.assert_array_equal(one, other)

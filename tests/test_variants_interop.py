@@ -28,7 +28,7 @@ from morphbert.cli.import_model import main as bring_in
 from morphbert.interop import sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.encoder import EncoderInputs, encode_layers, pool
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer
@@ -271,7 +271,7 @@ def test_our_numbers_are_those_of_googles_albert():
     shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
     weights = tensors(batch.weights_by_formula(shapes))
     inputs = [tf.constant(batch.BATCH[name]) for name in ("input_ids", "input_mask", "segment_ids")]
-    hidden = encode_layers(weights, config, *inputs)[-1]
+    hidden = encode_layers(weights, config, EncoderInputs(*inputs))[-1]
     expected = json.loads((GOLDEN / "albert.json").read_text())
     for name, found in (("hidden_states", hidden), ("pooled_output", pool(weights, hidden))):
         np.testing.assert_allclose(found, np.reshape(expected[name], found.shape), rtol=1e-5, atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.encoder import EncoderInputs, encode_layers, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.parameters import pretraining_parameters
 
@@ -134,7 +134,7 @@ def ours_of(model, ids, mask, segments):
     """Hidden states of every layer, logits of every position, and of the pairs where there is a head for them."""
     weights = tensors(model.weights)
     ids, mask, segments = (tf.constant(values, tf.int32) for values in (ids, mask, segments))
-    hidden = encode_layers(weights, model.config, ids, mask, segments)
+    hidden = encode_layers(weights, model.config, EncoderInputs(ids, mask, segments))
     every = tf.broadcast_to(tf.range(ids.shape[1])[None], ids.shape)
     logits = masked_lm_logits(weights, model.config, hidden[-1], every).numpy()
     pairs = None

@@ -29,7 +29,7 @@ from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import Row, is_table, rows_of, value_at
 from morphbert.interop.configs import ExtractConfig, Pooling
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers
+from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.unknown_share import MOST_TEXTS, say_unknown_share
@@ -160,7 +160,7 @@ def _runner(
 
     @tf.function(autograph=False)  # compiled for each of a few lengths
     def run(ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
-        outputs = encode_layers(held, config, ids, mask, segments)[1:]
+        outputs = encode_layers(held, config, EncoderInputs(ids, mask, segments))[1:]
         chosen = tf.stack([outputs[layer] for layer in layers])
         if pooling == "cls":
             return chosen[:, :, 0]

@@ -24,7 +24,7 @@ from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.rows import Row
 from morphbert.finetune.task_configs import PredictConfig
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers
+from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.model.heads import transform
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -246,11 +246,9 @@ def outputs(
     states = encode_layers(
         task.extended(parameters),
         config,
-        _sequences(batch["input_ids"]),
-        _sequences(batch["input_mask"]),
-        _sequences(batch["segment_ids"]),
+        EncoderInputs(*(_sequences(batch[name]) for name in ("input_ids", "input_mask", "segment_ids"))),
         key,
-        recompute=recompute,
+        recompute,
     )
     chosen = chosen_states(states, task.head.layers)
     if not config.pooler and task.head.uses_transform:

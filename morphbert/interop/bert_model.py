@@ -13,7 +13,7 @@ from morphbert.interop.loading import read_with_tokenizer
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.saving import write_into, write_with_tokenizer
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode_layers, pool
+from morphbert.model.encoder import EncoderInputs, encode_layers, pool
 from morphbert.model.graphs import any_shape, specifications
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 
@@ -174,16 +174,13 @@ class BertModel(tf.Module):
     def _weights(self) -> dict[str, tf.Tensor]:
         return {name: tf.convert_to_tensor(variable) for name, variable in self.parameters.items()}
 
-    def _encode(self, inputs: tuple[Any, Any, Any, Any], training: bool) -> list[tf.Tensor]:
-        ids, mask, segments, positions = inputs
+    def _encode(self, inputs: EncoderInputs, training: bool) -> list[tf.Tensor]:
         if not training:
             found = [tensor for tensor in inputs if tensor is not None]
             encode = any_shape(_encode_all, self.config, specifications(self.parameters), len(found))
             return list(encode(self._weights(), *found))
         key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
-        return encode_layers(
-            self._weights(), self.config, ids, mask, segments, dropout_key=key, position_ids=positions
-        )
+        return encode_layers(self._weights(), self.config, inputs, key)
 
     def _inputs(
         self,
@@ -193,7 +190,7 @@ class BertModel(tf.Module):
         input_mask: Any = None,
         segment_ids: Any = None,
         position_ids: Any = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    ) -> EncoderInputs:
         mask = _either("attention_mask", attention_mask, "input_mask", input_mask)
         segments = _either("token_type_ids", token_type_ids, "segment_ids", segment_ids)
         config = self.config
@@ -213,7 +210,7 @@ class BertModel(tf.Module):
             )  # a pair is always taken
         )
         positions = None if position_ids is None else _rows("position_ids", position_ids, longest, ids)
-        return ids, mask, segments, positions
+        return EncoderInputs(ids, mask, segments, position_ids=positions)
 
 
 def _encode_all(
@@ -224,7 +221,7 @@ def _encode_all(
     segments: tf.Tensor,
     positions: tf.Tensor | None = None,
 ) -> list[tf.Tensor]:
-    return encode_layers(weights, config, ids, mask, segments, position_ids=positions)
+    return encode_layers(weights, config, EncoderInputs(ids, mask, segments, position_ids=positions))
 
 
 def _score_all(config: BertConfig, weights: dict[str, tf.Tensor], hidden: tf.Tensor) -> tf.Tensor:

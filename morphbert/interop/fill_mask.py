@@ -11,7 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import check_rows
-from morphbert.model.encoder import encode
+from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.normalize import Normalizer
@@ -135,6 +135,7 @@ class MaskFiller:
     def _probabilities(self, ids: list[int], positions: list[int]) -> np.ndarray:
         """Ids [L], positions [M] → float32 [M, V]."""
         row = tf.constant([ids])
-        hidden = encode(self._parameters, self.config, row, tf.ones_like(row), tf.zeros_like(row))
+        inputs = EncoderInputs(row, tf.ones_like(row), tf.zeros_like(row))
+        hidden = encode(self._parameters, self.config, inputs)
         logits = masked_lm_logits(self._parameters, self.config, hidden, tf.constant([positions]))
         return tf.nn.softmax(logits[0]).numpy()

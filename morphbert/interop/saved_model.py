@@ -17,7 +17,7 @@ from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokeni
 from morphbert.interop.native import write_config
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode, pool
+from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.tokenizer import Tokenizer
 
@@ -62,7 +62,7 @@ class _Served(tf.Module):
         message = f"the model takes {longest} pieces at most: shorten the input"
         with tf.control_dependencies([tf.debugging.assert_less_equal(tf.shape(ids)[1], longest, message)]):
             ids = tf.identity(ids)
-        return encode(parameters, self.config, ids, mask, segments)
+        return encode(parameters, self.config, EncoderInputs(ids, mask, segments))
 
 
 def write(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[str]:

@@ -8,6 +8,9 @@ H hidden, N heads, D = H / N dimensions a head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from morphbert.model import kernels
@@ -30,30 +33,56 @@ from morphbert.model.shapes import length_of
 from morphbert.model.views import View, views
 
 
+class EncoderInputs(NamedTuple):
+    """What the encoder reads of a batch.
+
+    Attributes:
+      input_ids: int32 [B, L], under `config.vocab_size`.
+      input_mask: int32 [B, L], 1 for pieces and 0 for padding.
+      segment_ids: int32 [B, L], under `config.type_vocab_size`.
+      sequence_ids: int32 [B, L], which of the examples that share a sequence a piece belongs to; None for one each.
+      position_ids: int32 [B, L], the position of a piece in its example; None for positions that count from 0.
+    """
+
+    input_ids: tf.Tensor
+    input_mask: tf.Tensor
+    segment_ids: tf.Tensor
+    sequence_ids: tf.Tensor | None = None
+    position_ids: tf.Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Mapping[str, tf.Tensor]) -> EncoderInputs:
+        """The features of a batch of records with these names."""
+        return cls(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            batch.get("sequence_ids"),
+            batch.get("position_ids"),
+        )
+
+
 def embed(
     parameters: Parameters,
     config: BertConfig,
-    input_ids: tf.Tensor,
-    segment_ids: tf.Tensor,
+    inputs: EncoderInputs,
     keys: DropoutKeys,
-    position_ids: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Sum of word, segment and learned position embeddings, normalised (with pre-LN only if the configuration says so).
 
-    Ids int32 [B, L] → [B, L, H], in the dtype of the layers' kernels, also where the tables are float32. Without
-    `position_ids`, int32 [B, L], positions count from 0.
+    → [B, L, H], in the dtype of the layers' kernels, also where the tables are float32.
     """
-    hidden = tf.gather(parameters[WORD_EMBEDDINGS], input_ids)  # [B, L, E]
+    hidden = tf.gather(parameters[WORD_EMBEDDINGS], inputs.input_ids)  # [B, L, E]
     if config.type_vocab_size:
         segments = parameters[SEGMENT_EMBEDDINGS]
         # A model that tells no segments apart takes pairs all the same, as RoBERTa does for a task.
-        hidden += segments[0] if config.type_vocab_size == 1 else tf.gather(segments, segment_ids)
+        hidden += segments[0] if config.type_vocab_size == 1 else tf.gather(segments, inputs.segment_ids)
     if config.position_embedding_type == "absolute":
         positions = parameters[POSITION_EMBEDDINGS]
-        if position_ids is None:
-            hidden += positions[None, : length_of(input_ids, 1)]
+        if inputs.position_ids is None:
+            hidden += positions[None, : length_of(inputs.input_ids, 1)]
         else:
-            hidden += tf.gather(positions, position_ids + config.position_offset)
+            hidden += tf.gather(positions, inputs.position_ids + config.position_offset)
     if config.embedding_norm or not config.pre_layer_norm:
         hidden = norm(parameters, EMBEDDING_NORM, config, hidden)
     kernel = parameters[f"{layer_blocks(config)[0][0].self_attention}/query/kernel"]
@@ -160,37 +189,19 @@ def recomputed_block(
 def encode(
     parameters: Parameters,
     config: BertConfig,
-    input_ids: tf.Tensor,
-    input_mask: tf.Tensor,
-    segment_ids: tf.Tensor,
+    inputs: EncoderInputs,
     dropout_key: tf.Tensor | None = None,
-    sequence_ids: tf.Tensor | None = None,
-    position_ids: tf.Tensor | None = None,
     recompute: bool = False,
 ) -> tf.Tensor:
     """The last of `encode_layers`, [B, L, H]."""
-    return encode_layers(
-        parameters,
-        config,
-        input_ids,
-        input_mask,
-        segment_ids,
-        dropout_key,
-        sequence_ids,
-        position_ids,
-        recompute,
-    )[-1]
+    return encode_layers(parameters, config, inputs, dropout_key, recompute)[-1]
 
 
 def encode_layers(
     parameters: Parameters,
     config: BertConfig,
-    input_ids: tf.Tensor,
-    input_mask: tf.Tensor,
-    segment_ids: tf.Tensor,
+    inputs: EncoderInputs,
     dropout_key: tf.Tensor | None = None,
-    sequence_ids: tf.Tensor | None = None,
-    position_ids: tf.Tensor | None = None,
     recompute: bool = False,
 ) -> list[tf.Tensor]:
     """Runs the encoder.
@@ -198,22 +209,18 @@ def encode_layers(
     Args:
       parameters: weights by name, in the dtype to compute in.
       config: the model's configuration.
-      input_ids: int32 [B, L], under `config.vocab_size`.
-      input_mask: int32 [B, L], 1 for pieces and 0 for padding.
-      segment_ids: int32 [B, L], under `config.type_vocab_size`.
+      inputs: the batch.
       dropout_key: int32 [2]; None switches dropout off.
-      sequence_ids: int32 [B, L], which of the examples that share a sequence a piece belongs to; None for one each.
-      position_ids: int32 [B, L], the position of a piece in its example.
       recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
 
     Returns:
       The embeddings, then each layer's output: [B, L, H] each. With pre-LN the last is normalised.
     """
     keys = DropoutKeys(dropout_key)
-    if config.position_offset and position_ids is None:
-        position_ids = roberta_positions(input_mask)
-    outputs = [embed(parameters, config, input_ids, segment_ids, keys, position_ids)]
-    seen = views(config, input_mask, sequence_ids, position_ids, outputs[0].dtype)
+    if config.position_offset and inputs.position_ids is None:
+        inputs = inputs._replace(position_ids=roberta_positions(inputs.input_mask))
+    outputs = [embed(parameters, config, inputs, keys)]
+    seen = views(config, inputs.input_mask, inputs.sequence_ids, inputs.position_ids, outputs[0].dtype)
     block = recomputed_block if recompute else transformer_block
     for layer, blocks in enumerate(layer_blocks(config)):
         hidden = outputs[-1]

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode, pool
+from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_scores, next_sentence_logits
 from morphbert.model.layers import Parameters
 from morphbert.model.names import WORD_EMBEDDINGS
@@ -97,12 +97,8 @@ def sums_and_right(
     hidden = encode(
         {**parameters, WORD_EMBEDDINGS: looked_up},
         config,
-        batch["input_ids"],
-        batch["input_mask"],
-        batch["segment_ids"],
+        EncoderInputs.of(batch),
         dropout_key,
-        batch.get("sequence_ids"),
-        batch.get("position_ids"),
         recompute,
     )
     scores, bias = masked_lm_scores(

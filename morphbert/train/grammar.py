@@ -13,7 +13,7 @@ from morphbert.grammar.cutting import Cut, Cutter, Side
 from morphbert.grammar.pairs import MinimalPair
 from morphbert.grammar.results import GrammarResult, tally
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import encode
+from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.graphs import any_shape, specifications
 from morphbert.model.heads import masked_lm_logits
 
@@ -54,7 +54,7 @@ def log_probabilities(
     Returns:
       float32 [B, P].
     """
-    hidden = encode(weights, config, ids, mask, tf.zeros_like(ids))
+    hidden = encode(weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
     logits = masked_lm_logits(weights, config, hidden, positions)
     return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
