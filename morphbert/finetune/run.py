@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import morphbert
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
@@ -22,17 +21,15 @@ from morphbert.model.config import BertConfig
 from morphbert.model.names import WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train import loop, preflight
-from morphbert.train.checkpoint import Checkpoints, RunState, check_shapes, latest, load_weights, read_shapes
+from morphbert.train.checkpoint import Checkpoints, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
+from morphbert.train.run_state import Description, RunState
 from morphbert.train.step import TrainingStep
 from morphbert.train.trajectory import differences, say_differences
-
-# Settings that older checkpoints lack, with their values in those checkpoints.
-_SINCE: Mapping[str, Any] = {"frozen": [], "num_replicas": 1, "tensorflow": tf.__version__}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,7 +154,7 @@ class FineTuning:
             config.group_by_length,
             config.reweighted_from,
         )
-        state = RunState(self._description(len(features)))
+        state = RunState(self._description(len(features)), len(self.objective.columns))
         checkpoints = Checkpoints(
             config.output_dir,
             self.model,
@@ -184,7 +181,9 @@ class FineTuning:
             return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
 
         try:
-            return loop.train(config, step, feed, training, checkpoints, state, log, evaluate_and_keep)
+            return loop.TrainingLoop(config, feed, training, checkpoints, state, log, evaluate_and_keep).run(
+                step
+            )
         finally:
             log.close()
 
@@ -193,7 +192,7 @@ class FineTuning:
             return None
         from morphbert.finetune.weights_and_biases import follow_run
 
-        return follow_run(self.config.wandb_project, self.config.output_dir, state.values["settings"])
+        return follow_run(self.config.wandb_project, self.config.output_dir, state.description.settings)
 
     def _keep(
         self, judgement: Judgement, at: int, checkpoints: Checkpoints, state: RunState, log: RunLog
@@ -206,7 +205,8 @@ class FineTuning:
             checkpoints.save_best(at)
         if not self._enough(state):
             return False
-        best = state.values["best"]
+        best = state.progress.best
+        assert best is not None  # something is enough only after something was best
         print(
             f"training: {best['metric']} was no better in {best['waited']} evaluations than {best['value']:.4f} "
             f"at step {best['step']}: stopping early",
@@ -220,16 +220,16 @@ class FineTuning:
         name = chosen.removeprefix("-")
         if name not in figures:
             raise MorphbertError(f"--best_metric={chosen}: there are {', '.join(figures)}.")
-        value, best = figures[name], state.values["best"]
+        value, best = figures[name], state.progress.best
         sign = -1.0 if chosen.startswith("-") else 1.0
         if best is None or sign * value > sign * best["value"]:
-            state.values["best"] = {"step": at, "metric": name, "value": value, "waited": 0}
+            state.progress.best = {"step": at, "metric": name, "value": value, "waited": 0}
             return True
         best["waited"] = best.get("waited", 0) + 1
         return False
 
     def _enough(self, state: RunState) -> bool:
-        best, patience = state.values["best"], self.config.early_stopping
+        best, patience = state.progress.best, self.config.early_stopping
         return patience is not None and best is not None and best.get("waited", 0) >= patience
 
     def load(self, best: bool = False) -> int:
@@ -248,20 +248,16 @@ class FineTuning:
     def _go_on(self, checkpoints: Checkpoints, state: RunState) -> int:
         if not self.restored:
             return 0
-        now = state.values
-        before = {**_SINCE, **self.restored.state["settings"]}
-        say_differences(differences(before, now["settings"]))
+        say_differences(differences(self.restored.description.settings, state.description.settings))
         checkpoints.restore(self.restored.path, with_data_position=False)
-        state.values = {**now, **loop.carried_over(self.objective, self.restored)}
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step
 
-    def _description(self, examples: int) -> dict[str, Any]:
+    def _description(self, examples: int) -> Description:
         config = self.config
-        return {
-            "morphbert_version": morphbert.__version__,
-            "config": config.bert_config.to_dict(),
-            "settings": {
+        return Description(
+            config=config.bert_config.to_dict(),
+            settings={
                 "optimizer": config.optimizer.settings(),
                 "step": dataclasses.asdict(config.step),
                 "train_batch_size": config.train_batch_size,
@@ -272,9 +268,8 @@ class FineTuning:
                 "num_replicas": self.strategy.num_replicas_in_sync,
                 "tensorflow": tf.__version__,
             },
-            "data": {"files": []},
-            **loop.nothing_so_far(self.objective),
-        }
+            data={"files": []},
+        )
 
 
 def _size(shapes: Iterable[tuple[int, ...]]) -> int:
@@ -286,7 +281,7 @@ def _check_frozen(layers: int, config: BertConfig) -> None:
         raise MorphbertError(
             f"--freeze_layers={layers}, but the model has {config.num_hidden_layers} layers."
         )
-    if layers and getattr(config, "num_hidden_groups", None) is not None:
+    if layers and config.num_hidden_groups is not None:
         raise MorphbertError(
             f"--freeze_layers={layers}: an ALBERT's layers share their weights, so none can be frozen alone. "
             "--freeze_embeddings can."

@@ -13,16 +13,16 @@ from typing import Any
 
 import tensorflow as tf
 
-import morphbert
 from morphbert.data.manifest import load_manifest
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.vocabulary import VocabularyDigest
-from morphbert.train.checkpoint import RunState, other_names, read_state, read_weights, resolve, shapes_of
+from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve, shapes_of
 from morphbert.train.checkpoint_files import vouch
 from morphbert.train.log import METRICS_FILE, read_metrics
+from morphbert.train.run_state import ModelState
 
 CHECKPOINT_NAME = "model.ckpt-0"
 
@@ -30,13 +30,7 @@ CHECKPOINT_NAME = "model.ckpt-0"
 def write(folder: str, model: Pretrained) -> None:
     """Writes checkpoint and configuration; `model` has every weight."""
     variables = {name: tf.Variable(value, name=name) for name, value in model.weights.items()}
-    state = RunState(
-        {
-            "morphbert_version": morphbert.__version__,
-            "config": model.config.to_dict(),
-            "origin": os.path.basename(os.path.abspath(model.source)),
-        }
-    )
+    state = ModelState(model.config.to_dict(), os.path.basename(os.path.abspath(model.source)))
     tf.train.Checkpoint(model=variables, run=state).write(os.path.join(folder, CHECKPOINT_NAME))
     vouch(os.path.join(folder, CHECKPOINT_NAME))
     mark_newest(folder, CHECKPOINT_NAME)

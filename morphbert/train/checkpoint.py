@@ -6,7 +6,7 @@ The content by path: `model/NAME` (weights under google-research/bert's names), 
 `optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `average/NAME` (with `--ema_decay`: the moving average of the
 weights, which is what other commands read), `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
-see `RunState`). A run that is killed while saving leaves the previous checkpoint as the newest; see
+see `morphbert.train.run_state`). A run that is killed while saving leaves the previous checkpoint as the newest; see
 `morphbert.train.checkpoint_files`.
 """
 
@@ -43,42 +43,23 @@ from morphbert.train.cluster.workers import ALONE, Cluster
 from morphbert.train.moving_average import MovingAverage
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
+from morphbert.train.run_state import FORMAT_VERSION, Description, Position, RunState
 from morphbert.train.storage import writing
 
-FORMAT_VERSION = 1
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = re.compile(r"/adam_[mv]$")
 _AVERAGE = "average/"
 _RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
-class RunState(tf.train.experimental.PythonState):
-    """The part of a checkpoint that is not tensors.
-
-    Attributes:
-      values: JSON-able: `format_version`, `morphbert_version`, `config` (the model's), `settings` (what
-        changes the trajectory), `data` (what identifies the input), `log` (sums since the last log line) and
-        `best` (the lowest held-out loss so far).
-    """
-
-    def __init__(self, values: Mapping[str, Any]):
-        super().__init__()
-        self.values = {"format_version": FORMAT_VERSION, **values}
-
-    def serialize(self) -> str:
-        return json.dumps(self.values, ensure_ascii=False, sort_keys=True)
-
-    def deserialize(self, string_value: str | bytes) -> None:
-        self.values = json.loads(string_value)
-
-
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a run continues from."""
+    """What a run continues from: the newest checkpoint, its step, and what it says of its run."""
 
     path: str
     step: int
-    state: dict[str, Any]
+    description: Description
+    position: Position
 
 
 class Checkpoints:
@@ -231,7 +212,8 @@ def latest(directory: str) -> Restored | None:
             f"{path} is not a checkpoint of a run of this program, so it cannot be continued. Give another "
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
-    return Restored(path, found.step, found.state)
+    position = Position(found.state.get("taken", []), found.state.get("data_began", 0))
+    return Restored(path, found.step, Description.from_json(found.state), position)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,18 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.train.checkpoint import Checkpoints, Restored, RunState, latest
+from morphbert.train.checkpoint import Checkpoints, latest
 from morphbert.train.config import LoopConfig
 from morphbert.train.input.record_sets import Feed, Portion
 from morphbert.train.input.records import naming_bad_records
 from morphbert.train.log import RunLog, duration
 from morphbert.train.objective import Objective
+from morphbert.train.run_state import LineSums, Rollbacks, RunState
 from morphbert.train.step import TrainingStep
 
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
@@ -87,31 +88,6 @@ class Diverged(MorphbertError):
         self.batch = batch
 
 
-def empty_sums(objective: Objective) -> dict[str, Any]:
-    """Returns the sums since the last line for a checkpoint, so that a resumed run logs the same lines."""
-    return {"sums": [0.0] * len(objective.columns), "steps": 0, "learning_rate": 0.0, "loss_scale": 1.0}
-
-
-def nothing_so_far(objective: Objective) -> dict[str, Any]:
-    """Returns the loop's part of a checkpoint's state before the first step."""
-    return {
-        "log": empty_sums(objective),
-        "best": None,
-        "rollbacks": {"step": -1, "times": 0},
-        "evaluated": 0,
-        "loss_means": None,
-    }
-
-
-def carried_over(objective: Objective, restored: Restored) -> dict[str, Any]:
-    """Returns the loop's state of a checkpoint; entries that an older program lacks or counts otherwise are reset."""
-    # A program that did not say how far evaluations had come had made all of them.
-    before = {**nothing_so_far(objective), "evaluated": restored.step, **restored.state}
-    if len(before["log"].get("sums", ())) != len(objective.columns):
-        before["log"] = empty_sums(objective)
-    return {name: before[name] for name in nothing_so_far(objective)}
-
-
 # (step, what tells whether a signal wants the run to end) → whether that is enough of training, or None for an
 # evaluation that was left for that reason; it is made up for when the run goes on.
 Evaluate = Callable[[int, Callable[[], bool]], "bool | None"]
@@ -124,7 +100,7 @@ def finished(config: LoopConfig, state: RunState, step: int) -> bool:
 
 def _evaluation_is_due(config: LoopConfig, state: RunState, step: int) -> bool:
     due = config.eval_every and (step % config.eval_every == 0 or step == config.optimizer.num_train_steps)
-    return bool(due) and step > state.values["evaluated"]
+    return bool(due) and step > state.progress.evaluated
 
 
 class Batches(Protocol):
@@ -137,85 +113,111 @@ class Batches(Protocol):
         """The next steps whose batches have one shape, `most` at most."""
 
 
-def train(
-    config: LoopConfig,
-    step: int,
-    feed: Batches,
-    training: TrainingStep,
-    checkpoints: Checkpoints,
-    state: RunState,
-    log: RunLog,
-    evaluate: Evaluate,
-    agree: Callable[[float], float] = lambda value: value,
-) -> tuple[int, int | None]:
-    """Trains from `step` to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
+@dataclasses.dataclass
+class TrainingLoop:
+    """Trains to the last step, or until SIGTERM or Ctrl-C, and leaves a checkpoint of the end.
 
     With `on_divergence="rollback"` a loss that is not finite or blows up takes the weights back to the last
-    checkpoint, and the batches since are left out. `evaluate` is called every `config.eval_every` steps and at the last
-    one, before the save, so that a checkpoint knows of every evaluation up to it. `agree` finds the highest of a number
-    that each of several workers has one of: they have to take the same steps in each call, and a signal to one stops
-    all.
+    checkpoint, and the batches since are left out.
 
-    Returns:
-      The step reached, and the signal that stopped it early.
-
-    Raises:
-      MorphbertError: a loss or gradient that is not finite, a record that cannot be used, or a step that
-        does not fit into memory; the last checkpoint stays as it was.
+    Attributes:
+      config: when to log, save, evaluate and end.
+      feed: the batches.
+      training: the compiled step.
+      checkpoints: where the run is saved.
+      state: what is saved of the run beside its tensors.
+      log: where the figures go.
+      evaluate: called every `config.eval_every` steps and at the last one, before the save, so that a checkpoint knows
+        of every evaluation up to it.
+      agree: finds the highest of a number that each of several workers has one of: they have to take the same steps in
+        each call, and a signal to one stops all.
     """
-    first, last, began = step, config.optimizer.num_train_steps, time.monotonic()
-    feed.begin(step)
-    stop, seconds_per_step, saved, enough = StopRequest(), 0.0, step, False
 
-    def stopping() -> bool:
-        return bool(round(agree(stop.signal or 0)))
+    config: LoopConfig
+    feed: Batches
+    training: TrainingStep
+    checkpoints: Checkpoints
+    state: RunState
+    log: RunLog
+    evaluate: Evaluate
+    agree: Callable[[float], float] = lambda value: value
 
-    with stop.installed():
-        while True:
-            if _evaluation_is_due(config, state, step):
-                found = evaluate(step, stopping)
-                if found is None:
-                    break
-                state.values["evaluated"], enough = step, found
-                if step == last:
-                    saved = -1  # the checkpoint may be there and lack the evaluation alone
-            if saved != step and (step % config.save_checkpoints_steps == 0 or step == last or enough):
-                checkpoints.save(step)
-                saved = step
-            if step >= last or enough:
-                break
-            seconds_per_step = agree(seconds_per_step)
-            if stopping():
-                break
-            portion = feed.take(_steps_of_call(config, step, seconds_per_step))
-            started = time.monotonic()
-            rows, waited = _call(training, portion)
-            seconds = time.monotonic() - started
-            try:
-                _add(training.objective, state, step, rows, portion)
-            except Diverged as error:
-                step = saved = _roll_back(config, error, checkpoints, training.objective, state, log)
-                feed.begin(step)
-                continue
-            if portion.first:  # the time is mostly compilation, and another length has another speed
-                seconds_per_step = 0.0
-            else:
-                flops = _flops(config, training.objective, portion)
-                batch_size = portion.records.batch_size if portion.records else None
-                log.steps_done(portion.count, seconds, waited, flops, batch_size)
-                seconds_per_step = seconds / portion.count
-            step += portion.count
-            if step % config.log_steps == 0 or step == last:
-                _log(log, step, state, training.objective, config.step.dtype)
-        if saved != step:
-            checkpoints.save(step)
-        signalled = round(agree(stop.signal or 0))
-    spent, path = duration(time.monotonic() - began), checkpoints.newest
-    print(
-        f"training: steps {first} to {step} of {last} in {spent}, saved as {path}; {log.goodput_in_words()}",
-        flush=True,
-    )
-    return step, signalled or None
+    def run(self, step: int) -> tuple[int, int | None]:
+        """Trains from `step` on.
+
+        Returns:
+          The step reached, and the signal that stopped it early.
+
+        Raises:
+          MorphbertError: a loss or gradient that is not finite, a record that cannot be used, or a step that
+            does not fit into memory; the last checkpoint stays as it was.
+        """
+        first, began = step, time.monotonic()
+        self.feed.begin(step)
+        self._stop, self._seconds_per_step, self._saved = StopRequest(), 0.0, step
+        with self._stop.installed():
+            while self._goes_on(step):
+                step = self._advance(step)
+            if self._saved != step:
+                self.checkpoints.save(step)
+            signalled = round(self.agree(self._stop.signal or 0))
+        last, spent, path = self._last, duration(time.monotonic() - began), self.checkpoints.newest
+        print(
+            f"training: steps {first} to {step} of {last} in {spent}, saved as {path}; {self.log.goodput_in_words()}",
+            flush=True,
+        )
+        return step, signalled or None
+
+    @property
+    def _last(self) -> int:
+        return self.config.optimizer.num_train_steps
+
+    def _stopping(self) -> bool:
+        return bool(round(self.agree(self._stop.signal or 0)))
+
+    def _goes_on(self, step: int) -> bool:
+        """Evaluates and saves where they are due; returns whether another step is taken."""
+        enough = False
+        if _evaluation_is_due(self.config, self.state, step):
+            found = self.evaluate(step, self._stopping)
+            if found is None:
+                return False
+            self.state.progress.evaluated, enough = step, found
+            if step == self._last:
+                self._saved = -1  # the checkpoint may be there and lack the evaluation alone
+        due = step % self.config.save_checkpoints_steps == 0 or step == self._last or enough
+        if due and self._saved != step:
+            self.checkpoints.save(step)
+            self._saved = step
+        if step >= self._last or enough:
+            return False
+        self._seconds_per_step = self.agree(self._seconds_per_step)
+        return not self._stopping()
+
+    def _advance(self, step: int) -> int:
+        """Takes the steps of one call; returns the step reached, after a rollback an earlier one."""
+        objective = self.training.objective
+        portion = self.feed.take(_steps_of_call(self.config, step, self._seconds_per_step))
+        started = time.monotonic()
+        rows, waited = _call(self.training, portion)
+        seconds = time.monotonic() - started
+        try:
+            _add(objective, self.state, step, rows, portion)
+        except Diverged as error:
+            self._saved = _roll_back(self.config, error, self.checkpoints, self.state, self.log)
+            self.feed.begin(self._saved)
+            return self._saved
+        if portion.first:  # the time is mostly compilation, and another length has another speed
+            self._seconds_per_step = 0.0
+        else:
+            flops = _flops(self.config, objective, portion)
+            batch_size = portion.records.batch_size if portion.records else None
+            self.log.steps_done(portion.count, seconds, waited, flops, batch_size)
+            self._seconds_per_step = seconds / portion.count
+        step += portion.count
+        if step % self.config.log_steps == 0 or step == self._last:
+            _log(self.log, step, self.state, objective, self.config.step.dtype)
+        return step
 
 
 def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
@@ -273,7 +275,6 @@ def _roll_back(
     config: LoopConfig,
     error: Diverged,
     checkpoints: Checkpoints,
-    objective: Objective,
     state: RunState,
     log: RunLog,
 ) -> int:
@@ -294,16 +295,14 @@ def _roll_back(
         raise MorphbertError(f"{message} To skip this batch, give --on_divergence=rollback.") from error
     if restored is None:
         raise MorphbertError(message) from error
-    before = state.values["rollbacks"]
-    times = before["times"] + 1 if before["step"] == restored.step else 1
+    before = state.progress.rollbacks
+    times = before.times + 1 if before.step == restored.step else 1
     if times > MOST_ROLLBACKS:
         raise MorphbertError(
             f"{message} Rolling back to step {restored.step} has not helped {MOST_ROLLBACKS} times."
         ) from error
-    kept: dict[str, Any] = {n: v for n, v in state.values.items() if n in ("settings", "data", "taken")}
     checkpoints.restore(restored.path, with_data_position=False)
-    kept["rollbacks"] = {"step": restored.step, "times": times}
-    state.values = {**state.values, **carried_over(objective, restored), **kept}
+    state.progress.rollbacks = Rollbacks(restored.step, times)
     log.go_back(restored.step)
     print(
         f"training: {error}, with {error.batch}: back to {restored.path}, and on with the data after it",
@@ -352,7 +351,7 @@ def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, por
       Diverged: a number is not finite, or a loss is over `BLOWN_UP` times that of guessing all alike, or the loss of
         the last steps is over that of the steps before by more than the objective's `surge`.
     """
-    sums = state.values["log"]
+    since = state.progress.log
     for index, row in enumerate(rows):
         named = dict(zip(objective.columns, row.tolist(), strict=True))
         names = [name for name, value in named.items() if not np.isfinite(value)]
@@ -366,30 +365,30 @@ def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, por
         if reason:
             raise Diverged(f"step {step + index + 1}: {reason}", portion.named(index))
         # One row after the other, whatever the calls were: the sum is then the same to the last bit.
-        sums["sums"] = [a + b for a, b in zip(sums["sums"], row.tolist(), strict=True)]
-        sums["steps"] += 1
-        sums |= {name: named[name] for name in ("learning_rate", "loss_scale")}
+        since.sums = [a + b for a, b in zip(since.sums, row.tolist(), strict=True)]
+        since.steps += 1
+        since.learning_rate, since.loss_scale = named["learning_rate"], named["loss_scale"]
 
 
 def _surge(objective: Objective, state: RunState, loss: float) -> str:
     """Adds a step's loss to the means; returns a description if the short mean is far above the long one."""
     if not math.isfinite(objective.surge):
         return ""
-    means = state.values["loss_means"] or [loss, loss]
+    means = state.progress.loss_means or [loss, loss]
     means = [
         kept * mean + (1.0 - kept) * loss for kept, mean in zip((LONG_MEAN, SHORT_MEAN), means, strict=True)
     ]
-    state.values["loss_means"] = means
+    state.progress.loss_means = means
     if means[1] - means[0] <= objective.surge:
         return ""
     return f"the loss was {means[0]:.1f} and has risen to {means[1]:.1f}, both means of some steps"
 
 
 def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> None:
-    since = state.values["log"]
-    state.values["log"] = empty_sums(objective)
-    sums = dict(zip(objective.columns, since["sums"], strict=True))
-    more = {"gradient_norm": sums["gradient_norm"] / since["steps"], "learning_rate": since["learning_rate"]}
+    since = state.progress.log
+    state.progress.log = LineSums([0.0] * len(objective.columns))
+    sums = dict(zip(objective.columns, since.sums, strict=True))
+    more = {"gradient_norm": sums["gradient_norm"] / since.steps, "learning_rate": since.learning_rate}
     if dtype == "float16":
-        more["loss_scale"] = since["loss_scale"]
-    log.training(step, {**objective.averages(sums), **more}, sums["tokens"] / since["steps"])
+        more["loss_scale"] = since.loss_scale
+    log.training(step, {**objective.averages(sums), **more}, sums["tokens"] / since.steps)

@@ -7,13 +7,11 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-import morphbert
 from morphbert.data.mixture import turns
 from morphbert.errors import MorphbertError
 from morphbert.grammar.cutting import Cutter
@@ -24,8 +22,6 @@ from morphbert.text.tokenizer import Tokenizer
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import (
     Checkpoints,
-    Restored,
-    RunState,
     WeightReader,
     check_shapes,
     has_average,
@@ -44,9 +40,7 @@ from morphbert.train.grammar import GrammarEvaluator
 from morphbert.train.input.record_sets import (
     Feed,
     RecordSet,
-    counts_of_turns,
     one_after_the_other,
-    vocabulary_of,
 )
 from morphbert.train.log import RunLog, duration, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
@@ -56,11 +50,12 @@ from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
-from morphbert.train.run_facts import check_records_of_run, describe_run, write_run
+from morphbert.train.run_facts import check_records_of_run, describe, describe_run, write_run
+from morphbert.train.run_state import Description, Position, RunState
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
 from morphbert.train.time_plan import TIMED_AT_MOST, TIMED_SHARE, Costs, Stops, planned_before, steps_in
-from morphbert.train.trajectory import differences, say_differences
+from morphbert.train.trajectory import same_data
 
 # What TensorFlow makes of a worker that is gone, often before its connection has told.
 _LOST = (
@@ -165,11 +160,7 @@ class _Run:
         self.strategy, replicas = devices.strategy, devices.num_replicas
         self._agree = devices.agreement()
         self._order = one_after_the_other if config.phases else turns
-        parts = config.step.gradient_accumulation_steps
-        preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
-        for phase in config.phases:
-            preflight.check_batch("phases", phase.batch_size or replicas * parts, replicas, parts)
-        preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
+        self._check_batches(replicas)
         self.objective = pretraining_objective(config.bert_config, config.z_loss)
         self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
@@ -177,16 +168,8 @@ class _Run:
             check_records_of_run(config.output_dir, self.restored, config.input_files)
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
         config = self._follow_plan(config)
-        self._needs = needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
-        print(f"model: {needs.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
-        if config.do_train:
-            print(f"memory: {needs}", flush=True)
-            warn_of_memory(needs, self._devices.replicas_of_cpu)
-            warn_of_limit(needs)
-            preflight.warn_of_warmup(config.optimizer)
-            check_disk(
-                config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=bool(config.eval_every)
-            )
+        self._needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
+        self._say_needs()
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             self.optimizer = Optimizer(config.optimizer, self.expected)
@@ -196,18 +179,41 @@ class _Run:
             )
         #: What is evaluated.
         self.result = self.average.model if self.average else self.model
-        self.evaluator = None
-        if config.eval_records:
-            kinds = None
-            if tokenizer is not None:
-                kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
-            self.evaluator = Evaluator(config, self.result, self.strategy, kinds)
+        self.evaluator = self._evaluator(tokenizer) if config.eval_records else None
         self.grammar = None
         if config.grammar_file:
             assert tokenizer is not None  # the command asks for a vocabulary with pairs
             cutter = Cutter(tokenizer, config.bert_config.max_position_embeddings)
             self.grammar = GrammarEvaluator(config.bert_config, read_pairs(config.grammar_file), cutter)
         self._evaluations: dict[int, dict[str, float]] = {}
+
+    def _check_batches(self, replicas: int) -> None:
+        config = self.config
+        parts = config.step.gradient_accumulation_steps
+        preflight.check_batch("train_batch_size", config.train_batch_size, replicas, parts)
+        for phase in config.phases:
+            preflight.check_batch("phases", phase.batch_size or replicas * parts, replicas, parts)
+        preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
+
+    def _say_needs(self) -> None:
+        """Prints what the run takes, and warns of what is short."""
+        config, needs = self.config, self._needs
+        print(
+            f"model: {needs.parameters:,} parameters, {config.step.dtype}; {self._devices.chosen}", flush=True
+        )
+        if config.do_train:
+            print(f"memory: {needs}", flush=True)
+            warn_of_memory(needs, self._devices.replicas_of_cpu)
+            warn_of_limit(needs)
+            preflight.warn_of_warmup(config.optimizer)
+            best = bool(config.eval_every)
+            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=best)
+
+    def _evaluator(self, tokenizer: Tokenizer | None) -> Evaluator:
+        config, kinds = self.config, None
+        if tokenizer is not None:
+            kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
+        return Evaluator(config, self.result, self.strategy, kinds)
 
     def go(self) -> Outcome:
         """Trains, evaluates, or both."""
@@ -246,13 +252,13 @@ class _Run:
 
     def _follow_plan(self, config: RunConfig) -> RunConfig:
         """The run with as many steps as the checkpoint's plan says, where there is one."""
-        self._plan: dict[str, Any] | None = None
+        self._plan: Mapping[str, Any] | None = None
         if config.train_time is not None and config.do_train and self.restored:
-            state, assured = self.restored.state, (self.restored.step, config.train_time, self.restored.path)
-            steps = planned_before(state, *assured)
+            plan = self.restored.description.plan
+            steps = planned_before(plan, self.restored.step, config.train_time, self.restored.path)
             if steps is not None:
                 assert self._planned is not None
-                self.config, self._plan = self._planned(steps), state["plan"]
+                self.config, self._plan = self._planned(steps), plan
         return self.config
 
     def _make_plan(self, training: TrainingStep) -> TrainingStep:
@@ -261,7 +267,7 @@ class _Run:
         assert seconds is not None
         assert self._planned is not None
         feed = self._feed(0)
-        checkpoints = self._checkpoints(feed, RunState({**self._description(), "taken": feed.taken}))
+        checkpoints = self._checkpoints(feed, self._state(feed, 0))
         timed = min(TIMED_SHARE * seconds, TIMED_AT_MOST)
         step, begin = loop.time_steps(feed, training, timed, self._agree)
         evaluation = self._agree(self._seconds_of_evaluation())
@@ -326,17 +332,16 @@ class _Run:
         if self.config.train_time is not None and self._plan is None:
             training = self._make_plan(training)
         config = self.config
-        description = self._description()
-        taken, with_iterator = self._place_in_data(description)
-        feed = self._feed(description["data_began"], None if with_iterator else taken)
-        feed.taken[:] = taken
+        place, with_iterator = self._place_in_data()
+        feed = self._feed(place.data_began, None if with_iterator else place.taken)
+        feed.taken[:] = place.taken
         if config.phases:
             print(f"phases: {describe_phases(config.records, config.train_batch_size)}", flush=True)
         if config.masked_lm_schedule is not None:
             print(f"masks: {parse_mask_schedule(config.masked_lm_schedule).in_words()}", flush=True)
-        state = RunState({**description, "taken": feed.taken})
+        state = self._state(feed, place.data_began)
         checkpoints = self._checkpoints(feed, state)
-        step, last = self._start(checkpoints, state, with_iterator), config.optimizer.num_train_steps
+        step, last = self._start(checkpoints, with_iterator), config.optimizer.num_train_steps
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
@@ -357,15 +362,18 @@ class _Run:
             metrics = self._evaluate(at, log, stopping)
             if metrics is None:
                 return None
-            if state.values["best"] is None or metrics["loss"] < state.values["best"]["loss"]:
-                state.values["best"] = {"step": at, "loss": metrics["loss"]}
+            best = state.progress.best
+            if best is None or metrics["loss"] < best["loss"]:
+                state.progress.best = {"step": at, "loss": metrics["loss"]}
                 checkpoints.save_best(at)
             return False
 
         try:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
-            reached = loop.train(config, step, feed, training, checkpoints, state, log, evaluate, self._agree)
+            reached = loop.TrainingLoop(
+                config, feed, training, checkpoints, state, log, evaluate, self._agree
+            ).run(step)
         finally:
             log.close()
         for line in feed.described_sources():
@@ -380,37 +388,31 @@ class _Run:
         schedule, steps = parse_mask_schedule(config.masked_lm_schedule), config.optimizer.num_train_steps
         return with_schedule(config.records, schedule, steps, began, bool(config.phases))
 
-    def _place_in_data(self, now: dict[str, Any]) -> tuple[list[int], bool]:
-        """Batches of each set that are over, and whether the checkpoint has an iterator that knows as much.
-
-        Notes in `now` at which step the data was begun.
-        """
-        records = self.config.records
-        now["data_began"] = self.restored.step if self.restored else 0
-        last = self.config.optimizer.num_train_steps
-        if self.restored is None or not _compare(self.restored, now, say=self.restored.step < last):
-            return [0] * len(records), False
-        before = self.restored.state
-        now["data_began"] = before.get("data_began", 0)
-        # A checkpoint that does not say has never been rolled back.
-        taken = before.get("taken", counts_of_turns(records, self._order, self.restored.step))
-        same_readers = before["settings"].get("num_workers", 1) == self._cluster.size
+    def _place_in_data(self) -> tuple[Position, bool]:
+        """Where the data stands, and whether the checkpoint has an iterator that stands there."""
+        records, restored = self.config.records, self.restored
+        if restored is None:
+            return Position([0] * len(records)), False
+        before, now = restored.description, self._description()
+        if not same_data(before, now, say=restored.step < self.config.optimizer.num_train_steps):
+            return Position([0] * len(records), restored.step), False
+        same_readers = before.settings["num_workers"] == self._cluster.size
         # A pipeline that counts its batches has another state.
-        same_readers &= ("masked_lm_schedule" in before["settings"]) == (
-            "masked_lm_schedule" in now["settings"]
-        )
-        return taken, same_readers and before.get("has_iterator", True) and not self._devices.input_per_host
+        same_readers &= ("masked_lm_schedule" in before.settings) == ("masked_lm_schedule" in now.settings)
+        return restored.position, same_readers and before.has_iterator and not self._devices.input_per_host
 
-    def _start(self, checkpoints: Checkpoints, state: RunState, with_iterator: bool) -> int:
+    def _state(self, feed: Feed, data_began: int) -> RunState:
+        position = Position(feed.taken, data_began)
+        return RunState(self._description(), len(self.objective.columns), position)
+
+    def _start(self, checkpoints: Checkpoints, with_iterator: bool) -> int:
         """Brings the weights to where the run starts or continues; returns its step."""
         config = self.config
         if self.restored:
-            now = state.values
             checkpoints.restore(self.restored.path, with_data_position=with_iterator)
             if self.average and not has_average(self.restored.path):
                 self.average.start_from(self.model)
                 print(f"training: {self.restored.path} has no moving average, so it begins here", flush=True)
-            state.values = {**now, **loop.carried_over(self.objective, self.restored)}
             print(f"training: continuing from {self.restored.path}", flush=True)
             return self.restored.step
         if config.init_checkpoint:
@@ -426,47 +428,8 @@ class _Run:
         write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
         return 0
 
-    def _description(self) -> dict[str, Any]:
-        """Returns the description of the run for its checkpoints: all settings that influence its result."""
-        config = self.config
-        several = [(chosen.form.shape.max_seq_length, chosen.share) for chosen in config.records]
-        # Only where there are several, so that a run on one length goes on from checkpoints that do not know of it.
-        lengths: dict[str, Any] = {"lengths": [list(one) for one in several]} if len(several) > 1 else {}
-        if any(chosen.mixture for chosen in config.records):
-            lengths["mixture"] = [chosen.mixture for chosen in config.records]
-        if config.phases:
-            lengths["phases"] = [chosen.batch_size or config.train_batch_size for chosen in config.records]
-        # Likewise.
-        chosen = {
-            "masked_lm_schedule": config.masked_lm_schedule,
-            "z_loss": config.z_loss or None,
-            "ema_decay": config.ema_decay,
-        }
-        vocabulary = vocabulary_of(config.input_files)
-        return {
-            "morphbert_version": morphbert.__version__,
-            "config": config.bert_config.to_dict(),
-            "vocabulary": {"sha256": vocabulary.sha256} if vocabulary else {},
-            "settings": {
-                **config.optimizer.settings(),
-                **dataclasses.asdict(config.step),
-                **{name: value for name, value in chosen.items() if value is not None},
-                "num_replicas": self.strategy.num_replicas_in_sync,
-                "num_workers": self._cluster.size,
-                "tensorflow": tf.__version__,
-            },
-            "data": {
-                "files": [[file, tf.io.gfile.stat(file).length] for file in config.input_files],
-                **dataclasses.asdict(config.shape),
-                "train_batch_size": config.train_batch_size,
-                "shuffle_buffer_size": config.shuffle_buffer_size,
-                "seed": config.step.seed,
-                **lengths,
-            },
-            "has_iterator": not self._devices.input_per_host,
-            **({"plan": self._plan} if self._plan else {}),
-            **loop.nothing_so_far(self.objective),
-        }
+    def _description(self) -> Description:
+        return describe(self.config, self._devices, self._cluster.size, self._plan)
 
     def _load_for_evaluation(self) -> int:
         source = self.restored.path if self.restored else self.config.init_checkpoint
@@ -500,24 +463,3 @@ class _Run:
             self._evaluations[step] = metrics
             log.evaluation(step, metrics)
         return metrics
-
-
-# Settings that older checkpoints do not name, with what they did.
-_SINCE = {"recompute": False, "num_workers": 1}
-
-
-def _compare(restored: Restored, now: dict[str, Any], say: bool) -> bool:
-    """Returns whether the data is that of the run so far; `say` prints what differs, for a run with steps left."""
-    before = {part: restored.state[part] for part in ("config", "settings", "data")}
-    before["settings"] = {**_SINCE, **before["settings"]}
-    # Part by part, so that a name that is in two of them, as the seed is, is said once.
-    found = {part: differences(values, now[part]) for part, values in before.items()}
-    if say:
-        say_differences(chain.from_iterable(found.values()))
-        if found["data"]:
-            changed = ", ".join(path.rpartition(".")[2] for path, _, _ in found["data"])
-            print(
-                f"warning: the data is another (changed: {changed}), so it is read from its beginning",
-                flush=True,
-            )
-    return not found["data"]

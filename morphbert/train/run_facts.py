@@ -1,4 +1,4 @@
-"""The description of a run, `run.json` in its output folder."""
+"""The description of a run: in its checkpoints, and for people as `run.json` in its output folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ from morphbert.errors import MorphbertError
 from morphbert.structured import load_json
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.checkpoint import Restored
+from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import RecordSet, manifests, vocabulary_of
 from morphbert.train.phases import describe_phases
+from morphbert.train.run_state import Description
 from morphbert.train.storage import write_text
 
 RUN_FILE = "run.json"
@@ -60,6 +62,52 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
             "numpy": np.__version__,
         },
     }
+
+
+def describe(
+    config: RunConfig, devices: Devices, num_workers: int, plan: Mapping[str, Any] | None
+) -> Description:
+    """Describes a run for its checkpoints: all that influences its weights.
+
+    A setting that came with a later version of the program stands there where it is used, so that a run without it
+    goes on from the checkpoints of earlier versions.
+    """
+    records = config.records
+    several: dict[str, Any] = {}
+    if len(records) > 1:
+        several["lengths"] = [[chosen.form.shape.max_seq_length, chosen.share] for chosen in records]
+    if any(chosen.mixture for chosen in records):
+        several["mixture"] = [chosen.mixture for chosen in records]
+    if config.phases:
+        several["phases"] = [chosen.batch_size or config.train_batch_size for chosen in records]
+    used = {
+        "masked_lm_schedule": config.masked_lm_schedule,
+        "z_loss": config.z_loss or None,
+        "ema_decay": config.ema_decay,
+    }
+    vocabulary = vocabulary_of(config.input_files)
+    return Description(
+        config=config.bert_config.to_dict(),
+        vocabulary={"sha256": vocabulary.sha256} if vocabulary else {},
+        settings={
+            **config.optimizer.settings(),
+            **dataclasses.asdict(config.step),
+            **{name: value for name, value in used.items() if value is not None},
+            "num_replicas": devices.num_replicas,
+            "num_workers": num_workers,
+            "tensorflow": tf.__version__,
+        },
+        data={
+            "files": [[file, tf.io.gfile.stat(file).length] for file in config.input_files],
+            **dataclasses.asdict(config.shape),
+            "train_batch_size": config.train_batch_size,
+            "shuffle_buffer_size": config.shuffle_buffer_size,
+            "seed": config.step.seed,
+            **several,
+        },
+        plan=plan,
+        has_iterator=not devices.input_per_host,
+    )
 
 
 def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
@@ -111,7 +159,7 @@ def check_records_of_run(directory: str, restored: Restored, files: Sequence[str
 
 
 def _vocabulary_of_run(directory: str, restored: Restored) -> VocabularyDigest | None:
-    if sha256 := restored.state.get("vocabulary", {}).get("sha256"):
+    if sha256 := restored.description.vocabulary.get("sha256"):
         return VocabularyDigest(sha256, f"the checkpoint {restored.path}")
     path = os.path.join(directory, RUN_FILE)
     if not tf.io.gfile.exists(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError, UsageError
@@ -106,13 +107,12 @@ def steps_in(seconds: float, costs: Costs, stops: Stops) -> int:
     return low
 
 
-def planned_before(state: dict[str, Any], step: int, seconds: float, path: str) -> int | None:
+def planned_before(plan: Mapping[str, Any] | None, step: int, seconds: float, path: str) -> int | None:
     """The steps that a checkpoint's plan says; None where it has none and the run stands at its beginning.
 
     Raises:
       MorphbertError: the run was begun without a plan.
     """
-    plan = state.get("plan")
     if plan is None:
         if step:
             raise MorphbertError(

@@ -6,9 +6,28 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from morphbert.train.run_state import Description
+
 Difference = tuple[str, Any, Any]
 # The number of files that a message names.
 _LISTED = 3
+
+
+def same_data(before: Description, now: Description, say: bool) -> bool:
+    """Returns whether a run that goes on has the data of its checkpoint; `say` prints all that differs."""
+    # Part by part, so that a name that is in two of them, as the seed is, is said once.
+    config, settings, data = (
+        differences(getattr(before, part), getattr(now, part)) for part in ("config", "settings", "data")
+    )
+    if say:
+        say_differences([*config, *settings, *data])
+        if data:
+            changed = ", ".join(path.rpartition(".")[2] for path, _, _ in data)
+            print(
+                f"warning: the data is another (changed: {changed}), so it is read from its beginning",
+                flush=True,
+            )
+    return not data
 
 
 def differences(before: Any, now: Any) -> list[Difference]:
@@ -33,7 +52,7 @@ def _differences(before: Any, now: Any, path: str) -> list[Difference]:
 
 
 def say_differences(found: Iterable[Difference]) -> None:
-    """Returns a warning for each difference, with the flag's name if it has one."""
+    """Prints a warning for each difference, with the flag's name if it has one."""
     said = {
         f"the input files changed ({change_of_files(before, now)})"
         if path == "files"

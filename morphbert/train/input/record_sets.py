@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
@@ -283,14 +282,6 @@ class Portion:
     count: int
     first: bool
     named: Callable[[int], str] = lambda number: ""
-
-
-def counts_of_turns(
-    sets: Sequence[RecordSet], order: Callable[[Sequence[int]], Iterator[int]], steps: int
-) -> list[int]:
-    """How many of the first steps of a run take from each set."""
-    found = Counter(itertools.islice(order([chosen.share for chosen in sets]), steps))
-    return [found[number] for number in range(len(sets))]
 
 
 def _place(files: Sequence[str], form: RecordFormat, records: int) -> tuple[int, int]:
