@@ -62,14 +62,14 @@ def test_one_step_more_would_not_end_in_time(costs, stops, budget):
 
 
 def test_a_run_without_a_plan_gets_none_later(capsys):
-    plan = {"plan": {"train_time": 60.0, "num_train_steps": 7}}
+    plan = {"train_time": 60.0, "num_train_steps": 7}
     assert planned_before(plan, 5, 60.0, "x") == 7
     assert capsys.readouterr().out == ""
     assert planned_before(plan, 5, 90.0, "x") == 7
     assert "has the plan of 60 s, 7 steps, which stays" in capsys.readouterr().out
-    assert planned_before({}, 0, 60.0, "x") is None
+    assert planned_before(None, 0, 60.0, "x") is None
     with pytest.raises(MorphbertError, match="--num_train_steps"):
-        planned_before({}, 5, 60.0, "x")
+        planned_before(None, 5, 60.0, "x")
 
 
 @pytest.mark.parametrize("other", ["--num_train_steps=5", "--num_train_epochs=1", "--dry_run"])

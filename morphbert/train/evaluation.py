@@ -102,14 +102,17 @@ class Evaluator:
 
     def seconds(self) -> float:
         """How long an evaluation takes, from some of its batches, after they have been compiled."""
-        took = 0.0
         for _ in range(2):  # the first time compiles, and works out what stands behind the masks
-            started, timed = time.monotonic(), 0
+            times = [time.monotonic()]
             for batch in itertools.islice(self._batches(), _TIMED_BATCHES):
                 self._batch(batch).numpy()
-                timed += 1
-            took = (time.monotonic() - started) / max(1, timed)
-        return took * (self._num_batches() or sum(self._limits))
+                times.append(time.monotonic())
+        if len(times) < 2:
+            return 0.0
+        # The first batch waits for the files to be opened, which happens once whatever the number of batches.
+        first, others = times[1] - times[0], len(times) - 2
+        each = (times[-1] - times[1]) / others if others else first
+        return first + each * ((self._num_batches() or sum(self._limits)) - 1)
 
     def _num_batches(self) -> int | None:
         """How many batches there are, where the records' number is known without reading them."""
