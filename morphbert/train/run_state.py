@@ -1,0 +1,180 @@
+"""The part of a checkpoint that is not tensors: what the run is, where its data stands, and how far it has come.
+
+A JSON object under the key `run`; the fields of all parts stand beside each other in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+import morphbert
+
+FORMAT_VERSION = 1
+Json = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a run is; it stays the same from its first step to its last.
+
+    Attributes:
+      config: the model's configuration.
+      settings: what decides the weights that a step gives, beside the data.
+      data: what identifies the input: files with their sizes, and how they are read.
+      vocabulary: the `sha256` of the vocabulary of the records; empty where they do not say it.
+      plan: what `--train_time` has decided, or None.
+      has_iterator: whether the checkpoints hold an iterator over the data.
+      morphbert_version: the version of the program that wrote the checkpoint.
+    """
+
+    config: Json
+    settings: Json
+    data: Json
+    vocabulary: Json = dataclasses.field(default_factory=dict)
+    plan: Json | None = None
+    has_iterator: bool = True
+    morphbert_version: str = morphbert.__version__
+
+    @classmethod
+    def from_json(cls, values: Json) -> Description:
+        """Reads the fields that are there; the others have their defaults."""
+        return cls(**_own(cls, values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields; `plan` where there is one."""
+        values = dataclasses.asdict(self)
+        if self.plan is None:
+            del values["plan"]
+        return values
+
+
+@dataclasses.dataclass
+class Position:
+    """Where the data of a run stands.
+
+    Attributes:
+      taken: the batches that were taken from each set of records; the reader of the data counts them.
+      data_began: the step at which the data was begun.
+    """
+
+    taken: list[int] = dataclasses.field(default_factory=list)
+    data_began: int = 0
+
+
+@dataclasses.dataclass
+class LineSums:
+    """The sums over the steps since the last line of progress, so that a resumed run logs the same lines.
+
+    Attributes:
+      sums: one for each column of the objective.
+      steps: their number.
+      learning_rate, loss_scale: those of the last step.
+    """
+
+    sums: list[float]
+    steps: int = 0
+    learning_rate: float = 0.0
+    loss_scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollbacks:
+    """How often in succession the run went back to the checkpoint of a step; -1 for none."""
+
+    step: int = -1
+    times: int = 0
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far the training loop has come.
+
+    Attributes:
+      log: the sums since the last line.
+      best: the best evaluation so far: `step`, and in pretraining its `loss`, in fine-tuning the `metric`'s name, its
+        `value`, and how many evaluations have `waited` since.
+      rollbacks: of `--on_divergence=rollback`.
+      evaluated: the step of the last evaluation.
+      loss_means: the long and the short mean of the loss; None before the first step.
+    """
+
+    log: LineSums
+    best: dict[str, Any] | None = None
+    rollbacks: Rollbacks = Rollbacks()
+    evaluated: int = 0
+    loss_means: list[float] | None = None
+
+    @classmethod
+    def before(cls, columns: int) -> Progress:
+        """The progress before the first step of an objective with so many columns."""
+        return cls(LineSums([0.0] * columns))
+
+    @classmethod
+    def from_json(cls, values: Json, columns: int) -> Progress:
+        """Reads a checkpoint's; sums of another number of columns are those of other settings, and are dropped."""
+        log = LineSums(**values["log"])
+        if len(log.sums) != columns:
+            log = LineSums([0.0] * columns)
+        own = {**_own(cls, values), "log": log, "rollbacks": Rollbacks(**values["rollbacks"])}
+        return cls(**own)
+
+
+class _JsonState(tf.train.experimental.PythonState):
+    """A JSON object as a part of a checkpoint."""
+
+    def to_json(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def serialize(self) -> str:
+        return json.dumps(
+            {"format_version": FORMAT_VERSION, **self.to_json()}, ensure_ascii=False, sort_keys=True
+        )
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        """Reads nothing."""
+
+
+class RunState(_JsonState):
+    """The state of one run.
+
+    A restored checkpoint brings its progress. The description stays that of the run as it is configured now, and the
+    position that of its reader of the data: the caller has compared both with the checkpoint's before.
+    """
+
+    def __init__(self, description: Description, columns: int, position: Position | None = None):
+        super().__init__()
+        self.description = description
+        self.position = position or Position()
+        self.progress = Progress.before(columns)
+        self._columns = columns
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.description.to_json(),
+            **dataclasses.asdict(self.position),
+            **dataclasses.asdict(self.progress),
+        }
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        self.progress = Progress.from_json(json.loads(string_value), self._columns)
+
+
+class ModelState(_JsonState):
+    """What a checkpoint says that holds a model and no run."""
+
+    def __init__(self, config: Json, origin: str):
+        super().__init__()
+        self._values = {"morphbert_version": morphbert.__version__, "config": dict(config), "origin": origin}
+
+    def to_json(self) -> dict[str, Any]:
+        return self._values
+
+
+def _own(kind: Any, values: Json) -> dict[str, Any]:
+    """The values whose keys are fields of a dataclass."""
+    return {field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values}
