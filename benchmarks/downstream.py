@@ -4,10 +4,11 @@ r"""What pretraining is worth to a task: the same recipe over several pretrained
         --model=random --model=out/model/model.ckpt-2000 --model=out/model/model.ckpt-8000 \
         --model=a-hugging-face-folder -- --config=configs/nsmc.yaml --num_train_steps=500
 
-What stands after `--` are flags of the task's command, the same for each model. A model is whatever `--init_checkpoint`
+The flags after `--` are those of the task's command, the same for each model. A model is whatever `--init_checkpoint`
 takes; `random` has random weights, with the configuration of the first other model. Without `--vocab_file`
-each has the vocabulary beside it, and `random` the first one's. Written are OUTPUT/table.md and OUTPUT/curve.html (the
-figure by pretraining step, where models are checkpoints of a run); a model whose runs are there is not run again.
+each has the vocabulary beside it, and `random` the first one's. The results are OUTPUT/table.md and
+OUTPUT/curve.svg (the figure by pretraining step, where models are checkpoints of a run). A model whose runs are there
+is not run again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from morphbert import plots
+from morphbert.pages.figures import line_plot
+from morphbert.pages.rendering import render
 
 ROOT = Path(__file__).resolve().parent.parent
 RANDOM = "random"
@@ -57,7 +59,7 @@ def _arguments() -> argparse.Namespace:
         "--figure", required=True, help="which of the command's figures counts, such as accuracy"
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each model, with other seeds")
-    parser.add_argument("--output", required=True, help="folder for the runs, table.md and curve.html")
+    parser.add_argument("--output", required=True, help="folder for the runs, table.md and curve.svg")
     parser.epilog = "Flags of the command follow after --."
     # argparse would take the command's flags for its own.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
@@ -128,10 +130,8 @@ def _draw(arguments: argparse.Namespace, results: dict[str, tuple[list[float], d
     if len(points) < 2:
         return
     title = f"{arguments.figure} of {arguments.command} by pretraining step"
-    plot = plots.line_plot(title, {arguments.figure: sorted(points)}, "pretraining step")
-    head, *rows = (line.strip("| ").split(" | ") for line in _table(arguments, results).splitlines())
-    body = [plot, plots.table(rows[1:], head)]
-    (Path(arguments.output) / "curve.html").write_text(plots.page(title, body), encoding="utf-8")
+    plot = line_plot(title, {arguments.figure: sorted(points)}, "pretraining step")
+    (Path(arguments.output) / "curve.svg").write_text(render("line_plot.svg", plot=plot), encoding="utf-8")
 
 
 if __name__ == "__main__":

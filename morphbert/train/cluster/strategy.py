@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.parallel import default_workers
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.cluster.workers import ALONE, Cluster, find_cluster, names_several
 from morphbert.train.step_config import StepConfig
@@ -98,7 +99,7 @@ def share_processors() -> None:
     A step computes two halves of its batch side by side: a core for each, instead of both cores for each operation
     and a wait at its end, is a tenth faster. With more cores TensorFlow's own choice stays.
     """
-    if os.cpu_count() != 2:
+    if default_workers() != 2:
         return
     # In a process that has used TensorFlow it is refused: slower, and no less right.
     with contextlib.suppress(RuntimeError):

@@ -1,0 +1,50 @@
+"""The benchmarks: what they import of the package is there, and how curves are read and drawn."""
+
+import ast
+import importlib
+import importlib.util
+
+import pytest
+from samples import ROOT
+
+FILES = sorted((ROOT / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_of_the_package_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("morphbert"):
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                if not hasattr(module, name):
+                    importlib.import_module(f"{node.module}.{name}")
+
+
+@pytest.fixture(scope="module")
+def quality():
+    path = ROOT / "benchmarks" / "time_to_quality.py"
+    spec = importlib.util.spec_from_file_location("time_to_quality", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_time_to_a_loss_lies_between_two_evaluations(quality):
+    curve = [(5.0, 7.0), (10.0, 6.0), (15.0, 6.0), (20.0, 5.0)]
+    assert quality.minutes_to(curve, 6.5) == pytest.approx(7.5)
+    assert quality.minutes_to(curve, 5.5) == pytest.approx(17.5)
+    assert quality.minutes_to(curve, 7.5) == 5.0  # the first evaluation: no earlier time is known
+    assert quality.minutes_to(curve, 4.9) is None
+
+
+def test_curves_are_drawn_as_a_picture_of_its_own(quality, tmp_path):
+    import xml.etree.ElementTree as xml
+
+    curves = {"bert": [(1.0, 7.0), (2.0, 6.2)], "modern": [(1.0, 6.5), (2.0, 5.1)]}
+    quality.draw(tmp_path / "curve.svg", curves)
+    root = xml.parse(tmp_path / "curve.svg").getroot()
+    shapes = [element.tag.rpartition("}")[2] for element in root.iter()]
+    assert shapes.count("polyline") == 2
+    assert shapes.count("circle") == 4
+    words = {element.text for element in root.iter() if element.tag.endswith("text")}
+    assert {"ours, BERT's block", "ours, modern block", "minutes of training"} <= words
