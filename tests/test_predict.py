@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, write_config
 from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
-from variants import VARIANTS
+from variants import DISCRIMINATOR, VARIANTS
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
 from morphbert.errors import MorphbertError
+from morphbert.finetune.huggingface import CLASSES
 from morphbert.finetune.loading import load_task
 from morphbert.finetune.tasks import task_of
 from morphbert.train import checkpoint
@@ -368,7 +369,7 @@ def _logits(model, encoded):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa", "ModernBERT"])
+@pytest.mark.parametrize("kind", ["BERT", "ALBERT", "RoBERTa", "ModernBERT", "ELECTRA"])
 def test_sentence_classes_in_transformers(kind, tmp_path):
     changes = {
         "BERT": {},
@@ -380,11 +381,11 @@ def test_sentence_classes_in_transformers(kind, tmp_path):
             "type_vocab_size": 1,
         },
         "ModernBERT": VARIANTS["modern"],
+        "ELECTRA": DISCRIMINATOR,
     }[kind]
     rows = [{"document": text, "label": "가나다"[number % 3]} for number, text in enumerate(TEXTS * 3)]
     model = _classifier(tmp_path, rows, **changes)
-    prefix = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta", "ModernBERT": "ModernBert"}[kind]
-    architecture = f"{prefix}ForSequenceClassification"
+    architecture = f"{CLASSES[kind]}ForSequenceClassification"
     tokenizer, theirs = _theirs(architecture, _exported(model, tmp_path / "exported"))
     assert theirs.config.id2label == {0: "가", 1: "나", 2: "다"}
     texts = [*TEXTS, LONG]
@@ -411,13 +412,15 @@ def test_tags_in_transformers(tagger, tmp_path):
 
 
 @pytest.mark.parity
-def test_tags_and_answers_of_a_modern_model_in_transformers(tmp_path):
-    """Its classes read the last layer through the masked LM's head."""
-    changes = VARIANTS["modern"]
+@pytest.mark.parametrize(
+    ("prefix", "changes"), [("ModernBert", VARIANTS["modern"]), ("Electra", DISCRIMINATOR)]
+)
+def test_tags_and_answers_of_other_encoders_in_transformers(prefix, changes, tmp_path):
+    """ModernBERT's classes read the last layer through the masked LM's head."""
     (tmp_path / "tags").mkdir()
     (tmp_path / "answers").mkdir()
-    _check_tags(_tagger(tmp_path / "tags", **changes), "ModernBert", tmp_path / "tags")
-    _check_answers(_reader(tmp_path / "answers", **changes), "ModernBert", tmp_path / "answers")
+    _check_tags(_tagger(tmp_path / "tags", **changes), prefix, tmp_path / "tags")
+    _check_answers(_reader(tmp_path / "answers", **changes), prefix, tmp_path / "answers")
 
 
 def _check_tags(tagger, prefix, tmp_path):

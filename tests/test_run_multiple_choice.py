@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, write_config
 from tasks import choices, figures, tiny_flags, write_json_lines
+from variants import DISCRIMINATOR
 
 from morphbert.cli import export_model, predict
 from morphbert.cli.run_multiple_choice import main
@@ -247,7 +248,7 @@ def test_predict_takes_the_keys_of_the_training_data(trained, tmp_path, capsys):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("kind", ["Bert", "Roberta", "Albert"])
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "Albert", "Electra"])
 def test_scores_in_transformers_are_the_same(kind, data, trained, tmp_path):
     import torch
     import transformers
@@ -263,6 +264,7 @@ def test_scores_in_transformers_are_the_same(kind, data, trained, tmp_path):
                 "hidden_act": "gelu_erf",
                 "type_vocab_size": 1,
             },
+            "Electra": DISCRIMINATOR,
         }[kind]
         write_config(tmp_path / "bert_config.json", vocab_size=size, **changes)
         flags = [f"--bert_config_file={tmp_path}/bert_config.json", "--do_train", "--num_train_steps=4"]

@@ -46,6 +46,10 @@ VARIANTS = {
         "layer_norm_eps": 1e-5,
     },
 }
+# The networks of an ELECTRA; a generator is as narrow as its hidden_size says.
+ELECTRA = {"embedding_size": 16, "hidden_act": "gelu_erf", "pooler": False, "next_sentence_head": False}
+DISCRIMINATOR = {**ELECTRA, "electra": "discriminator"}
+GENERATOR = {**ELECTRA, "electra": "generator"}
 # The modern block's switches in other combinations, for which transformers has no model.
 CUSTOM = {
     "rotary": {"position_embedding_type": "rotary", "global_rope_theta": 10000.0},

@@ -60,7 +60,7 @@ def _transformers_head(model: TaskModel) -> TransformersHead:
             "be exported with their heads."
         )
     declared = encoder_parameters(model.config)
-    if not model.config.pooler:
+    if not model.config.pooler and model.config.electra is None:
         declared |= transform_parameters(model.config)
     encoder = mapping_tensors(model.config) | their_tensors(model.weights, declared)
     return model.task.to_transformers(model.config.kind, model.weights, encoder)

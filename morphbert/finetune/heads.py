@@ -8,14 +8,17 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig
+from morphbert.model import kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import pool
 from morphbert.model.kernels.dropout import Dropout
-from morphbert.model.layers import Parameters
+from morphbert.model.layers import Parameters, dense
 from morphbert.model.parameters import Parameter
 from morphbert.model.shapes import length_of
 
 LSTM = "head/lstm"
+# The layer over [CLS] of a task on an ELECTRA, which has no pooler.
+DENSE = "head/dense"
 
 
 def head_width(head: HeadConfig, config: BertConfig) -> int:
@@ -99,16 +102,29 @@ def _lstm(parameters: Parameters, name: str, inputs: tf.Tensor, mask: tf.Tensor,
     return tf.transpose(outputs, [1, 0, 2])
 
 
+def electra_parameters(head: HeadConfig, config: BertConfig) -> dict[str, Parameter]:
+    """Returns the weights of the dense layer over [CLS] of a task on an ELECTRA: [H, H] and [H]."""
+    if not head.uses_pooler:
+        return {}
+    width = config.hidden_size
+    return {
+        f"{DENSE}/kernel": Parameter((width, width), "truncated_normal", "kernel"),
+        f"{DENSE}/bias": Parameter((width,), "zeros", "bias"),
+    }
+
+
 def sentence_vector(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, input_mask: tf.Tensor, head: HeadConfig
 ) -> tf.Tensor:
     """Pools pieces [B, L, D] to a vector [B, D]: by `head.pooling` the pooler over [CLS], or the mean or maximum.
 
     Mean and maximum exclude padding. `cls` is the final state of each direction of an LSTM, and [CLS] itself in a model
-    without a pooler.
+    without a pooler. An ELECTRA has a dense layer with a GELU of the task's own there, as transformers' classes.
     """
     if head.uses_pooler and config.pooler:
         return pool(parameters, hidden)
+    if head.uses_pooler and config.electra is not None:
+        return kernels.activation("gelu_erf", dense(parameters, DENSE, hidden[:, 0]))
     mask = tf.cast(input_mask, hidden.dtype)
     if head.pooling == "cls":
         if not head.lstm_units:

@@ -10,10 +10,17 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig
+from morphbert.finetune.heads import DENSE
 
 # The prefixes of class names by kind of encoder. No token or question head for pre-LN BERT matches ours, so that kind
 # is missing.
-CLASSES = {"BERT": "Bert", "ALBERT": "Albert", "RoBERTa": "Roberta", "ModernBERT": "ModernBert"}
+CLASSES = {
+    "BERT": "Bert",
+    "ALBERT": "Albert",
+    "RoBERTa": "Roberta",
+    "ModernBERT": "ModernBert",
+    "ELECTRA": "Electra",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +70,11 @@ def check_pooler(head: HeadConfig) -> None:
 def linear_tensors(weights: Mapping[str, np.ndarray], ours: str, theirs: str) -> dict[str, np.ndarray]:
     """Returns the weights of `heads.linear_parameters` by transformers' names."""
     return {f"{theirs}.weight": weights[f"{ours}_weights"], f"{theirs}.bias": weights[f"{ours}_bias"]}
+
+
+def dense_tensors(weights: Mapping[str, np.ndarray], theirs: str) -> dict[str, np.ndarray]:
+    """Returns the weights of `heads.electra_parameters` by transformers' names."""
+    return {f"{theirs}.weight": weights[f"{DENSE}/kernel"].T, f"{theirs}.bias": weights[f"{DENSE}/bias"]}
 
 
 def label_values(labels: Sequence[str]) -> dict[str, Any]:

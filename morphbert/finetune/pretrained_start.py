@@ -55,4 +55,10 @@ def find_start(
         raise MorphbertError(
             f"there is no vocabulary beside {model.source}: give the model's vocabulary with --vocab_file."
         )
+    if model.config.electra == "generator":
+        print(
+            f"warning: {model.source} is the generator of an ELECTRA; its discriminator is the network for tasks and "
+            "features.",
+            flush=True,
+        )
     return Start(model.config, found, str(model.vocabulary), model.weights)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from morphbert.finetune.config import HeadConfig, LossConfig
 from morphbert.finetune.features import Features
-from morphbert.finetune.heads import chosen_states
+from morphbert.finetune.heads import chosen_states, electra_parameters
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.rows import Row
@@ -251,7 +251,7 @@ def outputs(
         recompute,
     )
     chosen = chosen_states(states, task.head.layers)
-    if not config.pooler and task.head.uses_transform:
+    if not config.pooler and config.electra is None and task.head.uses_transform:
         chosen = transform(parameters, config, chosen)
     return task.scores(parameters, config, chosen, batch, key)
 
@@ -264,8 +264,12 @@ def _sequences(pieces: tf.Tensor) -> tf.Tensor:
 def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
     """Returns the weights of the encoder, without an unused pooler, and of the head.
 
-    In a model without a pooler, the head includes the dense layer and norm of the masked LM's head, as in ModernBERT.
+    In a model without a pooler, the head includes the dense layer and norm of the masked LM's head, as in ModernBERT;
+    on an ELECTRA it has a dense layer of its own where it reads [CLS].
     """
+    if config.electra is not None:
+        own = electra_parameters(task.head, config)
+        return {**encoder_parameters(config), **own, **task.parameters(config)}
     if not config.pooler:
         shared = transform_parameters(config) if task.head.uses_transform else {}
         return {**encoder_parameters(config), **shared, **task.parameters(config)}

@@ -15,7 +15,7 @@ from morphbert.interop.saving import write_into, write_with_tokenizer
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode_layers, pool
 from morphbert.model.graphs import any_shape, specifications
-from morphbert.model.heads import masked_lm_logits, next_sentence_logits
+from morphbert.model.heads import discriminator_logits, masked_lm_logits, next_sentence_logits
 
 
 class ModelOutput(NamedTuple):
@@ -108,9 +108,33 @@ class BertModel(tf.Module):
     def masked_lm_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
     ) -> tf.Tensor:
-        """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes."""
+        """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes.
+
+        Raises:
+          MorphbertError: the model is the discriminator of an ELECTRA.
+        """
+        if not self.config.has_masked_lm:
+            raise MorphbertError(
+                f"{self.source} is the discriminator of an ELECTRA, which has no masked LM head: load the generator, "
+                "or call discriminator_logits."
+            )
         hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
         return any_shape(_score_all, self.config, specifications(self.parameters))(self._weights(), hidden)
+
+    def discriminator_logits(
+        self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
+    ) -> tf.Tensor:
+        """Scores of "this piece is replaced", float32 [B, L]; above 0 it is likelier than not. Takes what a call takes.
+
+        Raises:
+          MorphbertError: the model is not the discriminator of an ELECTRA.
+        """
+        if self.config.has_masked_lm:
+            raise MorphbertError(
+                f"{self.source} has no discriminator head: load the discriminator of an ELECTRA."
+            )
+        hidden = self.layers(input_ids, *args, training=training, **inputs)[-1]
+        return discriminator_logits(self._weights(), self.config, hidden)
 
     def next_sentence_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
@@ -118,7 +142,7 @@ class BertModel(tf.Module):
         """Scores of "B follows A" (0) and "B is random" (1), float32 [B, 2]. Takes what a call takes.
 
         Raises:
-          MorphbertError: the model has no such head, as a RoBERTa.
+          MorphbertError: the model has no such head, as a RoBERTa or an ELECTRA.
         """
         if not self.config.next_sentence_head:
             raise MorphbertError(f"{self.source} has no next sentence head: it was trained without the task.")

@@ -93,8 +93,8 @@ class ImportConfig:
 
     checkpoint: str = option(
         group="Model",
-        help="The model: a Hugging Face folder (BERT, RoBERTa or ALBERT), or a TensorFlow 1 checkpoint of "
-        "google-research/bert or albert (a folder or a prefix), or one of this program.",
+        help="The model: a Hugging Face folder (BERT, RoBERTa, ALBERT, ModernBERT or ELECTRA), or a TensorFlow 1 "
+        "checkpoint of google-research's bert, albert or electra (a folder or a prefix), or one of this program.",
     )
     bert_config_file: str | None = option(
         default=None, help="Its configuration. Default: the one beside the checkpoint."

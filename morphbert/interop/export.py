@@ -86,7 +86,7 @@ def write_huggingface(
     else:
         write_tokenizer(folder, tokenizer, model.config.max_position_embeddings, model.config.has_segments)
         exact = has_exact_stock_tokenizer(tokenizer)
-        use = [*_use(exact)]
+        use = [*_use(exact, model.config.has_masked_lm)]
         if measured is None and not exact:
             use.append(
                 "The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."
@@ -97,16 +97,20 @@ def write_huggingface(
         stream.write(text)
 
 
-def _use(exact: bool) -> Sequence[str]:
+def _use(exact: bool, fills_masks: bool) -> Sequence[str]:
     trust = "" if exact else ", trust_remote_code=True"
+    names = "AutoModel, AutoTokenizer, pipeline" if fills_masks else "AutoModelForPreTraining, AutoTokenizer"
+    use = (
+        f'model = AutoModel.from_pretrained(folder)\nfill = pipeline("fill-mask", model=folder{trust})\n'
+        if fills_masks
+        else "model = AutoModelForPreTraining.from_pretrained(folder)  # a logit above 0 means: replaced\n"
+    )
     code = (
         "```python\n"
-        "from transformers import AutoModel, AutoTokenizer, pipeline\n\n"
+        f"from transformers import {names}\n\n"
         'folder = "."  # this folder, or its name on the Hub\n'
         f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
-        "model = AutoModel.from_pretrained(folder)\n"
-        f'fill = pipeline("fill-mask", model=folder{trust})\n'
-        "```"
+        f"{use}```"
     )
     if exact:
         return [

@@ -78,6 +78,11 @@ def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | Non
     model = sources.read(checkpoint, config_file)
     check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
     sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
+    if not model.config.has_masked_lm:
+        raise MorphbertError(
+            f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
+            "give the generator."
+        )
     if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
         raise MorphbertError(
             f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "

@@ -1,4 +1,4 @@
-"""google-research/bert's format, or google-research/albert's: a TensorFlow 1 checkpoint and `bert_config.json`."""
+"""The format of google-research's bert, albert and electra: a TensorFlow 1 checkpoint and `bert_config.json`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.interop import electra
 from morphbert.interop.native import mark_newest, write_config
 from morphbert.interop.pretrained import Pretrained
 
@@ -28,7 +29,8 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
     Raises:
       MorphbertError: it is a RoBERTa, has pre-LN, or a part of the modern block.
     """
-    if model.config.kind not in ("BERT", "ALBERT"):
+    config = model.config
+    if config.kind not in ("BERT", "ALBERT", "ELECTRA"):
         keys = model.config.modern_keys()
         has = f" with {', '.join(keys)}, for which there are no TensorFlow 1 names" if keys else ""
         raise MorphbertError(
@@ -36,6 +38,8 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
             "alone: export it with --format=huggingface or saved_model."
         )
     values = {**model.weights, **(slots or {})}
+    if config.electra is not None:
+        values = electra.joined(values, config) | electra.by_their_names(model.other_network)
     with tf.Graph().as_default():
         variables = {}
         for name, value in values.items():
@@ -61,7 +65,15 @@ def differences(model: Pretrained) -> list[str]:
     found = []
     if model.config.kind == "ALBERT":
         found.append("an ALBERT: for google-research/albert, whose albert_config.json bert_config.json is")
-    if model.config.hidden_act not in (*_ACTIVATIONS, "gelu_new"):
+    if model.config.electra is not None:
+        found.append(
+            "an ELECTRA: for google-research/electra, which takes its sizes from its hparams, not from bert_config.json"
+        )
+        if model.config.hidden_act in ("gelu", "gelu_new"):
+            found.append(
+                f"hidden_act is {model.config.hidden_act}, and google-research/electra's gelu is gelu_erf"
+            )
+    elif model.config.hidden_act not in (*_ACTIVATIONS, "gelu_new"):
         found.append(
             f"hidden_act is {model.config.hidden_act}, which google-research/bert's modeling.py does not know"
         )

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from morphbert.data.manifest import load_manifest
 from morphbert.errors import MorphbertError
+from morphbert.interop import electra
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import pretraining_parameters
@@ -49,7 +50,7 @@ def write_config(folder: str, config: BertConfig) -> None:
 
 
 def read(path: str, config_file: str | None = None) -> Pretrained:
-    """Reads a checkpoint of this program, or a TensorFlow 1 one of google-research/bert.
+    """Reads a checkpoint of this program, or a TensorFlow 1 one of google-research's bert, albert or electra.
 
     Args:
       path: a prefix, or a folder of which the newest is taken.
@@ -61,13 +62,13 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     prefix = resolve(path)
     folder = os.path.dirname(prefix)
     config = BertConfig.from_json_file(config_file or _config_beside(folder))
-    weights = read_weights(prefix)
+    weights, others = electra.of_network(read_weights(prefix), config, prefix)
     check_layers(prefix, weights, config)
     known = pretraining_parameters(config)
     kept = {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     check_weights(prefix, config, shapes_of(kept))
     extra = sorted(name for name in weights if name not in known)
-    left_over = (*extra, *other_names(prefix))
+    left_over = (*extra, *electra.describe_others(others, config), *other_names(prefix))
     return Pretrained(
         config,
         kept,
@@ -76,6 +77,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
         find_vocabulary(folder),
         vocabulary_digest=digest_in(prefix),
         details=_details(prefix),
+        other_network=others,
     )
 
 

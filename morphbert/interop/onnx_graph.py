@@ -22,7 +22,8 @@ import morphbert
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.names import (
-    EMBEDDING_MAPPING,
+    DISCRIMINATOR,
+    DISCRIMINATOR_SCORE,
     EMBEDDING_NORM,
     FINAL_NORM,
     MASKED_LM,
@@ -34,11 +35,13 @@ from morphbert.model.names import (
     WORD_EMBEDDINGS,
     BlockNames,
     layer_blocks,
+    mapping_name,
 )
 from morphbert.model.rotary import rotation
 
 ENCODER_NAME = "model.onnx"
 MASKED_LM_NAME = "masked_lm.onnx"
+DISCRIMINATOR_NAME = "discriminator.onnx"
 # The first with LayerNormalization, and the file format of its time: old runtimes read it.
 _OPSET, _IR_VERSION = 17, 8
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -145,7 +148,7 @@ class _Graph:
         if self.config.embedding_norm or not self.config.pre_layer_norm:
             total = self.norm(EMBEDDING_NORM, total)
         narrow = self.config.embedding_width != self.config.hidden_size
-        return self.dense(EMBEDDING_MAPPING, total) if narrow else total
+        return self.dense(mapping_name(self.config), total) if narrow else total
 
     def positions(self) -> str:
         """→ [L, E], or [B, L, E] for RoBERTa, which counts the pieces that are not padding."""
@@ -268,6 +271,11 @@ class _Graph:
         table = self.apply("Transpose", self.weight(WORD_EMBEDDINGS), perm=[1, 0])
         return self.shift(self.apply("MatMul", inner, table), f"{MASKED_LM}/output_bias")
 
+    def discriminator(self, hidden: str) -> str:
+        """[B, L, H] → [B, L]."""
+        inner = self.activation(self.config.hidden_act, self.dense(DISCRIMINATOR, hidden))
+        return self.apply("Squeeze", self.dense(DISCRIMINATOR_SCORE, inner), self.integers(-1))
+
     def output(self, name: str, value: str) -> None:
         """Names a result, which is float32 in any case."""
         self.apply("Cast", value, output=name, to=TensorProto.FLOAT)
@@ -316,8 +324,15 @@ def masked_lm(model: Pretrained, half: bool = False) -> onnx.ModelProto:
     return graph.model({"logits": ["batch", "length", model.config.vocab_size]})
 
 
+def discriminator(model: Pretrained, half: bool = False) -> onnx.ModelProto:
+    """input_ids, attention_mask, token_type_ids int64 [B, L] → logits [B, L]: above 0, a piece is likely replaced."""
+    graph = _Graph(model.config, model.weights, half)
+    graph.output("logits", graph.discriminator(graph.encode()))
+    return graph.model({"logits": ["batch", "length"]})
+
+
 def write(folder: str, model: Pretrained, int8: bool = False, fp16: bool = False) -> None:
-    """Writes both files.
+    """Writes both files; of an ELECTRA's discriminator `discriminator.onnx` in place of `masked_lm.onnx`.
 
     Args:
       folder: where to.
@@ -326,7 +341,8 @@ def write(folder: str, model: Pretrained, int8: bool = False, fp16: bool = False
         come (onnxruntime's dynamic quantization).
       fp16: also `model.fp16.onnx` and `masked_lm.fp16.onnx`: half the size, for GPUs; results are float32.
     """
-    for name, make in ((ENCODER_NAME, encoder), (MASKED_LM_NAME, masked_lm)):
+    head = (MASKED_LM_NAME, masked_lm) if model.config.has_masked_lm else (DISCRIMINATOR_NAME, discriminator)
+    for name, make in ((ENCODER_NAME, encoder), head):
         path = os.path.join(folder, name)
         onnx.save(make(model), path)
         if fp16:

@@ -46,6 +46,8 @@ class Pretrained:
       do_lower_case: of a plain `vocab.txt` or a Hugging Face folder, instead of what is known there; None for that.
       vocabulary_digest: the vocabulary that it was trained with, as its checkpoint says; None where that says nothing.
       details: what is known about how it was trained (JSON-able); may be empty.
+      other_network: of a checkpoint of both networks of an ELECTRA, the weights of the other one by their names there,
+        without those that both share.
     """
 
     config: BertConfig
@@ -56,6 +58,7 @@ class Pretrained:
     do_lower_case: bool | None = None
     vocabulary_digest: VocabularyDigest | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    other_network: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def missing(self) -> list[str]:
         """Weights of a pretraining model that are not there, in the order of the network."""

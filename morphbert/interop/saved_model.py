@@ -18,7 +18,7 @@ from morphbert.interop.native import write_config
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode, pool
-from morphbert.model.heads import masked_lm_logits
+from morphbert.model.heads import discriminator_logits, masked_lm_logits
 from morphbert.text.tokenizer import Tokenizer
 
 TEXT_FOLDER = "text"
@@ -55,6 +55,12 @@ class _Served(tf.Module):
         every = tf.broadcast_to(tf.range(shape[1])[None], shape)
         return {"masked_lm_logits": masked_lm_logits(parameters, self.config, hidden, every)}
 
+    def discriminator(self, ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Ids, mask, segments int32 [B, L] → discriminator_logits [B, L], of every position."""
+        parameters = self.by_name()
+        hidden = self._hidden(parameters, ids, mask, segments)
+        return {"discriminator_logits": discriminator_logits(parameters, self.config, hidden)}
+
     def _hidden(
         self, parameters: dict[str, tf.Tensor], ids: tf.Tensor, mask: tf.Tensor, segments: tf.Tensor
     ) -> tf.Tensor:
@@ -88,7 +94,14 @@ def write(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[s
     ) -> dict[str, tf.Tensor]:
         return served.masked_lm(input_ids, input_mask, segment_ids)
 
-    signatures = {"serving_default": encode_ids, "encode": encode_ids, "masked_lm": masked_lm}
+    @tf.function(input_signature=ids)
+    def discriminator(
+        input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return served.discriminator(input_ids, input_mask, segment_ids)
+
+    head = {"masked_lm": masked_lm} if model.config.has_masked_lm else {"discriminator": discriminator}
+    signatures = {"serving_default": encode_ids, "encode": encode_ids, **head}
     tf.saved_model.save(served, folder, signatures=signatures)
     write_config(folder, model.config)
     if tokenizer is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from morphbert.errors import MorphbertError
 from morphbert.hub import local_path
-from morphbert.interop import native, sources
+from morphbert.interop import electra, native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.growing import grown, grows
 from morphbert.interop.huggingface import folder as huggingface
@@ -95,13 +95,14 @@ def _read(path: str, config: BertConfig) -> Pretrained:
     path = local_path(path)
     if os.path.isdir(path) and huggingface.is_folder(path):
         return sources.read(path)
-    prefix, weights, known = resolve(path), read_weights(path), pretraining_parameters(config)
+    prefix, known = resolve(path), pretraining_parameters(config)
+    weights, others = electra.of_network(read_weights(path), config, path)
     extra = sorted(name for name in weights if name not in known)
     weights |= {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     found = read_state(prefix)
     described = BertConfig.from_dict(found.state["config"]) if found else _described(prefix, weights, config)
     vocabulary = find_vocabulary(os.path.dirname(prefix))
-    left_over = (*extra, *other_names(path))
+    left_over = (*extra, *electra.describe_others(others, config), *other_names(path))
     return Pretrained(
         described, weights, path, left_over, vocabulary, vocabulary_digest=native.digest_in(prefix)
     )

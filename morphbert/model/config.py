@@ -53,6 +53,10 @@ _FOREIGN_KEYS = frozenset(
         "pooler_size_per_head",
         "pooler_type",
         "problem_type",
+        "summary_activation",
+        "summary_last_dropout",
+        "summary_type",
+        "summary_use_proj",
         "tie_word_embeddings",
         "tokenizer_class",
         "torch_dtype",
@@ -63,6 +67,7 @@ _FOREIGN_KEYS = frozenset(
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "silu", "relu", "tanh", "linear")
 POSITIONS = ("absolute", "rotary")
 NORMS = ("layer_norm", "rms_norm")
+ELECTRA_NETWORKS = ("discriminator", "generator")
 # What makes a variant, with the values of plain BERT, which files leave out.
 _PLAIN = {
     "embedding_size": None,
@@ -86,6 +91,7 @@ _PLAIN = {
     "decoder_bias": True,
     "classifier_activation": None,
     "pooler": True,
+    "electra": None,
 }
 # The modern block's keys, each of which makes a network that google-research/bert, ALBERT and RoBERTa do not have.
 _MODERN = (
@@ -113,6 +119,7 @@ _OF_MODERN_BERT = {
     "pooler": False,
     "next_sentence_head": False,
     "num_hidden_groups": None,
+    "electra": None,
 }
 
 
@@ -159,7 +166,7 @@ class BertConfig:
         have 16.
       initializer_range: standard deviation of the truncated normal initial weights.
       layer_norm_eps: added to the variance; 1e-12 in BERT.
-      embedding_size: of ALBERT: width E of the embeddings, which a matrix takes to H; None for H.
+      embedding_size: of ALBERT and ELECTRA: width E of the embeddings, which a matrix takes to H; None for H.
       num_hidden_groups: of ALBERT: how many layers have weights of their own; the layers are spread over them in
         equal runs. None for BERT's layers, which all have.
       inner_group_num: of ALBERT: Transformer blocks in each of the layers.
@@ -183,7 +190,9 @@ class BertConfig:
       decoder_bias: whether the scores of the pieces have one.
       classifier_activation: activation in the masked LM's head; None for `hidden_act`.
       pooler: whether there is BERT's pooler over [CLS]. Without it, tasks of sentences read [CLS] through the masked
-        LM's head, as ModernBERT's.
+        LM's head, as ModernBERT's, or through a layer of the task's own, as ELECTRA's.
+      electra: of ELECTRA (Clark et al. 2020): the network, `discriminator`, which tells replaced pieces from original
+        ones, or `generator`, a masked LM. Neither has a pooler. None for every other model.
     """
 
     vocab_size: int = 30522
@@ -219,6 +228,7 @@ class BertConfig:
     decoder_bias: bool = True
     classifier_activation: str | None = None
     pooler: bool = True
+    electra: str | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -234,9 +244,10 @@ class BertConfig:
             ("classifier_activation", ACTIVATIONS),
             ("position_embedding_type", POSITIONS),
             ("norm_type", NORMS),
+            ("electra", ELECTRA_NETWORKS),
         ):
             value = getattr(self, name)
-            if value not in known and (value, name) != (None, "classifier_activation"):
+            if value not in known and not (value is None and name in ("classifier_activation", "electra")):
                 raise MorphbertError(
                     f"model configuration: {name} is {value!r}; known are {', '.join(known)}."
                 )
@@ -246,6 +257,7 @@ class BertConfig:
                 f"num_attention_heads {self.num_attention_heads}: each head takes an equal share of it."
             )
         self._check_albert()
+        self._check_electra()
         self._check_modern()
 
     @staticmethod
@@ -273,10 +285,12 @@ class BertConfig:
         groups, layers = self.num_hidden_groups, self.num_hidden_layers
         if groups is None:
             for name in ("embedding_size", "inner_group_num"):
-                if getattr(self, name) != _PLAIN[name]:
+                if getattr(self, name) != _PLAIN[name] and (self.electra is None or name != "embedding_size"):
+                    electra = ' For an ELECTRA, set electra to "discriminator" or "generator" instead.'
                     raise MorphbertError(
                         f"model configuration: {name} is ALBERT's, and num_hidden_groups is missing: 1 for one set of "
                         f"weights in all layers, or {layers} for weights of each layer's own."
+                        f"{electra if name == 'embedding_size' else ''}"
                     )
             return
         if layers % groups:
@@ -330,7 +344,7 @@ class BertConfig:
                 "embedding_norm goes with pre_layer_norm; without that, the embeddings have a norm in any case: leave "
                 "it out"
             )
-        elif not self.pooler and self.embedding_width != self.hidden_size:
+        elif not self.pooler and self.electra is None and self.embedding_width != self.hidden_size:
             problem = (
                 f"without pooler, tasks read the masked LM's head, which is as wide as the embeddings: embedding_size "
                 f"{self.embedding_size} has to be hidden_size {self.hidden_size} then"
@@ -343,14 +357,44 @@ class BertConfig:
         if problem:
             raise MorphbertError(f"model configuration: {problem}.")
 
+    def _check_electra(self) -> None:
+        """Refuses combinations of ELECTRA's keys that are no model."""
+        if self.electra is None:
+            return
+        problem = None
+        if self.num_hidden_groups is not None:
+            problem = (
+                f"num_hidden_groups {self.num_hidden_groups} is ALBERT's, and the layers of an ELECTRA share no "
+                "weights: leave num_hidden_groups or electra out"
+            )
+        elif self.position_offset:
+            problem = (
+                f"position_offset {self.position_offset} is RoBERTa's, and an ELECTRA counts its positions from 0: "
+                "leave position_offset or electra out"
+            )
+        elif self.next_sentence_head:
+            problem = (
+                "next_sentence_head is true, and an ELECTRA is trained without the task: set it to false, or leave "
+                "electra out"
+            )
+        elif self.pooler:
+            problem = "pooler is true, and an ELECTRA has none: set pooler to false, or leave electra out"
+        if problem:
+            raise MorphbertError(f"model configuration: electra is {self.electra!r}: {problem}.")
+
     def _first_set(self, *names: str) -> str | None:
         """The first of the keys whose value is not plain BERT's."""
         return next((name for name in names if getattr(self, name) != _PLAIN[name]), None)
 
     @property
     def embedding_width(self) -> int:
-        """Width of the embeddings, E; H but for ALBERT."""
+        """Width of the embeddings, E; H except for ALBERT and ELECTRA."""
         return self.embedding_size or self.hidden_size
+
+    @property
+    def has_masked_lm(self) -> bool:
+        """Whether a pretrained model has the masked LM's head; the discriminator of an ELECTRA has another."""
+        return self.electra != "discriminator"
 
     @property
     def has_segments(self) -> bool:
@@ -359,9 +403,13 @@ class BertConfig:
 
     @property
     def kind(self) -> str:
-        """What the model is called: `BERT`, `ALBERT`, `RoBERTa`, `pre-LN BERT`, `ModernBERT` or `custom encoder`."""
+        """The model's name: `BERT`, `ALBERT`, `RoBERTa`, `pre-LN BERT`, `ModernBERT`, `ELECTRA` or `custom encoder`."""
         if not self.beside_modern_bert():
             return "ModernBERT"
+        if self.electra is not None:
+            others = [name for name in _MODERN if name != "pooler"]
+            is_bert = not (self._first_set(*others) or self.pre_layer_norm) and self.type_vocab_size
+            return "ELECTRA" if is_bert else "custom encoder"
         albert = self.num_hidden_groups is not None
         if self._first_set(*_MODERN) or not self.type_vocab_size or (albert and self.pre_layer_norm):
             return "custom encoder"
@@ -381,7 +429,8 @@ class BertConfig:
 
     def modern_keys(self) -> list[str]:
         """The keys, with their values, by which the network is none of google-research's."""
-        values = [f"{name}={json.dumps(getattr(self, name))}" for name in _MODERN if self._first_set(name)]
+        names = (*_MODERN, "electra")
+        values = [f"{name}={json.dumps(getattr(self, name))}" for name in names if self._first_set(name)]
         return values if self.type_vocab_size else [*values, "type_vocab_size=0"]
 
     def is_global(self, layer: int) -> bool:
@@ -403,6 +452,8 @@ class BertConfig:
             raise MorphbertError(f"{source}: vocab_size is missing: the number of lines of your vocab.txt.")
         if values.get("ln_type", "postln") != "postln":
             raise MorphbertError(f"{source}: ln_type is {values['ln_type']!r}; only 'postln' is supported.")
+        if values.get("electra") is not None:
+            values = {"pooler": False, "next_sentence_head": False, **values}
         if "model_type" in values:
             values = from_hugging_face(values, source)
         else:

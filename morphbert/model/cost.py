@@ -22,9 +22,11 @@ def forward_flops(config: BertConfig, batch: int, length: int, predictions: int)
     feed_forward = (3 if config.mlp_gate else 2) * 2 * rows * width * inner
     picked, narrow = batch * predictions, config.embedding_width
     heads = 2 * picked * narrow * (width + config.vocab_size)
+    if not config.has_masked_lm:  # a discriminator's head scores every piece
+        heads = 2 * rows * width * (width + 1)
     if config.next_sentence_head:
         heads += 2 * batch * width * (width + 2)
-    if narrow != width:  # ALBERT's embeddings are brought to the layers' width
+    if narrow != width:  # the embeddings of ALBERT and ELECTRA are brought to the layers' width
         heads += 2 * rows * narrow * width
     layers = sum(
         projections

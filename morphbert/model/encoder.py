@@ -1,6 +1,7 @@
 """The encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
 
-Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), RoBERTa's (Liu et al. 2019:
+Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), ELECTRA's (Clark et al. 2020:
+narrow embeddings, no pooler), RoBERTa's (Liu et al. 2019:
 positions), pre-LN, and the modern block (Warner et al. 2024, "ModernBERT": rotary positions, gated feed-forward, local
 attention, no biases), each part of which has a key of its own in the configuration. Axes: B sequences, L positions,
 H hidden, N heads, D = H / N dimensions a head.
@@ -18,7 +19,6 @@ from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.layers import Parameters, dense, norm
 from morphbert.model.names import (
-    EMBEDDING_MAPPING,
     EMBEDDING_NORM,
     FINAL_NORM,
     POOLER,
@@ -27,6 +27,7 @@ from morphbert.model.names import (
     WORD_EMBEDDINGS,
     BlockNames,
     layer_blocks,
+    mapping_name,
 )
 from morphbert.model.parameters import block_parameters
 from morphbert.model.shapes import length_of
@@ -90,7 +91,7 @@ def embed(
     return (
         hidden
         if config.embedding_width == config.hidden_size
-        else dense(parameters, EMBEDDING_MAPPING, hidden)
+        else dense(parameters, mapping_name(config), hidden)
     )
 
 

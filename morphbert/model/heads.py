@@ -1,4 +1,6 @@
-"""The two pretraining heads: masked language model and next sentence (Devlin et al. 2019, section 3.1)."""
+"""The pretraining heads: masked language model and next sentence (Devlin et al. 2019, section 3.1), and ELECTRA's
+discriminator (Clark et al. 2020, section 2).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ import tensorflow as tf
 from morphbert.model import kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters, dense, norm
-from morphbert.model.names import MASKED_LM, NEXT_SENTENCE, TRANSFORM, TRANSFORM_NORM, WORD_EMBEDDINGS
+from morphbert.model.names import (
+    DISCRIMINATOR,
+    DISCRIMINATOR_SCORE,
+    MASKED_LM,
+    NEXT_SENTENCE,
+    TRANSFORM,
+    TRANSFORM_NORM,
+    WORD_EMBEDDINGS,
+)
 from morphbert.model.shapes import length_of
 
 
@@ -69,3 +79,9 @@ def next_sentence_logits(parameters: Parameters, pooled: tf.Tensor) -> tf.Tensor
     """Scores of "B follows A" (0) and "B is random" (1): [B, H] → float32 [B, 2], or [B, E, H] → [B, E, 2]."""
     scores = tf.linalg.matmul(pooled, tf.transpose(parameters[f"{NEXT_SENTENCE}/output_weights"]))
     return tf.cast(scores, tf.float32) + tf.cast(parameters[f"{NEXT_SENTENCE}/output_bias"], tf.float32)
+
+
+def discriminator_logits(parameters: Parameters, config: BertConfig, hidden: tf.Tensor) -> tf.Tensor:
+    """Scores of "this piece is replaced", the logits of its probability: [B, L, H] → float32 [B, L]."""
+    inner = kernels.activation(config.hidden_act, dense(parameters, DISCRIMINATOR, hidden))
+    return tf.cast(dense(parameters, DISCRIMINATOR_SCORE, inner), tf.float32)[..., 0]

@@ -12,7 +12,7 @@ from typing import Any
 from morphbert.errors import MorphbertError
 
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
-MODEL_TYPES = ("bert", "albert", *ROBERTA_TYPES, "megatron-bert", "modernbert")
+MODEL_TYPES = ("bert", "albert", *ROBERTA_TYPES, "megatron-bert", "modernbert", "electra")
 
 # By `model_type`, where they are not google-research/bert's; those of its kind stand under "bert".
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,17 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "intermediate_size": 4096,
         "type_vocab_size": 2,
     },
+    "electra": {
+        "vocab_size": 30522,
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "type_vocab_size": 2,
+    },
 }
+# What the classes of ELECTRA at Hugging Face that are a generator are called; the others are discriminators.
+_GENERATORS = ("ElectraForMaskedLM", "ElectraForCausalLM")
 # Their `gelu` is the exact form, which is `gelu_erf` here; google-research/bert's `gelu` has many names there.
 _ACTIVATIONS = {
     "gelu": "gelu_erf",
@@ -75,6 +85,10 @@ def from_hugging_face(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         chosen["embedding_size"] = None
     if kind == "megatron-bert":
         chosen["pre_layer_norm"] = True
+    if kind == "electra":
+        is_generator = any(name in _GENERATORS for name in values.get("architectures") or ())
+        chosen |= {"electra": "generator" if is_generator else "discriminator"}
+        chosen |= {"pooler": False, "next_sentence_head": False}
     return chosen
 
 

@@ -1,7 +1,8 @@
 """What the modules of the network are called: here by google-research/bert's names, and at Hugging Face.
 
 The names here are those of google-research/bert's TensorFlow 1 checkpoints, an ALBERT's those of
-google-research/albert's. A module is a dense layer, a LayerNorm or a table; its weights add their own name to it.
+google-research/albert's, those of an ELECTRA's discriminator google-research/electra's. A module is a dense layer, a
+LayerNorm or a table; its weights add their own name to it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ POSITION_EMBEDDINGS = f"{EMBEDDINGS}/position_embeddings"
 EMBEDDING_NORM = f"{EMBEDDINGS}/LayerNorm"
 # ALBERT's matrix from the embeddings' width to the layers', and the LayerNorm that pre-LN ends with.
 EMBEDDING_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
+# The same matrix of an ELECTRA.
+EMBEDDINGS_PROJECT = "bert/embeddings_project"
 FINAL_NORM = "bert/encoder/LayerNorm"
 POOLER = "bert/pooler/dense"
 MASKED_LM = "cls/predictions"
 TRANSFORM = f"{MASKED_LM}/transform/dense"
 TRANSFORM_NORM = f"{MASKED_LM}/transform/LayerNorm"
 NEXT_SENTENCE = "cls/seq_relationship"
+# ELECTRA's discriminator: a dense layer with activation, and one whose single output is the score of "replaced".
+DISCRIMINATOR = "discriminator_predictions/dense"
+DISCRIMINATOR_SCORE = "discriminator_predictions/dense_1"
 
 # By kind of model (`BertConfig.kind`): what Hugging Face's names of the encoder begin with. There is none for a
 # `custom encoder`, of which transformers has no model.
@@ -33,6 +39,7 @@ HUGGING_FACE_PREFIXES = {
     "RoBERTa": "roberta",
     "pre-LN BERT": "bert",
     "ModernBERT": "model",
+    "ELECTRA": "electra",
 }
 
 
@@ -182,10 +189,18 @@ def embeddings_place(config: BertConfig) -> Place:
     return Place("embeddings", 0, {f"{EMBEDDINGS}/{name}": f"{there}.{name}" for name in names})
 
 
-def mapping_place() -> Place:
-    """ALBERT's `EMBEDDING_MAPPING`."""
-    there = {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"}
-    return Place("embedding_hidden_mapping_in", 0, there)
+def mapping_name(config: BertConfig) -> str:
+    """The matrix from the embeddings' width to the layers'."""
+    return EMBEDDING_MAPPING if config.electra is None else EMBEDDINGS_PROJECT
+
+
+def mapping_place(config: BertConfig) -> Place:
+    """The module of `mapping_name`."""
+    there = {
+        "ALBERT": {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"},
+        "ELECTRA": {EMBEDDINGS_PROJECT: "electra.embeddings_project"},
+    }
+    return Place(mapping_name(config).rpartition("/")[2], 0, there.get(config.kind, {}))
 
 
 def final_norm_place(config: BertConfig) -> Place:
@@ -207,6 +222,7 @@ def masked_lm_place(config: BertConfig) -> Place:
         "ALBERT": ("predictions", "predictions.dense", "predictions.LayerNorm"),
         "RoBERTa": ("lm_head", "lm_head.dense", "lm_head.layer_norm"),
         "ModernBERT": ("decoder", "head.dense", "head.norm"),
+        "ELECTRA": ("generator_lm_head", "generator_predictions.dense", "generator_predictions.LayerNorm"),
     }.get(
         config.kind,
         ("cls.predictions", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
@@ -219,3 +235,10 @@ def next_sentence_place(config: BertConfig) -> Place:
     """The head for pairs."""
     there = "sop_classifier.classifier" if config.kind == "ALBERT" else "cls.seq_relationship"
     return Place("next sentence head", None, {NEXT_SENTENCE: there})
+
+
+def discriminator_place(config: BertConfig) -> Place:
+    """The head of ELECTRA's discriminator."""
+    there = "discriminator_predictions"
+    names = {DISCRIMINATOR: f"{there}.dense", DISCRIMINATOR_SCORE: f"{there}.dense_prediction"}
+    return Place("discriminator head", None, names if config.kind == "ELECTRA" else {})

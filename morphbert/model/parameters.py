@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.names import (
-    EMBEDDING_MAPPING,
+    DISCRIMINATOR,
+    DISCRIMINATOR_SCORE,
     EMBEDDING_NORM,
     FINAL_NORM,
     MASKED_LM,
@@ -27,9 +28,11 @@ from morphbert.model.names import (
     WORD_EMBEDDINGS,
     BlockNames,
     Place,
+    discriminator_place,
     embeddings_place,
     final_norm_place,
     layer_blocks,
+    mapping_name,
     mapping_place,
     masked_lm_place,
     next_sentence_place,
@@ -141,7 +144,7 @@ def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
     if config.embedding_norm or not config.pre_layer_norm:
         parameters |= _norm(EMBEDDING_NORM, embedding, place, config)
     if embedding != width:
-        parameters |= _dense(EMBEDDING_MAPPING, embedding, width, mapping_place())
+        parameters |= _dense(mapping_name(config), embedding, width, mapping_place(config))
     for blocks in layer_blocks(config):
         for names in blocks:
             parameters |= block_parameters(names, config)
@@ -158,10 +161,12 @@ def pooler_parameters(config: BertConfig) -> dict[str, Parameter]:
 def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
     """The encoder's weights and those of the masked-LM and, if the configuration has it, next-sentence heads.
 
-    The masked LM's output matrix is the word embedding table (Devlin et al. 2019, google-research/bert
-    `get_masked_lm_output`): only its bias is a weight of its own.
+    The discriminator of an ELECTRA has its own head instead. The masked LM's output matrix is the word embedding table
+    (Devlin et al. 2019, google-research/bert `get_masked_lm_output`): only its bias is a weight of its own.
     """
     parameters = encoder_parameters(config)
+    if not config.has_masked_lm:
+        return parameters | discriminator_parameters(config)
     if config.decoder_bias:
         bias = _parameter(MASKED_LM, (config.vocab_size,), "zeros", "bias", masked_lm_place(config))
         parameters[f"{MASKED_LM}/output_bias"] = bias
@@ -181,6 +186,12 @@ def transform_parameters(config: BertConfig) -> dict[str, Parameter]:
     place = masked_lm_place(config)
     dense = _dense(TRANSFORM, config.hidden_size, config.embedding_width, place, config.classifier_bias)
     return {**dense, **_norm(TRANSFORM_NORM, config.embedding_width, place, config)}
+
+
+def discriminator_parameters(config: BertConfig) -> dict[str, Parameter]:
+    """The weights that `heads.discriminator_logits` takes besides the encoder's."""
+    width, place = config.hidden_size, discriminator_place(config)
+    return {**_dense(DISCRIMINATOR, width, width, place), **_dense(DISCRIMINATOR_SCORE, width, 1, place)}
 
 
 def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int) -> tf.Tensor:

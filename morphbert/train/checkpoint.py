@@ -49,6 +49,8 @@ from morphbert.train.storage import writing
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = re.compile(r"/adam_[mv]$")
 _AVERAGE = "average/"
+# What weights begin with in checkpoints of google-research/bert, albert and electra.
+_TENSORFLOW_1 = r"(bert|cls|electra|discriminator_predictions|generator|generator_predictions)/"
 _RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
@@ -311,7 +313,7 @@ def other_names(path: str) -> list[str]:
     if any(key.endswith(_VALUE) for key in keys):
         return []
     slots = [key for key in keys if _SLOT.search(key)]
-    others = sorted(set(keys) - set(slots) - set(weight_names(keys)))
+    others = sorted(set(keys) - set(slots) - set(weight_names(keys).values()))
     return others + ([f"{len(slots)} slots of an optimizer"] if slots else [])
 
 
@@ -359,14 +361,19 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
 def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
     """The weights among a checkpoint's keys: name → key. Of this program under `part`, else TensorFlow 1's.
 
-    `model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` is `bert/pooler/dense/bias`.
+    `model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` is `bert/pooler/dense/bias`; so is `electra/` of
+    google-research/electra `bert/`.
     """
     ours = {
         key[len(part) : -len(_VALUE)].replace(".S", "/").replace("..", "."): key
         for key in keys
         if key.startswith(part) and key.endswith(_VALUE)
     }
-    return ours or {key: key for key in keys if re.match(r"(bert|cls)/", key) and not _SLOT.search(key)}
+    return ours or {
+        re.sub(r"^electra/", "bert/", key): key
+        for key in keys
+        if re.match(_TENSORFLOW_1, key) and not _SLOT.search(key)
+    }
 
 
 def check_shapes(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from morphbert.errors import MorphbertError
 from morphbert.model import losses
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import step_flops
@@ -60,7 +61,15 @@ def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
     """Masked language model and, where the records have labels, next sentence (Devlin et al. 2019).
 
     With `z_loss` the sums have one more, see `losses.pretraining_sums`.
+
+    Raises:
+      MorphbertError: the configuration describes the discriminator of an ELECTRA, which has no masked LM head.
     """
+    if not config.has_masked_lm:
+        raise MorphbertError(
+            "--bert_config_file: electra is 'discriminator', a network without the masked LM's head: set electra to "
+            '"generator" for a masked LM with ELECTRA\'s encoder.'
+        )
 
     def compute(
         weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool

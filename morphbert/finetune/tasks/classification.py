@@ -293,7 +293,9 @@ class Classification(Task):
             pooler = f"{HUGGING_FACE_PREFIXES[kind]}.pooler.dense"
             for part in ("weight", "bias"):
                 tensors[f"classifier.dense.{part}"] = tensors.pop(f"{pooler}.{part}")
-        output = "classifier.out_proj" if kind == "RoBERTa" else "classifier"
+        if kind == "ELECTRA":
+            tensors |= huggingface.dense_tensors(weights, "classifier.dense")
+        output = "classifier.out_proj" if kind in ("RoBERTa", "ELECTRA") else "classifier"
         tensors |= huggingface.linear_tensors(weights, "output", output)
         labels = {"num_labels": 1} if self.kind == "score" else huggingface.label_values(self.labels)
         values = {"problem_type": _PROBLEMS[self.kind], **labels}

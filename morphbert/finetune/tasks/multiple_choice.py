@@ -297,9 +297,11 @@ class MultipleChoice(Task):
     def to_transformers(
         self, kind: str, weights: Mapping[str, np.ndarray], encoder: Mapping[str, np.ndarray]
     ) -> TransformersHead:
-        """Returns `…ForMultipleChoice`, which reads [CLS] through the pooler for every kind."""
+        """Returns `…ForMultipleChoice`, which reads [CLS] through the pooler, or ELECTRA's layer in its place."""
         huggingface.check_pooler(self.head)
         tensors = {**encoder, **huggingface.linear_tensors(weights, "output", "classifier")}
+        if kind == "ELECTRA":
+            tensors |= huggingface.dense_tensors(weights, "sequence_summary.summary")
         return TransformersHead("ForMultipleChoice", "multiple-choice", tensors, {})
 
 

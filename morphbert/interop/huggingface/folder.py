@@ -2,11 +2,12 @@
 
 Names are those of `BertForPreTraining` and its like (see `names`): AutoModel, BertForPreTraining and
 BertForMaskedLM of transformers load the folder. It reads BERT, ALBERT, RoBERTa (also XLM-RoBERTa's kind of encoder),
-Megatron's BERT, which is pre-LN, and ModernBERT, with or without heads.
+Megatron's BERT, which is pre-LN, ModernBERT, and both networks of ELECTRA, with or without heads.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -20,8 +21,10 @@ from morphbert.interop.huggingface.names import (
     ENCODER,
     HEADS,
     config_values,
+    electra_network,
     full_name,
     mapping_tensors,
+    scores_name,
 )
 from morphbert.interop.pretrained import Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig, only_known
@@ -124,6 +127,13 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
     config = read_config(_read_json(path), path)
     found = _read_tensors(folder, allow_pickle)
     tensors = {full_name(name, config.kind): value for name, value in found.items()}
+    if config.electra is not None:
+        config = dataclasses.replace(config, electra=electra_network(tensors, config.electra))
+    if config.electra == "generator" and config.hidden_act != "gelu_erf":
+        raise MorphbertError(
+            f"{path}: the activation of the encoder is {config.hidden_act}; the head of an ElectraForMaskedLM takes "
+            "gelu_erf whatever hidden_act says, so that only generators with it are read."
+        )
     weights, left_over = _ours(tensors, config, folder)
     check_weights(folder, config, shapes_of(weights))
     vocabulary = find_vocabulary(folder)
@@ -178,10 +188,9 @@ def _ours(
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Tensors by their names → weights by ours, and the names that are left over."""
     kind = config.kind
-    # ModernBERT's scores, with their bias, are no part of its head.
-    scores = "decoder" if kind == "ModernBERT" else f"{HEADS[kind]}.decoder"
+    scores = scores_name(kind)
     decoder = tensors.pop(f"{scores}.weight", None)
-    if kind in HEADS and (bias := tensors.pop(f"{scores}.bias", None)) is not None:
+    if kind in HEADS and scores != HEADS[kind] and (bias := tensors.pop(f"{scores}.bias", None)) is not None:
         tensors.setdefault(f"{HEADS[kind]}.bias", bias)
     for name, plain in mapping_tensors(config).items():
         if not np.array_equal(tensors.pop(name, plain), plain):

@@ -37,10 +37,18 @@ def model_card(
         "---",
         *(["language: ko"] if korean else []),
         "library_name: transformers",
-        "pipeline_tag: fill-mask",
+        *(["pipeline_tag: fill-mask"] if model.config.has_masked_lm else []),
     ]
     parts = [
-        "\n".join([*header, "tags:", "- bert", "- morphbert", "---"]),
+        "\n".join(
+            [
+                *header,
+                "tags:",
+                f"- {'bert' if model.config.electra is None else 'electra'}",
+                "- morphbert",
+                "---",
+            ]
+        ),
         f"# {name}",
         _summary(model),
         "## Use",
@@ -65,9 +73,11 @@ def _summary(model: Pretrained) -> str:
         for axis in parameter.shape:
             count *= axis
         size += count
-    kind = "ModernBERT" if config.kind == "ModernBERT" else "BERT"
+    kind = "A ModernBERT model" if config.kind == "ModernBERT" else "A BERT model"
+    if config.electra is not None:
+        kind = f"The {config.electra} of an ELECTRA"
     return (
-        f"A {kind} model: {config.num_hidden_layers} layers, {config.hidden_size} wide, "
+        f"{kind}: {config.num_hidden_layers} layers, {config.hidden_size} wide, "
         f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, {size:,} parameters with the heads. "
         f"Written by morphbert {morphbert.__version__}."
     )

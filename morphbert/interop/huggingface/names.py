@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,36 @@ from morphbert.model.config import BertConfig
 from morphbert.model.names import EMBEDDING_MAPPING, HUGGING_FACE_PREFIXES, mapping_place
 
 # By kind: `model_type`, and what their names of the masked LM's head begin with.
-MODEL_TYPES = {"BERT": "bert", "ALBERT": "albert", "RoBERTa": "roberta", "pre-LN BERT": "megatron-bert"}
+MODEL_TYPES = {
+    "BERT": "bert",
+    "ALBERT": "albert",
+    "RoBERTa": "roberta",
+    "pre-LN BERT": "megatron-bert",
+    "ELECTRA": "electra",
+}
 HEADS = {
     "BERT": "cls.predictions",
     "ALBERT": "predictions",
     "RoBERTa": "lm_head",
     "pre-LN BERT": "cls.predictions",
+    "ELECTRA": "generator_lm_head",
 }
+# Where the scores of the pieces, with their bias, are a module of their own: by kind, its name.
+_SCORES = {"ModernBERT": "decoder", "ELECTRA": "generator_lm_head"}
 # What the names of an encoder's tensors begin with, after the model's prefix.
-ENCODER = "encoder|embeddings|layers|final_norm"
+ENCODER = "encoder|embeddings|embeddings_project|layers|final_norm"
+# By network of an ELECTRA: its class, and what the names of its head begin with.
+_ELECTRA = {
+    "discriminator": ("ElectraForPreTraining", ("discriminator_predictions.",)),
+    "generator": ("ElectraForMaskedLM", ("generator_predictions.", "generator_lm_head.")),
+}
+# What the classes of tasks take ELECTRA's vector of a sequence to be; their defaults.
+_SUMMARY = {
+    "summary_type": "first",
+    "summary_use_proj": True,
+    "summary_activation": "gelu",
+    "summary_last_dropout": 0.1,
+}
 _ARCHITECTURES = {
     "BERT": ("BertForPreTraining", "BertForMaskedLM"),
     "ALBERT": ("AlbertForPreTraining", "AlbertForMaskedLM"),
@@ -42,6 +63,19 @@ def full_name(name: str, kind: str) -> str:
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
 
+def scores_name(kind: str) -> str:
+    """The module that gives the scores of the pieces."""
+    return _SCORES.get(kind) or f"{HEADS[kind]}.decoder"
+
+
+def electra_network(names: Collection[str], configured: str) -> str:
+    """Which network of an ELECTRA tensors are, by the head among them; without a head the one of `config.json`."""
+    found = [
+        network for network, (_, heads) in _ELECTRA.items() if any(name.startswith(heads) for name in names)
+    ]
+    return found[0] if len(found) == 1 else configured
+
+
 def check_exportable(config: BertConfig, padding: int | None) -> None:
     """Refuses a model that none of transformers' computes; `padding` is the id of [PAD], if known.
 
@@ -54,6 +88,11 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
             "transformers has no model that this could be exported to. It is no BERT by "
             f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}, and no ModernBERT "
             f"by {', '.join(config.beside_modern_bert())}. Use --format=saved_model or ours."
+        )
+    if config.electra == "generator" and config.hidden_act != "gelu_erf":
+        raise MorphbertError(
+            f"hidden_act is {config.hidden_act}, and the head of transformers' ElectraForMaskedLM always takes "
+            "gelu_erf: the generator cannot be exported to it. Use --format=saved_model or onnx."
         )
     if config.pre_layer_norm and offset:
         raise MorphbertError(
@@ -84,6 +123,13 @@ def config_values(config: BertConfig, special_ids: Mapping[str, int] | None = No
     if config.kind == "ModernBERT":
         return modernbert.config_values(config, special_ids)
     kind, values = config.kind, config.to_dict()
+    if config.electra is not None:
+        architecture = _ELECTRA[config.electra][0]
+        for name in ("electra", "pooler", "next_sentence_head"):
+            values.pop(name, None)
+        values |= {"embedding_size": config.embedding_width, **_SUMMARY}
+    else:
+        architecture = _ARCHITECTURES[kind][0 if config.next_sentence_head else 1]
     if kind == "RoBERTa":
         values.pop("next_sentence_head", None)
         values["max_position_embeddings"] += values.pop("position_offset")
@@ -91,7 +137,7 @@ def config_values(config: BertConfig, special_ids: Mapping[str, int] | None = No
         values |= {"embedding_size": config.embedding_width, "inner_group_num": config.inner_group_num}
     values.pop("pre_layer_norm", None)
     return {
-        "architectures": [_ARCHITECTURES[kind][0 if config.next_sentence_head else 1]],
+        "architectures": [architecture],
         "model_type": MODEL_TYPES[kind],
         **values,
         "hidden_act": _ACTIVATIONS.get(config.hidden_act, config.hidden_act),
@@ -108,7 +154,7 @@ def mapping_tensors(config: BertConfig) -> dict[str, np.ndarray]:
     width = config.hidden_size
     if config.kind != "ALBERT" or config.embedding_width != width:
         return {}
-    module = mapping_place().hugging_face[EMBEDDING_MAPPING]
+    module = mapping_place(config).hugging_face[EMBEDDING_MAPPING]
     return {
         f"{module}.weight": np.eye(width, dtype=np.float32),
         f"{module}.bias": np.zeros(width, np.float32),

@@ -1,0 +1,131 @@
+"""The two networks of an ELECTRA in one checkpoint, by google-research/electra's names.
+
+`electra/…` (`bert/…` in checkpoints of this program) and `discriminator_predictions/…` are the discriminator,
+`generator/…` and `generator_predictions/…` the generator. The generator has no embeddings of its own where it shares
+those of the discriminator, and no layers of its own where it shares all weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
+from morphbert.model.names import EMBEDDINGS, MASKED_LM, TRANSFORM, TRANSFORM_NORM
+
+_DISCRIMINATOR_HEAD = "discriminator_predictions/"
+_GENERATOR = "generator/"
+_GENERATOR_HEAD = "generator_predictions/"
+# The generator's head as that of a masked LM here → in a checkpoint of both networks.
+_HEAD = {
+    f"{TRANSFORM}/": f"{_GENERATOR_HEAD}dense/",
+    f"{TRANSFORM_NORM}/": f"{_GENERATOR_HEAD}LayerNorm/",
+    f"{MASKED_LM}/output_bias": f"{_GENERATOR_HEAD}output_bias",
+}
+
+
+def holds_both(names: Iterable[str]) -> bool:
+    """Whether weights are those of both networks."""
+    return any(name.startswith((_GENERATOR, _GENERATOR_HEAD)) for name in names)
+
+
+def of_network(
+    weights: Mapping[str, np.ndarray], config: BertConfig, source: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Divides the weights of a checkpoint into those of the network that a configuration describes, and the others.
+
+    Args:
+      weights: by their names in the checkpoint, the encoder under `bert/`.
+      config: of the discriminator, of the generator, or of a model that is no ELECTRA.
+      source: where they are, for messages.
+
+    Returns:
+      The weights of that network by the names of a model of its own, and those of the other one by their names in the
+      checkpoint, without what both share.
+
+    Raises:
+      MorphbertError: the checkpoint is an ELECTRA's and the configuration is not, or the network is not in it.
+    """
+    both = holds_both(weights)
+    discriminates = any(name.startswith(_DISCRIMINATOR_HEAD) for name in weights)
+    if config.electra is None:
+        if both or discriminates:
+            raise MorphbertError(
+                f'{source} is an ELECTRA, and its configuration does not say so: add "electra": "discriminator" to the '
+                'configuration, or "electra": "generator" with the sizes of the generator.'
+            )
+        return dict(weights), {}
+    if config.electra == "discriminator":
+        head = sorted(name for name in weights if name.startswith(f"{MASKED_LM}/"))
+        if head and not discriminates:
+            raise MorphbertError(
+                f"{source} is a masked LM or the generator of an ELECTRA (it has {head[0]}), and the configuration "
+                "describes a discriminator: give the discriminator, or the configuration of this checkpoint."
+            )
+        others = {n: v for n, v in weights.items() if n.startswith((_GENERATOR, _GENERATOR_HEAD))}
+        return {name: value for name, value in weights.items() if name not in others}, others
+    if both:
+        return _generator(weights)
+    if discriminates:
+        raise MorphbertError(
+            f"{source} is the discriminator of an ELECTRA alone, and the configuration describes a generator: give the "
+            "generator, or the configuration of this checkpoint."
+        )
+    return dict(weights), {}
+
+
+def _generator(
+    weights: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The generator of a checkpoint of both, with the embeddings and layers that it shares, and the discriminator."""
+    own = {
+        part: any(name.startswith(f"{_GENERATOR}{part}/") for name in weights)
+        for part in ("embeddings", "encoder")
+    }
+    here = {there: ours for ours, there in _HEAD.items()}
+    found, others = {}, {}
+    for name, value in weights.items():
+        if name.startswith(_GENERATOR):
+            found[f"bert/{name.removeprefix(_GENERATOR)}"] = value
+        elif name.startswith(_GENERATOR_HEAD):
+            found[_renamed(name, here)] = value
+        elif name.startswith("bert/"):
+            part = "embeddings" if name.startswith(f"{EMBEDDINGS}/") else "encoder"
+            if own[part]:
+                others[name] = value
+            else:
+                found[name] = value
+        else:
+            others[name] = value
+    return found, others
+
+
+def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
+    """A network of its own by its names in google-research/electra's checkpoint of both.
+
+    The embeddings are `electra/embeddings`, which both networks share.
+    """
+    if config.electra == "discriminator":
+        return by_their_names(weights)
+    beginnings = {f"{EMBEDDINGS}/": "electra/embeddings/", "bert/": _GENERATOR, **_HEAD}
+    return {_renamed(name, beginnings): value for name, value in weights.items()}
+
+
+def by_their_names(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights of a checkpoint of both networks, whose encoder of the discriminator is `electra/` there."""
+    return {_renamed(name, {"bert/": "electra/"}): value for name, value in weights.items()}
+
+
+def _renamed(name: str, beginnings: Mapping[str, str]) -> str:
+    for here, there in beginnings.items():
+        if name.startswith(here):
+            return there + name.removeprefix(here)
+    return name
+
+
+def describe_others(others: Mapping[str, np.ndarray], config: BertConfig) -> tuple[str, ...]:
+    """What an account calls the weights of the other network."""
+    other = "generator" if config.electra == "discriminator" else "discriminator"
+    return (f"{len(others)} weights of the {other}",) if others else ()
