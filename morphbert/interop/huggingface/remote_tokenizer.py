@@ -149,52 +149,33 @@ class MorphbertTokenizer(PreTrainedTokenizer):
     ) -> BatchEncoding:
         # split_special_tokens is for tokenizing; the rest is for prepare_for_model.
         cutting = {"split_special_tokens": kwargs.pop("split_special_tokens", None)}
-        more = {
+        made: dict[str, Any] = {
             name: kwargs[name]
             for name in ("return_token_type_ids", "return_special_tokens_mask", "verbose")
             if name in kwargs
         }
-
-        def one(first: Any, second: Any) -> dict[str, Any]:
+        made |= {
+            "add_special_tokens": add_special_tokens,
+            "truncation": getattr(truncation_strategy, "value", truncation_strategy),
+            "max_length": max_length,
+            "stride": stride,
+            "return_attention_mask": False,
+            "return_overflowing_tokens": return_overflowing_tokens,
+        }
+        pairs, batched = texts_and_pairs(text, text_pair, is_split_into_words)
+        rows = []
+        for first, second in pairs:
             ids = self._ids(first, is_split_into_words, **cutting)
             pair = None if second is None else self._ids(second, is_split_into_words, **cutting)
-            row = dict(
-                self.prepare_for_model(
-                    ids,
-                    pair_ids=pair,
-                    add_special_tokens=add_special_tokens,
-                    truncation=getattr(truncation_strategy, "value", truncation_strategy),
-                    max_length=max_length,
-                    stride=stride,
-                    return_attention_mask=False,
-                    return_overflowing_tokens=return_overflowing_tokens,
-                    **more,
-                )
-            )
-            if return_offsets_mapping:
-                row["offset_mapping"] = [getattr(number, "span", (0, 0)) for number in row["input_ids"]]
-            row["input_ids"] = [int(number) for number in row["input_ids"]]
-            if "overflowing_tokens" in row:
-                row["overflowing_tokens"] = [int(number) for number in row["overflowing_tokens"]]
-            return row
-
-        pairs, batched = texts_and_pairs(text, text_pair, is_split_into_words)
-        rows = [one(first, second) for first, second in pairs]
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        if return_tensors:  # of different lengths, and of no use as tensors
-            names = [name for name in names if name not in ("overflowing_tokens", "num_truncated_tokens")]
-        columns = {
-            name: [row.get(name, [] if name != "num_truncated_tokens" else 0) for row in rows]
-            for name in names
-        }
+            rows.append(self._row(ids, pair, return_offsets_mapping, made))
+        columns = _columns(rows, as_tensors=bool(return_tensors))
         offsets = columns.pop("offset_mapping", None)
-        strategy = getattr(padding_strategy, "value", padding_strategy)
         side = padding_side or self.padding_side
         if rows:
             columns = dict(
                 self.pad(
                     columns,
-                    padding=strategy,
+                    padding=getattr(padding_strategy, "value", padding_strategy),
                     max_length=max_length,
                     pad_to_multiple_of=pad_to_multiple_of,
                     padding_side=side,
@@ -210,6 +191,18 @@ class MorphbertTokenizer(PreTrainedTokenizer):
         if not batched and not return_tensors:
             columns = {name: column[0] for name, column in columns.items()}
         return BatchEncoding(columns, tensor_type=return_tensors)
+
+    def _row(
+        self, ids: list[int], pair: list[int] | None, with_offsets: bool, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What transformers makes of one text or pair, with the offsets of what it has left of them."""
+        row = dict(self.prepare_for_model(ids, pair_ids=pair, **options))
+        if with_offsets:
+            row["offset_mapping"] = [getattr(number, "span", (0, 0)) for number in row["input_ids"]]
+        for name in ("input_ids", "overflowing_tokens"):
+            if name in row:
+                row[name] = [int(number) for number in row[name]]
+        return row
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
@@ -247,6 +240,16 @@ class MorphbertTokenizer(PreTrainedTokenizer):
                 shutil.copyfile(source, target)
             saved.append(target)
         return tuple(saved)
+
+
+def _columns(rows: list[dict[str, Any]], as_tensors: bool) -> dict[str, list[Any]]:
+    """Rows of named values → columns; a row without a value that others have gets an empty one."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if as_tensors:  # of different lengths, and of no use as tensors
+        names = [name for name in names if name not in ("overflowing_tokens", "num_truncated_tokens")]
+    return {
+        name: [row.get(name, [] if name != "num_truncated_tokens" else 0) for row in rows] for name in names
+    }
 
 
 def _padded(offsets: list[tuple[int, int]], length: int, side: str) -> list[tuple[int, int]]:
