@@ -221,7 +221,7 @@ forget_what_changed() {
       if [[ $stage != filled && -f $output/model/checkpoint ]]; then
         echo "pretrain.sh: $output/model was trained with other settings (<) than these (>):" >&2
         diff "$recorded" <(settings "$stage") | grep '^[<>]' | head -n 20 >&2 || true
-        fail "going on would mix them. Take another OUTPUT_DIR, set them back, or remove $output/model to train anew."
+        fail "going on would mix them. Take another OUTPUT_DIR, set them back, or remove $output/model to train again."
       fi
     fi
     if [[ -n $changed ]]; then

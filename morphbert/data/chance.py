@@ -15,17 +15,18 @@ import numpy.typing as npt
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+# SplitMix64's numbers; the input pipeline of training draws with them too.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def mix(values: Keys) -> Keys:
     """Returns a bijective scrambling of 64-bit numbers; does not change the argument."""
     mixed: Keys = values ^ (values >> np.uint64(30))
-    mixed *= _FIRST
+    mixed *= FIRST
     mixed ^= mixed >> np.uint64(27)
-    mixed *= _SECOND
+    mixed *= SECOND
     mixed ^= mixed >> np.uint64(31)
     return mixed
 
@@ -33,7 +34,7 @@ def mix(values: Keys) -> Keys:
 def fold(keys: Keys, numbers: npt.ArrayLike) -> Keys:
     """Returns the keys of the next level, one for each pair of a key and a number (any integers; shapes broadcast)."""
     with np.errstate(over="ignore"):
-        inner = mix((np.asarray(numbers).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+        inner = mix((np.asarray(numbers).astype(np.uint64) + np.uint64(1)) * GOLDEN)
         return mix(keys ^ inner)
 
 
@@ -45,7 +46,7 @@ def key_of(seed: int) -> Keys:
 def bits(keys: Keys, counter: npt.ArrayLike) -> Keys:
     """Returns 64 random bits for each pair of a key and a counter (shapes broadcast)."""
     with np.errstate(over="ignore"):
-        return mix(keys + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+        return mix(keys + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
 def uniform(keys: Keys, counter: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -20,9 +20,9 @@ Ids = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 # Counters of the draws at one position.
-_ORDER, _ACTION, _WORD, _SPAN = (n << 32 for n in range(4))
+ORDER, ACTION, WORD, SPAN = (n << 32 for n in range(4))
 # The low bits of a random number store a position: positions stay below 65,536.
-_POSITION_BITS = 16
+POSITION_BITS = 16
 _NEVER = np.uint64(2**64 - 1)
 
 
@@ -82,11 +82,11 @@ def mask(
     in_spans = config.max_span_length > 1
     if in_spans:
         starts = _span_starts(starts, maskable, keys, config)
-    order = bits(keys[:, None], _ORDER + columns)
+    order = bits(keys[:, None], ORDER + columns)
     if preferred is not None:
         order = _earlier(order, starts, preferred & maskable, config.mask_words_factor)
     # The low bits contain the position, so that sorting the numbers also sorts the positions.
-    order &= ~np.uint64((1 << _POSITION_BITS) - 1)
+    order &= ~np.uint64((1 << POSITION_BITS) - 1)
     order |= columns.astype(np.uint64)
     order[~starts] = _NEVER
     if config.masking_unit == "piece" and not in_spans:
@@ -149,7 +149,7 @@ def _span_starts(starts: Bool, maskable: Bool, keys: Keys, config: InstanceConfi
     """
     columns = np.arange(starts.shape[1])[None, :]
     before = np.concatenate([np.zeros((len(starts), 1), np.bool_), maskable[:, :-1]], axis=1)
-    first = starts & (~before | (uniform(keys[:, None], _SPAN + columns) < config.span_prob))
+    first = starts & (~before | (uniform(keys[:, None], SPAN + columns) < config.span_prob))
     unit = np.cumsum(starts, axis=1)
     since: Ids = unit - np.maximum.accumulate(np.where(first, unit, 0), axis=1)
     spans: Bool = starts & (since % config.max_span_length == 0)
@@ -165,8 +165,8 @@ def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) 
 
 
 def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
-    positions = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
-    missing = np.int64(1 << _POSITION_BITS)
+    positions = (order & np.uint64((1 << POSITION_BITS) - 1)).astype(np.int64)
+    missing = np.int64(1 << POSITION_BITS)
     positions[~taken | (order == _NEVER)] = missing
     positions = np.sort(positions, axis=1)[:, :predictions]
     positions[positions == missing] = -1
@@ -179,7 +179,7 @@ def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predict
     order = np.sort(order, axis=1)
     most = int((order != _NEVER).sum(axis=1).max(initial=0))
     order = order[:, :most].T  # [units, N]
-    unit = (order & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
+    unit = (order & np.uint64((1 << POSITION_BITS) - 1)).astype(np.int64)
     unit[order == _NEVER] = 0
     sizes = sizes[np.arange(rows), unit]
     sizes[order == _NEVER] = length + predictions  # never fits
@@ -224,8 +224,8 @@ def _replace(
     labels = np.zeros(positions.shape, np.int64)
     labels[rows, slots] = ids[rows, column]
     key = keys[rows]
-    action = uniform(key, _ACTION + decided_at[rows, column])
-    random_piece = real[below(len(real), key, _WORD + column)]
+    action = uniform(key, ACTION + decided_at[rows, column])
+    random_piece = real[below(len(real), key, WORD + column)]
     replaced = config.mask_token_prob + config.random_token_prob
     masked = ids.copy()
     masked[rows, column] = np.where(

@@ -17,7 +17,7 @@ from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
 # What a line of training says about the machine and not about the model: another run of the same command has the
-# same values but for these.
+# same values except for these.
 SPEED = (
     "steps_per_second",
     "sequences_per_second",

@@ -111,7 +111,7 @@ def describe(
 
 
 def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
-    """Files, and what their manifests say; those that say the same but for the number of records count as one."""
+    """Files, and what their manifests say; those that differ only in the number of records count as one."""
     files = [file for chosen in sets for file in chosen.files]
     different: dict[str, dict[str, Any]] = {}
     for manifest in manifests(files).values():

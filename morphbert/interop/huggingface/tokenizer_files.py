@@ -184,7 +184,7 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
             for token in (*SPECIAL_TOKENS, *tokenizer.vocabulary.added)
         ],
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(tokenizer.splitter)},
-        # BertPreTokenizer would do, but for punctuation that Unicode has had since version 8.
+        # BertPreTokenizer would do, except for punctuation that Unicode has had since version 8.
         "pre_tokenizer": {
             "type": "Sequence",
             "pretokenizers": [

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from morphbert.data.chance import FIRST, GOLDEN, SECOND
+from morphbert.data.masking import ACTION, ORDER, POSITION_BITS, SPAN, WORD
 from morphbert.errors import MorphbertError
 from morphbert.train.mask_schedule import BatchShares
 
-# Those of morphbert.data.chance and morphbert.data.masking.
-_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_ORDER, _ACTION, _WORD, _SPAN = (n << 32 for n in range(4))
-_POSITION_BITS = 16
 # Larger than any position or number of pieces.
 _NEVER = tf.int64.max
 
@@ -151,7 +149,7 @@ def _number_to_predict(lengths: tf.Tensor, share: tf.Tensor, most: int) -> tf.Te
 
 
 def _span_starts(starts: tf.Tensor, maskable: tf.Tensor, keys: tf.Tensor, rules: MaskRules) -> tf.Tensor:
-    ends = _uniform(keys, _SPAN, _columns(starts)) < rules.span_prob
+    ends = _uniform(keys, SPAN, _columns(starts)) < rules.span_prob
     first = starts & (~_shifted(maskable, 1, False) | ends)
     unit = tf.cumsum(tf.cast(starts, tf.int64), axis=1)
     since = unit - _running_max(tf.where(first, unit, 0))
@@ -161,8 +159,8 @@ def _span_starts(starts: tf.Tensor, maskable: tf.Tensor, keys: tf.Tensor, rules:
 def _order(starts: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """int64 [B, L] the positions of the starts in random order, then `_NEVER`."""
     columns = tf.cast(_columns(starts), tf.uint64)
-    low = (1 << _POSITION_BITS) - 1
-    order = tf.bitwise.bitwise_and(_bits(keys, _ORDER, columns), _uint64(~low))
+    low = (1 << POSITION_BITS) - 1
+    order = tf.bitwise.bitwise_and(_bits(keys, ORDER, columns), _uint64(~low))
     order = tf.bitwise.bitwise_or(order, columns)
     # Sorting is for signed numbers: with the top bit turned over they sort as unsigned ones do.
     order = tf.bitcast(tf.bitwise.bitwise_xor(order, _uint64(1 << 63)), tf.int64)
@@ -222,9 +220,9 @@ def _positions(masked: tf.Tensor, predictions: int) -> tf.Tensor:
 def _replacements(ids: tf.Tensor, decided_at: tf.Tensor, keys: tf.Tensor, rules: MaskRules) -> tf.Tensor:
     """What would stand at each place [B, L] if it were masked; `decided_at`: whose draw says which of the three."""
     real = np.concatenate([np.arange(first, last) for first, last in rules.random_ids])
-    drawn = _uniform(keys, _WORD, _columns(ids)) * tf.constant(len(real), tf.float64)
+    drawn = _uniform(keys, WORD, _columns(ids)) * tf.constant(len(real), tf.float64)
     random = tf.gather(tf.constant(real, tf.int64), tf.minimum(tf.cast(drawn, tf.int64), len(real) - 1))
-    action = _uniform(keys, _ACTION, decided_at)
+    action = _uniform(keys, ACTION, decided_at)
     replaced = rules.mask_token_prob + rules.random_token_prob
     mask = tf.constant(rules.mask_id, tf.int64)
     return tf.where(action < rules.mask_token_prob, mask, tf.where(action < replaced, random, ids))
@@ -278,7 +276,7 @@ def _uint64(number: int) -> tf.Tensor:
 
 
 def _mix(values: tf.Tensor) -> tf.Tensor:
-    for shift, factor in ((30, _FIRST), (27, _SECOND)):
+    for shift, factor in ((30, int(FIRST)), (27, int(SECOND))):
         values = tf.bitwise.bitwise_xor(values, tf.bitwise.right_shift(values, _uint64(shift))) * _uint64(
             factor
         )
@@ -286,14 +284,14 @@ def _mix(values: tf.Tensor) -> tf.Tensor:
 
 
 def _fold(keys: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    inner = _mix((numbers + _uint64(1)) * _uint64(_GOLDEN))
+    inner = _mix((numbers + _uint64(1)) * _uint64(int(GOLDEN)))
     return _mix(tf.bitwise.bitwise_xor(keys, inner))
 
 
 def _bits(keys: tf.Tensor, draw: int, columns: tf.Tensor) -> tf.Tensor:
     """uint64 [B, L]: random bits of one kind of draw for each key [B] and place [B or 1, L]."""
     counter = tf.cast(columns, tf.uint64) + _uint64(draw + 1)
-    return _mix(keys[:, None] + counter * _uint64(_GOLDEN))
+    return _mix(keys[:, None] + counter * _uint64(int(GOLDEN)))
 
 
 def _uniform(keys: tf.Tensor, draw: int, columns: tf.Tensor) -> tf.Tensor:
