@@ -22,6 +22,7 @@ from morphbert.cli.export_model import main as export
 from morphbert.cli.extract_features import main as extract
 from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.import_model import main as bring_in
+from morphbert.cli.run_classifier import main as run_classifier
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.starting import initial_weights
@@ -171,6 +172,16 @@ def test_features_masks_and_scores_of_pieces(folders, tmp_path, capsys):
     assert capsys.readouterr().out.count("%") == 5
     assert fill_mask([f"--checkpoint={folders}/discriminator", sentence]) == 1
     assert "discriminator of an ELECTRA, which has no masked LM head" in capsys.readouterr().err
+
+
+def test_a_discriminator_is_not_adapted_with_a_masked_lm(folders, tmp_path, capsys):
+    table = tmp_path / "train.tsv"
+    table.write_text("document\tlabel\n좋다\t1\n싫다\t0\n", encoding="utf-8")
+    flags = [f"--train_file={table}", f"--output_dir={tmp_path}/out", "--do_train", "--adapt_on=train"]
+    flags += [f"--init_checkpoint={folders}/discriminator", "--max_seq_length=16"]
+    assert run_classifier([*flags, "--adapt_steps=1"]) == 1
+    assert "--adapt_on" in (message := capsys.readouterr().err)
+    assert "discriminator of an ELECTRA" in message
 
 
 @pytest.mark.long
@@ -503,6 +514,13 @@ def test_folders_that_are_not_what_they_say(published, tmp_path, capsys):
     # The head says more than `architectures`, which tools leave out or copy.
     (folder / "config.json").write_text(json.dumps({**values, "architectures": ["ElectraForMaskedLM"]}))
     assert sources.read(str(folder)).config.electra == "discriminator"
+    with pytest.raises(
+        MorphbertError, match="is the discriminator of an ELECTRA, .* give the folder of the gen"
+    ):
+        initial_weights(str(folder), config_of(GENERATOR, vocab_size=values["vocab_size"]))
+    assert "bert/embeddings_project/kernel" in initial_weights(
+        str(folder), config_of(vocab_size=values["vocab_size"])
+    )
     (folder / "config.json").write_text(json.dumps({**values, "embedding_size": 32}))
     assert bring_in([f"--checkpoint={folder}", f"--output_dir={tmp_path}/x"]) == 1
     assert "embeddings_project" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def tiled(value, *sizes):
 LARGER = {"num_hidden_layers": 7, "hidden_size": 108, "num_attention_heads": 9, "intermediate_size": 201}
 
 
-@pytest.mark.parametrize("variant", ["roberta", "pre_ln", "modern", "rms"])
+@pytest.mark.parametrize("variant", ["roberta", "pre_ln", "modern", "rms", "discriminator", "generator"])
 def test_every_weight_stands_in_the_middle(variant):
     old, new = config_of(variant), config_of(variant, **LARGER)
     weights = random_weights(old)
@@ -63,9 +63,18 @@ def test_every_weight_stands_in_the_middle(variant):
             expected = tiled(weights[f"{theirs.output_norm}/beta"], 108)
             np.testing.assert_array_equal(found[f"{ours.output_norm}/beta"], expected)
     table = "bert/embeddings/word_embeddings"
-    np.testing.assert_array_equal(found[table], tiled(weights[table], 97, 108))
+    embedding = new.embedding_size or 108
+    np.testing.assert_array_equal(found[table], tiled(weights[table], 97, embedding))
+    if new.electra is not None:
+        project = "bert/embeddings_project/kernel"
+        np.testing.assert_array_equal(found[project], tiled(weights[project], 16, 108))
+    if not new.has_masked_lm:
+        for name, width in (("dense", 108), ("dense_1", 1)):
+            kernel = f"discriminator_predictions/{name}/kernel"
+            np.testing.assert_array_equal(found[kernel], tiled(weights[kernel], 108, width))
+        return
     transform = "cls/predictions/transform/dense/kernel"
-    np.testing.assert_array_equal(found[transform], tiled(weights[transform], 108, 108))
+    np.testing.assert_array_equal(found[transform], tiled(weights[transform], 108, embedding))
 
 
 def test_a_deep_modern_models_second_layer_has_no_norm_to_begin_with():

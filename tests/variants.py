@@ -50,6 +50,7 @@ VARIANTS = {
 ELECTRA = {"embedding_size": 16, "hidden_act": "gelu_erf", "pooler": False, "next_sentence_head": False}
 DISCRIMINATOR = {**ELECTRA, "electra": "discriminator"}
 GENERATOR = {**ELECTRA, "electra": "generator"}
+NETWORKS = {"discriminator": DISCRIMINATOR, "generator": GENERATOR}
 # The modern block's switches in other combinations, for which transformers has no model.
 CUSTOM = {
     "rotary": {"position_embedding_type": "rotary", "global_rope_theta": 10000.0},
@@ -78,7 +79,9 @@ CUSTOM = {
 
 def config_of(variant, **changes):
     """A small configuration of the variant."""
-    return BertConfig(**{"vocab_size": 97, **_SIZES, **{**VARIANTS, **CUSTOM}[variant], **changes})
+    return BertConfig(
+        **{"vocab_size": 97, **_SIZES, **{**VARIANTS, **CUSTOM, **NETWORKS}[variant], **changes}
+    )
 
 
 def random_weights(config, seed=3):

@@ -89,6 +89,11 @@ def _write_start(folder: str, config: FineTuneConfig) -> None:
     found = sources.read(
         config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
     )
+    if not found.config.has_masked_lm:
+        raise MorphbertError(
+            f"--adapt_on: {found.source} is the discriminator of an ELECTRA, and the text is learned with a masked LM, "
+            "whose head it does not have: leave --adapt_on out, or start from another model."
+        )
     tokenizer = tokenizer_of(found)
     if tokenizer is None or found.vocabulary is None:
         raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")

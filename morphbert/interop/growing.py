@@ -15,6 +15,8 @@ import numpy.typing as npt
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.model.names import (
+    DISCRIMINATOR,
+    DISCRIMINATOR_SCORE,
     EMBEDDING_NORM,
     FINAL_NORM,
     NEXT_SENTENCE,
@@ -26,6 +28,7 @@ from morphbert.model.names import (
     WORD_EMBEDDINGS,
     BlockNames,
     layer_blocks,
+    mapping_name,
 )
 
 # What may grow, and what says nothing about shapes or is brought into shape elsewhere.
@@ -85,7 +88,7 @@ def grown(
                 found[f"{name}/{kind}"] = value[np.ix_(*taken)]
     for table in (WORD_EMBEDDINGS, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS):
         if table in found:
-            found[table] = found[table][:, axes.hidden]
+            found[table] = found[table][:, axes.embedding]
     output = f"{NEXT_SENTENCE}/output_weights"
     if output in found:
         found[output] = found[output][:, axes.hidden]
@@ -127,6 +130,9 @@ class _Axes:
 
     def __init__(self, old: BertConfig, new: BertConfig):
         self.hidden = _from_middle(old.hidden_size, new.hidden_size)
+        # Embeddings of a width of their own keep it.
+        self.embedding = self.hidden if old.embedding_size is None else np.arange(old.embedding_size)
+        self.mapping = mapping_name(old)
         self.inner = _from_middle(old.intermediate_size, new.intermediate_size)
         self.first = (
             np.concatenate([self.inner, old.intermediate_size + self.inner]) if old.mlp_gate else self.inner
@@ -137,8 +143,13 @@ class _Axes:
 
     def outside_of_layers(self) -> Iterator[tuple[str, tuple[_Index, _Index]]]:
         """Module → rows and columns of its kernel; its vectors have the columns."""
-        for name in (EMBEDDING_NORM, FINAL_NORM, POOLER, TRANSFORM, TRANSFORM_NORM):
+        for name in (FINAL_NORM, POOLER, DISCRIMINATOR):
             yield name, (self.hidden, self.hidden)
+        for name in (EMBEDDING_NORM, TRANSFORM_NORM):
+            yield name, (self.embedding, self.embedding)
+        yield self.mapping, (self.embedding, self.hidden)
+        yield TRANSFORM, (self.hidden, self.embedding)
+        yield DISCRIMINATOR_SCORE, (self.hidden, np.arange(1))
 
     def of_block(self, names: BlockNames) -> Iterator[tuple[str, tuple[_Index, _Index]]]:
         """The same for the modules of a block."""

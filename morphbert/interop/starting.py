@@ -94,7 +94,13 @@ def _read(path: str, config: BertConfig) -> Pretrained:
     """What is at `path`; of a checkpoint only weights, vocabulary and `position_offset` are known for sure."""
     path = local_path(path)
     if os.path.isdir(path) and huggingface.is_folder(path):
-        return sources.read(path)
+        read = sources.read(path)
+        if None not in (read.config.electra, config.electra) and read.config.electra != config.electra:
+            raise MorphbertError(
+                f"{path} is the {read.config.electra} of an ELECTRA, and the model to be trained is a {config.electra}: "
+                f"give the folder of the {config.electra}."
+            )
+        return read
     prefix, known = resolve(path), pretraining_parameters(config)
     weights, others = electra.of_network(read_weights(path), config, path)
     extra = sorted(name for name in weights if name not in known)

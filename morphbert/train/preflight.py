@@ -240,9 +240,10 @@ def check_shapes(shape: RecordShape, model: BertConfig) -> None:
 def check_labels(layout: RecordLayout, model: BertConfig) -> None:
     """Refuses labels of the segments for a model without the head that learns from them."""
     if layout.next_sentence and not model.next_sentence_head:
+        head = ", or give the model the head" if model.electra is None else ""
         raise MorphbertError(
             "the records have labels of the segments, but next_sentence_head in --bert_config_file is false: make the "
-            "records with create_pretraining_data.py --objective=none, or give the model the head."
+            f"records with create_pretraining_data.py --objective=none{head}."
         )
 
 
