@@ -515,7 +515,7 @@ def test_folders_that_are_not_what_they_say(published, tmp_path, capsys):
     (folder / "config.json").write_text(json.dumps({**values, "architectures": ["ElectraForMaskedLM"]}))
     assert sources.read(str(folder)).config.electra == "discriminator"
     with pytest.raises(
-        MorphbertError, match="is the discriminator of an ELECTRA, .* give the folder of the gen"
+        MorphbertError, match=r"is the discriminator of an ELECTRA, .* give the folder of the gen"
     ):
         initial_weights(str(folder), config_of(GENERATOR, vocab_size=values["vocab_size"]))
     assert "bert/embeddings_project/kernel" in initial_weights(

@@ -97,7 +97,7 @@ def _read(path: str, config: BertConfig) -> Pretrained:
         read = sources.read(path)
         if None not in (read.config.electra, config.electra) and read.config.electra != config.electra:
             raise MorphbertError(
-                f"{path} is the {read.config.electra} of an ELECTRA, and the model to be trained is a {config.electra}: "
+                f"{path} is the {read.config.electra} of an ELECTRA, and the model to train is a {config.electra}: "
                 f"give the folder of the {config.electra}."
             )
         return read
