@@ -17,15 +17,15 @@ EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,hub,dev
 OUT ?= out
 # How long `make soak SECONDS=600` goes on. (A shell has a SECONDS of its own.)
 SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
-# Files of tests at once: as many as there are cores.
-PYTEST := -m pytest -q -n auto --dist loadfile
+# Files of tests at once: as many as there are cores, in the order that tests/conftest.py gives them.
+PYTEST := -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 # What computes numbers: networks, optimizers, training, comparisons with transformers.
 NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
 	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py tests/test_kernels.py \
 	tests/test_local_attention.py tests/test_muon_training.py
 
-.PHONY: help pretrain test test-long test-avx2 test-portable parity soak fuzz beam tpu compilers tpu-check gpu-check \
+.PHONY: help pretrain test test-long test-ci test-avx2 test-portable parity soak fuzz beam tpu compilers tpu-check gpu-check \
 	accelerator-check-all dist docs test-all check fix
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo "make test-long  those that take more than some ten seconds: killed, split and compiled runs"
 	@echo "make test-portable  the tests that compute numbers, as other processors compute them"
 	@echo "make parity     compares with transformers and torch, which it installs"
+	@echo "make test-ci    make test, test-long and parity in one run"
 	@echo "make soak       kills and full disks at random moments for SECONDS=600, comparing bits"
 	@echo "make fuzz       random strings through every kind of tokenizer, STRINGS=100000 for each"
 	@echo "make beam       tests --engine=beam, with Apache Beam in .venv-beam"
@@ -57,6 +58,10 @@ test: .venv/ready
 # Runs that are killed, split into processes or compiled as a whole.
 test-long: .venv/ready
 	@$(RUN) $(PYTEST) -m 'long and not slow and not parity'
+
+# All three in one run, which shares what they train, and ends when both cores are done.
+test-ci: .venv/ready-parity
+	@$(RUN) $(PYTEST) -m 'not slow'
 
 # As on a processor without AVX-512 and bfloat16: rounding differs, and the tests must not notice. Without oneDNN, of
 # which TensorFlow takes bfloat16 products wherever the processor has the instructions, also where

@@ -15,6 +15,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the files with the longest tests first: of several workers none begins one when the others are done."""
+    weights = collections.Counter()
+    for item in items:
+        weights[item.path] += 40 if item.get_closest_marker("long") else 1
+    items.sort(key=lambda item: -weights[item.path])
+
+
 def pytest_terminal_summary(terminalreporter):
     """Prints why tests were skipped: a line for each reason, with the number of tests."""
     reasons = collections.Counter()
