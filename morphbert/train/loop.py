@@ -258,16 +258,20 @@ def time_steps(
         _call(training, portion)
     again, left = time.monotonic() - again, at_most - (time.monotonic() - started)
     for portion, share in feed.each():
+        calls: list[tuple[int, float]] = []
         taken, spent, count = 0, 0.0, 1
         while True:
             begun = time.monotonic()
             _call(training, dataclasses.replace(portion, count=count))
-            spent, taken = spent + time.monotonic() - begun, taken + count
-            each = agree(spent / taken)  # all workers take the same steps
-            if taken >= _TIMED_STEPS and agree(spent) >= share * left:
+            calls.append((count, agree(time.monotonic() - begun)))  # all workers take the same steps
+            taken, spent = taken + count, spent + calls[-1][1]
+            if taken >= _TIMED_STEPS and spent >= share * left:
                 break
+            each = spent / taken
             count = max(1, min(int(SECONDS_PER_CALL / each), int(share * left / each) - taken, 2 * taken))
-        step += share * each
+        # The first and short calls are slower: caches and queues are empty, and a call itself takes time.
+        long = [call for call in calls if 2 * call[0] >= max(calls)[0]]
+        step += share * sum(seconds for _, seconds in long) / sum(count for count, _ in long)
     return step, agree(again)
 
 

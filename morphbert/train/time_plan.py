@@ -14,7 +14,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 # Steps that a configuration is made with before the plan says how many there are; they decide nothing that is timed.
 BEFORE_PLAN = 100_000
 # The share of the time in which steps are timed, and the longest that this takes, in seconds.
-TIMED_SHARE, TIMED_AT_MOST = 0.02, 60.0
+TIMED_SHARE, TIMED_AT_MOST = 0.04, 60.0
 
 
 def parse_train_time(text: str) -> float:
