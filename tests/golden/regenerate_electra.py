@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import types
+import zlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -166,16 +167,17 @@ def run_original(checkout, folder, configs, batch):
 
 
 def weights_of_both():
-    """→ weights of each network by formula; they share the discriminator's embeddings."""
-    from regenerate_model import weights_by_formula
-
+    """→ weights of each network, which need no file; they share the discriminator's embeddings."""
     from morphbert.model.config import BertConfig
     from morphbert.model.parameters import pretraining_parameters
 
     weights = {}
     for name, config in CONFIGS.items():
-        declared = pretraining_parameters(BertConfig(**config))
-        weights[name] = weights_by_formula({n: parameter.shape for n, parameter in declared.items()})
+        weights[name] = {}
+        for key, parameter in pretraining_parameters(BertConfig(**config)).items():
+            random = np.random.RandomState(zlib.crc32(key.encode()))  # the same numbers in every NumPy
+            middle = 1.0 if parameter.initial == "ones" else 0.0
+            weights[name][key] = random.normal(middle, 0.5, parameter.shape).astype(np.float32)
     embeddings = {n: v for n, v in weights["discriminator"].items() if n.startswith("bert/embeddings/")}
     weights["generator"] |= embeddings
     return weights
@@ -190,7 +192,9 @@ def export(folder):
     configs = {name: BertConfig(**values) for name, values in CONFIGS.items()}
     weights = weights_of_both()
     other = electra.joined(weights["generator"], configs["generator"])
-    model = Pretrained(configs["discriminator"], weights["discriminator"], "formula", other_network=other)
+    model = Pretrained(
+        configs["discriminator"], weights["discriminator"], "random weights", other_network=other
+    )
     google.write(folder, model)
 
 
