@@ -32,7 +32,9 @@ from morphbert.model.cost import forward_flops
 from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.model.heads import discriminator_logits, masked_lm_logits
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.train.checkpoint_files import vouch
 from morphbert.train.objective import pretraining_objective
+from morphbert.train.run_state import Description, RunState
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SMALL |= {"intermediate_size": 48, "max_position_embeddings": 64, "type_vocab_size": 2}
@@ -268,7 +270,7 @@ def released(tmp_path_factory):
     tokens = len(VOCABULARY.read_text(encoding="utf-8").splitlines())
     sizes = {"vocab_size": tokens, "embedding_size": 32}
     configs = {
-        "discriminator": config_of(DISCRIMINATOR, **sizes),
+        "discriminator": config_of(DISCRIMINATOR, **{**sizes, "embedding_size": None}),
         "generator": config_of(GENERATOR, **{**sizes, "hidden_size": 16, "intermediate_size": 24}),
     }
     ours = {name: random_weights(config, seed) for seed, (name, config) in enumerate(configs.items())}
@@ -445,6 +447,66 @@ def test_pretraining_starts_from_a_network_of_either_kind(released, folders, cap
     capsys.readouterr()
     with pytest.raises(MorphbertError, match="give the discriminator"):
         initial_weights(str(folders / "generator"), config_of(vocab_size=configs["generator"].vocab_size))
+
+
+# ── a run's checkpoint, which holds both networks ──────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def run(released, tmp_path_factory):
+    """A checkpoint as a run of this program writes it: both networks, and the generator's configuration."""
+    _, configs, _, values = released
+    folder = tmp_path_factory.mktemp("run")
+    names = {name: name.replace("electra/", "bert/") for name in values}
+    variables = {names[name]: tf.Variable(value) for name, value in values.items()}
+    one, other = (configs[name].to_dict() for name in ("discriminator", "generator"))
+    state = RunState(Description(one, {}, {}, generator_config=other), 0)
+    prefix = str(folder / "model.ckpt-3")
+    tf.train.Checkpoint(model=variables, run=state).write(prefix)
+    vouch(prefix)
+    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-3"\n')
+    (folder / "bert_config.json").write_text(configs["discriminator"].to_json())
+    (folder / "vocab.txt").write_bytes(VOCABULARY.read_bytes())
+    return folder
+
+
+def test_each_network_of_a_run_goes_out(run, released, tmp_path, capsys):
+    _, configs, ours, values = released
+    for network, form in (("generator", "huggingface"), ("discriminator", "huggingface"), (None, "google")):
+        flags = [f"--checkpoint={run}", f"--output_dir={tmp_path}/{network}", f"--format={form}"]
+        flags += [] if network is None else [f"--electra_network={network}"]
+        assert export([*flags, "--do_lower_case=false"]) == 0
+    for network, config in configs.items():
+        found = sources.read(str(tmp_path / network))
+        assert found.config == config
+        assert_same_weights(found.weights, ours[network])
+    assert (
+        tf.train.load_checkpoint(str(tmp_path / "None")).get_variable_to_shape_map().keys() == values.keys()
+    )
+    flags = [f"--checkpoint={run}", f"--output_dir={tmp_path}/imported", "--electra_network=generator"]
+    assert bring_in(flags) == 0
+    assert_same_weights(sources.read(str(tmp_path / "imported")).weights, ours["generator"])
+    capsys.readouterr()
+    assert fill_mask([f"--checkpoint={run}", "--text=나는 [MASK]에 간다.", "--do_lower_case=false"]) == 0
+    assert "its generator fills the masks" in capsys.readouterr().out
+
+
+def test_a_network_that_is_not_there_is_said(run, released, folders, tmp_path, capsys):
+    google = released[0]
+    for checkpoint, network, config, words in (
+        (folders / "generator", "discriminator", None, "holds no discriminator"),
+        (
+            google,
+            "generator",
+            "discriminator",
+            "does not say the sizes of its generator: give --bert_config_file",
+        ),
+        (google, "discriminator", "generator", "was read as its generator, as --bert_config_file says"),
+    ):
+        flags = [f"--checkpoint={checkpoint}", f"--output_dir={tmp_path}/x", f"--electra_network={network}"]
+        flags += [f"--bert_config_file={google}/{config}.json"] if config else []
+        assert bring_in(flags) == 1
+        assert words in capsys.readouterr().err
 
 
 # ── Hugging Face ───────────────────────────────────────────────────────────────────────────────────────

@@ -49,6 +49,11 @@ class ExportConfig(ModelParts):
         help="huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
         "google-research/bert's names. saved_model: TensorFlow's, for TF Serving. onnx: encoder and masked LM.",
     )
+    electra_network: Literal["discriminator", "generator"] | None = option(
+        default=None,
+        help="Of a checkpoint that holds both networks of an ELECTRA: the one to take. Default: the one that its "
+        "configuration describes; of a run of this program the discriminator.",
+    )
     overwrite: bool = option(default=False, help="Replace the folder if there is one.")
     push_to_hub: str | None = option(
         default=None,
@@ -106,6 +111,11 @@ class ImportConfig:
         default=None,
         help="Whether its plain vocab.txt is for lower-cased text. Default: the value in its tokenizer_config.json, "
         "else true if it has no capital letters.",
+    )
+    electra_network: Literal["discriminator", "generator"] | None = option(
+        default=None,
+        help="Of a checkpoint that holds both networks of an ELECTRA: the one to take. Default: the one that its "
+        "configuration describes; of a run of this program the discriminator.",
     )
     allow_pickle: bool = option(
         default=False,

@@ -7,11 +7,13 @@ those of the discriminator, and no layers of its own where it shares all weights
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
 from morphbert.model.names import EMBEDDINGS, MASKED_LM, TRANSFORM, TRANSFORM_NORM
 
@@ -100,6 +102,45 @@ def _generator(
         else:
             others[name] = value
     return found, others
+
+
+def generator_of(model: Pretrained) -> Pretrained | None:
+    """The generator of a checkpoint of both networks that was read as the discriminator; None where it is not known."""
+    if model.generator_config is None:
+        return None
+    weights, others = of_network(
+        {**model.weights, **model.other_network}, model.generator_config, model.source
+    )
+    return dataclasses.replace(
+        model,
+        config=model.generator_config,
+        weights=weights,
+        other_network=others,
+        generator_config=None,
+        left_over=describe_others(others, model.generator_config),
+    )
+
+
+def chosen(model: Pretrained, network: str | None) -> Pretrained:
+    """The network that `--electra_network` names, of a model as it was read.
+
+    Raises:
+      MorphbertError: there is no such network, or its configuration is not known.
+    """
+    if network in (None, model.config.electra):
+        return model
+    found = generator_of(model)
+    if network == "generator" and found is not None:
+        return found
+    if network == "generator" and model.other_network:
+        remedy = (
+            f"does not say the sizes of its {network}: give --bert_config_file, the {network}'s configuration"
+        )
+    elif model.other_network:
+        remedy = f"was read as its {model.config.electra}, as --bert_config_file says: leave that out"
+    else:
+        remedy = f"holds no {network}: leave the flag out, or give the checkpoint or folder of the {network}"
+    raise MorphbertError(f"--electra_network={network}: {model.source} {remedy}.")
 
 
 def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.lines import read_lines
-from morphbert.interop import google, native, sources
+from morphbert.interop import electra, google, native, sources
 from morphbert.interop.configs import ExportConfig
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.huggingface.model_card import Agreement, model_card
@@ -39,6 +39,7 @@ def export(config: ExportConfig) -> list[str]:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
+    model = electra.chosen(model, config.electra_network)
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":
         raise MorphbertError(

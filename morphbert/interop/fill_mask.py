@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import sources
+from morphbert.interop import electra, sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import check_rows
 from morphbert.model.encoder import EncoderInputs, encode
@@ -76,6 +76,9 @@ def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | Non
       MorphbertError: nothing readable there, it has no masked LM head, or the vocabulary is another model's.
     """
     model = sources.read(checkpoint, config_file)
+    if (generator := electra.generator_of(model)) is not None:
+        print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
+        model = generator
     check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
     sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
     if not model.config.has_masked_lm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from morphbert.errors import MorphbertError
-from morphbert.interop import native, sources
+from morphbert.interop import electra, native, sources
 from morphbert.interop.adapting import with_positions, with_vocabulary
 from morphbert.interop.configs import ImportConfig
 from morphbert.interop.pretrained import Pretrained, new_folder
@@ -26,6 +26,7 @@ def import_model(config: ImportConfig) -> list[str]:
         config.do_lower_case,
         config.allow_pickle,
     )
+    model = electra.chosen(model, config.electra_network)
     notes = account(model)
     tokenizer, vocabulary = tokenizer_of(model), model.vocabulary
     if config.new_vocab_file is not None:

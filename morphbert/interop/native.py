@@ -78,7 +78,14 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
         vocabulary_digest=digest_in(prefix),
         details=_details(prefix),
         other_network=others,
+        generator_config=_generator_config(prefix) if config.electra == "discriminator" else None,
     )
+
+
+def _generator_config(prefix: str) -> BertConfig | None:
+    found = read_state(prefix)
+    values = found and found.state.get("generator_config")
+    return BertConfig.from_dict(values, prefix) if values else None
 
 
 def digest_in(prefix: str) -> VocabularyDigest | None:

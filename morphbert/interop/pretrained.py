@@ -48,6 +48,7 @@ class Pretrained:
       details: what is known about how it was trained (JSON-able); may be empty.
       other_network: of a checkpoint of both networks of an ELECTRA, the weights of the other one by their names there,
         without those that both share.
+      generator_config: of a discriminator from such a checkpoint, the generator's configuration, where it is known.
     """
 
     config: BertConfig
@@ -59,6 +60,7 @@ class Pretrained:
     vocabulary_digest: VocabularyDigest | None = None
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     other_network: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    generator_config: BertConfig | None = None
 
     def missing(self) -> list[str]:
         """Weights of a pretraining model that are not there, in the order of the network."""

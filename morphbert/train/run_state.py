@@ -28,6 +28,8 @@ class Description:
       data: what identifies the input: files with their sizes, and how they are read.
       vocabulary: the `sha256` of the vocabulary of the records; empty where they do not say it.
       plan: what `--train_time` has decided, or None.
+      generator_config: the configuration of an ELECTRA's generator, whose discriminator's is `config`; None for every
+        other run.
       has_iterator: whether the checkpoints hold an iterator over the data.
       morphbert_version: the version of the program that wrote the checkpoint.
     """
@@ -37,6 +39,7 @@ class Description:
     data: Json
     vocabulary: Json = dataclasses.field(default_factory=dict)
     plan: Json | None = None
+    generator_config: Json | None = None
     has_iterator: bool = True
     morphbert_version: str = morphbert.__version__
 
@@ -46,10 +49,11 @@ class Description:
         return cls(**_own(cls, values))
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields; `plan` where there is one."""
+        """Returns the fields; `plan` and `generator_config` where there is one."""
         values = dataclasses.asdict(self)
-        if self.plan is None:
-            del values["plan"]
+        for name in ("plan", "generator_config"):
+            if values[name] is None:
+                del values[name]
         return values
 
 
