@@ -127,6 +127,17 @@ def test_embeddings_are_normalised_and_then_mapped():
     assert (logits.shape, logits.dtype) == ((4, 20), tf.float32)
 
 
+def test_the_mapping_is_frozen_with_the_embeddings():
+    """Else a gradient would run through all frozen layers for it."""
+    declared = pretraining_parameters(config_of())
+    parts = {name: (parameter.part, parameter.layer) for name, parameter in declared.items()}
+    assert (
+        parts["bert/embeddings_project/kernel"]
+        == parts["bert/embeddings/word_embeddings"]
+        == ("embeddings", 0)
+    )
+
+
 def test_a_discriminator_is_no_masked_lm():
     with pytest.raises(MorphbertError, match="electra is 'discriminator'"):
         pretraining_objective(config_of())

@@ -195,12 +195,13 @@ def mapping_name(config: BertConfig) -> str:
 
 
 def mapping_place(config: BertConfig) -> Place:
-    """The module of `mapping_name`."""
+    """The module of `mapping_name`; an ELECTRA's is a part of the embeddings, which are frozen with it."""
     there = {
         "ALBERT": {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"},
         "ELECTRA": {EMBEDDINGS_PROJECT: "electra.embeddings_project"},
     }
-    return Place(mapping_name(config).rpartition("/")[2], 0, there.get(config.kind, {}))
+    part = "embedding_hidden_mapping_in" if config.electra is None else "embeddings"
+    return Place(part, 0, there.get(config.kind, {}))
 
 
 def final_norm_place(config: BertConfig) -> Place:
