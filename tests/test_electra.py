@@ -1,8 +1,10 @@
 """ELECTRA's encoder and its two networks: configuration, weights, what they compute, and TensorFlow 1's names."""
 
+import dataclasses
 import importlib.util
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -25,8 +27,8 @@ from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.import_model import main as bring_in
 from morphbert.cli.run_classifier import main as run_classifier
 from morphbert.errors import MorphbertError
-from morphbert.interop import sources
-from morphbert.interop.starting import initial_weights
+from morphbert.interop import electra, native, sources
+from morphbert.interop.starting import initial_weights, initial_weights_of_both
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
 from morphbert.model.encoder import EncoderInputs, encode_layers
@@ -483,7 +485,8 @@ def run(released, tmp_path_factory):
 
 def test_each_network_of_a_run_goes_out(run, released, tmp_path, capsys):
     _, configs, ours, values = released
-    for network, form in (("generator", "huggingface"), ("discriminator", "huggingface"), (None, "google")):
+    given = (("generator", "huggingface"), ("discriminator", "huggingface"), (None, "google"))
+    for network, form in given:
         flags = [f"--checkpoint={run}", f"--output_dir={tmp_path}/{network}", f"--format={form}"]
         flags += [] if network is None else [f"--electra_network={network}"]
         assert export([*flags, "--do_lower_case=false"]) == 0
@@ -500,6 +503,52 @@ def test_each_network_of_a_run_goes_out(run, released, tmp_path, capsys):
     capsys.readouterr()
     assert fill_mask([f"--checkpoint={run}", "--text=나는 [MASK]에 간다.", "--do_lower_case=false"]) == 0
     assert "its generator fills the masks" in capsys.readouterr().out
+
+
+def test_both_networks_are_pretrained_further(run, released, folders, tmp_path, capsys):
+    """From a checkpoint of both, from a folder for each, and from a discriminator alone."""
+    google, configs, _, values = released
+    given = (configs["discriminator"], configs["generator"], str(VOCABULARY), str(VOCABULARY))
+    expected = {name.replace("electra/", "bert/"): value for name, value in values.items()}
+    for path in (google, run):
+        found = initial_weights_of_both(str(path), None, *given)
+        assert_same_weights({name: found[name] for name in expected}, expected)
+    for network in configs:
+        flags = [f"--checkpoint={google}", f"--bert_config_file={google}/{network}.json"]
+        assert bring_in([*flags, f"--output_dir={tmp_path}/{network}"]) == 0
+    capsys.readouterr()
+    found = initial_weights_of_both(str(tmp_path / "discriminator"), str(tmp_path / "generator"), *given)
+    assert_same_weights({name: found[name] for name in expected}, expected)
+    out = capsys.readouterr().out
+    assert f"the generator, from {tmp_path}/generator" in out
+    assert "left out" not in out
+    alone = initial_weights_of_both(str(tmp_path / "discriminator"), None, *given)
+    assert not any(name.startswith("generator") for name in alone)
+    assert "has no generator, which starts from initial values" in capsys.readouterr().out
+    # A generator with other embeddings: the discriminator's are kept, and a line says so.
+    other = sources.read(str(tmp_path / "generator"))
+    weights = {name: value + 1.0 for name, value in other.weights.items()}
+    (tmp_path / "other").mkdir()
+    native.write(str(tmp_path / "other"), dataclasses.replace(other, weights=weights))
+    found = initial_weights_of_both(str(tmp_path / "discriminator"), str(tmp_path / "other"), *given)
+    word = "bert/embeddings/word_embeddings"
+    np.testing.assert_array_equal(found[word], expected[word])
+    assert (
+        "other than the discriminator's, which both networks share, and are left out"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(MorphbertError, match="discriminator of an ELECTRA alone"):
+        initial_weights_of_both(str(tmp_path / "discriminator"), str(tmp_path / "discriminator"), *given)
+
+
+def test_the_generators_configuration_may_lie_beside_the_checkpoint(released, tmp_path):
+    google, configs, ours, _ = released
+    folder = shutil.copytree(google, tmp_path / "google")
+    for network, name in (("discriminator", "bert_config.json"), ("generator", "generator_config.json")):
+        (folder / f"{network}.json").rename(folder / name)
+    found = electra.chosen(sources.read(str(folder)), "generator")
+    assert found.config == configs["generator"]
+    assert_same_weights(found.weights, ours["generator"])
 
 
 def test_a_network_that_is_not_there_is_said(run, released, folders, tmp_path, capsys):

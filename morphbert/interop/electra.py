@@ -154,6 +154,15 @@ def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, n
     return {_renamed(name, beginnings): value for name, value in weights.items()}
 
 
+def beside_discriminator(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A generator by its names in a checkpoint of both networks, without the embeddings, which both share."""
+    return {
+        _renamed(name, {"bert/": _GENERATOR, **_HEAD}): value
+        for name, value in weights.items()
+        if not name.startswith(f"{EMBEDDINGS}/")
+    }
+
+
 def by_their_names(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights of a checkpoint of both networks, whose encoder of the discriminator is `electra/` there."""
     return {_renamed(name, {"bert/": "electra/"}): value for name, value in weights.items()}

@@ -26,6 +26,8 @@ from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.run_state import ModelState
 
 CHECKPOINT_NAME = "model.ckpt-0"
+# Of a checkpoint of both networks of an ELECTRA: the generator's, beside the discriminator's `bert_config.json`.
+GENERATOR_CONFIG = "generator_config.json"
 
 
 def write(folder: str, model: Pretrained) -> None:
@@ -83,9 +85,12 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
 
 
 def _generator_config(prefix: str) -> BertConfig | None:
+    """The generator's configuration, as the run says it or a file beside the checkpoint."""
     found = read_state(prefix)
-    values = found and found.state.get("generator_config")
-    return BertConfig.from_dict(values, prefix) if values else None
+    if found is not None and (values := found.state.get("generator_config")):
+        return BertConfig.from_dict(values, prefix)
+    path = os.path.join(os.path.dirname(prefix), GENERATOR_CONFIG)
+    return BertConfig.from_json_file(path) if tf.io.gfile.exists(path) else None
 
 
 def digest_in(prefix: str) -> VocabularyDigest | None:

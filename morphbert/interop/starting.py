@@ -22,7 +22,7 @@ from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
-from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve
+from morphbert.train.checkpoint import other_names, read_shapes, read_state, read_weights, resolve
 
 
 def initial_weights(
@@ -68,6 +68,53 @@ def initial_weights(
         weights, how = grown(weights, start.config, config, start.source)
         print(f"training: {how}", flush=True)
     return weights
+
+
+def initial_weights_of_both(
+    path: str,
+    generator_path: str | None,
+    discriminator: BertConfig,
+    generator: BertConfig,
+    vocab_file: str | None = None,
+    init_vocab_file: str | None = None,
+    records: VocabularyDigest | None = None,
+) -> Mapping[str, np.ndarray]:
+    """Reads weights for both networks of an ELECTRA, as `initial_weights` does for one.
+
+    Args:
+      path: the discriminator or a model with its encoder, or a checkpoint of both networks.
+      generator_path: the generator, or a checkpoint of both networks; None takes the one of `path`, if it holds one.
+      discriminator, generator: the configurations of the networks to be trained, which share their embeddings.
+      vocab_file, init_vocab_file, records: as for `initial_weights`.
+
+    Returns:
+      The weights by their names in a checkpoint of both networks; without a generator those of the discriminator alone.
+
+    Raises:
+      MorphbertError: as `initial_weights`, or a network is the other one.
+    """
+    weights = dict(initial_weights(path, discriminator, vocab_file, init_vocab_file, records))
+    if generator_path is None and not _holds_both(path):
+        print(f"training: {path} has no generator, which starts from initial values", flush=True)
+        return weights
+    source = generator_path or path
+    print(f"training: the generator, from {source}:", flush=True)
+    found = initial_weights(source, generator, vocab_file, init_vocab_file, records)
+    own = found.get(WORD_EMBEDDINGS)
+    if own is not None and not np.array_equal(own, weights.get(WORD_EMBEDDINGS, own)):
+        print(
+            f"training: the embeddings of {source} are other than the discriminator's, which both networks share, and "
+            "are left out",
+            flush=True,
+        )
+    return weights | electra.beside_discriminator(found)
+
+
+def _holds_both(path: str) -> bool:
+    path = local_path(path)
+    if os.path.isdir(path) and huggingface.is_folder(path):
+        return False
+    return electra.holds_both(read_shapes(resolve(path)))
 
 
 def _check_records(start: Pretrained, records: VocabularyDigest) -> None:
