@@ -145,8 +145,11 @@ def test_a_replicas_whole_step_compiles_as_one(tmp_path):
 def test_the_evaluation_compiles(tmp_path):
     config, strategy, model, _ = parts(tmp_path, StepConfig())
     run = RunConfig(bert_config=config, output_dir="", records=(), step=StepConfig(xla=True))
+    objective = pretraining_objective(config)
     batch = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(PLAIN).items()}
-    check_for_a_device(Evaluator(run, model, strategy).sums, {**batch, "example_weights": tf.ones([8])})
+    check_for_a_device(
+        Evaluator(run, objective, model, strategy).sums, {**batch, "example_weights": tf.ones([8])}
+    )
 
 
 def test_the_check_finds_what_it_looks_for():

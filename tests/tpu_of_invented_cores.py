@@ -97,7 +97,7 @@ def traced(strategy):
         **{name: tf.concat([one, one], 0) for name, one in batch.items()},
         "example_weights": tf.ones([8]),
     }
-    nodes = all_nodes(Evaluator(run, model, strategy)._batch.get_concrete_function(evaluated))
+    nodes = all_nodes(Evaluator(run, objective, model, strategy)._batch.get_concrete_function(evaluated))
     found["evaluation"] = collections.Counter(node.op for node in nodes)
     return found
 

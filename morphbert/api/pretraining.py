@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from morphbert.model.config import BertConfig
+    from morphbert.model.electra import Electra
     from morphbert.train.config import RunConfig
     from morphbert.train.input.record_sets import RecordSet
 
@@ -100,6 +101,30 @@ class PretrainingConfig:
         help="The share of the pieces to predict at the first and at the last step, START:END, linear between them, "
         "for records made with --masking=dynamic, instead of their --masked_lm_prob. Held-out records keep their "
         "share. Example: --masked_lm_schedule=0.30:0.15",
+    )
+    objective: Literal["masked_lm", "electra"] = option(
+        default="masked_lm",
+        group="Objective",
+        help="masked_lm: BERT's, and next sentences where the records have labels of them. electra: a generator fills "
+        "the masks, and the model tells which pieces are replaced (Clark et al. 2020); --bert_config_file describes "
+        "the discriminator, and the folder gets both networks. Needs records without labels of the segments "
+        "(create_pretraining_data.py --objective=none).",
+    )
+    generator_size: float = option(
+        default=0.25,
+        above=0,
+        at_most=1,
+        help="With --objective=electra: the generator's width, feed-forward width and heads as a share of the "
+        "discriminator's; it has as many layers, and the same embeddings.",
+    )
+    generator_config_file: str | None = option(
+        default=None,
+        help="With --objective=electra: the generator's configuration, instead of --generator_size.",
+    )
+    discriminator_weight: float = option(
+        default=50.0,
+        above=0,
+        help="With --objective=electra: what the discriminator's loss is multiplied by, beside the generator's.",
     )
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
@@ -272,6 +297,7 @@ class PretrainingConfig:
             raise UsageError("--grammar_file applies to evaluations only: add --do_eval or --eval_every.")
         if self.num_train_epochs is not None and self.num_train_steps is not None:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+        self._check_electra()
         self._check_time()
         if self.warmup_proportion is not None and self.num_warmup_steps is not None:
             raise UsageError("give --num_warmup_steps or --warmup_proportion, not both.")
@@ -287,6 +313,25 @@ class PretrainingConfig:
             raise UsageError(
                 f"--max_seq_length={self.max_seq_length}, but the longest of --phases is {longest}: leave it out."
             )
+
+    def _check_electra(self) -> None:
+        if self.objective != "electra":
+            for name in ("generator_config_file", "generator_size", "discriminator_weight"):
+                default = next(field.default for field in dataclasses.fields(self) if field.name == name)
+                if getattr(self, name) != default:
+                    raise UsageError(f"--{name} is for --objective=electra: add that, or leave it out.")
+            return
+        if self.generator_config_file is not None and self.generator_size != 0.25:
+            raise UsageError("give --generator_size or --generator_config_file, not both.")
+        if self.z_loss:
+            raise UsageError("--z_loss is for --objective=masked_lm: leave it out.")
+        if self.grammar_file:
+            raise UsageError(
+                "--grammar_file scores sentences with a masked LM: leave it out with --objective=electra, and score "
+                "the finished generator with evaluate_grammar.py."
+            )
+        if self.compile_for is not None:
+            raise UsageError("--compile_for compiles the step of --objective=masked_lm only.")
 
     def _check_time(self) -> None:
         if self.train_time is None:
@@ -411,7 +456,28 @@ def _bert_config(config: PretrainingConfig) -> BertConfig:
 
     rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
     given = {name: rate for name, rate in rates.items() if rate is not None}
-    return dataclasses.replace(BertConfig.from_json_file(config.bert_config_file), **given)
+    found = dataclasses.replace(BertConfig.from_json_file(config.bert_config_file), **given)
+    if config.objective != "electra":
+        return found
+    from morphbert.model.electra import discriminator_of
+
+    return discriminator_of(found, f"--bert_config_file={config.bert_config_file}")
+
+
+def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | None:
+    """What --objective=electra has beyond the discriminator's configuration."""
+    from morphbert.model.config import BertConfig
+    from morphbert.model.electra import Electra, check_generator, generator_of
+
+    if config.objective != "electra":
+        return None
+    if config.generator_config_file is None:
+        generator = generator_of(discriminator, config.generator_size)
+    else:
+        found = BertConfig.from_json_file(config.generator_config_file)
+        generator = dataclasses.replace(found, electra="generator", pooler=False, next_sentence_head=False)
+        check_generator(generator, discriminator, f"--generator_config_file={config.generator_config_file}")
+    return Electra(generator, config.discriminator_weight)
 
 
 def _records(
@@ -493,6 +559,7 @@ def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> 
         records = mixed(records, sources, shares)
     resolved: dict[str, Any] = {
         "bert_config": bert_config,
+        "electra": _electra(config, bert_config),
         "records": records,
         "phases": config.parsed_phases,
         "eval_records": eval_records,

@@ -6,6 +6,7 @@ import dataclasses
 
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
+from morphbert.model.electra import Electra
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.input.record_sets import RecordSet
 from morphbert.train.optimizers.config import OptimizerConfig
@@ -44,6 +45,7 @@ class LoopConfig:
 class RunConfig(LoopConfig):
     """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
 
+    With `electra`, `bert_config` is the discriminator's configuration.
     `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
     `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
     it is not needed to train. `train_time` is in seconds.
@@ -54,6 +56,7 @@ class RunConfig(LoopConfig):
     z_loss: float = 0.0
     ema_decay: float | None = None
     train_time: float | None = None
+    electra: Electra | None = None
     phases: tuple[Phase, ...] = ()
     eval_records: tuple[RecordSet, ...] = ()
     vocab_file: str | None = None
@@ -62,6 +65,11 @@ class RunConfig(LoopConfig):
     max_eval_steps: int = 100
     grammar_file: str | None = None
     shuffle_buffer_size: int = 1000
+
+    @property
+    def networks(self) -> tuple[BertConfig, ...]:
+        """The configurations of all networks that are trained."""
+        return (self.bert_config,) if self.electra is None else (self.bert_config, self.electra.generator)
 
     @property
     def shape(self) -> RecordShape:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 from tqdm import tqdm
 
-from morphbert.model.losses import COUNTS, SUMS, Batch, averages, counts, sums_and_right
+from morphbert.model.losses import Batch
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import known_number
 from morphbert.train.input.records import evaluation_dataset, naming_bad_records
+from morphbert.train.objective import Objective
 from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
-from morphbert.train.step import computes_by_halves, halves, in_dtype, share_of_replica
+from morphbert.train.step import computes_by_halves, halves, in_dtype, share_of_replica, with_draw_keys
 from morphbert.train.storage import write_text
 
 # A bar is shown for an evaluation that takes longer.
@@ -34,6 +35,7 @@ class Evaluator:
     def __init__(
         self,
         config: RunConfig,
+        objective: Objective,
         model: TrainableModel,
         strategy: tf.distribute.Strategy,
         kinds: PredictionKinds | None = None,
@@ -50,6 +52,7 @@ class Evaluator:
             for chosen, limit in zip(config.eval_records, self._limits, strict=True)
         ]
         self._config = config
+        self._objective = objective
         self._model = model
         self._strategy = strategy
         self._kinds = kinds
@@ -66,10 +69,10 @@ class Evaluator:
 
         Returns:
           None if it was left; else
-          What `averages` gives, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds,
+          What `averages` of the objective gives, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds,
           `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that occurs.
         """
-        names = [*SUMS, *COUNTS]
+        names = [*self._objective.eval_sums, *self._objective.counts]
         if self._kinds:
             kinds = (*self._kinds.names, "whole_eojeols")
             names += [f"predictions_{kind}" for kind in kinds] + [f"right_{kind}" for kind in kinds]
@@ -92,7 +95,7 @@ class Evaluator:
             for name, value in zip(totals, self._batch(batch).numpy().tolist(), strict=True):
                 totals[name] += value
             num_examples += int(tf.reduce_sum(batch["example_weights"]))
-        metrics = averages(totals)
+        metrics = self._objective.averages(totals)
         metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_loss"], 700.0))
         for kind in (*self._kinds.names, "whole_eojeols") if self._kinds else ():
             if found := totals[f"predictions_{kind}"]:
@@ -154,15 +157,17 @@ class Evaluator:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         batch = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * batch["example_weights"][:, None]}
         computed = in_dtype(weights, self._model.declared, self._config.step.dtype)
-        found = [
-            sums_and_right(computed, self._model.config, half) for half in halves(batch, self._by_halves)
-        ]
+        objective = self._objective
+        assert objective.evaluate is not None  # of every objective of pretraining
+        if objective.draws:  # the same samples in every evaluation, as far as the generator is the same
+            batch = with_draw_keys(batch, 0, tf.constant(0))
+        found = [objective.evaluate(computed, half) for half in halves(batch, self._by_halves)]
         right = tf.concat([right for _, right in found], 0)
-        denominators = counts(batch)
+        denominators = objective.count(batch)
         row = tf.stack(
             [
-                *(tf.add_n([sums[name] for sums, _ in found]) for name in SUMS),
-                *(denominators[name] for name in COUNTS),
+                *(tf.add_n([sums[name] for sums, _ in found]) for name in objective.eval_sums),
+                *(denominators[name] for name in objective.counts),
             ]
         )
         return (

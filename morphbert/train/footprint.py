@@ -6,10 +6,12 @@ import dataclasses
 import math
 import os
 import shutil
+from collections.abc import Mapping
 
 from morphbert.errors import MorphbertError
+from morphbert.model.config import BertConfig
 from morphbert.model.cost import keys_of
-from morphbert.model.parameters import pretraining_parameters
+from morphbert.model.parameters import Parameter
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import RecordSet
 
@@ -41,21 +43,24 @@ class Footprint:
         )
 
 
-def estimate(config: RunConfig, num_replicas: int, by_halves: bool) -> Footprint:
+def estimate(
+    config: RunConfig, parameters: Mapping[str, Parameter], num_replicas: int, by_halves: bool
+) -> Footprint:
     """Estimates what training takes; the activations are those of Korthikanti et al. 2022, section 4.1.
 
     That is 34 B L H + 5 B N L² bytes a layer in 16 bits, twice that in 32; an allocator's waste is not in it.
     """
-    size = sum(
-        math.prod(parameter.shape) for parameter in pretraining_parameters(config.bert_config).values()
+    size = sum(math.prod(parameter.shape) for parameter in parameters.values())
+    most = max(
+        sum(_activations(config, model, chosen, num_replicas) for model in config.networks)
+        for chosen in config.records
     )
-    most = max(_activations(config, chosen, num_replicas) for chosen in config.records)
     average = 4 if config.ema_decay is not None else 0
     return Footprint(size, ((20 if by_halves else 16) + average) * size, most, (12 + average) * size)
 
 
-def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> int:
-    model, shape = config.bert_config, records.form.shape
+def _activations(config: RunConfig, model: BertConfig, records: RecordSet, num_replicas: int) -> int:
+    shape = records.form.shape
     parts = num_replicas * config.step.gradient_accumulation_steps
     batch = (records.batch_size or config.train_batch_size) // parts
     length, width = _BYTES[config.step.dtype], model.hidden_size
@@ -67,7 +72,7 @@ def _activations(config: RunConfig, records: RecordSet, num_replicas: int) -> in
         kept = max(layers) + (blocks - 1) * positions * width * length
     else:
         kept = model.inner_group_num * sum(layers)
-    scores = 3 * 4 * batch * records.form.predictions * model.vocab_size
+    scores = 3 * 4 * batch * records.form.predictions * model.vocab_size if model.has_masked_lm else 0
     return int(kept + scores)
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Protocol
 
@@ -154,7 +154,7 @@ class TrainingLoop:
         """
         first, began = step, time.monotonic()
         self.feed.begin(step)
-        self._stop, self._seconds_per_step, self._saved = StopRequest(), 0.0, step
+        self._stop, self._seconds_per_step, self._saved, self._warned = StopRequest(), 0.0, step, False
         with self._stop.installed():
             while self._goes_on(step):
                 step = self._advance(step)
@@ -167,6 +167,13 @@ class TrainingLoop:
             flush=True,
         )
         return step, signalled or None
+
+    def _warn(self, step: int, figures: Mapping[str, float]) -> None:
+        """Prints, once in a run, what the objective finds wrong with its figures."""
+        warning = None if self._warned else self.training.objective.warn(step, figures)
+        if warning is not None:
+            self._warned = True
+            print(f"warning: {warning}", flush=True)
 
     @property
     def _last(self) -> int:
@@ -216,7 +223,7 @@ class TrainingLoop:
             self._seconds_per_step = seconds / portion.count
         step += portion.count
         if step % self.config.log_steps == 0 or step == self._last:
-            _log(self.log, step, self.state, objective, self.config.step.dtype)
+            self._warn(step, _log(self.log, step, self.state, objective, self.config.step.dtype))
         return step
 
 
@@ -388,11 +395,14 @@ def _surge(objective: Objective, state: RunState, loss: float) -> str:
     return f"the loss was {means[0]:.1f} and has risen to {means[1]:.1f}, both means of some steps"
 
 
-def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> None:
+def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: str) -> Mapping[str, float]:
+    """Writes the line; returns its figures of the objective."""
     since = state.progress.log
     state.progress.log = LineSums([0.0] * len(objective.columns))
     sums = dict(zip(objective.columns, since.sums, strict=True))
     more = {"gradient_norm": sums["gradient_norm"] / since.steps, "learning_rate": since.learning_rate}
     if dtype == "float16":
         more["loss_scale"] = since.loss_scale
-    log.training(step, {**objective.averages(sums), **more}, sums["tokens"] / since.steps)
+    figures = objective.averages(sums)
+    log.training(step, {**figures, **more}, sums["tokens"] / since.steps)
+    return figures

@@ -10,14 +10,21 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.model import losses
+from morphbert.model import electra, losses
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import step_flops
+from morphbert.model.electra import Electra
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, pretraining_parameters
+from morphbert.train.config import RunConfig
 
 Compute = Callable[[Parameters, Batch, "tf.Tensor | None", bool], Mapping[str, tf.Tensor]]
+Evaluate = Callable[[Parameters, Batch], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
+# A discriminator that finds less than this share of the replaced pieces says "original" of all.
+_FOUND_AT_LEAST = 0.01
+# The steps after which it is said; before them every discriminator does so.
+_STEPS_UNTIL_FOUND = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +43,11 @@ class Objective:
       describe: figures → the words of a line of progress, without the loss.
       guessing: the loss of a model that knows nothing, by which a run that blew up is known.
       surge: how far the loss of the last steps may be above that of the steps before; where nobody can tell, infinite.
+      evaluate: (weights, batch) → the sums of an evaluation, by the names of `eval_sums`, and which predictions of the
+        masked LM are right, float32 [B, P]; None for an objective that is evaluated elsewhere.
+      eval_sums: those names.
+      draws: whether `compute` and `evaluate` draw samples, and want the feature `draw_keys` for it.
+      warn: figures since the last line → what is wrong with them, or None.
       flops: (B, L, P) → floating-point operations of a step, where somebody has counted them.
     """
 
@@ -48,6 +60,10 @@ class Objective:
     averages: Callable[[Mapping[str, float]], dict[str, float]]
     describe: Callable[[Mapping[str, float]], str]
     guessing: float
+    evaluate: Evaluate | None = None
+    eval_sums: tuple[str, ...] = ()
+    draws: bool = False
+    warn: Callable[[int, Mapping[str, float]], str | None] = lambda step, figures: None
     flops: Callable[[int, int, int], int] | None = None
     surge: float = math.inf
 
@@ -55,6 +71,13 @@ class Objective:
     def columns(self) -> tuple[str, ...]:
         """What a step reports: sums and counts over the global batch, its pieces without padding, and its update's."""
         return (*self.sums, *self.counts, "tokens", "gradient_norm", "learning_rate", "loss_scale")
+
+
+def objective_of(config: RunConfig) -> Objective:
+    """The objective of a pretraining run."""
+    if config.electra is not None:
+        return electra_objective(config.bert_config, config.electra)
+    return pretraining_objective(config.bert_config, config.z_loss)
 
 
 def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
@@ -87,20 +110,70 @@ def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
         averages=losses.averages,
         describe=describe_pretraining,
         guessing=guessing,
+        evaluate=lambda weights, batch: losses.sums_and_right(weights, config, batch),
+        eval_sums=losses.SUMS,
         flops=functools.partial(step_flops, config),
         # From the 1 to 3 of a trained model back to the 6 or 7 of one that knows the pieces' frequencies alone.
         surge=guessing / 3.0,
     )
 
 
+def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective:
+    """Replaced-token detection: a generator's masked LM, and a discriminator (Clark et al. 2020, section 2)."""
+    generator, weight = networks.generator, networks.discriminator_weight
+
+    def compute(
+        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
+    ) -> Mapping[str, tf.Tensor]:
+        return electra.electra_sums(weights, discriminator, generator, batch, key, recompute)[0]
+
+    def flops(batch: int, length: int, predictions: int) -> int:
+        return sum(step_flops(config, batch, length, predictions) for config in (discriminator, generator))
+
+    guessing = math.log(generator.vocab_size) + weight * math.log(2.0)
+    return Objective(
+        parameters=electra.electra_parameters(discriminator, generator),
+        sums=electra.SUMS,
+        counts=electra.COUNTS,
+        count=electra.counts,
+        compute=compute,
+        loss=lambda sums, denominators: electra.total_loss(sums, denominators, weight),
+        averages=lambda totals: electra.averages(totals, weight),
+        describe=describe_pretraining,
+        guessing=guessing,
+        evaluate=lambda weights, batch: electra.electra_sums(weights, discriminator, generator, batch),
+        eval_sums=electra.SUMS,
+        draws=True,
+        warn=_says_original_of_all,
+        flops=flops,
+        surge=guessing / 3.0,
+    )
+
+
+def _says_original_of_all(step: int, figures: Mapping[str, float]) -> str | None:
+    if step < _STEPS_UNTIL_FOUND or figures["replaced_recall"] >= _FOUND_AT_LEAST:
+        return None
+    return (
+        f'at step {step} the discriminator says "original" of nearly every piece: it found '
+        f"{figures['replaced_recall']:.1%} of the {figures['replaced_share']:.1%} that are replaced. Usual causes: "
+        "--learning_rate too high or --num_warmup_steps too short for this size, a generator so large that its samples "
+        "are right (--generator_size above 0.5), or a small --discriminator_weight."
+    )
+
+
 def describe_pretraining(values: Mapping[str, float]) -> str:
-    """Loss and share of right answers of each task there is, and of minimal pairs."""
-    names = {"masked_lm": "masked LM", "next_sentence": "next sentence"}
+    """Loss and share of right answers of each task there is, the replaced pieces that were found, and minimal pairs."""
+    names = {"masked_lm": "masked LM", "next_sentence": "next sentence", "discriminator": "discriminator"}
     words = [
         f"{shown} {values[f'{name}_loss']:.4f} ({values[f'{name}_accuracy']:.1%} right)"
         for name, shown in names.items()
         if f"{name}_loss" in values
     ]
+    if "replaced_recall" in values:
+        words.append(
+            f"replaced {values['replaced_share']:.1%}: {values['replaced_recall']:.1%} found, "
+            f"{values['replaced_precision']:.1%} of what was said is right"
+        )
     if "grammar_accuracy" in values:
         words.append(f"grammar {values['grammar_accuracy']:.1%} of {values['grammar_pairs']} pairs right")
     return "  ".join(words)

@@ -16,6 +16,7 @@ from morphbert.data.mixture import turns
 from morphbert.errors import MorphbertError
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
+from morphbert.model.electra import GENERATOR_CONFIG
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
@@ -45,7 +46,7 @@ from morphbert.train.input.record_sets import (
 from morphbert.train.log import RunLog, duration, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
 from morphbert.train.moving_average import MovingAverage
-from morphbert.train.objective import describe_pretraining, pretraining_objective
+from morphbert.train.objective import describe_pretraining, objective_of
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
@@ -161,14 +162,16 @@ class _Run:
         self._agree = devices.agreement()
         self._order = one_after_the_other if config.phases else turns
         self._check_batches(replicas)
-        self.objective = pretraining_objective(config.bert_config, config.z_loss)
+        self.objective = objective_of(config)
         self.expected = self.objective.parameters
         self.restored = latest(config.output_dir)
         if self.restored:
             check_records_of_run(config.output_dir, self.restored, config.input_files)
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
         config = self._follow_plan(config)
-        self._needs = estimate(config, replicas, computes_by_halves(self.strategy, config.step.xla))
+        self._needs = estimate(
+            config, self.expected, replicas, computes_by_halves(self.strategy, config.step.xla)
+        )
         self._say_needs()
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
@@ -213,7 +216,7 @@ class _Run:
         config, kinds = self.config, None
         if tokenizer is not None:
             kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
-        return Evaluator(config, self.result, self.strategy, kinds)
+        return Evaluator(config, self.objective, self.result, self.strategy, kinds)
 
     def go(self) -> Outcome:
         """Trains, evaluates, or both."""
@@ -426,6 +429,8 @@ class _Run:
             return 0
         # Beside the checkpoints, so that later stages need no second path.
         write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
+        if config.electra:
+            write_text(os.path.join(config.output_dir, GENERATOR_CONFIG), config.electra.generator.to_json())
         return 0
 
     def _description(self) -> Description:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import morphbert
 from morphbert.errors import MorphbertError
+from morphbert.model.electra import Electra
 from morphbert.structured import load_json
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.checkpoint import Restored
@@ -35,7 +36,7 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.name
-        not in ("bert_config", "records", "phases", "eval_records", "optimizer", "step", "devices")
+        not in ("bert_config", "electra", "records", "phases", "eval_records", "optimizer", "step", "devices")
     }
     if config.phases:
         plain["phases"] = describe_phases(config.records, config.train_batch_size)
@@ -44,6 +45,7 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
         "morphbert_version": morphbert.__version__,
         "parameters": parameters,
         "model": config.bert_config.to_dict(),
+        **_electra(config.electra),
         "optimizer": dataclasses.asdict(config.optimizer),
         "step": dataclasses.asdict(config.step),
         "run": {
@@ -62,6 +64,13 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
             "numpy": np.__version__,
         },
     }
+
+
+def _electra(electra: Electra | None) -> dict[str, Any]:
+    if electra is None:
+        return {}
+    weight = electra.discriminator_weight
+    return {"electra": {"discriminator_weight": weight, "generator": electra.generator.to_dict()}}
 
 
 def describe(
@@ -84,6 +93,7 @@ def describe(
         "masked_lm_schedule": config.masked_lm_schedule,
         "z_loss": config.z_loss or None,
         "ema_decay": config.ema_decay,
+        "electra": config.electra and dataclasses.asdict(config.electra),
     }
     vocabulary = vocabulary_of(config.input_files)
     return Description(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from morphbert.model.electra import DRAW_KEYS, draw_keys
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train.moving_average import MovingAverage
@@ -36,6 +37,14 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
         return tf.reshape(values, [num_replicas, values.shape[0] // num_replicas, *values.shape[1:]])[replica]
 
     return {name: rows(values) for name, values in batch.items()}
+
+
+def with_draw_keys(batch: Batch, seed: int, step: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A batch with what decides its samples at a step: the same on every replica and in every part."""
+    key = tf.random.experimental.stateless_fold_in(tf.stack([seed, 0]), tf.cast(step, tf.int32))
+    # Beside the keys of dropout, which fold a replica's number, from 0 on, into the same.
+    key = tf.random.experimental.stateless_fold_in(key, -1)
+    return {**batch, DRAW_KEYS: draw_keys(batch["input_ids"], key)}
 
 
 def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -117,6 +126,9 @@ class TrainingStep:
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
         local = share_of_replica(batch, replica % self._sharers, self._sharers)
+
+        if self.objective.draws:
+            local = with_draw_keys(local, self._config.seed, self._optimizer.step)
 
         counted = {
             **self.objective.count(local),
