@@ -35,6 +35,16 @@ def arguments(records, config, output, *more):
     return [*(f"--{name}={value}" for name, value in flags.items()), *SHAPE, "--do_train", *switches]
 
 
+def objective_none(folder):
+    """Records as RoBERTa's: full sentences, no pairs, masks drawn in training."""
+    from morphbert.cli.create_pretraining_data import main as create
+
+    flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
+    flags += ["--do_lower_case=false", "--objective=none", "--masking=dynamic", *SHAPE]
+    assert create([*flags, f"--output_file={folder}/none.tfrecord"]) == 0
+    return f"{folder}/none.tfrecord"
+
+
 def tensors(path):
     """Everything in a checkpoint but the counter of saves, as arrays by name."""
     reader = tf.train.load_checkpoint(str(path))

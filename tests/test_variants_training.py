@@ -6,19 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import objective_none
 from samples import GOLDEN, SHAPE, write_config, write_random_model
 from variants import CUSTOM, VARIANTS, as_flags, assert_same_weights
 
-from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
-
-
-def objective_none(folder):
-    """Records as RoBERTa's: full sentences, no pairs, masks drawn in training."""
-    flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
-    flags += ["--do_lower_case=false", "--objective=none", "--masking=dynamic", *SHAPE]
-    assert create([*flags, f"--output_file={folder}/none.tfrecord"]) == 0
-    return f"{folder}/none.tfrecord"
 
 
 @pytest.fixture(scope="module")

@@ -85,11 +85,16 @@ def config_of(variant, **changes):
 
 
 def random_weights(config, seed=3):
+    """The weights of a model, see `random_weights_of`."""
+    return random_weights_of(pretraining_parameters(config), seed)
+
+
+def random_weights_of(parameters, seed=3):
     """Weights large enough that every part of the network moves the result."""
     random = np.random.default_rng(seed)
     return {
         name: random.normal(1.0 if p.initial == "ones" else 0.0, 0.2, p.shape).astype(np.float32)
-        for name, p in pretraining_parameters(config).items()
+        for name, p in parameters.items()
     }
 
 

@@ -8,8 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, run_config
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import is_remote
@@ -19,22 +20,15 @@ from morphbert.train.accelerator_check.targets import parse_targets
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.mask_schedule import parse_mask_schedule
-from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
-from morphbert.train.phases import Phase, in_phases, parse_phases
+from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.phases import Phase, parse_phases
 from morphbert.train.step_config import StepConfig
-from morphbert.train.time_plan import BEFORE_PLAN, parse_train_time
+from morphbert.train.time_plan import parse_train_time
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from morphbert.model.config import BertConfig
-    from morphbert.model.electra import Electra
-    from morphbert.train.config import RunConfig
-    from morphbert.train.input.record_sets import RecordSet
 
-_STEPS = 100_000
-_WARMUP = 10_000
-_MAX_SEQ_LENGTH = 128
 _TO_DO = "What to do"
 _OPTIMIZER = "Optimizer (the defaults are BERT's)"
 
@@ -74,7 +68,7 @@ class PretrainingConfig:
         default=None,
         at_least=1,
         help="The number of pieces in a sequence, [CLS] and [SEP] included. It must equal that of the records. "
-        f"Default: {_MAX_SEQ_LENGTH}, or the longest of --phases.",
+        f"Default: {MAX_SEQ_LENGTH}, or the longest of --phases.",
     )
     group_by_length: bool = option(
         default=False,
@@ -170,7 +164,7 @@ class PretrainingConfig:
     num_train_steps: int | None = option(
         default=None,
         at_least=1,
-        help=f"The number of training steps, including those already done. Default: {_STEPS:,}, without "
+        help=f"The number of training steps, including those already done. Default: {STEPS:,}, without "
         "--num_train_epochs.",
     )
     num_train_epochs: float | None = option(
@@ -244,7 +238,7 @@ class PretrainingConfig:
         at_least=0,
         group=_OPTIMIZER,
         help="The number of steps over which the learning rate rises from 0, usually 1% to 10% of all steps. Default: "
-        f"{_WARMUP:,}, without --warmup_proportion; with --train_time a tenth of all.",
+        f"{WARMUP_STEPS:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
     warmup_proportion: float | None = option(
         default=None,
@@ -413,7 +407,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     from morphbert.train.input.record_sets import manifests, vocabulary_of
     from morphbert.train.run import pretrain
 
-    run = _run_config(config)
+    run = run_config(config)
     if config.compile_for is not None:
         from morphbert.train.accelerator_check.of_run import compile_run
 
@@ -433,7 +427,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         if tokenizer is not None and config.vocab_file:
             put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-    outcome = pretrain(run, read, keep_vocabulary, lambda steps: _run_config(config, steps), began)
+    outcome = pretrain(run, read, keep_vocabulary, lambda steps: run_config(config, steps), began)
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)
@@ -449,123 +443,3 @@ def _report(output_dir: str) -> str | None:
     except MorphbertError as error:
         print(f"warning: no report was written: {error}", file=sys.stderr)
         return None
-
-
-def _bert_config(config: PretrainingConfig) -> BertConfig:
-    from morphbert.model.config import BertConfig
-
-    rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
-    given = {name: rate for name, rate in rates.items() if rate is not None}
-    found = dataclasses.replace(BertConfig.from_json_file(config.bert_config_file), **given)
-    if config.objective != "electra":
-        return found
-    from morphbert.model.electra import discriminator_of
-
-    return discriminator_of(found, f"--bert_config_file={config.bert_config_file}")
-
-
-def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | None:
-    """What --objective=electra has beyond the discriminator's configuration."""
-    from morphbert.model.config import BertConfig
-    from morphbert.model.electra import Electra, check_generator, generator_of
-
-    if config.objective != "electra":
-        return None
-    if config.generator_config_file is None:
-        generator = generator_of(discriminator, config.generator_size)
-    else:
-        found = BertConfig.from_json_file(config.generator_config_file)
-        generator = dataclasses.replace(found, electra="generator", pooler=False, next_sentence_head=False)
-        check_generator(generator, discriminator, f"--generator_config_file={config.generator_config_file}")
-    return Electra(generator, config.discriminator_weight)
-
-
-def _records(
-    config: PretrainingConfig,
-    model: BertConfig,
-    num_train_steps: int,
-    input_files: tuple[str, ...],
-    eval_files: tuple[str, ...],
-) -> tuple[tuple[RecordSet, ...], tuple[RecordSet, ...]]:
-    """Returns the training records, in the order of the phases, and the held-out records."""
-    from morphbert.data.records import RecordShape
-    from morphbert.train.input.record_sets import SetFinder
-    from morphbert.train.preflight import check_shapes
-
-    phases = config.parsed_phases
-    length = config.max_seq_length or _MAX_SEQ_LENGTH
-    shape: RecordShape | None = RecordShape(length, config.max_predictions_per_seq)
-    by_length = "--group_by_length" if config.group_by_length else None
-    if phases:
-        shape, by_length = None, "--phases"
-    seed, corrupt = config.step.seed, config.skip_corrupt_records
-    schedule = parse_mask_schedule(config.masked_lm_schedule) if config.masked_lm_schedule else None
-    finder = SetFinder.of(model, shape, by_length, input_files, seed, corrupt, schedule)
-    records = finder.sets(input_files)
-    eval_records = finder.for_evaluation(eval_files).sets(eval_files) if eval_files else ()
-    if phases:
-        records = in_phases(records, phases, num_train_steps, config.train_batch_size)
-    for chosen in (*records, *eval_records):
-        check_shapes(chosen.form.shape, model)
-    return records, eval_records
-
-
-def _steps(config: PretrainingConfig, input_files: tuple[str, ...]) -> int:
-    from morphbert.train.input.record_sets import num_records
-
-    if config.train_time is not None:
-        return BEFORE_PLAN
-    if config.num_train_epochs is None:
-        return config.num_train_steps or _STEPS
-    count = num_records(input_files)
-    steps = max(1, round(count * config.num_train_epochs / config.train_batch_size))
-    print(f"training: {config.num_train_epochs:g} epochs of {count} records are {steps} steps")
-    return steps
-
-
-def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConfig:
-    warmup = config.num_warmup_steps
-    proportion = config.warmup_proportion
-    if warmup is None and proportion is None:
-        if config.train_time is not None:
-            proportion = _WARMUP / _STEPS
-        else:
-            warmup = _WARMUP
-    warmup = warmup_steps(warmup, proportion, num_train_steps)
-    return dataclasses.replace(config.optimizer, num_train_steps=num_train_steps, num_warmup_steps=warmup)
-
-
-def _run_config(config: PretrainingConfig, planned_steps: int | None = None) -> RunConfig:
-    """Returns the run with its files found and its records known; with the steps that `--train_time` has been found to
-    hold.
-    """
-    from morphbert.train.cluster.strategy import decide_xla
-    from morphbert.train.config import RunConfig
-    from morphbert.train.input.record_sets import mixed
-    from morphbert.train.preflight import expand_records, expand_sources
-
-    bert_config = _bert_config(config)
-    sources, shares = expand_sources(config.input_file, "--input_file", weighted=True)
-    input_files = tuple(file for files in sources for file in files)
-    eval_files: tuple[str, ...] = ()
-    if config.do_eval or config.eval_at_start or config.eval_every:
-        given = config.eval_input_file
-        eval_files = input_files if given is None else expand_records(given, "--eval_input_file")
-    num_train_steps = planned_steps or _steps(config, input_files)
-    optimizer = _optimizer(config, num_train_steps)
-    step = decide_xla(config.step, config.devices)
-    records, eval_records = _records(config, bert_config, num_train_steps, input_files, eval_files)
-    if shares:
-        records = mixed(records, sources, shares)
-    resolved: dict[str, Any] = {
-        "bert_config": bert_config,
-        "electra": _electra(config, bert_config),
-        "records": records,
-        "phases": config.parsed_phases,
-        "eval_records": eval_records,
-        "optimizer": optimizer,
-        "step": step,
-        "train_time": parse_train_time(config.train_time) if config.train_time is not None else None,
-    }
-    names = {field.name for field in dataclasses.fields(RunConfig)} - set(resolved)
-    return RunConfig(**resolved, **{name: getattr(config, name) for name in names})

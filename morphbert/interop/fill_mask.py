@@ -72,6 +72,8 @@ def _by_word(encoding: Encoding, parts: list[tuple[int, str]]) -> list[list[str]
 def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None) -> Pretrained:
     """Reads a model that fills masks, and holds it against its vocabulary; see `MaskFiller`.
 
+    Of a checkpoint with both networks of an ELECTRA, that is the generator, which a line says.
+
     Raises:
       MorphbertError: nothing readable there, it has no masked LM head, or the vocabulary is another model's.
     """

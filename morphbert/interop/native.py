@@ -18,6 +18,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import electra
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.model.config import BertConfig
+from morphbert.model.electra import GENERATOR_CONFIG
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.vocabulary import VocabularyDigest
 from morphbert.train.checkpoint import other_names, read_state, read_weights, resolve, shapes_of
@@ -27,7 +28,6 @@ from morphbert.train.run_state import ModelState
 
 CHECKPOINT_NAME = "model.ckpt-0"
 # Of a checkpoint of both networks of an ELECTRA: the generator's, beside the discriminator's `bert_config.json`.
-GENERATOR_CONFIG = "generator_config.json"
 
 
 def write(folder: str, model: Pretrained) -> None:

@@ -90,8 +90,8 @@ def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
     """
     if not config.has_masked_lm:
         raise MorphbertError(
-            "--bert_config_file: electra is 'discriminator', a network without the masked LM's head: set electra to "
-            '"generator" for a masked LM with ELECTRA\'s encoder.'
+            "--bert_config_file: electra is 'discriminator', a network without the masked LM's head: give "
+            '--objective=electra, or set electra to "generator" for a masked LM with ELECTRA\'s encoder.'
         )
 
     def compute(
