@@ -33,7 +33,9 @@ Form = Literal["nfc", "jamo", "bert", "transformers"]
 
 # Characters that no form changes, joins or drops. Text of these characters alone (nearly all Korean text) skips the
 # work. The test of this module proves the property for each of them.
-_PLAIN = re.compile("[ -~°±·×÷‐-‧‰-※←-↙①-⑳■-◗★☆☎♠-♬、。〈-〗ㄱ-ㆎ一-鿿가-힣！-～😀-🙏]*")
+_PLAIN_CLASS = " -~°±·×÷‐-‧‰-※←-↙①-⑳■-◗★☆☎♠-♬、。〈-〗ㄱ-ㆎ一-鿿가-힣！-～😀-🙏"
+_PLAIN = re.compile(f"[{_PLAIN_CLASS}]*")
+_OTHERS = re.compile(f"[^{_PLAIN_CLASS}]+")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,15 @@ class Normalized:
         if start == end:
             return self.starts[start], self.starts[start]
         return self.starts[start], self.ends[end - 1]
+
+    def spans(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Returns `span` of each range of normalised text."""
+        if self.starts is None or self.ends is None:
+            return ranges
+        starts, ends = self.starts, self.ends
+        return [
+            (starts[start], ends[end - 1]) if start < end else self.span(start, end) for start, end in ranges
+        ]
 
 
 class _NfcTable(dict[int, "str | None"]):
@@ -121,6 +132,17 @@ class _KeepTable(dict[int, "int | None"]):
 
 
 _STRIP_MARKS = _KeepTable()
+
+
+class _DecomposedLengths(dict[str, int]):
+    """Maps a character to the length of its NFD form; filled on demand."""
+
+    def __missing__(self, char: str) -> int:
+        self[char] = length = len(unicodedata.normalize("NFD", char))
+        return length
+
+
+_DECOMPOSED_LENGTHS = _DecomposedLengths()
 
 
 def _strip_accents(text: str) -> str:
@@ -222,17 +244,68 @@ class Normalizer:
         return text.split()
 
     def with_map(self, text: str) -> Normalized:
-        """Returns normalised text as a call does, with the map to the original characters."""
-        normalized = self(text)
-        if normalized == text:
+        """Returns normalised text as a call does, with the map to the original characters.
+
+        Plain characters are mapped in runs; only the others, and the plain one before them, which they may join, go
+        through every step.
+        """
+        if (self.do_lower_case and "Σ" in text) or (self.added and _added_pattern(self.added).search(text)):
+            return self._mapped(*self._steps(text))
+        other = _OTHERS.search(text)
+        if other is None and not _has_loose_spaces(text):
+            plain = self._plain(text)
+            if len(plain) == len(text):
+                return Normalized(plain)
+        elif self(text) == text:
             return Normalized(text)
+        parts: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        last = 0
+        for found in _OTHERS.finditer(text) if other else ():
+            first = max(found.start() - 1, last)
+            self._add_plain(text, last, first, parts, starts, ends)
+            last = found.end()
+            part, part_starts, part_ends = self._steps(text[first:last])
+            parts.append(part)
+            starts += [first + start for start in part_starts]
+            ends += [first + end for end in part_ends]
+        self._add_plain(text, last, len(text), parts, starts, ends)
+        return self._mapped("".join(parts), starts, ends)
+
+    def _plain(self, run: str) -> str:
+        """Returns a run of plain characters normalised; each is independent of its neighbours."""
+        if self.do_lower_case:
+            run = run.lower()
+        return unicodedata.normalize("NFD", run) if self.destroys_hangul else run
+
+    def _add_plain(
+        self, text: str, first: int, last: int, parts: list[str], starts: list[int], ends: list[int]
+    ) -> None:
+        """Appends the plain characters `first:last` of a text, normalised, with their map."""
+        run = text[first:last]
+        parts.append(plain := self._plain(run))
+        if len(plain) == len(run):
+            starts += range(first, last)
+            ends += range(first + 1, last + 1)
+            return
+        lengths = list(map(_DECOMPOSED_LENGTHS.__getitem__, run))
+        for sources, begin in ((starts, first), (ends, first + 1)):
+            sources += itertools.chain.from_iterable(map(itertools.repeat, itertools.count(begin), lengths))
+
+    def _steps(self, text: str) -> tuple[str, list[int], list[int]]:
+        """Returns text after every step except the last, which joins spaces, with its map."""
         chars, starts, ends = self._clean(text)
         if self.do_lower_case:
             chars, starts, ends = self._lower(chars, starts, ends)
         if self.strips or self.composes:
             chars, starts, ends = self._compose(chars, starts, ends)
-        chars, starts, ends = _collapse_spaces(chars, starts, ends)
-        return Normalized(chars, starts, ends)
+        return chars, starts, ends
+
+    def _mapped(self, text: str, starts: list[int], ends: list[int]) -> Normalized:
+        if _has_loose_spaces(text):
+            text, starts, ends = _collapse_spaces(text, starts, ends)
+        return Normalized(text, starts, ends)
 
     def _added_char(self, found: re.Match[str]) -> str:
         token = found.group()
@@ -315,6 +388,11 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
         start = position
     if text:
         yield start, len(text)
+
+
+def _has_loose_spaces(text: str) -> bool:
+    """Returns whether there are spaces at the ends of a text, or several together."""
+    return text.startswith(" ") or text.endswith(" ") or "  " in text
 
 
 def _collapse_spaces(text: str, starts: list[int], ends: list[int]) -> tuple[str, list[int], list[int]]:

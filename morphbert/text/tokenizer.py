@@ -142,29 +142,50 @@ class Tokenizer:
         normalized = self.splitter.normalizer.with_map(text)
         if not normalized.text:
             return Encoding([], [], [], [], [])
-        encoding = self._encode_simple(normalized.text) or self._encode(normalized.text)
-        if normalized.starts is not None:
-            encoding.offsets[:] = [normalized.span(start, end) for start, end in encoding.offsets]
+        eojeols = self._eojeols
+        encoding = (
+            self._encode(normalized.text) if eojeols is None else self._encode_eojeols(eojeols, normalized.text)
+        )
+        encoding.offsets[:] = normalized.spans(encoding.offsets)
         return encoding
 
-    def _encode_simple(self, normalized: str) -> Encoding | None:
-        """Returns the encoding of normalised text without an analyser; None if there is one, or for an [UNK]."""
-        if self._eojeols is None:
-            return None
+    def _encode_eojeols(self, known: EojeolPieces, normalized: str) -> Encoding:
+        """Returns the encoding of normalised text without an analyser, whose morphemes are the eojeols."""
+        eojeols = normalized.split(" ")
         tokens: list[str] = []
         word_ids: list[int] = []
-        for number, pieces in enumerate(map(self._eojeols.__getitem__, normalized.split(" "))):
+        for number, pieces in enumerate(map(known.__getitem__, eojeols)):
             tokens += pieces
             word_ids += (number,) * len(pieces)
         try:
             lengths = list(map(self._lengths.__getitem__, tokens))
         except KeyError:
-            return None
+            lengths = list(chain.from_iterable(map(self._eojeol_lengths, map(known.__getitem__, eojeols), eojeols)))
+        try:
+            ids = list(map(self.vocab.__getitem__, tokens))
+        except KeyError:
+            raise self._no_unknown() from None
         # The end of a piece is the length of all pieces up to it, plus one space for each eojeol before its own.
         ends = list(map(add, accumulate(lengths), word_ids))
         offsets = list(zip(map(sub, ends, lengths), ends, strict=True))
-        ids = list(map(self.vocab.__getitem__, tokens))
         return Encoding(ids, tokens, offsets, word_ids, word_ids.copy())
+
+    def _eojeol_lengths(self, pieces: tuple[str, ...], eojeol: str) -> Iterable[int]:
+        """Returns the number of characters of each piece of an eojeol, which may have [UNK]."""
+        lengths = [self._lengths.get(piece, 0) for piece in pieces]
+        unknown = lengths.count(0)
+        if unknown == 1:
+            lengths[lengths.index(0)] = len(eojeol) - sum(lengths)
+        elif unknown:
+            words = self.splitter.words(eojeol)
+            return [end - start for word in words for start, end in self.spans(word, self.cut_word(word) or [UNK])]
+        return lengths
+
+    def _no_unknown(self) -> MorphbertError:
+        return MorphbertError(
+            f"the vocabulary lacks characters of the text, and has no {self.unknown} to replace them. Put "
+            f"{self.unknown} on a line of {VOCABULARY_NAME}."
+        )
 
     def _encode(self, normalized: str) -> Encoding:
         tokens: list[str] = []
@@ -182,10 +203,7 @@ class Tokenizer:
             eojeols += of_eojeols
             morphemes += of_morphemes
         if _NO_ID in ids and self.unknown not in self.vocab:
-            raise MorphbertError(
-                f"the vocabulary lacks characters of the text, and has no {self.unknown} to replace them. Put "
-                f"{self.unknown} on a line of {VOCABULARY_NAME}."
-            )
+            raise self._no_unknown()
         for counted in (advances, eojeols, morphemes):
             counted[0] -= 1  # no space before the first eojeol, and numbers begin with 0
         ends = list(accumulate(advances))

@@ -123,8 +123,8 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         """
         Args:
           match: the vocabulary.
-          unknown: replaces punctuation and ideographs that are not pieces.
-          otherwise: cuts an eojeol that is very long or contains a word that the vocabulary cannot write.
+          unknown: replaces words that the vocabulary cannot write.
+          otherwise: cuts an eojeol that is very long.
           stands_alone: whether a character is a separate word (`WordSplitter.stands_alone`).
         """
         super().__init__()
@@ -145,27 +145,26 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         }
         self._rests: dict[
             str, tuple[str, ...]
-        ] = {}  # empty: contains a word that the vocabulary cannot write
+        ] = {}  # empty: the vocabulary cannot write its first word
 
     def __missing__(self, eojeol: str) -> tuple[str, ...]:
         if len(eojeol) > LONGEST_REMEMBERED:
             return self._otherwise(eojeol)
-        pieces: tuple[str, ...]
         known, lengths = self._begins
         for length in lengths.get(eojeol[:2], _ONE):
             first = known.get(eojeol[:length])
             if first is not None:
                 rest = eojeol[length:]
                 if not rest:
-                    pieces = (first,)
+                    pieces: tuple[str, ...] = (first,)
                     break
                 following = self._rests.get(rest)
                 if following is None:
                     following = self._rest(rest)
-                pieces = (first, *following) if following else self._otherwise(eojeol)
+                pieces = (first, *following) if following else self._pieces(eojeol, False)
                 break
         else:
-            pieces = self._pieces(eojeol, known, lengths) or self._otherwise(eojeol)
+            pieces = self._pieces(eojeol, False)
         if len(self) >= _EOJEOLS:
             self.clear()
         self[eojeol] = pieces
@@ -174,16 +173,18 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
     def _rest(self, rest: str) -> tuple[str, ...]:
         if len(self._rests) >= _RESTS:
             self._rests.clear()
-        self._rests[rest] = pieces = self._pieces(rest, *self._continues)
+        self._rests[rest] = pieces = self._pieces(rest, True)
         return pieces
 
-    def _pieces(
-        self, text: str, known: dict[str, str], lengths: dict[str, tuple[int, ...]]
-    ) -> tuple[str, ...]:
-        """Returns the pieces of an eojeol's rest; empty if the vocabulary cannot write a word of it."""
-        pieces = []
+    def _pieces(self, text: str, continues: bool) -> tuple[str, ...]:
+        """Returns the pieces of an eojeol, or of its rest after a first piece (`continues`); empty if the vocabulary
+        cannot write the word that the rest continues.
+        """
+        pieces: list[str] = []
         start = 0
         size = len(text)
+        word = -1 if continues else 0  # the index of the word's first piece; -1: it is before the rest
+        known, lengths = self._continues if continues else self._begins
         while start < size:
             for length in lengths.get(text[start : start + 2], _ONE):
                 piece = known.get(text[start : start + length])
@@ -193,10 +194,20 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
                     break
             else:
                 char = text[start]
-                if not self._stands_alone(char):
+                if self._stands_alone(char):
+                    piece = self._alone.get(char, self._unknown)
+                    start += 1
+                    word = len(pieces) + 1
+                elif word < 0:
                     return ()
-                piece = self._alone.get(char, self._unknown)
-                start += 1
+                else:
+                    del pieces[word:]
+                    piece = self._unknown
+                    start = self._end_of_word(text, start)
                 known, lengths = self._begins
             pieces.append(piece)
         return tuple(pieces)
+
+    def _end_of_word(self, text: str, start: int) -> int:
+        marks = (found.start() for found in MAY_STAND_ALONE.finditer(text, start) if self._stands_alone(found[0]))
+        return next(marks, len(text))
