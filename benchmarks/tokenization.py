@@ -2,15 +2,18 @@
 
     python benchmarks/tokenization.py TEXT_FILE --vocab_dir=VOCABULARY_FOLDER [--bert=CHECKOUT]
 
-TEXT_FILE is UTF-8 with a paragraph a line, or JSON Lines with the field `text`; `.gz` is unpacked. `--bert` is a
-checkout of google-research/bert, whose tokenizer is then timed too. Each one reads the whole text `--repeat` times in
-turn with the others, in one process; the first time, when nothing is remembered yet, and the best are shown. The ratios
-are what carries over to another machine.
+TEXT_FILE is UTF-8 with a paragraph a line, or JSON Lines with the field `text`; `.gz` is unpacked. `--last` takes the
+last part of it, text that nothing else has read. `--bert` is a checkout of google-research/bert, whose tokenizer is
+then timed too. All of them read a block of text in turn, each time in another order, in one process, so that what else
+the machine does falls on all alike. They read the whole text `--repeat` times; the first time, when nothing is
+remembered yet, and the best are shown. The ratios are what carries over to another machine. `encode` and Hugging Face
+give pieces, ids, character ranges and word numbers.
 """
 
 import argparse
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -20,8 +23,10 @@ import types
 import mecab_ko
 
 from morphbert.formats.lines import read_lines
-from morphbert.text.loading import bert_tokenizer, load_tokenizer
+from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary_file import load_vocabulary
+from morphbert.text.words import WordSplitter
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -46,36 +51,80 @@ def load_google(checkout, vocabulary):
     return module.FullTokenizer(vocabulary, do_lower_case=False).tokenize
 
 
-def load_hugging_face(vocabulary):
+def load_hugging_face(vocabulary, lowercase, strip_accents):
     """Hugging Face's Rust tokenizer itself, without the Python layer of transformers; None if not installed."""
     try:
         import tokenizers
     except ImportError:
         return None
-    fast = tokenizers.BertWordPieceTokenizer(vocabulary, lowercase=False, strip_accents=False)
-    return lambda text: fast.encode(text, add_special_tokens=False).tokens
+    fast = tokenizers.BertWordPieceTokenizer(vocabulary, lowercase=lowercase, strip_accents=strip_accents)
+
+    def encode(text):
+        found = fast.encode(text, add_special_tokens=False)
+        return found.ids, found.tokens, found.offsets, found.word_ids
+
+    return encode
+
+
+# What is done to text without an analyser: the name, lower case, accents stripped.
+CASINGS = (("cased", False, False), ("lower case", True, False), ("lower case, no accents", True, True))
 
 
 def contestants(vocab_dir, checkout):
     vocabulary = os.path.join(vocab_dir, "vocab.txt")
 
-    def plain():
-        return bert_tokenizer(load_vocabulary(vocabulary), do_lower_case=False)
+    def plain(*casing):
+        return make_tokenizer(load_vocabulary(vocabulary), WordSplitter(Normalizer("bert", *casing)))
 
     # Each has a tokenizer of its own, so that none finds what another has remembered.
     found = {
         "Mecab engine alone, wakati": mecab_ko.Tagger("-Owakati").parse,
         "morphbert with Mecab, tokenize": load_tokenizer(vocab_dir).tokenize,
         "morphbert with Mecab, encode": load_tokenizer(vocab_dir).encode,
-        "morphbert without analyser, tokenize": plain().tokenize,
-        "morphbert without analyser, encode": plain().encode,
     }
-    hugging_face = load_hugging_face(vocabulary)
-    if hugging_face is not None:
-        found["Hugging Face, Rust"] = hugging_face
+    pairs = [
+        (f"morphbert with Mecab, {call}", "Mecab engine alone, wakati") for call in ("tokenize", "encode")
+    ]
+    for name, *casing in CASINGS:
+        ours, theirs = f"morphbert {name}, encode", f"Hugging Face, Rust, {name}"
+        found[ours] = plain(*casing).encode
+        hugging_face = load_hugging_face(vocabulary, *casing)
+        if hugging_face is not None:
+            found[theirs] = hugging_face
+            pairs.append((ours, theirs))
+    ours = "morphbert cased, tokenize"
+    found[ours] = plain(False).tokenize
     if checkout:
         found["google-research/bert"] = load_google(checkout, vocabulary)
-    return found
+        pairs.append((ours, "google-research/bert"))
+    return found, pairs
+
+
+def take_turns(functions, lines):
+    """The seconds of processor time of each function over all lines."""
+    order = list(functions)
+    seconds = dict.fromkeys(order, 0.0)
+    for block in blocks(lines):
+        for name in order:
+            function = functions[name]
+            start = time.process_time()
+            for line in block:
+                function(line)
+            seconds[name] += time.process_time() - start
+        order.append(order.pop(0))
+    return seconds
+
+
+def blocks(lines, characters=50_000):
+    """Lines in blocks, each long enough for the processor's caches to belong to the tokenizer that reads it."""
+    block, size = [], 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size >= characters:
+            yield block
+            block, size = [], 0
+    yield block
 
 
 def read_text(path):
@@ -93,34 +142,26 @@ def main():
     parser.add_argument("--vocab_dir", required=True)
     parser.add_argument("--bert", help="a checkout of google-research/bert")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--last", type=int, help="the number of characters, from the end; default: all")
     arguments = parser.parse_args()
     lines = read_text(arguments.text)
+    if arguments.last:
+        sizes = itertools.accumulate(map(len, reversed(lines)))
+        lines = lines[-1 - sum(size < arguments.last for size in sizes) :]
     characters = sum(map(len, lines))
-    functions = contestants(arguments.vocab_dir, arguments.bert)
-    times = {name: [] for name in functions}
-    for _ in range(arguments.repeat):
-        for name, function in functions.items():
-            start = time.process_time()
-            for line in lines:
-                function(line)
-            times[name].append(time.process_time() - start)
+    functions, pairs = contestants(arguments.vocab_dir, arguments.bert)
+    turns = [take_turns(functions, lines) for _ in range(arguments.repeat)]
     first, best = (
-        {name: characters / choose(seconds) / 1e6 for name, seconds in times.items()}
+        {name: characters / choose([turn[name] for turn in turns]) / 1e6 for name in functions}
         for choose in (lambda seconds: seconds[0], min)
     )
     print(f"{characters:,} characters; million characters a second of processor time,")
-    print(f"{'':40}{'first turn':>12}{f'best of {arguments.repeat}':>12}")
+    print(f"{'':50}{'first turn':>12}{f'best of {arguments.repeat}':>12}")
     for name in functions:
-        print(f"  {name:38}{first[name]:>12.2f}{best[name]:>12.2f}")
-    pairs = [("with Mecab", "Mecab engine alone, wakati")]
-    pairs += [
-        ("without analyser", name) for name in ("google-research/bert", "Hugging Face, Rust") if name in best
-    ]
+        print(f"  {name:48}{first[name]:>12.2f}{best[name]:>12.2f}")
     for ours, theirs in pairs:
-        for call in ("tokenize", "encode"):
-            name = f"morphbert {ours}, {call}"
-            ratios = (speed[name] / speed[theirs] for speed in (first, best))
-            print(f"  {f'{ours}, {call} / {theirs}':56}" + "".join(f"{ratio:>8.2f}" for ratio in ratios))
+        ratios = (speed[ours] / speed[theirs] for speed in (first, best))
+        print(f"  {f'{ours} / {theirs}':76}" + "".join(f"{ratio:>8.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,28 @@ def test_offsets_point_at_the_characters_of_each_piece(text):
                 assert written in (decompose(shown) if normalizer.form == "jamo" else shown)
 
 
+WITHOUT_ANALYZER = [
+    make_tokenizer(tokenizer.vocabulary, WordSplitter(Normalizer(form, lower, accents)))
+    for tokenizer in (TOKENIZERS[0], TOKENIZERS[-1])
+    for form in ("nfc", "bert", "transformers")
+    for lower, accents in ((False, None), (True, None), (True, False))
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(ANY_TEXT, st.text(alphabet="가나 Aé,.韓\U0010ffff", max_size=80)))
+def test_eojeols_and_morphemes_are_cut_alike(text):
+    """Without an analyser, whole eojeols are remembered; the way over morphemes gives the same encoding."""
+    for tokenizer in WITHOUT_ANALYZER:
+        normalized = tokenizer.splitter.normalizer.with_map(text)
+        if not normalized.text:
+            assert tokenizer.encode(text).ids == []
+            continue
+        expected = tokenizer._encode(normalized.text)
+        expected.offsets[:] = normalized.spans(expected.offsets)
+        assert tokenizer.encode(text) == expected
+
+
 @settings(max_examples=250, deadline=None)
 @given(ANY_TEXT)
 def test_nothing_but_spaces_and_dropped_characters_lies_between_the_pieces(text):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate, chain, pairwise
-from operator import add, sub
+from operator import add, itemgetter, sub
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.text.characters import MAY_STAND_ALONE
 from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.normalize import added_char
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
@@ -19,6 +20,7 @@ from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 # The number of distinct morphemes whose pieces are cached (30 MB). The petitions have 33,000 in their first half.
 _MORPHEMES = 100_000
 
+_FIELDS = tuple(map(itemgetter, range(6)))
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
 _CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
 _OPENING = frozenset("([{‘“「『《〈【")
@@ -40,21 +42,13 @@ class Encoding:
     morpheme_ids: list[int]
 
 
-# The pieces of a morpheme (or, without an analyser, of an eojeol). For each piece: the token; the id (_NO_ID if the
-# vocabulary has none); the number of its characters; the distance of its end from the end before it, a space included;
-# and whether it begins an eojeol and a morpheme (1 or 0). These are plain tuples, which the garbage collector stops
-# tracking, because there are many.
-_Numbers = tuple[int, ...]
-_Part = tuple[tuple[str, ...], _Numbers, _Numbers, _Numbers, _Numbers, _Numbers]
+# A piece of a morpheme (or, without an analyser, of an eojeol): the token; the id (_NO_ID if the vocabulary has none);
+# the number of its characters; the distance of its end from the end before it, a space included; and whether it begins
+# an eojeol and a morpheme (1 or 0). These are plain tuples, which the garbage collector stops tracking, because there
+# are many.
+_Piece = tuple[str, int, int, int, int, int]
+_Part = tuple[_Piece, ...]
 _NO_ID = -1
-
-
-@lru_cache(maxsize=10_000)
-def _same(numbers: _Numbers) -> _Numbers:
-    """Returns one object for equal numbers: many morphemes share them, and shared objects stay in the processor's
-    cache.
-    """
-    return numbers
 
 
 class _Parts(dict[str, _Part]):
@@ -133,9 +127,7 @@ class Tokenizer:
             for pieces in map(self._eojeols.__getitem__, normalizer.eojeols(text)):
                 tokens += pieces
             return tokens
-        for part in map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text))):
-            tokens += part[0]
-        return tokens
+        return list(map(_FIELDS[0], self._cut_line(normalizer(text))))
 
     def encode(self, text: str) -> Encoding:
         """Returns the pieces of a text with ids, original character ranges and eojeol numbers; no special tokens."""
@@ -144,7 +136,9 @@ class Tokenizer:
             return Encoding([], [], [], [], [])
         eojeols = self._eojeols
         encoding = (
-            self._encode(normalized.text) if eojeols is None else self._encode_eojeols(eojeols, normalized.text)
+            self._encode(normalized.text)
+            if eojeols is None
+            else self._encode_eojeols(eojeols, normalized.text)
         )
         encoding.offsets[:] = normalized.spans(encoding.offsets)
         return encoding
@@ -160,7 +154,9 @@ class Tokenizer:
         try:
             lengths = list(map(self._lengths.__getitem__, tokens))
         except KeyError:
-            lengths = list(chain.from_iterable(map(self._eojeol_lengths, map(known.__getitem__, eojeols), eojeols)))
+            lengths = list(
+                chain.from_iterable(map(self._eojeol_lengths, map(known.__getitem__, eojeols), eojeols))
+            )
         try:
             ids = list(map(self.vocab.__getitem__, tokens))
         except KeyError:
@@ -178,7 +174,9 @@ class Tokenizer:
             lengths[lengths.index(0)] = len(eojeol) - sum(lengths)
         elif unknown:
             words = self.splitter.words(eojeol)
-            return [end - start for word in words for start, end in self.spans(word, self.cut_word(word) or [UNK])]
+            return [
+                end - start for word in words for start, end in self.spans(word, self.cut_word(word) or [UNK])
+            ]
         return lengths
 
     def _no_unknown(self) -> MorphbertError:
@@ -187,21 +185,15 @@ class Tokenizer:
             f"{self.unknown} on a line of {VOCABULARY_NAME}."
         )
 
+    def _cut_line(self, normalized: str) -> list[_Piece]:
+        pieces: list[_Piece] = []
+        for part in map(self._parts.__getitem__, self.splitter.morphemes(normalized)):
+            pieces += part
+        return pieces
+
     def _encode(self, normalized: str) -> Encoding:
-        tokens: list[str] = []
-        ids: list[int] = []
-        lengths: list[int] = []
-        advances: list[int] = []
-        eojeols: list[int] = []
-        morphemes: list[int] = []
-        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalized))
-        for of_tokens, of_ids, of_lengths, of_advances, of_eojeols, of_morphemes in parts:
-            tokens += of_tokens
-            ids += of_ids
-            lengths += of_lengths
-            advances += of_advances
-            eojeols += of_eojeols
-            morphemes += of_morphemes
+        pieces = self._cut_line(normalized)
+        tokens, ids, lengths, advances, eojeols, morphemes = [list(map(field, pieces)) for field in _FIELDS]
         if _NO_ID in ids and self.unknown not in self.vocab:
             raise self._no_unknown()
         for counted in (advances, eojeols, morphemes):
@@ -220,25 +212,27 @@ class Tokenizer:
     def _part(self, signed: str) -> _Part:
         begins_eojeol = signed[0] == " "
         begins_word = begins_eojeol or signed[0] == BEGINS_WORD
-        words = self.splitter.words(signed[1:] if begins_word else signed)
-        if not begins_word and not self._alone(words[0]):
-            words[0] = words[0]._replace(continues=True)
-        tokens: list[str] = []
-        spans: list[tuple[int, int]] = []
+        text = signed[1:] if begins_word else signed
+        splitter = self.splitter
+        eojeol = int(begins_eojeol)
+        if splitter.decomposes or (splitter.marks_stand_alone and MAY_STAND_ALONE.search(text)):
+            words = splitter.words(text)
+            if not begins_word and not self._alone(words[0]):
+                words[0] = words[0]._replace(continues=True)
+        else:
+            words = [Word(text, 0, not begins_word, 0)]
+        part: list[_Piece] = []
+        last = -eojeol
+        ids = self.vocab
         for word in words:
             pieces = self.cut_word(word) or [UNK]
-            tokens += pieces
-            spans += self.spans(word, pieces)
-        ends = [end for _, end in spans]
-        later = (0,) * (len(tokens) - 1)
-        return (
-            tuple(tokens),
-            tuple([self.vocab.get(token, _NO_ID) for token in tokens]),
-            _same(tuple([end - start for start, end in spans])),
-            _same(tuple(map(sub, ends, (-int(begins_eojeol), *ends)))),
-            _same((int(begins_eojeol), *later)),
-            _same((1, *later)),
-        )
+            for token, (start, end) in zip(pieces, self.spans(word, pieces), strict=True):
+                part.append(
+                    (token, ids.get(token, _NO_ID), end - start, end - last, eojeol, 0 if part else 1)
+                )
+                eojeol = 0
+                last = end
+        return tuple(part)
 
     def _alone(self, word: Word) -> bool:
         return len(word.text) == 1 and self.splitter.stands_alone(word.text)
@@ -256,7 +250,8 @@ class Tokenizer:
     def spans(self, word: Word, pieces: list[str]) -> list[tuple[int, int]]:
         """Returns the character range of each piece of a word, within its eojeol."""
         if len(pieces) == 1:
-            return [(word.start, word.start + self.length(word))]
+            start = word.start
+            return [(start, start + (self.length(word) if self.splitter.decomposes else len(word.text)))]
         # Without its sign; the first piece may have none.
         lengths = [len(piece) - len(CONTINUATION) for piece in pieces]
         if not word.continues:

@@ -143,9 +143,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         self._alone = {
             text: piece for text, piece in match.begins.pieces.items() if len(text) == 1 and has_mark(text)
         }
-        self._rests: dict[
-            str, tuple[str, ...]
-        ] = {}  # empty: the vocabulary cannot write its first word
+        self._rests: dict[str, tuple[str, ...]] = {}  # empty: the vocabulary cannot write its first word
 
     def __missing__(self, eojeol: str) -> tuple[str, ...]:
         if len(eojeol) > LONGEST_REMEMBERED:
@@ -209,5 +207,7 @@ class EojeolPieces(dict[str, tuple[str, ...]]):
         return tuple(pieces)
 
     def _end_of_word(self, text: str, start: int) -> int:
-        marks = (found.start() for found in MAY_STAND_ALONE.finditer(text, start) if self._stands_alone(found[0]))
+        marks = (
+            found.start() for found in MAY_STAND_ALONE.finditer(text, start) if self._stands_alone(found[0])
+        )
         return next(marks, len(text))
