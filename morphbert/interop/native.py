@@ -87,8 +87,8 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
 def _generator_config(prefix: str) -> BertConfig | None:
     """The generator's configuration, as the run says it or a file beside the checkpoint."""
     found = read_state(prefix)
-    if found is not None and (run := found.state.get("settings", {}).get("electra")):
-        return BertConfig.from_dict(run["generator"], prefix)
+    if found is not None and (values := found.state.get("generator_config")):
+        return BertConfig.from_dict(values, prefix)
     path = os.path.join(os.path.dirname(prefix), GENERATOR_CONFIG)
     return BertConfig.from_json_file(path) if tf.io.gfile.exists(path) else None
 

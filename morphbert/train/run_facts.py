@@ -93,7 +93,7 @@ def describe(
         "masked_lm_schedule": config.masked_lm_schedule,
         "z_loss": config.z_loss or None,
         "ema_decay": config.ema_decay,
-        "electra": config.electra and dataclasses.asdict(config.electra),
+        "discriminator_weight": config.electra and config.electra.discriminator_weight,
     }
     vocabulary = vocabulary_of(config.input_files)
     return Description(
@@ -115,6 +115,7 @@ def describe(
             "seed": config.step.seed,
             **several,
         },
+        generator_config=config.electra and config.electra.generator.to_dict(),
         plan=plan,
         has_iterator=not devices.input_per_host,
     )

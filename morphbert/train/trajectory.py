@@ -16,11 +16,12 @@ _LISTED = 3
 def same_data(before: Description, now: Description, say: bool) -> bool:
     """Returns whether a run that goes on has the data of its checkpoint; `say` prints all that differs."""
     # Part by part, so that a name that is in two of them, as the seed is, is said once.
-    config, settings, data = (
-        differences(getattr(before, part), getattr(now, part)) for part in ("config", "settings", "data")
+    parts = ("config", "generator_config", "settings", "data")
+    config, generator, settings, data = (
+        differences(getattr(before, part) or {}, getattr(now, part) or {}) for part in parts
     )
     if say:
-        say_differences([*config, *settings, *data])
+        say_differences([*config, *generator, *settings, *data])
         if data:
             changed = ", ".join(path.rpartition(".")[2] for path, _, _ in data)
             print(
