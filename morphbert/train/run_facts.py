@@ -115,7 +115,7 @@ def describe(
             "seed": config.step.seed,
             **several,
         },
-        generator_config=config.electra and config.electra.generator.to_dict(),
+        generator_config=config.electra.generator.to_dict() if config.electra else None,
         plan=plan,
         has_iterator=not devices.input_per_host,
     )
