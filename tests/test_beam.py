@@ -19,6 +19,7 @@ from morphbert.data.beam import corpus as stages
 from morphbert.data.beam.text import Range, documents, ranges_of
 from morphbert.data.documents import held_out
 from morphbert.data.encoding import SentenceEncoder
+from morphbert.errors import MorphbertError
 from morphbert.files import open_for_reading
 from morphbert.text.loading import load_tokenizer
 
@@ -53,6 +54,21 @@ def test_a_compressed_file_is_one_range(tmp_path):
     path.write_bytes(gzip.compress(TEXT))
     (one,) = ranges_of([(str(path), path.stat().st_size)], 10)
     assert list(documents(one, open_for_reading)) == DOCUMENTS
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "iso2022_kr"])
+def test_text_in_other_encodings_is_divided_where_its_lines_can_be_found(tmp_path, encoding):
+    path = tmp_path / "a.txt"
+    path.write_bytes(TEXT.decode().encode(encoding))
+    parts = ranges_of([(str(path), path.stat().st_size)], 10, encoding)
+    assert (len(parts) > 1) == (encoding == "cp949")
+    assert [text for one in parts for text in documents(one, open_for_reading, encoding)] == DOCUMENTS
+
+
+def test_text_in_another_encoding_than_the_named_one_is_refused():
+    data = TEXT.decode().encode("cp949")
+    with pytest.raises(MorphbertError, match="--encoding=cp949"):
+        list(documents(Range(0, "a.txt", 0, len(data)), lambda _: io.BytesIO(data)))
 
 
 def _blocks(tokens):
@@ -167,6 +183,17 @@ def test_a_plain_vocabulary_and_compressed_text(beam, tmp_path):
         assert (
             _create(tmp_path / engine / "r", *flags, inputs=[packed], vocabulary=GOLDEN / "vocab_en.txt") == 0
         )
+    assert _files(tmp_path / "beam") == _files(tmp_path / "local")
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_text_in_another_encoding(beam, tmp_path, encoding):
+    text = tmp_path / "a.txt"
+    known = "".join(path.read_text(encoding="utf-8") + "\n\n" for path in KOREAN)
+    text.write_bytes(known.encode("cp949", "ignore").decode("cp949").encode(encoding))
+    for engine in ("local", "beam"):
+        flags = [f"--engine={engine}", f"--encoding={encoding}"]
+        assert _create(tmp_path / engine / "r", *flags, inputs=[text]) == 0
     assert _files(tmp_path / "beam") == _files(tmp_path / "local")
 
 

@@ -147,10 +147,7 @@ class PretrainingDataConfig:
             self._check_google()
         if self.engine == "beam" and self.token_store:
             raise UsageError("--token_store is for --engine=local: a pipeline has no token store.")
-        if text_encoding(self.encoding) != "utf-8" and self.engine == "beam":
-            raise UsageError(
-                f"--encoding={self.encoding} is for --engine=local: convert the files to UTF-8 for --engine=beam."
-            )
+        text_encoding(self.encoding)
 
     def _check_google(self) -> None:
         changed = options.changed(self)

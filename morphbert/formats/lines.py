@@ -48,6 +48,11 @@ def text_encoding(name: str) -> str:
     return found.name
 
 
+def ends_lines_plainly(codec: str) -> bool:
+    r"""Returns whether the byte 0x0A ends a line, and nothing else has that byte, in an encoding (`text_encoding`)."""
+    return not codec.startswith(_WIDE)
+
+
 def read_lines(
     path: str, count: Callable[[int], object] | None = None, encoding: str | None = None
 ) -> Iterator[str]:
@@ -78,7 +83,7 @@ def lines_of(raw: IO[bytes], path: str, encoding: str | None = None) -> Iterator
     try:
         stream, damaged = _unpacked(raw, path)
         _refuse_marks_of_others(stream, name, codec, encoding)
-        if codec.startswith(_WIDE):
+        if not ends_lines_plainly(codec):
             stream, codec = io.BufferedReader(cast(Any, _Recoded(stream, codec, name)), _BUFFER), "utf-8"
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
@@ -177,7 +182,7 @@ _RECORD_HEAD = 13
 
 
 def _refuse_marks_of_others(stream: io.BufferedReader, name: str, codec: str, encoding: str | None) -> None:
-    if codec.startswith(_WIDE):
+    if not ends_lines_plainly(codec):
         return
     head = stream.peek(_RECORD_HEAD)
     if head[2:8] == bytes(6) and head[_RECORD_HEAD - 1 : _RECORD_HEAD] == b"\n":

@@ -125,7 +125,9 @@ class _Tokenize(beam.DoFn):
 
     def process(self, element: Range) -> Iterator[tuple[stages.Place, TokenStore]]:
         texts = documents(
-            element, lambda path: FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+            element,
+            lambda path: FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED),
+            self._job.config.encoding,
         )
         made = stages.blocks(texts, encoder_of(self._job.vocabulary), self._job.block_tokens)
         for number, block in enumerate(made):

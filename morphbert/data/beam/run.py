@@ -105,7 +105,7 @@ def build(
         _make_folder(folder)
     try:
         pipeline = beam.Pipeline(runner=runner, options=options)
-        construct(pipeline, job, ranges_of(list(inputs)))
+        construct(pipeline, job, ranges_of(list(inputs), encoding=config.encoding))
         say(
             f"Apache Beam {beam.__version__}, {type(runner).__name__ if not isinstance(runner, str) else runner}"
         )

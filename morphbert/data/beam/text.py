@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from morphbert import files
 from morphbert.errors import MorphbertError
-from morphbert.formats.lines import lines_of, not_decoded
+from morphbert.formats.lines import ends_lines_plainly, lines_of, not_decoded
 
 _BUFFER = 1 << 20
 # The bytes of text in a range: many for a large corpus, but even a small corpus uses several workers.
@@ -23,7 +23,7 @@ Open = Callable[[str], IO[bytes]]
 
 
 class Range(NamedTuple):
-    """Bytes `begin` to `end` of the input file with a number; `end` None is the whole of a compressed file."""
+    """Bytes `begin` to `end` of the input file with a number; `end` None is the whole of a file that stays whole."""
 
     file: int
     path: str
@@ -31,29 +31,32 @@ class Range(NamedTuple):
     end: int | None
 
 
-def ranges_of(inputs: list[tuple[str, int]], size: int | None = None) -> list[Range]:
-    """Divides files, given as (path, bytes), into ranges of `size` bytes, which by default depends on their sum."""
+def ranges_of(inputs: list[tuple[str, int]], size: int | None = None, encoding: str = "utf-8") -> list[Range]:
+    """Divides files, given as (path, bytes), into ranges of `size` bytes, which by default depends on their sum.
+
+    Compressed files, and those in an encoding such as UTF-16, whose lines cannot be found from the middle, stay whole.
+    """
     if size is None:
         size = min(max(sum(length for _, length in inputs) // _RANGES, _LEAST), _MOST)
     ranges = []
     for number, (path, length) in enumerate(inputs):
-        if files.is_compressed(path):
+        if files.is_compressed(path) or not ends_lines_plainly(encoding):
             ranges.append(Range(number, path, 0, None))
         else:
             ranges += [Range(number, path, begin, begin + size) for begin in range(0, length, size)]
     return ranges
 
 
-def documents(chosen: Range, open_file: Open) -> Iterator[list[str]]:
+def documents(chosen: Range, open_file: Open, encoding: str = "utf-8") -> Iterator[list[str]]:
     """Yields the documents of a range, each as its stripped, non-empty lines.
 
     Raises:
-      MorphbertError: the file cannot be read or unpacked, or is not UTF-8.
+      MorphbertError: the file cannot be read, unpacked or decoded.
     """
     document: list[str] = []
     # Whether the lines belong to a document of this range, as the first lines of a file do.
     ours = chosen.begin == 0
-    for begin, line in _lines(chosen, open_file):
+    for begin, line in _lines(chosen, open_file, encoding):
         if line:
             if ours:
                 document.append(line)
@@ -68,11 +71,11 @@ def documents(chosen: Range, open_file: Open) -> Iterator[list[str]]:
         yield document
 
 
-def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
+def _lines(chosen: Range, open_file: Open, encoding: str) -> Iterator[tuple[int, str]]:
     """Yields the stripped lines that begin at or after `chosen.begin`, with their positions."""
     if chosen.end is None:
         with open_file(chosen.path) as raw:
-            for line in lines_of(raw, chosen.path):
+            for line in lines_of(raw, chosen.path, encoding):
                 yield 0, line.strip()
         return
     with open_file(chosen.path) as raw:
@@ -83,10 +86,10 @@ def _lines(chosen: Range, open_file: Open) -> Iterator[tuple[int, str]]:
             if chosen.begin:  # the rest of a line that begins before the range
                 position += len(stream.readline())
             for data in stream:
-                text = data.decode("utf-8")
+                text = data.decode(encoding)
                 yield position, (text if position else text.removeprefix("\ufeff")).strip()
                 position += len(data)
         except UnicodeDecodeError as error:
-            raise not_decoded(f"{chosen.path}, the line at byte {position}", error, data) from error
+            raise not_decoded(f"{chosen.path}, the line at byte {position}", error, data, encoding) from error
         except OSError as error:
             raise MorphbertError(f"{chosen.path} cannot be read after byte {position}: {error}.") from error
