@@ -94,7 +94,10 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         _check_events(yaml, text, where)
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # ValueError: a number of 5,000 digits, or the 31st of February
         raise UsageError(f"{where} is not YAML: {error}") from error
     except RecursionError:
         raise _too_deep(where) from None

@@ -56,7 +56,15 @@ def lock_file(path: str) -> Iterator[Lock]:
     """Opens (and creates) a lock file without locking it; the empty file stays."""
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        stream = open(path, "ab")  # noqa: SIM115 (closed below)
+        # Neither follows a link nor waits for the reader of a pipe.
+        flags = (
+            os.O_WRONLY
+            | os.O_CREAT
+            | os.O_APPEND
+            | getattr(os, "O_NOFOLLOW", 0)
+            | getattr(os, "O_NONBLOCK", 0)
+        )
+        stream = os.fdopen(os.open(path, flags, 0o666), "ab")
     except OSError as error:
         raise files.write_error(path, error) from error
     with stream:

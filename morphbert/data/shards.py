@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from morphbert.data.sections import PlanTask, Split, plan_tasks
 from morphbert.data.store import TokenStore, open_store
 from morphbert.errors import MorphbertError
 from morphbert.parallel import run_tasks
+from morphbert.structured import load_json
 
 # The number of pieces in a planning task and of parts in a bucket bound the memory of a worker.
 _PLAN_TOKENS = 1 << 18
@@ -130,8 +131,8 @@ def _make_part(job: Job, number: int) -> list[Statistics]:
     lengths = lengths_of(job.config)
     paths = [_part_path(job.folder, number, length) for length in lengths]
     sums = paths[0] + ".json"
-    if os.path.exists(sums) and all(map(os.path.exists, paths)):
-        return [Statistics(**values) for values in json.loads(files.read_bytes(sums))]
+    if all(map(os.path.exists, paths)) and (made := _read_mark(sums)) is not None:
+        return [Statistics(**values) for values in made]
     store = open_store(job.store)
     output = job.outputs[number * len(job.outputs) // job.num_parts]
     of_part = []
@@ -194,15 +195,24 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
         )
     return [
         [OfLength(Statistics(**sums), Written(**written)) for sums, written in of_shard]
-        for of_shard in (json.loads(files.read_bytes(mark))[1] for mark in marks)
+        for _, of_shard in map(_read_mark, marks)
     ]
 
 
 def _is_done(mark: str, names: Sequence[str]) -> bool:
     """Returns whether the files of a shard were finished and have not changed since."""
-    if not os.path.exists(mark) or not all(map(files.exists, names)):
+    done = _read_mark(mark)
+    if done is None or not all(map(files.exists, names)):
         return False
-    return bool(json.loads(files.read_bytes(mark))[0] == [files.identity(name) for name in names])
+    return bool(done[0] == [files.identity(name) for name in names])
+
+
+def _read_mark(path: str) -> Any:
+    """Returns the value of a file that says what was finished; None if it is missing or damaged."""
+    try:
+        return load_json(files.read_bytes(path)) if os.path.exists(path) else None
+    except ValueError:
+        return None
 
 
 def _assemble(

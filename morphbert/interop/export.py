@@ -20,7 +20,7 @@ from morphbert.interop.huggingface.tokenizer_files import (
     has_exact_stock_tokenizer,
     write_tokenizer,
 )
-from morphbert.interop.pretrained import Pretrained, new_folder
+from morphbert.interop.pretrained import Pretrained, as_float32, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
@@ -49,7 +49,13 @@ def export(config: ExportConfig) -> list[str]:
 
 
 def write(model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) -> list[str]:
-    """Writes a model and its tokenizer (that of `model.vocabulary`), if it has one, as the configuration says."""
+    """Writes a model and its tokenizer (that of `model.vocabulary`), if it has one, as the configuration says.
+
+    Raises:
+      MorphbertError: a weight is NaN or infinite, or the folder cannot be written; nothing is left then.
+    """
+    for name, values in {**model.weights, **model.other_network}.items():
+        as_float32(model.source, name, values)
     with new_folder(config.output_dir, config.overwrite) as folder:
         return _WRITERS[config.format](folder, model, tokenizer, config)
 
@@ -151,6 +157,8 @@ def _google(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config:
             raise MorphbertError(
                 f"--with_optimizer: {model.source} is not a checkpoint of a run: leave the flag out."
             )
+    for name in slots.keys() - {"global_step"}:
+        as_float32(model.source, name, slots[name])
     google.write(folder, model.completed(), slots)
     _copy_vocabulary(folder, model, tokenizer)
     return [*_note_missing(model), *google.differences(model)]

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.files import atomic_write
 from morphbert.hub import local_path
 from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
 from morphbert.structured import load_json
@@ -496,9 +497,8 @@ class BertConfig:
 
         `BertModel.save_pretrained` writes transformers' own `config.json`.
         """
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "bert_config.json"), "w", encoding="utf-8") as stream:
-            stream.write(self.to_json())
+        with atomic_write(os.path.join(folder, "bert_config.json")) as stream:
+            stream.write(self.to_json().encode())
 
     def to_dict(self) -> dict[str, Any]:
         """The values by key, without what makes a variant where there is none."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -28,6 +27,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.model.parameters import Parameter, TrainableModel
+from morphbert.structured import parse_json
 from morphbert.train.checkpoint_files import (
     DAMAGED,
     Folder,
@@ -236,7 +236,11 @@ def read_state(prefix: str) -> State | None:
     keys = reader.get_variable_to_shape_map()
     if _RUN_KEY not in keys:
         return None
-    state = json.loads(tensor(prefix, reader, _RUN_KEY))
+    state = parse_json(tensor(prefix, reader, _RUN_KEY), f"{prefix}, the state of its run")
+    if not isinstance(state, dict) or not isinstance(state.get("format_version"), int):
+        raise MorphbertError(
+            f"{prefix}: the state of its run has no format_version: the checkpoint is damaged, or of another program."
+        )
     if state["format_version"] > FORMAT_VERSION:
         raise MorphbertError(
             f"{prefix} has format version {state['format_version']}, and this program reads versions up to "

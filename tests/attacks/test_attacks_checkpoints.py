@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from runs import arguments, assert_same
 from samples import MECAB_VOCABULARY
 
@@ -178,3 +179,17 @@ def test_a_closed_terminal_is_a_request_to_save_and_stop(monkeypatch):
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("state", ["[" * 100_000, "{", "[]", "{}", '{"format_version": "new"}'])
+def test_a_state_that_no_run_writes_is_named(state, tmp_path):
+    class State(tf.train.experimental.PythonState):
+        def serialize(self):
+            return state
+
+        def deserialize(self, string_value):
+            raise AssertionError
+
+    prefix = tf.train.Checkpoint(run=State()).write(str(tmp_path / "model.ckpt-1"))
+    with pytest.raises(MorphbertError, match="the state of its run"):
+        checkpoint.read_state(prefix)

@@ -9,7 +9,7 @@ import pytest
 from morphbert.cli.prepare_corpus import main
 from morphbert.data.manifest import Manifest
 from morphbert.data.store import open_store
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.task_file import read_task
 from morphbert.model.config import BertConfig
 from morphbert.structured import DEEPEST, load_json, parse_json, parse_yaml
@@ -110,3 +110,9 @@ def test_a_command_answers_a_hostile_experiment(tmp_path, capsys, text):
     )
     assert "Traceback" not in capsys.readouterr().err
     assert json.dumps(sorted(one.name for one in tmp_path.iterdir())) == '["a.yaml"]'
+
+
+@pytest.mark.parametrize("value", ["1" * 5_000, "2026-02-31"])
+def test_a_yaml_value_that_python_cannot_hold_is_named(value):
+    with pytest.raises(UsageError, match=r"x\.yaml is not YAML"):
+        parse_yaml(f"a: {value}", "x.yaml")

@@ -1,5 +1,6 @@
 """Hostile weights, made by generators: each is refused with the name of what is wrong in it."""
 
+import dataclasses
 import json
 import struct
 
@@ -11,6 +12,8 @@ pytest.importorskip("tensorflow", reason="models are read with TensorFlow")
 
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
+from morphbert.interop.configs import SAVE_FORMATS, SaveConfig
+from morphbert.interop.export import write
 from morphbert.interop.pretrained import as_float32
 from morphbert.text.vocabulary import vocabulary_bytes
 
@@ -72,6 +75,17 @@ def test_numbers_that_are_no_weights_are_named(change, message, folder, tmp_path
     bad = written(folder, tmp_path / "bad", {**tensors, TABLE: change(tensors[TABLE])})
     with pytest.raises(MorphbertError, match=message):
         sources.read(str(bad))
+
+
+@pytest.mark.parametrize("format", SAVE_FORMATS)
+def test_a_model_that_diverged_in_memory_is_not_written(format, folder, tmp_path):
+    model = sources.read(str(folder))
+    name = "bert/encoder/layer_0/attention/self/query/kernel"
+    weights = {**model.weights, name: with_value(model.weights[name], np.nan)}
+    config = SaveConfig(checkpoint=str(folder), output_dir=str(tmp_path / "out"), format=format)
+    with pytest.raises(MorphbertError, match=rf"{name} holds nan at \[1, 2\]"):
+        write(dataclasses.replace(model, weights=weights), None, config)
+    assert not (tmp_path / "out").exists()
 
 
 def test_float64_and_float16_within_range_are_taken(folder, tmp_path):

@@ -1,10 +1,12 @@
 """What is written: regular files alone, under names that nobody can prepare, by one process, for all who may read."""
 
+import json
 import os
 import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from creating import create, flags
@@ -14,8 +16,9 @@ from morphbert import files
 from morphbert.cli.create_pretraining_data import main as create_main
 from morphbert.cli.prepare_corpus import main as prepare
 from morphbert.corpus.report import Example, _example_line
-from morphbert.data import locks
+from morphbert.data import locks, shards
 from morphbert.errors import MorphbertError
+from morphbert.interop.folders import added_to
 from morphbert.train.storage import write_text
 
 TEXT = GOLDEN / "documents_ko.txt"
@@ -67,6 +70,35 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path, monke
         out.write(b"mine")
     assert victim.read_text() == "untouched"
     assert (tmp_path / "x").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("make", [lambda path: os.symlink(path.parent / "elsewhere", path), os.mkfifo])
+def test_a_lock_is_a_file_of_its_own(make, tmp_path):
+    make(tmp_path / ".x.lock")
+    with (
+        pytest.raises(MorphbertError, match=r"\.x\.lock cannot be written"),
+        locks.lock_file(str(tmp_path / ".x.lock")),
+    ):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_files_added_to_a_folder_replace_only_files(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(MorphbertError, match=r"a\.txt is a pipe"), added_to(tmp_path) as made:
+        (Path(made) / "a.txt").write_text("mine", encoding="utf-8")
+    assert os.listdir(tmp_path) == ["a.txt"]
+    with pytest.raises(MorphbertError, match="cannot be written"), added_to(tmp_path / "a.txt"):
+        pass
+
+
+def test_a_damaged_note_of_finished_work_is_no_note(tmp_path):
+    shard, mark = tmp_path / "shard", tmp_path / "shard.done"
+    shard.write_bytes(b"1")
+    done = json.dumps([[files.identity(str(shard))], []])
+    for text, expected in ((done, True), (done[:-3], False), ("\0" * 9, False), ("[" * 100_000, False)):
+        mark.write_text(text)
+        assert shards._is_done(str(mark), [str(shard)]) == expected
 
 
 def test_a_link_under_the_final_name_is_replaced_and_not_written_through(tmp_path):
