@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         RelationHeadConfig,
         TextHeadConfig,
     )
+    from morphbert.finetune.plugins import register_head, register_loss, register_metric
     from morphbert.finetune.task_configs import (
         ClassificationConfig,
         MultipleChoiceConfig,
@@ -135,6 +136,9 @@ _HOMES = {
     "SpanConfig": "morphbert.finetune.task_configs",
     "MultipleChoiceConfig": "morphbert.finetune.task_configs",
     "PredictConfig": "morphbert.finetune.task_configs",
+    "register_head": "morphbert.finetune.plugins",
+    "register_loss": "morphbert.finetune.plugins",
+    "register_metric": "morphbert.finetune.plugins",
     "fine_tune": "morphbert.api.tasks",
     "predict": "morphbert.api.tasks",
 }
@@ -190,6 +194,9 @@ __all__ = [
     "make_grammar_pairs",
     "predict",
     "prepare_corpus",
+    "register_head",
+    "register_loss",
+    "register_metric",
     "run_pretraining",
     "save",
     "training_report",

@@ -48,6 +48,7 @@ class Option(NamedTuple):
       flag: the flag's name, if it differs from the field's.
       at_least, above, at_most, below: bounds of a number.
       choices: the allowed texts, if no Literal can list them.
+      repeatable: whether the flag of a tuple may be given several times, which adds the values.
       instead_of: another flag that this one replaces: one of the two on the command line overrides the other in a
         configuration file.
     """
@@ -61,6 +62,7 @@ class Option(NamedTuple):
     at_most: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    repeatable: bool = False
     instead_of: str | None = None
 
     @property
@@ -164,6 +166,8 @@ class Flag(NamedTuple):
             return None
         if value is None and self.many and not self.optional:
             return ()
+        if self.option.repeatable and isinstance(value, list):
+            value = ",".join(value)
         if not self.many or not isinstance(value, str):
             return value
         parts = [part.strip() for part in value.split(",")] if value else []

@@ -237,6 +237,9 @@ def _define(flag: options.Flag, values: flags.FlagValues) -> None:
     if flag.choices and not flag.many:
         flags.DEFINE_enum(*given, list(flag.choices), help, flag_values=values)
         return
+    if flag.option.repeatable:
+        flags.DEFINE_multi_string(*given, help, flag_values=values)
+        return
     kind = str if flag.many else flag.kind
     define = {
         str: flags.DEFINE_string,
@@ -273,7 +276,9 @@ def _signature(flag: Any, required: bool) -> str:
     elif isinstance(flag, flags.EnumFlag):
         shown = f"{flag.name}={'|'.join(flag.parser.enum_values)}"
     else:
-        kind = {"string": "TEXT", "int": "N", "float": "X"}.get(flag.flag_type(), "VALUE")
+        kind = {"string": "TEXT", "multi string": "TEXT", "int": "N", "float": "X"}.get(
+            flag.flag_type(), "VALUE"
+        )
         shown = f"{flag.name}={kind}"
     if required:
         return f"{shown}  (required)"

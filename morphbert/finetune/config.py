@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from morphbert.errors import UsageError
+from morphbert.finetune.plugins import LOSSES, load_plugins
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -107,7 +109,7 @@ class LossConfig:
     """The loss of classes.
 
     Attributes:
-      loss: `cross_entropy`, `focal` or `ldam`.
+      loss: `cross_entropy`, `focal`, `ldam`, or the name of a plugin's loss.
       label_smoothing: for `cross_entropy`. focal_gamma: for `focal`. ldam_margin: for `ldam`, the margin of the rarest
         class. ldam_scale: for `ldam`, the factor of scores minus margins. class_weights: whether rare classes have
         larger weights, by their effective number. deferred_reweighting: the share of training after which
@@ -115,8 +117,10 @@ class LossConfig:
         data, for `ldam` and the weights.
     """
 
-    loss: Literal["cross_entropy", "focal", "ldam"] = option(
-        default="cross_entropy", help="focal and ldam are for classes of unequal size."
+    loss: str = option(
+        default="cross_entropy",
+        help="cross_entropy, focal or ldam, or the name of a loss of --plugin. focal and ldam are for classes of "
+        "unequal size.",
     )
     label_smoothing: float = option(
         default=0.0, at_least=0, at_most=0.999, help="For cross_entropy. Example: 0.1"
@@ -148,6 +152,8 @@ class LossConfig:
 
     def guessing(self, classes: int) -> float:
         """Returns the approximate largest mean loss of an untrained model, which identifies a diverged run."""
+        if self.loss not in LOSSES.own:
+            return sys.float_info.max  # a plugin's loss has any scale
         largest = math.log(max(2, classes))
         if self.loss == "ldam":
             largest += self.ldam_scale * self.ldam_margin
@@ -217,6 +223,12 @@ class FineTuneConfig:
     )
     bert_config_file: str | None = option(
         default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
+    )
+    plugin: tuple[str, ...] = option(
+        default=(),
+        repeatable=True,
+        help="A Python file that registers heads, losses and metrics by name (docs/plugins.md); several, divided by "
+        "commas or with the flag repeated. Predictions with the model need it too.",
     )
     word_embeddings: str | None = option(
         default=None,
@@ -353,6 +365,9 @@ class FineTuneConfig:
         wanted = type(type(self).__dataclass_fields__["head"].default)
         if not isinstance(self.head, wanted):
             raise UsageError(f"head={self.head} must be a {wanted.__name__}.")
+        load_plugins(self.plugin)
+        loss = getattr(self, "loss", CROSS_ENTROPY)
+        LOSSES.check(loss.loss, self.plugin)
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:

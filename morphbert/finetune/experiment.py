@@ -13,6 +13,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import adaptation
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
+from morphbert.finetune.plugins import identities
 from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.finetune.report import write_report
 from morphbert.finetune.run import FineTuning, TaskRunConfig
@@ -200,6 +201,7 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
     loss = problem.task.loss
     learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
     warmup = warmup_steps(config.num_warmup_steps, config.warmup_proportion, steps)
+    plugins = {"plugin": identities(config.plugin)} if config.plugin else {}
     return TaskRunConfig(
         bert_config=start.config,
         output_dir=config.output_dir,
@@ -222,7 +224,7 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
         freeze_layers=config.freeze_layers,
         reweighted_from=None if loss is None else loss.begins(steps),
         wandb_project=config.wandb_project,
-        task={**problem.saved, **learned},
+        task={**problem.saved, **learned, **plugins},
     )
 
 

@@ -11,6 +11,7 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.huggingface import CLASSES, TransformersHead
 from morphbert.finetune.loading import TaskModel, load_task
+from morphbert.finetune.task_file import read_task
 from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
 from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
@@ -32,6 +33,12 @@ def export_task(
     Raises:
       MorphbertError: the model is missing, or no class of transformers computes its head.
     """
+    custom = read_task(folder).get("custom_head")
+    if custom is not None:
+        raise MorphbertError(
+            f"{folder} has the head {custom!r} of a plugin, which no class of transformers computes: predict.py "
+            "--plugin=FILE.py uses the model."
+        )
     model = load_task(folder, best)
     head = _transformers_head(model)
     check_exportable(model.config, model.tokenizer.vocab[PAD])

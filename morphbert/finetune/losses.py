@@ -13,13 +13,16 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.finetune.config import LossConfig, class_weights
+from morphbert.finetune.plugins import LOSSES
 
 
 def class_losses(
     config: LossConfig, scores: tf.Tensor, labels: tf.Tensor, reweighted: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Returns the configured loss; `reweighted`, float32 [N], is 0 before class weights begin."""
-    if config.loss == "focal":
+    if config.loss not in LOSSES.own:
+        found = LOSSES.get(config.loss, f"--loss={config.loss}")(scores, labels)
+    elif config.loss == "focal":
         found = focal(scores, labels, config.focal_gamma)
     elif config.loss == "ldam":
         margins = tf.constant(ldam_margins(config.counts, config.ldam_margin))

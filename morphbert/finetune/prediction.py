@@ -12,6 +12,7 @@ from tqdm import tqdm
 from morphbert import files
 from morphbert.errors import UsageError
 from morphbert.finetune.loading import TaskModel, load_task
+from morphbert.finetune.plugins import load_plugins
 from morphbert.finetune.rows import Row, RowError, chunks
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
@@ -44,6 +45,7 @@ def predict(config: PredictConfig) -> Predicted:
     paths = files.expand(config.input_file)
     if len(paths) != 1:
         raise UsageError(f"--input_file={config.input_file} matches {len(paths)} files: give one.")
+    load_plugins(config.plugin)
     model = load_task(config.model, config.load_best)
     make = predictor(model, config, paths[0])
     rows = failed = 0

@@ -22,6 +22,7 @@ from morphbert.finetune.config import (
     max_seq_length_option,
     num_train_epochs_option,
 )
+from morphbert.finetune.plugins import HEADS, METRICS
 from morphbert.options import configuration, option, options
 
 _TABLE = (
@@ -72,7 +73,20 @@ class ClassificationConfig(FineTuneConfig):
     do_predict: bool = option(
         default=False, help="Write test_results.tsv for --predict_file, one line per example."
     )
+    metrics: tuple[str, ...] = option(
+        default=(),
+        group=_TEST,
+        section="test",
+        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
+    )
     head: TextHeadConfig = _head(POOLER)
+    custom_head: str | None = option(
+        default=None,
+        flag="head",
+        group="Head",
+        section="head",
+        help="The name of a head of --plugin, instead of the pooling and linear layer.",
+    )
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
 
     def __post_init__(self) -> None:
@@ -82,6 +96,14 @@ class ClassificationConfig(FineTuneConfig):
             raise UsageError(
                 f"--text_column={','.join(self.text_column)}: give one column, or two for pairs."
             )
+        for name in self.metrics:
+            METRICS.check(name, self.plugin)
+        if self.custom_head is not None:
+            HEADS.check(self.custom_head, self.plugin)
+            if (self.head.pooling, self.head.lstm_units) != (POOLER.pooling, POOLER.lstm_units):
+                raise UsageError(
+                    f"--head={self.custom_head} replaces pooling and LSTM: leave out --pooling and --lstm_units."
+                )
         if self.task != "class" and (self.loss.loss != "cross_entropy" or self.loss.weighs):
             raise UsageError(f"--loss={self.loss.loss} and class weights need --task=class.")
 
@@ -303,9 +325,15 @@ class PredictConfig:
         help="The key of the text; two keys, divided by a comma, for pairs. Default: the columns of the training data "
         "where an object has them, else text, and text_pair for the second.",
     )
+    plugin: tuple[str, ...] = option(
+        default=(),
+        repeatable=True,
+        group="Model",
+        help="The Python file that registers the model's head, if a plugin did; several, divided by commas or with the "
+        "flag repeated.",
+    )
     load_best: bool = option(
         default=True,
-        group="Model",
         help="Use the best checkpoint that training kept (--eval_every), not the newest one.",
     )
     batch_size: int = option(default=32, at_least=1, help="The number of examples in a batch.")

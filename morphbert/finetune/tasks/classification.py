@@ -14,7 +14,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import classes, huggingface
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
-from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
+from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig, PieceHeadConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
 from morphbert.finetune.heads import (
@@ -29,6 +29,8 @@ from morphbert.finetune.heads import (
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
+from morphbert.finetune.plugin_head import own_parameters, own_scores, with_own_figures
+from morphbert.finetune.plugins import HEADS, Head
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
@@ -70,6 +72,7 @@ class Classification(Task):
       head: the input of the head.
       loss: the loss of `class`.
       max_seq_length: the number of pieces in a sequence.
+      custom_head: the name of a plugin's head, which replaces this one.
       text_columns: 2 for pairs of texts.
       text_column: the names of the columns of the training data; empty if they are not known.
     """
@@ -83,6 +86,14 @@ class Classification(Task):
     max_seq_length: int = 128
     text_columns: int = 1
     text_column: tuple[str, ...] = ()
+    custom_head: str | None = None
+
+    @property
+    def _plugin(self) -> Head | None:
+        """The plugin's head, if there is one."""
+        if self.custom_head is None:
+            return None
+        return HEADS.get(self.custom_head, "the model")
 
     @property
     def guessing(self) -> float:
@@ -107,6 +118,7 @@ class Classification(Task):
             "max_seq_length": self.max_seq_length,
             "text_columns": self.text_columns,
             **({"text_column": list(self.text_column)} if self.text_column else {}),
+            **({"custom_head": self.custom_head} if self.custom_head else {}),
         }
 
     @classmethod
@@ -119,6 +131,7 @@ class Classification(Task):
             max_seq_length=saved["max_seq_length"],
             text_columns=int(saved.get("text_columns", 1)),
             text_column=tuple(saved.get("text_column", ())),
+            custom_head=saved.get("custom_head"),
         )
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
@@ -174,11 +187,13 @@ class Classification(Task):
         task = cls(
             config.task,
             labels,
-            config.head,
+            # A plugin reads the pieces: neither BERT's pooler nor another vector of the text.
+            PieceHeadConfig(layers=config.head.layers) if config.custom_head else config.head,
             config.loss.of_counts(counts),
             config.max_seq_length,
             len(config.text_column),
             config.text_column,
+            config.custom_head,
         )
         return task, task.data(examples, tokenizer, bert_config, "train", config)
 
@@ -195,17 +210,26 @@ class Classification(Task):
         if purpose != "predict":
             given = [example.label for example in examples.items]
             labels["labels"] = label_arrays(given, self, str(examples.source))
-        encoded = [
-            encode_sequence(tokenizer, example.text, example.pair, self.max_seq_length)[0]
-            for example in examples.items
-        ]
-        return Data(examples.items, Features(piece_arrays(encoded, self.max_seq_length), labels))
+        apart = self._plugin is not None and self._plugin.separate_texts
+        texts: list[tuple[str, str | None]] = [(example.text, example.pair) for example in examples.items]
+        if apart:
+            texts = [(part or "", None) for both in texts for part in both[: self.text_columns]]
+        encoded = [encode_sequence(tokenizer, text, pair, self.max_seq_length)[0] for text, pair in texts]
+        pieces = piece_arrays(encoded, self.max_seq_length)
+        if apart:
+            pieces = {
+                name: values.reshape(-1, self.text_columns, self.max_seq_length)
+                for name, values in pieces.items()
+            }
+        return Data(examples.items, Features(pieces, labels))
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Returns the head's weights: [C, D] and [C], and an LSTM's."""
         outputs = max(1, len(self.labels))
+        if self._plugin is not None:
+            return own_parameters(self._plugin, head_width(self.head, config), outputs)
         return {
             **lstm_parameters(self.head, config),
             **linear_parameters("output", outputs, head_width(self.head, config)),
@@ -220,6 +244,8 @@ class Classification(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Returns the logits of the classes, or the score: float32 [B, C]."""
+        if self._plugin is not None:
+            return own_scores(self._plugin, parameters, config, hidden, batch, key, max(1, len(self.labels)))
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
         vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
         return linear(parameters, "output", head_dropout(vector, config, key))
@@ -247,12 +273,13 @@ class Classification(Task):
     def judge(self, data: Data, scores: Scores, config: ClassificationConfig) -> Judgement:
         """Returns the figures of `metrics`; for classes also the confusion matrix."""
         stacked, labels = np.stack(scores), data.features.labels["labels"]
+        figures = with_own_figures(metrics(stacked, labels, self), config.metrics, labels, stacked)
         groups = by_length(data.features.lengths, lambda rows: metrics(stacked[rows], labels[rows], self))
         if self.kind != "class":
-            return Judgement(metrics(stacked, labels, self), groups=groups)
+            return Judgement(figures, groups=groups)
         texts = [" / ".join(filter(None, (example.text, example.pair))) for example in data.examples]
         return Judgement(
-            metrics(stacked, labels, self),
+            figures,
             Confusion.of(labels, stacked.argmax(1), self.labels),
             groups,
             mistakes=surest_mistakes(texts, shares_of_scores(stacked), labels, self.labels),
