@@ -33,8 +33,10 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
               DO_WHOLE_WORD_MASK=true (false)  mask all pieces of a word together
               EVAL_FRACTION=0.05          share of documents that are held out
-  Training    RECIPE=bert                 bert: BERT's block, next sentences; modern: ModernBERT's block, without them
-              MODEL=mini (tiny)           tiny, mini, small, medium, base, large; with RECIPE=modern there is no medium
+  Training    RECIPE=bert                 bert: BERT's block, next sentences; modern: ModernBERT's block, without them;
+                                          electra: BERT's block, which learns to tell replaced pieces
+              MODEL=mini (tiny)           tiny, mini, small, medium, base, large; with RECIPE=modern there is no
+                                          medium, with RECIPE=electra no medium and no large
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
               TRAIN_BATCH_SIZE=32 (8)     sequences in a step
               LEARNING_RATE=1e-4 (5e-4)   the highest
@@ -93,7 +95,7 @@ model_names() {
   local path name
   for path in "$root/morphbert/model/configs/$1"*.json; do
     name=$(basename "$path" .json)
-    [[ -z $1 && $name == modern-* ]] || echo -n "${name#"$1"} "
+    [[ -z $1 && $name =~ ^(modern|electra)- ]] || echo -n "${name#"$1"} "
   done
 }
 
@@ -117,10 +119,12 @@ set_defaults() {
   : "${TEXT_FIELD:=text}" "${PREPARE_FLAGS:=}" "${SENTENCES:=$default_sentences}"
   : "${RECIPE:=bert}"
   local name prefix=""
+  training=()
   case $RECIPE in
     bert) objective=nsp ;;
     modern) objective=none prefix=modern- ;;
-    *) usage_error "RECIPE=$RECIPE is neither bert nor modern" ;;
+    electra) objective=none prefix=electra- training=(--objective=electra) ;;
+    *) usage_error "RECIPE=$RECIPE is none of bert, modern and electra" ;;
   esac
   for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
     [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
@@ -156,6 +160,7 @@ print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
       ;;
     model)
       set_lines TRAIN_BATCH_SIZE LEARNING_RATE NUM_TRAIN_STEPS NUM_WARMUP_STEPS TRAIN_FLAGS SEED
+      [[ ${#training[@]} -eq 0 ]] || echo "OBJECTIVE=${training[*]}"
       "$PYTHON" -c 'import json, sys
 for name, value in sorted(json.load(open(sys.argv[1], encoding="utf-8")).items()):
     if name != "vocab_size": print(f"{name}={value}")' "$config_source"
@@ -315,7 +320,7 @@ do_model() {
     --max_seq_length="$MAX_SEQ_LENGTH" --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" \
     --train_batch_size="$TRAIN_BATCH_SIZE" --learning_rate="$LEARNING_RATE" \
     --num_train_steps="$NUM_TRAIN_STEPS" --num_warmup_steps="$NUM_WARMUP_STEPS" \
-    --save_checkpoints_steps="$SAVE_CHECKPOINTS_STEPS" --seed="$SEED" $TRAIN_FLAGS
+    --save_checkpoints_steps="$SAVE_CHECKPOINTS_STEPS" --seed="$SEED" "${training[@]}" $TRAIN_FLAGS
 }
 
 do_filled() {

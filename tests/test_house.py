@@ -74,6 +74,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         assert f"morphbert/model/configs/{size}.json" in names
     for size in ("tiny", "mini", "small", "base", "large"):
         assert f"morphbert/model/configs/modern-{size}.json" in names
+    for size in ("tiny", "mini", "small", "base"):
+        assert f"morphbert/model/configs/electra-{size}.json" in names
     sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "morphbert").rglob("*.py")}
     assert sources <= set(names)
 
@@ -215,6 +217,21 @@ def test_modern_configurations_have_the_published_sizes(size, millions):
     assert config.kind == "ModernBERT"
     weights = sum(math.prod(p.shape) for p in pretraining_parameters(config).values())
     assert weights // 10**6 == millions
+
+
+@pytest.mark.parametrize(("size", "millions"), [("small", 14), ("base", 110)])
+def test_electra_configurations_have_the_published_sizes(size, millions):
+    """With BERT's vocabulary (Clark et al. 2020, table 1)."""
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import pretraining_parameters
+
+    path = ROOT / "morphbert" / "model" / "configs" / f"electra-{size}.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["vocab_size"] == 32000
+    config = BertConfig.from_dict({**values, "vocab_size": 30522})
+    assert (config.kind, config.electra) == ("ELECTRA", "discriminator")
+    weights = sum(math.prod(p.shape) for p in pretraining_parameters(config).values())
+    assert round(weights / 1e6) == pytest.approx(millions, abs=1)
 
 
 @pytest.mark.parametrize("size", ["tiny", "mini", "small"])

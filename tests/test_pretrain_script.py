@@ -254,7 +254,12 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
             2,
             "with RECIPE=modern, MODEL is one of base large mini small tiny",
         ),
-        (["말뭉치 모음/*.txt", "out"], {"RECIPE": "old"}, 2, "RECIPE=old is neither bert nor modern"),
+        (
+            ["말뭉치 모음/*.txt", "out"],
+            {"RECIPE": "old"},
+            2,
+            "RECIPE=old is none of bert, modern and electra",
+        ),
         (["말뭉치 모음/*.txt", "out"], {"VOCAB_SIZE": "8k"}, 2, "VOCAB_SIZE=8k is not a whole number"),
         (["말뭉치 모음/*.txt", "out"], {"BERT_CONFIG_FILE": str(SCRIPT)}, 1, "not a model configuration"),
         (["말뭉치 모음/*.txt", "out"], {"PYTHON": "/bin/false"}, 1, "make pretrain"),
