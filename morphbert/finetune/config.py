@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from morphbert.errors import UsageError
+from morphbert.finetune.advice import entropy
 from morphbert.finetune.plugins import LOSSES, load_plugins
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
@@ -158,6 +159,13 @@ class LossConfig:
         if self.loss == "ldam":
             largest += self.ldam_scale * self.ldam_margin
         return largest * (float(class_weights(self.counts).max()) if self.class_weights else 1.0)
+
+    @property
+    def chance(self) -> float:
+        """The cross entropy of guessing with the frequencies of the classes; infinite for another loss."""
+        if self.loss != "cross_entropy" or self.label_smoothing or self.weighs or not self.counts:
+            return math.inf
+        return entropy(self.counts)
 
     def begins(self, num_train_steps: int) -> int | None:
         """Returns the step at which class weights begin; None if there are none or they always apply."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import adaptation
+from morphbert.finetune.advice import one_class
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.plugins import identities
@@ -275,7 +276,12 @@ def _alone(
     if not problem.evaluates:
         return FineTuned()
     # The same weights are not evaluated twice.
-    return FineTuned(_report(run, step, judged[step] if step in judged else judge(step)))
+    judgement = judged[step] if step in judged else judge(step)
+    figures = _report(run, step, judgement)
+    warning = one_class(judgement.confusion)
+    if warning is not None:
+        print(f"{warning} {running.advice().remedies() if config.do_train else ''}".rstrip(), flush=True)
+    return FineTuned(figures)
 
 
 def _report(config: TaskRunConfig, step: int, judgement: Judgement) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.finetune.advice import Advice
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import check_layers
@@ -174,7 +175,15 @@ class FineTuning:
         training = TrainingStep(
             self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
         )
-        follow = self._follower(state)
+        elsewhere, advice = self._follower(state), self.advice(step)
+
+        def follow(kind: str, at: int, values: Mapping[str, float]) -> None:
+            if elsewhere is not None:
+                elsewhere(kind, at, values)
+            warning = advice.of_line(at, values) if kind == "train" else None
+            if warning is not None:
+                log.say(warning)
+
         log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
 
         def evaluate_and_keep(at: int, _: Callable[[], bool]) -> bool:
@@ -186,6 +195,18 @@ class FineTuning:
             )
         finally:
             log.close()
+
+    def advice(self, step: int = 0) -> Advice:
+        """Returns what can be changed about the run; its training begins at `step`."""
+        config, loss = self.config, self.task.loss
+        return Advice(
+            chance=float("inf") if loss is None else loss.chance,
+            warmup=config.optimizer.num_warmup_steps,
+            learning_rate=config.optimizer.learning_rate,
+            pretrained=bool(config.init_checkpoint),
+            frozen=bool(config.frozen),
+            since=step,
+        )
 
     def _follower(self, state: RunState) -> Callable[[str, int, Mapping[str, float]], None] | None:
         if self.config.wandb_project is None:

@@ -182,6 +182,10 @@ class RunLog:
         for writer in self._writers.values():
             writer.close()
 
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self._print(line)
+
     def _print(self, line: str) -> None:
         self._bar.clear()
         print(line, flush=True)
