@@ -29,6 +29,11 @@ _SHOWN = {
     "masked_lm_perplexity": "masked LM perplexity",
     "next_sentence_loss": "next sentence loss",
     "next_sentence_accuracy": "next sentence accuracy",
+    "discriminator_loss": "discriminator loss",
+    "discriminator_accuracy": "discriminator accuracy",
+    "replaced_share": "replaced pieces",
+    "replaced_recall": "replaced pieces found",
+    "replaced_precision": "named as replaced and so",
     "grammar_accuracy": "grammar: pairs right",
     "grammar_unspaced_accuracy": "grammar: pairs right without spaces",
     "num_examples": "examples",
@@ -136,6 +141,12 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot
     of_phenomena = {
         name.removeprefix(_PHENOMENON).replace("_", " "): _curve(evaluated, name) for name in phenomena
     }
+    names = {
+        "are replaced": "replaced_share",
+        "of them found": "replaced_recall",
+        "right of those named": "replaced_precision",
+    }
+    of_replaced = {shown_as: _curve(evaluated, name) for shown_as, name in names.items()}
     plots = (
         both("Loss", "loss"),
         both("Masked LM: loss", "masked_lm_loss"),
@@ -144,6 +155,8 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot
         line_plot("Grammar: minimal pairs in the right order", of_phenomena, "step", percent=True),
         both("Next sentence: loss", "next_sentence_loss"),
         both("Next sentence: accuracy", "next_sentence_accuracy", percent=True),
+        both("Discriminator: loss", "discriminator_loss"),
+        line_plot("Replaced pieces, held out", of_replaced, "step", percent=True),
         both("z-loss", "z_loss"),
         both("Learning rate", "learning_rate", exact=True),
         both("Norm of the gradient", "gradient_norm"),
@@ -201,7 +214,8 @@ def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
 
 
 def _figure(name: str, value: float) -> str:
-    return shown(value, percent=name.endswith("accuracy"))
+    shares = ("accuracy", "_share", "_recall", "_precision")
+    return shown(value, percent=name.endswith(shares))
 
 
 def _masks(filled: Sequence[Filled]) -> list[tuple[str, str]]:
