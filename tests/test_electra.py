@@ -462,6 +462,17 @@ def test_pretraining_starts_from_a_network_of_either_kind(released, folders, cap
         initial_weights(str(folders / "generator"), config_of(vocab_size=configs["generator"].vocab_size))
 
 
+def test_a_discriminator_starts_from_a_bert(tmp_path):
+    """Its encoder is taken; the heads of a BERT are left over."""
+    bert = write_random_model(tmp_path / "bert", VOCABULARY, hidden_act="gelu_erf")
+    weights = sources.read(str(bert)).weights
+    config = sources.read(str(bert)).config
+    changes = {"electra": "discriminator", "pooler": False, "next_sentence_head": False}
+    found = initial_weights(str(bert), dataclasses.replace(config, **changes))
+    name = "bert/encoder/layer_1/output/dense/kernel"
+    np.testing.assert_array_equal(found[name], weights[name])
+
+
 # ── a run's checkpoint, which holds both networks ──────────────────────────────────────────────────────
 
 

@@ -9,7 +9,9 @@ from runs import assert_same, curve, objective_none
 from samples import GOLDEN, SHAPE, write_config
 from variants import DISCRIMINATOR, VARIANTS, random_weights_of, tensors
 
+from morphbert.cli.export_model import main as export
 from morphbert.cli.fill_mask import main as fill_mask
+from morphbert.cli.import_model import main as bring_in
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
@@ -318,6 +320,35 @@ def test_masks_are_filled_by_the_generator_and_tasks_get_the_discriminator(finis
 
 
 @pytest.mark.long
+def test_both_networks_start_from_a_run_and_from_folders_of_each(flags, finished, tmp_path, capsys):
+    """After a step that moves nothing, the weights are those of the start."""
+    vocabulary = f"--vocab_file={GOLDEN}/vocab_ko.txt"
+    for network in ("discriminator", "generator"):
+        given = [f"--checkpoint={finished}", vocabulary, f"--output_dir={tmp_path}/{network}"]
+        given += ["--do_lower_case=false", f"--electra_network={network}", "--format=huggingface"]
+        # The tiny configuration has BERT's GELU, which ElectraForMaskedLM does not compute.
+        assert export(given) == (0 if network == "discriminator" else 1)
+    assert "always takes gelu_erf" in capsys.readouterr().err
+    given = [f"--checkpoint={finished}", vocabulary, "--electra_network=generator", "--do_lower_case=false"]
+    assert bring_in([*given, f"--output_dir={tmp_path}/generator"]) == 0
+    folders = [f"--init_checkpoint={tmp_path}/discriminator"]
+    folders += [f"--init_generator_checkpoint={tmp_path}/generator"]
+    for name, start in (("of a run", [f"--init_checkpoint={finished}"]), ("of folders", folders)):
+        capsys.readouterr()
+        assert train(flags(tmp_path / name, "--num_train_steps=1", "--learning_rate=1e-30", *start)) == 0
+        out = capsys.readouterr().out
+        count = len(read_weights(finished, 8))
+        assert f"training: {count} of {count} weights from" in out
+        assert_close(read_weights(tmp_path / name, 1), read_weights(finished, 8))
+
+
+def assert_close(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.long
 def test_a_resumed_run_reaches_the_same_bits(flags, finished, tmp_path):
     parts = tmp_path / "parts"
     more = ["--do_eval", "--eval_every=4"]
@@ -340,8 +371,8 @@ def test_replicas_and_parts_reach_the_weights_of_one(flags, finished, tmp_path, 
         np.testing.assert_allclose(value, two[name], rtol=0, atol=1e-6, err_msg=name)
 
 
-def read_weights(folder):
-    reader = tf.train.load_checkpoint(str(folder / "model.ckpt-4"))
+def read_weights(folder, step=4):
+    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
     names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
     return {name: reader.get_tensor(name) for name in names}
 
@@ -354,6 +385,7 @@ def read_weights(folder):
         (["--z_loss=1e-4"], ["--z_loss is for --objective=masked_lm"]),
         (["--objective=masked_lm"], ["--generator_size is for --objective=electra"]),
         (["--compile_for=h100"], ["--compile_for"]),
+        (["--init_generator_checkpoint=x"], ["--init_generator_checkpoint needs --init_checkpoint"]),
     ],
 )
 def test_settings_that_do_not_fit_are_named(more, words, flags, tmp_path, capsys):

@@ -228,6 +228,12 @@ class PretrainingConfig:
         "fewer layers or a smaller width is tiled into the larger one, as ModernBERT-large began; for another "
         "vocabulary see --vocab_file.",
     )
+    init_generator_checkpoint: str | None = option(
+        default=None,
+        help="With --objective=electra: the generator's initial weights, where --init_checkpoint holds the "
+        "discriminator alone. Default: the generator in --init_checkpoint, if there is one. Example: "
+        "--init_generator_checkpoint=koelectra-small-v3-generator",
+    )
     init_vocab_file: str | None = option(
         default=None,
         help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
@@ -291,6 +297,11 @@ class PretrainingConfig:
             raise UsageError("--grammar_file applies to evaluations only: add --do_eval or --eval_every.")
         if self.num_train_epochs is not None and self.num_train_steps is not None:
             raise UsageError("give --num_train_steps or --num_train_epochs, not both.")
+        if self.init_generator_checkpoint and not self.init_checkpoint:
+            raise UsageError(
+                "--init_generator_checkpoint needs --init_checkpoint, the discriminator, whose embeddings both "
+                "networks share: add it, or leave it out."
+            )
         self._check_electra()
         self._check_time()
         if self.warmup_proportion is not None and self.num_warmup_steps is not None:
@@ -310,7 +321,12 @@ class PretrainingConfig:
 
     def _check_electra(self) -> None:
         if self.objective != "electra":
-            for name in ("generator_config_file", "generator_size", "discriminator_weight"):
+            for name in (
+                "generator_config_file",
+                "generator_size",
+                "discriminator_weight",
+                "init_generator_checkpoint",
+            ):
                 default = next(field.default for field in dataclasses.fields(self) if field.name == name)
                 if getattr(self, name) != default:
                     raise UsageError(f"--{name} is for --objective=electra: add that, or leave it out.")
@@ -402,7 +418,11 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     check_files(config)
     if config.init_checkpoint:
         config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
-    from morphbert.interop.starting import initial_weights
+    if config.init_generator_checkpoint:
+        config = dataclasses.replace(
+            config, init_generator_checkpoint=pinned(config.init_generator_checkpoint)
+        )
+    from morphbert.interop.starting import initial_weights, initial_weights_of_both
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests, vocabulary_of
     from morphbert.train.run import pretrain
@@ -415,8 +435,11 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         return PretrainingResult(config.output_dir, 0)
 
     def read(path: str) -> Mapping[str, np.ndarray]:
-        records = vocabulary_of(run.input_files)
-        return initial_weights(path, run.bert_config, config.vocab_file, config.init_vocab_file, records)
+        given = (config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
+        if run.electra is None:
+            return initial_weights(path, run.bert_config, *given)
+        generator = config.init_generator_checkpoint
+        return initial_weights_of_both(path, generator, run.bert_config, run.electra.generator, *given)
 
     tokenizer = None
     if config.vocab_file:

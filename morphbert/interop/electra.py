@@ -8,7 +8,7 @@ those of the discriminator, and no layers of its own where it shares all weights
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -31,6 +31,11 @@ _HEAD = {
 def holds_both(names: Iterable[str]) -> bool:
     """Whether weights are those of both networks."""
     return any(name.startswith((_GENERATOR, _GENERATOR_HEAD)) for name in names)
+
+
+def is_electra(names: Collection[str]) -> bool:
+    """Whether weights are those of a discriminator, alone or beside its generator."""
+    return holds_both(names) or any(name.startswith(_DISCRIMINATOR_HEAD) for name in names)
 
 
 def of_network(

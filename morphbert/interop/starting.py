@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
-from morphbert.train.checkpoint import other_names, read_shapes, read_state, read_weights, resolve
+from morphbert.train.checkpoint import State, other_names, read_shapes, read_state, read_weights, resolve
 
 
 def initial_weights(
@@ -149,16 +150,33 @@ def _read(path: str, config: BertConfig) -> Pretrained:
             )
         return read
     prefix, known = resolve(path), pretraining_parameters(config)
-    weights, others = electra.of_network(read_weights(path), config, path)
+    found, weights = read_state(prefix), read_weights(path)
+    others: dict[str, np.ndarray] = {}
+    if not _discriminator_from_bert(found, weights, config):
+        weights, others = electra.of_network(weights, config, path)
     extra = sorted(name for name in weights if name not in known)
     weights |= {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
-    found = read_state(prefix)
-    described = BertConfig.from_dict(found.state["config"]) if found else _described(prefix, weights, config)
+    described = _described_by(found.state, config) if found else _described(prefix, weights, config)
     vocabulary = find_vocabulary(os.path.dirname(prefix))
     left_over = (*extra, *electra.describe_others(others, config), *other_names(path))
     return Pretrained(
         described, weights, path, left_over, vocabulary, vocabulary_digest=native.digest_in(prefix)
     )
+
+
+def _discriminator_from_bert(
+    found: State | None, weights: Mapping[str, np.ndarray], config: BertConfig
+) -> bool:
+    """Whether a discriminator starts from the encoder of a model that is no ELECTRA."""
+    if config.electra != "discriminator" or electra.is_electra(weights):
+        return False
+    return found is None or found.state["config"].get("electra") is None
+
+
+def _described_by(state: Mapping[str, Any], config: BertConfig) -> BertConfig:
+    """The configuration, as a checkpoint says it, of the network that is to be trained."""
+    of_generator = state.get("generator_config") if config.electra == "generator" else None
+    return BertConfig.from_dict(of_generator or state["config"])
 
 
 def _described(prefix: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> BertConfig:
