@@ -332,6 +332,26 @@ def write_error(path: str, error: OSError) -> MorphbertError:
     return MorphbertError(f"{path} cannot be written: {error.strerror or error}. {remedy}")
 
 
+def check_writable(folder: str, flag: str = "output_dir") -> None:
+    """Refuses a local folder that cannot be made or written to; changes nothing.
+
+    Raises:
+      MorphbertError: the message names the folder, or the file in its place.
+    """
+    if is_remote(folder):
+        return
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise MorphbertError(f"--{flag}={folder} cannot be written: {there} is not a folder. Choose another.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise MorphbertError(
+            f"--{flag}={folder} cannot be written: permission denied in {there}. Choose another folder, or change its "
+            "permissions."
+        )
+
+
 @contextlib.contextmanager
 def atomic_write(path: str) -> Iterator[IO[bytes]]:
     """Opens a binary stream whose bytes appear under `path` atomically when the block ends without an error.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, run_config
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import is_remote
+from morphbert.files import check_writable, is_remote
 from morphbert.hub import pinned
 from morphbert.options import configuration, option, options
 from morphbert.train.accelerator_check.targets import parse_targets
@@ -402,6 +402,9 @@ def check_files(config: PretrainingConfig) -> None:
                     f"--{flag}: no file matches {pattern!r} (working directory: {os.getcwd()}). Make records with "
                     "create_pretraining_data.py, and put globs in quotes."
                 )
+
+    if config.output_dir:
+        check_writable(config.output_dir)
 
 
 def _is_there(pattern: str) -> bool:

@@ -9,6 +9,7 @@ from morphbert.api.tasks import fine_tune
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
+from morphbert.finetune.checks import check_before_loading
 from morphbert.finetune.config import FineTuneConfig
 
 
@@ -22,6 +23,7 @@ def run(command: Command, argv: Sequence[str] | None) -> int:
         ):
             if command.given(one) and command.given(other):
                 raise UsageError(f"give --{one} or --{other}, not both.")
+        check_before_loading(config)
         quiet_tensorflow.load()
         stopped = fine_tune(config).stopped_by
         if stopped is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from morphbert import files
 from morphbert.api.tasks import predict
 from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
+from morphbert.errors import MorphbertError
 from morphbert.finetune.task_configs import PredictConfig
 
 
@@ -24,7 +26,13 @@ def _command() -> Command:
 
 
 def _predict(config: PredictConfig) -> None:
-    files.expand(config.input_file)  # reports a missing file before TensorFlow is loaded
+    # Mistakes are reported before TensorFlow is loaded.
+    files.expand(config.input_file)
+    if not os.path.isdir(config.model):
+        raise MorphbertError(
+            f"there is no folder {config.model}: give the --output_dir of a fine-tuning command."
+        )
+    files.check_writable(os.path.dirname(config.output_file) or ".", "output_file")
     quiet_tensorflow.load()
     done = predict(config)
     without = f", {done.failed} of them without a prediction (see `error`)" if done.failed else ""

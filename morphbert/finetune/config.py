@@ -386,6 +386,10 @@ class FineTuneConfig:
             raise UsageError("--do_lower_case goes with --vocab_file.")
         self._check_files()
 
+    def columns(self, labelled: bool) -> tuple[str, ...]:
+        """Returns the columns that each row needs, with or without labels; none if the files are no tables."""
+        return ()
+
     def _check_files(self) -> None:
         if not (self.do_train or self.do_eval or self.do_predict):
             raise UsageError("nothing to do: give --do_train, --do_eval, --do_predict or several.")

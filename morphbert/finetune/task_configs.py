@@ -104,6 +104,13 @@ class ClassificationConfig(FineTuneConfig):
                 raise UsageError(
                     f"--head={self.custom_head} replaces pooling and LSTM: leave out --pooling and --lstm_units."
                 )
+        self._check_loss()
+
+    def columns(self, labelled: bool) -> tuple[str, ...]:
+        """Returns the columns of the texts and of the label."""
+        return (*self.text_column, *((self.label_column,) if labelled else ()))
+
+    def _check_loss(self) -> None:
         if self.task != "class" and (self.loss.loss != "cross_entropy" or self.loss.weighs):
             raise UsageError(f"--loss={self.loss.loss} and class weights need --task=class.")
 
@@ -294,6 +301,13 @@ class MultipleChoiceConfig(FineTuneConfig):
         FineTuneConfig.__post_init__(self)
         if not self.question_column:
             raise UsageError("--question_column names no column.")
+        self._check_choices()
+
+    def columns(self, labelled: bool) -> tuple[str, ...]:
+        """Returns the columns of the question and of the label; a row may lack candidates."""
+        return (*self.question_column, *((self.label_column,) if labelled else ()))
+
+    def _check_choices(self) -> None:
         if len(self.choice_columns) == 1:
             raise UsageError(
                 f"--choice_columns={self.choice_columns[0]}: give one column for each candidate, or the column of a "

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError
+
+
+def check_installed() -> None:
+    """Refuses to log without the package.
+
+    Raises:
+      MorphbertError: the message names the extra.
+    """
+    if importlib.util.find_spec("wandb") is None:
+        raise MorphbertError("--wandb_project needs wandb: pip install 'morphbert[wandb]'")
 
 
 def follow_run(
@@ -19,10 +30,9 @@ def follow_run(
     Raises:
       MorphbertError: the package is not installed, or the service refuses.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise MorphbertError("--wandb_project needs wandb: pip install 'morphbert[wandb]'") from error
+    check_installed()
+    import wandb
+
     path = os.path.abspath(folder)
     # A run's name is that of its folder, so that a resumed run continues the same curves.
     name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))

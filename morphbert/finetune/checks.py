@@ -1,0 +1,48 @@
+"""Checks of a fine-tuning run before the import of TensorFlow, which takes seconds."""
+
+from __future__ import annotations
+
+import os
+
+from morphbert import files
+from morphbert.errors import MorphbertError
+from morphbert.finetune.config import FineTuneConfig
+from morphbert.finetune.weights_and_biases import check_installed
+from morphbert.formats.tables import rows_of, value_at
+
+
+def check_before_loading(config: FineTuneConfig) -> None:
+    """Refuses missing files and columns, an output folder that cannot be written, and a missing package.
+
+    Raises:
+      MorphbertError: the message names the first mistake.
+    """
+    for path, used, labelled in (
+        (config.train_file, config.do_train, True),
+        (config.eval_file, config.do_eval or config.eval_every, True),
+        (config.predict_file, config.do_predict, False),
+    ):
+        if path and used:
+            _check_table(config, path, labelled)
+    for flag, name in (
+        ("bert_config_file", config.bert_config_file),
+        ("vocab_file", config.vocab_file),
+        ("word_embeddings", config.word_embeddings),
+    ):
+        if name and not files.is_remote(name) and not os.path.exists(name):
+            raise MorphbertError(
+                f"--{flag}: {name} cannot be read: there is no such file (working directory: {os.getcwd()})."
+            )
+    if config.wandb_project is not None:
+        check_installed()
+    files.check_writable(config.output_dir)
+
+
+def _check_table(config: FineTuneConfig, path: str, labelled: bool) -> None:
+    """Refuses a missing file, and a table whose first row lacks a column."""
+    first = files.expand(path)[0]
+    columns = config.columns(labelled)
+    row = next(iter(rows_of(first, config.encoding)), None) if columns else None
+    if row is not None:
+        for name in columns:
+            value_at(row, name)
