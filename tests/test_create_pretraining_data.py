@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from creating import KOREAN, VOCABULARY, create, files_of, flags, read
-from samples import GOLDEN
+from samples import GOLDEN, MECAB_VOCABULARY
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.data.example_message import parse_example
@@ -272,6 +272,24 @@ def test_flags_out_of_range(changed, message, tmp_path, capsys):
     assert "Traceback" not in captured.err
     assert re.search(message, captured.err), captured.err
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("r")]
+
+
+@pytest.mark.parametrize("mode", ["fast", "google"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"input_file": "no_such_file.txt"}, "there is no file"),
+        ({"output_file": "."}, "is a folder, not a file"),
+    ],
+)
+def test_no_hint_about_the_vocabulary_precedes_an_error_about_a_file(
+    mode, changed, message, tmp_path, capsys, caplog
+):
+    given = {"do_lower_case": None, "vocab_file": MECAB_VOCABULARY / "vocab.txt", "mode": mode, **changed}
+    assert main(flags(tmp_path / "r", **given)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("mode", ["fast", "google"])

@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import MECAB_VOCABULARY, ROOT, write_config
+from samples import MECAB_VOCABULARY, ROOT, write_config, write_random_model
 from tasks import figures, tiny_flags
 from tensorflow.python.framework.func_graph import FuncGraph
 
+from morphbert.cli.export_model import main as export
 from morphbert.cli.run_classifier import main
 from morphbert.errors import MorphbertError
 from morphbert.finetune import losses
@@ -26,6 +27,8 @@ from morphbert.finetune.judgement import by_length
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.word_vectors import read_word_vectors
 from morphbert.model.config import BertConfig
+from morphbert.text.loading import load_tokenizer
+from morphbert.text.vocabulary import vocabulary_bytes
 
 GOOD, BAD = ["재미있는", "감동적인", "훌륭한", "멋진"], ["지루한", "끔찍한", "뻔한", "불쾌한"]
 
@@ -347,6 +350,44 @@ def test_adaptation_is_one_command(data, random_model, tmp_path, capfd):
     said = capfd.readouterr().out
     assert "already at step 3 of 3" in said
     assert "adaptation:" not in said
+
+
+@pytest.mark.long
+def test_adaptation_and_fine_tuning_of_a_roberta_whose_padding_is_1(data, tmp_path, capfd):
+    """KLUE-RoBERTa's order of special tokens: [CLS] is 0, the padding of records, which the mask hides."""
+    pieces = load_tokenizer(str(MECAB_VOCABULARY)).vocabulary.tokens
+    special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
+    (tmp_path / "vocab").mkdir()
+    tokens = [*special, *(piece for piece in pieces if piece not in special)]
+    (tmp_path / "vocab" / "vocab.txt").write_bytes(vocabulary_bytes(tokens))
+    (tmp_path / "vocab" / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    roberta = {
+        "type_vocab_size": 1,
+        "position_offset": 2,
+        "hidden_act": "gelu_erf",
+        "next_sentence_head": False,
+    }
+    model = write_random_model(tmp_path / "model", tmp_path / "vocab", **roberta)
+    assert export([f"--checkpoint={model}", f"--output_dir={tmp_path}/hf", "--format=huggingface"]) == 0
+    assert json.loads((tmp_path / "hf" / "config.json").read_text())["pad_token_id"] == 1
+    flags = [
+        f"--init_checkpoint={tmp_path}/hf",
+        f"--output_dir={tmp_path}/out",
+        f"--train_file={data}/train.tsv",
+    ]
+    flags += ["--adapt_on=train", "--adapt_steps=1", "--adapt_batch_size=4", "--adapt_dupe_factor=1"]
+    flags += [
+        "--do_train",
+        "--num_train_steps=1",
+        "--train_batch_size=8",
+        "--max_seq_length=32",
+        "--strategy=cpu",
+    ]
+    assert main(flags) == 0
+    said = capfd.readouterr().out
+    assert re.search(r"masked LM head +5 +0", said)
+    assert f"weights from {tmp_path}/out/adapted/model; new: output_weights, output_bias" in said
+    assert "saved as" in said
 
 
 def stopped(flags, line, number):

@@ -189,11 +189,15 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
     if config.engine == "beam":
         _refuse_weights(config)
         return _on_beam(config, instances)
-    tokenizer = _tokenizer(config)
-    instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
-    # google-research/bert reads a file as often as it is named.
+    # Files are checked before the vocabulary is read, so that its hints do not precede the error about a file.
     paths, sources = _inputs(config)
     job = replace(_build_config(config, instances, paths), sources=sources)
+    for path in job.all_outputs:
+        if not files.is_remote(path):
+            files.check_regular(path)
+    tokenizer = _tokenizer(config)
+    instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
+    job = replace(job, instances=instances)
     _say_unknown(tokenizer, job)
     if config.mode == "google":
         return PretrainingData(instances, tuple(google_build.build(job, tokenizer, _say)))
@@ -204,6 +208,7 @@ def _inputs(config: PretrainingDataConfig) -> tuple[list[str], tuple[tuple[int, 
     """The input files, and for each source of a mixture how many of them it has, and its share."""
     if config.mode == "google":
         _refuse_weights(config)
+    # google-research/bert reads a file as often as it is named.
     patterns, shares = split_weights(files.patterns_of(config.input_file), files.names_a_file, "--input_file")
     if not shares:
         return files.expand(config.input_file, repeats=config.mode == "google"), ()
@@ -231,8 +236,8 @@ def _on_beam(config: PretrainingDataConfig, instances: InstanceConfig) -> Pretra
 
     workers = [f"--num_workers={config.num_workers}"] if config.num_workers else []
     pipeline_options = run.options_of([*config.beam_options, *workers])
-    tokenizer = _tokenizer(config)
     inputs = run.match_inputs(config.input_file, pipeline_options)
+    tokenizer = _tokenizer(config)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     job = _build_config(config, instances, [path for path, _ in inputs])
     _say_unknown(tokenizer, job)
