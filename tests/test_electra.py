@@ -27,7 +27,7 @@ from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.import_model import main as bring_in
 from morphbert.cli.run_classifier import main as run_classifier
 from morphbert.errors import MorphbertError
-from morphbert.interop import electra, native, sources
+from morphbert.interop import electra, google, native, sources
 from morphbert.interop.starting import initial_weights, initial_weights_of_both
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
@@ -516,16 +516,30 @@ def test_each_network_of_a_run_goes_out(run, released, tmp_path, capsys):
     assert "its generator fills the masks" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("network", ["discriminator", "generator"])
+def test_moments_go_out_under_the_names_of_their_weights(network, run, released, tmp_path):
+    values = released[3]
+    ours = {name.replace("electra/", "bert/"): value for name, value in values.items()}
+    slots = {f"{name}/adam_m": value + 1.0 for name, value in ours.items()}
+    (tmp_path / "out").mkdir()
+    google.write(str(tmp_path / "out"), electra.chosen(sources.read(str(run)), network), slots)
+    reader = tf.train.load_checkpoint(str(tmp_path / "out"))
+    expected = {**values, **{f"{name}/adam_m": value + 1.0 for name, value in values.items()}}
+    names = sorted(reader.get_variable_to_shape_map())
+    assert names == sorted(expected)
+    assert_same_weights({name: reader.get_tensor(name) for name in names}, {n: expected[n] for n in names})
+
+
 def test_both_networks_are_pretrained_further(run, released, folders, tmp_path, capsys):
     """From a checkpoint of both, from a folder for each, and from a discriminator alone."""
-    google, configs, _, values = released
+    theirs, configs, _, values = released
     given = (configs["discriminator"], configs["generator"], str(VOCABULARY), str(VOCABULARY))
     expected = {name.replace("electra/", "bert/"): value for name, value in values.items()}
-    for path in (google, run):
+    for path in (theirs, run):
         found = initial_weights_of_both(str(path), None, *given)
         assert_same_weights({name: found[name] for name in expected}, expected)
     for network in configs:
-        flags = [f"--checkpoint={google}", f"--bert_config_file={google}/{network}.json"]
+        flags = [f"--checkpoint={theirs}", f"--bert_config_file={theirs}/{network}.json"]
         assert bring_in([*flags, f"--output_dir={tmp_path}/{network}"]) == 0
     capsys.readouterr()
     found = initial_weights_of_both(str(tmp_path / "discriminator"), str(tmp_path / "generator"), *given)
@@ -553,8 +567,8 @@ def test_both_networks_are_pretrained_further(run, released, folders, tmp_path, 
 
 
 def test_the_generators_configuration_may_lie_beside_the_checkpoint(released, tmp_path):
-    google, configs, ours, _ = released
-    folder = shutil.copytree(google, tmp_path / "google")
+    theirs, configs, ours, _ = released
+    folder = shutil.copytree(theirs, tmp_path / "google")
     for network, name in (("discriminator", "bert_config.json"), ("generator", "generator_config.json")):
         (folder / f"{network}.json").rename(folder / name)
     found = electra.chosen(sources.read(str(folder)), "generator")
@@ -563,19 +577,19 @@ def test_the_generators_configuration_may_lie_beside_the_checkpoint(released, tm
 
 
 def test_a_network_that_is_not_there_is_said(run, released, folders, tmp_path, capsys):
-    google = released[0]
+    theirs = released[0]
     for checkpoint, network, config, words in (
         (folders / "generator", "discriminator", None, "holds no discriminator"),
         (
-            google,
+            theirs,
             "generator",
             "discriminator",
             "does not say the sizes of its generator: give --bert_config_file",
         ),
-        (google, "discriminator", "generator", "was read as its generator, as --bert_config_file says"),
+        (theirs, "discriminator", "generator", "was read as its generator, as --bert_config_file says"),
     ):
         flags = [f"--checkpoint={checkpoint}", f"--output_dir={tmp_path}/x", f"--electra_network={network}"]
-        flags += [f"--bert_config_file={google}/{config}.json"] if config else []
+        flags += [f"--bert_config_file={theirs}/{config}.json"] if config else []
         assert bring_in(flags) == 1
         assert words in capsys.readouterr().err
 

@@ -15,17 +15,14 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.names import EMBEDDINGS, MASKED_LM, TRANSFORM, TRANSFORM_NORM
+from morphbert.model.electra import GENERATOR_NAMES
+from morphbert.model.names import EMBEDDINGS, MASKED_LM
 
 _DISCRIMINATOR_HEAD = "discriminator_predictions/"
 _GENERATOR = "generator/"
 _GENERATOR_HEAD = "generator_predictions/"
 # The generator's head as that of a masked LM here → in a checkpoint of both networks.
-_HEAD = {
-    f"{TRANSFORM}/": f"{_GENERATOR_HEAD}dense/",
-    f"{TRANSFORM_NORM}/": f"{_GENERATOR_HEAD}LayerNorm/",
-    f"{MASKED_LM}/output_bias": f"{_GENERATOR_HEAD}output_bias",
-}
+_HEAD = {here: there for here, there in GENERATOR_NAMES.items() if there.startswith(_GENERATOR_HEAD)}
 
 
 def holds_both(names: Iterable[str]) -> bool:
@@ -148,24 +145,34 @@ def chosen(model: Pretrained, network: str | None) -> Pretrained:
     raise MorphbertError(f"--electra_network={network}: {model.source} {remedy}.")
 
 
+def joined_checkpoint(model: Pretrained, slots: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The content of google-research/electra's checkpoint: both networks where `model` is from a checkpoint of both.
+
+    Args:
+      model: one network of an ELECTRA.
+      slots: the optimizer's, by the names of the checkpoint that `model` is from.
+    """
+    others = by_their_names(model.other_network)
+    renamed = by_their_names(slots) if others else joined(slots, model.config)
+    return {**joined(model.weights, model.config), **others, **renamed}
+
+
 def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
     """A network of its own by its names in google-research/electra's checkpoint of both.
 
     The embeddings are `electra/embeddings`, which both networks share.
     """
-    if config.electra == "discriminator":
-        return by_their_names(weights)
-    beginnings = {f"{EMBEDDINGS}/": "electra/embeddings/", "bert/": _GENERATOR, **_HEAD}
-    return {_renamed(name, beginnings): value for name, value in weights.items()}
+    return by_their_names(weights if config.electra == "discriminator" else _in_both(weights))
 
 
 def beside_discriminator(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A generator by its names in a checkpoint of both networks, without the embeddings, which both share."""
-    return {
-        _renamed(name, {"bert/": _GENERATOR, **_HEAD}): value
-        for name, value in weights.items()
-        if not name.startswith(f"{EMBEDDINGS}/")
-    }
+    return {name: value for name, value in _in_both(weights).items() if not name.startswith(f"{EMBEDDINGS}/")}
+
+
+def _in_both(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A generator by its names in a checkpoint of this program that holds both networks."""
+    return {_renamed(name, GENERATOR_NAMES): value for name, value in weights.items()}
 
 
 def by_their_names(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

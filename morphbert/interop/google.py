@@ -39,7 +39,7 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
         )
     values = {**model.weights, **(slots or {})}
     if config.electra is not None:
-        values = electra.joined(values, config) | electra.by_their_names(model.other_network)
+        values = electra.joined_checkpoint(model, slots or {})
     with tf.Graph().as_default():
         variables = {}
         for name, value in values.items():
