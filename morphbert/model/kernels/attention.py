@@ -27,7 +27,10 @@ def attention(
     def attend(
         query: tf.Tensor, key: tf.Tensor, value: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[Any, ...]]]:
-        weights = tf.nn.softmax(_fused_scores(tf.matmul(query, key, transpose_b=True), bias, scale))
+        scores = _fused_scores(tf.matmul(query, key, transpose_b=True), bias, scale)
+        # TensorFlow's optimizer of graphs does not look into the compiled loop: without a shape here, it warns of a
+        # softmax of unknown rank in 600 characters, for each layer and graph.
+        weights = tf.nn.softmax(tf.ensure_shape(scores, scores.shape))
         used = weights if dropout is None else dropout(weights)
         context = tf.matmul(used, value)
 
