@@ -142,6 +142,8 @@ _HOMES = {
     "fine_tune": "morphbert.api.tasks",
     "predict": "morphbert.api.tasks",
 }
+# The names whose modules import TensorFlow; functions of commands do when they are called.
+_WITH_TENSORFLOW = ("BertModel", "load", "save")
 
 __all__ = [
     "BertConfig",
@@ -206,6 +208,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _WITH_TENSORFLOW:
+        importlib.import_module("morphbert.quiet_tensorflow").load()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,31 @@ def test_every_name_is_there_and_loads_no_tensorflow_before_it_is_needed():
     assert typing.get_type_hints(morphbert.load_tokenizer)["do_lower_case"] == bool | None
 
 
+def test_the_api_prints_no_line_of_tensorflow():
+    """Neither when a name loads it, nor for the softmax of a compiled graph, which its optimizer would warn of."""
+    program = """
+import morphbert
+morphbert.load
+import tensorflow as tf
+from morphbert.model.kernels.attention import attention
+states, bias = tf.random.normal([2, 2, 8, 4]), tf.zeros([2, 1, 1, 8])
+step = tf.function(lambda: tf.while_loop(
+    lambda n, x: n < 2, lambda n, x: (n + 1, attention(x, x, x, bias, None)), (tf.constant(0), states)
+))
+step()
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_CPP")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_commands_are_those_that_are_installed():
     scripts = re.findall(
         r'"morphbert\.cli\.(\w+):main"', (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -136,7 +162,7 @@ def test_morphbert_runs_a_command_or_names_the_nearest(capsys):
 def test_a_wrong_file_is_said_before_tensorflow_is_loaded(
     command, flags, word, tmp_path, capsys, monkeypatch
 ):
-    from morphbert.cli import quiet_tensorflow
+    from morphbert import quiet_tensorflow
 
     def load():
         raise AssertionError("TensorFlow is loaded")

@@ -7,9 +7,9 @@ import sys
 import pytest
 from samples import MECAB_VOCABULARY
 
+from morphbert import quiet_tensorflow
 from morphbert.cli import (
     predict,
-    quiet_tensorflow,
     run_classifier,
     run_multiple_choice,
     run_ner,

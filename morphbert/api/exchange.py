@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from morphbert import quiet_tensorflow
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.hub import push
 from morphbert.interop.configs import (
@@ -34,6 +35,7 @@ def export_model(config: ExportConfig) -> WrittenModel:
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
+    quiet_tensorflow.load()
     from morphbert.finetune.task_file import is_task_folder
     from morphbert.interop.export import export
 
@@ -65,6 +67,7 @@ def import_model(config: ImportConfig) -> WrittenModel:
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
+    quiet_tensorflow.load()
     from morphbert.interop import importing
 
     return WrittenModel(config.output_dir, tuple(importing.import_model(config)))
@@ -76,6 +79,7 @@ def extract_features(config: ExtractConfig) -> int:
     Raises:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
+    quiet_tensorflow.load()
     from functools import partial
 
     from tqdm import tqdm
@@ -98,6 +102,7 @@ def fill_mask(config: FillMaskConfig) -> list[Filled]:
 
 def mask_filler(config: FillMaskConfig) -> MaskFiller:
     """Returns the model of a configuration, loaded once for many texts."""
+    quiet_tensorflow.load()
     tokenizer = filling_tokenizer(config)
 
     from morphbert.interop.fill_mask import MaskFiller
@@ -117,6 +122,7 @@ def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
         tokenizer = load_tokenizer(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
         tokenizer.check_for_pretraining(config.vocab_file)
         return tokenizer
+    quiet_tensorflow.load()
     from morphbert.interop import sources
     from morphbert.interop.vocabularies import tokenizer_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from morphbert import quiet_tensorflow
 from morphbert.api.exchange import filling_tokenizer
 from morphbert.files import atomic_write
 from morphbert.grammar.cutting import Cutter
@@ -24,6 +25,7 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
     pairs = read_pairs(config.grammar_file)
     tokenizer = filling_tokenizer(config)
 
+    quiet_tensorflow.load()
     import tensorflow as tf
     from tqdm import tqdm
 

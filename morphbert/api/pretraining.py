@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+from morphbert import quiet_tensorflow
 from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, run_config
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
@@ -419,6 +420,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     """
     began = time.monotonic()
     check_files(config)
+    quiet_tensorflow.load()
     if config.init_checkpoint:
         config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
     if config.init_generator_checkpoint:

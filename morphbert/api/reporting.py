@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from morphbert import quiet_tensorflow
 from morphbert.options import configuration, option
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def training_report(config: TrainingReportConfig) -> str:
     Raises:
       MorphbertError: the folder contains no run, or the page cannot be written.
     """
+    quiet_tensorflow.load()
     from morphbert.train.report import write_report
 
     filled = _filled_masks(config.output_dir, config.vocab_file, config.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from morphbert import quiet_tensorflow
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.task_configs import PredictConfig
 
@@ -29,6 +30,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
     Raises:
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
+    quiet_tensorflow.load()
     from morphbert.finetune import experiment
 
     return experiment.fine_tune(config)
@@ -40,6 +42,7 @@ def predict(config: PredictConfig) -> Predicted:
     Raises:
       MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.
     """
+    quiet_tensorflow.load()
     from morphbert.finetune import prediction
 
     return prediction.predict(config)

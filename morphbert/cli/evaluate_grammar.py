@@ -6,9 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from morphbert import files
+from morphbert import files, quiet_tensorflow
 from morphbert.api.grammar import evaluate_grammar
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import MorphbertError
 from morphbert.grammar.making import GrammarPairsConfig, make_grammar_pairs

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert import files
+from morphbert import files, quiet_tensorflow
 from morphbert.api.exchange import extract_features
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.interop.configs import ExtractConfig
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from morphbert import quiet_tensorflow
 from morphbert.api.exchange import filling_tokenizer
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.interop.configs import FillMaskConfig
 from morphbert.text.unknown_share import say_unknown_share

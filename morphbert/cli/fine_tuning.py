@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from morphbert import quiet_tensorflow
 from morphbert.api.tasks import fine_tune
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
 from morphbert.finetune.checks import check_before_loading

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from morphbert import quiet_tensorflow
 from morphbert.api.exchange import import_model
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.interop.configs import ImportConfig
 

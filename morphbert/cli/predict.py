@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from morphbert import files
+from morphbert import files, quiet_tensorflow
 from morphbert.api.tasks import predict
-from morphbert.cli import quiet_tensorflow
 from morphbert.cli.command import Command
 from morphbert.errors import MorphbertError
 from morphbert.finetune.task_configs import PredictConfig

@@ -1,4 +1,4 @@
-"""Loads TensorFlow for a command without its start-up notes, or raises an error with the remedy."""
+"""Loads TensorFlow for commands and the Python API without its start-up notes, or raises an error with the remedy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from morphbert.errors import MorphbertError
 def load() -> None:
     """Imports TensorFlow and lists devices; both print notes that no setting silences.
 
+    Does nothing if the program has imported TensorFlow before: its log is then as the program wants it.
+
     Raises:
       MorphbertError: TensorFlow is not installed or cannot be loaded; the message has TensorFlow's reason.
     """
+    if "tensorflow" in sys.modules:
+        return
     # After loading: warnings and errors, but no notes.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with _stderr_held_back():
