@@ -178,6 +178,31 @@ def of_transformers(kind, config, weights):
     return model
 
 
+def test_with_disentangled_gradients_each_loss_moves_its_own_table():
+    """The value is that of one table, as long as there are no differences."""
+    discriminator, generator = networks()
+    shared, batch = weights_of(discriminator, generator), batch_of()
+    weights = tensors(electra.with_differences(shared))
+    assert weights.keys() == electra.electra_parameters(discriminator, generator, disentangles=True).keys()
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(weights)
+        sums, _ = electra.electra_sums(weights, discriminator, generator, batch, disentangles=True)
+    expected, _ = electra.electra_sums(tensors(shared), discriminator, generator, batch)
+    for name in electra.SUMS:
+        assert float(sums[name]) == pytest.approx(float(expected[name]), rel=1e-6), name
+    tables = [weights[electra.GENERATOR_TABLE], weights[electra.TABLE_DIFFERENCE]]
+    of_filler = tape.gradient(sums["masked_lm_loss"], tables)
+    of_judge = tape.gradient(sums["discriminator_loss"], tables)
+    assert [gradient is not None for gradient in (*of_filler, *of_judge)] == [True, False, False, True]
+    moved = electra.with_differences(shared) | {electra.TABLE_DIFFERENCE: np.full((97, 16), 0.5, np.float32)}
+    whole = electra.with_whole_tables(moved)
+    table = "bert/embeddings/word_embeddings"
+    np.testing.assert_allclose(whole[table], shared[table] + 0.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        electra.with_differences(whole)[electra.TABLE_DIFFERENCE], moved[electra.TABLE_DIFFERENCE], rtol=1e-5
+    )
+
+
 @pytest.mark.parity
 def test_the_losses_are_those_of_transformers(tmp_path):
     """ElectraForMaskedLM on the masks, ElectraForPreTraining on the same pieces put in their places."""
@@ -346,6 +371,23 @@ def assert_close(one, other):
     assert one.keys() == other.keys()
     for name, value in one.items():
         np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.long
+def test_a_run_with_disentangled_gradients_is_read_as_two_whole_networks(flags, tmp_path):
+    output = tmp_path / "apart"
+    more = ["--embedding_sharing=gradient_disentangled", "--do_eval"]
+    assert train(flags(output, "--num_train_steps=4", *more)) == 0
+    held_out = (output / "eval_results.txt").read_text()
+    assert train([flag for flag in flags(output, *more) if flag != "--do_train"]) == 0
+    assert (output / "eval_results.txt").read_text() == held_out
+    judge = sources.read(str(output))
+    filler = sources.read(str(output), str(output / "generator_config.json"))
+    assert (judge.missing(), filler.missing()) == ([], [])
+    table = "bert/embeddings/word_embeddings"
+    assert np.abs(judge.weights[table] - filler.weights[table]).max() > 1e-4
+    again = tmp_path / "again"
+    assert train(flags(again, "--num_train_steps=1", f"--init_checkpoint={output}", *more[:1])) == 0
 
 
 @pytest.mark.long

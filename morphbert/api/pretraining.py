@@ -121,6 +121,12 @@ class PretrainingConfig:
         above=0,
         help="With --objective=electra: what the discriminator's loss is multiplied by, beside the generator's.",
     )
+    embedding_sharing: Literal["shared", "gradient_disentangled"] = option(
+        default="shared",
+        help="With --objective=electra: shared: one table of word embeddings for both networks. "
+        "gradient_disentangled: the discriminator adds a table of differences to the generator's, and its loss moves "
+        "these alone (DeBERTaV3).",
+    )
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
     eval_at_start: bool = option(default=False, help="Also evaluate before the first step, for comparison.")
@@ -327,6 +333,7 @@ class PretrainingConfig:
                 "generator_size",
                 "discriminator_weight",
                 "init_generator_checkpoint",
+                "embedding_sharing",
             ):
                 default = next(field.default for field in dataclasses.fields(self) if field.name == name)
                 if getattr(self, name) != default:

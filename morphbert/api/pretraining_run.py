@@ -85,7 +85,8 @@ def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | 
         found = BertConfig.from_json_file(config.generator_config_file)
         generator = dataclasses.replace(found, electra="generator", pooler=False, next_sentence_head=False)
         check_generator(generator, discriminator, f"--generator_config_file={config.generator_config_file}")
-    return Electra(generator, config.discriminator_weight)
+    disentangles = config.embedding_sharing == "gradient_disentangled"
+    return Electra(generator, config.discriminator_weight, disentangles)
 
 
 def _records(

@@ -84,10 +84,7 @@ def _generator(
     weights: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The generator of a checkpoint of both, with the embeddings and layers that it shares, and the discriminator."""
-    own = {
-        part: any(name.startswith(f"{_GENERATOR}{part}/") for name in weights)
-        for part in ("embeddings", "encoder")
-    }
+    own_layers = any(name.startswith(f"{_GENERATOR}encoder/") for name in weights)
     here = {there: ours for ours, there in _HEAD.items()}
     found, others = {}, {}
     for name, value in weights.items():
@@ -96,8 +93,9 @@ def _generator(
         elif name.startswith(_GENERATOR_HEAD):
             found[_renamed(name, here)] = value
         elif name.startswith("bert/"):
-            part = "embeddings" if name.startswith(f"{EMBEDDINGS}/") else "encoder"
-            if own[part]:
+            of_embeddings = name.startswith(f"{EMBEDDINGS}/")
+            own = f"{_GENERATOR}{name.removeprefix('bert/')}" in weights if of_embeddings else own_layers
+            if own:
                 others[name] = value
             else:
                 found[name] = value

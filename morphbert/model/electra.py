@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
@@ -33,6 +34,9 @@ SUMS = (
     "replaced_said",
 )
 COUNTS = ("masked_lm", "pieces")
+# With disentangled gradients: the generator's table, and what the discriminator's has beyond it.
+GENERATOR_TABLE = f"generator/{WORD_EMBEDDINGS.removeprefix('bert/')}"
+TABLE_DIFFERENCE = f"{WORD_EMBEDDINGS}_difference"
 # The generator's configuration, beside the discriminator's `bert_config.json`.
 GENERATOR_CONFIG = "generator_config.json"
 # The feature of a batch that decides what is sampled: see `draw_keys`.
@@ -54,10 +58,13 @@ class Electra:
     Attributes:
       generator: the configuration of the generator.
       discriminator_weight: λ, by which the discriminator's loss is multiplied; 50 in the paper.
+      disentangles: whether the discriminator's word embeddings are the generator's, without their gradient, plus a
+        table of differences (DeBERTaV3: He et al. 2021, section 3.2); otherwise both networks share one table.
     """
 
     generator: BertConfig
     discriminator_weight: float = 50.0
+    disentangles: bool = False
 
 
 def discriminator_of(config: BertConfig, origin: str) -> BertConfig:
@@ -118,22 +125,48 @@ def check_generator(generator: BertConfig, discriminator: BertConfig, origin: st
         )
 
 
-def name_in_both(name: str) -> str:
+def name_in_both(name: str, disentangles: bool = False) -> str:
     """A generator's own name of a weight → its name beside a discriminator."""
+    if disentangles and name == WORD_EMBEDDINGS:
+        return GENERATOR_TABLE
     for own, there in GENERATOR_NAMES.items():
         if name.startswith(own):
             return there + name.removeprefix(own)
     return f"generator/{name}"
 
 
-def electra_parameters(discriminator: BertConfig, generator: BertConfig) -> dict[str, Parameter]:
-    """The weights of both networks; the embeddings are there once."""
+def electra_parameters(
+    discriminator: BertConfig, generator: BertConfig, disentangles: bool = False
+) -> dict[str, Parameter]:
+    """The weights of both networks; the embeddings are there once, or the word embeddings as table and difference."""
     parameters = pretraining_parameters(discriminator)
+    if disentangles:
+        table = parameters.pop(WORD_EMBEDDINGS)
+        difference = dataclasses.replace(table, initial="zeros", hugging_face=None)
+        parameters = {TABLE_DIFFERENCE: difference, **parameters}
     for name, parameter in pretraining_parameters(generator).items():
-        if (there := name_in_both(name)) not in parameters:
+        if (there := name_in_both(name, disentangles)) not in parameters:
             part = f"generator's {parameter.part}"
             parameters[there] = dataclasses.replace(parameter, part=part, hugging_face=None)
     return parameters
+
+
+def with_whole_tables(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights by name, with the discriminator's word embeddings in place of their difference from the generator's."""
+    whole = dict(weights)
+    if TABLE_DIFFERENCE in whole:
+        whole[WORD_EMBEDDINGS] = whole[GENERATOR_TABLE] + whole.pop(TABLE_DIFFERENCE)
+    return whole
+
+
+def with_differences(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `with_whole_tables`; without a table of its own, the generator begins with the discriminator's."""
+    divided = dict(weights)
+    if WORD_EMBEDDINGS in divided:
+        table = divided.pop(WORD_EMBEDDINGS)
+        divided.setdefault(GENERATOR_TABLE, table)
+        divided[TABLE_DIFFERENCE] = table - divided[GENERATOR_TABLE]
+    return divided
 
 
 def draw_keys(input_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -194,6 +227,7 @@ def electra_sums(
     batch: Batch,
     dropout_key: tf.Tensor | None = None,
     recompute: bool = False,
+    disentangles: bool = False,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Losses and right answers of both networks, summed over the batch.
 
@@ -203,6 +237,7 @@ def electra_sums(
       batch: as for `losses.pretraining_sums`, with `draw_keys`.
       dropout_key: int32 [2], or None for no dropout.
       recompute: as in `encode`.
+      disentangles: as in `Electra`.
 
     Returns:
       float32 scalars `SUMS`: cross entropies in nats, and counts of right answers, of replaced pieces, of those that
@@ -213,8 +248,11 @@ def electra_sums(
         None if dropout_key is None else tf.random.experimental.stateless_fold_in(dropout_key, number)
         for number in (1, 2)
     ]
-    looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
-    own = {name: parameters[name_in_both(name)] for name in pretraining_parameters(generator)}
+    own = {name: parameters[name_in_both(name, disentangles)] for name in pretraining_parameters(generator)}
+    looked_up, scored = kernels.both_uses(own[WORD_EMBEDDINGS])
+    table = looked_up
+    if disentangles:
+        table = tf.stop_gradient(own[WORD_EMBEDDINGS]) + parameters[TABLE_DIFFERENCE]
     inputs = EncoderInputs.of(batch)
     hidden = encode({**own, WORD_EMBEDDINGS: looked_up}, generator, inputs, keys[0], recompute)
     scores, bias = masked_lm_scores(
@@ -225,7 +263,7 @@ def electra_sums(
 
     ids, replaced = corrupted(batch, sample(scores, bias, batch[DRAW_KEYS]))
     told = encode(
-        {**parameters, WORD_EMBEDDINGS: looked_up},
+        {**parameters, WORD_EMBEDDINGS: table},
         discriminator,
         inputs._replace(input_ids=ids),
         keys[1],

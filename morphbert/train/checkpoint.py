@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.model.electra import TABLE_DIFFERENCE, with_differences, with_whole_tables
 from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.structured import parse_json
 from morphbert.train.checkpoint_files import (
@@ -296,7 +297,7 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
         )
     if not names:
         raise MorphbertError(f"{prefix} contains no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
-    return {name: tensor(prefix, reader, key) for name, key in names.items()}
+    return with_whole_tables({name: tensor(prefix, reader, key) for name, key in names.items()})
 
 
 def has_average(prefix: str) -> bool:
@@ -430,6 +431,8 @@ def load_weights(
       The names that the checkpoint does not have, which keep their initial values.
     """
     weights = read(path)
+    if TABLE_DIFFERENCE in expected:
+        weights = with_differences(weights)
     check_shapes(path, shapes_of(weights), expected, exact=False)
     for name, variable in model.parameters.items():
         if name in weights:

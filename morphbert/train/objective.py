@@ -125,14 +125,21 @@ def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective
     def compute(
         weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
     ) -> Mapping[str, tf.Tensor]:
-        return electra.electra_sums(weights, discriminator, generator, batch, key, recompute)[0]
+        return electra.electra_sums(
+            weights, discriminator, generator, batch, key, recompute, networks.disentangles
+        )[0]
+
+    def evaluate(weights: Parameters, batch: Batch) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
+        return electra.electra_sums(
+            weights, discriminator, generator, batch, disentangles=networks.disentangles
+        )
 
     def flops(batch: int, length: int, predictions: int) -> int:
         return sum(step_flops(config, batch, length, predictions) for config in (discriminator, generator))
 
     guessing = math.log(generator.vocab_size) + weight * math.log(2.0)
     return Objective(
-        parameters=electra.electra_parameters(discriminator, generator),
+        parameters=electra.electra_parameters(discriminator, generator, networks.disentangles),
         sums=electra.SUMS,
         counts=electra.COUNTS,
         count=electra.counts,
@@ -141,7 +148,7 @@ def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective
         averages=lambda totals: electra.averages(totals, weight),
         describe=describe_pretraining,
         guessing=guessing,
-        evaluate=lambda weights, batch: electra.electra_sums(weights, discriminator, generator, batch),
+        evaluate=evaluate,
         eval_sums=electra.SUMS,
         draws=True,
         warn=_says_original_of_all,

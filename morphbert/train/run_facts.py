@@ -69,8 +69,7 @@ def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters:
 def _electra(electra: Electra | None) -> dict[str, Any]:
     if electra is None:
         return {}
-    weight = electra.discriminator_weight
-    return {"electra": {"discriminator_weight": weight, "generator": electra.generator.to_dict()}}
+    return {"electra": {**dataclasses.asdict(electra), "generator": electra.generator.to_dict()}}
 
 
 def describe(
@@ -94,6 +93,7 @@ def describe(
         "z_loss": config.z_loss or None,
         "ema_decay": config.ema_decay,
         "discriminator_weight": config.electra and config.electra.discriminator_weight,
+        "disentangles": (config.electra and config.electra.disentangles) or None,
     }
     vocabulary = vocabulary_of(config.input_files)
     return Description(
