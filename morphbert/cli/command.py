@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import textwrap
@@ -192,10 +193,12 @@ class Command:
             if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv):
                 print(self.help(), flush=True)
             elif "--version" in argv:
-                print(f"morphbert {morphbert.__version__}")
+                print(f"morphbert {morphbert.__version__}", flush=True)
             else:
                 self.parse(argv)
-                return main(self.config()) or 0
+                status = main(self.config()) or 0
+                sys.stdout.flush()
+                return status
         except UsageError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return 2
@@ -213,10 +216,26 @@ class Command:
             print(f"{self.name}: interrupted; run the same command again to continue.", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            # `| head` closed the pipe: this is not an error, and Python must not report it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # `| head` closed the pipe: this is not an error.
+            _discard_output()
             return 0
+        except OSError as error:
+            # Files are named by those who write them; what is left is standard output.
+            if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+                raise
+            _discard_output()
+            print(
+                f"{self.name}: standard output cannot be written: {error.strerror}. Free some space, or write it to "
+                "another place.",
+                file=sys.stderr,
+            )
+            return 1
         return 0
+
+
+def _discard_output() -> None:
+    """Sends the rest of standard output nowhere, so that Python does not report it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _WholeNumbers(flags.IntegerParser):  # type: ignore[misc]  # absl has no types

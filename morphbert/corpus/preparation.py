@@ -210,6 +210,10 @@ def _input_paths(config: CorpusConfig) -> list[str]:
 
 def _check(config: CorpusConfig, paths: list[str]) -> None:
     """Raises UsageError for output that could not be read or would replace its own input."""
+    if config.output_file == STANDARD_INPUT:
+        raise UsageError(
+            "--output_file=-: the corpus is written to a file, not to standard output: give its path."
+        )
     ending = os.path.splitext(config.output_file)[1]
     if ending in COMPRESSED and ending != ".gz":
         raise UsageError(f"--output_file={config.output_file}: the only compression of output is .gz.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from creating import create, flags
-from samples import GOLDEN
+from samples import GOLDEN, ROOT
 
 from morphbert import files
 from morphbert.cli.create_pretraining_data import main as create_main
@@ -45,6 +45,26 @@ def test_a_device_is_refused_and_stays_one(device, tmp_path, capsys):
         assert "full is a device, not a file" in capsys.readouterr().err
         assert stat.S_ISCHR(os.stat(device).st_mode)
     assert os.listdir(tmp_path) == ["full"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_standard_output_on_a_full_disk_is_named(flag):
+    command = [sys.executable, ROOT / "prepare_corpus.py", flag]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "prepare_corpus.py: standard output cannot be written: No space left on device."
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_corpus_is_not_written_to_standard_output(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert prepare([f"--input_file={TEXT}", "--output_file=-"]) == 2
+    assert "not to standard output" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
 
 
 def test_pipes_and_folders_are_refused(tmp_path):
