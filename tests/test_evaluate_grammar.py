@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from runs import arguments, assert_same, curve, go_back_to
 from samples import GOLDEN, MECAB_VOCABULARY, write_random_model
-from variants import VARIANTS
+from variants import DISCRIMINATOR, VARIANTS
 
 import morphbert
 from morphbert.cli.evaluate_grammar import main
@@ -53,6 +53,28 @@ def plain_score(logits_of, side, mask_id):
             row = np.asarray(logits_of(ids), np.float64)[place]
             total += row[side.ids[place]] - np.logaddexp.reduce(row)
     return total
+
+
+def test_a_discriminator_scores_without_masks(tokenizer, pairs_file, tmp_path, capsys):
+    """By the probabilities that the pieces are original, of each sentence alone and unpadded."""
+    folder = write_random_model(tmp_path / "model", MECAB_VOCABULARY, **DISCRIMINATOR)
+    model = morphbert.load(str(folder)).model
+    cuts = Cutter(tokenizer, 64, context_words=1)(PAIRS)
+    scores = PairScorer(model.config, tokenizer.vocab["[MASK]"], batch_pieces=40)(weights_of(model), cuts)
+    sides = [(cut.good, cut.bad) for cut in cuts if cut.good is not None]
+    assert len(scores) == len(sides) == 4
+    for found, pair in zip(scores, sides, strict=True):
+        for value, side in zip(found, pair, strict=True):
+            logits = model.discriminator_logits([list(side.ids)]).numpy()[0].astype(np.float64)
+            expected = -sum(np.logaddexp(0.0, logits[place]) for place in side.positions)
+            assert value == pytest.approx(expected, abs=1e-4)
+    output = tmp_path / "result.json"
+    flags = [f"--checkpoint={folder}", f"--grammar_file={pairs_file}", f"--output_file={output}"]
+    assert main(flags) == 0
+    assert "the discriminator of an ELECTRA scores the pieces, without masks" in capsys.readouterr().out
+    assert json.loads(output.read_text(encoding="utf-8"))["scored_by"] == "discriminator"
+    assert main([*flags, "--electra_network=generator"]) == 1
+    assert "holds no generator" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("variant", ["bert", "modern"])

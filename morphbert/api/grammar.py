@@ -29,10 +29,10 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
     import tensorflow as tf
     from tqdm import tqdm
 
-    from morphbert.interop.fill_mask import read_with_head
+    from morphbert.interop.fill_mask import read_for_pairs
     from morphbert.train.grammar import GrammarEvaluator
 
-    model = read_with_head(config.checkpoint, tokenizer, config.bert_config_file)
+    model = read_for_pairs(config.checkpoint, tokenizer, config.bert_config_file, config.electra_network)
     cutter = Cutter(tokenizer, model.config.max_position_embeddings, config.positions, config.context_words)
     evaluator = GrammarEvaluator(model.config, pairs, cutter, config.batch_pieces)
     weights = {name: tf.constant(value) for name, value in model.weights.items()}
@@ -40,7 +40,9 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
         result = evaluator(weights, done=progress.update)
     assert result is not None  # nothing asked it to stop
     if config.output_file is not None:
-        scored = {"positions": config.positions, "context_words": config.context_words}
+        scored: dict[str, str | int] = {"positions": config.positions, "context_words": config.context_words}
+        if not model.config.has_masked_lm:
+            scored["scored_by"] = "discriminator"
         written = {
             "checkpoint": model.source,
             "grammar_file": config.grammar_file,

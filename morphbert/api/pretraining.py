@@ -346,7 +346,7 @@ class PretrainingConfig:
         if self.grammar_file:
             raise UsageError(
                 "--grammar_file scores sentences with a masked LM: leave it out with --objective=electra, and score "
-                "the finished generator with evaluate_grammar.py."
+                "the finished model with evaluate_grammar.py."
             )
         if self.compile_for is not None:
             raise UsageError("--compile_for compiles the step of --objective=masked_lm only.")

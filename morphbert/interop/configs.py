@@ -197,6 +197,11 @@ class GrammarConfig(ModelWithTokenizer):
     grammar_file: str = option(
         group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
     )
+    electra_network: Literal["discriminator", "generator"] | None = option(
+        default=None,
+        help="Of an ELECTRA: the network that scores. Default: of a checkpoint with both, the discriminator, by its "
+        "probabilities that the pieces are original.",
+    )
     positions: Positions = option(
         default="changed",
         help="The pieces of a sentence whose log-probabilities are added up. changed: those that differ, and those of "

@@ -22,6 +22,8 @@ from morphbert.text.words import WordSplitter
 
 # The weights that a masked LM has beyond the encoder.
 _HEAD = "cls/predictions/"
+# The same of an ELECTRA's discriminator.
+_DISCRIMINATOR_HEAD = "discriminator_predictions/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,19 +83,43 @@ def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | Non
     if (generator := electra.generator_of(model)) is not None:
         print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
         model = generator
-    check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
-    sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
     if not model.config.has_masked_lm:
         raise MorphbertError(
             f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
             "give the generator."
         )
-    if missing := [name for name in model.missing() if name.startswith(_HEAD)]:
-        raise MorphbertError(
-            f"{model.source} has no masked LM head ({', '.join(missing)}), so it cannot fill masks: give a "
-            "pretrained model with it."
-        )
+    _check(model, tokenizer, _HEAD, "masked LM head", "fill masks")
     return model
+
+
+def read_for_pairs(
+    checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, electra_network: str | None = None
+) -> Pretrained:
+    """Reads a model that scores minimal pairs: a masked LM, or the discriminator of an ELECTRA, which a line says.
+
+    `electra_network` chooses one of two networks, see `electra.chosen`.
+
+    Raises:
+      MorphbertError: nothing readable there, it lacks its head, or the vocabulary is another model's.
+    """
+    model = electra.chosen(sources.read(checkpoint, config_file), electra_network)
+    if model.config.has_masked_lm:
+        _check(model, tokenizer, _HEAD, "masked LM head", "score sentences")
+        return model
+    _check(model, tokenizer, _DISCRIMINATOR_HEAD, "discriminator head", "score sentences")
+    print(f"{model.source}: the discriminator of an ELECTRA scores the pieces, without masks", flush=True)
+    return model
+
+
+def _check(model: Pretrained, tokenizer: Tokenizer, head: str, name: str, purpose: str) -> None:
+    """Refuses another vocabulary, and a model without the weights that begin with `head`."""
+    check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
+    sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
+    if missing := [weight for weight in model.missing() if weight.startswith(head)]:
+        raise MorphbertError(
+            f"{model.source} has no {name} ({', '.join(missing)}), so it cannot {purpose}: give a pretrained model "
+            "with it."
+        )
 
 
 class MaskFiller:

@@ -1,4 +1,7 @@
-"""Minimal pairs scored by pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring")."""
+"""Minimal pairs scored by pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring").
+
+The discriminator of an ELECTRA scores them without masks: by its probabilities that the pieces are original.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from morphbert.grammar.results import GrammarResult, tally
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.graphs import any_shape, specifications
-from morphbert.model.heads import masked_lm_logits
+from morphbert.model.heads import discriminator_logits, masked_lm_logits
 
 # Masked copies of so many pairs are made at a time, and so many pieces, padding included, go through the network.
 _PAIRS_AT_A_TIME = 512
@@ -59,13 +62,30 @@ def log_probabilities(
     return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
+def log_originals(
+    config: BertConfig,
+    weights: Mapping[str, tf.Tensor],
+    ids: tf.Tensor,
+    mask: tf.Tensor,
+    positions: tf.Tensor,
+    labels: tf.Tensor,
+) -> tf.Tensor:
+    """The logarithms of a discriminator's probabilities that the pieces at `positions` are original: float32 [B, P].
+
+    The arguments are those of `log_probabilities`, with the pieces themselves in `ids`.
+    """
+    hidden = encode(weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
+    logits = discriminator_logits(weights, config, hidden)
+    return tf.math.log_sigmoid(-tf.gather(logits, positions, batch_dims=1))
+
+
 class PairScorer:
     """Scores cut pairs with any weights of a configuration; float32, on whatever device there is."""
 
     def __init__(self, config: BertConfig, mask_id: int, batch_pieces: int = BATCH_PIECES):
         """`batch_pieces`: pieces in a call of the network, padding included."""
         self._config = config
-        self._mask_id = mask_id
+        self._masks, self._mask_id = config.has_masked_lm, mask_id
         self._batch_pieces = batch_pieces
 
     def __call__(
@@ -75,7 +95,7 @@ class PairScorer:
         stopping: Callable[[], bool] = lambda: False,
         done: Callable[[int], object] = lambda pairs: None,
     ) -> list[tuple[float, float]] | None:
-        """The pseudo-log-likelihoods of both sentences of each pair that has sides.
+        """The pseudo-log-likelihoods, or a discriminator's scores, of both sentences of each pair that has sides.
 
         Args:
           weights: by name, float32.
@@ -84,7 +104,8 @@ class PairScorer:
           done: told how many pairs were scored since it was called last.
         """
         sides = [side for cut in cuts for side in (cut.good, cut.bad) if side is not None]
-        compute = any_shape(log_probabilities, self._config, specifications(weights), 4)
+        score = log_probabilities if self._masks else log_originals
+        compute = any_shape(score, self._config, specifications(weights), 4)
         scores: list[float] = []
         for start in range(0, len(sides), 2 * _PAIRS_AT_A_TIME):
             if stopping():
@@ -102,7 +123,7 @@ class PairScorer:
         copies = [
             _Copy(side.ids, positions, number)
             for number, side in enumerate(sides)
-            for positions in side.copies()
+            for positions in (side.copies() if self._masks else (side.positions,))
         ]
         for batch in self._batches(copies):
             arrays = self._arrays(batch)
@@ -138,7 +159,8 @@ class PairScorer:
             mask[row, : len(copy.ids)] = 1
             positions[row, : len(masked)] = masked
             labels[row, : len(masked)] = ids[row, masked]
-            ids[row, masked] = self._mask_id
+            if self._masks:
+                ids[row, masked] = self._mask_id
         return ids, mask, positions, labels
 
 
