@@ -230,7 +230,7 @@ class PretrainingConfig:
         default=None,
         group="Starting from a model",
         help="The initial weights instead of random ones: a checkpoint of this program, or a TensorFlow 1 checkpoint "
-        "of google-research/bert, as a prefix or a folder; or a Hugging Face folder of BERT, RoBERTa or ALBERT. "
+        "of google-research, as a prefix or a folder; or a Hugging Face folder of any kind that import_model.py reads. "
         "Missing weights are listed and stay random. Additional positions repeat the existing ones; a model with "
         "fewer layers or a smaller width is tiled into the larger one, as ModernBERT-large began; for another "
         "vocabulary see --vocab_file.",
