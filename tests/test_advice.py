@@ -1,6 +1,8 @@
 """Warnings about a fine-tuned model that has learned nothing."""
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from morphbert.cli.run_classifier import main
 from morphbert.finetune.advice import Advice, entropy, one_class
 from morphbert.finetune.config import LossConfig
 from morphbert.finetune.confusion import Confusion
+from morphbert.train import loop
 
 
 def test_the_loss_of_guessing_is_the_entropy_of_the_classes():
@@ -19,7 +22,7 @@ def test_the_loss_of_guessing_is_the_entropy_of_the_classes():
         assert LossConfig(**{"counts": (5, 5), **other}).chance == np.inf
 
 
-def test_a_loss_at_chance_is_said_once_and_only_after_the_warm_up():
+def test_a_loss_at_chance_is_said_only_after_the_warm_up():
     advice = Advice(chance=0.69, warmup=10, learning_rate=5e-5, pretrained=False, frozen=True)
     assert advice.of_line(15, {"loss": 0.69}) is None  # steps 1 to 15, of which ten are the warm-up
     assert advice.of_line(20, {"loss": 0.5}) is None
@@ -28,8 +31,7 @@ def test_a_loss_at_chance_is_said_once_and_only_after_the_warm_up():
     assert "it is 5e-05" in said
     assert "--init_checkpoint" in said
     assert "--freeze_layers" in said
-    assert advice.of_line(40, {"loss": 0.69}) is None
-    other = dataclasses.replace(advice, chance=np.inf, said=False, pretrained=True, frozen=False)
+    other = dataclasses.replace(advice, chance=np.inf, pretrained=True, frozen=False)
     assert other.of_line(50, {"loss": 0.69}) is None
     assert "--init_checkpoint" not in other.remedies()
     assert "--freeze_layers" not in other.remedies()
@@ -47,7 +49,8 @@ def test_one_class_that_takes_all_is_said():
     assert one_class(None) is None
 
 
-def test_a_run_that_cannot_learn_says_both(tmp_path, capsys):
+def test_a_run_that_cannot_learn_says_both(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "FIRST_LINE_AFTER", 0.0)
     size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
     write_config(tmp_path / "bert_config.json", vocab_size=size)
     rows = [f"같은 영화\t{number % 2}" for number in range(8)]
@@ -60,11 +63,15 @@ def test_a_run_that_cannot_learn_says_both(tmp_path, capsys):
             "--do_train",
             "--do_eval",
         ),
-        *("--num_train_steps=4", "--num_warmup_steps=2", "--log_steps=2", "--learning_rate=1e-9"),
+        *("--num_train_steps=8", "--num_warmup_steps=4", "--log_steps=4", "--learning_rate=1e-9"),
         *(f"--output_dir={tmp_path}/out", "--max_seq_length=8", "--train_batch_size=8", "--strategy=cpu"),
     ]
     assert main(flags) == 0
     said = capsys.readouterr().out
-    assert said.count("warning: after the warm-up, the loss of steps 3 to 4") == 1
+    assert said.count("warning: after the warm-up, the loss of steps 5 to 8") == 1
+    # One early line, which is not recorded.
+    assert re.findall(r"^step (\d)/8  loss .* left$", said, re.M) == ["2", "4", "8"]
+    recorded = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in recorded if line["kind"] == "train"] == [4, 8]
     assert "warning: all 8 predictions are" in said
     assert said.count("What usually helps: a pretrained model") == 2

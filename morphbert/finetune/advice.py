@@ -35,7 +35,6 @@ class Advice:
       pretrained: whether the run starts from a pretrained model.
       frozen: whether a part of the model is frozen.
       since: the last step of the line before.
-      said: whether the warning was given.
     """
 
     chance: float
@@ -44,10 +43,9 @@ class Advice:
     pretrained: bool
     frozen: bool
     since: int = 0
-    said: bool = False
 
     def of_line(self, step: int, values: Mapping[str, float]) -> str | None:
-        """Returns the warning for a line of training after the warm-up whose loss is that of guessing, but only once.
+        """Returns the warning for a line of training after the warm-up whose loss is that of guessing.
 
         Args:
           step: the step of the line, whose figures are those of the steps since the line before.
@@ -55,11 +53,10 @@ class Advice:
         """
         before, self.since = self.since, step
         low = values["loss"] < _AT_CHANCE * self.chance or not math.isfinite(self.chance)
-        if self.said or before < self.warmup or low:
+        if before < self.warmup or low:
             return None
-        self.said = True
         return (
-            f"warning: after the warm-up, the loss of steps {before + 1} to {step} is {values['loss']:.4f}, and "
+            f"after the warm-up, the loss of steps {before + 1} to {step} is {values['loss']:.4f}, and "
             f"guessing without reading gives {self.chance:.4f}. {self.remedies()}"
         )
 

@@ -172,18 +172,11 @@ class FineTuning:
         if self._enough(state):
             print(f"training: stopped early at step {step} before, nothing to do", flush=True)
             return step, None
+        objective = dataclasses.replace(self.objective, warn=self.advice(step).of_line)
         training = TrainingStep(
-            self.objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
+            objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
         )
-        elsewhere, advice = self._follower(state), self.advice(step)
-
-        def follow(kind: str, at: int, values: Mapping[str, float]) -> None:
-            if elsewhere is not None:
-                elsewhere(kind, at, values)
-            warning = advice.of_line(at, values) if kind == "train" else None
-            if warning is not None:
-                log.say(warning)
-
+        follow = self._follower(state)
         log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
 
         def evaluate_and_keep(at: int, _: Callable[[], bool]) -> bool:

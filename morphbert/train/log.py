@@ -131,6 +131,20 @@ class RunLog:
         self._print(f"{words}  {in_words(speed)}" if speed else words)
         self._record("train", step, {**values, **speed})
 
+    def preview(self, step: int, values: Mapping[str, float]) -> None:
+        """Prints a line before the first one that is recorded, so that loss and time left are known early."""
+        speed = self._speed(step, 0.0)
+        left = (
+            f"  {speed['steps_per_second']:.2f} steps/s  {duration(speed['seconds_left'])} left"
+            if speed
+            else ""
+        )
+        self._print(f"step {step}/{self._num_steps}  loss {values['loss']:.4f}{left}")
+
+    def show_loss(self, loss: float) -> None:
+        """Shows the loss of the last step in the bar of a terminal."""
+        self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+
     def _speed(self, step: int, tokens: float) -> dict[str, float]:
         clocked = self._clocked
         if not clocked.seconds:
@@ -181,10 +195,6 @@ class RunLog:
         self._bar.close()
         for writer in self._writers.values():
             writer.close()
-
-    def say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        self._print(line)
 
     def _print(self, line: str) -> None:
         self._bar.clear()

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -29,6 +29,8 @@ from morphbert.train.step import TrainingStep
 # A call of the compiled loop cannot be interrupted: it is kept to about this long, so that a signal, a line
 # of progress and a save are never far away, whatever --iterations_per_loop says.
 SECONDS_PER_CALL = 10.0
+# A run whose first line of progress is further away than this, in seconds, says its loss and speed once before it.
+FIRST_LINE_AFTER = 5.0
 # A model that knows nothing has the loss of guessing, ln V + ln 2: twice that, it is broken.
 BLOWN_UP = 2.0
 # What the mean of the loss over about so many steps, and over the last few, keeps of itself with each step.
@@ -154,7 +156,8 @@ class TrainingLoop:
         """
         first, began = step, time.monotonic()
         self.feed.begin(step)
-        self._stop, self._seconds_per_step, self._saved, self._warned = StopRequest(), 0.0, step, False
+        self._stop, self._seconds_per_step, self._saved = StopRequest(), 0.0, step
+        self._warned = self._told = False
         with self._stop.installed():
             while self._goes_on(step):
                 step = self._advance(step)
@@ -222,8 +225,15 @@ class TrainingLoop:
             self.log.steps_done(portion.count, seconds, waited, flops, batch_size)
             self._seconds_per_step = seconds / portion.count
         step += portion.count
+        self.log.show_loss(objective.averages(_named(objective, rows[-1].tolist()))["loss"])
         if step % self.config.log_steps == 0 or step == self._last:
+            self._told = True
             self._warn(step, _log(self.log, step, self.state, objective, self.config.step.dtype))
+        elif not (self._told or portion.first):
+            self._told = True
+            wait = self._seconds_per_step * (self.config.log_steps - step % self.config.log_steps)
+            if wait > FIRST_LINE_AFTER:
+                self.log.preview(step, objective.averages(_named(objective, self.state.progress.log.sums)))
         return step
 
 
@@ -234,7 +244,7 @@ def try_out(config: LoopConfig, feed: Feed, training: TrainingStep) -> None:
         seconds = []
         for _ in range(3):
             started = time.monotonic()
-            row = dict(zip(training.objective.columns, _call(training, portion)[0][0].tolist(), strict=True))
+            row = _named(training.objective, _call(training, portion)[0][0].tolist())
             seconds.append(time.monotonic() - started)
             losses.append(training.objective.averages(row)["loss"])
         compilation += seconds[0]
@@ -355,6 +365,10 @@ def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
         ) from error
 
 
+def _named(objective: Objective, row: Sequence[float]) -> dict[str, float]:
+    return dict(zip(objective.columns, row, strict=True))
+
+
 def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, portion: Portion) -> None:
     """Adds steps to the sums since the last line.
 
@@ -364,7 +378,7 @@ def _add(objective: Objective, state: RunState, step: int, rows: np.ndarray, por
     """
     since = state.progress.log
     for index, row in enumerate(rows):
-        named = dict(zip(objective.columns, row.tolist(), strict=True))
+        named = _named(objective, row.tolist())
         names = [name for name, value in named.items() if not np.isfinite(value)]
         limit, loss = BLOWN_UP * objective.guessing, objective.averages(named)["loss"]
         if names:
@@ -399,7 +413,7 @@ def _log(log: RunLog, step: int, state: RunState, objective: Objective, dtype: s
     """Writes the line; returns its figures of the objective."""
     since = state.progress.log
     state.progress.log = LineSums([0.0] * len(objective.columns))
-    sums = dict(zip(objective.columns, since.sums, strict=True))
+    sums = _named(objective, since.sums)
     more = {"gradient_norm": sums["gradient_norm"] / since.steps, "learning_rate": since.learning_rate}
     if dtype == "float16":
         more["loss_scale"] = since.loss_scale
