@@ -39,6 +39,7 @@ CASES = {
     "packed": ("mini", 32, 128, 20, {"examples": 4}),
     "lamb": ("mini", 32, 128, 20, {"optimizer": "lamb"}),
     "muon": ("mini", 32, 128, 20, {"optimizer": "muon"}),
+    "electra-small": ("electra-small", 32, 128, 20, {"generator_size": 0.25}),
     "average, z-loss": ("mini", 32, 128, 20, {"ema_decay": 0.999, "z_loss": 1e-4}),
 }
 # In place of float32 and bfloat16.
@@ -49,6 +50,7 @@ def program(name, dtype):
     """A case's step in a dtype."""
     from morphbert.data.records import RecordLayout, RecordShape
     from morphbert.model.config import BertConfig
+    from morphbert.model.electra import Electra, generator_of
     from morphbert.train.accelerator_check.of_run import batch_of
     from morphbert.train.accelerator_check.program import StepProgram
     from morphbert.train.input.records import RecordFormat
@@ -71,6 +73,7 @@ def program(name, dtype):
         batch_of(form, rows),
         more.get("z_loss", 0.0),
         more.get("ema_decay"),
+        Electra(generator_of(config, more["generator_size"])) if "generator_size" in more else None,
     )
 
 

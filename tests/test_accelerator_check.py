@@ -13,6 +13,7 @@ from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
+from morphbert.model.electra import Electra, discriminator_of, generator_of
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.accelerator_check import check, of_run
 from morphbert.train.accelerator_check.compilation import stablehlo
@@ -24,7 +25,7 @@ from morphbert.train.accelerator_check.report import COLUMNS, Compiled, Report, 
 from morphbert.train.accelerator_check.targets import DEVICES, gpu_description, parse_targets
 from morphbert.train.input.records import RecordFormat
 from morphbert.train.moving_average import MovingAverage
-from morphbert.train.objective import pretraining_objective
+from morphbert.train.objective import objective_of, pretraining_objective
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
@@ -73,6 +74,10 @@ def test_a_gpu_is_described_in_the_words_of_xla():
 
 def program_of(folder, step=None, layout=None, **more):
     config = BertConfig.from_json_file(str(write_config(folder / "c.json", num_hidden_layers=1)))
+    if more.pop("electra", False):
+        config = discriminator_of(config, "c.json")
+        more["electra"] = Electra(generator_of(config, 0.5), discriminator_weight=1.0)
+        layout = RecordLayout(next_sentence=False)
     form = RecordFormat(
         RecordShape(32, 5), config.vocab_size, config.type_vocab_size, layout or RecordLayout()
     )
@@ -86,13 +91,15 @@ def test_a_program_can_be_sent_to_another_process(tmp_path):
     )
     assert StepProgram.from_dict(json.loads(json.dumps(program.to_dict()))) == program
     assert {one.name for one in program.batch} >= {"input_ids", "sequence_ids", "cls_positions"}
+    other = program_of(tmp_path, electra=True)
+    assert StepProgram.from_dict(json.loads(json.dumps(other.to_dict()))) == other
     larger = program.with_rows(12)
     assert (larger.rows, larger.length, larger.predictions) == (12, 32, 5)
 
 
 def one_step_of_training(program, batch, initial):
     """The row of `TrainingStep.run` and all variables after a step, in the order of `variables_of`."""
-    objective = pretraining_objective(program.bert_config, program.z_loss)
+    objective = objective_of(program)
     strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
     with strategy.scope():
         model = TrainableModel(program.bert_config, objective.parameters, program.step.seed)
@@ -119,6 +126,7 @@ CASES = {
         {"gradient_accumulation_steps": 2, "recompute": True},
         {"ema_decay": 0.9, "z_loss": 1e-3},
     ),
+    "ELECTRA": ({}, {"electra": True}),
 }
 
 
@@ -134,6 +142,8 @@ def test_the_step_that_is_lowered_computes_what_training_computes(name, tmp_path
         one.name: tf.constant(random.integers(0, limits.get(one.name, 100), one.shape), one.dtype)
         for one in program.batch
     }
+    places = random.permuted(np.tile(np.arange(32), (4, 1)), axis=1)[:, :5]  # no piece is masked twice
+    batch["masked_lm_positions"] = tf.constant(places, tf.int32)
     initial = [_initial(random, spec, "overflows" in name) for spec in variables_of(program)]
     expected_row, expected = one_step_of_training(program, batch, initial)
     row, *after = step_function(program)(*(batch[one.name] for one in program.batch), *initial)

@@ -426,7 +426,6 @@ def read_weights(folder, step=4):
         (["--generator_config_file=g.json"], ["--generator_size or --generator_config_file, not both"]),
         (["--z_loss=1e-4"], ["--z_loss is for --objective=masked_lm"]),
         (["--objective=masked_lm"], ["--generator_size is for --objective=electra"]),
-        (["--compile_for=h100"], ["--compile_for"]),
         (["--init_generator_checkpoint=x"], ["--init_generator_checkpoint needs --init_checkpoint"]),
     ],
 )

@@ -348,8 +348,6 @@ class PretrainingConfig:
                 "--grammar_file scores sentences with a masked LM: leave it out with --objective=electra, and score "
                 "the finished model with evaluate_grammar.py."
             )
-        if self.compile_for is not None:
-            raise UsageError("--compile_for compiles the step of --objective=masked_lm only.")
 
     def _check_time(self) -> None:
         if self.train_time is None:

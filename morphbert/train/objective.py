@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -17,7 +18,6 @@ from morphbert.model.electra import Electra
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, pretraining_parameters
-from morphbert.train.config import RunConfig
 
 Compute = Callable[[Parameters, Batch, "tf.Tensor | None", bool], Mapping[str, tf.Tensor]]
 Evaluate = Callable[[Parameters, Batch], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
@@ -73,7 +73,20 @@ class Objective:
         return (*self.sums, *self.counts, "tokens", "gradient_norm", "learning_rate", "loss_scale")
 
 
-def objective_of(config: RunConfig) -> Objective:
+class Pretraining(Protocol):
+    """What decides the objective of a pretraining run: attributes of `RunConfig`."""
+
+    @property
+    def bert_config(self) -> BertConfig: ...
+
+    @property
+    def electra(self) -> Electra | None: ...
+
+    @property
+    def z_loss(self) -> float: ...
+
+
+def objective_of(config: Pretraining) -> Objective:
     """The objective of a pretraining run."""
     if config.electra is not None:
         return electra_objective(config.bert_config, config.electra)

@@ -41,9 +41,12 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
 
 def with_draw_keys(batch: Batch, seed: int, step: tf.Tensor) -> dict[str, tf.Tensor]:
     """A batch with what decides its samples at a step: the same on every replica and in every part."""
-    key = tf.random.experimental.stateless_fold_in(tf.stack([seed, 0]), tf.cast(step, tf.int32))
+    key = tf.stack([seed, 0])
     # Beside the keys of dropout, which fold a replica's number, from 0 on, into the same.
-    key = tf.random.experimental.stateless_fold_in(key, -1)
+    for number in (tf.cast(step, tf.int32), tf.int32.max):
+        # A negative word is another number to XLA (filled up with zeros) than to TensorFlow (with its sign).
+        key = tf.random.experimental.stateless_fold_in(tf.bitwise.bitwise_and(key, tf.int32.max), number)
+    key = tf.bitwise.bitwise_and(key, tf.int32.max)
     return {**batch, DRAW_KEYS: draw_keys(batch["input_ids"], key)}
 
 

@@ -34,7 +34,8 @@ def _noisy(scores: tf.Tensor, bias: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
     predictions = all_predictions // (rows.shape[0] if known else tf.shape(rows)[0])
     shape = tf.TensorShape([pieces, 1, predictions]) if known else tf.stack([pieces, 1, predictions])
     bits = hashed(numbered(shape, first), rows[None, :, None])  # [V, B, P]
-    # 24 bits are what float32 holds: from 2⁻²⁵ to 1 - 2⁻²⁵, so that both logarithms are finite.
+    # 24 bits are what float32 holds: from 2⁻²⁵ to 1 - 2⁻²⁵, so that both logarithms are finite. The highest noise
+    # decides. It comes from the smallest numbers u: every device computes the logarithm of 1 - u alike for them.
     uniform = (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) + 0.5) * 2.0**-24
-    noise = tf.reshape(-tf.math.log(-tf.math.log(uniform)), [pieces, all_predictions])
+    noise = tf.reshape(-tf.math.log(-tf.math.log1p(-uniform)), [pieces, all_predictions])
     return tf.cast(scores, tf.float32) + bias[:, None] + noise

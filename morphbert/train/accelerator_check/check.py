@@ -81,7 +81,8 @@ class Checker:
           MorphbertError: an environment is missing.
         """
         config = program.bert_config
-        flops = step_flops(config, program.rows, program.length, program.predictions)
+        networks = [config] if program.electra is None else [config, program.electra.generator]
+        flops = sum(step_flops(one, program.rows, program.length, program.predictions) for one in networks)
         result = self._compile(program, target)
         return Report(target, model, program.rows, program.length, program.step.dtype, flops, result)
 

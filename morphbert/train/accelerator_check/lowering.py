@@ -26,7 +26,7 @@ from morphbert.model.kernels import lowered_for
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.accelerator_check.program import StepProgram
 from morphbert.train.moving_average import MovingAverage
-from morphbert.train.objective import pretraining_objective
+from morphbert.train.objective import objective_of
 from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
@@ -104,7 +104,7 @@ def _build(program: StepProgram, create: Callable[[tf.Tensor, str], Cell]) -> _F
         before.append(cell.value)
         return cell
 
-    objective = pretraining_objective(program.bert_config, program.z_loss)
+    objective = objective_of(program)
     with tf.variable_creator_scope(creator):
         model = TrainableModel(program.bert_config, objective.parameters, program.step.seed)
         optimizer = Optimizer(program.optimizer, objective.parameters)

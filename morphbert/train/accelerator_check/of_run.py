@@ -38,6 +38,7 @@ def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram
             batch_of(chosen.form, batch // replicas),
             config.z_loss,
             config.ema_decay,
+            config.electra,
         )
         named = (f"{chosen.form.shape.max_seq_length} pieces", program)
         if named not in programs:  # sets of a mixture, or phases, may be of one form

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphbert.model.config import BertConfig
+from morphbert.model.electra import Electra
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
@@ -29,7 +30,7 @@ class StepProgram:
       optimizer: the update.
       step: how it is computed; always with XLA.
       batch: of this device; the rows are the first axis of all of them.
-      z_loss, ema_decay: as in `RunConfig`.
+      z_loss, ema_decay, electra: as in `RunConfig`.
     """
 
     bert_config: BertConfig
@@ -38,6 +39,7 @@ class StepProgram:
     batch: tuple[Input, ...]
     z_loss: float = 0.0
     ema_decay: float | None = None
+    electra: Electra | None = None
 
     @property
     def rows(self) -> int:
@@ -65,11 +67,17 @@ class StepProgram:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**dataclasses.asdict(self), "bert_config": self.bert_config.to_dict()}
+        values = {**dataclasses.asdict(self), "bert_config": self.bert_config.to_dict()}
+        if self.electra is not None:
+            values["electra"]["generator"] = self.electra.generator.to_dict()
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepProgram:
         """What `to_dict` gave, also after it was JSON."""
+        electra = values["electra"]
+        if electra is not None:
+            electra = Electra(**{**electra, "generator": BertConfig.from_dict(electra["generator"])})
         return cls(
             bert_config=BertConfig.from_dict(values["bert_config"]),
             optimizer=OptimizerConfig(**values["optimizer"]),
@@ -77,4 +85,5 @@ class StepProgram:
             batch=tuple(Input(one["name"], tuple(one["shape"]), one["dtype"]) for one in values["batch"]),
             z_loss=values["z_loss"],
             ema_decay=values["ema_decay"],
+            electra=electra,
         )
