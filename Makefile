@@ -71,9 +71,9 @@ test-avx2: .venv/ready-parity
 
 test-portable: test-avx2
 	@echo "== oneDNN with AVX2, float32"
-	@ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(RUN) $(PYTEST) -m 'not slow' -k 'not bfloat16' $(NUMBERS)
+	@ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 $(RUN) $(PYTEST) -m 'not slow and not long' -k 'not bfloat16' $(NUMBERS)
 	@echo "== SSE 4.1, one core, float32"
-	@ONEDNN_MAX_CPU_ISA=SSE41 XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 taskset -c 0 $(RUN) -m pytest -q -m 'not slow' \
+	@ONEDNN_MAX_CPU_ISA=SSE41 XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 taskset -c 0 $(RUN) -m pytest -q -m 'not slow and not long' \
 		-k 'not bfloat16' $(NUMBERS)
 
 parity: .venv/ready-parity
