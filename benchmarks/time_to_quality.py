@@ -416,7 +416,13 @@ def tuned(arguments: argparse.Namespace, names: list[str]) -> dict[str, float]:
         for child in children:
             found[child.name][rate] = child.curve[-1][1]
             child.end()
-    return {name: min(losses, key=lambda rate: losses[rate]) for name, losses in found.items()}
+    best = {}
+    for name, losses in found.items():
+        finite = {rate: loss for rate, loss in losses.items() if np.isfinite(loss)}
+        if not finite:
+            sys.exit(f"{NAMES[name]} diverges at every one of --rates={arguments.rates}: give lower ones.")
+        best[name] = min(finite, key=lambda rate: finite[rate])
+    return best
 
 
 def minutes_to(curve: Curve, loss: float) -> float | None:

@@ -28,6 +28,7 @@ from morphbert.cli.import_model import main as bring_in
 from morphbert.cli.run_classifier import main as run_classifier
 from morphbert.errors import MorphbertError
 from morphbert.interop import electra, google, native, sources
+from morphbert.interop.electra import joined_checkpoint
 from morphbert.interop.starting import initial_weights, initial_weights_of_both
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
@@ -391,6 +392,7 @@ def test_a_generator_that_shares_all_weights_or_none(released, tmp_path):
     _, configs, _, values = released
 
     def read(changed, config):
+        """The generator's weights; it leaves as it came, with the discriminator beside it."""
         (tmp_path / "config.json").write_text(config.to_json())
         prefix = str(tmp_path / "model.ckpt-1")
         tf.raw_ops.SaveV2(
@@ -399,7 +401,9 @@ def test_a_generator_that_shares_all_weights_or_none(released, tmp_path):
             shape_and_slices=[""] * len(changed),
             tensors=list(changed.values()),
         )
-        return sources.read(prefix, str(tmp_path / "config.json")).weights
+        model = sources.read(prefix, str(tmp_path / "config.json"))
+        assert_same_weights(joined_checkpoint(model, {}), changed)
+        return model.weights
 
     same = config_of(GENERATOR, vocab_size=configs["discriminator"].vocab_size, embedding_size=None)
     head = {

@@ -449,7 +449,14 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         if run.electra is None:
             return initial_weights(path, run.bert_config, *given)
         generator = config.init_generator_checkpoint
-        return initial_weights_of_both(path, generator, run.bert_config, run.electra.generator, *given)
+        return initial_weights_of_both(
+            path,
+            generator,
+            run.bert_config,
+            run.electra.generator,
+            *given,
+            disentangles=run.electra.disentangles,
+        )
 
     tokenizer = None
     if config.vocab_file:

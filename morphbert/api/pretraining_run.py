@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from morphbert.errors import MorphbertError
 from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
 from morphbert.train.phases import in_phases
@@ -62,14 +63,18 @@ def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> R
 def _bert_config(config: PretrainingConfig) -> BertConfig:
     from morphbert.model.config import BertConfig
 
-    rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
-    given = {name: rate for name, rate in rates.items() if rate is not None}
-    found = dataclasses.replace(BertConfig.from_json_file(config.bert_config_file), **given)
+    found = _with_rates(BertConfig.from_json_file(config.bert_config_file), config)
     if config.objective != "electra":
         return found
     from morphbert.model.electra import discriminator_of
 
     return discriminator_of(found, f"--bert_config_file={config.bert_config_file}")
+
+
+def _with_rates(model: BertConfig, config: PretrainingConfig) -> BertConfig:
+    """A model with the rates of dropout that the options give."""
+    rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+    return dataclasses.replace(model, **{name: rate for name, rate in rates.items() if rate is not None})
 
 
 def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | None:
@@ -82,9 +87,12 @@ def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | 
     if config.generator_config_file is None:
         generator = generator_of(discriminator, config.generator_size)
     else:
-        found = BertConfig.from_json_file(config.generator_config_file)
+        origin = f"--generator_config_file={config.generator_config_file}"
+        found = _with_rates(BertConfig.from_json_file(config.generator_config_file), config)
+        if found.electra == "discriminator":
+            raise MorphbertError(f"{origin} describes a discriminator: give the generator's configuration.")
         generator = dataclasses.replace(found, electra="generator", pooler=False, next_sentence_head=False)
-        check_generator(generator, discriminator, f"--generator_config_file={config.generator_config_file}")
+        check_generator(generator, discriminator, origin)
     disentangles = config.embedding_sharing == "gradient_disentangled"
     return Electra(generator, config.discriminator_weight, disentangles)
 

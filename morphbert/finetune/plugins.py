@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from morphbert import quiet_tensorflow
 from morphbert.errors import MorphbertError, UsageError
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ def load_plugins(paths: Sequence[str]) -> None:
             raise UsageError(f"--plugin={path} is not a Python file: give FILE.py.")
         if not os.path.isfile(path):
             raise UsageError(f"--plugin={path}: there is no such file.")
+    if paths:
+        quiet_tensorflow.load()  # a plugin imports it, which would print its start-up notes
+    for path in paths:
         real, digest = os.path.realpath(path), _digest(path)
         if _loaded.get(real) == digest:
             continue

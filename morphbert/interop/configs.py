@@ -47,7 +47,8 @@ class ExportConfig(ModelParts):
     format: str = option(
         choices=EXPORT_FORMATS,
         help="huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
-        "google-research/bert's names. saved_model: TensorFlow's, for TF Serving. onnx: encoder and masked LM.",
+        "google-research/bert's names, albert's or electra's. saved_model: TensorFlow's, for TF Serving. onnx: encoder "
+        "and masked LM, or an ELECTRA's discriminator.",
     )
     electra_network: Literal["discriminator", "generator"] | None = option(
         default=None,

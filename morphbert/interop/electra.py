@@ -15,24 +15,27 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
-from morphbert.model.electra import GENERATOR_NAMES
+from morphbert.model.electra import (
+    DISCRIMINATOR_HEAD,
+    GENERATOR,
+    GENERATOR_HEAD,
+    GENERATOR_NAMES,
+    name_in_both,
+)
 from morphbert.model.names import EMBEDDINGS, MASKED_LM
 
-_DISCRIMINATOR_HEAD = "discriminator_predictions/"
-_GENERATOR = "generator/"
-_GENERATOR_HEAD = "generator_predictions/"
 # The generator's head as that of a masked LM here → in a checkpoint of both networks.
-_HEAD = {here: there for here, there in GENERATOR_NAMES.items() if there.startswith(_GENERATOR_HEAD)}
+_HEAD = {here: there for here, there in GENERATOR_NAMES.items() if there.startswith(GENERATOR_HEAD)}
 
 
 def holds_both(names: Iterable[str]) -> bool:
     """Whether weights are those of both networks."""
-    return any(name.startswith((_GENERATOR, _GENERATOR_HEAD)) for name in names)
+    return any(name.startswith((GENERATOR, GENERATOR_HEAD)) for name in names)
 
 
 def is_electra(names: Collection[str]) -> bool:
     """Whether weights are those of a discriminator, alone or beside its generator."""
-    return holds_both(names) or any(name.startswith(_DISCRIMINATOR_HEAD) for name in names)
+    return holds_both(names) or any(name.startswith(DISCRIMINATOR_HEAD) for name in names)
 
 
 def of_network(
@@ -53,7 +56,7 @@ def of_network(
       MorphbertError: the checkpoint is an ELECTRA's and the configuration is not, or the network is not in it.
     """
     both = holds_both(weights)
-    discriminates = any(name.startswith(_DISCRIMINATOR_HEAD) for name in weights)
+    discriminates = any(name.startswith(DISCRIMINATOR_HEAD) for name in weights)
     if config.electra is None:
         if both or discriminates:
             raise MorphbertError(
@@ -68,7 +71,7 @@ def of_network(
                 f"{source} is a masked LM or the generator of an ELECTRA (it has {head[0]}), and the configuration "
                 "describes a discriminator: give the discriminator, or the configuration of this checkpoint."
             )
-        others = {n: v for n, v in weights.items() if n.startswith((_GENERATOR, _GENERATOR_HEAD))}
+        others = {n: v for n, v in weights.items() if n.startswith((GENERATOR, GENERATOR_HEAD))}
         return {name: value for name, value in weights.items() if name not in others}, others
     if both:
         return _generator(weights)
@@ -84,17 +87,17 @@ def _generator(
     weights: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The generator of a checkpoint of both, with the embeddings and layers that it shares, and the discriminator."""
-    own_layers = any(name.startswith(f"{_GENERATOR}encoder/") for name in weights)
+    own_layers = any(name.startswith(f"{GENERATOR}encoder/") for name in weights)
     here = {there: ours for ours, there in _HEAD.items()}
     found, others = {}, {}
     for name, value in weights.items():
-        if name.startswith(_GENERATOR):
-            found[f"bert/{name.removeprefix(_GENERATOR)}"] = value
-        elif name.startswith(_GENERATOR_HEAD):
+        if name.startswith(GENERATOR):
+            found[f"bert/{name.removeprefix(GENERATOR)}"] = value
+        elif name.startswith(GENERATOR_HEAD):
             found[_renamed(name, here)] = value
         elif name.startswith("bert/"):
             of_embeddings = name.startswith(f"{EMBEDDINGS}/")
-            own = f"{_GENERATOR}{name.removeprefix('bert/')}" in weights if of_embeddings else own_layers
+            own = f"{GENERATOR}{name.removeprefix('bert/')}" in weights if of_embeddings else own_layers
             if own:
                 others[name] = value
             else:
@@ -150,9 +153,28 @@ def joined_checkpoint(model: Pretrained, slots: Mapping[str, np.ndarray]) -> dic
       model: one network of an ELECTRA.
       slots: the optimizer's, by the names of the checkpoint that `model` is from.
     """
-    others = by_their_names(model.other_network)
-    renamed = by_their_names(slots) if others else joined(slots, model.config)
-    return {**joined(model.weights, model.config), **others, **renamed}
+    if not model.other_network:
+        return joined({**model.weights, **slots}, model.config)
+    own: Mapping[str, np.ndarray] = model.weights
+    if model.config.electra == "generator":
+        own = _beside(model.weights, model.other_network)
+    return by_their_names({**own, **model.other_network, **slots})
+
+
+def _beside(weights: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A generator by its names in the checkpoint that it was divided from, of which `others` are the rest.
+
+    What is not among the others is shared: embeddings one by one, the layers all or none.
+    """
+    shares_layers = not any(name.startswith("bert/encoder/") for name in others)
+
+    def there(name: str) -> str:
+        if not name.startswith("bert/"):
+            return name_in_both(name)
+        shared = name not in others if name.startswith(f"{EMBEDDINGS}/") else shares_layers
+        return name if shared else GENERATOR + name.removeprefix("bert/")
+
+    return {there(name): value for name, value in weights.items()}
 
 
 def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
@@ -160,17 +182,17 @@ def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, n
 
     The embeddings are `electra/embeddings`, which both networks share.
     """
-    return by_their_names(weights if config.electra == "discriminator" else _in_both(weights))
+    if config.electra == "discriminator":
+        return by_their_names(weights)
+    return by_their_names({name_in_both(name): value for name, value in weights.items()})
 
 
-def beside_discriminator(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A generator by its names in a checkpoint of both networks, without the embeddings, which both share."""
-    return {name: value for name, value in _in_both(weights).items() if not name.startswith(f"{EMBEDDINGS}/")}
-
-
-def _in_both(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A generator by its names in a checkpoint of this program that holds both networks."""
-    return {_renamed(name, GENERATOR_NAMES): value for name, value in weights.items()}
+def beside_discriminator(
+    weights: Mapping[str, np.ndarray], disentangles: bool = False
+) -> dict[str, np.ndarray]:
+    """A generator by its names in a checkpoint of both networks, without the embeddings that both share."""
+    named = {name_in_both(name, disentangles): value for name, value in weights.items()}
+    return {name: value for name, value in named.items() if not name.startswith(f"{EMBEDDINGS}/")}
 
 
 def by_their_names(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

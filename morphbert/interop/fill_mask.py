@@ -11,6 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import electra, sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import check_rows
+from morphbert.model.electra import DISCRIMINATOR_HEAD
 from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
@@ -23,7 +24,6 @@ from morphbert.text.words import WordSplitter
 # The weights that a masked LM has beyond the encoder.
 _HEAD = "cls/predictions/"
 # The same of an ELECTRA's discriminator.
-_DISCRIMINATOR_HEAD = "discriminator_predictions/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def read_for_pairs(
     if model.config.has_masked_lm:
         _check(model, tokenizer, _HEAD, "masked LM head", "score sentences")
         return model
-    _check(model, tokenizer, _DISCRIMINATOR_HEAD, "discriminator head", "score sentences")
+    _check(model, tokenizer, DISCRIMINATOR_HEAD, "discriminator head", "score sentences")
     print(f"{model.source}: the discriminator of an ELECTRA scores the pieces, without masks", flush=True)
     return model
 

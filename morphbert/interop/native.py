@@ -27,7 +27,6 @@ from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.run_state import ModelState
 
 CHECKPOINT_NAME = "model.ckpt-0"
-# Of a checkpoint of both networks of an ELECTRA: the generator's, beside the discriminator's `bert_config.json`.
 
 
 def write(folder: str, model: Pretrained) -> None:

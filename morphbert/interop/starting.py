@@ -19,7 +19,8 @@ from morphbert.interop.importing import account
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, find_vocabulary
 from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
-from morphbert.model.names import POSITION_EMBEDDINGS, WORD_EMBEDDINGS
+from morphbert.model.electra import name_in_both
+from morphbert.model.names import EMBEDDINGS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
@@ -79,6 +80,7 @@ def initial_weights_of_both(
     vocab_file: str | None = None,
     init_vocab_file: str | None = None,
     records: VocabularyDigest | None = None,
+    disentangles: bool = False,
 ) -> Mapping[str, np.ndarray]:
     """Reads weights for both networks of an ELECTRA, as `initial_weights` does for one.
 
@@ -87,6 +89,7 @@ def initial_weights_of_both(
       generator_path: the generator, or a checkpoint of both networks; None takes the one of `path`, if it holds one.
       discriminator, generator: the configurations of the networks to be trained, which share their embeddings.
       vocab_file, init_vocab_file, records: as for `initial_weights`.
+      disentangles: whether each network has its own word embeddings, see `Electra`.
 
     Returns:
       The weights by their names in a checkpoint of both networks; without a generator those of the discriminator alone.
@@ -101,14 +104,19 @@ def initial_weights_of_both(
     source = generator_path or path
     print(f"training: the generator, from {source}:", flush=True)
     found = initial_weights(source, generator, vocab_file, init_vocab_file, records)
-    own = found.get(WORD_EMBEDDINGS)
-    if own is not None and not np.array_equal(own, weights.get(WORD_EMBEDDINGS, own)):
+    beside = electra.beside_discriminator(found, disentangles)
+    left_out = (
+        name
+        for name in found
+        if name.startswith(f"{EMBEDDINGS}/") and name_in_both(name, disentangles) not in beside
+    )
+    if not all(np.array_equal(found[name], weights.get(name, found[name])) for name in left_out):
         print(
             f"training: the embeddings of {source} are other than the discriminator's, which both networks share, and "
             "are left out",
             flush=True,
         )
-    return weights | electra.beside_discriminator(found)
+    return weights | beside
 
 
 def _holds_both(path: str) -> bool:

@@ -34,8 +34,12 @@ SUMS = (
     "replaced_said",
 )
 COUNTS = ("masked_lm", "pieces")
+# What names begin with in a checkpoint of both networks.
+GENERATOR = "generator/"
+GENERATOR_HEAD = "generator_predictions/"
+DISCRIMINATOR_HEAD = "discriminator_predictions/"
 # With disentangled gradients: the generator's table, and what the discriminator's has beyond it.
-GENERATOR_TABLE = f"generator/{WORD_EMBEDDINGS.removeprefix('bert/')}"
+GENERATOR_TABLE = GENERATOR + WORD_EMBEDDINGS.removeprefix("bert/")
 TABLE_DIFFERENCE = f"{WORD_EMBEDDINGS}_difference"
 # The generator's configuration, beside the discriminator's `bert_config.json`.
 GENERATOR_CONFIG = "generator_config.json"
@@ -44,10 +48,10 @@ DRAW_KEYS = "draw_keys"
 # A generator's own names → those in a checkpoint of both networks (google-research/electra).
 GENERATOR_NAMES = {
     f"{EMBEDDINGS}/": f"{EMBEDDINGS}/",  # shared
-    "bert/": "generator/",
-    f"{TRANSFORM}/": "generator_predictions/dense/",
-    f"{TRANSFORM_NORM}/": "generator_predictions/LayerNorm/",
-    f"{MASKED_LM}/output_bias": "generator_predictions/output_bias",
+    "bert/": GENERATOR,
+    f"{TRANSFORM}/": f"{GENERATOR_HEAD}dense/",
+    f"{TRANSFORM_NORM}/": f"{GENERATOR_HEAD}LayerNorm/",
+    f"{MASKED_LM}/output_bias": f"{GENERATOR_HEAD}output_bias",
 }
 
 
@@ -132,7 +136,7 @@ def name_in_both(name: str, disentangles: bool = False) -> str:
     for own, there in GENERATOR_NAMES.items():
         if name.startswith(own):
             return there + name.removeprefix(own)
-    return f"generator/{name}"
+    return GENERATOR + name
 
 
 def electra_parameters(
@@ -186,7 +190,7 @@ def draw_keys(input_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     pieces = hashed(columns, tf.bitcast(input_ids, tf.uint32))
     rows = tf.reduce_sum(
         tf.cast(hashed(pieces, words[1]), tf.int64), 1
-    )  # float and int32 sums lose the high bits
+    )  # TensorFlow sums no uint32 on all devices
     rows = tf.cast(tf.bitwise.bitwise_and(rows, tf.constant(2**32 - 1, tf.int64)), tf.uint32)
     shared = tf.broadcast_to(words[2], tf.shape(rows))
     return tf.bitcast(tf.stack([rows, shared], 1), tf.int32)

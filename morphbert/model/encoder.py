@@ -1,10 +1,9 @@
 """The encoder: embeddings, self-attention layers, pooler (Devlin et al. 2019; post-LN as published).
 
 Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), ELECTRA's (Clark et al. 2020:
-narrow embeddings, no pooler), RoBERTa's (Liu et al. 2019:
-positions), pre-LN, and the modern block (Warner et al. 2024, "ModernBERT": rotary positions, gated feed-forward, local
-attention, no biases), each part of which has a key of its own in the configuration. Axes: B sequences, L positions,
-H hidden, N heads, D = H / N dimensions a head.
+narrow embeddings, no pooler), RoBERTa's (Liu et al. 2019: positions), pre-LN, and the modern block (Warner et al. 2024,
+"ModernBERT": rotary positions, gated feed-forward, local attention, no biases), each part of which has a key of its own
+in the configuration. Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
 """
 
 from __future__ import annotations

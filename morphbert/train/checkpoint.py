@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.model.electra import TABLE_DIFFERENCE, with_differences, with_whole_tables
+from morphbert.model.electra import GENERATOR, TABLE_DIFFERENCE, with_differences, with_whole_tables
 from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.structured import parse_json
 from morphbert.train.checkpoint_files import (
@@ -278,7 +278,7 @@ def resolve(path: str) -> str:
     return str(found)
 
 
-def read_weights(path: str) -> dict[str, np.ndarray]:
+def read_weights(path: str, as_stored: bool = False) -> dict[str, np.ndarray]:
     """A checkpoint's weights by google-research/bert's names: one of this program's, or a TensorFlow 1 one.
 
     Where a checkpoint has a moving average of the weights, that is taken, and a line on stderr says so. Optimizer slots
@@ -297,7 +297,8 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
         )
     if not names:
         raise MorphbertError(f"{prefix} contains no BERT weights; it has {', '.join(sorted(keys)[:5])}…")
-    return with_whole_tables({name: tensor(prefix, reader, key) for name, key in names.items()})
+    stored = {name: tensor(prefix, reader, key) for name, key in names.items()}
+    return stored if as_stored else with_whole_tables(stored)
 
 
 def has_average(prefix: str) -> bool:
@@ -350,6 +351,12 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
         raise MorphbertError(
             f"{prefix}: its moments are those of the last weights, and what is exported is their moving average: "
             "export it without --with_optimizer."
+        )
+    if TABLE_DIFFERENCE in weight_names(keys):
+        raise MorphbertError(
+            f"{prefix}: its word embeddings are trained as a table and a difference "
+            "(--embedding_sharing=gradient_disentangled), and no other program knows their moments: export it without "
+            "--with_optimizer."
         )
     slots = {"global_step": np.asarray(tensor(prefix, reader, "optimizer/step" + _VALUE), np.int64)}
     for slot in ("adam_m", "adam_v"):
@@ -406,9 +413,11 @@ def check_shapes(
     if problems:
         shown = "\n  ".join(problems)
         other = "--output_dir" if exact else "--init_checkpoint"
+        both = any(name.startswith(GENERATOR) for name in (*shapes, *expected))
+        more = " and its --objective, --generator_size and --embedding_sharing" if both else ""
         raise MorphbertError(
             f"{path} is the checkpoint of another model than --bert_config_file describes:\n  {shown}\n"
-            f"Give the checkpoint's configuration, or another {other}."
+            f"Give the checkpoint's configuration{more}, or another {other}."
         )
 
 

@@ -157,7 +157,7 @@ class TrainingLoop:
         first, began = step, time.monotonic()
         self.feed.begin(step)
         self._stop, self._seconds_per_step, self._saved = StopRequest(), 0.0, step
-        self._warned = self._told = False
+        self._told, self._warned = False, set[bool]()
         with self._stop.installed():
             while self._goes_on(step):
                 step = self._advance(step)
@@ -172,10 +172,11 @@ class TrainingLoop:
         return step, signalled or None
 
     def _warn(self, step: int, figures: Mapping[str, float]) -> None:
-        """Prints, once in a run, what the objective finds wrong with its figures."""
-        warning = None if self._warned else self.training.objective.warn(step, figures)
+        """Prints what the objective finds wrong with its figures, once during the warm-up and once after it."""
+        warm = step > self.config.optimizer.num_warmup_steps
+        warning = None if warm in self._warned else self.training.objective.warn(step, figures)
         if warning is not None:
-            self._warned = True
+            self._warned.add(warm)
             print(f"warning: {warning}", flush=True)
 
     @property

@@ -23,7 +23,7 @@ Compute = Callable[[Parameters, Batch, "tf.Tensor | None", bool], Mapping[str, t
 Evaluate = Callable[[Parameters, Batch], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
 # A discriminator that finds less than this share of the replaced pieces says "original" of all.
 _FOUND_AT_LEAST = 0.01
-# The steps after which it is said; before them every discriminator does so.
+# The steps after which it is said; before them most discriminators do so.
 _STEPS_UNTIL_FOUND = 400
 
 
@@ -171,11 +171,13 @@ def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective
 
 
 def _says_original_of_all(step: int, figures: Mapping[str, float]) -> str | None:
-    if step < _STEPS_UNTIL_FOUND or figures["replaced_recall"] >= _FOUND_AT_LEAST:
+    found_some = figures["replaced_recall"] >= _FOUND_AT_LEAST or not figures["replaced_share"]
+    if step < _STEPS_UNTIL_FOUND or found_some:
         return None
     return (
         f'at step {step} the discriminator says "original" of nearly every piece: it found '
-        f"{figures['replaced_recall']:.1%} of the {figures['replaced_share']:.1%} that are replaced. Usual causes: "
+        f"{figures['replaced_recall']:.1%} of the {figures['replaced_share']:.1%} that are replaced. While the "
+        "learning rate still rises, this may pass. Usual causes: "
         "--learning_rate too high or --num_warmup_steps too short for this size, a generator so large that its samples "
         "are right (--generator_size above 0.5), or a small --discriminator_weight."
     )

@@ -443,7 +443,7 @@ class _Run:
                 f"--do_eval: there is no checkpoint in {self.config.output_dir}: train first, or give "
                 "--init_checkpoint."
             )
-        read = read_weights if self.restored else self._read
+        read = (lambda path: read_weights(path, as_stored=True)) if self.restored else self._read
         missing = load_weights(source, self.result, self.expected, read)
         if missing:
             raise MorphbertError(f"--do_eval: {source} has no {', '.join(missing[:5])}: nothing to evaluate.")

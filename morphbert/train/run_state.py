@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 import morphbert
+from morphbert.errors import MorphbertError
 
 FORMAT_VERSION = 1
 Json = Mapping[str, Any]
@@ -45,7 +46,14 @@ class Description:
 
     @classmethod
     def from_json(cls, values: Json) -> Description:
-        """Reads the fields that are there; the others have their defaults."""
+        """Reads the fields that are there; the others have their defaults.
+
+        Raises:
+          MorphbertError: one that has no default is missing.
+        """
+        missing = [name for name in ("config", "settings", "data") if name not in values]
+        if missing:
+            raise MorphbertError(f"the state of a run lacks {', '.join(missing)}: it is of another program.")
         return cls(**_own(cls, values))
 
     def to_json(self) -> dict[str, Any]:
@@ -121,11 +129,11 @@ class Progress:
     @classmethod
     def from_json(cls, values: Json, columns: int) -> Progress:
         """Reads a checkpoint's; sums of another number of columns are those of other settings, and are dropped."""
-        log = LineSums(**values["log"])
+        log = LineSums(**values.get("log", {"sums": []}))
         if len(log.sums) != columns:
             log = LineSums([0.0] * columns)
-        own = {**_own(cls, values), "log": log, "rollbacks": Rollbacks(**values["rollbacks"])}
-        return cls(**own)
+        rollbacks = Rollbacks(**values.get("rollbacks", {}))
+        return cls(**{**_own(cls, values), "log": log, "rollbacks": rollbacks})
 
 
 class _JsonState(tf.train.experimental.PythonState):
