@@ -335,11 +335,10 @@ class PretrainingConfig:
                 "init_generator_checkpoint",
                 "embedding_sharing",
             ):
-                default = next(field.default for field in dataclasses.fields(self) if field.name == name)
-                if getattr(self, name) != default:
+                if self._differs_from_default(name):
                     raise UsageError(f"--{name} is for --objective=electra: add that, or leave it out.")
             return
-        if self.generator_config_file is not None and self.generator_size != 0.25:
+        if self.generator_config_file is not None and self._differs_from_default("generator_size"):
             raise UsageError("give --generator_size or --generator_config_file, not both.")
         if self.z_loss:
             raise UsageError("--z_loss is for --objective=masked_lm: leave it out.")
@@ -348,6 +347,10 @@ class PretrainingConfig:
                 "--grammar_file scores sentences with a masked LM: leave it out with --objective=electra, and score "
                 "the finished model with evaluate_grammar.py."
             )
+
+    def _differs_from_default(self, name: str) -> bool:
+        default = next(field.default for field in dataclasses.fields(self) if field.name == name)
+        return bool(getattr(self, name) != default)
 
     def _check_time(self) -> None:
         if self.train_time is None:

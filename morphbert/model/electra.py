@@ -188,9 +188,7 @@ def draw_keys(input_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     words = tf.random.stateless_uniform([3], seed, minval=None, maxval=None, dtype=tf.uint32)
     columns = numbered(shape_of(input_ids[:1]), words[0])
     pieces = hashed(columns, tf.bitcast(input_ids, tf.uint32))
-    rows = tf.reduce_sum(
-        tf.cast(hashed(pieces, words[1]), tf.int64), 1
-    )  # TensorFlow sums no uint32 on all devices
+    rows = tf.reduce_sum(tf.cast(hashed(pieces, words[1]), tf.int64), 1)
     rows = tf.cast(tf.bitwise.bitwise_and(rows, tf.constant(2**32 - 1, tf.int64)), tf.uint32)
     shared = tf.broadcast_to(words[2], tf.shape(rows))
     return tf.bitcast(tf.stack([rows, shared], 1), tf.int32)
@@ -220,8 +218,15 @@ def corrupted(batch: Batch, drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def counts(batch: Batch) -> dict[str, tf.Tensor]:
     """The denominators of a batch: number of masks, and of pieces that the discriminator judges."""
-    pieces = tf.cast(batch["input_mask"], tf.float32) * example_weights(batch)[:, None]
-    return {"masked_lm": tf.reduce_sum(batch["masked_lm_weights"]), "pieces": tf.reduce_sum(pieces)}
+    return {
+        "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
+        "pieces": tf.reduce_sum(_judged(batch)),
+    }
+
+
+def _judged(batch: Batch) -> tf.Tensor:
+    """float32 [B, L], 1 for each piece that the discriminator judges: not for padding."""
+    return tf.cast(batch["input_mask"], tf.float32) * example_weights(batch)[:, None]
 
 
 def electra_sums(
@@ -274,7 +279,7 @@ def electra_sums(
         recompute,
     )
     logits = discriminator_logits(parameters, discriminator, told)
-    judged = tf.cast(batch["input_mask"], tf.float32) * example_weights(batch)[:, None]
+    judged = _judged(batch)
     of_pieces = tf.nn.sigmoid_cross_entropy_with_logits(labels=replaced, logits=logits)
     said = tf.cast(logits > 0.0, tf.float32)
     values = (

@@ -44,12 +44,12 @@ def log_probabilities(
     positions: tf.Tensor,
     labels: tf.Tensor,
 ) -> tf.Tensor:
-    """The logarithms of the probabilities of pieces at masked places.
+    """The logarithms of the probabilities of pieces: at masked places, or by a discriminator that they are original.
 
     Args:
       config: the model's configuration.
       weights: by name, float32.
-      ids: int32 [B, L], with [MASK] at the places.
+      ids: int32 [B, L], with [MASK] at the places; for a discriminator with the pieces themselves.
       mask: int32 [B, L], 1 for pieces and 0 for padding.
       positions: int32 [B, P].
       labels: int32 [B, P], the pieces.
@@ -58,25 +58,11 @@ def log_probabilities(
       float32 [B, P].
     """
     hidden = encode(weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
+    if not config.has_masked_lm:
+        replaced = tf.gather(discriminator_logits(weights, config, hidden), positions, batch_dims=1)
+        return tf.math.log_sigmoid(-replaced)
     logits = masked_lm_logits(weights, config, hidden, positions)
     return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-
-
-def log_originals(
-    config: BertConfig,
-    weights: Mapping[str, tf.Tensor],
-    ids: tf.Tensor,
-    mask: tf.Tensor,
-    positions: tf.Tensor,
-    labels: tf.Tensor,
-) -> tf.Tensor:
-    """The logarithms of a discriminator's probabilities that the pieces at `positions` are original: float32 [B, P].
-
-    The arguments are those of `log_probabilities`, with the pieces themselves in `ids`.
-    """
-    hidden = encode(weights, config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
-    logits = discriminator_logits(weights, config, hidden)
-    return tf.math.log_sigmoid(-tf.gather(logits, positions, batch_dims=1))
 
 
 class PairScorer:
@@ -104,8 +90,7 @@ class PairScorer:
           done: told how many pairs were scored since it was called last.
         """
         sides = [side for cut in cuts for side in (cut.good, cut.bad) if side is not None]
-        score = log_probabilities if self._masks else log_originals
-        compute = any_shape(score, self._config, specifications(weights), 4)
+        compute = any_shape(log_probabilities, self._config, specifications(weights), 4)
         scores: list[float] = []
         for start in range(0, len(sides), 2 * _PAIRS_AT_A_TIME):
             if stopping():

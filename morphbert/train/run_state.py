@@ -136,22 +136,7 @@ class Progress:
         return cls(**{**_own(cls, values), "log": log, "rollbacks": rollbacks})
 
 
-class _JsonState(tf.train.experimental.PythonState):
-    """A JSON object as a part of a checkpoint."""
-
-    def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def serialize(self) -> str:
-        return json.dumps(
-            {"format_version": FORMAT_VERSION, **self.to_json()}, ensure_ascii=False, sort_keys=True
-        )
-
-    def deserialize(self, string_value: str | bytes) -> None:
-        """Reads nothing."""
-
-
-class RunState(_JsonState):
+class RunState(tf.train.experimental.PythonState):
     """The state of one run.
 
     A restored checkpoint brings its progress. The description stays that of the run as it is configured now, and the
@@ -165,26 +150,35 @@ class RunState(_JsonState):
         self.progress = Progress.before(columns)
         self._columns = columns
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.description.to_json(),
-            **dataclasses.asdict(self.position),
-            **dataclasses.asdict(self.progress),
-        }
+    def serialize(self) -> str:
+        return _serialized(
+            {
+                **self.description.to_json(),
+                **dataclasses.asdict(self.position),
+                **dataclasses.asdict(self.progress),
+            }
+        )
 
     def deserialize(self, string_value: str | bytes) -> None:
         self.progress = Progress.from_json(json.loads(string_value), self._columns)
 
 
-class ModelState(_JsonState):
+class ModelState(tf.train.experimental.PythonState):
     """What a checkpoint says that holds a model and no run."""
 
     def __init__(self, config: Json, origin: str):
         super().__init__()
         self._values = {"morphbert_version": morphbert.__version__, "config": dict(config), "origin": origin}
 
-    def to_json(self) -> dict[str, Any]:
-        return self._values
+    def serialize(self) -> str:
+        return _serialized(self._values)
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        """Reads nothing: a model is read from its weights and its configuration file."""
+
+
+def _serialized(values: Json) -> str:
+    return json.dumps({"format_version": FORMAT_VERSION, **values}, ensure_ascii=False, sort_keys=True)
 
 
 def _own(kind: Any, values: Json) -> dict[str, Any]:
