@@ -1,8 +1,4 @@
-"""Parses JSON and YAML with bounds on depth and size, which protect against hostile files.
-
-A file of a few hundred bytes can nest deeper than Python's stack, or have YAML aliases of aliases that expand to a
-billion values.
-"""
+"""Parses JSON with a bound on its depth: a file of a few hundred bytes can nest deeper than Python's stack."""
 
 from __future__ import annotations
 
@@ -10,13 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from morphbert.errors import MorphbertError, UsageError
+from morphbert.errors import MorphbertError
 
 DEEPEST = 100
-# The largest number of values in a YAML file with expanded aliases, and of its characters. Configurations are far
-# smaller.
-MOST_VALUES = 100_000
-_LONGEST_YAML = 1 << 20
 
 
 def load_json(text: str | bytes) -> Any:
@@ -56,10 +48,6 @@ def parse_json(text: str | bytes, where: str, expected: str = "") -> Any:
         raise MorphbertError(f"{prefix}not JSON ({error}). {expected}".rstrip()) from error
 
 
-def _too_deep(where: str) -> MorphbertError:
-    return MorphbertError(f"{where}: values are nested more than {DEEPEST} levels deep.")
-
-
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
@@ -75,63 +63,3 @@ def _inner(value: Any) -> Iterable[Any]:
     elif not isinstance(value, list):
         return ()
     return (item for item in value if isinstance(item, (dict, list)))
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Returns the value of a YAML text: mappings, lists, texts and numbers, but no Python objects.
-
-    Raises:
-      UsageError: the text is not YAML.
-      MorphbertError: the text is longer than a mebibyte, nested deeper than `DEEPEST`, or has more than `MOST_VALUES`
-        values with expanded aliases.
-    """
-    import yaml
-
-    if len(text) > _LONGEST_YAML:
-        raise MorphbertError(
-            f"{where}: longer than {_LONGEST_YAML:,} characters, the limit for configurations."
-        )
-    try:
-        _check_events(yaml, text, where)
-        return yaml.safe_load(text)
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # ValueError: a number of 5,000 digits, or the 31st of February
-        raise UsageError(f"{where} is not YAML: {error}") from error
-    except RecursionError:
-        raise _too_deep(where) from None
-
-
-def _check_events(yaml: Any, text: str, where: str) -> None:
-    """Counts values and levels during reading, before any value is built."""
-    sizes: dict[str, int] = {}
-    # The anchor of each open collection and the number of its values.
-    opened: list[tuple[str | None, int]] = [(None, 0)]
-
-    def add(anchor: str | None, values: int) -> None:
-        if anchor is not None:
-            sizes[anchor] = values
-        outer, before = opened[-1]
-        opened[-1] = outer, before + values
-        if before + values > MOST_VALUES:
-            raise MorphbertError(
-                f"{where}: aliases (*name) expand to more than {MOST_VALUES:,} values. Write the values out."
-            )
-
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            opened.append((event.anchor, 1))
-            if len(opened) > DEEPEST:
-                raise _too_deep(where)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            add(*opened.pop())
-        elif isinstance(event, yaml.AliasEvent):
-            # The alias of an open collection would contain itself.
-            if any(anchor == event.anchor for anchor, _ in opened):
-                raise MorphbertError(
-                    f"{where}: the alias *{event.anchor} is within the collection that it names."
-                )
-            add(None, sizes.get(event.anchor, 1))
-        elif isinstance(event, yaml.ScalarEvent):
-            add(event.anchor, 1)

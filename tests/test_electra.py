@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -596,6 +597,70 @@ def test_a_network_that_is_not_there_is_said(run, released, folders, tmp_path, c
         flags += [f"--bert_config_file={theirs}/{config}.json"] if config else []
         assert bring_in(flags) == 1
         assert words in capsys.readouterr().err
+
+
+def test_a_generator_without_sizes_cannot_fill_masks_and_why(released, tmp_path, capsys):
+    folder = shutil.copytree(released[0], tmp_path / "google")
+    (folder / "discriminator.json").rename(folder / "bert_config.json")
+    flags = [f"--checkpoint={folder}", "--text=나는 [MASK]", "--do_lower_case=false"]
+    assert fill_mask(flags) == 1
+    message = capsys.readouterr().err
+    for words in (
+        "holds both networks",
+        "nothing says the sizes",
+        "--bert_config_file",
+        "generator_config.json",
+    ):
+        assert words in message, message
+    assert fill_mask([*flags, f"--bert_config_file={folder}/generator.json"]) == 0
+    (folder / "generator.json").rename(folder / "generator_config.json")
+    assert fill_mask(flags) == 0
+    assert "is an ELECTRA: its generator fills the masks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("read_as", ["discriminator", "generator"])
+@pytest.mark.parametrize("damaged", ["discriminator", "generator"])
+def test_a_number_that_is_none_in_either_network_is_named(read_as, damaged, released, tmp_path, capsys):
+    theirs, configs, _, values = released
+    folder = shutil.copytree(theirs, tmp_path / "google")
+    name = {
+        "discriminator": "electra/encoder/layer_1/output/dense/bias",
+        "generator": "generator/encoder/layer_0/output/dense/bias",
+    }[damaged]
+    bad = values[name].copy()
+    bad[3] = np.inf
+    changed = {**values, name: bad}
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "model.ckpt-7"),
+        tensor_names=list(changed),
+        shape_and_slices=[""] * len(changed),
+        tensors=list(changed.values()),
+    )
+    flags = [f"--checkpoint={folder}", f"--output_dir={tmp_path}/x", "--do_lower_case=false"]
+    assert bring_in([*flags, f"--bert_config_file={folder}/{read_as}.json"]) == 1
+    message = capsys.readouterr().err
+    assert re.search(r"/output/dense/bias holds inf at \[3\]", message), message
+    with pytest.raises(MorphbertError, match=r"/output/dense/bias holds inf at \[3\]"):
+        initial_weights(str(folder), configs[read_as])
+
+
+def test_the_other_head_of_a_hugging_face_folder_is_looked_at_too(folders, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    out = tmp_path / "hf"
+    assert (
+        export([f"--checkpoint={folders}/discriminator", f"--output_dir={out}", "--format=huggingface"]) == 0
+    )
+    found = load_file(out / "model.safetensors")
+    for value in (1.0, np.nan):
+        save_file(
+            {**found, "generator_lm_head.bias": np.full(5, value, np.float32)}, out / "model.safetensors"
+        )
+        if value == 1.0:
+            assert "generator_lm_head.bias" in sources.read(str(out)).left_over
+            continue
+        with pytest.raises(MorphbertError, match=r"generator_lm_head.bias holds nan at \[0\]"):
+            sources.read(str(out))
 
 
 # ── Hugging Face ───────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
+from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.model.config import ACTIVATIONS
@@ -152,6 +153,38 @@ def test_a_checkpoint_without_vocabulary_asks_for_it(trained, tmp_path, capsys):
 
 
 # ── with transformers ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("morphbert_tokenizer.json", lambda _: b"[" * 100_000, "nested more than 100 levels deep"),
+        ("morphbert_tokenizer.json", lambda _: b"\xff\xfe{", "is damaged"),
+        (
+            "morphbert_tokenizer.json",
+            lambda data: data.replace(b'"format_version": 1', b'"format_version": 9'),
+            "upgrade",
+        ),
+        (
+            "vocab.txt",
+            lambda data: data + b"[MASK]\n",
+            "the token '\\[MASK\\]' is on line 5 and again on line",
+        ),
+        ("vocab.txt", lambda data: data + b"\xff\n", "not UTF-8"),
+        ("vocab.txt", lambda data: data + "덧붙인\n".encode(), "SHA-256 .* Copy the folder again"),
+    ],
+)
+def test_files_of_the_exported_tokenizer_are_checked_as_ours_are(name, change, message, exported, tmp_path):
+    """By the class that the folder brings along, with errors of its copied code."""
+    pytest.importorskip("transformers")
+    from morphbert.interop.huggingface.remote_tokenizer import MorphbertTokenizer
+
+    files = {file: tmp_path / file for file in ("vocab.txt", "morphbert_tokenizer.json")}
+    for file, path in files.items():
+        data = (exported / file).read_bytes()
+        path.write_bytes(change(data) if file == name else data)
+    with pytest.raises(MorphbertError, match=message):
+        MorphbertTokenizer(*map(str, files.values()))
 
 
 @pytest.mark.parity

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.hints import held_back
 from morphbert.hub import push
 from morphbert.interop.configs import (
     ExportConfig,
@@ -102,12 +103,12 @@ def fill_mask(config: FillMaskConfig) -> list[Filled]:
 
 def mask_filler(config: FillMaskConfig) -> MaskFiller:
     """Returns the model of a configuration, loaded once for many texts."""
-    quiet_tensorflow.load()
-    tokenizer = filling_tokenizer(config)
+    with held_back():
+        tokenizer = filling_tokenizer(config)
+        quiet_tensorflow.load()
+        from morphbert.interop.fill_mask import MaskFiller
 
-    from morphbert.interop.fill_mask import MaskFiller
-
-    return MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
+        return MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
 
 
 def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:

@@ -10,6 +10,7 @@ from morphbert.api.exchange import filling_tokenizer
 from morphbert.files import atomic_write
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
+from morphbert.hints import held_back
 from morphbert.interop.configs import GrammarConfig
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
       MorphbertError: pairs, model or vocabulary cannot be read or do not belong together; no file is written then.
     """
     pairs = read_pairs(config.grammar_file)
-    tokenizer = filling_tokenizer(config)
-
     quiet_tensorflow.load()
     import tensorflow as tf
     from tqdm import tqdm
@@ -32,7 +31,9 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
     from morphbert.interop.fill_mask import read_for_pairs
     from morphbert.train.grammar import GrammarEvaluator
 
-    model = read_for_pairs(config.checkpoint, tokenizer, config.bert_config_file, config.electra_network)
+    with held_back():
+        tokenizer = filling_tokenizer(config)
+        model = read_for_pairs(config.checkpoint, tokenizer, config.bert_config_file, config.electra_network)
     cutter = Cutter(tokenizer, model.config.max_position_embeddings, config.positions, config.context_words)
     evaluator = GrammarEvaluator(model.config, pairs, cutter, config.batch_pieces)
     weights = {name: tf.constant(value) for name, value in model.weights.items()}

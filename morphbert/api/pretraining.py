@@ -15,6 +15,7 @@ from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, r
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import check_writable, is_remote
+from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.options import configuration, option, options
 from morphbert.train.accelerator_check.targets import parse_targets
@@ -461,16 +462,18 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
             disentangles=run.electra.disentangles,
         )
 
-    tokenizer = None
-    if config.vocab_file:
-        found = manifests(run.input_files).values()
-        tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, found)
+    with held_back() as say_hints:
+        tokenizer = None
+        if config.vocab_file:
+            found = manifests(run.input_files).values()
+            tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, found)
 
-    def keep_vocabulary() -> None:
-        if tokenizer is not None and config.vocab_file:
-            put_beside_run(config.output_dir, tokenizer, config.vocab_file)
+        def begin() -> None:
+            say_hints()
+            if tokenizer is not None and config.vocab_file:
+                put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-    outcome = pretrain(run, read, keep_vocabulary, lambda steps: run_config(config, steps), began)
+        outcome = pretrain(run, read, begin, lambda steps: run_config(config, steps), began)
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)

@@ -15,10 +15,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from morphbert.cli.bounded_yaml import parse_yaml
 from morphbert.cli.experiment_notes import is_of_other_shape, translation
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_text
-from morphbert.structured import parse_yaml
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
-from morphbert.api.exchange import filling_tokenizer
+from morphbert.api.exchange import filling_tokenizer, mask_filler
 from morphbert.cli.command import Command
+from morphbert.hints import held_back
 from morphbert.interop.configs import FillMaskConfig
 from morphbert.text.unknown_share import say_unknown_share
-
-if TYPE_CHECKING:
-    from morphbert.text.tokenizer import Tokenizer
 
 
 def _command() -> Command:
@@ -40,14 +37,13 @@ def _sentences(text: str | None) -> Iterator[str]:
 def _fill(config: FillMaskConfig) -> None:
     if not config.vocab_file:  # a named vocabulary is checked before TensorFlow is loaded
         quiet_tensorflow.load()
-    tokenizer = filling_tokenizer(config)
-    quiet_tensorflow.load()
     if config.serve:
-        _serve(config, tokenizer)
+        _serve(config)
         return
-    from morphbert.interop.fill_mask import MaskFiller
-
-    filler = MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
+    with held_back():
+        filler = mask_filler(config)
+        if config.text is not None:
+            filler.check(config.text)
     asked: list[str] = []
     for sentence in _sentences(config.text):
         asked.append(sentence)
@@ -56,13 +52,16 @@ def _fill(config: FillMaskConfig) -> None:
             print(
                 "  [MASK]: " + "  ".join(f"{piece} {probability:.1%}" for piece, probability in filled.pieces)
             )
-    say_unknown_share(tokenizer, asked, "the sentences")
+    say_unknown_share(filler.tokenizer, asked, "the sentences")
 
 
-def _serve(config: FillMaskConfig, tokenizer: Tokenizer) -> None:
-    from morphbert.interop.fill_mask_page import Filling, PageServer
+def _serve(config: FillMaskConfig) -> None:
+    with held_back():
+        tokenizer = filling_tokenizer(config)
+        quiet_tensorflow.load()
+        from morphbert.interop.fill_mask_page import Filling, PageServer
 
-    filling = Filling(config.checkpoint, tokenizer, config.bert_config_file)
+        filling = Filling(config.checkpoint, tokenizer, config.bert_config_file)
     with PageServer(filling, config.port) as server:
         print(f"page: {server.url} shows {filling.first} (Ctrl-C ends it)", flush=True)
         server.serve_forever()

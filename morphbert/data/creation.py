@@ -20,6 +20,7 @@ from morphbert.data.listed_words import read_words
 from morphbert.data.mixture import split_weight, split_weights
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_lines, text_encoding
+from morphbert.hints import held_back
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
@@ -282,6 +283,7 @@ def _build_config(
     )
 
 
+@held_back()
 def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
     lower = config.do_lower_case
     if lower is None and config.mode == "google" and not is_vocabulary_folder(config.vocab_file):

@@ -28,6 +28,7 @@ from morphbert.finetune.task_file import (
 )
 from morphbert.finetune.tasks import TASKS
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
+from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.text.unknown_share import say_unknown_ids
@@ -75,9 +76,10 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
             return FineTuned(stopped_by=stop.signal)
     if config.init_checkpoint:
         config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
-    start = _find_start(config)
-    problem = _Problem.of(config, start)
-    run = _run_config(config, start, problem)
+    with held_back():
+        start = _find_start(config)
+        problem = _Problem.of(config, start)
+        run = _run_config(config, start, problem)
     vectors = None
     if config.word_embeddings and config.do_train:
         tokens = start.tokenizer.vocabulary.tokens

@@ -24,9 +24,10 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import atomic_write, expand
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
-from morphbert.finetune.pretrained_start import find_start
+from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import Row, is_table, rows_of, value_at
+from morphbert.hints import held_back
 from morphbert.interop.configs import ExtractConfig, Pooling
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode_layers
@@ -69,20 +70,14 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
     Raises:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
-    start = find_start(
-        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
-    )
+    with held_back():
+        start = _start(config)
+        layers = _layers(config.layers, start.config.num_hidden_layers)
+        texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
+        # The first texts are read ahead and put back, because a pipe can be read only once.
+        looked_at = list(itertools.islice(texts, MOST_TEXTS))
     assert start.weights is not None
-    if config.max_seq_length > start.config.max_position_embeddings:
-        raise UsageError(
-            f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
-            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
-        )
-    layers = _layers(config.layers, start.config.num_hidden_layers)
     run = _runner(start.config, start.weights, layers, config.pooling)
-    texts = read_texts(config.input_file, config.text_field, config.text_pair_field, config.encoding)
-    # The first texts are read ahead and put back, because a pipe can be read only once.
-    looked_at = list(itertools.islice(texts, MOST_TEXTS))
     texts = itertools.chain(looked_at, texts)
     say_unknown_share(start.tokenizer, (first for first, _ in looked_at), config.input_file)
     encoded = (
@@ -97,6 +92,18 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
         if not count:
             raise MorphbertError(f"there is no text in {config.input_file}.")
     return count
+
+
+def _start(config: ExtractConfig) -> Start:
+    start = find_start(
+        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
+    )
+    if config.max_seq_length > start.config.max_position_embeddings:
+        raise UsageError(
+            f"--max_seq_length={config.max_seq_length}, but the model has {start.config.max_position_embeddings} "
+            "positions: lower it, or lengthen the model with import_model.py --max_position_embeddings."
+        )
+    return start
 
 
 def read_texts(

@@ -14,6 +14,7 @@ from morphbert.finetune.scoring import check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, parameters_of
 from morphbert.finetune.task_file import check_vocabulary, read_task
 from morphbert.finetune.tasks import task_of
+from morphbert.hints import held_back
 from morphbert.interop.native import check_layers
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
@@ -41,6 +42,7 @@ class TaskModel:
     step: int
 
 
+@held_back()
 def load_task(folder: str, best: bool = True) -> TaskModel:
     """Reads a model with its task's head.
 

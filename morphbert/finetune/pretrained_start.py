@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.hints import held_back
 from morphbert.interop import sources
 from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
@@ -25,6 +26,7 @@ class Start:
     weights: Mapping[str, np.ndarray] | None
 
 
+@held_back()
 def find_start(
     init_checkpoint: str | None, config_file: str | None, vocab_file: str | None, do_lower_case: bool | None
 ) -> Start:

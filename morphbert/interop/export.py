@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.lines import read_lines
+from morphbert.hints import held_back
 from morphbert.interop import electra, google, native, sources
 from morphbert.interop.configs import ExportConfig
 from morphbert.interop.huggingface import folder as huggingface
@@ -32,6 +33,7 @@ TOKENIZER_FOLDER = "tokenizer"
 _SAMPLE_LINES = 5000
 
 
+@held_back()
 def export(config: ExportConfig) -> list[str]:
     """Writes the folder; returns lines about what is in it.
 

@@ -11,7 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import electra, sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import check_rows
-from morphbert.model.electra import DISCRIMINATOR_HEAD
+from morphbert.model.electra import DISCRIMINATOR_HEAD, GENERATOR_CONFIG
 from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.analyzers import MecabAnalyzer
@@ -23,7 +23,6 @@ from morphbert.text.words import WordSplitter
 
 # The weights that a masked LM has beyond the encoder.
 _HEAD = "cls/predictions/"
-# The same of an ELECTRA's discriminator.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +82,12 @@ def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | Non
     if (generator := electra.generator_of(model)) is not None:
         print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
         model = generator
+    if not model.config.has_masked_lm and model.other_network:
+        raise MorphbertError(
+            f"{model.source} holds both networks of an ELECTRA, and nothing says the sizes of its generator, which "
+            "fills masks: give the generator's configuration with --bert_config_file, or put it beside the checkpoint "
+            f"as {GENERATOR_CONFIG}."
+        )
     if not model.config.has_masked_lm:
         raise MorphbertError(
             f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
@@ -149,6 +154,25 @@ class MaskFiller:
         Raises:
           MorphbertError: there is no [MASK], or the text is longer than the model's positions.
         """
+        pieces, positions = self._masks(text)
+        probabilities = self._probabilities(self.tokenizer.convert_tokens_to_ids(pieces), positions)
+        vocabulary = self.tokenizer.vocabulary.tokens
+        filled = []
+        for position, row in zip(positions, probabilities, strict=True):
+            best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]  # rows without a piece are none
+            filled.append(Filled(position, tuple((vocabulary[i], float(row[i])) for i in best)))
+        return filled
+
+    def check(self, text: str) -> None:
+        """Refuses a text that a call refuses.
+
+        Raises:
+          MorphbertError: there is no [MASK], or the text is longer than the model's positions.
+        """
+        self._masks(text)
+
+    def _masks(self, text: str) -> tuple[list[str], list[int]]:
+        """Returns the pieces of a text and the positions of [MASK] among them."""
         pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
         positions = [index for index, piece in enumerate(pieces) if piece == MASK]
         if not positions:
@@ -160,13 +184,7 @@ class MaskFiller:
                 f"the text has {len(pieces)} pieces, but the model has {self.config.max_position_embeddings} "
                 "positions: shorten it."
             )
-        probabilities = self._probabilities(self.tokenizer.convert_tokens_to_ids(pieces), positions)
-        vocabulary = self.tokenizer.vocabulary.tokens
-        filled = []
-        for position, row in zip(positions, probabilities, strict=True):
-            best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]  # rows without a piece are none
-            filled.append(Filled(position, tuple((vocabulary[i], float(row[i])) for i in best)))
-        return filled
+        return pieces, positions
 
     def _probabilities(self, ids: list[int], positions: list[int]) -> np.ndarray:
         """Ids [L], positions [M] → float32 [M, V]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from morphbert.errors import MorphbertError
+from morphbert.hints import held_back
 from morphbert.interop import electra, native, sources
 from morphbert.interop.adapting import with_positions, with_vocabulary
 from morphbert.interop.configs import ImportConfig
@@ -13,6 +14,7 @@ from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 
 
+@held_back()
 def import_model(config: ImportConfig) -> list[str]:
     """Writes the folder; returns lines about what is in it.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 
+from morphbert.hints import held_back
 from morphbert.interop import sources
 from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import tokenizer_of
 
 
+@held_back()
 def read_with_tokenizer(
     path: str | os.PathLike[str],
     vocab_file: str | None = None,

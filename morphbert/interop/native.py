@@ -16,7 +16,14 @@ import tensorflow as tf
 from morphbert.data.manifest import load_manifest
 from morphbert.errors import MorphbertError
 from morphbert.interop import electra
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
+from morphbert.interop.pretrained import (
+    CONFIG_NAME,
+    Pretrained,
+    as_float32,
+    check_other_network,
+    check_weights,
+    find_vocabulary,
+)
 from morphbert.model.config import BertConfig
 from morphbert.model.electra import GENERATOR_CONFIG
 from morphbert.model.parameters import pretraining_parameters
@@ -67,6 +74,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     check_layers(prefix, weights, config)
     known = pretraining_parameters(config)
     kept = {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
+    check_other_network(prefix, others)
     check_weights(prefix, config, shapes_of(kept))
     extra = sorted(name for name in weights if name not in known)
     left_over = (*extra, *electra.describe_others(others, config), *other_names(prefix))

@@ -144,6 +144,21 @@ def as_float32(source: str, name: str, values: np.ndarray) -> np.ndarray:
     )
 
 
+def check_other_network(source: str, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuses an ELECTRA whose other network holds NaN or infinity: the two were trained together.
+
+    Args:
+      source: where the weights are, for the message.
+      weights: those that are not taken, by name; only floating-point numbers are looked at.
+
+    Raises:
+      MorphbertError: names the weight and the place in it.
+    """
+    for name, values in weights.items():
+        if values.dtype.kind in "fV":
+            as_float32(source, name, values)
+
+
 def find_vocabulary(folder: str) -> str | None:
     """The vocabulary of a model's folder: the folder itself, its plain `vocab.txt`, or None."""
     if os.path.exists(os.path.join(folder, METADATA_NAME)):

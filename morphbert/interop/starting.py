@@ -16,7 +16,13 @@ from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.growing import grown, grows
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, find_vocabulary
+from morphbert.interop.pretrained import (
+    CONFIG_NAME,
+    Pretrained,
+    as_float32,
+    check_other_network,
+    find_vocabulary,
+)
 from morphbert.interop.vocabularies import check_rows, tokenizer_of
 from morphbert.model.config import BertConfig
 from morphbert.model.electra import name_in_both
@@ -162,6 +168,7 @@ def _read(path: str, config: BertConfig) -> Pretrained:
     others: dict[str, np.ndarray] = {}
     if not _discriminator_from_bert(found, weights, config):
         weights, others = electra.of_network(weights, config, path)
+        check_other_network(prefix, others)
     extra = sorted(name for name in weights if name not in known)
     weights |= {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     described = _described_by(found.state, config) if found else _described(prefix, weights, config)

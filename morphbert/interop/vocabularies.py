@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from morphbert.data.manifest import Manifest
 from morphbert.errors import MorphbertError
+from morphbert.hints import held_back
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
@@ -137,6 +138,7 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
             stream.write(words)
 
 
+@held_back()
 def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]) -> Tokenizer:
     """The tokenizer of a training run's vocabulary, which is held against the model and the records.
 

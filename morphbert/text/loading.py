@@ -19,7 +19,7 @@ from morphbert.text.metadata import (
     METADATA_NAME,
     check_casing,
     check_vocabulary,
-    read_metadata,
+    parse_metadata,
 )
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
@@ -197,7 +197,7 @@ def _load_folder(
             f"the folder {folder} has no {METADATA_NAME}. Give a vocabulary folder made by build_vocab.py, or "
             f"the path of a plain {VOCABULARY_NAME}."
         )
-    content = read_metadata(path)
+    content = parse_metadata(read_bytes(path), path)
     vocabulary = load_vocabulary(os.path.join(folder, VOCABULARY_NAME))
     recorded = content["analyzer"]
     compiled = None

@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_bytes
 from morphbert.structured import load_json
 from morphbert.text.analyzers import OVERRIDE
 from morphbert.text.vocabulary import VOCABULARY_NAME
@@ -43,15 +42,18 @@ def _needed_version(description: dict[str, Any]) -> int:
     return 2 if newer or description["normalization"] == "jamo" else 1
 
 
-def read_metadata(path: str) -> dict[str, Any]:
-    """Reads the file and checks its form; `check_analyzer` compares it with the installed analyser.
+def parse_metadata(data: bytes, path: str) -> dict[str, Any]:
+    """Returns the content of the file, with its form checked; `check_analyzer` compares it with the installed analyser.
+
+    Args:
+      data: the bytes of the file.
+      path: the file, for messages.
 
     Raises:
-      MorphbertError: the file cannot be read, is not JSON or has a newer format, or an entry is missing or has an
-        unknown value.
+      MorphbertError: the file is not JSON or has a newer format, or an entry is missing or has an unknown value.
     """
     try:
-        content = load_json(read_bytes(path))
+        content = load_json(data)
     except ValueError as error:
         raise MorphbertError(
             f"{path} is damaged: {error}. Copy the vocabulary folder again, or recreate it with build_vocab.py."

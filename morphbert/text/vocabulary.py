@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
 import hashlib
@@ -180,3 +181,32 @@ def vocabulary_of_file(tokens: tuple[str, ...], content: bytes) -> Vocabulary:
     """Builds the vocabulary of a file's tokens; the digest is that of the file's content."""
     ids = OrderedDict((token, number) for number, token in enumerate(tokens))
     return Vocabulary(tokens, ids, hashlib.sha256(content).hexdigest())
+
+
+def parse_vocabulary(content: bytes, path: str) -> Vocabulary:
+    r"""Returns the vocabulary of a `vocab.txt` as google-research/bert reads it: lines end with `\n`, and white space
+    around tokens is dropped.
+
+    A byte order mark at the beginning is dropped.
+
+    Args:
+      content: the bytes of the file.
+      path: the file, for messages.
+
+    Raises:
+      MorphbertError: the file is not UTF-8 (the message names the line), or is empty.
+    """
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    tokens = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            tokens.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError as error:
+            raise MorphbertError(
+                f"{path}, line {number}: not UTF-8. A vocabulary is a UTF-8 text file with one token per line."
+            ) from error
+    if not tokens:
+        raise MorphbertError(f"{path} is empty: a vocabulary has one token per line.")
+    return vocabulary_of_file(tuple(tokens), content)

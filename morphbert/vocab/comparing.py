@@ -11,6 +11,7 @@ from tqdm import tqdm
 from morphbert.errors import MorphbertError
 from morphbert.files import atomic_write, expand
 from morphbert.formats.lines import read_lines
+from morphbert.hints import held_back
 from morphbert.options import configuration, option
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.tokenizer import Tokenizer
@@ -70,7 +71,8 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
       MorphbertError: a vocabulary or the text cannot be read, or there is no text.
     """
     paths = expand(config.input_file)
-    tokenizers = [_load(path, config) for path in config.vocabularies]
+    with held_back():
+        tokenizers = [_load(path, config) for path in config.vocabularies]
     measurements = [Measurement(tokenizer) for tokenizer in tokenizers]
     shown: list[str] = []
     lines = characters = 0

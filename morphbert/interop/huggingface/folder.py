@@ -26,7 +26,13 @@ from morphbert.interop.huggingface.names import (
     mapping_tensors,
     scores_name,
 )
-from morphbert.interop.pretrained import Pretrained, as_float32, check_weights, find_vocabulary
+from morphbert.interop.pretrained import (
+    Pretrained,
+    as_float32,
+    check_other_network,
+    check_weights,
+    find_vocabulary,
+)
 from morphbert.model.config import BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
@@ -211,6 +217,8 @@ def _ours(
         )
     table = weights.get(WORD_EMBEDDINGS)
     left_over = sorted(tensors)
+    if config.electra is not None:
+        check_other_network(folder, tensors)
     if decoder is not None and table is not None and not np.array_equal(decoder, table):
         left_over.append(f"{scores}.weight (differs from the embeddings, which are used for it)")
     return weights, tuple(left_over)

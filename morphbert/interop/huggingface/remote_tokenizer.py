@@ -7,20 +7,21 @@ mecab-ko-dic. `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` lo
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from typing import Any, ClassVar
 
 from transformers import BatchEncoding, PreTrainedTokenizer
 
+from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MecabAnalyzer, check_analyzer
 from morphbert.text.jamo import compose
+from morphbert.text.metadata import check_vocabulary, parse_metadata
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
 from morphbert.text.tokenizer import Tokenizer, join_pieces
-from morphbert.text.vocabulary import vocabulary_from_tokens
+from morphbert.text.vocabulary import parse_vocabulary
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
@@ -63,16 +64,15 @@ class MorphbertTokenizer(PreTrainedTokenizer):
         **kwargs: Any,
     ) -> None:
         self._files = (vocab_file, metadata_file, user_dictionary_file)
-        with open(vocab_file, encoding="utf-8", newline="\n") as stream:
-            vocabulary = vocabulary_from_tokens(line.strip() for line in stream)
-        with open(metadata_file, encoding="utf-8") as stream:
-            content = json.load(stream)
+        vocabulary = parse_vocabulary(_bytes_of(vocab_file), vocab_file)
+        vocabulary.check_for_pretraining(vocab_file)
+        content = parse_metadata(_bytes_of(metadata_file), metadata_file)
+        check_vocabulary(metadata_file, content, vocabulary.sha256, len(vocabulary))
         analyzer = None
         if content["analyzer"]["name"] != "none":
             words = None
             if user_dictionary_file and "user_dictionary" in content["analyzer"]:
-                with open(user_dictionary_file, "rb") as compiled:
-                    words = compiled.read()
+                words = _bytes_of(user_dictionary_file)
             analyzer = MecabAnalyzer(content["analyzer"].get("morpheme_tags", ""), words)
             check_analyzer(metadata_file, content["analyzer"], analyzer.describe())
         normalizer = Normalizer(content["normalization"], content["do_lower_case"])
@@ -240,6 +240,14 @@ class MorphbertTokenizer(PreTrainedTokenizer):
                 shutil.copyfile(source, target)
             saved.append(target)
         return tuple(saved)
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _columns(rows: list[dict[str, Any]], as_tensors: bool) -> dict[str, list[Any]]:
