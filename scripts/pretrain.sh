@@ -15,7 +15,7 @@ INPUT_GLOB (in quotes): text with one sentence per line and an empty line betwee
 .jsonl, .tsv, .csv, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py cuts into
 sentences first. So it does with text where PREPARE_FLAGS are given.
 
-Ctrl-C and SIGTERM stop it; training saves first. The same command continues an interrupted run and passes
+Ctrl-C, SIGTERM and SIGUSR1 stop it; training saves first. The same command continues an interrupted run and passes
 over what is finished. Where settings of a stage changed, it and all after it are done again, unless a model
 was trained with them: that is never overwritten.
 
@@ -366,6 +366,7 @@ main() {
   trap '[[ $? -eq 0 ]] || echo "pretrain.sh: stopped at the stage \"$current\"; the same command continues." >&2' EXIT
   trap 'stop TERM' TERM
   trap 'stop HUP' HUP
+  trap 'stop USR1' USR1
   trap 'stop INT' INT
   current=corpus
   if [[ -n $makes_corpus ]]; then
@@ -377,7 +378,7 @@ main() {
   run records "$text" "$output/records"
   run model "$output/records" "$output/model"
   run filled "$output/model" "$output/fill_mask.txt"
-  trap - EXIT TERM HUP INT
+  trap - EXIT TERM HUP USR1 INT
   summary
 }
 

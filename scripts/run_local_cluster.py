@@ -3,8 +3,8 @@
 
     scripts/run_local_cluster.py --num_workers=2 run_pretraining.py --strategy=multi_worker --do_train …
 
-Lines of worker 1 begin with [1]. SIGTERM and Ctrl-C go to all workers. The exit status is that of the first worker
-that failed, and 0 if none did. With GPUs each worker sees one of them, where there are enough.
+Lines of worker 1 begin with [1]. SIGTERM, SIGUSR1 and Ctrl-C go to all workers. The exit status is that of the first
+worker that failed, and 0 if none did. With GPUs each worker sees one of them, where there are enough.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> int:
             if worker.poll() is None:
                 worker.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, pass_on)
     statuses = [worker.wait() for worker in workers]
     for copy in copies:

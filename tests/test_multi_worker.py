@@ -241,14 +241,14 @@ def interrupted(command, number, worker):
     return process.returncode, out, errors
 
 
-def check_interruptions(command, whole, killed, last, worker, other):
-    """SIGTERM, then SIGKILL, then on to the end: the same as a run that was never stopped."""
+def check_interruptions(command, whole, killed, last, worker, other, *more):
+    """SIGUSR1, then SIGKILL, then on to the end: the same as a run that was never stopped, and without `more`."""
     assert (
         subprocess.run([*command, f"--output_dir={whole}"], capture_output=True, check=False).returncode == 0
     )
-    run = [*command, f"--output_dir={killed}"]
-    status, out, errors = interrupted(run, signal.SIGTERM, other)
-    assert status == 128 + signal.SIGTERM, errors
+    run = [*command, f"--output_dir={killed}", *more]
+    status, out, errors = interrupted(run, signal.SIGUSR1, other)
+    assert status == 128 + signal.SIGUSR1, errors
     stopped_at = int(re.search(r"steps 0 to (\d+) of", out)[1])
     assert stopped_at < last
     assert tf.train.latest_checkpoint(str(killed)).endswith(f"-{stopped_at}")
@@ -274,9 +274,12 @@ def long_run(records, config, *more):
 @pytest.mark.distributed
 @pytest.mark.parametrize("worker", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_two_processes_stopped_and_killed_equal_never_stopped(worker, dynamic_records, tiny_config, tmp_path):
-    """A signal to one of the two saves in both; when one is killed the other says so and ends."""
+    """A signal to one of the two saves in both; when one is killed the other says so and ends. Its checkpoints are
+    named beside training.
+    """
     command = [*CLUSTER, *long_run(dynamic_records, tiny_config, "--strategy=multi_worker")]
-    errors = check_interruptions(command, tmp_path / "whole", tmp_path / "killed", 200, worker, other=1)
+    folders = (tmp_path / "whole", tmp_path / "killed")
+    errors = check_interruptions(command, *folders, 200, worker, 1, "--async_checkpoints")
     assert re.search(rf"worker {worker} \(127\.0\.0\.1:\d+\) is gone", errors), errors
     assert (tmp_path / "killed" / "workers" / "1" / "position.ckpt-200.index").exists()
 

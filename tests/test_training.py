@@ -68,6 +68,20 @@ def test_resumed_equals_uninterrupted_bit_for_bit(finished, records, tiny_config
     assert curve(tmp_path / "resumed") == curve(finished)
 
 
+def test_checkpoints_that_are_named_beside_training_are_the_same(finished, records, tiny_config, tmp_path):
+    """So is a run that continues from one of them."""
+    run = arguments(records, tiny_config, tmp_path / "beside", "--async_checkpoints")
+    assert main(run) == 0
+    names = [path.name for path in sorted(finished.glob("model.ckpt-*")) + [finished / "checkpoint"]]
+    assert names == [path.name for path in sorted((tmp_path / "beside").glob("model.ckpt-*"))] + [
+        "checkpoint"
+    ]
+    assert_same(finished / "model.ckpt-20", tmp_path / "beside" / "model.ckpt-20")
+    go_back_to(10, tmp_path / "beside", tmp_path / "resumed")
+    assert main(arguments(records, tiny_config, tmp_path / "resumed", "--async_checkpoints")) == 0
+    assert_same(finished / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
+
+
 def test_a_finished_run_is_not_done_again(finished, records, tiny_config, tmp_path, capsys):
     shutil.copytree(finished, tmp_path / "again")
     assert main(arguments(records, tiny_config, tmp_path / "again")) == 0

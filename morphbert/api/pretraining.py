@@ -265,6 +265,12 @@ class PretrainingConfig:
         default=1000, at_least=1, group="Checkpoints and log", help="The number of steps between checkpoints."
     )
     keep_checkpoint_max: int = option(default=5, at_least=1, help="The number of newest checkpoints to keep.")
+    async_checkpoints: bool = option(
+        default=False,
+        help="Train on while a checkpoint is synced to the disk, digested and named, or copied to a remote "
+        "--output_dir. Only writing the data into memory is waited for. The guarantees are the same, and the next save "
+        "waits for the one before.",
+    )
     log_steps: int = option(default=100, at_least=1, help="The number of steps between lines of progress.")
     shuffle_buffer_size: int = option(
         default=1000,

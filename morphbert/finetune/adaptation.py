@@ -18,11 +18,11 @@ from morphbert.finetune.config import FineTuneConfig
 from morphbert.formats.lines import read_text
 from morphbert.interop import native, sources
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.signals import STOP_SIGNALS, heeded_signals
 from morphbert.train.storage import write_text
 
 TRAIN = "train"
 FOLDER = "adapted"
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(Exception):
@@ -137,7 +137,9 @@ def _call(module: str, arguments: Sequence[str]) -> None:
     )
     with _passed_on(process) as signals:
         status = process.wait()
-    by_itself = {128 + number: number for number in _SIGNALS} | {-number: number for number in _SIGNALS}
+    by_itself = {128 + number: number for number in STOP_SIGNALS} | {
+        -number: number for number in STOP_SIGNALS
+    }
     if signals or status in by_itself:
         raise Stopped(signals[0] if signals else by_itself[status])
     if status < 0:
@@ -158,8 +160,7 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         signals.append(number)
         process.send_signal(number)
 
-    heeded = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, pass_on) for number in heeded}
+    before = {number: signal.signal(number, pass_on) for number in heeded_signals()}
     try:
         yield signals
     finally:

@@ -31,6 +31,7 @@ from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.structured import parse_json
 from morphbert.train.checkpoint_files import (
     DAMAGED,
+    Background,
     Folder,
     check_sound,
     newest_sound,
@@ -71,7 +72,8 @@ class Checkpoints:
     Of several workers the first writes the checkpoint, and each other one its position in the data beside it, in
     `workers/NUMBER/position.ckpt-STEP`, before the checkpoint has its name: one that is found is whole.
 
-    Args of the constructor: `reached` is called by each worker and returns when all have called it.
+    Args of the constructor: `reached` is called by each worker and returns when all have called it. With
+    `asynchronous`, a save returns when the data is written; the rest is done beside training, until `finish`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Checkpoints:
         cluster: Cluster = ALONE,
         reached: Callable[[], object] = lambda: None,
         average: MovingAverage | None = None,
+        asynchronous: bool = False,
     ):
         self._cluster = cluster
         self._reached = reached
@@ -103,18 +106,31 @@ class Checkpoints:
         if cluster.is_chief:
             for folder in (directory, best):
                 remove_unfinished(folder)
-        self._folder = Folder(directory, checkpoint, max_to_keep, "model.ckpt")
-        self._best = Folder(best, checkpoint, 1, "model.ckpt")
+        self._background = Background() if asynchronous else None
+        self._folder = Folder(directory, checkpoint, max_to_keep, "model.ckpt", self._background)
+        self._best = Folder(best, checkpoint, 1, "model.ckpt", self._background)
         if not cluster.is_chief:
             own = os.path.join(directory, "workers", str(cluster.index))
             remove_unfinished(own, "position.ckpt")
-            # One more than there are checkpoints: a kill may come between the two.
-            self._positions = Folder(own, tf.train.Checkpoint(**position), max_to_keep + 1, "position.ckpt")
+            # One more than there are checkpoints: a kill may come between the two. And one more where the first
+            # worker may not have named the checkpoint before the next position is written.
+            kept = max_to_keep + (2 if asynchronous else 1)
+            self._positions = Folder(own, tf.train.Checkpoint(**position), kept, "position.ckpt")
 
     @property
     def newest(self) -> str | None:
         """Returns the prefix of the newest checkpoint in the directory."""
         return self._folder.newest
+
+    def finish(self) -> None:
+        """Returns when all that was saved is on the disk and named.
+
+        Raises:
+          MorphbertError: it could not be written.
+        """
+        if self._background is not None:
+            with writing(self._folder.directory):
+                self._background.finish()
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
@@ -129,7 +145,9 @@ class Checkpoints:
         return path
 
     def seconds_of_save(self) -> float:
-        """Writes a checkpoint aside, takes it away again, and returns how long writing took; 0 where others write."""
+        """Writes a checkpoint aside, removes it again, and returns how long training waits for one; 0 where
+        others write.
+        """
         if not self._cluster.is_chief:
             return 0.0
         aside = os.path.join(self._folder.directory, "timing")
@@ -137,7 +155,8 @@ class Checkpoints:
         with writing(aside):
             tf.io.gfile.makedirs(aside)
             self._checkpoint.write(os.path.join(aside, "model.ckpt"))
-            vouch(os.path.join(aside, "model.ckpt"))
+            if self._background is None:
+                vouch(os.path.join(aside, "model.ckpt"))
         seconds = time.monotonic() - started
         tf.io.gfile.rmtree(aside)
         return seconds

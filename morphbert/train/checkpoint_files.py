@@ -4,6 +4,9 @@
 
 `.sha256` has the digests of the other two, as `sha256sum -c` reads them. It is written when their bytes are on the
 disk, and before `checkpoint` names them. A damaged or truncated checkpoint is reported and skipped.
+
+With a `Background` the caller waits for the data alone: its bytes are brought to the disk, digested and named while
+training goes on. For a remote folder, which may take minutes, the data is written to a local one and copied from there.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.files import sha256_of
+from morphbert.files import is_remote, sha256_of
 from morphbert.train.storage import sync, write_text, writing
 
 DIGESTS = ".sha256"
@@ -31,12 +36,39 @@ DAMAGED = (tf.errors.OpError, RuntimeError, IndexError, ValueError)
 _sound: dict[str, tuple[tuple[str, int, int], ...]] = {}
 
 
+class Background:
+    """A thread beside training for one task at a time: the next one waits until the one before is done."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._task: Future[None] | None = None
+
+    def start(self, task: Callable[[], None]) -> None:
+        """Starts a task. Raises what the one before raised."""
+        self.finish()
+        self._task = self._thread.submit(task)
+
+    def finish(self) -> None:
+        """Returns when no task is running. Raises what the last one raised."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.result()
+
+
 class Folder:
     """Saves checkpoints `NAME-STEP` in a folder and keeps the newest of them."""
 
-    def __init__(self, directory: str, checkpoint: tf.train.Checkpoint, keep: int, name: str):
+    def __init__(
+        self,
+        directory: str,
+        checkpoint: tf.train.Checkpoint,
+        keep: int,
+        name: str,
+        background: Background | None = None,
+    ):
         """`keep`: how many are kept; only those that the file `checkpoint` lists are ever removed."""
         self.directory, self._checkpoint, self._keep, self._name = directory, checkpoint, keep, name
+        self._background = background
         self._paths = listed(directory, name)
 
     @property
@@ -46,33 +78,72 @@ class Folder:
 
     def save(self, step: int) -> str:
         """Writes `NAME-STEP`: the data, then its digests, then its name in `checkpoint`; each is on the disk before
-        the next is written. Then removes the oldest beyond those that are kept.
+        the next is written. Then removes the oldest beyond those that are kept. With a background, all after the data
+        happens there.
         """
         prefix = os.path.join(self.directory, f"{self._name}-{step}")
+        if self._background is None:
+            self._write(prefix)
+            self._publish(prefix)
+            return prefix
+        self._background.finish()
+        if not is_remote(prefix):
+            self._write(prefix)
+            self._background.start(lambda: self._publish(prefix))
+            return prefix
+        here = tempfile.TemporaryDirectory(prefix="morphbert-checkpoint-")
+        self._write(prefix, os.path.join(here.name, os.path.basename(prefix)))
+
+        def copy_and_publish() -> None:
+            with here:
+                self._publish(prefix, os.path.join(here.name, os.path.basename(prefix)))
+
+        self._background.start(copy_and_publish)
+        return prefix
+
+    def _write(self, prefix: str, path: str | None = None) -> None:
+        """Writes the data, at `path` instead if one is given."""
         tf.io.gfile.makedirs(self.directory)
         _remove(prefix + DIGESTS)
         self._checkpoint.save_counter.assign_add(1)
-        try:
-            self._checkpoint.write(prefix)
-            vouch(prefix)
-        except BaseException:
-            remove_unfinished(self.directory, self._name)
-            raise
+        with self._nothing_left_of_a_failure():
+            self._checkpoint.write(path or prefix)
+
+    def _publish(self, prefix: str, source: str | None = None) -> None:
+        """Digests and names what was written, after copying it from `source` if one is given."""
+        with self._nothing_left_of_a_failure():
+            if source is not None:
+                for file in reversed(_files(source)):  # the index last: it makes a checkpoint of the data
+                    tf.io.gfile.copy(file, prefix + file.removeprefix(source), overwrite=True)
+            vouch(prefix, source)
         self._paths = [path for path in self._paths if path != prefix] + [prefix]
         dropped, self._paths = self._paths[: -self._keep], self._paths[-self._keep :]
         write_list(self.directory, self._paths)
         for path in dropped:
             for file in (path + ".index", *tf.io.gfile.glob(path + ".data-*"), path + DIGESTS):
                 _remove(file)
-        return prefix
+
+    @contextlib.contextmanager
+    def _nothing_left_of_a_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            remove_unfinished(self.directory, self._name)
+            raise
 
 
-def vouch(prefix: str) -> None:
-    """Brings a checkpoint that was just written to the disk, and writes its digests beside it."""
+def vouch(prefix: str, source: str | None = None) -> None:
+    """Brings a checkpoint that was just written to the disk, and writes its digests beside it.
+
+    `source`: the local prefix that it was copied from, whose bytes are digested instead of reading the copy.
+    """
     files = _files(prefix)
     for file in files:
         sync(file)
-    lines = [f"{_digest(file)}  {os.path.basename(file)}\n" for file in files]
+    lines = []
+    for file in files:
+        digest = _digest(source + file.removeprefix(prefix) if source else file)
+        lines.append(f"{digest}  {os.path.basename(file)}\n")
     sync(os.path.dirname(prefix))
     write_text(prefix + DIGESTS, "".join(lines))
 

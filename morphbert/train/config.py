@@ -64,6 +64,7 @@ class RunConfig(LoopConfig):
     dry_run: bool = False
     max_eval_steps: int = 100
     grammar_file: str | None = None
+    async_checkpoints: bool = False
     shuffle_buffer_size: int = 1000
 
     @property

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.signals import heeded_signals
 from morphbert.train.checkpoint import Checkpoints, latest
 from morphbert.train.config import LoopConfig
 from morphbert.train.input.record_sets import Feed, Portion
@@ -41,7 +42,7 @@ _TIMED_STEPS = 5
 
 
 class StopRequest:
-    """Remembers SIGTERM, SIGHUP and Ctrl-C, so that the run can save first; a second Ctrl-C stops at once."""
+    """Remembers SIGTERM, SIGHUP, SIGUSR1 and Ctrl-C, so that the run can save first; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -56,12 +57,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        # A closed terminal; under nohup the run goes on without one. Windows has no such signal.
-        hangup = getattr(signal, "SIGHUP", None)
-        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
-            numbers.append(hangup)
-        before = {number: signal.signal(number, self) for number in numbers}
+        before = {number: signal.signal(number, self) for number in heeded_signals()}
         try:
             yield
         finally:
@@ -163,6 +159,7 @@ class TrainingLoop:
                 step = self._advance(step)
             if self._saved != step:
                 self.checkpoints.save(step)
+            self.checkpoints.finish()
             signalled = round(self.agree(self._stop.signal or 0))
         last, spent, path = self._last, duration(time.monotonic() - began), self.checkpoints.newest
         print(
@@ -305,6 +302,7 @@ def _roll_back(
     Raises:
       MorphbertError: rolling back was not asked for, there is no checkpoint, or it has not helped.
     """
+    checkpoints.finish()
     restored = latest(config.output_dir)
     there = (
         "there is no checkpoint yet" if restored is None else f"the last good checkpoint is {restored.path}"

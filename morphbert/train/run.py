@@ -319,6 +319,7 @@ class _Run:
             self._cluster,
             lambda: self._agree(0.0),
             self.average,
+            self.config.async_checkpoints,
         )
 
     def _train(self) -> tuple[int, int | None]:

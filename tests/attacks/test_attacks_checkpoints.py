@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -167,13 +168,96 @@ def test_a_save_that_fails_leaves_nothing_and_the_one_before(tmp_path, monkeypat
     assert not (tmp_path / "model.ckpt-1.sha256").exists()
 
 
-def test_a_closed_terminal_is_a_request_to_save_and_stop(monkeypatch):
+@pytest.fixture
+def held_back(monkeypatch):
+    """Digests are not made before the event is set: a save that takes long."""
+    release, digest = threading.Event(), checkpoint_files._digest
+    monkeypatch.setattr(checkpoint_files, "_digest", lambda file: release.wait(60) and digest(file))
+    yield release
+    release.set()
+
+
+def in_background(directory, value, keep=2):
+    background = checkpoint_files.Background()
+    kept = tf.train.Checkpoint(value=value)
+    return checkpoint_files.Folder(str(directory), kept, keep, "model.ckpt", background), background
+
+
+def value_at(prefix):
+    restored = tf.Variable(np.zeros(4))
+    tf.train.Checkpoint(value=restored).restore(prefix).expect_partial()
+    return restored.numpy()
+
+
+def test_training_goes_on_while_a_checkpoint_is_named(held_back, tmp_path):
+    """What is changed meanwhile is not in it, and a kill at that moment leaves it or the one before."""
+    value = tf.Variable(np.full(4, 1.0))
+    held_back.set()
+    folder, background = in_background(tmp_path / "run", value)
+    folder.save(1)
+    background.finish()
+    held_back.clear()
+    value.assign(np.full(4, 2.0))
+    folder.save(2)
+    value.assign(np.full(4, 3.0))
+    assert folder.newest.endswith("model.ckpt-1")
+    assert not (tmp_path / "run" / "model.ckpt-2.sha256").exists()
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    held_back.set()
+    background.finish()
+    assert folder.newest.endswith("model.ckpt-2")
+    assert checkpoint_files.newest_sound(str(tmp_path / "run")).endswith("model.ckpt-2")
+    np.testing.assert_array_equal(value_at(folder.newest), np.full(4, 2.0))
+    survivor = checkpoint_files.newest_sound(str(tmp_path / "killed"))
+    np.testing.assert_array_equal(value_at(survivor), np.full(4, float(survivor[-1])))
+
+
+def test_a_save_beside_training_that_fails_is_reported_by_the_next(tmp_path, monkeypatch):
+    folder, background = in_background(tmp_path, tf.Variable(np.zeros(4)))
+    folder.save(1)
+    background.finish()
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_files, "_digest", lambda file: 1 / 0)
+        folder.save(2)
+        with pytest.raises(ZeroDivisionError):
+            folder.save(3)
+    assert checkpoint_files.listed(str(tmp_path), "model.ckpt") == [str(tmp_path / "model.ckpt-1")]
+    folder.save(4)
+    background.finish()
+    assert folder.newest.endswith("model.ckpt-4")
+
+
+def test_a_remote_folder_gets_a_copy_of_what_was_written_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    value = tf.Variable(np.full(4, 1.0))
+    folder, background = in_background("ram://remote-run", value, keep=1)
+    for step in (1, 2):
+        folder.save(step)
+        value.assign_add(np.ones(4))
+    background.finish()
+    assert sorted(tf.io.gfile.listdir("ram://remote-run")) == [
+        "checkpoint",
+        "model.ckpt-2.data-00000-of-00001",
+        "model.ckpt-2.index",
+        "model.ckpt-2.sha256",
+    ]
+    assert not list(tmp_path.iterdir())
+    for name in tf.io.gfile.listdir(
+        "ram://remote-run"
+    ):  # TensorFlow's reader does not find a checkpoint in ram://
+        tf.io.gfile.copy(f"ram://remote-run/{name}", str(tmp_path / name))
+    newest = checkpoint_files.newest_sound(str(tmp_path))
+    np.testing.assert_array_equal(value_at(newest), np.full(4, 2.0))
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_a_closed_terminal_and_slurm_ask_to_save_and_stop(name):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         stop = loop.StopRequest()
         with stop.installed():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert stop.signal == signal.SIGHUP
+            os.kill(os.getpid(), signal.Signals[name])
+            assert stop.signal == signal.Signals[name]
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
         with loop.StopRequest().installed() as _:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
