@@ -21,9 +21,11 @@ SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
 PYTEST := -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 # What computes numbers: networks, optimizers, training, comparisons with transformers.
-NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_training.py tests/test_variants.py \
-	tests/test_variants_training.py tests/test_packing.py tests/test_dynamic_masks.py tests/test_kernels.py \
-	tests/test_local_attention.py tests/test_muon_training.py
+NUMBERS := tests/test_model.py tests/test_optimization.py tests/test_variants.py tests/test_packing.py \
+	tests/test_dynamic_masks.py tests/test_kernels.py tests/test_local_attention.py tests/test_muon_training.py \
+	$(addprefix tests/test_training.py::test_,the_loss_falls_and_is_reported resumed_equals_uninterrupted_bit_for_bit \
+	other_ways_to_compute_reach_about_the_same_loss evaluation_counts_every_record_once_whatever_the_batch \
+	init_checkpoint_takes_ours_and_tensorflow_1s)
 
 .PHONY: help pretrain test test-long test-ci test-avx2 test-portable parity soak fuzz beam tpu compilers tpu-check gpu-check \
 	accelerator-check-all dist docs test-all check fix

@@ -380,7 +380,7 @@ def test_a_process_that_ends_without_a_result_is_a_refusal(tmp_path):
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "rows", "device"), [("h100", 16, "NVIDIA H100"), ("v5e:2x2", 4, "TPU v5 lite")]
 )
