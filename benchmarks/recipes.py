@@ -32,6 +32,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BATCH, LENGTH, PREDICTIONS = 16, 128, 20
+# A recipe that is tuned by itself has these rates unless it says others.
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 NO_DROPOUT = ("--hidden_dropout_prob=0", "--attention_probs_dropout_prob=0")
 
@@ -40,7 +41,7 @@ NO_DROPOUT = ("--hidden_dropout_prob=0", "--attention_probs_dropout_prob=0")
 class Recipe:
     """A way to train: what it changes in the modern configuration, the flags of training, and its records.
 
-    `tuned` names the recipe whose learning rate it takes.
+    `tuned` names the recipe whose learning rate it takes; `rates` are tried for that one.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Recipe:
     records: str = "single"
     block: str = "modern"
     tuned: str = "modern"
+    rates: tuple[float, ...] = RATES
     optimizer: str = "adamw"
     dropout: bool = False
 
@@ -93,7 +95,7 @@ RECIPES = {
     "falling": Recipe(
         "30% masked, falling to 15%", flags=("--masked_lm_schedule=0.30:0.15",), records="dynamic"
     ),
-    "muon": Recipe("Muon", optimizer="muon", tuned="muon"),
+    "muon": Recipe("Muon", optimizer="muon", tuned="muon", rates=(*RATES, 8e-3, 1.6e-2)),
     "ema": Recipe("mean of weights (--ema_decay=0.99)", flags=("--ema_decay=0.99",)),
     "bert": Recipe("BERT's block, no dropout", block="", tuned="bert"),
     "bert-2018": Recipe(
@@ -238,8 +240,9 @@ class Bench:
             return [future.result() for future in [pool.submit(function, *call) for call in calls]]
 
     def best_rate(self, name: str) -> float:
-        """The rate with the lowest loss, of those tried with seed 0."""
-        return min(RATES, key=lambda rate: self.results.get(f"{name} rate {rate:g} seed 0", float("inf")))
+        """Returns the rate with the lowest loss of those tried with seed 0."""
+        tried = {rate: f"{name} rate {rate:g} seed 0" for rate in RECIPES[name].rates}
+        return min(tried, key=lambda rate: self.results.get(tried[rate], float("inf")))
 
 
 def table(bench: Bench, names: list[str], seeds: list[int], minutes: float) -> str:
@@ -286,7 +289,7 @@ def main() -> None:
     bench.make_records()
     bench.in_parallel(bench.seconds_a_step, [(name,) for name in names])
     tuned = dict.fromkeys(RECIPES[name].tuned for name in names)
-    bench.in_parallel(bench.loss, [(name, rate, 0) for name in tuned for rate in RATES])
+    bench.in_parallel(bench.loss, [(name, rate, 0) for name in tuned for rate in RECIPES[name].rates])
     # One seed of all, then the next: what is stopped early has fewer seeds, not fewer recipes.
     runs = [(name, bench.best_rate(RECIPES[name].tuned), seed) for seed in seeds for name in names]
     bench.in_parallel(bench.loss, runs)

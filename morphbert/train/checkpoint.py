@@ -123,7 +123,7 @@ class Checkpoints:
         return self._folder.newest
 
     def finish(self) -> None:
-        """Returns when all that was saved is on the disk and named.
+        """Returns when all that was saved is on the disk and named. Of several workers, each has to call it.
 
         Raises:
           MorphbertError: it could not be written.
@@ -131,6 +131,7 @@ class Checkpoints:
         if self._background is not None:
             with writing(self._folder.directory):
                 self._background.finish()
+            self._reached()  # what the first worker has named, all find
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
