@@ -50,9 +50,10 @@ help:
 	@echo "make docs       builds the documentation site into site/, with MkDocs in .venv-docs"
 	@echo "make test-all   everything: slow tests, parity, Beam, and the tests on TensorFlow 2.20 in .venv-tf2.20"
 
-# Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea.
+# Of the extras, konlpy is there for the text that it carries: constitution and bills of Korea. The modern recipe
+# learns more of it in the same time (docs/recipes.md); RECIPE=bert make pretrain trains as BERT was.
 pretrain: .venv/ready
-	@PYTHON="$$PWD/$(RUN)" scripts/pretrain.sh "$(OUT)"
+	@PYTHON="$$PWD/$(RUN)" RECIPE="$${RECIPE:-modern}" scripts/pretrain.sh "$(OUT)"
 
 test: .venv/ready
 	@$(RUN) $(PYTEST) -m 'not slow and not long and not parity'

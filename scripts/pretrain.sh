@@ -33,13 +33,15 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
               DO_WHOLE_WORD_MASK=true (false)  mask all pieces of a word together
               EVAL_FRACTION=0.05          share of documents that are held out
-  Training    RECIPE=bert                 bert: BERT's block, next sentences; modern: ModernBERT's block, without them;
+  Training    RECIPE=bert                 bert: BERT's block, next sentences; modern: ModernBERT's block, without them,
+                                          AdamW, learns most in a short time (docs/recipes.md);
                                           electra: BERT's block, which learns to tell replaced pieces
               MODEL=mini (tiny)           tiny, mini, small, medium, base, large; with RECIPE=modern there is no
                                           medium, with RECIPE=electra no medium and no large
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
               TRAIN_BATCH_SIZE=32 (8)     sequences in a step
-              LEARNING_RATE=1e-4 (5e-4)   the highest
+              LEARNING_RATE=1e-4 (5e-4)   the highest; with RECIPE=modern 2e-3 for tiny, 1e-3 for mini and small,
+                                          5e-4 for base, 3e-4 for large
               NUM_TRAIN_STEPS=10000 (3500)
               NUM_WARMUP_STEPS            default: a tenth of the steps
               SAVE_CHECKPOINTS_STEPS=500
@@ -100,14 +102,15 @@ model_names() {
 }
 
 set_defaults() {
+  : "${RECIPE:=bert}"
   if [[ -z $input ]]; then
-    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=3500}" "${LEARNING_RATE:=5e-4}"
+    : "${VOCAB_SIZE:=4000}" "${MODEL:=tiny}" "${NUM_TRAIN_STEPS:=3500}"
     : "${MAX_SEQ_LENGTH:=64}" "${TRAIN_BATCH_SIZE:=8}" "${DUPE_FACTOR:=20}" "${DO_WHOLE_WORD_MASK:=false}"
     default_sentences='대한민국의 주권은 [MASK]에게 있고, 모든 권력은 국민으로부터 나온다.
 모든 국민은 [MASK] 앞에 평등하다.
 이 법은 공포한 날부터 [MASK]한다.'
   else
-    : "${VOCAB_SIZE:=32000}" "${MODEL:=mini}" "${NUM_TRAIN_STEPS:=10000}" "${LEARNING_RATE:=1e-4}"
+    : "${VOCAB_SIZE:=32000}" "${MODEL:=mini}" "${NUM_TRAIN_STEPS:=10000}"
     : "${DUPE_FACTOR:=10}" "${DO_WHOLE_WORD_MASK:=true}"
     default_sentences='정말 재미있는 [MASK]였다.
 대한민국의 [MASK]을 위하여 노력해 주시기 바랍니다.
@@ -117,12 +120,12 @@ set_defaults() {
   : "${SHORT_SEQ_PROB:=0.1}" "${EVAL_FRACTION:=0.05}" "${TRAIN_BATCH_SIZE:=32}"
   : "${SAVE_CHECKPOINTS_STEPS:=500}" "${TRAIN_FLAGS:=}" "${SEED:=12345}" "${BERT_CONFIG_FILE:=}"
   : "${TEXT_FIELD:=text}" "${PREPARE_FLAGS:=}" "${SENTENCES:=$default_sentences}"
-  : "${RECIPE:=bert}"
+  : "${LEARNING_RATE:=$(default_rate)}"
   local name prefix=""
   training=()
   case $RECIPE in
     bert) objective=nsp ;;
-    modern) objective=none prefix=modern- ;;
+    modern) objective=none prefix=modern- training=(--optimizer=adamw) ;;
     electra) objective=none prefix=electra- training=(--objective=electra) ;;
     *) usage_error "RECIPE=$RECIPE is none of bert, modern and electra" ;;
   esac
@@ -136,6 +139,17 @@ set_defaults() {
     "with RECIPE=$RECIPE, MODEL is one of $(model_names "$prefix")"
   "$PYTHON" -c 'import json, sys; dict(json.load(open(sys.argv[1], encoding="utf-8")))' \
     "$config_source" 2>/dev/null || fail "$config_source is not a model configuration in JSON"
+}
+
+# docs/recipes.md has the measurements for tiny and mini; larger models take less.
+default_rate() {
+  case $RECIPE-${MODEL#modern-} in
+    modern-tiny) echo 2e-3 ;;
+    modern-mini | modern-small) echo 1e-3 ;;
+    modern-base) echo 5e-4 ;;
+    modern-large) echo 3e-4 ;;
+    *) if [[ -z $input ]]; then echo 5e-4; else echo 1e-4; fi ;;
+  esac
 }
 
 # What made a stage's output, one setting a line: when a line changes, the stage is done again.
@@ -160,7 +174,8 @@ print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
       ;;
     model)
       set_lines TRAIN_BATCH_SIZE LEARNING_RATE NUM_TRAIN_STEPS NUM_WARMUP_STEPS TRAIN_FLAGS SEED
-      [[ ${#training[@]} -eq 0 ]] || echo "OBJECTIVE=${training[*]}"
+      [[ $RECIPE != electra ]] || echo "OBJECTIVE=${training[*]}"
+      [[ $RECIPE != modern ]] || echo "OPTIMIZER=${training[*]}"
       "$PYTHON" -c 'import json, sys
 for name, value in sorted(json.load(open(sys.argv[1], encoding="utf-8")).items()):
     if name != "vocab_size": print(f"{name}={value}")' "$config_source"

@@ -19,6 +19,7 @@ from samples import ROOT, write_config
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
+from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
@@ -148,7 +149,8 @@ def test_the_evaluation_compiles(tmp_path):
     objective = pretraining_objective(config)
     batch = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(PLAIN).items()}
     check_for_a_device(
-        Evaluator(run, objective, model, strategy).sums, {**batch, "example_weights": tf.ones([8])}
+        Evaluator(run, objective, model, Devices(strategy, "CPU")).sums,
+        {**batch, "example_weights": tf.ones([8])},
     )
 
 
@@ -281,3 +283,5 @@ def test_the_loop_and_the_evaluation_are_traced_by_a_strategy_of_tpus(tmp_path):
         assert step["kinds"]["IteratorGetNext"] > 0
         assert step["kinds"]["TPUReplicatedInput"] > 90
     assert found["evaluation"]["CrossReplicaSum"] == 1
+    # Each of the two cores is sent its own rows, not the whole batch to take them from.
+    assert set(found["batches_of_evaluation"]) == {2}

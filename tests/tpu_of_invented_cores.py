@@ -97,8 +97,14 @@ def traced(strategy):
         **{name: tf.concat([one, one], 0) for name, one in batch.items()},
         "example_weights": tf.ones([8]),
     }
-    nodes = all_nodes(Evaluator(run, objective, model, strategy)._batch.get_concrete_function(evaluated))
+    nodes = all_nodes(Evaluator(run, objective, model, devices)._batch.get_concrete_function(evaluated))
     found["evaluation"] = collections.Counter(node.op for node in nodes)
+    # What goes to the cores besides the weights, which are resources: how many different tensors.
+    found["batches_of_evaluation"] = [
+        len(set(node.input))
+        for node in nodes
+        if node.op == "TPUReplicatedInput" and node.attr["T"].type != tf.resource.as_datatype_enum
+    ]
     return found
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import TrainableModel
+from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import known_number
 from morphbert.train.input.records import evaluation_dataset, naming_bad_records
@@ -37,7 +38,7 @@ class Evaluator:
         config: RunConfig,
         objective: Objective,
         model: TrainableModel,
-        strategy: tf.distribute.Strategy,
+        devices: Devices,
         kinds: PredictionKinds | None = None,
     ):
         total = sum(chosen.share for chosen in config.eval_records)
@@ -54,9 +55,9 @@ class Evaluator:
         self._config = config
         self._objective = objective
         self._model = model
-        self._strategy = strategy
+        self._devices = devices
         self._kinds = kinds
-        self._by_halves = computes_by_halves(strategy, config.step.xla)
+        self._by_halves = computes_by_halves(devices.strategy, config.step.xla)
         # Every evaluation sees the same batches: what stands behind their masks is worked out once.
         self._of_batches: list[dict[str, tf.Tensor]] = []
         self.sums = tf.function(self._sums, autograph=False, jit_compile=config.step.xla or None)
@@ -145,13 +146,24 @@ class Evaluator:
 
     @tf.function
     def _batch(self, batch: Batch) -> tf.Tensor:
-        row = self._strategy.run(self._replica, (batch,))
-        return self._strategy.experimental_local_results(row)[0]
+        strategy, replicas = self._devices.strategy, self._devices.num_replicas
 
-    def _replica(self, batch: Batch) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        local = share_of_replica(batch, context.replica_id_in_sync_group, self._strategy.num_replicas_in_sync)
-        return context.all_reduce("SUM", self.sums(local))
+        def summed(local: Batch) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_reduce("SUM", self.sums(local))
+
+        def share_summed(whole: Batch) -> tf.Tensor:
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return summed(share_of_replica(whole, number, replicas))
+
+        if self._devices.input_per_host:
+            # Cut here, on the host that read it: each core, which may be another host's, is sent its rows alone.
+            shares = strategy.experimental_distribute_values_from_function(
+                lambda context: share_of_replica(batch, context.replica_id_in_sync_group, replicas)
+            )
+            row = strategy.run(summed, (shares,))
+        else:
+            row = strategy.run(share_summed, (batch,))
+        return strategy.experimental_local_results(row)[0]
 
     def _sums(self, batch: Batch) -> tf.Tensor:
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}

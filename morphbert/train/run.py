@@ -216,7 +216,7 @@ class _Run:
         config, kinds = self.config, None
         if tokenizer is not None:
             kinds = PredictionKinds(tokenizer, count_pieces(config.records, len(tokenizer.vocabulary)))
-        return Evaluator(config, self.objective, self.result, self.strategy, kinds)
+        return Evaluator(config, self.objective, self.result, self._devices, kinds)
 
     def go(self) -> Outcome:
         """Trains, evaluates, or both."""
