@@ -192,9 +192,12 @@ class TrainingStep:
         """Gradients and sums of one part of a replica's share, computed by halves where that is faster."""
         weights = {name: tf.convert_to_tensor(p) for name, p in self._model.parameters.items()}
         computed = in_dtype(weights, self._model.declared, self._config.dtype)
+        parts = halves(batch, self._by_halves)
+        # As a function, two halves are traced once; TensorFlow puts its graph in place of each call.
+        half = tf.function(self._half, autograph=False) if len(parts) > 1 else self._half
         found = [
-            self._half(computed, half, denominators, tf.random.experimental.stateless_fold_in(key, number))
-            for number, half in enumerate(halves(batch, self._by_halves))
+            half(computed, part, denominators, tf.random.experimental.stateless_fold_in(key, number))
+            for number, part in enumerate(parts)
         ]
         gradients, sums = (
             [tf.add_n(same) for same in zip(*lists, strict=True)] for lists in zip(*found, strict=True)
