@@ -369,7 +369,7 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
     ids, original, positions = _restored(parsed)
 
     def name(number: int) -> str:
-        return vocabulary.tokens[number] if vocabulary is not None else str(number)
+        return vocabulary.lines[number] if vocabulary is not None else str(number)
 
     masked = set(positions)
     real = _real(parsed)
@@ -392,7 +392,8 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
             lines.append(f"  {NEXT_SENTENCE_LABELS}: {parsed[NEXT_SENTENCE_LABELS][number]}")
     if WORD_IDS in parsed:
         lines.append(f"  {max(parsed[WORD_IDS]) + 1} units to mask from")
-    lines.append(f"  {real} pieces, {len(ids) - real} × {PAD}")
+    padding = PAD if vocabulary is None else vocabulary.special.pad_token
+    lines.append(f"  {real} pieces, {len(ids) - real} × {padding}")
     return "\n".join(lines)
 
 

@@ -84,10 +84,11 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
         encode_sequence(start.tokenizer, first, second, config.max_seq_length)[0] for first, second in texts
     )
     count = 0
+    written = start.tokenizer.vocabulary.special.written
     figures = len(layers) * start.config.hidden_size
     with _writer(config, layers) as write:
         for example in progress(_extracted(encoded, run, config, figures)):
-            write(example)
+            write(dataclasses.replace(example, tokens=list(map(written, example.tokens))))
             count += 1
         if not count:
             raise MorphbertError(f"there is no text in {config.input_file}.")

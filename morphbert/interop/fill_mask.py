@@ -156,7 +156,7 @@ class MaskFiller:
         """
         pieces, positions = self._masks(text)
         probabilities = self._probabilities(self.tokenizer.convert_tokens_to_ids(pieces), positions)
-        vocabulary = self.tokenizer.vocabulary.tokens
+        vocabulary = self.tokenizer.vocabulary.lines
         filled = []
         for position, row in zip(positions, probabilities, strict=True):
             best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]  # rows without a piece are none

@@ -19,7 +19,13 @@ from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.foreign import CONFIG_NAME as TOKENIZER_CONFIG_NAME
 from morphbert.text.foreign import is_foreign
-from morphbert.text.loading import described_tokenizer, foreign_folder_of, load_tokenizer, load_vocabulary_of
+from morphbert.text.loading import (
+    described_tokenizer,
+    foreign_folder_of,
+    load_tokenizer,
+    load_vocabulary_of,
+    plain_vocabulary,
+)
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
@@ -54,7 +60,7 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
 def _load(path: str, do_lower_case: bool | None) -> Tokenizer:
     """The tokenizer at a path; of a plain file whose casing nothing says, as the vocabulary shows it."""
     if os.path.isfile(path):
-        vocabulary = load_vocabulary(path)
+        vocabulary = plain_vocabulary(path)
         if do_lower_case is None and foreign_folder_of(path, None) == path:
             # With Hangul in it the loader looks itself: BERT's lower-casing would take that apart.
             do_lower_case = None if vocabulary.has_hangul_syllables() else not vocabulary.has_capitals()
@@ -129,7 +135,7 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
         shutil.copyfile(path, target)
     else:  # a Hugging Face folder with pieces in other files
         with open(target, "wb") as stream:
-            stream.write(vocabulary_bytes(vocabulary.tokens))
+            stream.write(vocabulary_bytes(vocabulary.lines))
     with open(os.path.join(folder, METADATA_NAME), "wb") as stream:
         stream.write(metadata_bytes(tokenizer.describe()))
     words = user_dictionary_of(tokenizer)

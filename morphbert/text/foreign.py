@@ -23,11 +23,14 @@ from morphbert.files import exists, read_bytes
 from morphbert.structured import load_json
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import (
-    SPECIAL_TOKENS,
+    BERT_SPELLING,
     VOCABULARY_NAME,
+    SpecialTokens,
     Vocabulary,
+    special_tokens_of_map,
     vocabulary_from_tokens,
     with_added,
+    with_special_tokens,
 )
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
@@ -63,7 +66,7 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "do_basic_tokenize": (True, None),
     "jumanpp_kwargs": (None,),
     "mecab_kwargs": (None,),
-    "never_split": (None, [], list(SPECIAL_TOKENS)),
+    "never_split": (None, []),
     "subword_tokenizer_type": (None, "wordpiece"),
     "sudachi_kwargs": (None,),
     "word_tokenizer_type": (None, "basic"),
@@ -82,7 +85,6 @@ _ALBERT_KEYS: Mapping[str, tuple[Any, ...]] = {
     "trim_offsets": (True, False),
 }
 _READ = frozenset(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class"))
-_ROLES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # Keys without influence on tokenization.
 _INERT = frozenset(
     (
@@ -118,7 +120,7 @@ _INERT = frozenset(
         "truncation_strategy",
         "use_fast",
         "vocab_file",
-        *(f"{role}_token" for role in _ROLES),
+        *BERT_SPELLING.as_map(),
     )
 )
 
@@ -146,10 +148,12 @@ def load_foreign(
     config = _read(folder, CONFIG_NAME)
     whole = _read(folder, JSON_NAME)
     _check_class(folder, config)
-    _check_keys(folder, config)
+    special = special_tokens_in(folder)
+    _check_keys(folder, config, special)
     added, verbatim = _added(folder, config, whole)
-    vocabulary = with_added(_vocabulary(folder, config, whole), added, folder)
-    _check_special_tokens(folder, config, vocabulary)
+    vocabulary = with_added(_vocabulary(folder, config, whole), added, folder, special)
+    vocabulary = with_special_tokens(vocabulary, special, folder)
+    _check_further_special_tokens(folder, config, vocabulary)
     described = dict(config)
     if config.get("tokenizer_class") in _GENERIC_CLASSES:
         described |= _from_pipeline(os.path.join(folder, JSON_NAME), whole)
@@ -272,9 +276,11 @@ def _check_class(folder: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_keys(folder: str, config: Mapping[str, Any]) -> None:
+def _check_keys(folder: str, config: Mapping[str, Any], special: SpecialTokens) -> None:
     path = os.path.join(folder, CONFIG_NAME)
     for key, value in config.items():
+        if key == "never_split" and value == list(special.as_map().values()):
+            continue
         if key in _FIXED and not any(value == choice for choice in _FIXED[key]):
             raise MorphbertError(
                 f"{path}: {key} is {json.dumps(value, ensure_ascii=False):.80}, which cuts text in a way that is not "
@@ -375,20 +381,31 @@ def _check_added(folder: str, vocabulary: Vocabulary, normalizer: Normalizer, ve
             )
 
 
-def _check_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
-    for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
-        for role, name in _ROLES.items():
-            value = values.get(f"{role}_token", name)
-            spelled = value.get("content") if isinstance(value, dict) else value
-            if spelled not in (None, name):
+def special_tokens_in(folder: str) -> SpecialTokens:
+    """Returns the spelling of the special tokens in a Hugging Face folder; BERT's where its files do not state one.
+
+    Raises:
+      MorphbertError: the two files that may state it contradict each other, or the spelling cannot be used.
+    """
+    found: dict[str, Any] = {}
+    for file in (SPECIALS_NAME, CONFIG_NAME):
+        values = _read(folder, file)
+        for role in BERT_SPELLING.as_map():
+            value = values.get(role)
+            token = value.get("content") if isinstance(value, dict) else value
+            if token is not None and found.setdefault(role, token) != token:
                 raise MorphbertError(
-                    f"{os.path.join(folder, file)}: {role}_token is {spelled!r}; only {name} is supported."
+                    f"{os.path.join(folder, file)}: {role} is {token!r}, and {found[role]!r} in {SPECIALS_NAME}."
                 )
+    return special_tokens_of_map(BERT_SPELLING.as_map() | found, f"the Hugging Face folder {folder}")
+
+
+def _check_further_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
     for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
         more = values.get("additional_special_tokens") or values.get("extra_special_tokens") or []
         for value in more.values() if isinstance(more, dict) else more:
             token = value.get("content") if isinstance(value, dict) else value
-            if token not in vocabulary.ids:
+            if token not in vocabulary.lines:
                 raise MorphbertError(
                     f"{os.path.join(folder, file)}: the special token {token} is not in the vocabulary, so it has no "
                     "id."

@@ -13,7 +13,7 @@ from morphbert.files import exists, is_remote, read_bytes
 from morphbert.hub import local_path
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import OVERRIDE, USER_DICTIONARY_NAME, MecabAnalyzer, check_analyzer
-from morphbert.text.foreign import guess_casing, is_foreign, load_foreign
+from morphbert.text.foreign import guess_casing, is_foreign, load_foreign, special_tokens_in
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
     METADATA_NAME,
@@ -24,7 +24,13 @@ from morphbert.text.metadata import (
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import VOCABULARY_NAME, Vocabulary
+from morphbert.text.vocabulary import (
+    SPECIAL_TOKENS,
+    VOCABULARY_NAME,
+    Vocabulary,
+    special_tokens_of_map,
+    with_special_tokens,
+)
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import Analyzer, WordSplitter
 
@@ -97,7 +103,7 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
     path = foreign_folder_of(_folder_of_model(local_path(path)), do_lower_case)
     if is_vocabulary_folder(path):
         return _load_folder(path, do_lower_case, _warn if allow_mismatch else _refuse)
-    vocabulary = load_vocabulary(path)
+    vocabulary = plain_vocabulary(path)
     folder = os.path.dirname(path)
     if exists(os.path.join(folder, METADATA_NAME)) and os.path.basename(path) == VOCABULARY_NAME:
         logging.getLogger("morphbert").warning(
@@ -139,18 +145,48 @@ def load_vocabulary_of(path: str) -> Vocabulary:
     """Returns only the vocabulary of any path that `load_tokenizer` accepts; this needs no engine or dictionary."""
     path = _folder_of_model(local_path(path))
     if not is_vocabulary_folder(path):
-        return load_vocabulary(path)
+        return plain_vocabulary(path)
     if not exists(os.path.join(path, METADATA_NAME)) and find_model(path):
         return load_sentencepiece(path).vocabulary
     if not exists(os.path.join(path, METADATA_NAME)) and is_foreign(path):
         return load_foreign(path)[0]
-    return load_vocabulary(os.path.join(path, VOCABULARY_NAME))
+    return plain_vocabulary(os.path.join(path, VOCABULARY_NAME))
+
+
+def plain_vocabulary(path: str) -> Vocabulary:
+    """Reads a `vocab.txt`, whose special tokens may have the spelling that a file beside it states.
+
+    These files, `morphbert_tokenizer.json` or those of Hugging Face, are read only if the vocabulary lacks one of
+    BERT's names.
+
+    Raises:
+      MorphbertError: a file cannot be read, or the spelling does not belong to the vocabulary.
+    """
+    vocabulary = load_vocabulary(path)
+    if all(token in vocabulary.ids for token in SPECIAL_TOKENS):
+        return vocabulary
+    folder = os.path.dirname(path)
+    metadata = os.path.join(folder, METADATA_NAME)
+    if exists(metadata):
+        return _as_described(vocabulary, parse_metadata(read_bytes(metadata), metadata), metadata)
+    return with_special_tokens(vocabulary, special_tokens_in(folder), folder or ".")
+
+
+def _as_described(vocabulary: Vocabulary, description: Mapping[str, Any], source: str) -> Vocabulary:
+    """Returns a vocabulary with the spelling of special tokens that a tokenizer's description states, if any."""
+    if "special_tokens" not in description:
+        return vocabulary
+    source = f"{source}: special_tokens"
+    return with_special_tokens(
+        vocabulary, special_tokens_of_map(description["special_tokens"], source), source
+    )
 
 
 def described_tokenizer(
     description: Mapping[str, Any], vocabulary: Vocabulary, analyzer: Analyzer | None = None
 ) -> Tokenizer:
     """Returns the tokenizer of a description (`Tokenizer.describe`) with its vocabulary and its analyser."""
+    vocabulary = _as_described(vocabulary, description, "the tokenizer's description")
     vocabulary = dataclasses.replace(vocabulary, added=tuple(description.get("added_tokens", ())))
     normalizer = Normalizer(
         description["normalization"],

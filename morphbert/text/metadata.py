@@ -12,10 +12,10 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.structured import load_json
 from morphbert.text.analyzers import OVERRIDE
-from morphbert.text.vocabulary import VOCABULARY_NAME
+from morphbert.text.vocabulary import VOCABULARY_NAME, special_tokens_of_map
 
 METADATA_NAME = "morphbert_tokenizer.json"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _CHOICES = {
     "continuation": ("eojeol", "morpheme"),
@@ -36,6 +36,8 @@ def metadata_bytes(description: dict[str, Any]) -> bytes:
 
 
 def _needed_version(description: dict[str, Any]) -> int:
+    if "special_tokens" in description:
+        return 4
     if description["normalization"] == "transformers" or {*_OPTIONAL, "added_tokens"} & description.keys():
         return 3
     newer = {"morpheme_tags", "user_dictionary"} & set(description["analyzer"])
@@ -77,6 +79,8 @@ def parse_metadata(data: bytes, path: str) -> dict[str, Any]:
     added = content.get("added_tokens", [])
     if not isinstance(added, list) or not all(isinstance(token, str) for token in added):
         raise MorphbertError(f"{path}: added_tokens is not a list of tokens.")
+    if "special_tokens" in content:
+        special_tokens_of_map(content["special_tokens"], f"{path}: special_tokens")
     analyzer = content.get("analyzer")
     if not isinstance(analyzer, dict) or not isinstance(analyzer.get("name"), str):
         raise MorphbertError(f"{path}: analyzer has no name.")

@@ -5,15 +5,26 @@ Records are made by `Tokenizer.encode`, which reads `[MASK]` as three words of o
 
 from __future__ import annotations
 
+import functools
 import re
 
 from morphbert.text.jamo import decompose
 from morphbert.text.tokenizer import Encoding, Tokenizer
-from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK
+from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK, SpecialTokens
 
 # Rare syllables, then all: one that does not occur in the text replaces a mask during the analysis.
 _HOLDERS = (*"뷁쀍똻꿻뙜", *map(chr, range(0xAC00, 0xD7A4)))
-_DIVIDING = re.compile("|".join(map(re.escape, (CLS, SEP, PAD, UNK))))
+
+
+@functools.lru_cache(maxsize=8)
+def _patterns(special: SpecialTokens) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Returns what finds masks, and the other special tokens, by BERT's names and in the vocabulary's spelling."""
+
+    def of(*names: str) -> re.Pattern[str]:
+        written = dict.fromkeys((*names, *map(special.written, names)))
+        return re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True))))
+
+    return of(MASK), of(CLS, SEP, PAD, UNK)
 
 
 def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
@@ -21,26 +32,29 @@ def encode_special(tokenizer: Tokenizer, text: str) -> Encoding:
 
     The text is cut as if each [MASK] were a word: the analyser sees the whole sentence, and text that follows a mask
     without a space continues its eojeol, as in the records of the model's training. Other special tokens divide the
-    text. A token that the vocabulary lacks is ordinary text.
+    text. A token that the vocabulary lacks is ordinary text. The text may have BERT's names of the tokens and the
+    spelling of the vocabulary's file; the encoding has BERT's names.
 
     `"나는 [MASK]에 간다"` → `["나", "##는", "[MASK]", "##에", "간", "##다"]`
     """
-    if "[" not in text:
+    masks, dividing = _patterns(tokenizer.vocabulary.special)
+    if masks.search(text) is None and dividing.search(text) is None:
         return tokenizer.encode(text)
+    named = tokenizer.vocabulary.special.named
     whole = Encoding([], [], [], [], [])
     start = 0
-    for match in _DIVIDING.finditer(text):
-        if match.group() not in tokenizer.vocab:
+    for match in dividing.finditer(text):
+        token, span = named(match.group()), (0, match.end() - match.start())
+        if token not in tokenizer.vocab:
             continue
-        _append(whole, _encode_masks(tokenizer, text[start : match.start()]), start)
-        token, span = match.group(), (0, match.end() - match.start())
+        _append(whole, _encode_masks(tokenizer, text[start : match.start()], masks), start)
         _append(
             whole,
             Encoding(tokenizer.convert_tokens_to_ids([token]), [token], [span], [0], [0]),
             match.start(),
         )
         start = match.end()
-    _append(whole, _encode_masks(tokenizer, text[start:]), start)
+    _append(whole, _encode_masks(tokenizer, text[start:], masks), start)
     return whole
 
 
@@ -54,14 +68,15 @@ def _append(whole: Encoding, part: Encoding, start: int) -> None:
     whole.morpheme_ids.extend(morpheme + number for number in part.morpheme_ids)
 
 
-def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
-    if MASK not in text or MASK not in tokenizer.vocab:
+def _encode_masks(tokenizer: Tokenizer, text: str, masks: re.Pattern[str]) -> Encoding:
+    spans = [match.span() for match in masks.finditer(text)]
+    if not spans or MASK not in tokenizer.vocab:
         return tokenizer.encode(text)
     holder = next(char for char in _HOLDERS if char not in text)
     splitter = tokenizer.splitter
     held = splitter.normalizer(holder)
     place = decompose(held) if splitter.decomposes else held
-    normalized = splitter.normalizer.with_map(text.replace(MASK, holder))
+    normalized = splitter.normalizer.with_map(masks.sub(holder, text))
     encoding = Encoding([], [], [], [], [])
     position = morpheme = 0
     for number, marked in enumerate(splitter.marked_eojeols(normalized.text)):
@@ -81,8 +96,8 @@ def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
                     if pieces is None:
                         found.append((UNK, start, start + tokenizer.length(piece)))
                     else:
-                        spans = tokenizer.spans(piece, pieces)
-                        found += [(token, *span) for token, span in zip(pieces, spans, strict=True)]
+                        parts = tokenizer.spans(piece, pieces)
+                        found += [(token, *span) for token, span in zip(pieces, parts, strict=True)]
                     start += tokenizer.length(piece)
                     continues = True
                 for token, first, last in found:
@@ -93,16 +108,23 @@ def _encode_masks(tokenizer: Tokenizer, text: str) -> Encoding:
         morpheme = encoding.morpheme_ids[-1] + 1
         position += length + 1
     encoding.ids.extend(tokenizer.convert_tokens_to_ids(encoding.tokens))
-    encoding.offsets[:] = _without_holders(encoding.offsets, text)
+    encoding.offsets[:] = _without_holders(encoding.offsets, spans)
     return encoding
 
 
-def _without_holders(offsets: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
-    """Returns offsets in the original text, from offsets in the text with one character for each mask."""
-    longer = len(MASK) - 1
-    masks = [match.start() - index * longer for index, match in enumerate(re.finditer(re.escape(MASK), text))]
+def _without_holders(offsets: list[tuple[int, int]], masks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns offsets in the original text, from offsets in the text with one character for each mask.
+
+    Args:
+      masks: the character ranges of the masks in the original text.
+    """
+    held: list[tuple[int, int]] = []  # where a mask's one character is, and how many more the mask has
+    shift = 0
+    for start, end in masks:
+        held.append((start - shift, end - start - 1))
+        shift += end - start - 1
 
     def original(position: int) -> int:
-        return position + longer * sum(mask < position for mask in masks)
+        return position + sum(longer for place, longer in held if place < position)
 
     return [(original(start), original(end)) for start, end in offsets]

@@ -13,7 +13,7 @@ from morphbert.errors import MorphbertError
 from morphbert.text.characters import MAY_STAND_ALONE
 from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.normalize import added_char
-from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
+from morphbert.text.vocabulary import BERT_SPELLING, CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
 from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
@@ -269,8 +269,13 @@ class Tokenizer:
         self.vocabulary.check_for_pretraining(path)
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Returns the ids of pieces; raises KeyError for a missing one, as google-research/bert does."""
+        """Returns the ids of pieces; raises KeyError for a missing one, as google-research/bert does.
+
+        Special tokens have BERT's names or the spelling of the vocabulary's file.
+        """
         vocab = self.vocab
+        if self.vocabulary.special != BERT_SPELLING:
+            tokens = map(self.vocabulary.special.named, tokens)
         return [vocab[token] for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
@@ -286,14 +291,18 @@ class Tokenizer:
         marks are joined to the left and opening ones to the right; other marks and ideographs get spaces on both sides.
         Jamo are composed.
         """
-        text = join_pieces(self.convert_ids_to_tokens(ids))
+        written = self.vocabulary.special.written
+        tokens = self.convert_ids_to_tokens(ids)
+        text = join_pieces(token if token in _LEFT_OUT else written(token) for token in tokens)
         return compose(text) if self.splitter.decomposes else text
 
     def describe(self) -> dict[str, Any]:
         """Returns everything that the output depends on, as JSON values, for the metadata and every manifest."""
+        special = self.vocabulary.special
         return {
             **self.splitter.describe(),
             **({"added_tokens": list(self.vocabulary.added)} if self.vocabulary.added else {}),
+            **({} if special == BERT_SPELLING else {"special_tokens": special.as_map()}),
             "vocab": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
         }
 

@@ -6,9 +6,11 @@ import codecs
 import dataclasses
 import functools
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from morphbert.errors import MorphbertError
 from morphbert.text.characters import is_hangul_syllable
@@ -19,10 +21,95 @@ SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 
 
 @dataclass(frozen=True)
+class SpecialTokens:
+    """The spelling of the special tokens in `vocab.txt`, by transformers' names of their roles.
+
+    A loaded vocabulary has BERT's names, `[PAD] [UNK] [CLS] [SEP] [MASK]`, whatever the file has. Only texts and files
+    of users have the file's spelling: `written` and `named` translate.
+    """
+
+    pad_token: str = PAD
+    unk_token: str = UNK
+    cls_token: str = CLS
+    sep_token: str = SEP
+    mask_token: str = MASK
+
+    @functools.cached_property
+    def _spellings(self) -> dict[str, str]:
+        return dict(zip(SPECIAL_TOKENS, dataclasses.astuple(self), strict=True))
+
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        return {spelling: name for name, spelling in self._spellings.items()}
+
+    def written(self, token: str) -> str:
+        """Returns a token as the file spells it: `"[MASK]"` → `"<MASK>"`, `"가"` → `"가"`."""
+        return self._spellings.get(token, token)
+
+    def named(self, token: str) -> str:
+        """Returns BERT's name of a token in the file's spelling: `"<MASK>"` → `"[MASK]"`, `"가"` → `"가"`."""
+        return self._names.get(token, token)
+
+    def as_map(self) -> dict[str, str]:
+        """Returns the content of a `special_tokens_map.json`: `{"pad_token": "<PAD>", …}`."""
+        return dataclasses.asdict(self)
+
+
+BERT_SPELLING = SpecialTokens()
+
+
+def special_tokens_of_map(values: Any, source: str) -> SpecialTokens:
+    """Returns the spelling in a Hugging Face `special_tokens_map.json`.
+
+    Args:
+      values: the content of the file; a token is a string, or an object with `content`.
+      source: the name of the map in messages.
+
+    Raises:
+      MorphbertError: a role is missing or unknown, a token has white space, begins with `##`, or is the token of
+        another role.
+    """
+    roles = [role.name for role in dataclasses.fields(SpecialTokens)]
+    form = "Example: " + json.dumps({role: f"<{role[: -len('_token')].upper()}>" for role in roles})
+    if not isinstance(values, Mapping):
+        raise MorphbertError(f"{source}: {type(values).__name__} instead of an object. {form}")
+    for key, value in values.items():
+        same_as_role = key in ("bos_token", "eos_token") and value in map(values.get, roles)
+        if value and key not in roles and not same_as_role:
+            raise MorphbertError(
+                f"{source}: the key {key!r} is unknown; the keys are {', '.join(roles)}. Other special tokens go into "
+                "build_vocab.py --special_tokens."
+            )
+    found: dict[str, str] = {}
+    for role, name in zip(roles, SPECIAL_TOKENS, strict=True):
+        value = values.get(role)
+        token = value.get("content") if isinstance(value, Mapping) else value
+        if role not in values:
+            raise MorphbertError(f"{source} has no {role}. {form}")
+        if not isinstance(token, str) or not token or any(char.isspace() for char in token):
+            raise MorphbertError(
+                f"{source}: {role} is {token!r}; it must be a string that is not empty and has no white space."
+            )
+        if token.startswith("##"):
+            raise MorphbertError(f"{source}: {role} is {token}, and ## marks a piece within a word.")
+        if token in found:
+            raise MorphbertError(
+                f"{source}: {found[token]} and {role} are both {token}; each needs another token."
+            )
+        if token in SPECIAL_TOKENS and token != name:
+            raise MorphbertError(f"{source}: {role} is {token}, BERT's name of another special token.")
+        found[token] = role
+    return SpecialTokens(*found)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """Tokens in the order of their ids.
 
     As in google-research/bert, a token on two lines has the id of the later line.
+
+    Attributes:
+      special: the spelling of the special tokens in the file; `tokens` and `ids` have BERT's names.
     """
 
     tokens: tuple[str, ...]
@@ -31,9 +118,15 @@ class Vocabulary:
     added: tuple[
         str, ...
     ] = ()  # found in the text unchanged before tokenization (transformers' added tokens)
+    special: SpecialTokens = BERT_SPELLING
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @functools.cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The tokens as the file spells them."""
+        return tuple(map(self.special.written, self.tokens))
 
     @functools.cached_property
     def continuations(self) -> tuple[bool, ...]:
@@ -78,7 +171,8 @@ class Vocabulary:
             raise MorphbertError(
                 f"{path} ({len(self)} tokens) has no {' and no '.join(missing)}. Pretraining needs "
                 f"{' '.join(SPECIAL_TOKENS)}: put each on a separate line, preferably the first five, or learn a "
-                "vocabulary with build_vocab.py."
+                "vocabulary with build_vocab.py. If the file spells them in another way, put a special_tokens_map.json "
+                "beside it, or make a vocabulary folder with build_vocab.py --init_vocab and --special_tokens_map."
             )
         if len(self.ids) < len(self.tokens):
             first: dict[str, int] = {}
@@ -114,7 +208,7 @@ def check_same_vocabulary(
       MorphbertError: the vocabularies differ.
     """
     if isinstance(given, Vocabulary) and isinstance(made_with, Vocabulary):
-        same = given.tokens == made_with.tokens
+        same = given.tokens == made_with.tokens  # with BERT's names of the special tokens
     else:
         same = bool(_digests(given) & _digests(made_with))
     if not same:
@@ -129,20 +223,60 @@ def _digests(vocabulary: Vocabulary | VocabularyDigest) -> set[str]:
     """Returns the digests of a vocabulary: of its file, and of its pieces as `vocabulary_bytes` writes them."""
     if isinstance(vocabulary, VocabularyDigest):
         return {vocabulary.sha256}
-    return {vocabulary.sha256, hashlib.sha256(vocabulary_bytes(vocabulary.tokens)).hexdigest()}
+    return {vocabulary.sha256, hashlib.sha256(vocabulary_bytes(vocabulary.lines)).hexdigest()}
 
 
-def vocabulary_from_tokens(tokens: Iterable[str]) -> Vocabulary:
-    """Returns the vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them."""
+def with_special_tokens(vocabulary: Vocabulary, special: SpecialTokens, source: str) -> Vocabulary:
+    """Returns the vocabulary of a file with another spelling of the special tokens; they get BERT's names.
+
+    Args:
+      vocabulary: as read from its file.
+      source: the name of the spelling in messages.
+
+    Raises:
+      MorphbertError: the file lacks a token of the spelling, or has BERT's name of a token beside it.
+    """
+    if special == vocabulary.special:
+        return vocabulary
+    lines = set(vocabulary.lines)
+    for role, token in special.as_map().items():
+        name = special.named(token)
+        if token == name:
+            continue
+        if token not in lines:
+            raise MorphbertError(
+                f"{source}: {role} is {token}, which the vocabulary ({len(vocabulary)} tokens) lacks. Give the token "
+                "that it has."
+            )
+        if name in lines:
+            raise MorphbertError(
+                f"{source}: {role} is {token}, and the vocabulary has {name} too. Remove one of them, for example by "
+                f"[unused{vocabulary.lines.index(name)}] in its line."
+            )
+    tokens = tuple(map(special.named, vocabulary.lines))
+    ids = OrderedDict((token, number) for number, token in enumerate(tokens))
+    return dataclasses.replace(vocabulary, tokens=tokens, ids=ids, special=special)
+
+
+def vocabulary_from_tokens(tokens: Iterable[str], special: SpecialTokens = BERT_SPELLING) -> Vocabulary:
+    """Returns the vocabulary whose `vocab.txt` has these lines, as `vocabulary_bytes` writes them.
+
+    Args:
+      tokens: special tokens by BERT's names.
+      special: their spelling in the file.
+    """
     tokens = tuple(tokens)
-    return vocabulary_of_file(tokens, vocabulary_bytes(tokens))
+    content = vocabulary_bytes(map(special.written, tokens))
+    return dataclasses.replace(vocabulary_of_file(tokens, content), special=special)
 
 
-def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> Vocabulary:
+def with_added(
+    vocabulary: Vocabulary, added: Mapping[str, int], path: str, special: SpecialTokens = BERT_SPELLING
+) -> Vocabulary:
     """Returns the vocabulary with the tokens of `added_tokens.json`, from a Hugging Face folder at `path`.
 
     A token with the id of a line must be the token of that line; others follow the last line. A free id between them
-    gets the piece `[unused…]`, which no text contains.
+    gets the piece `[unused…]`, which no text contains. Special tokens, in the spelling `special`, are no added tokens.
 
     Raises:
       MorphbertError: an id belongs to another piece, or is far beyond the vocabulary.
@@ -164,7 +298,7 @@ def with_added(vocabulary: Vocabulary, added: Mapping[str, int], path: str) -> V
             raise MorphbertError(
                 f"{path}: the added token {token} has the id {number}, which belongs to {vocabulary.tokens[number]}."
             )
-    named = tuple(token for token in added if token not in SPECIAL_TOKENS)
+    named = tuple(token for token in added if special.named(token) not in SPECIAL_TOKENS)
     if not further:
         return dataclasses.replace(vocabulary, added=named)
     more = [further.get(number, f"[unused_id_{number}]") for number in range(size, max(further) + 1)]

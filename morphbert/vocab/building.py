@@ -25,12 +25,16 @@ from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
 from morphbert.text.user_dictionary import compile_user_dictionary
 from morphbert.text.vocabulary import (
+    BERT_SPELLING,
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
+    SpecialTokens,
     Vocabulary,
     vocabulary_bytes,
     vocabulary_from_tokens,
+    with_special_tokens,
 )
+from morphbert.text.vocabulary_file import read_special_tokens_map
 from morphbert.text.words import Continuation, WordSplitter
 from morphbert.vocab.counting import WordCounts, count_characters, count_words
 from morphbert.vocab.figures import Figures, Paragraph, answer_ceiling, measure
@@ -130,6 +134,13 @@ class VocabularyConfig:
         help="Additional special tokens, with commas, directly after [PAD] [UNK] [CLS] [SEP] [MASK]. Text never "
         "becomes one of them; programs insert them. Example: --special_tokens=[USER],[URL]",
     )
+    special_tokens_map: str = option(
+        default="",
+        help="The spelling of [PAD] [UNK] [CLS] [SEP] [MASK] in vocab.txt: a JSON file in the form of Hugging Face's "
+        "special_tokens_map.json, or the JSON itself. The vocabulary folder keeps it, so no other command needs the "
+        'flag. Example: --special_tokens_map=\'{"pad_token": "<PAD>", "unk_token": "<UNK>", "cls_token": "<CLS>", '
+        '"sep_token": "<SEP>", "mask_token": "<MASK>"}\'',
+    )
     unused_slots: int = option(
         default=0,
         at_least=0,
@@ -198,9 +209,11 @@ def build_vocabulary(
         the alphabet.
     """
     _check_special_tokens(config.special_tokens)
+    special = _spelling(config)
     paths = expand(config.input_file)
     _check_folder(config.vocab_dir)
-    old = _vocabulary_to_extend(config)
+    old = _vocabulary_to_extend(config, special)
+    special = special or (BERT_SPELLING if old is None else old.special)
     splitter = make_splitter(config)
     workers = config.num_workers or default_workers()
     counts = count_words(paths, splitter, workers, config.held_out_share, config.encoding)
@@ -214,13 +227,15 @@ def build_vocabulary(
         # These are few enough to include all of them: then every syllable can be written, even an unseen one.
         alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
+    own_spelling = set(special.as_map().values())  # no piece of text may be spelled like them
+    learned = [piece for piece in learned if piece not in own_spelling]
     if old is None:
         pieces = assemble(
             characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
         )
     else:
         pieces = extend(old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens)
-    vocabulary = vocabulary_from_tokens(pieces.tokens)
+    vocabulary = vocabulary_from_tokens(pieces.tokens, special)
     tokenizer = make_tokenizer(vocabulary, splitter)
     only_held_out = set(characters).difference(counts.characters)
     measured = make_tokenizer(
@@ -233,7 +248,7 @@ def build_vocabulary(
         None if questions is None else answer_ceiling(tokenizer, questions),
     )
     report = _report(config, paths, counts, pieces, column)
-    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.tokens), **report_bytes(report)}
+    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.lines), **report_bytes(report)}
     if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
         contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
     # The metadata is written last: a folder without it is not a vocabulary.
@@ -296,7 +311,21 @@ def _check_special_tokens(tokens: tuple[str, ...]) -> None:
             )
 
 
-def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
+def _spelling(config: VocabularyConfig) -> SpecialTokens | None:
+    """Returns the spelling of `--special_tokens_map`, none of whose tokens can be another piece; None without it."""
+    if not config.special_tokens_map:
+        return None
+    special = read_special_tokens_map(config.special_tokens_map)
+    for role, token in special.as_map().items():
+        if len(token) == 1 or token in config.special_tokens or re.fullmatch(r"\[unused\d+\]", token):
+            raise MorphbertError(
+                f"--special_tokens_map: {role} is {token}, which other lines of vocab.txt may have: it must have more "
+                "than one character, and be neither [unusedN] nor one of --special_tokens."
+            )
+    return special
+
+
+def _vocabulary_to_extend(config: VocabularyConfig, special: SpecialTokens | None) -> Vocabulary | None:
     """Returns the vocabulary of `--init_vocab`, whose tokenizer settings must equal the new ones."""
     if not config.init_vocab:
         return None
@@ -307,9 +336,16 @@ def _vocabulary_to_extend(config: VocabularyConfig) -> Vocabulary | None:
     path = os.path.join(config.init_vocab, METADATA_NAME)
     if not exists(path):
         old = load_vocabulary_of(config.init_vocab)
+        if special is not None:
+            old = with_special_tokens(old, special, "--special_tokens_map")
         old.check_for_pretraining(config.init_vocab)
         return old
     old_tokenizer = load_tokenizer(config.init_vocab)
+    if special is not None and special != old_tokenizer.vocabulary.special:
+        raise MorphbertError(
+            f"--special_tokens_map contradicts --init_vocab={config.init_vocab}, which was made with "
+            f"{' '.join(old_tokenizer.vocabulary.special.as_map().values())}. Leave the flag out."
+        )
     then, now = old_tokenizer.splitter.describe(), make_splitter(config).describe()
     for key in [*then, *(key for key in now if key not in then)]:
         value, other = then.get(key), now.get(key)

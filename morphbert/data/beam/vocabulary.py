@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from morphbert.data.build import known_pieces
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import USER_DICTIONARY_NAME
-from morphbert.text.foreign import FILE_NAMES
-from morphbert.text.loading import foreign_folder_of, is_vocabulary_folder, load_tokenizer
+from morphbert.text.foreign import FILE_NAMES, SPECIALS_NAME
+from morphbert.text.loading import foreign_folder_of, is_vocabulary_folder, load_tokenizer, plain_vocabulary
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import VOCABULARY_NAME
+from morphbert.text.vocabulary import BERT_SPELLING, VOCABULARY_NAME
 
 # A vocabulary's files are a few megabytes; other files of the folder are not packed.
 _MOST_BYTES = 64 << 20
@@ -43,16 +44,19 @@ def pack(path: str, do_lower_case: bool | None, allow_mismatch: bool) -> PackedV
     """Reads the files of the vocabulary at `path`."""
     path = foreign_folder_of(path, do_lower_case)
     if not is_vocabulary_folder(path):
-        single = (os.path.basename(path), files.read_bytes(path))
-        return PackedVocabulary((single,), True, do_lower_case, allow_mismatch)
-    entries = tuple((name, files.read_bytes(os.path.join(path, name))) for name in _names(path))
-    size = sum(len(content) for _, content in entries)
+        entries = [(os.path.basename(path), files.read_bytes(path))]
+        special = plain_vocabulary(path).special
+        if special != BERT_SPELLING:  # stated by a file beside it
+            entries.append((SPECIALS_NAME, json.dumps(special.as_map()).encode("utf-8")))
+        return PackedVocabulary(tuple(entries), True, do_lower_case, allow_mismatch)
+    packed = tuple((name, files.read_bytes(os.path.join(path, name))) for name in _names(path))
+    size = sum(len(content) for _, content in packed)
     if size > _MOST_BYTES:
         raise MorphbertError(
             f"the folder {path} contains {size >> 20} MB, too much to send to every worker. Give a folder that "
             "contains only the vocabulary."
         )
-    return PackedVocabulary(entries, False, do_lower_case, allow_mismatch)
+    return PackedVocabulary(packed, False, do_lower_case, allow_mismatch)
 
 
 def _names(folder: str) -> Iterator[str]:

@@ -76,7 +76,8 @@ class _Cut:
 class PretrainedTokenizer:
     """Texts → what a model takes. Called as a tokenizer of transformers is; not for several threads at a time.
 
-    Special tokens that stand in a text are themselves, and an analyser sees the whole text around a `[MASK]`.
+    Special tokens that stand in a text are themselves, and an analyser sees the whole text around a `[MASK]`. They are
+    spelled as in the vocabulary's file; texts may have BERT's names too.
     What cuts the text is `pieces`, the tokenizer of `morphbert.text`.
     """
 
@@ -93,12 +94,15 @@ class PretrainedTokenizer:
         self.padding_side = "right"
         self._watch = UnknownWatch(pieces)
         known = pieces.vocab
-        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = SPECIAL_TOKENS
+        self._written = pieces.vocabulary.special.written
+        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = map(
+            self._written, SPECIAL_TOKENS
+        )
         self.pad_token_id, self.unk_token_id, self.cls_token_id, self.sep_token_id, self.mask_token_id = (
             known.get(token) for token in (PAD, UNK, CLS, SEP, MASK)
         )
-        self.all_special_tokens = [token for token in SPECIAL_TOKENS if token in known]
-        self.all_special_ids = [known[token] for token in self.all_special_tokens]
+        self.all_special_tokens = [self._written(token) for token in SPECIAL_TOKENS if token in known]
+        self.all_special_ids = pieces.convert_tokens_to_ids(self.all_special_tokens)
 
     def __len__(self) -> int:
         return len(self.pieces.vocabulary)
@@ -109,7 +113,7 @@ class PretrainedTokenizer:
 
     def get_vocab(self) -> dict[str, int]:
         """Piece → id."""
-        return dict(self.pieces.vocab)
+        return {self._written(token): number for token, number in self.pieces.vocab.items()}
 
     def __call__(
         self,
@@ -200,7 +204,9 @@ class PretrainedTokenizer:
         b = None if second is None else self._encoded(second, words)
 
         def joined(one: Encoding, other: Encoding | None) -> Encoded:
-            return join(self.pieces, one, other, cut.special_tokens)
+            row = join(self.pieces, one, other, cut.special_tokens)
+            row.tokens[:] = map(self._written, row.tokens)
+            return row
 
         special = 0 if not cut.special_tokens else 2 if b is None else 3
         sizes = len(a.ids), 0 if b is None else len(b.ids)
@@ -258,7 +264,7 @@ class PretrainedTokenizer:
             raise MorphbertError(f"the vocabulary has no {PAD}, so rows cannot be padded.")
         return Encoded(
             _placed(row.ids, length, self.pad_token_id, side),
-            _placed(row.tokens, length, PAD, side),
+            _placed(row.tokens, length, self.pad_token, side),
             _placed(row.segment_ids, length, 0, side),
             _placed(row.special_tokens_mask, length, 1, side),
             _placed(row.offsets, length, (0, 0), side),
@@ -273,19 +279,20 @@ class PretrainedTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces, without special tokens but those that stand in it."""
-        return encode_special(self.pieces, text).tokens
+        return list(map(self._written, encode_special(self.pieces, text).tokens))
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """A piece → its id, pieces → a list of theirs; `[UNK]`'s for what the vocabulary lacks."""
+        known, named = self.pieces.vocab, self.pieces.vocabulary.special.named
         if isinstance(tokens, str):
-            return self.pieces.vocab.get(tokens, self.unk_token_id)
-        return [self.pieces.vocab.get(token, self.unk_token_id) for token in tokens]
+            return known.get(named(tokens), self.unk_token_id)
+        return [known.get(named(token), self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
         """An id → its piece, ids → a list of theirs."""
         if isinstance(ids, (int, np.integer)):
-            return self.pieces.inv_vocab[int(ids)]
-        return self.pieces.convert_ids_to_tokens(int(number) for number in ids)
+            return self._written(self.pieces.inv_vocab[int(ids)])
+        return list(map(self._written, self.pieces.convert_ids_to_tokens(map(int, ids))))
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
         """Ids → text (see `Tokenizer.decode`); special tokens stay as they are, or are left out."""
@@ -297,7 +304,7 @@ class PretrainedTokenizer:
             if number in left_out:
                 continue
             if number in divides:
-                parts += [self.pieces.decode(run), self.pieces.inv_vocab[number]]
+                parts += [self.pieces.decode(run), self._written(self.pieces.inv_vocab[number])]
                 run = []
             else:
                 run.append(number)

@@ -21,7 +21,14 @@ from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
 from morphbert.text.tokenizer import Tokenizer, join_pieces
-from morphbert.text.vocabulary import parse_vocabulary
+from morphbert.text.vocabulary import (
+    CLS,
+    PAD,
+    SEP,
+    parse_vocabulary,
+    special_tokens_of_map,
+    with_special_tokens,
+)
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
@@ -65,9 +72,12 @@ class MorphbertTokenizer(PreTrainedTokenizer):
     ) -> None:
         self._files = (vocab_file, metadata_file, user_dictionary_file)
         vocabulary = parse_vocabulary(_bytes_of(vocab_file), vocab_file)
-        vocabulary.check_for_pretraining(vocab_file)
         content = parse_metadata(_bytes_of(metadata_file), metadata_file)
         check_vocabulary(metadata_file, content, vocabulary.sha256, len(vocabulary))
+        if "special_tokens" in content:
+            special = special_tokens_of_map(content["special_tokens"], metadata_file)
+            vocabulary = with_special_tokens(vocabulary, special, metadata_file)
+        vocabulary.check_for_pretraining(vocab_file)
         analyzer = None
         if content["analyzer"]["name"] != "none":
             words = None
@@ -92,29 +102,33 @@ class MorphbertTokenizer(PreTrainedTokenizer):
         return len(self._pieces.vocabulary)
 
     def get_vocab(self) -> dict[str, int]:
-        return {**self._pieces.vocab, **self.added_tokens_encoder}
+        lines = self._pieces.vocabulary.lines
+        return {**{lines[number]: number for number in self._pieces.inv_vocab}, **self.added_tokens_encoder}
 
     def tokenize(self, text: str, **kwargs: Any) -> list[str]:
         """Text → pieces; special tokens that stand in it are themselves, unless `split_special_tokens`."""
-        return self._encoded(text, **kwargs).tokens
+        return list(map(self._pieces.vocabulary.special.written, self._encoded(text, **kwargs).tokens))
 
     def _encoded(self, text: str, split_special_tokens: bool | None = None, **_: Any) -> Any:
         plain = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         return self._pieces.encode(text) if plain else encode_special(self._pieces, text)
 
     def _tokenize(self, text: str, **_: Any) -> list[str]:
-        return self._pieces.tokenize(text)
+        return list(map(self._pieces.vocabulary.special.written, self._pieces.tokenize(text)))
 
     def _convert_token_to_id(self, token: str) -> int:
-        return self._pieces.vocab.get(token, self._pieces.vocab[str(self.unk_token)])
+        named, vocab = self._pieces.vocabulary.special.named, self._pieces.vocab
+        return vocab.get(named(token), vocab[named(str(self.unk_token))])
 
     def _convert_id_to_token(self, index: int) -> str:
-        return self._pieces.inv_vocab.get(index, str(self.unk_token))
+        token = self._pieces.inv_vocab.get(index)
+        return str(self.unk_token) if token is None else self._pieces.vocabulary.special.written(token)
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Pieces → text; as in BERT's, a first piece that continues an eojeol keeps its ##."""
         begins = CONTINUATION if tokens and tokens[0].startswith(CONTINUATION) else ""
-        text = begins + join_pieces(tokens)
+        named = self._pieces.vocabulary.special.named
+        text = begins + join_pieces(token for token in tokens if named(token) not in (PAD, CLS, SEP))
         return compose(text) if self._pieces.splitter.decomposes else text
 
     def _ids(self, text: Any, words: bool, **kwargs: Any) -> list[int]:

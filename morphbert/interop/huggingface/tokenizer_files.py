@@ -9,6 +9,7 @@ A stock tokenizer of transformers matches special tokens in the text before anyt
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -18,18 +19,19 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.interop.vocabularies import user_dictionary_of
 from morphbert.text.analyzers import USER_DICTIONARY_NAME
+from morphbert.text.foreign import SPECIALS_NAME
 from morphbert.text.loading import LONGEST_WORD, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
+    BERT_SPELLING,
     CLS,
-    MASK,
-    PAD,
     SEP,
     SPECIAL_TOKENS,
     UNK,
     VOCABULARY_NAME,
+    SpecialTokens,
     vocabulary_bytes,
 )
 from morphbert.text.words import WordSplitter
@@ -38,6 +40,7 @@ STOCK_FOLDER = "stock_tokenizer"
 CODE_NAME = "tokenization_morphbert.py"
 CODE_CLASS = "MorphbertTokenizer"
 _CODE_MODULE = "morphbert.interop.huggingface.remote_tokenizer"
+_ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # in transformers' order
 # Longer than any text: only google-research/bert has a limit.
 _NO_LIMIT = 2**31 - 1
 
@@ -79,13 +82,15 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
             f"a tokenizer with the analyser {analyzer} cannot be exported to Hugging Face: there are files for "
             "mecab and none."
         )
-    tokens = tokenizer.vocabulary.tokens
-    _write(folder, VOCABULARY_NAME, vocabulary_bytes(tokens))
+    lines = vocabulary_bytes(tokenizer.vocabulary.lines)
+    _write(folder, VOCABULARY_NAME, lines)
     described = tokenizer.describe()
-    described["vocab"] = {"size": len(tokens), "sha256": _sha256(tokens)}
+    sha256 = hashlib.sha256(lines).hexdigest()
+    described["vocab"] = {"size": len(tokenizer.vocabulary), "sha256": sha256}
     _write(folder, METADATA_NAME, metadata_bytes(described))
+    common = _common(tokenizer.vocabulary.special, max_length, segments)
     if has_exact_stock_tokenizer(tokenizer):
-        _write_stock(folder, tokenizer, _common(max_length, segments))
+        _write_stock(folder, tokenizer, common)
         return
     words = user_dictionary_of(tokenizer)
     if words is not None:
@@ -96,16 +101,17 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
         folder,
         "tokenizer_config.json",
         {
-            **_common(max_length, segments),
+            **common,
             "tokenizer_class": CODE_CLASS,
             "auto_map": {"AutoTokenizer": [f"{CODE_NAME.removesuffix('.py')}.{CODE_CLASS}", None]},
             "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
         },
     )
+    _write_special_tokens_map(folder, tokenizer.vocabulary.special)
     stock = os.path.join(folder, STOCK_FOLDER)
     os.makedirs(stock)
-    _write(stock, VOCABULARY_NAME, vocabulary_bytes(tokens))
-    _write_stock(stock, without_analyzer(tokenizer), _common(max_length, segments))
+    _write(stock, VOCABULARY_NAME, lines)
+    _write_stock(stock, without_analyzer(tokenizer), common)
 
 
 def without_analyzer(tokenizer: Tokenizer) -> Tokenizer:
@@ -136,11 +142,10 @@ def _by_eojeol(tokenizer: Tokenizer, line: str) -> list[tuple[int, ...]]:
     return [tuple(ids) for ids in found]
 
 
-def _common(max_length: int, segments: bool) -> dict[str, Any]:
-    names = {"unk_token": UNK, "sep_token": SEP, "pad_token": PAD, "cls_token": CLS, "mask_token": MASK}
+def _common(special: SpecialTokens, max_length: int, segments: bool) -> dict[str, Any]:
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     return {
-        **names,
+        **{role: special.as_map()[role] for role in _ROLES},
         "model_max_length": max_length,
         "model_input_names": inputs,
         "clean_up_tokenization_spaces": False,
@@ -160,13 +165,22 @@ def _write_stock(folder: str, tokenizer: Tokenizer, common: dict[str, Any]) -> N
             "do_lower_case": tokenizer.splitter.normalizer.do_lower_case,
         },
     )
+    _write_special_tokens_map(folder, tokenizer.vocabulary.special)
+
+
+def _write_special_tokens_map(folder: str, special: SpecialTokens) -> None:
+    """Writes the file for programs that do not read `tokenizer_config.json`; BERT's spelling needs none."""
+    if special != BERT_SPELLING:
+        _write_json(folder, SPECIALS_NAME, special.as_map())
 
 
 def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of `tokenizer.json` for a tokenizer without analyser."""
-    ids = tokenizer.vocab
+    written = tokenizer.vocabulary.special.written
+    ids = {written(token): number for token, number in tokenizer.vocab.items()}
+    first, last = written(CLS), written(SEP)
     longest = LONGEST_WORD.get(tokenizer.splitter.normalizer.form, _NO_LIMIT)
-    single: list[dict[str, Any]] = [_special(CLS, 0), _sequence("A", 0), _special(SEP, 0)]
+    single: list[dict[str, Any]] = [_special(first, 0), _sequence("A", 0), _special(last, 0)]
     return {
         "version": "1.0",
         "truncation": None,
@@ -181,7 +195,7 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
                 "normalized": False,
                 "special": True,
             }
-            for token in (*SPECIAL_TOKENS, *tokenizer.vocabulary.added)
+            for token in (*map(written, SPECIAL_TOKENS), *tokenizer.vocabulary.added)
         ],
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(tokenizer.splitter)},
         # BertPreTokenizer would do, except for punctuation that Unicode has had since version 8.
@@ -200,18 +214,18 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "post_processor": {
             "type": "TemplateProcessing",
             "single": single,
-            "pair": [*single, _sequence("B", 1), _special(SEP, 1)],
+            "pair": [*single, _sequence("B", 1), _special(last, 1)],
             "special_tokens": {
-                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (CLS, SEP)
+                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (first, last)
             },
         },
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
         "model": {
             "type": "WordPiece",
-            "unk_token": UNK,
+            "unk_token": written(UNK),
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": longest,
-            "vocab": dict(ids),
+            "vocab": ids,
         },
     }
 
@@ -247,12 +261,6 @@ def _special(token: str, segment: int) -> dict[str, Any]:
 
 def _sequence(name: str, segment: int) -> dict[str, Any]:
     return {"Sequence": {"id": name, "type_id": segment}}
-
-
-def _sha256(tokens: Iterable[str]) -> str:
-    import hashlib
-
-    return hashlib.sha256(vocabulary_bytes(tokens)).hexdigest()
 
 
 def _write(folder: str, name: str, content: bytes) -> None:
