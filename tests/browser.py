@@ -68,6 +68,16 @@ class Browser:
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"]) from None
 
+    def resize(self, width, height=1000, dark=False):
+        """Shows pages as on a screen of this size in CSS pixels, narrower than a window can be, light or dark."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        for name, params in (
+            ("setDeviceMetricsOverride", size),
+            ("setEmulatedMedia", {"features": [scheme]}),
+        ):
+            self._send("POST", "/goog/cdp/execute", cmd=f"Emulation.{name}", params=params)
+
     def open(self, url):
         self._send("POST", "/url", url=url)
 

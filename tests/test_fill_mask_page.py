@@ -64,10 +64,13 @@ def ask(server, method="POST", path="/fill", body=None, **headers):
 # ── in a browser ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.skipif(
+needs_browser = pytest.mark.skipif(
     not (CHROMIUM and CHROMEDRIVER),
     reason="there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
 )
+
+
+@needs_browser
 def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoints(server, run, tmp_path):
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
 
@@ -95,11 +98,11 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         cut = Segmenter(tokenizer)(SENTENCE)
         assert browser.texts("#mecab .part") == [part for eojeol in cut.morphemes for part in eojeol]
         assert browser.texts("#mecab .eojeol") == ["사과나무를", "[MASK]에", "심었습니다."]
-        assert browser.texts("#wordpiece .part") == [part for eojeol in cut.pieces for part in eojeol]
-        assert browser.texts("#unknown") == [f"조각 {sum(map(len, cut.pieces))}개 가운데 [UNK] 0개"]
-        assert browser.texts("#checkpoint option") == ["step 2,000", "step 1,000", "best, step 1,000"]
+        assert browser.texts(".wordpiece .part") == [part for eojeol in cut.pieces for part in eojeol]
+        assert browser.texts(".unknown") == [f"조각 {sum(map(len, cut.pieces))}개 가운데 [UNK] 0개"]
+        assert browser.texts(".checkpoint option") == ["step 2,000", "step 1,000", "best, step 1,000"]
         browser.run(
-            "const s = document.getElementById('checkpoint'); s.value = arguments[0];"
+            "const s = document.querySelector('.checkpoint'); s.value = arguments[0];"
             "s.dispatchEvent(new Event('change'))",
             "step 1,000",
         )
@@ -127,6 +130,96 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         assert browser.picture().startswith(b"\x89PNG")
 
 
+def listed(pieces):
+    return [(piece, f"{share:.1%}") for piece, share in pieces]
+
+
+@needs_browser
+def test_a_click_on_a_piece_shows_what_else_the_model_would_put_there(server, run, tmp_path):
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    filler = MaskFiller(str(run / "model.ckpt-2000"), tokenizer)
+    with Browser(tmp_path / "profile", "en-US") as browser:
+        browser.open(server.url)
+        browser.wait("return document.getElementById('results').dataset.number === '1'")
+        assert browser.texts("h1") == ["What stands at [MASK]"]
+        browser.type("#text", SENTENCE)
+        browser.click("#fill")
+        browser.wait("return document.getElementById('results').dataset.number === '2'")
+        assert browser.texts(".alternatives .bars") == []
+        pieces = browser.texts(".wordpiece .part")
+        for place in (1, pieces.index("[MASK]")):
+            browser.run("document.querySelectorAll('button.part')[arguments[0]].click()", place)
+            browser.wait(f"return document.querySelector('.alternatives').dataset.place === '{place}'")
+            found = filler.alternatives(SENTENCE, place)
+            assert browser.texts(".alternatives h3") == [f"In place of {pieces[place]}"]
+            shown = zip(
+                browser.texts(".alternatives td.piece"), browser.texts(".alternatives td.share"), strict=True
+            )
+            assert list(shown) == listed(found.pieces)
+            pressed = browser.run(
+                "return [...document.querySelectorAll('button.part')]"
+                ".findIndex((one) => one.getAttribute('aria-pressed') === 'true')"
+            )
+            assert pressed == place
+            note = browser.texts(".alternatives .note")
+            if found.rank is None:
+                assert note == []
+            else:
+                share = "<0.1%" if found.probability < 0.0005 else f"{found.probability:.1%}"
+                assert note == [f"{pieces[place]} has {share}, rank {found.rank:,} of 8,000"]
+
+
+@needs_browser
+def test_two_models_with_other_vocabularies_stand_side_by_side(run, tmp_path):
+    """On a wide window beside each other, on a phone one below the other, and nothing is wider than the window."""
+    second = write_random_model(tmp_path / "second", ROOT / "vocab" / "ko-mecab-32k", 5)
+    tokenizers = [load_tokenizer(str(ROOT / "vocab" / name)) for name in ("ko-mecab-8k", "ko-mecab-32k")]
+    fillings = [
+        Filling(str(path), tokenizer) for path, tokenizer in zip((run, second), tokenizers, strict=True)
+    ]
+    sentence = "대한민국의 국무총리는 [MASK]에 갔다."
+    assert Segmenter(tokenizers[0])(sentence).pieces != Segmenter(tokenizers[1])(sentence).pieces
+    with PageServer(fillings[0], 0, fillings[1]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with Browser(tmp_path / "profile") as browser:
+                look_at_both(browser, server, sentence, tokenizers, (run / "model.ckpt-2000", second))
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def look_at_both(browser, server, sentence, tokenizers, models):
+    browser.resize(1200)
+    browser.open(server.url)
+    browser.wait("return document.getElementById('results').dataset.number === '1'")
+    browser.type("#text", sentence)
+    browser.click("#fill")
+    browser.wait("return document.getElementById('results').dataset.number === '2'")
+    for number, (tokenizer, model) in enumerate(zip(tokenizers, models, strict=True), start=1):
+        side = f".side:nth-child({number}) "
+        (filled,) = MaskFiller(str(model), tokenizer)(sentence)
+        shown = zip(browser.texts(side + "td.piece"), browser.texts(side + "td.share"), strict=True)
+        assert list(shown) == listed(filled.pieces)
+        cut = Segmenter(tokenizer)(sentence)
+        assert browser.texts(side + ".part") == [part for eojeol in cut.pieces for part in eojeol]
+    browser.click(".side:nth-child(2) .part")
+    browser.wait("return document.querySelector('.side:nth-child(2) .alternatives').dataset.place === '0'")
+    expected = MaskFiller(str(models[1]), tokenizers[1]).alternatives(sentence, 0)
+    found = browser.texts(".side:nth-child(2) .alternatives td.piece")
+    assert found == [piece for piece, _ in expected.pieces]
+    place = "return [...document.querySelectorAll('.side')].map((one) => one.getBoundingClientRect().%s)"
+    assert len(set(browser.run(place % "top"))) == 1
+    browser.resize(400)
+    assert len(set(browser.run(place % "left"))) == 1
+    assert browser.run("return document.documentElement.scrollWidth") <= 400
+    background = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.run(background)
+    browser.resize(400, dark=True)
+    assert browser.run(background) != light
+
+
 # ── what it answers and refuses ────────────────────────────────────────────────────────────────────────
 
 
@@ -141,6 +234,18 @@ def test_an_answer_is_what_the_command_gives(server, run):
     assert found["unknown"] == {"pieces": sum(map(len, found["wordpiece"])), "unknown": 0, "warning": None}
     assert found["mecab"][0] == ["사과나무", "를"]
     assert "".join(found["wordpiece"][0]).replace("##", "") == "사과나무를"
+
+
+def test_alternatives_are_those_of_the_same_text_with_a_mask_there(server, run):
+    """And the own piece has the probability and the rank that it has among them."""
+    text, tokenizer = "대한민국의 수도이다.", load_tokenizer(str(MECAB_VOCABULARY))
+    filler = MaskFiller(str(run / "model.ckpt-2000"), tokenizer)
+    _, found = ask(server, path="/alternatives", body={"text": text, "place": 1, "top_k": 50})
+    assert found["piece"] == "##의"
+    (masked,) = filler("대한민국[MASK] 수도이다.", 8000)
+    assert [(one["piece"], one["probability"]) for one in found["pieces"]] == list(masked.pieces[:50])
+    assert found["probability"] == dict(masked.pieces)["##의"]
+    assert [piece for piece, _ in masked.pieces].index("##의") + 1 == found["rank"]
 
 
 def test_an_answer_says_how_much_of_the_text_is_unknown(server):
@@ -185,6 +290,11 @@ def test_the_page_is_one_file_that_asks_for_nothing_from_elsewhere(server):
         ({"body": {"text": "가 " * 900 + "[MASK]"}}, 400, ["pieces", "64"]),
         ({"body": b'{"text": "' + b"a" * 70000 + b'"}'}, 413, ["65,536 bytes"]),
         ({"body": {"text": "\ud800 [MASK]"}}, 200, []),
+        ({"body": {"text": SENTENCE, "compared": True}}, 400, ["--compare_checkpoint"]),
+        ({"path": "/alternatives", "body": {"text": SENTENCE}}, 400, ["place"]),
+        ({"path": "/alternatives", "body": {"text": SENTENCE, "place": True}}, 400, ["place"]),
+        ({"path": "/alternatives", "body": {"text": SENTENCE, "place": 99}}, 400, ["no piece 99"]),
+        ({"path": "/alternatives", "body": {"text": "사과", "place": 0}}, 200, []),
     ],
 )
 def test_what_is_wrong_is_refused_with_a_word(asked, status, words, server):
@@ -303,6 +413,8 @@ def test_the_command_serves_until_ctrl_c(random_model):
         (["--serve"], 1, ["--port=", "--port=0"]),
         (["--serve", "--text=가"], 2, ["--serve", "--text"]),
         (["--serve", "--port=70000"], 2, ["port"]),
+        (["--compare_checkpoint=x"], 2, ["--compare_checkpoint goes with --serve"]),
+        (["--serve", "--compare_vocab_file=x"], 2, ["goes with --compare_checkpoint"]),
     ],
 )
 def test_a_page_that_cannot_be_served_says_why(flags, status, words, server, random_model, capsys):

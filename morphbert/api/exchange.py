@@ -111,8 +111,8 @@ def mask_filler(config: FillMaskConfig) -> MaskFiller:
         return MaskFiller(config.checkpoint, tokenizer, config.bert_config_file)
 
 
-def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
-    """Returns the tokenizer of `vocab_file`, or the one beside the model.
+def filling_tokenizer(config: ModelWithTokenizer, flag: str = "--vocab_file") -> Tokenizer:
+    """Returns the tokenizer of `vocab_file`, or the one beside the model. `flag` names `vocab_file` in messages.
 
     Raises:
       UsageError: there is neither.
@@ -131,7 +131,7 @@ def filling_tokenizer(config: ModelWithTokenizer) -> Tokenizer:
     found = tokenizer_of(model)
     if found is None:
         raise UsageError(
-            f"--vocab_file is required: there is no vocabulary beside {model.source}. Give the one that the model was "
+            f"{flag} is required: there is no vocabulary beside {model.source}. Give the one that the model was "
             "trained with."
         )
     return found

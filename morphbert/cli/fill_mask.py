@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +21,7 @@ def _command() -> Command:
         """
         fill_mask.py --checkpoint=out/model --vocab_file=out/vocab --text='대한민국의 [MASK]은 국민에게 있다.'
         fill_mask.py --checkpoint=out/model --vocab_file=out/vocab --serve
+        fill_mask.py --checkpoint=out/model --serve --compare_checkpoint=out/other_model
         """,
         FillMaskConfig,
     )
@@ -62,8 +64,18 @@ def _serve(config: FillMaskConfig) -> None:
         from morphbert.interop.fill_mask_page import Filling, PageServer
 
         filling = Filling(config.checkpoint, tokenizer, config.bert_config_file)
-    with PageServer(filling, config.port) as server:
-        print(f"page: {server.url} shows {filling.first} (Ctrl-C ends it)", flush=True)
+        compared = None
+        if config.compare_checkpoint:
+            other = dataclasses.replace(
+                config,
+                checkpoint=config.compare_checkpoint,
+                vocab_file=config.compare_vocab_file,
+                bert_config_file=None,
+            )
+            compared = Filling(other.checkpoint, filling_tokenizer(other, "--compare_vocab_file"))
+    with PageServer(filling, config.port, compared) as server:
+        beside = f" beside {compared.first} of {compared.name}" if compared else ""
+        print(f"page: {server.url} shows {filling.first}{beside} (Ctrl-C ends it)", flush=True)
         server.serve_forever()
         print("page: closed")
 

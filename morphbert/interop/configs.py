@@ -176,7 +176,17 @@ class FillMaskConfig(ModelWithTokenizer):
         default=False,
         group="Page",
         help="Show a page in the browser instead: type a sentence, see the most likely pieces with bars and the "
-        "sentence's pieces, switch between the checkpoints of the run. Only this machine can reach it.",
+        "sentence's pieces, click a piece for what else the model would put in its place, switch between the "
+        "checkpoints of the run. Only this machine can reach it.",
+    )
+    compare_checkpoint: str | None = option(
+        default=None,
+        help="A second model, which the page shows beside the first, also with another vocabulary. Example: "
+        "--compare_checkpoint=out/other_model",
+    )
+    compare_vocab_file: str | None = option(
+        default=None,
+        help="The vocabulary of --compare_checkpoint. Default: the one beside it.",
     )
     port: int = option(
         default=8501,
@@ -186,9 +196,13 @@ class FillMaskConfig(ModelWithTokenizer):
     )
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a sentence where a page is asked for."""
+        """Raises UsageError for a sentence where a page is asked for, or a comparison where none is."""
         if self.serve and self.text is not None:
             raise UsageError("--serve and --text: give one of them.")
+        if self.compare_checkpoint and not self.serve:
+            raise UsageError("--compare_checkpoint goes with --serve: the page shows both models.")
+        if self.compare_vocab_file and not self.compare_checkpoint:
+            raise UsageError("--compare_vocab_file goes with --compare_checkpoint.")
 
 
 @configuration

@@ -34,6 +34,22 @@ class Filled:
 
 
 @dataclasses.dataclass(frozen=True)
+class Alternatives:
+    """What a model would put in the place of one piece of a text, whose other pieces it sees.
+
+    Attributes:
+      piece: the piece of the text.
+      probability, rank: of that piece, 1 for the most likely; None for a [MASK].
+      pieces: pieces with their probabilities, most likely first.
+    """
+
+    piece: str
+    probability: float | None
+    rank: int | None
+    pieces: tuple[tuple[str, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Segmentation:
     """How a text is cut, eojeol by eojeol: into morphemes, and into pieces."""
 
@@ -61,7 +77,8 @@ class Segmenter:
             first, last = spans.get((word, morpheme), (start, end))
             spans[word, morpheme] = (min(first, start), max(last, end))
         morphemes = [(word, text[start:end]) for (word, _), (start, end) in spans.items()]
-        pieces = list(zip(by_piece.word_ids, by_piece.tokens, strict=True))
+        written = map(self._tokenizer.vocabulary.special.written, by_piece.tokens)
+        pieces = list(zip(by_piece.word_ids, written, strict=True))
         return Segmentation(_by_word(by_morpheme, morphemes), _by_word(by_piece, pieces))
 
 
@@ -156,12 +173,10 @@ class MaskFiller:
         """
         pieces, positions = self._masks(text)
         probabilities = self._probabilities(self.tokenizer.convert_tokens_to_ids(pieces), positions)
-        vocabulary = self.tokenizer.vocabulary.lines
-        filled = []
-        for position, row in zip(positions, probabilities, strict=True):
-            best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]  # rows without a piece are none
-            filled.append(Filled(position, tuple((vocabulary[i], float(row[i])) for i in best)))
-        return filled
+        return [
+            Filled(position, self._best(row, top_k))
+            for position, row in zip(positions, probabilities, strict=True)
+        ]
 
     def check(self, text: str) -> None:
         """Refuses a text that a call refuses.
@@ -171,20 +186,54 @@ class MaskFiller:
         """
         self._masks(text)
 
+    def alternatives(self, text: str, place: int, top_k: int = 5) -> Alternatives:
+        """Returns what the model puts in the place of one piece of a text, if a mask replaces it.
+
+        Args:
+          place: the number of the piece, from 0, as `Segmenter` gives the pieces.
+
+        Raises:
+          MorphbertError: there is no such piece, or the text is longer than the model's positions.
+        """
+        pieces = self._pieces(text)
+        if not 0 <= place < len(pieces) - 2:
+            raise MorphbertError(f"the text has {len(pieces) - 2} pieces, so there is no piece {place}.")
+        position = place + 1  # after [CLS]
+        ids = self.tokenizer.convert_tokens_to_ids(pieces)
+        own, piece = ids[position], self.tokenizer.vocabulary.special.written(pieces[position])
+        ids[position] = self.tokenizer.vocab[MASK]
+        (row,) = self._probabilities(ids, [position])
+        best = self._best(row, top_k)
+        if pieces[position] == MASK:
+            return Alternatives(piece, None, None, best)
+        rank = 1 + int(np.sum(row[: len(self.tokenizer.vocabulary)] > row[own]))
+        return Alternatives(piece, float(row[own]), rank, best)
+
     def _masks(self, text: str) -> tuple[list[str], list[int]]:
         """Returns the pieces of a text and the positions of [MASK] among them."""
-        pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
+        pieces = self._pieces(text)
         positions = [index for index, piece in enumerate(pieces) if piece == MASK]
         if not positions:
             raise MorphbertError(
                 f"there is no {MASK} in {text!r}: write it in the place of the piece to predict."
             )
+        return pieces, positions
+
+    def _pieces(self, text: str) -> list[str]:
+        """Returns the pieces of a text between `[CLS]` and `[SEP]`."""
+        pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
         if len(pieces) > self.config.max_position_embeddings:
             raise MorphbertError(
                 f"the text has {len(pieces)} pieces, but the model has {self.config.max_position_embeddings} "
                 "positions: shorten it."
             )
-        return pieces, positions
+        return pieces
+
+    def _best(self, row: np.ndarray, top_k: int) -> tuple[tuple[str, float], ...]:
+        """Returns the most likely pieces of a row of probabilities, [V]; rows without a piece are none."""
+        vocabulary = self.tokenizer.vocabulary.lines
+        best = np.argsort(-row[: len(vocabulary)], kind="stable")[:top_k]
+        return tuple((vocabulary[i], float(row[i])) for i in best)
 
     def _probabilities(self, ids: list[int], positions: list[int]) -> np.ndarray:
         """Ids [L], positions [M] → float32 [M, V]."""

@@ -1,8 +1,9 @@
 """A page on this machine on which masks are filled: `fill_mask.py --serve`.
 
-    GET  /             the page, one file without anything from elsewhere
-    GET  /checkpoints  the checkpoints of the run
-    POST /fill         {"text", "checkpoint", "top_k"} → pieces with probabilities, and how the text is cut
+    GET  /              the page, one file without anything from elsewhere
+    GET  /checkpoints   the checkpoints of the run, and those of the model that is compared with it
+    POST /fill          {"text", "checkpoint", "top_k", "compared"} → pieces with probabilities, and how the text is cut
+    POST /alternatives  the same with {"place"} → what the model puts in the place of one piece
 
 It listens on 127.0.0.1 only. A page of another site that the same browser shows can reach that address too: requests
 for another host (DNS rebinding) and from another origin are refused, and what is not JSON.
@@ -21,23 +22,25 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from importlib import resources
 from typing import Any
 
 import tensorflow as tf
 import waitress
+from markupsafe import Markup
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import MaskFiller, Segmenter
+from morphbert.pages.korean import KOREAN
+from morphbert.pages.rendering import render, translated
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.unknown_share import UnknownShare, unknown_warning
+from morphbert.text.vocabulary import MASK
 
 ADDRESS = "127.0.0.1"
-PAGE_NAME = "fill_mask.html"
 LONGEST_TEXT = 2000
 _MOST_PIECES = 50
 _LARGEST_BODY = 1 << 16
@@ -83,7 +86,7 @@ class Filling:
         Raises:
           MorphbertError: see `MaskFiller`.
         """
-        self._checkpoint, self._tokenizer, self._config_file = checkpoint, tokenizer, config_file
+        self.name, self._tokenizer, self._config_file = checkpoint, tokenizer, config_file
         self._segmenter = Segmenter(tokenizer)
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, MaskFiller] = OrderedDict()
@@ -94,7 +97,7 @@ class Filling:
 
     def checkpoints(self) -> dict[str, Any]:
         """The names to choose from, as they are now: a run that goes on adds some and drops others."""
-        return {"checkpoints": list(checkpoints_of(self._checkpoint)), "selected": self.first}
+        return {"checkpoints": list(checkpoints_of(self.name)), "selected": self.first}
 
     def fill(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Answers one request.
@@ -103,6 +106,49 @@ class Filling:
           BadRequest: a part of it is missing or out of its range.
           MorphbertError: see `MaskFiller`.
         """
+        text, label, top_k = self._asked(asked)
+        with self._lock:
+            filled = self._filler(label)(text, top_k)
+            cut = self._segmenter(text)
+        pieces = [piece for eojeol in cut.pieces for piece in eojeol]
+        written = self._tokenizer.vocabulary.special.written
+        unknown = pieces.count(written(self._tokenizer.unknown))
+        found = UnknownShare(1, len(pieces), unknown)
+        return {
+            "checkpoint": label,
+            "mask": sorted({MASK, written(MASK)}),
+            "masks": [_with_shares(mask.pieces) for mask in filled],
+            "mecab": cut.morphemes,
+            "wordpiece": cut.pieces,
+            "unknown": {
+                "pieces": len(pieces),
+                "unknown": unknown,
+                "warning": unknown_warning(self._tokenizer, found),
+            },
+        }
+
+    def alternatives(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers a request for what the model puts in the place of one piece.
+
+        Raises:
+          BadRequest: a part of it is missing or out of its range.
+          MorphbertError: see `MaskFiller.alternatives`.
+        """
+        text, label, top_k = self._asked(asked)
+        place = asked.get("place")
+        if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < LONGEST_TEXT:
+            raise BadRequest(HTTPStatus.BAD_REQUEST, "place is the number of a piece, from 0.")
+        with self._lock:
+            found = self._filler(label).alternatives(text, place, top_k)
+        return {
+            "piece": found.piece,
+            "probability": found.probability,
+            "rank": found.rank,
+            "vocabulary": len(self._tokenizer.vocabulary),
+            "pieces": _with_shares(found.pieces),
+        }
+
+    def _asked(self, asked: Mapping[str, Any]) -> tuple[str, str, int]:
         text, label, top_k = asked.get("text"), asked.get("checkpoint", self.first), asked.get("top_k", 5)
         if not isinstance(text, str) or not isinstance(label, str):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "text and checkpoint are strings.")
@@ -113,33 +159,13 @@ class Filling:
             )
         if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= _MOST_PIECES:
             raise BadRequest(HTTPStatus.BAD_REQUEST, f"top_k is a number from 1 to {_MOST_PIECES}.")
-        with self._lock:
-            filled = self._filler(label)(text, top_k)
-            cut = self._segmenter(text)
-        masks = [
-            [{"piece": piece, "probability": probability} for piece, probability in mask.pieces]
-            for mask in filled
-        ]
-        pieces = [piece for eojeol in cut.pieces for piece in eojeol]
-        unknown = pieces.count(self._tokenizer.unknown)
-        found = UnknownShare(1, len(pieces), unknown)
-        return {
-            "checkpoint": label,
-            "masks": masks,
-            "mecab": cut.morphemes,
-            "wordpiece": cut.pieces,
-            "unknown": {
-                "pieces": len(pieces),
-                "unknown": unknown,
-                "warning": unknown_warning(self._tokenizer, found),
-            },
-        }
+        return text, label, top_k
 
     def _filler(self, label: str) -> MaskFiller:
         if label in self._kept:
             self._kept.move_to_end(label)
             return self._kept[label]
-        prefix = checkpoints_of(self._checkpoint).get(label)
+        prefix = checkpoints_of(self.name).get(label)
         if prefix is None:
             raise BadRequest(
                 HTTPStatus.NOT_FOUND, f"there is no checkpoint {label!r} any more: load the page again."
@@ -153,17 +179,18 @@ class Filling:
 class PageServer:
     """Serves the page until it is shut down, by waitress."""
 
-    def __init__(self, filling: Filling, port: int):
+    def __init__(self, filling: Filling, port: int, compared: Filling | None = None):
         """
         Args:
           filling: what answers.
+          compared: the second model, which the page shows beside the first.
           port: 0 takes a free one; `server_port` tells which.
 
         Raises:
           MorphbertError: the port cannot be had.
         """
         self._map: dict[int, Any] = {}
-        app = _Application(filling)
+        app = _Application(filling, compared)
         # Bodies that are too large for us are still read up to this size, so that the answer says why.
         limits = {"max_request_header_size": 1 << 16, "max_request_body_size": 1 << 20}
         try:
@@ -219,16 +246,31 @@ _LONG_LENGTH = re.compile(rb"(?im)^(content-length:[ \t]*[0-9]{18})[0-9]+")
 class _Application:
     """What waitress calls with each request (WSGI, PEP 3333)."""
 
-    def __init__(self, filling: Filling):
-        self._filling = filling
-        self._template = resources.files("morphbert.interop").joinpath(PAGE_NAME).read_text(encoding="utf-8")
+    def __init__(self, filling: Filling, compared: Filling | None):
+        self._filling, self._compared = filling, compared
         self.url = ""
         self.hosts: set[str] = set()
         self._routes: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], _Answer]] = {
             ("GET", "/"): self._page,
-            ("GET", "/checkpoints"): lambda _: _json(filling.checkpoints()),
-            ("POST", "/fill"): lambda request: _json(filling.fill(_body(request))),
+            ("GET", "/checkpoints"): lambda _: _json(self._checkpoints()),
+            ("POST", "/fill"): lambda request: self._answered(request, Filling.fill),
+            ("POST", "/alternatives"): lambda request: self._answered(request, Filling.alternatives),
         }
+
+    def _checkpoints(self) -> dict[str, Any]:
+        found = {**self._filling.checkpoints(), "name": self._filling.name}
+        if self._compared is not None:
+            found["compared"] = {**self._compared.checkpoints(), "name": self._compared.name}
+        return found
+
+    def _answered(
+        self, request: Mapping[str, Any], answer: Callable[[Filling, Mapping[str, Any]], dict[str, Any]]
+    ) -> _Answer:
+        asked = _body(request)
+        filling = self._compared if asked.get("compared", False) is True else self._filling
+        if filling is None:
+            raise BadRequest(HTTPStatus.BAD_REQUEST, "there is one model: start with --compare_checkpoint.")
+        return _json(answer(filling, asked))
 
     def __call__(self, request: Mapping[str, Any], start: Callable[..., Any]) -> list[bytes]:
         answer = self._answer(request)
@@ -272,8 +314,30 @@ class _Application:
 
     def _page(self, _: Mapping[str, Any]) -> _Answer:
         nonce = secrets.token_urlsafe(16)
-        page = self._template.replace("{{nonce}}", nonce).replace("{{longest}}", str(LONGEST_TEXT))
+        page = render(
+            "fill_mask.html",
+            title=f"morphbert: {MASK}",
+            heading=translated("What stands at [MASK]"),
+            nonce_attribute=Markup(' nonce="{}"').format(nonce),
+            longest=LONGEST_TEXT,
+            korean_of={phrase: KOREAN[phrase] for phrase in _PHRASES},
+        )
         return _Answer(page.encode("utf-8"), "text/html; charset=utf-8", policy=_POLICY.format(nonce=nonce))
+
+
+# What the page's program says.
+_PHRASES = (
+    "Checkpoint",
+    "Pieces (WordPiece)",
+    "{unknown} of {pieces} pieces are [UNK]",
+    "In place of {piece}",
+    "{piece} has {share}, rank {rank} of {pieces}",
+    "The program does not answer. Is it still running?",
+)
+
+
+def _with_shares(pieces: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
+    return [{"piece": piece, "probability": probability} for piece, probability in pieces]
 
 
 @dataclasses.dataclass(frozen=True)

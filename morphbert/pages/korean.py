@@ -95,6 +95,20 @@ KOREAN = {
         "행은 정답, 열은 예측이며 색은 행에서 차지하는 비율입니다."
     ),
     "nothing above 0:": "0인 항목:",
+    # The page of masks
+    "What stands at [MASK]": "[MASK]에 들어갈 말",
+    "Write [MASK] in the place of a piece. Click a piece of the sentence for what the model would put in its place.": (
+        "조각 자리에 [MASK]를 쓰십시오. 문장의 조각을 누르면 모델이 그 자리에 넣을 조각이 나옵니다."
+    ),
+    "Checkpoint": "체크포인트",
+    "Pieces": "개수",
+    "Fill": "채우기",
+    "Morphemes (Mecab)": "형태소 (Mecab)",
+    "Pieces (WordPiece)": "조각 (WordPiece)",
+    "{unknown} of {pieces} pieces are [UNK]": "조각 {pieces}개 가운데 [UNK] {unknown}개",
+    "In place of {piece}": "{piece} 자리에",
+    "{piece} has {share}, rank {rank} of {pieces}": "{piece}: {share}, {pieces}개 가운데 {rank}위",
+    "The program does not answer. Is it still running?": "프로그램이 응답하지 않습니다. 아직 실행 중입니까?",
     # Vocabularies
     "Pieces of an eojeol": "어절의 조각 수",
     "Share of the eojeols that are cut into so many pieces.": "조각 수별 어절의 비율",
