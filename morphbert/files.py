@@ -12,16 +12,17 @@ import errno
 import glob
 import gzip
 import hashlib
+import json
 import os
 import re
 import secrets
 import stat
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, UsageError
 
 try:
     import fcntl
@@ -64,7 +65,8 @@ def _filesystem(path: str) -> tuple[Any, str]:
 def expand(patterns: str, repeats: bool = False) -> list[str]:
     """Expands a comma-separated list of paths, folders, globs and lists; each one's files are sorted by name.
 
-    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder means all files in it and below, except hidden ones.
+    `"b.txt,a*.txt"` → `["b.txt", "a1.txt", "a2.txt"]`. A folder means all files in it and below, except hidden ones and
+    pipes; links are followed.
     `@files.txt` is a text file with one path, folder or glob per line; empty lines and lines that begin with `#` are
     ignored. An existing name is used literally, even with commas and brackets, and in either Unicode form (macOS writes
     Korean names decomposed).
@@ -179,13 +181,22 @@ def _globbed(pattern: str) -> set[str]:
 
 
 def _below(folder: str) -> list[str]:
-    return [
-        os.path.join(where, name)
-        for where, folders, names in os.walk(folder)
-        for folders[:] in [sorted(name for name in folders if not name.startswith("."))]
-        for name in sorted(names)
-        if not name.startswith(".") and not name.endswith((REPORT_ENDING, MANIFEST_ENDING))
-    ]
+    """Returns the files in a folder and below, sorted; a folder that links lead to more than once counts once."""
+    found: list[str] = []
+    seen = {os.path.realpath(folder)}
+    for where, folders, names in os.walk(folder, followlinks=True):
+        inner = {
+            name: os.path.realpath(os.path.join(where, name)) for name in sorted(folders) if name[0] != "."
+        }
+        folders[:] = [name for name, real in inner.items() if real not in seen]
+        seen.update(inner.values())
+        for name in sorted(names):
+            path = os.path.join(where, name)
+            # Opening a pipe waits for a writer. A link that leads nowhere stays, and is named when it is opened.
+            is_pipe = os.path.exists(path) and not os.path.isfile(path)
+            if not (is_pipe or name.startswith(".") or name.endswith((REPORT_ENDING, MANIFEST_ENDING))):
+                found.append(path)
+    return found
 
 
 def _in_other_form(path: str) -> list[str]:
@@ -308,6 +319,14 @@ def read_bytes(path: str) -> bytes:
         return stream.read()
 
 
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    r"""Returns a value as JSON in UTF-8; a lone half of a surrogate pair, which UTF-8 has not, stays escaped.
+
+    `{"text": "\ud83d"}` → `b'{"text": "\\ud83d"}'`
+    """
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace")
+
+
 def sha256_of(stream: IO[bytes]) -> str:
     """Returns the SHA-256 of the rest of a stream, at about one second per gigabyte."""
     digest = hashlib.sha256()
@@ -330,6 +349,23 @@ def write_error(path: str, error: OSError) -> MorphbertError:
     else:
         remedy = "Check that the folder exists and is a folder."
     return MorphbertError(f"{path} cannot be written: {error.strerror or error}. {remedy}")
+
+
+def check_apart(outputs: Iterable[str], inputs: Iterable[tuple[str, str]]) -> None:
+    """Refuses an output that would replace an input.
+
+    Args:
+      outputs: paths of files.
+      inputs: flags and the paths that they name: `("--input_file", "a.txt")`.
+
+    Raises:
+      UsageError: names both.
+    """
+    local = {os.path.realpath(path): (flag, path) for flag, path in inputs if not is_remote(path)}
+    for output in outputs:
+        if not is_remote(output) and os.path.realpath(output) in local:
+            flag, path = local[os.path.realpath(output)]
+            raise UsageError(f"{flag}={path} would read the output {output}: give the output another name.")
 
 
 def check_writable(folder: str, flag: str = "output_dir") -> None:

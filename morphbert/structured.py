@@ -7,21 +7,32 @@ from collections.abc import Iterable
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.git_lfs import REASON, is_pointer
 
 DEEPEST = 100
 
 
-def load_json(text: str | bytes) -> Any:
-    """Returns the value of a JSON text, as `json.loads` does, for untrusted texts.
+def load_json(text: str | bytes, unique_keys: bool = False) -> Any:
+    """Returns the value of a JSON text, as `json.loads` does, for untrusted texts. A byte order mark is dropped.
+
+    Args:
+      unique_keys: whether a key that occurs twice in an object is an error, as in configurations. Otherwise the last
+        one counts.
 
     Raises:
-      ValueError: the text is not JSON in UTF-8, or is nested deeper than `DEEPEST`.
+      ValueError: the text is not JSON in UTF-8, is nested deeper than `DEEPEST`, or has a key twice.
     """
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff")
     deep = f"values are nested more than {DEEPEST} levels deep"
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique if unique_keys else None)
     except RecursionError:
         raise ValueError(deep) from None
+    except ValueError:
+        if is_pointer(text.encode("utf-8", "replace") if isinstance(text, str) else text):
+            raise ValueError(f"it is {REASON}") from None
+        raise
     if isinstance(text, bytes):
         opened = text.count(b"[") + text.count(b"{")
     else:
@@ -29,6 +40,16 @@ def load_json(text: str | bytes) -> Any:
     if opened > DEEPEST and _is_deep(value):
         raise ValueError(deep)
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"the key {next(name for name in names if names.count(name) > 1)!r} occurs more than once"
+        )
+    return found
 
 
 def parse_json(text: str | bytes, where: str, expected: str = "") -> Any:

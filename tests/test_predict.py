@@ -193,6 +193,7 @@ def test_relations_and_rows_that_have_none(relation, tmp_path, capsys):
         ('{"review": "글"}\n', [], "line 1: there is no 'text', only 'review'"),
         ('{"text": "글"}\n{"text"\n', [], "line 2: not JSON"),
         ("[1]\n", [], "example 1: a number, where an object"),
+        ('{"text": ["글"]}\n', [], "line 1: 'text' contains ['글'], not text"),
         ('{"text": "글"}\n', ["--text_column=a,b"], "the model was trained on one text"),
     ],
 )
@@ -287,6 +288,18 @@ DAMAGE = {
         lambda f: _change_json(f / "task.json", lambda values: values["labels"].append("모름")),
         "output_weights is [2, 32], the configuration's is [3, 32]",
     ),
+    "a label twice": (
+        lambda f: _change_json(f / "task.json", lambda values: values.update(labels=["긍정", "긍정"])),
+        "labels has '긍정' more than once",
+    ),
+    "labels as a text": (
+        lambda f: _change_json(f / "task.json", lambda values: values.update(labels="긍정")),
+        "labels is '긍정', where a list of texts is expected",
+    ),
+    "a version that is none": (
+        lambda f: _change_json(f / "task.json", lambda values: values.update(format_version="1")),
+        "format_version is '1', where a number is expected",
+    ),
     "another head": (
         lambda f: _change_json(f / "task.json", lambda values: values.update(lstm_units=4)),
         "contains the checkpoint of another task: it lacks head/lstm/",
@@ -297,6 +310,28 @@ DAMAGE = {
         "is another vocabulary",
     ),
 }
+
+
+def test_earlier_predictions_go_and_odd_characters_come_back(classifier, tmp_path):
+    """Half a surrogate pair is valid JSON, and a row that failed before may have been mended."""
+    rows = [
+        {"text": "좋은 영화\ud83d", "error": "there was no text", "prediction": {"label": "모름"}},
+        {"text": "나쁜 영화", "prediction": None},
+    ]
+    path = tmp_path / "new.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for row, made in zip(rows, _predict(classifier, path), strict=True):
+        assert made.keys() == {"text", "prediction"}
+        assert made["text"] == row["text"]
+        assert made["prediction"]["label"]
+
+
+def test_a_prediction_does_not_replace_its_input(classifier, tmp_path, capsys):
+    path = _write_rows(tmp_path / "new.jsonl", [{"text": "좋은 영화"}])
+    flags = [f"--model={classifier}", f"--input_file={path}", f"--output_file={tmp_path}/./new.jsonl"]
+    assert predict.main(flags) == 2
+    assert "would read the output" in capsys.readouterr().err
+    assert json.loads(path.read_text(encoding="utf-8")) == {"text": "좋은 영화"}
 
 
 @pytest.mark.parametrize("kind", DAMAGE)

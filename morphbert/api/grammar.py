@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
 from morphbert.api.exchange import filling_tokenizer
-from morphbert.files import atomic_write
+from morphbert.files import atomic_write, check_apart, json_bytes
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
 from morphbert.hints import held_back
@@ -23,6 +22,8 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
     Raises:
       MorphbertError: pairs, model or vocabulary cannot be read or do not belong together; no file is written then.
     """
+    if config.output_file is not None:
+        check_apart([config.output_file], [("--grammar_file", config.grammar_file)])
     pairs = read_pairs(config.grammar_file)
     quiet_tensorflow.load()
     import tensorflow as tf
@@ -51,5 +52,5 @@ def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
             **result.to_dict(),
         }
         with atomic_write(config.output_file) as stream:
-            stream.write(json.dumps(written, ensure_ascii=False, indent=1).encode() + b"\n")
+            stream.write(json_bytes(written, indent=1) + b"\n")
     return result

@@ -30,9 +30,9 @@ from morphbert.files import (
     REPORT_ENDING,
     STANDARD_INPUT,
     atomic_write,
+    check_apart,
     expand,
     identity,
-    is_remote,
     shard_names,
 )
 from morphbert.formats.raw_documents import (
@@ -227,12 +227,7 @@ def _check(config: CorpusConfig, paths: list[str]) -> None:
             f"{min(others)} is from an earlier run with another --num_shards, and a glob would read both. Remove it, "
             "or choose another --output_file."
         )
-    local = {os.path.realpath(path): path for path in paths if not is_remote(path)}
-    for output in (*config.outputs, config.report):
-        if not is_remote(output) and os.path.realpath(output) in local:
-            raise UsageError(
-                f"--input_file={config.input_file} would read the output {output}: give the output another name."
-            )
+    check_apart((*config.outputs, config.report), (("--input_file", path) for path in paths))
 
 
 def _take(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -24,8 +24,10 @@ from morphbert.hints import held_back
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
+from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.unknown_share import say_unknown_share
+from morphbert.text.vocabulary import VOCABULARY_NAME
 
 _INSTANCES = "Instances"
 
@@ -193,6 +195,7 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
     # Files are checked before the vocabulary is read, so that its hints do not precede the error about a file.
     paths, sources = _inputs(config)
     job = replace(_build_config(config, instances, paths), sources=sources)
+    files.check_apart(job.all_outputs, _read_files(config, paths))
     for path in job.all_outputs:
         if not files.is_remote(path):
             files.check_regular(path)
@@ -220,6 +223,16 @@ def _inputs(config: PretrainingDataConfig) -> tuple[list[str], tuple[tuple[int, 
             f"--input_file={config.input_file}: {twice} is in two sources: each file has one weight."
         )
     return paths, tuple((len(of_source), share) for of_source, share in zip(of_sources, shares, strict=True))
+
+
+def _read_files(config: PretrainingDataConfig, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields the flags and paths of all files that are read."""
+    yield from (("--input_file", path) for path in paths)
+    yield "--vocab_file", config.vocab_file
+    for name in (VOCABULARY_NAME, METADATA_NAME):
+        yield "--vocab_file", os.path.join(config.vocab_file, name)
+    if config.mask_words_file:
+        yield "--mask_words_file", config.mask_words_file
 
 
 def _refuse_weights(config: PretrainingDataConfig) -> None:

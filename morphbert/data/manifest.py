@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
@@ -96,10 +97,11 @@ class Manifest:
         """Reads the JSON of `to_json`; ignores unknown fields of the same format version.
 
         Raises:
-          MorphbertError: the content is not a JSON object, lacks a field, or has a newer format version.
+          MorphbertError: the content is not a JSON object, lacks a field, has a field of another type, or has a newer
+            format version.
         """
         try:
-            content = load_json(text)
+            content = load_json(text, unique_keys=True)
         except ValueError as error:
             raise MorphbertError(f"{origin} is not JSON ({error}): make the records again.") from error
         if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
@@ -113,10 +115,36 @@ class Manifest:
                 f"({content.get('morphbert_version', 'unknown')}) or a newer one."
             )
         known = {f.name for f in fields(cls)}
+        for name, value in content.items():
+            if name in known and not _is_of(_TYPES[name], value):
+                raise MorphbertError(
+                    f"{origin} is damaged: {name} is {json.dumps(value):.60}, where {_expected(_TYPES[name])} is "
+                    "expected. Make the records again."
+                )
         try:
             return cls(**{name: value for name, value in content.items() if name in known})
         except TypeError as error:
             raise MorphbertError(f"{origin} is incomplete ({error}): make the records again.") from error
+
+
+_TYPES = typing.get_type_hints(Manifest)
+_EXPECTED = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+
+
+def _expected(kind: Any) -> str:
+    return _EXPECTED[typing.get_origin(kind) or kind]
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Returns whether a value of JSON is of a type: `(dict[str, int], {"a": 1})` → True, `(int, True)` → False."""
+    outer, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if outer is Any:
+        return True
+    if isinstance(value, bool) or not isinstance(value, (int, float) if outer is float else outer):
+        return False
+    if outer is dict:
+        return all(_is_of(inner[1], each) for each in value.values())
+    return outer is not list or all(_is_of(inner[0], each) for each in value)
 
 
 def manifest_path(output_file: str) -> str:

@@ -15,7 +15,7 @@ from morphbert.finetune.task_file import read_task
 from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
 from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
-from morphbert.interop.pretrained import new_folder
+from morphbert.interop.pretrained import check_keeps, new_folder
 from morphbert.model.parameters import encoder_parameters, transform_parameters
 from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 
@@ -33,6 +33,7 @@ def export_task(
     Raises:
       MorphbertError: the model is missing, or no class of transformers computes its head.
     """
+    check_keeps(output_dir, (folder,))
     custom = read_task(folder).get("custom_head")
     if custom is not None:
         raise MorphbertError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import atomic_write, expand
+from morphbert.files import atomic_write, check_apart, expand, json_bytes
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.pretrained_start import Start, find_start
@@ -70,6 +69,7 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
     Raises:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
+    check_apart([config.output_file], (("--input_file", path) for path in expand(config.input_file)))
     with held_back():
         start = _start(config)
         layers = _layers(config.layers, start.config.num_hidden_layers)
@@ -215,8 +215,7 @@ def _json_writer(path: str, layers: tuple[int, ...]) -> Iterator[Write]:
     with atomic_write(path) as stream:
 
         def write(example: Extracted) -> None:
-            line = json.dumps(as_json(example, layers), ensure_ascii=False)
-            stream.write(line.encode("utf-8") + b"\n")
+            stream.write(json_bytes(as_json(example, layers)) + b"\n")
 
         yield write
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,8 @@ from morphbert.text.unknown_share import say_unknown_ids
 # Returns one prediction per row, or an object with `error`.
 Predict = Callable[[Sequence[Row]], list[dict[str, Any]]]
 
+# Added to rows; those of an earlier prediction do not stay.
+_ADDED = ("prediction", "error")
 # The number of batches of rows in memory.
 _BATCHES = 32
 
@@ -39,12 +40,15 @@ class Predicted:
 def predict(config: PredictConfig) -> Predicted:
     """Writes each row of a table as JSON with `prediction`, or with `error` if there is none.
 
+    Values of these names in the rows are left out.
+
     Raises:
       MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.
     """
     paths = files.expand(config.input_file)
     if len(paths) != 1:
         raise UsageError(f"--input_file={config.input_file} matches {len(paths)} files: give one.")
+    files.check_apart([config.output_file], [("--input_file", paths[0])])
     load_plugins(config.plugin)
     model = load_task(config.model, config.load_best)
     make = predictor(model, config, paths[0])
@@ -56,8 +60,9 @@ def predict(config: PredictConfig) -> Predicted:
         for some in chunks(rows_of(paths[0], config.encoding), _BATCHES * config.batch_size):
             for row, made in zip(some, make(some), strict=True):
                 failed += "error" in made
-                whole = {**row, **(made if "error" in made else {"prediction": made})}
-                stream.write((json.dumps(whole, ensure_ascii=False) + "\n").encode())
+                kept = {name: value for name, value in row.items() if name not in _ADDED}
+                whole = {**kept, **(made if "error" in made else {"prediction": made})}
+                stream.write(files.json_bytes(whole) + b"\n")
             rows += len(some)
             bar.update(len(some))
     return Predicted(rows, failed, model.checkpoint)

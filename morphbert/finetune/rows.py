@@ -33,15 +33,18 @@ def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 
 def text_in(row: Row, name: str, remedy: str = "") -> str:
-    """Returns a field as text; null is an empty one.
+    """Returns a field as text; null is an empty one, and a number its digits.
 
     Raises:
-      MorphbertError: the row lacks the field; `remedy` ends the message.
+      MorphbertError: the row lacks the field, or it is no text; `remedy` ends the message.
     """
     if name not in row:
         there = ", ".join(map(repr, row)) or "nothing"
         raise MorphbertError(f"{where_of(row)}: there is no {name!r}, only {there}.{remedy}")
-    return "" if row[name] is None else str(row[name])
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, type(None))):
+        raise MorphbertError(f"{where_of(row)}: {name!r} contains {repr(value)[:60]}, not text.{remedy}")
+    return "" if value is None else str(value)
 
 
 def texts_in(row: Row, names: Sequence[str]) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def read_task(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, TASK_NAME)
     try:
         with open(path, encoding="utf-8") as stream:
-            content = load_json(stream.read())
+            content = load_json(stream.read(), unique_keys=True)
         version = content["format_version"]
     except OSError as error:
         raise MorphbertError(
@@ -110,9 +110,19 @@ def read_task(folder: str) -> dict[str, Any]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MorphbertError(f"{path} is damaged: {error}") from error
+    if not isinstance(version, int):
+        raise MorphbertError(f"{path} is damaged: format_version is {version!r}, where a number is expected.")
     if version > FORMAT_VERSION:
         raise MorphbertError(
             f"{path} has format version {version}, and this program reads versions up to {FORMAT_VERSION}: use "
             f"morphbert {content.get('morphbert_version')} or newer."
         )
+    for name in ("labels", "entity_types"):
+        values = content.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise MorphbertError(
+                f"{path} is damaged: {name} is {values!r}, where a list of texts is expected."
+            )
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise MorphbertError(f"{path} is damaged: {name} has {twice[0]!r} more than once.")
     return dict(content)

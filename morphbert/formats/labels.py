@@ -7,6 +7,7 @@ error, never two classes.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from morphbert.formats.tables import Row, read_table
 # The spellings of a missing value in tables. `None` and `NA` are labels in some data sets, so they are not listed.
 _MISSING = ("", "nan", "NaN", "null", "NULL", "<NA>", "#N/A")
 _SHOWN_LABELS = 10
+# White space at the ends of a label, and what looks like nothing there: zero-width spaces and byte order marks.
+_AROUND = re.compile(r"^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def class_label(value: Any, where: str) -> str:
             f"{where}: the label is {_shown(value)}, where a text or a whole number is expected. For several labels "
             "per text, give --task=labels."
         )
-    return unicodedata.normalize("NFC", str(value)).strip().strip("\u200b\ufeff")
+    return _AROUND.sub("", unicodedata.normalize("NFC", str(value)))
 
 
 def _score(value: Any, where: str) -> float:

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import STANDARD_INPUT, open_for_reading
+from morphbert.git_lfs import refuse_pointer
 
 # The longest line in bytes, and the largest file that is read as one JSON document. A gigabyte without a line end packs
 # into a few megabytes; the bounds keep such a file from exhausting the memory.
@@ -32,7 +33,9 @@ _WIDE = ("utf-16", "utf-32", "utf-7", "iso2022", "hz")
 
 
 def text_encoding(name: str) -> str:
-    """Returns Python's name of an encoding: `"EUC-KR"` → `"euc_kr"`.
+    """Returns Python's name of an encoding: `"UTF-16"` → `"utf-16"`.
+
+    EUC-KR is read as CP949, which has the same characters and more: files that are called EUC-KR often have them.
 
     Raises:
       UsageError: no text encoding has this name.
@@ -45,7 +48,7 @@ def text_encoding(name: str) -> str:
             f"--encoding={name}: no text encoding has this name. Korean files are utf-8, cp949 (Excel's CSV), euc-kr "
             "or utf-16."
         ) from None
-    return found.name
+    return "cp949" if found.name == "euc_kr" else found.name
 
 
 def ends_lines_plainly(codec: str) -> bool:
@@ -179,12 +182,14 @@ def _decodes(line: bytes, encoding: str) -> bool:
 
 # A record's length (8 bytes, little-endian), its checksum (4 bytes), and the first byte of a `tf.train.Example`.
 _RECORD_HEAD = 13
+_HEAD = 64
 
 
 def _refuse_marks_of_others(stream: io.BufferedReader, name: str, codec: str, encoding: str | None) -> None:
+    head = stream.peek(_HEAD)
+    refuse_pointer(head, name)
     if not ends_lines_plainly(codec):
         return
-    head = stream.peek(_RECORD_HEAD)
     if head[2:8] == bytes(6) and head[_RECORD_HEAD - 1 : _RECORD_HEAD] == b"\n":
         raise MorphbertError(
             f"{name} is a TFRecord file, not text: give the raw text that its records were made from. "

@@ -143,7 +143,7 @@ def read_documents(
     """
     if _is_parquet(path, form):
         for number, row in enumerate(parquet_rows(path), start=1):
-            yield RawDocument(path, number, [json.dumps(row, default=str)], is_json=True)
+            yield RawDocument(path, number, [json.dumps(row, default=_shown)], is_json=True)
         return
     lines = _from_first_text(read_lines(path, count, form.encoding))
     ahead = list(itertools.islice(lines, _LOOKED_AT))
@@ -175,6 +175,11 @@ def read_documents(
         yield from _text_documents(path, lines)
     else:
         yield from _table_documents(path, lines, form, kind)
+
+
+def _shown(value: Any) -> Any:
+    """Returns a value of Parquet that JSON has not: bytes that are not text as an object, which no text field takes."""
+    return {"bytes": len(value)} if isinstance(value, bytes) else str(value)
 
 
 def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:
@@ -322,10 +327,14 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
     """Returns the positions of the text's columns.
 
     Raises:
-      MorphbertError: a column is missing.
+      MorphbertError: a column is missing, or two have its name.
     """
     found = []
     for field in form.fields:
+        if form.header and first.count(field) > 1:
+            raise MorphbertError(
+                f"{where}: {len(first)} columns, and {field!r} occurs more than once. Rename one."
+            )
         if form.header and field in first:
             found.append(first.index(field))
         elif not form.header and int(field) <= len(first):
@@ -369,8 +378,9 @@ def _texts(value: Any, rest: str, field: str) -> Iterator[str]:
         elif isinstance(item, str):
             yield item
         else:
+            what = f"an object with {', '.join(item)}" if isinstance(item, dict) else type(item).__name__
             raise MorphbertError(
-                f"the field {field!r} contains {type(item).__name__}, not text: choose another --text_field."
+                f"the field {field!r} contains {what}, not text: choose another --text_field."
             )
 
 

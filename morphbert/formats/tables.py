@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 from morphbert.errors import MorphbertError
 from morphbert.files import COMPRESSED, expand, open_for_reading
 from morphbert.formats.lines import read_lines, read_text, shown
+from morphbert.git_lfs import refuse_pointer
 from morphbert.structured import parse_json
 
 Kind = Literal["tsv", "csv", "json", "parquet"]
@@ -30,6 +31,7 @@ _KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
 }
 _PARQUET_MAGIC = b"PAR1"
+_HEAD = 64
 COLUMNS_REMEDY = {
     "csv": "Is there a quotation mark or a comma too many or too few?",
     "tsv": "Columns are divided by tabs and not quoted. Is there a tab or a line end inside a text?",
@@ -305,6 +307,8 @@ def _kind(value: Any) -> str:
 def parquet_rows(path: str) -> Iterator[Row]:
     """Yields the rows of a Parquet file.
 
+    A column of bytes is read as UTF-8, as writers without a type for text store it; other bytes stay bytes.
+
     Raises:
       MorphbertError: pyarrow is missing, or the file cannot be read.
     """
@@ -313,6 +317,8 @@ def parquet_rows(path: str) -> Iterator[Row]:
     except ImportError as error:
         raise MorphbertError(f"{path}: Parquet needs pyarrow: pip install 'morphbert[finetune]'") from error
     with open_for_reading(path) as stream:
+        refuse_pointer(stream.read(_HEAD), path)
+        stream.seek(0)
         try:
             rows = itertools.chain.from_iterable(_batches(pyarrow.parquet, stream))
             for number, row in enumerate(rows, start=1):
@@ -322,4 +328,16 @@ def parquet_rows(path: str) -> Iterator[Row]:
 
 
 def _batches(parquet: Any, stream: IO[bytes]) -> Iterator[list[dict[str, Any]]]:
-    return (batch.to_pylist() for batch in parquet.ParquetFile(stream).iter_batches())
+    return (list(map(_with_text, batch.to_pylist())) for batch in parquet.ParquetFile(stream).iter_batches())
+
+
+def _with_text(value: Any) -> Any:
+    """Returns a value of Parquet with the bytes in it that are UTF-8 as text."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+    if isinstance(value, dict):
+        return {name: _with_text(inner) for name, inner in value.items()}
+    return [_with_text(inner) for inner in value] if isinstance(value, list) else value

@@ -21,7 +21,7 @@ from morphbert.interop.huggingface.tokenizer_files import (
     has_exact_stock_tokenizer,
     write_tokenizer,
 )
-from morphbert.interop.pretrained import Pretrained, as_float32, new_folder
+from morphbert.interop.pretrained import Pretrained, as_float32, check_keeps, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
@@ -41,6 +41,7 @@ def export(config: ExportConfig) -> list[str]:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
+    check_keeps(config.output_dir, (model.source, model.vocabulary))
     model = electra.chosen(model, config.electra_network)
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":

@@ -7,7 +7,7 @@ from morphbert.hints import held_back
 from morphbert.interop import electra, native, sources
 from morphbert.interop.adapting import with_positions, with_vocabulary
 from morphbert.interop.configs import ImportConfig
-from morphbert.interop.pretrained import Pretrained, new_folder
+from morphbert.interop.pretrained import Pretrained, check_keeps, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer
@@ -45,6 +45,7 @@ def import_model(config: ImportConfig) -> list[str]:
         before = model.config.max_position_embeddings
         model = with_positions(model, config.max_position_embeddings)
         notes.append(f"positions: {before} before, {config.max_position_embeddings} now")
+    check_keeps(config.output_dir, (model.source, model.vocabulary, config.new_vocab_file))
     with new_folder(config.output_dir, config.overwrite) as folder:
         native.write(folder, model.completed(config.seed))
         _write_vocabulary(folder, tokenizer, vocabulary)

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -172,6 +172,20 @@ def find_vocabulary(folder: str) -> str | None:
     return folder if os.path.isdir(folder) and find_model(folder) else None
 
 
+def check_keeps(path: str, sources: Iterable[str | None]) -> None:
+    """Refuses an output folder that holds a file or folder that is read: the output replaces the whole folder.
+
+    Raises:
+      MorphbertError: names both.
+    """
+    target = os.path.realpath(path)
+    for source in sources:
+        if source is not None and os.path.commonpath([os.path.realpath(source), target]) == target:
+            raise MorphbertError(
+                f"--output_dir={path} holds {source}, which is read and would be lost: give another folder."
+            )
+
+
 @contextmanager
 def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
     """A folder beside `path` to write into, which takes its name when the block ends, or is gone if it fails.
@@ -181,7 +195,7 @@ def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
     """
     if "://" in path:
         raise MorphbertError(f"{path} is a remote path: write to a local folder, and copy that.")
-    target = os.path.abspath(path)
+    target = os.path.realpath(path)  # a link stays, and the folder that it leads to is replaced
     if os.path.isdir(target) and os.listdir(target) and not overwrite:
         raise MorphbertError(
             f"the folder {path} is not empty: give another one, or --overwrite to replace it."

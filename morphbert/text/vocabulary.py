@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from morphbert.errors import MorphbertError
+from morphbert.git_lfs import refuse_pointer
 from morphbert.text.characters import is_hangul_syllable
 
 VOCABULARY_NAME = "vocab.txt"
@@ -328,8 +329,13 @@ def parse_vocabulary(content: bytes, path: str) -> Vocabulary:
       path: the file, for messages.
 
     Raises:
-      MorphbertError: the file is not UTF-8 (the message names the line), or is empty.
+      MorphbertError: the file is not UTF-8 (the message names the line), is empty or is none of tokens.
     """
+    refuse_pointer(content, path)
+    if b"\r" in content and b"\n" not in content:
+        raise MorphbertError(
+            f"{path}: the lines end with \\r alone, as on old Macs. Convert them: tr '\\r' '\\n' < IN > OUT"
+        )
     lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if lines[-1] == b"":
         lines.pop()

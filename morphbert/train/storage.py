@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -32,7 +31,7 @@ def writing(path: str) -> Iterator[None]:
 
 def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one object per line, as `write_text` does."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(files.json_bytes(row).decode() + "\n" for row in rows))
 
 
 def write_text(path: str, text: str) -> None:

@@ -67,6 +67,22 @@ def test_every_reader_of_json_has_it(tmp_path):
         assert "nested more than 100 levels deep" in str(error.value), name
 
 
+def test_a_key_that_is_there_twice_is_named_where_it_would_decide(tmp_path):
+    """The last one would win in silence."""
+    twice = '{"vocab_size": 100, "hidden_size": 32, "hidden_size": 64, "num_attention_heads": 2}'
+    assert load_json(twice)["hidden_size"] == 64
+    (tmp_path / "bert_config.json").write_text(twice)
+    with pytest.raises(MorphbertError, match="the key 'hidden_size' occurs more than once"):
+        BertConfig.from_json_file(str(tmp_path / "bert_config.json"))
+    with pytest.raises(MorphbertError, match="the key 'format_version' occurs more than once"):
+        parse_metadata(b'{"format_version": 1, "format_version": 2}', "morphbert_tokenizer.json")
+
+
+def test_a_byte_order_mark_changes_nothing():
+    for text in ('\ufeff{"a": 1}', b'\xef\xbb\xbf{"a": 1}'):
+        assert load_json(text) == {"a": 1}
+
+
 def bomb(levels: int, width: int = 9) -> str:
     """Each level is a list of aliases of the one before: `width ** levels` values."""
     lines = ["a0: &a0 [x]"]

@@ -11,8 +11,10 @@ from runs import arguments
 from morphbert.cli.create_pretraining_data import main as create_main
 from morphbert.cli.inspect_records import main as inspect
 from morphbert.cli.run_pretraining import main as train
+from morphbert.data.manifest import Manifest
 from morphbert.data.records import frame_header
 from morphbert.data.whole_set import READ_THROUGH, Access, problems_of
+from morphbert.errors import MorphbertError
 
 SHAPE = {"max_seq_length": 64, "max_predictions_per_seq": 10, "dupe_factor": 10}
 
@@ -268,3 +270,23 @@ def test_held_out_records_of_another_split_are_refused(tiny_config, tmp_path, ca
     assert status == 1
     assert "take it out of --input_file" in message
     assert run("a", "a-eval")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("outputs", None, "outputs is null, where an object is expected"),
+        ("outputs", {"r": "1"}, "outputs is"),
+        ("tokenizer", [], r"tokenizer is \[\], where an object is expected"),
+        ("masking", "static", "masking is"),
+        ("max_seq_length", "64", 'max_seq_length is "64", where a whole number is expected'),
+        ("num_records", True, "num_records is true"),
+        ("short_seq_prob", "0.1", 'short_seq_prob is "0.1", where a number is expected'),
+        ("inputs", [3], "inputs is"),
+    ],
+)
+def test_a_manifest_with_another_type_is_damaged(field, value, expected, whole):
+    content = json.loads(beside(shard(whole, 0)).read_text())
+    assert Manifest.from_json(json.dumps({**content, "short_seq_prob": 0})).short_seq_prob == 0
+    with pytest.raises(MorphbertError, match=f"the manifest is damaged: {expected}"):
+        Manifest.from_json(json.dumps({**content, field: value}))

@@ -99,7 +99,7 @@ def test_what_the_csv_writer_writes_is_read(tmp_path_factory, rows):
     assert [(row["document"], row["label"]) for row in found.rows] == [(text, label) for text, label in rows]
 
 
-@pytest.mark.parametrize("label", ["1 ", "\u30001", "1\u00a0", "\ufeff1"])
+@pytest.mark.parametrize("label", ["1 ", "\u30001", "1\u00a0", "\ufeff1", "1 \u200b"])
 def test_white_space_around_a_label_makes_no_class(tmp_path, label):
     found = read_labelled(table(tmp_path / "a.tsv", replaced(5, ("5", "공백", label))), ["document"], "label")
     assert found.summary == "20 examples, 2 labels: 0 (10), 1 (10)"

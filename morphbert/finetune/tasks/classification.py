@@ -155,8 +155,11 @@ class Classification(Task):
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TextExample:
         """Reads the columns of `config.text_column`, else those of the training data, else `text` and `text_pair`."""
-        learned = self.text_column if all(name in row for name in self.text_column) else ()
-        columns = config.text_column or learned or ("text", "text_pair")[: self.text_columns]
+        usual = ("text", "text_pair")[: self.text_columns]
+        learned = self.text_column or usual
+        if not all(name in row for name in learned) and all(name in row for name in usual):
+            learned = usual
+        columns = config.text_column or learned
         if len(columns) != self.text_columns:
             raise MorphbertError(
                 f"--text_column={','.join(columns)} names {len(columns)} columns, but the model was trained on "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.files import json_bytes
 from morphbert.finetune import answers, huggingface
 from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
 from morphbert.finetune.config import NO_POOLING, HeadConfig
@@ -303,4 +303,4 @@ def _prediction(guess: answers.Guess) -> dict[str, Any]:
 
 
 def _write(folder: str, name: str, content: object) -> None:
-    write_text(os.path.join(folder, name), json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write_text(os.path.join(folder, name), json_bytes(content, indent=1).decode() + "\n")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from morphbert.errors import MorphbertError
+from morphbert.git_lfs import refuse_pointer
 from morphbert.interop.huggingface.names import (
     ENCODER,
     HEADS,
@@ -179,7 +180,7 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
 def _read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
-            values = load_json(stream.read())
+            values = load_json(stream.read(), unique_keys=True)
     except OSError as error:
         raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -237,6 +238,12 @@ def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
     if os.path.isfile(os.path.join(folder, PICKLE_INDEX_NAME)):
         pickles = _parts(folder, PICKLE_INDEX_NAME)
     if not pickles:
+        parts = [name for name in sorted(os.listdir(folder)) if name.endswith(".safetensors")]
+        if parts:
+            raise MorphbertError(
+                f"{folder} has {', '.join(parts[:2])}{' …' if parts[2:] else ''} and no {INDEX_NAME}, which says "
+                "what is in each: copy the whole folder again."
+            )
         raise MorphbertError(
             f"{folder} has no {WEIGHTS_NAME}: give a folder with {CONFIG_NAME} and the weights."
         )
@@ -282,6 +289,7 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as stream:
             content = stream.read()
+        refuse_pointer(content, path)
         tensors = deserialize(content)
     except OSError as error:
         raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -311,9 +319,13 @@ def _read_pickle(path: str) -> dict[str, np.ndarray]:
             f"{path} is read with torch, which is not installed: pip install torch"
         ) from error
     try:
+        with open(path, "rb") as stream:
+            refuse_pointer(stream.read(64), path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
         plain = {n: v.float() if v.dtype == torch.bfloat16 else v for n, v in tensors.items()}
         return {name: value.numpy() for name, value in plain.items()}
+    except MorphbertError:
+        raise
     except Exception as error:  # torch raises many types
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MorphbertError(f"{path} cannot be read as tensors: {first}") from error
