@@ -190,7 +190,7 @@ def test_relations_and_rows_that_have_none(relation, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "flags", "message"),
     [
-        ('{"review": "글"}\n', [], "line 1: there is no 'text', only 'review'"),
+        ('{"review": "글"}\n', [], "line 1: there is no 'document', only 'review'"),
         ('{"text": "글"}\n{"text"\n', [], "line 2: not JSON"),
         ("[1]\n", [], "example 1: a number, where an object"),
         ('{"text": ["글"]}\n', [], "line 1: 'text' contains ['글'], not text"),

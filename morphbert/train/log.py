@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from morphbert.errors import MorphbertError
 from morphbert.structured import load_json
 from morphbert.train.storage import write_text, writing
 
@@ -241,12 +242,24 @@ def no_log() -> RunLog:
 
 
 def read_metrics(path: str) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a last line that a crash cut off is left out."""
+    """Returns the lines of a `metrics.jsonl`, without those that a crash cut off or that are damaged.
+
+    Raises:
+      MorphbertError: the file cannot be read.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as stream:
+            content = stream.read()
+    except tf.errors.OpError as error:
+        raise MorphbertError(
+            f"{path} cannot be read: {error.message}. Move it away, or copy it again."
+        ) from error
     lines = []
-    with tf.io.gfile.GFile(path, "r") as stream:
-        for line in stream.read().splitlines():
-            try:
-                lines.append(load_json(line))
-            except ValueError:
-                continue
+    for text in content.split(b"\n"):
+        try:
+            line = load_json(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int):
+            lines.append(line)
     return lines

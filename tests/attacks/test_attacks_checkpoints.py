@@ -1,5 +1,6 @@
 """Hostile and damaged checkpoints: named and passed over, never taken and never overwritten from step 0."""
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.train import checkpoint, checkpoint_files, loop
+from morphbert.train.log import read_metrics
 
 DATA = ".data-00000-of-00001"
 
@@ -277,3 +279,15 @@ def test_a_state_that_no_run_writes_is_named(state, tmp_path):
     prefix = tf.train.Checkpoint(run=State()).write(str(tmp_path / "model.ckpt-1"))
     with pytest.raises(MorphbertError, match="the state of its run"):
         checkpoint.read_state(prefix)
+
+
+def test_damaged_lines_of_the_figures_are_left_out(tmp_path):
+    """They must not end a run after hours of training."""
+    path = tmp_path / "metrics.jsonl"
+    sound = '{"kind": "train", "step": 2, "loss": 1.0}'
+    path.write_bytes(b'{"kind": \xff\n[1]\n{"kind": "train"}\n' + sound.encode() + b'\n{"kind": "tra')
+    assert read_metrics(str(path)) == [json.loads(sound)]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(MorphbertError, match=r"metrics.jsonl cannot be read: .*Is a directory"):
+        read_metrics(str(path))
