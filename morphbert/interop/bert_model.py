@@ -19,7 +19,7 @@ from morphbert.model.heads import discriminator_logits, masked_lm_logits, next_s
 
 
 class ModelOutput(NamedTuple):
-    """What a model returns; also by the names of transformers, and by name in brackets.
+    """The result of a model; also by the names of transformers, and by name in brackets.
 
     Attributes:
       hidden_states: of the last layer, [B, L, H].
@@ -65,7 +65,7 @@ class BertModel(tf.Module):
 
     @classmethod
     def of(cls, model: Pretrained, tokenizer: PretrainedTokenizer | None = None) -> BertModel:
-        """A model with weights that were read; what they lack gets initial values."""
+        """Returns a model with weights that were read; missing weights get initial values."""
         made = cls.__new__(cls)
         tf.Module.__init__(made)
         made._take(model.completed())
@@ -274,7 +274,7 @@ def _rows(name: str, values: Any, limit: int, like: tf.Tensor | None = None) -> 
     tensor = tf.cast(values, tf.int32)
     if tensor.shape.rank != 2:
         raise MorphbertError(
-            f"{name} has the shape {list(tensor.shape)}; expected is [batch, length]: give the tokenizer a list of "
+            f"{name} has the shape {list(tensor.shape)}, not [batch, length]: give the tokenizer a list of "
             "texts, "
             'or return_tensors="np".'
         )

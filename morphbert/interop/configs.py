@@ -124,7 +124,7 @@ class ImportConfig:
         "trust.",
     )
     output_dir: str = option(
-        group="What to make of it", help="The new folder: for --init_checkpoint and export_model.py."
+        group="Output", help="The new folder: for --init_checkpoint and export_model.py."
     )
     new_vocab_file: str | None = option(
         default=None,
@@ -294,7 +294,7 @@ class ExtractConfig(ModelParts):
     )
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what is google-research/bert's alone."""
+        """Raises UsageError for options that only google-research/bert's format has."""
         if self.use_tpu or self.master:
             raise UsageError(
                 "--use_tpu and --master: this command computes on the CPU or a GPU. Leave them out."

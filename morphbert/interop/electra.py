@@ -1,8 +1,8 @@
 """The two networks of an ELECTRA in one checkpoint, by google-research/electra's names.
 
 `electra/…` (`bert/…` in checkpoints of this program) and `discriminator_predictions/…` are the discriminator,
-`generator/…` and `generator_predictions/…` the generator. The generator has no embeddings of its own where it shares
-those of the discriminator, and no layers of its own where it shares all weights.
+`generator/…` and `generator_predictions/…` the generator. The generator has no separate embeddings where it shares
+those of the discriminator, and no separate layers where it shares all weights.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def of_network(
       source: where they are, for messages.
 
     Returns:
-      The weights of that network by the names of a model of its own, and those of the other one by their names in the
-      checkpoint, without what both share.
+      The weights of that network by the names of a separate model, and those of the other one by their names in the
+      checkpoint, without the shared ones.
 
     Raises:
       MorphbertError: the checkpoint is an ELECTRA's and the configuration is not, or the network is not in it.
@@ -164,7 +164,7 @@ def joined_checkpoint(model: Pretrained, slots: Mapping[str, np.ndarray]) -> dic
 def _beside(weights: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A generator by its names in the checkpoint that it was divided from, of which `others` are the rest.
 
-    What is not among the others is shared: embeddings one by one, the layers all or none.
+    Weights that are not among the others are shared: embeddings one by one, the layers all or none.
     """
     shares_layers = not any(name.startswith("bert/encoder/") for name in others)
 
@@ -178,7 +178,7 @@ def _beside(weights: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray])
 
 
 def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
-    """A network of its own by its names in google-research/electra's checkpoint of both.
+    """A separate network by its names in google-research/electra's checkpoint of both.
 
     The embeddings are `electra/embeddings`, which both networks share.
     """
@@ -208,6 +208,6 @@ def _renamed(name: str, beginnings: Mapping[str, str]) -> str:
 
 
 def describe_others(others: Mapping[str, np.ndarray], config: BertConfig) -> tuple[str, ...]:
-    """What an account calls the weights of the other network."""
+    """Describes the weights of the other network for the list of weights that were not taken."""
     other = "generator" if config.electra == "discriminator" else "discriminator"
     return (f"{len(others)} weights of the {other}",) if others else ()

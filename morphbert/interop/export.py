@@ -35,7 +35,7 @@ _SAMPLE_LINES = 5000
 
 @held_back()
 def export(config: ExportConfig) -> list[str]:
-    """Writes the folder; returns lines about what is in it.
+    """Writes the folder; returns lines about its content.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.

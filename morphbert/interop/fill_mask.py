@@ -162,7 +162,7 @@ class MaskFiller:
         self.config = model.config
         self.tokenizer = tokenizer
         self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}
-        # Each length of a sentence has compiled loops of its own, which is meant; TensorFlow warns of it.
+        # Each length of a sentence is compiled separately, as intended; TensorFlow would warn.
         tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
 
     def __call__(self, text: str, top_k: int = 5) -> list[Filled]:

@@ -6,7 +6,7 @@
     POST /alternatives  the same with {"place"} → what the model puts in the place of one piece
 
 It listens on 127.0.0.1 only. A page of another site that the same browser shows can reach that address too: requests
-for another host (DNS rebinding) and from another origin are refused, and what is not JSON.
+for another host (DNS rebinding) and from another origin are refused, and so is a body that is not JSON.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _POLICY = (
 
 
 class BadRequest(Exception):
-    """What a client asked for cannot be: the status and the words for it."""
+    """A request that cannot be answered: the status and the message."""
 
     def __init__(self, status: HTTPStatus, message: str):
         super().__init__(message)
@@ -61,7 +61,7 @@ class BadRequest(Exception):
 
 
 def checkpoints_of(path: str) -> dict[str, str]:
-    """The checkpoints to choose from, newest first: what they are called → what `MaskFiller` takes.
+    """The checkpoints to choose from, newest first: label → path for `MaskFiller`.
 
     A run's folder, or one of its checkpoints, gives all that are there, and the best one; anything else itself.
     """
@@ -78,10 +78,10 @@ def checkpoints_of(path: str) -> dict[str, str]:
 
 
 class Filling:
-    """What the page asks for: models by the name of their checkpoint, one request at a time."""
+    """Answers the page's requests, one at a time, with models by the label of their checkpoint."""
 
     def __init__(self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None):
-        """Loads the checkpoint that is named, so that what is wrong with it is known before the page is.
+        """Loads the named checkpoint, so that its errors are known before the page is served.
 
         Raises:
           MorphbertError: see `MaskFiller`.
@@ -244,7 +244,7 @@ _LONG_LENGTH = re.compile(rb"(?im)^(content-length:[ \t]*[0-9]{18})[0-9]+")
 
 
 class _Application:
-    """What waitress calls with each request (WSGI, PEP 3333)."""
+    """The application that waitress calls with each request (WSGI, PEP 3333)."""
 
     def __init__(self, filling: Filling, compared: Filling | None):
         self._filling, self._compared = filling, compared

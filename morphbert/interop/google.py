@@ -15,7 +15,7 @@ from morphbert.interop.native import mark_newest, write_config
 from morphbert.interop.pretrained import Pretrained
 
 CHECKPOINT_NAME = "bert_model.ckpt"  # as Google's releases call it
-# What google-research/bert's modeling.py computes, whatever the configuration says.
+# google-research/bert's modeling.py computes with these values, whatever the configuration says.
 _LAYER_NORM_EPS = 1e-12
 _ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
 
@@ -56,12 +56,12 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
                 session, os.path.join(folder, CHECKPOINT_NAME), write_state=False, write_meta_graph=True
             )
     mark_newest(folder, CHECKPOINT_NAME)
-    plain = model.config.hidden_act == "gelu_new"  # Hugging Face's name for what is `gelu` there
+    plain = model.config.hidden_act == "gelu_new"  # Hugging Face's name for google-research's `gelu`
     write_config(folder, dataclasses.replace(model.config, hidden_act="gelu") if plain else model.config)
 
 
 def differences(model: Pretrained) -> list[str]:
-    """What google-research/bert's own code would compute otherwise, in words."""
+    """Describes the parts that google-research/bert's own code would compute differently."""
     found = []
     if model.config.kind == "ALBERT":
         found.append("an ALBERT: for google-research/albert, whose albert_config.json bert_config.json is")

@@ -31,7 +31,7 @@ from morphbert.model.names import (
     mapping_name,
 )
 
-# What may grow, and what says nothing about shapes or is brought into shape elsewhere.
+# The keys that may grow, and those that do not affect shapes or are adapted elsewhere.
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 _FREE = (
     *("vocab_size", "max_position_embeddings", "position_offset", "initializer_range"),
@@ -126,11 +126,11 @@ def _check(old: BertConfig, new: BertConfig, source: str) -> None:
 
 
 class _Axes:
-    """What each axis of the larger model takes from the smaller one's."""
+    """Maps each axis of the larger model to the places in the smaller one's."""
 
     def __init__(self, old: BertConfig, new: BertConfig):
         self.hidden = _from_middle(old.hidden_size, new.hidden_size)
-        # Embeddings of a width of their own keep it.
+        # Embeddings with a separate width keep it.
         self.embedding = self.hidden if old.embedding_size is None else np.arange(old.embedding_size)
         self.mapping = mapping_name(old)
         self.inner = _from_middle(old.intermediate_size, new.intermediate_size)

@@ -1,4 +1,4 @@
-"""A model of any format that is read → one of ours, with an account of what was taken."""
+"""Imports a model of any known format as one of ours, and lists the weights that were taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from morphbert.text.tokenizer import Tokenizer
 
 @held_back()
 def import_model(config: ImportConfig) -> list[str]:
-    """Writes the folder; returns lines about what is in it.
+    """Writes the folder; returns lines about its content.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
@@ -58,7 +58,7 @@ def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | No
 
 
 def account(model: Pretrained) -> list[str]:
-    """A table of what the source has of each part of a pretraining model, and what it has besides."""
+    """Returns a table of the weights of each part that the source has or lacks, and the names of its other weights."""
     parts: dict[str, list[str]] = {}
     for name, parameter in pretraining_parameters(model.config).items():
         parts.setdefault(parameter.part, []).append(name)

@@ -34,13 +34,13 @@ def load(
         checkpoint of google-research/bert, or a Hugging Face folder, also by its name on the Hub (`klue/bert-base`).
       vocab_file: a vocabulary folder or a plain `vocab.txt`. Default: the one beside the model.
       bert_config_file: of a checkpoint. Default: the one beside it.
-      do_lower_case: for a plain `vocab.txt`. Default: what its `tokenizer_config.json` says, else unless the
+      do_lower_case: for a plain `vocab.txt`. Default: as its `tokenizer_config.json` says, else unless the
         vocabulary has capital letters.
       allow_pickle: whether a `pytorch_model.bin` may be read.
 
     Returns:
-      Model and tokenizer. What the source lacks, a head perhaps, has initial values, and a missing vocabulary makes no
-      tokenizer: a warning says so.
+      Model and tokenizer. Weights that the source lacks, such as a head, have initial values; without a vocabulary the
+      tokenizer is None. A warning says so.
 
     Raises:
       MorphbertError: nothing readable there, or its parts do not belong together.

@@ -1,6 +1,6 @@
 """A model in this program's own format: a folder with a checkpoint, `bert_config.json` and the vocabulary.
 
-It is what every command takes as `--checkpoint` or `--init_checkpoint`. Unlike the output of a run it has no
+Every command accepts it as `--checkpoint` or `--init_checkpoint`. Unlike the output of a run it has no
 optimizer and no position in the data.
 """
 
@@ -125,13 +125,13 @@ def check_layers(prefix: str, names: Iterable[str], config: BertConfig) -> None:
 
 
 def _config_beside(folder: str) -> str:
-    """`bert_config.json`, or what Google's ALBERTs have instead."""
+    """The path of `bert_config.json`, or of the file that Google's ALBERTs have instead."""
     path, other = (os.path.join(folder, name) for name in (CONFIG_NAME, "albert_config.json"))
     return other if not tf.io.gfile.exists(path) and tf.io.gfile.exists(other) else path
 
 
 def _details(prefix: str) -> Mapping[str, Any]:
-    """What the run that made the checkpoint left behind: settings, manifest of its records, last evaluation."""
+    """The records of the run that made the checkpoint: settings, manifest of its records, last evaluation."""
     found = read_state(prefix)
     if found is None or found.step is None:
         return {}

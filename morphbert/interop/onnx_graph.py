@@ -49,7 +49,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """What a layer's attention is given: the bias of the scores, and cosines and sines of rotary angles, if any."""
+    """The inputs of a layer's attention: the bias of the scores, and cosines and sines of rotary angles, if any."""
 
     bias: str
     angles: tuple[str, ...]
@@ -167,7 +167,7 @@ class _Graph:
         return self.apply("Slice", table, self.integers(0), length, self.integers(0))
 
     def view(self, layer: int) -> _View:
-        """What the attention of a layer is given besides the hidden states."""
+        """The inputs of a layer's attention besides the hidden states."""
         reaches_all = self.config.is_global(layer)
         if reaches_all not in self._views:
             bias = self.attention_bias()

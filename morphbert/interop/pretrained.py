@@ -35,17 +35,17 @@ CONFIG_NAME = "bert_config.json"
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """What every format is read into and written from.
+    """A model between formats: every format is read into it and written from it.
 
     Attributes:
       config: the model's configuration.
       weights: float32, by google-research/bert's names; heads and pooler may be missing.
       source: the file or folder that they were read from, for messages.
-      left_over: names, as they are there, of what the source has and a BERT model does not.
+      left_over: names in the source of the weights that a BERT model does not have.
       vocabulary: a vocabulary folder or a plain `vocab.txt`; None where the source has neither.
-      do_lower_case: of a plain `vocab.txt` or a Hugging Face folder, instead of what is known there; None for that.
+      do_lower_case: of a plain `vocab.txt` or a Hugging Face folder, which overrides the value there; None keeps it.
       vocabulary_digest: the vocabulary that it was trained with, as its checkpoint says; None where that says nothing.
-      details: what is known about how it was trained (JSON-able); may be empty.
+      details: known facts about the training (JSON-able); may be empty.
       other_network: of a checkpoint of both networks of an ELECTRA, the weights of the other one by their names there,
         without those that both share.
       generator_config: of a discriminator from such a checkpoint, the generator's configuration, where it is known.
@@ -67,7 +67,7 @@ class Pretrained:
         return [name for name in pretraining_parameters(self.config) if name not in self.weights]
 
     def completed(self, seed: int = 0) -> Pretrained:
-        """The same with initial values for what is missing, drawn from the seed."""
+        """Returns the same with initial values for missing weights, drawn from the seed."""
         expected = pretraining_parameters(self.config)
         new = {
             name: initial_value(name, expected[name], self.config, seed).numpy() for name in self.missing()
@@ -77,7 +77,7 @@ class Pretrained:
 
 
 def optional_parameters(config: BertConfig) -> set[str]:
-    """What a pretrained encoder may come without: pooler and heads."""
+    """The weights that a pretrained encoder may lack: pooler and heads."""
     return set(pretraining_parameters(config)) - (
         set(encoder_parameters(config)) - set(pooler_parameters(config))
     )
@@ -95,7 +95,7 @@ def check_weights(
       source: where they are, for the message.
       config: the model's.
       shapes: theirs, by name.
-      expected: what has to be there; None for a pretrained encoder, which may come without pooler and heads.
+      expected: the required weights; None for a pretrained encoder, which may come without pooler and heads.
 
     Raises:
       MorphbertError: lists every shape that differs and every weight that is missing.
@@ -205,7 +205,7 @@ def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
     parent, name = os.path.split(target)
     busy = f"another process is writing {path}: wait for it, end it, or give another folder."
     with alone(os.path.join(parent, f".{name}.lock"), busy):
-        for entry in os.listdir(parent):  # what killed processes left: whoever writes it holds the lock
+        for entry in os.listdir(parent):  # leftovers of killed processes: a writer would hold the lock
             if re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.partial", entry):
                 shutil.rmtree(os.path.join(parent, entry), ignore_errors=True)
         partial, earlier = (os.path.join(parent, f".{name}.{secrets.token_hex(8)}.partial") for _ in range(2))

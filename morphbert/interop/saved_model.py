@@ -72,7 +72,7 @@ class _Served(tf.Module):
 
 
 def write(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[str]:
-    """Writes the SavedModel(s) and `bert_config.json`; returns what there is to say about them.
+    """Writes the SavedModel(s) and `bert_config.json`; returns notes about them.
 
     Args:
       folder: where to.

@@ -21,7 +21,7 @@ def write_with_tokenizer(
 ) -> None:
     """Writes both into a new folder; see `BertModel.save`."""
     if format not in SAVE_FORMATS:
-        raise MorphbertError(f"format={format!r} is not known; known are {', '.join(SAVE_FORMATS)}.")
+        raise MorphbertError(f"format={format!r} is not known; the formats are {', '.join(SAVE_FORMATS)}.")
     size = model.config.vocab_size
     if tokenizer is not None and len(tokenizer) > size:
         raise MorphbertError(

@@ -61,10 +61,10 @@ def check_vocabulary(model: Pretrained, given: Vocabulary, name: str) -> None:
     Args:
       model: as it was read, with the vocabulary beside it.
       given: the vocabulary to be used with it.
-      name: of what is given, for the message: `--vocab_file=PATH`.
+      name: the given vocabulary in the message: `--vocab_file=PATH`.
 
     Raises:
-      MorphbertError: says what was expected by whom, and what to do.
+      MorphbertError: the vocabularies differ.
     """
     known = model.vocabulary_digest
     if len(given) != model.config.vocab_size:
@@ -79,7 +79,7 @@ def check_vocabulary(model: Pretrained, given: Vocabulary, name: str) -> None:
     elif model.vocabulary is not None:
         try:
             own = load_vocabulary_of(model.vocabulary)
-        except MorphbertError:  # whoever needs it says what is wrong with it
+        except MorphbertError:  # its reader reports the error
             return
         if len(own) == model.config.vocab_size:
             beside = f"the vocabulary beside the model, {model.vocabulary}"

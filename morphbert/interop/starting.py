@@ -40,7 +40,7 @@ def initial_weights(
     init_vocab_file: str | None = None,
     records: VocabularyDigest | None = None,
 ) -> Mapping[str, np.ndarray]:
-    """Reads weights and fits them to `config`, saying what was taken and what was changed.
+    """Reads weights and fits them to `config`; prints the parts that were taken and the changes.
 
     More positions than there are repeat those that there are; another vocabulary is mapped piece by piece; a smaller
     model is grown. Everything else has to fit, which is not checked here.
@@ -153,7 +153,7 @@ def _check_records(start: Pretrained, records: VocabularyDigest) -> None:
 
 
 def _read(path: str, config: BertConfig) -> Pretrained:
-    """What is at `path`; of a checkpoint only weights, vocabulary and `position_offset` are known for sure."""
+    """Reads the model at `path`; of a checkpoint only weights, vocabulary and `position_offset` are certain."""
     path = local_path(path)
     if os.path.isdir(path) and huggingface.is_folder(path):
         read = sources.read(path)
@@ -195,7 +195,7 @@ def _described_by(state: Mapping[str, Any], config: BertConfig) -> BertConfig:
 
 
 def _described(prefix: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> BertConfig:
-    """What the file beside a TensorFlow 1 checkpoint says of it, where that is a smaller model; else `config`."""
+    """The configuration beside a TensorFlow 1 checkpoint, if it is a smaller model; else `config`."""
     beside = os.path.join(os.path.dirname(prefix), CONFIG_NAME)
     if WORD_EMBEDDINGS not in weights or not os.path.exists(beside):
         return config

@@ -59,7 +59,7 @@ class TextCutter(tf.Module):
         return ids, mask, tf.zeros_like(ids)
 
     def _normalized(self, text: tf.Tensor) -> tf.Tensor:
-        """`Normalizer.__call__`, with spaces around what stands alone."""
+        """`Normalizer.__call__`, with spaces around characters that stand alone."""
         text = tf.strings.regex_replace(text, self._space, " ")
         text = tf.strings.regex_replace(text, self._dropped, "")
         if self._normalizer.do_lower_case:

@@ -36,8 +36,8 @@ from morphbert.text.vocabulary_file import load_vocabulary
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
     """The model's tokenizer, None where its vocabulary is not known.
 
-    A plain `vocab.txt` makes google-research/bert's tokenizer. Whether that lower-cases is what the source says,
-    and otherwise what the vocabulary shows: one with capital letters in it is cased.
+    A plain `vocab.txt` makes google-research/bert's tokenizer. The source says whether that lower-cases;
+    otherwise the vocabulary shows it: one with capital letters is cased.
 
     Raises:
       MorphbertError: the vocabulary has more pieces than the model.
@@ -111,7 +111,7 @@ def _lies_beside(tokenizer: Tokenizer, model: str) -> bool:
 
 
 def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
-    """Writes what `load_tokenizer(folder)` needs to make the same tokenizer again.
+    """Writes the files from which `load_tokenizer(folder)` makes the same tokenizer.
 
     Args:
       folder: where to.

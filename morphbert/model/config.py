@@ -69,7 +69,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "silu", "relu", "tanh", "linear")
 POSITIONS = ("absolute", "rotary")
 NORMS = ("layer_norm", "rms_norm")
 ELECTRA_NETWORKS = ("discriminator", "generator")
-# What makes a variant, with the values of plain BERT, which files leave out.
+# The keys of variants, with the values of plain BERT, which files leave out.
 _PLAIN = {
     "embedding_size": None,
     "num_hidden_groups": None,
@@ -109,7 +109,7 @@ _MODERN = (
     "classifier_activation",
     "pooler",
 )
-# What Hugging Face's ModernBERT has in any case; the modern block's other keys are its own.
+# The fixed values of Hugging Face's ModernBERT; the modern block's other keys are its own.
 _OF_MODERN_BERT = {
     "position_embedding_type": "rotary",
     "mlp_gate": True,
@@ -168,7 +168,7 @@ class BertConfig:
       initializer_range: standard deviation of the truncated normal initial weights.
       layer_norm_eps: added to the variance; 1e-12 in BERT.
       embedding_size: of ALBERT and ELECTRA: width E of the embeddings, which a matrix takes to H; None for H.
-      num_hidden_groups: of ALBERT: how many layers have weights of their own; the layers are spread over them in
+      num_hidden_groups: of ALBERT: the number of layers with separate weights; the layers are spread over them in
         equal runs. None for BERT's layers, which all have.
       inner_group_num: of ALBERT: Transformer blocks in each of the layers.
       position_offset: of RoBERTa: rows of the position table before that of the first piece, the padding's id + 1.
@@ -250,7 +250,7 @@ class BertConfig:
             value = getattr(self, name)
             if value not in known and not (value is None and name in ("classifier_activation", "electra")):
                 raise MorphbertError(
-                    f"model configuration: {name} is {value!r}; known are {', '.join(known)}."
+                    f"model configuration: {name} is {value!r}; it must be one of {', '.join(known)}."
                 )
         if self.hidden_size % self.num_attention_heads:
             raise MorphbertError(
@@ -501,7 +501,7 @@ class BertConfig:
             stream.write(self.to_json().encode())
 
     def to_dict(self) -> dict[str, Any]:
-        """The values by key, without what makes a variant where there is none."""
+        """Returns the values by key, without the keys of a variant that the model is not."""
         values = dataclasses.asdict(self)
         return {key: value for key, value in values.items() if key not in _PLAIN or value != _PLAIN[key]}
 

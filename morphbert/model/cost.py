@@ -1,4 +1,4 @@
-"""What a step costs: floating-point operations of its matrix products, counted from the shapes."""
+"""The cost of a step: floating-point operations of its matrix products, counted from the shapes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def forward_flops(config: BertConfig, batch: int, length: int, predictions: int)
     """Operations of one forward pass of pretraining: a product of [m, k] and [k, n] has 2 m k n.
 
     Only matrix products are counted, as is usual (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix
-    B): what stands between them is less than a hundredth of it. Padding is computed and so counted.
+    B): the operations between them are less than a hundredth of it. Padding is computed and so counted.
 
     Args:
       config: the model.
@@ -47,6 +47,6 @@ def keys_of(config: BertConfig, layer: int, length: int) -> int:
 def step_flops(config: BertConfig, batch: int, length: int, predictions: int) -> int:
     """Operations of a training step: of the forward pass, and twice that for the gradients by inputs and weights.
 
-    Recomputed layers are not counted: it is what the step has to do, not what it does.
+    Recomputed layers are not counted: the cost is that of the necessary operations.
     """
     return 3 * forward_flops(config, batch, length, predictions)

@@ -8,7 +8,7 @@ from morphbert.model.kernels.dropout import Dropout
 
 
 class DropoutKeys:
-    """Hands out one seed per call, so that every dropout of a step has a mask of its own.
+    """Returns one seed per call, so that every dropout of a step has a separate mask.
 
     Masks are a function of (key, number of the call): the same step gives the same masks after a restart.
     """

@@ -34,16 +34,16 @@ SUMS = (
     "replaced_said",
 )
 COUNTS = ("masked_lm", "pieces")
-# What names begin with in a checkpoint of both networks.
+# The beginnings of names in a checkpoint of both networks.
 GENERATOR = "generator/"
 GENERATOR_HEAD = "generator_predictions/"
 DISCRIMINATOR_HEAD = "discriminator_predictions/"
-# With disentangled gradients: the generator's table, and what the discriminator's has beyond it.
+# With disentangled gradients: the generator's table, and the difference of the discriminator's.
 GENERATOR_TABLE = GENERATOR + WORD_EMBEDDINGS.removeprefix("bert/")
 TABLE_DIFFERENCE = f"{WORD_EMBEDDINGS}_difference"
 # The generator's configuration, beside the discriminator's `bert_config.json`.
 GENERATOR_CONFIG = "generator_config.json"
-# The feature of a batch that decides what is sampled: see `draw_keys`.
+# The feature of a batch that decides the samples: see `draw_keys`.
 DRAW_KEYS = "draw_keys"
 # A generator's own names → those in a checkpoint of both networks (google-research/electra).
 GENERATOR_NAMES = {
@@ -57,7 +57,7 @@ GENERATOR_NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Electra:
-    """What the objective has beyond the discriminator's configuration.
+    """The settings of the objective beyond the discriminator's configuration.
 
     Attributes:
       generator: the configuration of the generator.
@@ -106,7 +106,7 @@ def check_generator(generator: BertConfig, discriminator: BertConfig, origin: st
     """Refuses a generator that cannot read its discriminator's embeddings, or is wider than it.
 
     Raises:
-      MorphbertError: names what does not fit; `origin` says where it was given.
+      MorphbertError: the message names the value that does not fit; `origin` is its source.
     """
     for name in ("vocab_size", "type_vocab_size", "max_position_embeddings", "position_embedding_type"):
         own, other = getattr(generator, name), getattr(discriminator, name)
@@ -164,7 +164,7 @@ def with_whole_tables(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def with_differences(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inverse of `with_whole_tables`; without a table of its own, the generator begins with the discriminator's."""
+    """The inverse of `with_whole_tables`; a generator without a separate table begins with the discriminator's."""
     divided = dict(weights)
     if WORD_EMBEDDINGS in divided:
         table = divided.pop(WORD_EMBEDDINGS)
@@ -310,7 +310,7 @@ def averages(totals: Mapping[str, float], discriminator_weight: float) -> dict[s
     Returns:
       `loss`, the generator's `masked_lm_loss` and `masked_lm_accuracy`, the discriminator's `discriminator_loss` and
       `discriminator_accuracy`, and of the replaced pieces their share of all (`replaced_share`), the share that the
-      discriminator found (`replaced_recall`) and, of what it said was replaced, the share that was
+      discriminator found (`replaced_recall`) and, of the pieces that it called replaced, the share that was
       (`replaced_precision`, 0 where it said so of none).
     """
     masked_lm, pieces = totals["masked_lm"] + DENOMINATOR_EPSILON, max(totals["pieces"], 1.0)

@@ -2,7 +2,7 @@
 
 Its variants are ALBERT's (Lan et al. 2020: layers that share weights, narrow embeddings), ELECTRA's (Clark et al. 2020:
 narrow embeddings, no pooler), RoBERTa's (Liu et al. 2019: positions), pre-LN, and the modern block (Warner et al. 2024,
-"ModernBERT": rotary positions, gated feed-forward, local attention, no biases), each part of which has a key of its own
+"ModernBERT": rotary positions, gated feed-forward, local attention, no biases), each part of which has a separate key
 in the configuration. Axes: B sequences, L positions, H hidden, N heads, D = H / N dimensions a head.
 """
 
@@ -34,7 +34,7 @@ from morphbert.model.views import View, views
 
 
 class EncoderInputs(NamedTuple):
-    """What the encoder reads of a batch.
+    """The features of a batch that the encoder reads.
 
     Attributes:
       input_ids: int32 [B, L], under `config.vocab_size`.

@@ -53,7 +53,7 @@ def masked_lm_logits(
 def _transformed(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
 ) -> tf.Tensor:
-    """What the word embeddings are compared with: [B, L, H], int32 [B, P] → [B P, E]."""
+    """The vectors that are compared with the word embeddings: [B, L, H], int32 [B, P] → [B P, E]."""
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
     return tf.reshape(transform(parameters, config, picked), [-1, config.embedding_width])
 

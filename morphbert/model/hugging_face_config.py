@@ -1,6 +1,6 @@
-"""What the keys of a Hugging Face `config.json` mean here.
+"""Translates the keys of a Hugging Face `config.json`.
 
-transformers leaves out what has its default, and its defaults differ by `model_type` and from google-research/bert's.
+transformers leaves out keys with default values. They differ by `model_type` and from google-research/bert's.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "type_vocab_size": 2,
     },
 }
-# What the classes of ELECTRA at Hugging Face that are a generator are called; the others are discriminators.
+# Hugging Face's names of the ELECTRA classes that are generators; the others are discriminators.
 _GENERATORS = ("ElectraForMaskedLM", "ElectraForCausalLM")
 # Their `gelu` is the exact form, which is `gelu_erf` here; google-research/bert's `gelu` has many names there.
 _ACTIVATIONS = {
@@ -151,7 +151,7 @@ def from_modern_bert(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {**chosen, **_modern_attention(values, chosen["num_hidden_layers"], source), **_MODERN_BLOCK}
 
 
-# What ModernBERT is in any case.
+# The fixed values of ModernBERT.
 _MODERN_BLOCK = {
     "type_vocab_size": 0,
     "position_embedding_type": "rotary",

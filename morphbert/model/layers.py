@@ -1,4 +1,4 @@
-"""The layers by the names of their weights: what they compute is in `functions`, how fast in `kernels`.
+"""The layers by the names of their weights. `functions` has their formulas, `kernels` fast forms.
 
 Axes: B sequences, L positions, H hidden.
 """

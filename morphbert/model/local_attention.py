@@ -35,7 +35,7 @@ def is_banded(length: int | tf.Tensor, half: int) -> bool:
 def window_bias(
     input_mask: tf.Tensor, sequence_ids: tf.Tensor | None, half: int, dtype: tf.DType
 ) -> tf.Tensor:
-    """Hides what is outside the window, padding or of another example: int32 [B, L] → [B, 1, L, L], 0 or -10000."""
+    """Hides places outside the window, padding and other examples: int32 [B, L] → [B, 1, L, L], 0 or -10000."""
     place = tf.range(length_of(input_mask, 1))
     near = tf.abs(place[:, None] - place[None, :]) <= half
     if sequence_ids is None:
@@ -70,8 +70,8 @@ def banded_attention(
 
     Args:
       query: [B, N, L, D], as are key and value.
-      key: what is compared with the query.
-      value: what is summed up.
+      key: the keys, which are compared with the queries.
+      value: the values, which are summed.
       bias: `banded_bias`, [B C, 1, S, 3 S].
       half: positions that are seen on either side.
       dropout: of the weights [B C, N, S, 3 S].

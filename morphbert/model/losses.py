@@ -1,4 +1,4 @@
-"""What a batch contributes: sums and counts, never means.
+"""The contributions of a batch: sums and counts, never means.
 
 A mean over one replica's share of a batch is not the mean over the batch as soon as shares hold different
 numbers of masks. So everything here is a sum, to be added over micro-batches and replicas and divided once
@@ -20,7 +20,7 @@ from morphbert.model.names import WORD_EMBEDDINGS
 
 Batch = Mapping[str, tf.Tensor]
 
-# What `pretraining_sums` and `counts` give, in the order in which a step reports them.
+# The values of `pretraining_sums` and `counts`, in the order in which a step reports them.
 SUMS = ("masked_lm_loss", "masked_lm_correct", "next_sentence_loss", "next_sentence_correct")
 COUNTS = ("masked_lm", "next_sentence")
 
@@ -74,7 +74,7 @@ def pretraining_sums(
         and `position_ids` [B, L], labels [B, E] and `cls_positions` [B, E] besides.
       dropout_key: int32 [2], or None for no dropout.
       recompute: as in `encode`.
-      z_loss: what the square of ln Σ exp(scores), which it keeps near 0, is multiplied by (PaLM: Chowdhery et al.
+      z_loss: the factor of the square of ln Σ exp(scores), which it keeps near 0 (PaLM: Chowdhery et al.
         2022, section 5).
 
     Returns:
@@ -92,7 +92,7 @@ def sums_and_right(
     recompute: bool = False,
     z_loss: float = 0.0,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """What `pretraining_sums` gives, and which predictions are right: float32 [B, P], 1 or 0."""
+    """The values of `pretraining_sums`, and which predictions are right: float32 [B, P], 1 or 0."""
     looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
     hidden = encode(
         {**parameters, WORD_EMBEDDINGS: looked_up},

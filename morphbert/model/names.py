@@ -1,4 +1,4 @@
-"""What the modules of the network are called: here by google-research/bert's names, and at Hugging Face.
+"""The names of the network's modules: google-research/bert's, which are used here, and Hugging Face's.
 
 The names here are those of google-research/bert's TensorFlow 1 checkpoints, an ALBERT's those of
 google-research/albert's, those of an ELECTRA's discriminator google-research/electra's. A module is a dense layer, a
@@ -31,7 +31,7 @@ NEXT_SENTENCE = "cls/seq_relationship"
 DISCRIMINATOR = "discriminator_predictions/dense"
 DISCRIMINATOR_SCORE = "discriminator_predictions/dense_1"
 
-# By kind of model (`BertConfig.kind`): what Hugging Face's names of the encoder begin with. There is none for a
+# By kind of model (`BertConfig.kind`): the beginning of Hugging Face's names of the encoder. There is none for a
 # `custom encoder`, of which transformers has no model.
 HUGGING_FACE_PREFIXES = {
     "BERT": "bert",
@@ -48,8 +48,8 @@ class Place:
     """Where modules stand in the network.
 
     Attributes:
-      part: what reports call it: `embeddings`, `layer 3`, `pooler`, `masked LM head`.
-      layer: 0 for what is before the layers, 1 for the first of them; None for what is above them all.
+      part: its name in reports: `embeddings`, `layer 3`, `pooler`, `masked LM head`.
+      layer: 0 below the layers, 1 for the first of them; None above all of them.
       hugging_face: names of the modules here → there.
     """
 

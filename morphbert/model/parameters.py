@@ -1,4 +1,4 @@
-"""The weights of a model: what each is, its shape and its initial value.
+"""The weights of a model: the role, shape and initial value of each.
 
 A checkpoint stores each weight under its name (see `names`): files stay readable however the code is arranged.
 """
@@ -39,7 +39,7 @@ from morphbert.model.names import (
     pooler_place,
 )
 
-# What a weight does in its module; the last three are vectors that shift or scale.
+# The role of a weight in its module; the last three are vectors that shift or scale.
 Role = Literal["table", "kernel", "weights", "bias", "norm_scale", "norm_shift"]
 
 
@@ -52,8 +52,8 @@ class Parameter:
       initial: which of BERT's three initial values it gets.
       role: `table` of embeddings, whose rows are looked up; `kernel` [in, out] of a dense layer; `weights` [out, in]
         of a head as google-research/bert keeps it; `bias`; `norm_scale` and `norm_shift` of a LayerNorm.
-      part: what reports call the part of the network that it belongs to.
-      layer: 0 for what is before the layers, 1 for the first of them; None for what is above them all.
+      part: the name in reports of its part of the network.
+      layer: 0 below the layers, 1 for the first of them; None above all of them.
       hugging_face: the tensor there that holds it, alone or below others of the same name; None where transformers'
         pretraining models have no such weight.
     """
@@ -162,7 +162,7 @@ def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
     """The encoder's weights and those of the masked-LM and, if the configuration has it, next-sentence heads.
 
     The discriminator of an ELECTRA has its own head instead. The masked LM's output matrix is the word embedding table
-    (Devlin et al. 2019, google-research/bert `get_masked_lm_output`): only its bias is a weight of its own.
+    (Devlin et al. 2019, google-research/bert `get_masked_lm_output`): only its bias is a separate weight.
     """
     parameters = encoder_parameters(config)
     if not config.has_masked_lm:
@@ -207,9 +207,9 @@ def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int
 
 
 class TrainableModel(tf.Module):
-    """Holds the float32 weights by name; what is computed with them are functions of `parameters`.
+    """Holds the float32 weights by name; the computations are functions of `parameters`.
 
-    `declared` says what each of them is.
+    `declared` has the role of each.
 
     Create it inside the strategy's scope. Every replica keeps its own copy of each weight and updates it
     with the same reduced gradient: that needs no communication when weights are written, works inside

@@ -1,4 +1,4 @@
-"""What the pieces of a layer see of each other: padding, examples that share a sequence, windows, rotary positions.
+"""The visibility between the pieces of a layer: padding, examples that share a sequence, windows, rotary positions.
 
 Axes: B sequences, N heads, L positions, D dimensions a head.
 """
@@ -20,7 +20,7 @@ from morphbert.model.shapes import length_of
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What the attention of one layer is given besides the hidden states.
+    """The inputs of one layer's attention besides the hidden states.
 
     Attributes:
       tensors: the bias of the scores and, with rotary positions, the angles' cosines and sines.

@@ -51,14 +51,14 @@ from morphbert.train.storage import writing
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = re.compile(r"/adam_[mv]$")
 _AVERAGE = "average/"
-# What weights begin with in checkpoints of google-research/bert, albert and electra.
+# The beginnings of the names of weights in checkpoints of google-research/bert, albert and electra.
 _TENSORFLOW_1 = r"(bert|cls|electra|discriminator_predictions|generator|generator_predictions)/"
 _RUN_KEY = "run/.ATTRIBUTES/py_state"
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a run continues from: the newest checkpoint, its step, and what it says of its run."""
+    """The start of a continued run: the newest checkpoint, its step, and its description of the run."""
 
     path: str
     step: int
@@ -331,7 +331,7 @@ def _has_average(keys: Iterable[str]) -> bool:
 
 
 def other_names(path: str) -> list[str]:
-    """What a TensorFlow 1 checkpoint holds besides BERT's weights; slots of an optimizer are counted, not named.
+    """The content of a TensorFlow 1 checkpoint besides BERT's weights; slots of an optimizer are counted, not named.
 
     Empty for a checkpoint of this program, whose other parts belong to its run.
     """
@@ -369,7 +369,7 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
         return {}
     if _has_average(keys):
         raise MorphbertError(
-            f"{prefix}: its moments are those of the last weights, and what is exported is their moving average: "
+            f"{prefix}: its moments are those of the last weights, and the export takes their moving average: "
             "export it without --with_optimizer."
         )
     if TABLE_DIFFERENCE in weight_names(keys):
@@ -453,7 +453,7 @@ def load_weights(
     """Initialises a model from a checkpoint (`--init_checkpoint`).
 
     Args:
-      path: what `read` reads.
+      path: the argument of `read`.
       read: path → weights by name; another one knows more formats than this module.
 
     Returns:

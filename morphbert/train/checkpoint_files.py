@@ -29,7 +29,7 @@ from morphbert.train.storage import sync, write_text, writing
 
 DIGESTS = ".sha256"
 LIST = "checkpoint"
-# What reading a damaged checkpoint raises, by where TensorFlow notices it.
+# The errors of reading a damaged checkpoint: they depend on where TensorFlow notices the damage.
 DAMAGED = (tf.errors.OpError, RuntimeError, IndexError, ValueError)
 
 # Sizes and times of the files of checkpoints that were found sound in this process.
@@ -232,7 +232,7 @@ def check_sound(prefix: str, read_through: bool = True) -> None:
     """Refuses a changed checkpoint, by its digests or, without digests, by reading it.
 
     Raises:
-      MorphbertError: says what is wrong.
+      MorphbertError: the checkpoint is damaged; the message says where.
     """
     signature = _signature(prefix)
     if _sound.get(prefix) == signature:
@@ -260,7 +260,7 @@ def check_sound(prefix: str, read_through: bool = True) -> None:
 
 
 def sound_beside(prefix: str) -> str:
-    """What to do about a damaged checkpoint: the sound ones beside it, in words; empty where there are none."""
+    """The remedy for a damaged checkpoint: names the sound ones beside it; empty if there are none."""
     name = os.path.basename(prefix).rpartition("-")[0]
     sound = []
     for path in by_name(os.path.dirname(prefix), name) if name else []:

@@ -16,7 +16,7 @@ from morphbert.train.step_config import StepConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """What a run of any objective has; the names are those of the flags.
+    """The configuration of a run of any objective; the names are those of the flags.
 
     Attributes:
       step: how a step is computed.

@@ -30,7 +30,7 @@ _TIMED_BATCHES = 5
 class Evaluator:
     """Evaluates a model on record files, dropout off, with the same strategy as training.
 
-    With `kinds`, accuracies are told apart by what stood behind the masks.
+    With `kinds`, it gives an accuracy for each kind of masked piece.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Evaluator:
         self._devices = devices
         self._kinds = kinds
         self._by_halves = computes_by_halves(devices.strategy, config.step.xla)
-        # Every evaluation sees the same batches: what stands behind their masks is worked out once.
+        # Every evaluation sees the same batches, so the kinds of their masked pieces are found once.
         self._of_batches: list[dict[str, tf.Tensor]] = []
         self.sums = tf.function(self._sums, autograph=False, jit_compile=config.step.xla or None)
 
@@ -70,7 +70,7 @@ class Evaluator:
 
         Returns:
           None if it was left; else
-          What `averages` of the objective gives, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds,
+          The objective's `averages`, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds also
           `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that occurs.
         """
         names = [*self._objective.eval_sums, *self._objective.counts]
@@ -106,7 +106,7 @@ class Evaluator:
 
     def seconds(self) -> float:
         """How long an evaluation takes, from some of its batches, after they have been compiled."""
-        for _ in range(2):  # the first time compiles, and works out what stands behind the masks
+        for _ in range(2):  # the first time compiles, and finds the kinds of the masked pieces
             times = [time.monotonic()]
             for batch in itertools.islice(self._batches(), _TIMED_BATCHES):
                 self._batch(batch).numpy()

@@ -26,7 +26,7 @@ class Footprint:
       parameters: weights of the model.
       state: weights, gradients and both moments, float32, on each device; with the gradients of both halves of the
         batch where these are computed side by side, and with the moving average of the weights if there is one.
-      activations: what the backward pass keeps of one device's share of a batch, and the masked LM's scores.
+      activations: the values that the backward pass keeps of one device's share of a batch, and the masked LM's scores.
       checkpoint: one checkpoint on disk.
     """
 
@@ -46,7 +46,7 @@ class Footprint:
 def estimate(
     config: RunConfig, parameters: Mapping[str, Parameter], num_replicas: int, by_halves: bool
 ) -> Footprint:
-    """Estimates what training takes; the activations are those of Korthikanti et al. 2022, section 4.1.
+    """Estimates the memory of training; the activations are those of Korthikanti et al. 2022, section 4.1.
 
     That is 34 B L H + 5 B N L² bytes a layer in 16 bits, twice that in 32; an allocator's waste is not in it.
     """

@@ -17,7 +17,7 @@ from morphbert.structured import load_json
 from morphbert.train.storage import write_text, writing
 
 METRICS_FILE = "metrics.jsonl"
-# What a line of training says about the machine and not about the model: another run of the same command has the
+# The values of a line of training that describe the machine and not the model: another run of the same command has the
 # same values except for these.
 SPEED = (
     "steps_per_second",
@@ -237,7 +237,7 @@ class _NoLog:
 
 
 def no_log() -> RunLog:
-    """What the workers beside the first have for a log."""
+    """The log of all workers except the first: it writes nothing."""
     return cast(RunLog, _NoLog())
 
 

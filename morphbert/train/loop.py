@@ -1,4 +1,4 @@
-"""The loop on the host: how many steps a call takes, when to log, save and stop, what to do when one fails."""
+"""The loop on the host: the number of steps in a call, logging, saving, stopping, and recovery from a failed step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECONDS_PER_CALL = 10.0
 FIRST_LINE_AFTER = 5.0
 # A model that knows nothing has the loss of guessing, ln V + ln 2: twice that, it is broken.
 BLOWN_UP = 2.0
-# What the mean of the loss over about so many steps, and over the last few, keeps of itself with each step.
+# The share that a running mean of the loss keeps of itself with each step: over many steps, and over the last few.
 LONG_MEAN, SHORT_MEAN = 0.99, 0.8
 MOST_ROLLBACKS = 3
 # Steps that are timed at least.
@@ -66,7 +66,7 @@ class StopRequest:
 
 
 def _without_terminal() -> None:
-    """Drops what is printed from here on where the terminal is gone: a failed print must not end the run unsaved."""
+    """Drops further output if the terminal is gone: a failed print must not end the run unsaved."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # ValueError: it is no file
             handle = stream.fileno()
@@ -123,7 +123,7 @@ class TrainingLoop:
       feed: the batches.
       training: the compiled step.
       checkpoints: where the run is saved.
-      state: what is saved of the run beside its tensors.
+      state: the part of the checkpoint that is not tensors.
       log: where the figures go.
       evaluate: called every `config.eval_every` steps and at the last one, before the save, so that a checkpoint knows
         of every evaluation up to it.
@@ -169,7 +169,7 @@ class TrainingLoop:
         return step, signalled or None
 
     def _warn(self, step: int, figures: Mapping[str, float]) -> None:
-        """Prints what the objective finds wrong with its figures, once during the warm-up and once after it."""
+        """Prints the objective's warning about its figures, once during the warm-up and once after it."""
         warm = step > self.config.optimizer.num_warmup_steps
         warning = None if warm in self._warned else self.training.objective.warn(step, figures)
         if warning is not None:
@@ -350,7 +350,7 @@ def _flops(config: LoopConfig, objective: Objective, portion: Portion) -> int:
 
 
 def _call(training: TrainingStep, portion: Portion) -> tuple[np.ndarray, float]:
-    """Takes a portion's steps; returns what they report and the seconds that they waited for their batches."""
+    """Takes a portion's steps; returns their figures and the seconds that they waited for their batches."""
     try:
         records = portion.records
         with naming_bad_records(records.files, records.form) if records else contextlib.nullcontext():

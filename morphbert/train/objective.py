@@ -33,8 +33,8 @@ class Objective:
 
     Attributes:
       parameters: every weight by name, before it exists.
-      sums: names of what `compute` gives.
-      counts: names of what `count` gives.
+      sums: names of the values of `compute`.
+      counts: names of the values of `count`.
       count: a batch → float32 scalars, the denominators of its means.
       compute: (weights in the dtype to compute in, batch, dropout key int32 [2] or None, recompute) → float32
         scalars, sums over the batch.
@@ -47,7 +47,7 @@ class Objective:
         masked LM are right, float32 [B, P]; None for an objective that is evaluated elsewhere.
       eval_sums: those names.
       draws: whether `compute` and `evaluate` draw samples, and want the feature `draw_keys` for it.
-      warn: figures since the last line → what is wrong with them, or None.
+      warn: figures since the last line → a warning, or None.
       flops: (B, L, P) → floating-point operations of a step, where somebody has counted them.
     """
 
@@ -69,12 +69,12 @@ class Objective:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a step reports: sums and counts over the global batch, its pieces without padding, and its update's."""
+        """A step's values: sums and counts over the global batch, its pieces without padding, and its update's."""
         return (*self.sums, *self.counts, "tokens", "gradient_norm", "learning_rate", "loss_scale")
 
 
 class Pretraining(Protocol):
-    """What decides the objective of a pretraining run: attributes of `RunConfig`."""
+    """The attributes of `RunConfig` that decide the objective of a pretraining run."""
 
     @property
     def bert_config(self) -> BertConfig: ...

@@ -44,20 +44,20 @@ class PredictionKinds:
     def __init__(self, tokenizer: Tokenizer, counts: np.ndarray):
         """counts: how often each piece occurs, int [V], for the bands."""
         analyzer = tokenizer.splitter.analyzer
-        # Jamo are not what the analyser knows; without Mecab there are no tags.
+        # The analyser does not know Jamo; without Mecab there are no tags.
         tagged = isinstance(analyzer, MecabAnalyzer) and not tokenizer.splitter.decomposes
         self._analyzer = analyzer if tagged and isinstance(analyzer, MecabAnalyzer) else None
         self._tokens = np.array(tokenizer.vocabulary.tokens, object)
         self._begins = ~np.array(tokenizer.vocabulary.continuations)
         special = np.isin(self._tokens, SPECIAL_TOKENS)
-        # Punctuation is a word of its own to BERT, and no eojeol.
+        # BERT treats punctuation as a separate word; it is no eojeol.
         letters = np.array([any(char.isalnum() for char in token) for token in self._tokens])
         self._is_eojeol = letters & ~special
         self._bands = frequency_bands(np.where(special, 0, counts))
         self.names: tuple[str, ...] = (*(KINDS if self._analyzer else ()), *BANDS)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Records' features [B, …] → what stood behind their masks.
+        """Records' features [B, …] → the kinds of their masked pieces.
 
         Returns:
           `prediction_kinds`, float32 [B, P, kinds], 1 where a masked piece is of the kind; `prediction_eojeols`, int32
@@ -107,7 +107,7 @@ def sums_by_kind(batch: Mapping[str, tf.Tensor], right: tf.Tensor) -> tf.Tensor:
     """Predictions of each kind and the right ones among them: float32 [2, kinds + 1], whole eojeols at the end.
 
     Args:
-      batch: with `masked_lm_weights` [B, P] and what `PredictionKinds` gives.
+      batch: with `masked_lm_weights` [B, P] and the result of `PredictionKinds`.
       right: float32 [B, P], 1 where the prediction is the label.
     """
     weights = batch["masked_lm_weights"]

@@ -39,10 +39,10 @@ _SHOWN = {
     "num_examples": "examples",
 }
 _KINDS_NOTE = (
-    "By the kind of what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
+    "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth."
 )
-# What a reader looks for first in a manifest.
+# The entries of a manifest that readers look for first.
 _COUNTS = (
     "num_records",
     "num_documents",

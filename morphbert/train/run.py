@@ -58,7 +58,7 @@ from morphbert.train.storage import write_text
 from morphbert.train.time_plan import TIMED_AT_MOST, TIMED_SHARE, Costs, Stops, planned_before, steps_in
 from morphbert.train.trajectory import same_data
 
-# What TensorFlow makes of a worker that is gone, often before its connection has told.
+# TensorFlow's errors for a worker that is gone; they often come before its connection reports it.
 _LOST = (
     *(tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError),
     *(tf.errors.DeadlineExceededError, tf.errors.InternalError),
@@ -133,7 +133,7 @@ def _same_in_all(config: RunConfig) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Drops what this process would print: the first worker says the same. Errors go elsewhere."""
+    """Drops this process's output: the first worker prints the same. Errors go elsewhere."""
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
         yield
 
@@ -180,7 +180,7 @@ class _Run:
             self.average = (
                 MovingAverage(self.model, config.ema_decay) if config.ema_decay is not None else None
             )
-        #: What is evaluated.
+        #: The model that is evaluated.
         self.result = self.average.model if self.average else self.model
         self.evaluator = self._evaluator(tokenizer) if config.eval_records else None
         self.grammar = None
@@ -199,7 +199,7 @@ class _Run:
         preflight.check_batch("eval_batch_size", config.eval_batch_size, replicas)
 
     def _say_needs(self) -> None:
-        """Prints what the run takes, and warns of what is short."""
+        """Prints the memory that the run needs, and warns if memory or disk is short."""
         config, needs = self.config, self._needs
         print(
             f"model: {needs.parameters:,} parameters, {config.step.dtype}; {self._devices.chosen}", flush=True

@@ -122,7 +122,7 @@ def describe(
 
 
 def _data(sets: Sequence[RecordSet]) -> dict[str, Any]:
-    """Files, and what their manifests say; those that differ only in the number of records count as one."""
+    """Files and the content of their manifests; those that differ only in the number of records count as one."""
     files = [file for chosen in sets for file in chosen.files]
     different: dict[str, dict[str, Any]] = {}
     for manifest in manifests(files).values():
@@ -182,7 +182,7 @@ def _vocabulary_of_run(directory: str, restored: Restored) -> VocabularyDigest |
         MorphbertError,
         KeyError,
         TypeError,
-    ):  # what it says is for whoever looks at the run, and may be missing
+    ):  # it is only shown, and may be missing
         pass
     return None
 

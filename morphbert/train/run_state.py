@@ -1,4 +1,4 @@
-"""The part of a checkpoint that is not tensors: what the run is, where its data stands, and how far it has come.
+"""The part of a checkpoint that is not tensors: the description, the data position and the progress of a run.
 
 A JSON object under the key `run`; the fields of all parts stand beside each other in it.
 """
@@ -21,14 +21,14 @@ Json = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a run is; it stays the same from its first step to its last.
+    """The description of a run; it stays the same from its first step to its last.
 
     Attributes:
       config: the model's configuration.
-      settings: what decides the weights that a step gives, beside the data.
-      data: what identifies the input: files with their sizes, and how they are read.
+      settings: all values except the data that affect the weights after a step.
+      data: the identity of the input: files with their sizes, and how they are read.
       vocabulary: the `sha256` of the vocabulary of the records; empty where they do not say it.
-      plan: what `--train_time` has decided, or None.
+      plan: the plan of `--train_time`, or None.
       generator_config: the configuration of an ELECTRA's generator, whose discriminator's is `config`; None for every
         other run.
       has_iterator: whether the checkpoints hold an iterator over the data.
@@ -164,7 +164,7 @@ class RunState(tf.train.experimental.PythonState):
 
 
 class ModelState(tf.train.experimental.PythonState):
-    """What a checkpoint says that holds a model and no run."""
+    """The state in a checkpoint that holds a model and no run."""
 
     def __init__(self, config: Json, origin: str):
         super().__init__()

@@ -40,7 +40,7 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
 
 
 def with_draw_keys(batch: Batch, seed: int, step: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A batch with what decides its samples at a step: the same on every replica and in every part."""
+    """A batch with the keys of its samples at a step: the same on every replica and in every part."""
     key = tf.stack([seed, 0])
     # Beside the keys of dropout, which fold a replica's number, from 0 on, into the same.
     for number in (tf.cast(step, tf.int32), tf.int32.max):
@@ -119,13 +119,13 @@ class TrainingStep:
         self.update = tf.function(self._update, autograph=False, jit_compile=config.xla or None)
 
     def again(self) -> TrainingStep:
-        """The same step with the optimizer's configuration as it is now; what gives the gradients is not made again."""
+        """The same step with the optimizer's present configuration; the gradients' function is not built again."""
         step = copy.copy(self)
         step.update = tf.function(step._update, autograph=False, jit_compile=self._config.xla or None)
         return step
 
     def replica_step(self, batch: Batch) -> tf.Tensor:
-        """What each replica does with its worker's rows of the batch: returns float32 [columns], equal on all."""
+        """Computes a replica's share of its worker's rows; returns float32 [columns], equal on all replicas."""
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
         local = share_of_replica(batch, replica % self._sharers, self._sharers)

@@ -1,4 +1,4 @@
-"""`--train_time`: how many steps a run of a given duration has, from what a step, a save and an evaluation take."""
+"""`--train_time`: the number of steps in a given duration, from the times of a step, a save and an evaluation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Costs:
 
 @dataclasses.dataclass(frozen=True)
 class Stops:
-    """What a run does besides its steps: a save and an evaluation every so many steps and at the end.
+    """The pauses of a run between its steps: a save and an evaluation every so many steps and at the end.
 
     Attributes:
       save_every: steps between checkpoints; there is one at the start, which holds the plan.

@@ -68,7 +68,7 @@ def say_differences(found: Iterable[Difference]) -> None:
 
 
 def change_of_files(before: Any, now: Any) -> str:
-    """Says what differs between two lists of [path, bytes].
+    """Describes the differences between two lists of [path, bytes].
 
     `[["a", 1], ["b", 2]]` and `[["a", 1], ["c", 2]]` → `"2 before, 2 now; no longer b; new c"`
     """

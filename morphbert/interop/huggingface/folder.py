@@ -73,7 +73,7 @@ def their_tensors(
 def our_weights(
     tensors: dict[str, np.ndarray], declared: Mapping[str, Parameter], source: str
 ) -> dict[str, np.ndarray]:
-    """Hugging Face's tensors → weights by our names; what is taken is taken out of `tensors`.
+    """Hugging Face's tensors → weights by our names; tensors that are used are removed from `tensors`.
 
     Raises:
       MorphbertError: a tensor that holds several weights cannot be divided into them, or holds NaN, infinity, whole
@@ -156,7 +156,7 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
     kind = values.get("model_type")
     if kind not in MODEL_TYPES:
         raise MorphbertError(
-            f"{path}: the model is of type {kind!r}; read are {', '.join(MODEL_TYPES)}. "
+            f"{path}: the model is of type {kind!r}; the known types are {', '.join(MODEL_TYPES)}. "
             "Other encoders compute something else, so their weights cannot be taken."
         )
     if kind == "modernbert":
@@ -307,7 +307,9 @@ def _array(path: str, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
     elif kind in _DTYPES:
         values = np.frombuffer(data, np.dtype(_DTYPES[kind]).newbyteorder("<"))
     else:
-        raise MorphbertError(f"{path}: {name} is of type {kind}; read are {', '.join(_DTYPES)} and BF16.")
+        raise MorphbertError(
+            f"{path}: {name} is of type {kind}; the known types are {', '.join(_DTYPES)} and BF16."
+        )
     return values.reshape(tensor["shape"])
 
 

@@ -1,4 +1,4 @@
-"""The README.md of an exported folder: what the model is, how to load it, what it was trained on and how well."""
+"""The README.md of an exported folder: the model, how to load it, its training data and its figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model_card(
 
     Args:
       name: the model's.
-      model: what was exported.
+      model: the exported model.
       korean: whether the vocabulary has Hangul.
       use: paragraphs and code blocks on how to load it, in the format at hand.
       agreement: None where it was not measured.

@@ -1,4 +1,4 @@
-"""What weights and configurations are called at Hugging Face, by kind of model (`BertConfig.kind`)."""
+"""Hugging Face's names of weights and configurations, by kind of model (`BertConfig.kind`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphbert.interop.huggingface import modernbert
 from morphbert.model.config import BertConfig
 from morphbert.model.names import EMBEDDING_MAPPING, HUGGING_FACE_PREFIXES, mapping_place
 
-# By kind: `model_type`, and what their names of the masked LM's head begin with.
+# By kind: `model_type`, and the beginning of the names of the masked LM's head.
 MODEL_TYPES = {
     "BERT": "bert",
     "ALBERT": "albert",
@@ -28,16 +28,16 @@ HEADS = {
     "pre-LN BERT": "cls.predictions",
     "ELECTRA": "generator_lm_head",
 }
-# Where the scores of the pieces, with their bias, are a module of their own: by kind, its name.
+# Where the scores of the pieces, with their bias, are a separate module: by kind, its name.
 _SCORES = {"ModernBERT": "decoder", "ELECTRA": "generator_lm_head"}
-# What the names of an encoder's tensors begin with, after the model's prefix.
+# The beginnings of the names of an encoder's tensors, after the model's prefix.
 ENCODER = "encoder|embeddings|embeddings_project|layers|final_norm"
-# By network of an ELECTRA: its class, and what the names of its head begin with.
+# By network of an ELECTRA: its class, and the beginning of the names of its head.
 _ELECTRA = {
     "discriminator": ("ElectraForPreTraining", ("discriminator_predictions.",)),
     "generator": ("ElectraForMaskedLM", ("generator_predictions.", "generator_lm_head.")),
 }
-# What the classes of tasks take ELECTRA's vector of a sequence to be; their defaults.
+# The vector of a sequence in the task classes of ELECTRA; their defaults.
 _SUMMARY = {
     "summary_type": "first",
     "summary_use_proj": True,
@@ -80,7 +80,7 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
     """Refuses a model that none of transformers' computes; `padding` is the id of [PAD], if known.
 
     Raises:
-      MorphbertError: says what there is no class for.
+      MorphbertError: there is no such class; the message names the key.
     """
     offset = config.position_offset
     if config.kind == "custom encoder":

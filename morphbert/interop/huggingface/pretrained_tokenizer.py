@@ -33,7 +33,7 @@ _LONGEST = int(1e30)
 
 
 class BatchEncoding(dict[str, Any]):
-    """What the tokenizer returns: a dictionary for `model(**encoding)`, whose entries are attributes too."""
+    """The result of the tokenizer: a dictionary for `model(**encoding)`, whose entries are attributes too."""
 
     def __init__(self, columns: Mapping[str, Any], rows: Sequence[Encoded]):
         super().__init__(columns)
@@ -64,7 +64,7 @@ class BatchEncoding(dict[str, Any]):
 
 @dataclass(frozen=True)
 class _Cut:
-    """How long a row may be and what is done with what is over."""
+    """The length of rows, and the handling of longer texts."""
 
     truncation: str
     max_length: int | None
@@ -74,7 +74,7 @@ class _Cut:
 
 
 class PretrainedTokenizer:
-    """Texts → what a model takes. Called as a tokenizer of transformers is; not for several threads at a time.
+    """Converts texts to a model's input. It is called as a tokenizer of transformers is, by one thread at a time.
 
     Special tokens that stand in a text are themselves, and an analyser sees the whole text around a `[MASK]`. They are
     spelled as in the vocabulary's file; texts may have BERT's names too.
@@ -84,9 +84,9 @@ class PretrainedTokenizer:
     def __init__(self, pieces: Tokenizer, source: str, model_max_length: int | None = None):
         """
         Args:
-          pieces: what cuts the text.
+          pieces: the tokenizer that cuts the text.
           source: the vocabulary folder or plain `vocab.txt` that it was loaded from; `save` copies its files.
-          model_max_length: pieces that the model takes; what `truncation=True` cuts to.
+          model_max_length: the number of pieces that the model takes, to which `truncation=True` cuts.
         """
         self.pieces = pieces
         self.source = source
@@ -136,7 +136,7 @@ class PretrainedTokenizer:
         return_offsets_mapping: bool = False,
         return_length: bool = False,
     ) -> BatchEncoding:
-        """Texts → `input_ids`, `token_type_ids`, `attention_mask` and what else is asked for.
+        """Texts → `input_ids`, `token_type_ids`, `attention_mask` and the other requested columns.
 
         `tokenizer("사과나무를 심었습니다.")` gives lists of numbers, `tokenizer(["가", "나"])` lists of such lists, and
         with `return_tensors` arrays [batch, length].
@@ -146,12 +146,12 @@ class PretrainedTokenizer:
           text_pair: the second text of each pair.
           padding: True or "longest" to the longest row, "max_length", or False.
           truncation: True or "longest_first", "only_first", "only_second", or False.
-          max_length: pieces of a row, special tokens included. Default: what the model takes.
+          max_length: pieces of a row, special tokens included. Default: the model's limit.
           stride: with `return_overflowing_tokens`, pieces that a row shares with the one before it.
           is_split_into_words: texts come as lists of words, each of which is cut on its own.
           padding_side: "right" or "left". Default: the attribute of that name.
           return_tensors: "np", "tf" or "pt".
-          return_overflowing_tokens: what truncation would drop makes further rows; `overflow_to_sample_mapping`
+          return_overflowing_tokens: truncated pieces make further rows; `overflow_to_sample_mapping`
             tells the text of each.
           return_offsets_mapping: the characters of its text that each piece stands for (of its word, with
             `is_split_into_words`); (0, 0) for special tokens and padding.
@@ -199,7 +199,7 @@ class PretrainedTokenizer:
         return BatchEncoding(columns, rows)
 
     def _rows(self, first: Any, second: Any, words: bool, cut: _Cut) -> list[Encoded]:
-        """One text or pair → its row, or its rows where what is over is kept."""
+        """One text or pair → its row, or its rows if truncated pieces are kept."""
         a = self._encoded(first, words)
         b = None if second is None else self._encoded(second, words)
 
@@ -349,7 +349,7 @@ class PretrainedTokenizer:
             raise MorphbertError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
     def save(self, folder: str) -> None:
-        """Writes the vocabulary and what else `load_tokenizer(folder)` needs into a folder, which is made.
+        """Writes the vocabulary and the other files of `load_tokenizer(folder)` into a new folder.
 
         Raises:
           MorphbertError: the files that it was loaded from are gone, or the folder cannot be written.
@@ -377,7 +377,7 @@ def _chosen(name: str, value: bool | str, if_true: str, if_false: str, known: Se
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
-        raise MorphbertError(f"{name}={value!r} is not known; known are {', '.join(map(repr, known))}.")
+        raise MorphbertError(f"{name}={value!r} is not known; the values are {', '.join(map(repr, known))}.")
     return value
 
 

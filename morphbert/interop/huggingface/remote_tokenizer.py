@@ -209,7 +209,7 @@ class MorphbertTokenizer(PreTrainedTokenizer):
     def _row(
         self, ids: list[int], pair: list[int] | None, with_offsets: bool, options: dict[str, Any]
     ) -> dict[str, Any]:
-        """What transformers makes of one text or pair, with the offsets of what it has left of them."""
+        """Returns transformers' row of one text or pair, with the offsets of its remaining pieces."""
         row = dict(self.prepare_for_model(ids, pair_ids=pair, **options))
         if with_offsets:
             row["offset_mapping"] = [getattr(number, "span", (0, 0)) for number in row["input_ids"]]

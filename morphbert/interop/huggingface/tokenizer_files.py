@@ -44,7 +44,7 @@ _ROLES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # i
 # Longer than any text: only google-research/bert has a limit.
 _NO_LIMIT = 2**31 - 1
 
-# White space and what is dropped, as Oniguruma writes them; \x1c-\x1f are white space to Python.
+# White space and dropped characters, as Oniguruma writes them; \x1c-\x1f are white space to Python.
 _NFC_SPACE = r"[\t-\r\x1c-\x1f\x{85}\p{Z}]"
 _NFC_DROPPED = r"[[\p{Cc}\p{Cf}]&&[^\t-\r\x1c-\x1f\x{85}]]"
 _BERT_SPACE = r"[ \t\n\r\p{Zs}\x{2028}\x{2029}]"
@@ -65,7 +65,7 @@ def has_exact_stock_tokenizer(tokenizer: Tokenizer) -> bool:
 
 
 def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments: bool = True) -> None:
-    """Writes `vocab.txt`, our metadata and what transformers needs.
+    """Writes `vocab.txt`, our metadata and the files of transformers.
 
     Args:
       folder: where to.
@@ -115,7 +115,7 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
 
 
 def without_analyzer(tokenizer: Tokenizer) -> Tokenizer:
-    """The same vocabulary and normalisation without Mecab: what the stock tokenizer does."""
+    """Returns the tokenizer with the same vocabulary and normalisation and without Mecab, as the stock tokenizer is."""
     normalizer = tokenizer.splitter.normalizer
     return make_tokenizer(tokenizer.vocabulary, WordSplitter(normalizer, None, "eojeol"))
 

@@ -14,7 +14,7 @@ def sample(scores: tf.Tensor, bias: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     Args:
       scores: [V, B P], without the bias.
       bias: float32 [V].
-      keys: int32 [B, 2], what decides the draws of a row: its own number, and one that all rows share.
+      keys: int32 [B, 2], the keys of a row's draws: the row's number, and one that all rows share.
 
     Returns:
       int32 [B, P]; no gradient flows through it.

@@ -1,1 +1,1 @@
-"""Compiles the training step for accelerators that are not there, and says what their compilers say of it."""
+"""Compiles the training step for absent accelerators, and reports their compilers' results."""

@@ -117,7 +117,7 @@ class Checker:
 
 
 def _run(command: Sequence[str], target: Target, result: Path) -> dict[str, Any]:
-    """What a program writes to `result`; `error` where it ends without."""
+    """The content of the file `result` of a program; `error` if the program ends without it."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_CPP_MAX_VLOG_LEVEL": "0"}
     environment = {**os.environ, **quiet, **target.environment}
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""A step in HLO → what a TPU's or a GPU's compiler makes of it, on a machine without one.
+"""Compiles a step in HLO for a TPU or a GPU, on a machine without one.
 
-This file is a program of its own and needs JAX alone, in whose runtime both compilers are: `python compilation.py
+This file is a separate program and needs only JAX, in whose runtime both compilers are: `python compilation.py
 FOLDER` reads FOLDER/step.hlo and FOLDER/target.json, and writes FOLDER/compilation.json and FOLDER/optimized.txt, the
 program as it would run. JAX has no public call that compiles a given program: names below `jax._src` are those of the
 version that constraints-xla.txt pins.
@@ -134,7 +134,7 @@ def _cost(executable: Any) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
-    """Compiles what is in `folder`; a refusal is written down, not raised."""
+    """Compiles the step in `folder`; a refusal is written down, not raised."""
     asked = json.loads((folder / "target.json").read_text(encoding="utf-8"))
     try:
         result, text = compile_for(asked["target"], (folder / "step.hlo").read_bytes(), asked["inputs"])

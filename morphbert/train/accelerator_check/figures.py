@@ -1,4 +1,4 @@
-"""What the text of a compiled program says: its fusions, cycles, bytes, constants and whatever runs on the host.
+"""Reads figures from the text of a compiled program: its fusions, cycles, bytes, constants and host operations.
 
 The text is XLA's own (`HloModule.to_string`): a computation is a block of instructions, each
 `%name = SHAPE opcode(operands), attributes`; what runs is the block ENTRY and the bodies of the loops that it calls.
@@ -45,7 +45,7 @@ class Instruction:
 
 @dataclasses.dataclass(frozen=True)
 class ProgramFigures:
-    """What is counted in a program; a loop's body as often as it runs, where the compiler says how often.
+    """The counts of a program; a loop's body as often as it runs, where the compiler says how often.
 
     Attributes:
       instructions: of ENTRY, apart from those that do nothing when they run.
@@ -53,7 +53,7 @@ class ProgramFigures:
       cycles: the compiler's estimates added up, as if nothing ran beside another; None where it makes none.
       bytes: read and written by the instructions, each from memory and to it.
       constants: bytes of all literals, and of the largest.
-      host: what runs on the host, by name.
+      host: the operations on the host, by name.
       calls: custom calls, by their target.
       uncounted_loops: loops that are counted as if they ran once.
     """
@@ -97,7 +97,7 @@ def computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
 
 
 def program_figures(text: str) -> ProgramFigures:
-    """Counts what is in a program's text.
+    """Counts the operations in a program's text.
 
     Raises:
       ValueError: it is none.

@@ -2,7 +2,7 @@
 
 TensorFlow cannot lower variables for a device that is not there. So weights, moments, loss scale, average and step go
 in and come out as tensors: the model, the optimizer and `TrainingStep.replica_step` are those of training, and only
-what `tf.Variable` makes is another.
+`tf.Variable` creates another kind.
 
 As a program it is run in the environment whose TensorFlow knows the platform: `python -m
 morphbert.train.accelerator_check.lowering FOLDER` reads FOLDER/program.json and writes FOLDER/lowering.json and, unless
@@ -33,7 +33,7 @@ from morphbert.train.step import TrainingStep
 
 
 class Cell:
-    """What stands for a variable: a tensor, and after an assignment another one."""
+    """A replacement for a variable: a tensor, and after an assignment another one."""
 
     def __init__(self, value: tf.Tensor, name: str):
         self.value = value
@@ -121,7 +121,7 @@ def _build(program: StepProgram, create: Callable[[tf.Tensor, str], Cell]) -> _F
 
 
 def variables_of(program: StepProgram) -> list[tf.TensorSpec]:
-    """What the step reads and writes beside its batch, in the order in which a run creates it."""
+    """The variables that the step reads and writes beside its batch, in the order in which a run creates them."""
     found: list[tf.TensorSpec] = []
 
     def create(value: tf.Tensor, name: str) -> Cell:
@@ -167,7 +167,7 @@ def lower(program: StepProgram, platform: str) -> bytes:
 
 
 def main(folder: Path) -> None:
-    """Lowers what `folder` describes; a refusal is written down, not raised."""
+    """Lowers the step that `folder` describes; a refusal is written down, not raised."""
     asked = json.loads((folder / "program.json").read_text(encoding="utf-8"))
     program = StepProgram.from_dict(asked["program"])
     started = time.monotonic()

@@ -21,7 +21,7 @@ def batch_of(form: RecordFormat, rows: int) -> tuple[Input, ...]:
 
 
 def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram]]:
-    """What is compiled for one of `replicas` devices: a step for each length and batch of the records, and its name.
+    """The compiled programs for one of `replicas` devices: a step and its name for each length and batch.
 
     Raises:
       MorphbertError: the batch cannot be shared out.
@@ -47,7 +47,7 @@ def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram
 
 
 def compile_run(config: RunConfig, targets: Sequence[Target], find_batch_size: bool = False) -> None:
-    """Prints what the compilers say of a run's steps; with `find_batch_size` also the largest batch that fits.
+    """Prints the compilers' results for a run's steps; with `find_batch_size` also the largest batch that fits.
 
     Raises:
       MorphbertError: a step does not compile or does not fit, or an environment is missing.

@@ -74,7 +74,7 @@ class StepProgram:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepProgram:
-        """What `to_dict` gave, also after it was JSON."""
+        """Returns the program of a `to_dict`, also after a round trip through JSON."""
         electra = values["electra"]
         if electra is not None:
             electra = Electra(**{**electra, "generator": BertConfig.from_dict(electra["generator"])})

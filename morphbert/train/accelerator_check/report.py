@@ -1,4 +1,4 @@
-"""What a compiler said of a step, against what the device has: the arithmetic, and the words for it."""
+"""Compares a compiled step with the device's limits: the arithmetic, and the messages."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ class Report:
 
     Attributes:
       target: where.
-      model: what it is called in a table.
+      model: its name in a table.
       rows, length: B of one device, and L.
       dtype: of the step.
       model_flops: operations that the model's products need, whatever the compiler makes of them.
-      result: what came out.
+      result: the compiler's result.
     """
 
     target: Target

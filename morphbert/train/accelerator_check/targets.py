@@ -1,4 +1,4 @@
-"""The accelerators that a step can be compiled for: what the compiler is told, and what the maker says of them.
+"""The accelerators that a step can be compiled for: the compiler's arguments, and the maker's figures.
 
 Sources of the figures. TPU: Google Cloud's pages of each version (memory, bandwidth, peak of a chip); clocks of v2 and
 v3 from Norrie et al. 2021 ("The Design Process for Google's Training Chips"), of v4 from Jouppi et al. 2023, of v5e and
@@ -32,7 +32,7 @@ class Device:
       clock: cycles a second that a TPU compiler's cycles are of; None where nobody says.
       axes: how many numbers a topology of it has, for TPUs.
       cores: devices of a chip.
-      accelerator: what a TPU VM's `TPU_ACCELERATOR_TYPE` begins with.
+      accelerator: the beginning of a TPU VM's `TPU_ACCELERATOR_TYPE`.
       description: a GPU in the words of XLA's `GpuDeviceInfoProto`, for GPUs.
       capability: of CUDA, for GPUs.
     """
@@ -128,7 +128,7 @@ _ALL_GPUS = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a run would be on: `v5e:2x2`, four chips; `h100:8`, eight GPUs; `h100`, one.
+    """The devices of a run: `v5e:2x2`, four chips; `h100:8`, eight GPUs; `h100`, one.
 
     Attributes:
       name: as it was written.
@@ -142,7 +142,7 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What libtpu asks a TPU VM's environment for, and finds nowhere else."""
+        """The variables of a TPU VM's environment that libtpu needs."""
         if self.device.platform == "GPU":
             return {}
         # Versions before v5e count cores in an accelerator's name, two of a chip; later ones count chips.
@@ -157,7 +157,7 @@ class Target:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What `compilation` is asked for, JSON-able."""
+        """The request to `compilation`, JSON-able."""
         if self.device.platform == "TPU":
             # A host has four chips, two by two, of a topology that has as many.
             host = [min(2, int(axis)) for axis in self.name.partition(":")[2].split("x")[:2]]

@@ -26,7 +26,7 @@ class DeviceConfig:
       tpu_name: a Cloud TPU's name or `grpc://` address, or `local` on a TPU VM.
       tpu_zone: its zone; None asks the metadata server.
       gcp_project: its project; None asks the metadata server.
-      num_tpu_cores: how many cores the TPU is expected to have; None takes what is there.
+      num_tpu_cores: how many cores the TPU is expected to have; None takes all that are there.
       master: google-research/bert's, refused with the remedy.
     """
 

@@ -1,4 +1,4 @@
-"""What devices can compute at most, to say which share of it a run uses (its model FLOPs utilisation).
+"""The peak rates of devices, for the share of them that a run uses (its model FLOPs utilisation).
 
 The figures are the makers' own for dense matrix products, in 10¹² operations a second: NVIDIA's data sheets, with
 TF32 for float32 where a device has it, since TensorFlow uses it; Google Cloud's documentation of TPU versions.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-# Part of a GPU's name → (16 bits, float32). The first that matches counts: variants stand before what they vary.
+# Part of a GPU's name → (16 bits, float32). The first that matches counts: variants stand before the base device.
 _GPUS = {
     "B200": (2250.0, 1125.0),
     "H200": (989.0, 494.0),

@@ -23,11 +23,11 @@ _COLLECTIVE_SECONDS = 1800.0
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """What a run is computed on.
+    """The devices of a run.
 
     Attributes:
       strategy: over all replicas of all workers.
-      chosen: in a few words what it is.
+      chosen: a description in a few words.
       cluster: the workers; this process alone, mostly.
     """
 
@@ -57,7 +57,7 @@ class Devices:
         return sum(on_cpu)
 
     def agreement(self) -> Callable[[float], float]:
-        """What finds the highest of a number that each worker has one of; also a point that all have to reach."""
+        """A function that returns the highest of the workers' numbers; all workers wait for each other in it."""
         size, index, strategy = self.cluster.size, self.cluster.index, self.strategy
         if size == 1:
             return lambda value: value
@@ -111,7 +111,7 @@ def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
     """Builds the strategy; has to come before any other use of TensorFlow in the process.
 
     Args:
-      config: what was asked for.
+      config: the requested devices.
       cluster: the workers, which have met.
 
     Raises:

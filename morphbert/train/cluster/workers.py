@@ -1,7 +1,7 @@
-"""The processes of a run on several machines: who they are, whether all are there, and what happens when one goes.
+"""The processes of a run on several machines: their identity, their presence, and the loss of one.
 
 TensorFlow waits without a word for a worker that never comes, and takes long to notice one that has died, without
-saying which. So the workers meet over sockets of their own first, compare what they were told to do, and keep the
+saying which. So the workers first connect over separate sockets, compare their settings, and keep the
 connections: the operating system closes those of a process that ends, however it ends.
 """
 
@@ -176,7 +176,7 @@ def joined(cluster: Cluster, settings: Mapping[str, Any], seconds: float) -> Ite
 
     Args:
       cluster: the workers; one alone waits for nobody.
-      settings: JSON-able, what has to be the same in all of them.
+      settings: JSON-able, the values that must be equal in all of them.
       seconds: to wait at most.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Masks drawn in the input pipeline, in the graph: what morphbert.data.masking does, for records without masks.
+"""Draws masks in the graph of the input pipeline, as morphbert.data.masking does, for records without masks.
 
 The same numbers come out for the same keys, so that one set of rules and one set of proofs holds for both. The key
 of a record is a function of (seed, pass over the data, file, number in the file): each pass masks other pieces, and a
@@ -29,7 +29,7 @@ class MaskRules:
 
     Attributes:
       predictions: P, masked positions in a sequence at most.
-      unit: what `word_ids` number: "piece", "morpheme" or "eojeol".
+      unit: the unit that `word_ids` number: "piece", "morpheme" or "eojeol".
       prob: share of a sequence's pieces that are to be predicted, where `shares` gives none.
       mask_token_prob, random_token_prob: of these, the share replaced by `[MASK]` and by a random piece.
       max_span_length, span_prob: spans of units; 1 masks units one by one.
@@ -192,7 +192,7 @@ def _first_units(starts: tf.Tensor, maskable: tf.Tensor, keys: tf.Tensor, wanted
         fits = by_column[column] <= left
         return column + 1, left - tf.where(fits, by_column[column], 0), chosen.write(column, fits)
 
-    # What the loop does not come to is written as False.
+    # Places that the loop does not reach are False.
     _, _, chosen = tf.while_loop(not_full, take, (tf.constant(0), wanted, chosen))
     units = _scattered(order, tf.transpose(chosen.stack()) & exists)
     return tf.gather(units, _unit_of(starts), batch_dims=1) & maskable
@@ -218,7 +218,7 @@ def _positions(masked: tf.Tensor, predictions: int) -> tf.Tensor:
 
 
 def _replacements(ids: tf.Tensor, decided_at: tf.Tensor, keys: tf.Tensor, rules: MaskRules) -> tf.Tensor:
-    """What would stand at each place [B, L] if it were masked; `decided_at`: whose draw says which of the three."""
+    """The replacement at each place [B, L] if it is masked; `decided_at`: the place whose draw chooses its kind."""
     real = np.concatenate([np.arange(first, last) for first, last in rules.random_ids])
     drawn = _uniform(keys, WORD, _columns(ids)) * tf.constant(len(real), tf.float64)
     random = tf.gather(tf.constant(real, tf.int64), tf.minimum(tf.cast(drawn, tf.int64), len(real) - 1))
@@ -237,7 +237,7 @@ def _unit_of(starts: tf.Tensor) -> tf.Tensor:
 
 
 def _sizes(starts: tf.Tensor, maskable: tf.Tensor) -> tf.Tensor:
-    """int64 [B, L] at each start the size of its unit: up to the next start, or to what is not maskable."""
+    """int64 [B, L] at each start the size of its unit: up to the next start or the next place that cannot be masked."""
     length = starts.shape[1]
     columns = _columns(starts)
     edge = tf.where(starts | ~maskable, columns, length)

@@ -37,7 +37,7 @@ class RecordSet:
 
     Attributes:
       files: their paths.
-      form: what their records have to be like.
+      form: the form that their records need.
       share: of a run's steps that take from this set, in whole numbers: its records where there are several sets.
       first_file: the number of the first file among all of the run, which masks are drawn by.
       batch_size: of the steps that take from this set; None for the run's.
@@ -132,7 +132,7 @@ def num_records(files: Sequence[str]) -> int:
 
 
 def mask_rules(files: Sequence[str], predictions: int, seed: int | None) -> MaskRules:
-    """How to mask records that have no masks: what their manifests say; also with which seed, where none is given.
+    """The masking of records without masks, from their manifests; also the seed, where none is given.
 
     Raises:
       MorphbertError: a file has no manifest, or they say different things.
@@ -204,7 +204,7 @@ class SetFinder:
         return cls(model, shape, by_length, layout, masks, skip_corrupt, schedule)
 
     def for_evaluation(self, files: Sequence[str]) -> SetFinder:
-        """The same for held-out records: with masks of their own, in the records or drawn by their own manifests."""
+        """The same for held-out records, whose masks are in the records or drawn by their manifests."""
         layout = dataclasses.replace(self.layout, dynamic=find_layout(files).dynamic)
         masks = mask_rules(files, 1, None) if layout.dynamic else None
         return dataclasses.replace(self, layout=layout, masks=masks, schedule=None)

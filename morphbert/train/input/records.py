@@ -33,7 +33,7 @@ from morphbert.train.input.dynamic_masks import MaskRules, record_keys, share_of
 
 @dataclasses.dataclass(frozen=True)
 class RecordFormat:
-    """What records have to be like for a model to train on them.
+    """The form that records need for a model to train on them.
 
     Attributes:
       shape: L and P.
@@ -57,14 +57,14 @@ class RecordFormat:
         return self.shape.max_predictions_per_seq if self.masks is None else self.masks.predictions
 
     def after(self, batches: int) -> RecordFormat:
-        """The same for what is read from a batch on, whose share of masks depends on its number."""
+        """The same from a batch on, where the share of masks depends on the batch's number."""
         if self.masks is None or self.masks.shares is None:
             return self
         shares = dataclasses.replace(self.masks.shares, done=batches)
         return dataclasses.replace(self, masks=dataclasses.replace(self.masks, shares=shares))
 
     def limits(self) -> dict[str, tuple[int, str]]:
-        """By feature: one more than the largest value, and what sets that limit."""
+        """By feature: one more than the largest value, and the source of that limit."""
         pieces = (self.vocab_size, "vocab_size in the model configuration")
         length = (self.shape.max_seq_length, "--max_seq_length")
         limits = {
@@ -275,7 +275,7 @@ def evaluation_dataset(
 
 
 def _reader(form: RecordFormat, numbered: bool) -> Callable[..., tf.data.Dataset]:
-    """What opens a file: name → records, or (name, its number) → (record, number of the file, number in the file)."""
+    """Opens a file: name → records, or (name, its number) → (record, number of the file, number in the file)."""
 
     def records(file: tf.Tensor) -> tf.data.Dataset:
         packed = tf.strings.regex_full_match(file, r".*\.gz")
@@ -333,7 +333,7 @@ def decode(
         }
 
 
-# ── Finding out what is wrong with a file: slow, exact, and without TensorFlow's words for it ─────────────
+# ── Naming the damage in a file: slow and exact, without TensorFlow's messages ───────────────────────────
 
 
 def open_records(file: str) -> IO[bytes]:
@@ -355,7 +355,7 @@ def checked_records(file: str) -> Iterator[bytes]:
 
 
 def explain_record(record: bytes, form: RecordFormat) -> str | None:
-    """What keeps a record from being trained on, in words; None where nothing does."""
+    """The reason why a record cannot be trained on, in words; None if it can."""
     try:
         values: dict[str, list[Any]] = cast("dict[str, list[Any]]", parse_example(record))
     except ValueError as error:
@@ -425,7 +425,7 @@ def naming_bad_records(files: Sequence[str], form: RecordFormat) -> Iterator[Non
 
 
 def find_layout(files: Sequence[str]) -> RecordLayout:
-    """The layout of the first record that can be read; what is wrong with it comes to light later."""
+    """The layout of the first record that can be read; its other faults are found later."""
     for file in files:
         with contextlib.suppress(MorphbertError, ValueError):
             for record in checked_records(file):

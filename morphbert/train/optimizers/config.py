@@ -1,4 +1,4 @@
-"""What the optimizer does, as a configuration that needs no TensorFlow."""
+"""The optimizer's configuration, which needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 1e30
 
 @configuration
 class OptimizerConfig:
-    """What the optimizer does at each step; the defaults are BERT's.
+    """The configuration of an optimizer; the defaults are BERT's.
 
     Attributes:
       optimizer: `adam` is BERT's: decoupled weight decay and no bias correction; `adamw` corrects the bias of
@@ -103,7 +103,7 @@ class OptimizerConfig:
     )
 
     def settings(self) -> dict[str, Any]:
-        """What a checkpoint records of it, JSON-able: everything that changes the run."""
+        """Returns the values that a checkpoint records, JSON-able: all that change the run."""
         values = dataclasses.asdict(self)
         if self.optimizer != "muon":  # nor do older checkpoints name it
             del values["muon_momentum"]

@@ -13,7 +13,7 @@ GROWTH_STEPS = 2000
 
 
 class LossScale(tf.Module):
-    """What the loss is multiplied by before its gradients are taken; they are divided by it again afterwards.
+    """The factor of the loss before its gradients are taken; the gradients are divided by it afterwards.
 
     Its state, float32 `scale` and int64 `good_steps`, is part of a checkpoint: a resumed run scales alike.
     """
@@ -24,7 +24,7 @@ class LossScale(tf.Module):
         self.good_steps = replica_variable(tf.constant(0, tf.int64), "good_steps")
 
     def reset(self) -> None:
-        """Makes the state what it was at first."""
+        """Returns to the initial state."""
         self.scale.assign(FIRST)
         self.good_steps.assign(0)
 

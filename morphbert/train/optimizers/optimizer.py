@@ -99,7 +99,7 @@ class Optimizer(tf.Module):
         return norm, rate
 
     def reset(self) -> None:
-        """Makes the state what it was at first: no step, no moments."""
+        """Returns to the initial state: no step, no moments."""
         self.step.assign(0)
         for moment in dict.fromkeys(moment for names in self.moments.values() for moment in names):
             for variable in getattr(self, moment).values():
@@ -126,11 +126,11 @@ _State = dict[str, tuple[tf.Tensor, Moments]]
 
 @dataclasses.dataclass(frozen=True)
 class _Movement:
-    """What an update does with given weights; optimizers for which it is the same share what is compiled.
+    """The parts of an update with given weights; optimizers with equal parts share the compiled function.
 
     Attributes:
       constants: of all rules.
-      weights: name, rule, what the learning rate is multiplied by, and whether it is decayed.
+      weights: name, rule, the factor of the learning rate, and whether the weight is decayed.
     """
 
     constants: Constants
@@ -179,7 +179,7 @@ def _function(movement: _Movement) -> Callable[..., _State]:
 
 
 def layer_scales(parameters: Mapping[str, Parameter], decay: float) -> dict[str, float]:
-    """What each weight's learning rate is multiplied by: 1 for the heads, `decay` less with each layer below.
+    """The factor of each weight's learning rate: 1 for the heads, `decay` less with each layer below.
 
     Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125. Layers that share their weights
     (ALBERT's groups) count as one.

@@ -21,7 +21,7 @@ Moments = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """What all rules may read; see `OptimizerConfig`."""
+    """The values that all rules may read; see `OptimizerConfig`."""
 
     weight_decay_rate: float
     beta_1: float
@@ -42,7 +42,7 @@ class Update(Protocol):
         done: tf.Tensor,
         decay: float,
     ) -> tuple[tf.Tensor, Moments]:
-        """Gives what the learning rate is multiplied with and subtracted, and the moments after the update.
+        """Returns the update, which is multiplied by the learning rate and subtracted, and the moments after it.
 
         Args:
           weight: float32, as are all tensors.

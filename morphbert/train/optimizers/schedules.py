@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step. BERT's is `linear`; the others are what its users change it to."""
+"""Learning rates as functions of the step. BERT's is `linear`; the others are common replacements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scheduled(
 ) -> tf.Tensor:
     """The rate of the update that follows `step` finished updates: int64 scalar → float32 scalar.
 
-    The warm-up rises linearly from 0 to `top`. What follows is counted from step 0, not from the warm-up's end,
+    The warm-up rises linearly from 0 to `top`. The rest is counted from step 0, not from the warm-up's end,
     as in google-research/bert: after the warm-up a falling schedule starts below the top.
 
     `linear`, top 1, 10 steps, 2 of warm-up: 0, 0.5, 0.8, 0.7, … 0.1, 0
