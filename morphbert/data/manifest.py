@@ -140,11 +140,11 @@ def _is_of(kind: Any, value: Any) -> bool:
     outer, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if outer is Any:
         return True
-    if isinstance(value, bool) or not isinstance(value, (int, float) if outer is float else outer):
-        return False
     if outer is dict:
-        return all(_is_of(inner[1], each) for each in value.values())
-    return outer is not list or all(_is_of(inner[0], each) for each in value)
+        return isinstance(value, dict) and all(_is_of(inner[1], each) for each in value.values())
+    if outer is list:
+        return isinstance(value, list) and all(_is_of(inner[0], each) for each in value)
+    return not isinstance(value, bool) and isinstance(value, (int, float) if outer is float else outer)
 
 
 def manifest_path(output_file: str) -> str:
