@@ -6,8 +6,10 @@ import gc
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
+from replicas import Replicas
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_random_model
 
 # TensorFlow's notes about the machine would bury a failure's own words.
@@ -134,6 +136,16 @@ def trained(records, tiny_config, tmp_path_factory):
 def random_model(tmp_path_factory):
     """A model of random weights, large enough that every part moves the result, for the shipped Mecab vocabulary."""
     return write_random_model(tmp_path_factory.mktemp("random") / "model", MECAB_VOCABULARY)
+
+
+@pytest.fixture(scope="session")
+def replicas():
+    """Runs a command on two replicas of the CPU: (its module in `morphbert.cli`, flags…) → CompletedProcess."""
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+        contextlib.closing(Replicas(errors)) as run,
+    ):
+        yield run
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def assert_alike(one, other):
 @pytest.mark.parametrize(
     "head", [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HEADS]
 )
-def test_two_replicas_are_as_one(head, tmp_path, command):
+def test_two_replicas_are_as_one(head, tmp_path, replicas):
     module, files, of_head, predicted = HEADS[head]
     size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -157,8 +157,7 @@ def test_two_replicas_are_as_one(head, tmp_path, command):
     flags += ["--train_batch_size=8", "--eval_batch_size=4", f"--num_train_steps={STEPS}", "--log_steps=1"]
     flags += ["--learning_rate=1e-3", f"--eval_every={STEPS}"]
     assert module.main([*flags, f"--output_dir={tmp_path}/one"]) == 0
-    replicas = ["--strategy=mirrored", "--num_replicas=2", f"--output_dir={tmp_path}/two"]
-    done = command(f"{module.__name__.rpartition('.')[2]}.py", *flags, *replicas)
+    done = replicas(module.__name__.rpartition(".")[2], *flags, f"--output_dir={tmp_path}/two")
     assert done.returncode == 0, done.stderr
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()

@@ -103,13 +103,22 @@ def test_evaluation_on_the_way_keeps_the_best_and_survives_an_interruption(recor
     assert_same(tmp_path / "whole" / "model.ckpt-20", tmp_path / "resumed" / "model.ckpt-20")
 
 
+EVALUATED = ("--eval_every=6", "--max_eval_steps=3", "--num_train_steps=9")
+
+
+@pytest.fixture(scope="module")
+def evaluated(records, tiny_config, tmp_path_factory):
+    """A run of 9 steps, evaluated at 6 and 9."""
+    output = tmp_path_factory.mktemp("evaluated")
+    assert main(arguments(records, tiny_config, output, *EVALUATED)) == 0
+    return output
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("at", [1, 4])  # the first of three batches of step 6, and of the last step
 def test_a_signal_in_an_evaluation_leaves_it_and_the_same_command_makes_up_for_it(
-    at, records, tiny_config, tmp_path, monkeypatch
+    at, evaluated, records, tiny_config, tmp_path, monkeypatch
 ):
-    flags = ["--eval_every=6", "--max_eval_steps=3", "--num_train_steps=9"]
-    assert main(arguments(records, tiny_config, tmp_path / "whole", *flags)) == 0
     batches, batch_of = [], Evaluator._batch
 
     def signalled(self, batch):
@@ -119,13 +128,14 @@ def test_a_signal_in_an_evaluation_leaves_it_and_the_same_command_makes_up_for_i
         return batch_of(self, batch)
 
     monkeypatch.setattr(Evaluator, "_batch", signalled)
-    run = arguments(records, tiny_config, tmp_path / "stopped", *flags)
+    stopped = tmp_path / "stopped"
+    run = arguments(records, tiny_config, stopped, *EVALUATED)
     assert main(run) == 128 + signal.SIGTERM
     assert len(batches) == at  # the rest was left
     assert main(run) == 0
-    assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
-    assert_same(tmp_path / "whole" / "model.ckpt-9", tmp_path / "stopped" / "model.ckpt-9")
-    best = [tf.train.latest_checkpoint(str(tmp_path / run / "best")) for run in ("whole", "stopped")]
+    assert curve(stopped) == curve(evaluated)
+    assert_same(evaluated / "model.ckpt-9", stopped / "model.ckpt-9")
+    best = [tf.train.latest_checkpoint(str(folder / "best")) for folder in (evaluated, stopped)]
     assert best[0].rpartition("/")[2] == best[1].rpartition("/")[2]
 
 
@@ -229,12 +239,12 @@ def test_a_resume_as_before_says_nothing(finished, records, tiny_config, tmp_pat
 
 @pytest.mark.long
 @pytest.mark.distributed
-def test_the_cpu_is_split_into_replicas(records, tiny_config, tmp_path):
-    run = arguments(records, tiny_config, tmp_path / "out", "--num_replicas=2", "--dry_run")
-    command = [sys.executable, str(ROOT / "run_pretraining.py"), *run]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "mirrored over 2 replica(s) (CPU:0, CPU:1)" in said
-    assert "dry run: losses" in said
+def test_the_cpu_is_split_into_replicas(records, tiny_config, tmp_path, replicas):
+    run = arguments(records, tiny_config, tmp_path / "out", "--dry_run")
+    done = replicas("run_pretraining", *run, strategy="cpu")
+    assert done.returncode == 0, done.stderr
+    assert "mirrored over 2 replica(s) (CPU:0, CPU:1)" in done.stdout
+    assert "dry run: losses" in done.stdout
 
 
 def test_an_empty_file_that_should_have_records_is_named(records, tiny_config, tmp_path, capsys):

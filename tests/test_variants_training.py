@@ -121,13 +121,12 @@ def test_a_model_of_any_kind_is_used_as_berts_are(variant, tmp_path, capsys):
 @pytest.mark.long
 @pytest.mark.distributed
 @pytest.mark.parametrize("variant", ["albert groups", "roberta", "modern"])
-def test_two_replicas_reach_the_weights_of_one(variant, runs, command):
+def test_two_replicas_reach_the_weights_of_one(variant, runs, replicas):
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     status, one = runs(variant, f"{variant}-one", **rates)
     assert status == 0
     two = one.parent / f"{variant}-two"
-    replicas = (f"--output_dir={two}", "--strategy=mirrored", "--num_replicas=2")
-    done = command("run_pretraining.py", *runs.last, *replicas)
+    done = replicas("run_pretraining", *runs.last, f"--output_dir={two}")
     assert done.returncode == 0, done.stdout + done.stderr
     for name, value in checkpoint(one, 6).items():
         np.testing.assert_allclose(value, checkpoint(two, 6)[name], rtol=0, atol=2e-6, err_msg=name)
