@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, ROOT, write_config
+from tasks import relations, tiny_flags
 
 import morphbert
 from morphbert.cli.export_model import main as export_main
 from morphbert.cli.predict import main as predict_main
 from morphbert.cli.run_classifier import main
+from morphbert.cli.run_re import main as run_re_main
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import plugins
 from morphbert.finetune.losses import class_losses
+from morphbert.finetune.tasks.classification import Classification, metrics
 from morphbert.train import checkpoint
 
 
@@ -191,3 +194,70 @@ def test_a_decorator_of_a_notebook_needs_no_file_and_an_edited_file_is_run_again
         )
         config(plugin=[path], metrics=["figure"])
         assert plugins.METRICS.get("figure", "a test")(np.zeros(1), np.zeros((1, 2))) == value
+
+
+METRIC = """import morphbert
+@morphbert.register_metric({name!r})
+def figure(labels, scores):
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("broken", "return scores.argmax(2)", r"metric 'broken' fails on 8 examples .*line 4: AxisError"),
+        ("empty", "return float('nan')", "metric 'empty' returns NaN on 8 examples"),
+        ("word", "return 'good'", "metric 'word' returns 'good', which is not a number"),
+        ("accuracy", "return 1", "--metrics=accuracy: the task has a figure of this name: rename"),
+    ],
+)
+def test_a_metric_that_fails_is_refused_before_training(name, body, message, folder, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(METRIC.format(name=name, body=body), encoding="utf-8")
+    flags = [f"--plugin={tmp_path}/own.py", f"--metrics={name}", "--do_train", "--do_eval"]
+    assert main(arguments(folder, tmp_path / "out", *flags)) == 1
+    said = capsys.readouterr()
+    assert re.search(message, said.err)
+    assert "step" not in said.out
+    assert tf.train.latest_checkpoint(str(tmp_path / "out")) is None
+
+
+def test_a_metric_that_fails_later_does_not_lose_the_run(folder, tmp_path, capsys):
+    """It passes the trial before training, on fewer examples than the data has."""
+    body = "return 1 if len(labels) < 24 else 1 / 0"
+    (tmp_path / "late.py").write_text(METRIC.format(name="late", body=body), encoding="utf-8")
+    flags = [f"--plugin={tmp_path}/late.py", "--metrics=late", "--do_train", "--do_eval"]
+    assert main(arguments(folder, tmp_path / "out", *flags, "--eval_every=1")) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"warning: the metric 'late' fails on 24 examples .*ZeroDivisionError.* without it", said
+    )
+    figures = (tmp_path / "out" / "eval_results.txt").read_text()
+    assert "accuracy = " in figures
+    assert "late" not in figures
+    assert main(arguments(folder, tmp_path / "best", *flags, "--eval_every=1", "--best_metric=-late")) == 1
+    assert "the metric 'late' fails on 24 examples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["class", "labels", "score"])
+def test_metrics_are_tried_on_the_form_of_the_task(kind):
+    task = Classification(kind, () if kind == "score" else ("부정", "중립", "긍정"))
+    labels, scores = task.some_scores()
+    figures = metrics(scores, labels, task)
+    assert all(np.isfinite(value) for value in figures.values())
+    if kind == "class":
+        assert figures["accuracy"] == 0.5
+        assert set(scores.argmax(1)) == set(labels) == {0, 1, 2}
+    assert labels.shape == ((12, 3) if kind == "labels" else (len(scores),))
+
+
+def test_run_re_takes_metrics(folder, tmp_path):
+    rows = relations()
+    (tmp_path / "data.jsonl").write_text(
+        "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n"
+    )
+    data = [f"--train_file={tmp_path}/data.jsonl", f"--eval_file={tmp_path}/data.jsonl"]
+    own = [f"--plugin={folder}/kappa.py", "--metrics=kappa", "--do_train", "--do_eval"]
+    short = ["--num_train_steps=1", f"--output_dir={tmp_path}/out"]
+    assert run_re_main([*tiny_flags(folder), *data, *own, *short]) == 0
+    assert re.search(r"^kappa = ", (tmp_path / "out" / "eval_results.txt").read_text(), re.M)

@@ -15,7 +15,7 @@ import numpy as np
 
 from morphbert.errors import UsageError
 from morphbert.finetune.advice import entropy
-from morphbert.finetune.plugins import LOSSES, load_plugins
+from morphbert.finetune.plugins import LOSSES, METRICS, load_plugins
 from morphbert.options import configuration, option, options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -376,6 +376,8 @@ class FineTuneConfig:
         load_plugins(self.plugin)
         loss = getattr(self, "loss", CROSS_ENTROPY)
         LOSSES.check(loss.loss, self.plugin)
+        for name in getattr(self, "metrics", ()):
+            METRICS.check(name, self.plugin)
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:

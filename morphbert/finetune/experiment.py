@@ -318,6 +318,8 @@ def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]
     first = next(iter(by_seed.values()))
     summary: dict[str, float] = {}
     for name in first:
+        if not all(name in figures for figures in by_seed.values()):  # a plugin's metric failed for one seed
+            continue
         values = [figures[name] for figures in by_seed.values()]
         summary[name] = statistics.fmean(values) if name != "num_examples" else first[name]
         if name != "num_examples":
@@ -332,8 +334,8 @@ def _summarize(folder: str, step: int, by_seed: Mapping[int, Mapping[str, float]
     path = write_results(folder, step, {**summary, "num_seeds": len(by_seed)})
     shown = "  ".join(
         f"{name} {summary[name]:.4f} ± {summary[f'{name}_std']:.4f}"
-        for name in first
-        if name != "num_examples"
+        for name in summary
+        if name in first and name != "num_examples"
     )
     print(f"{len(by_seed)} seeds: {shown}, written to {path}", flush=True)
     return summary

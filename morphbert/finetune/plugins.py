@@ -121,6 +121,10 @@ class Registry(Generic[_Entry]):
             )
         return self._entries[name][0]
 
+    def source(self, name: str) -> str:
+        """Returns the file that registered an entry."""
+        return self._entries[name][1]
+
 
 HEADS: Registry[Head] = Registry("head", "head")
 LOSSES: Registry[Loss] = Registry("loss", "loss", ("cross_entropy", "focal", "ldam"))
@@ -205,7 +209,7 @@ def load_plugins(paths: Sequence[str]) -> None:
         except MorphbertError:
             raise
         except Exception as error:
-            raise MorphbertError(f"--plugin={path} cannot be loaded: {_place(error, real)}") from error
+            raise MorphbertError(f"--plugin={path} cannot be loaded: {place_of(error, real)}") from error
         _loaded[real] = digest
 
 
@@ -225,7 +229,7 @@ def _source(entry: Any) -> str:
     return str(getattr(module, "__file__", None) or entry.__module__)
 
 
-def _place(error: Exception, path: str) -> str:
+def place_of(error: Exception, path: str) -> str:
     """Returns an exception in words, with the line of `path` that raised it."""
     lines = []
     trace = error.__traceback__

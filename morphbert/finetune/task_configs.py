@@ -22,7 +22,7 @@ from morphbert.finetune.config import (
     max_seq_length_option,
     num_train_epochs_option,
 )
-from morphbert.finetune.plugins import HEADS, METRICS
+from morphbert.finetune.plugins import HEADS
 from morphbert.options import configuration, option, options
 
 _TABLE = (
@@ -35,6 +35,15 @@ _EVALUATE = "Evaluate on --eval_file and write eval_results.txt."
 
 def _head(default: HeadConfig) -> Any:
     return options(default=default, group="Head", section="head")
+
+
+def _metrics() -> Any:
+    return option(
+        default=(),
+        group=_TEST,
+        section="test",
+        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
+    )
 
 
 @configuration
@@ -73,12 +82,7 @@ class ClassificationConfig(FineTuneConfig):
     do_predict: bool = option(
         default=False, help="Write test_results.tsv for --predict_file, one line per example."
     )
-    metrics: tuple[str, ...] = option(
-        default=(),
-        group=_TEST,
-        section="test",
-        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
-    )
+    metrics: tuple[str, ...] = _metrics()
     head: TextHeadConfig = _head(POOLER)
     custom_head: str | None = option(
         default=None,
@@ -96,8 +100,6 @@ class ClassificationConfig(FineTuneConfig):
             raise UsageError(
                 f"--text_column={','.join(self.text_column)}: give one column, or two for pairs."
             )
-        for name in self.metrics:
-            METRICS.check(name, self.plugin)
         if self.custom_head is not None:
             HEADS.check(self.custom_head, self.plugin)
             if (self.head.pooling, self.head.lstm_units) != (POOLER.pooling, POOLER.lstm_units):
@@ -173,6 +175,7 @@ class RelationConfig(FineTuneConfig):
     do_predict: bool = option(
         default=False, help="Write predictions.jsonl for --predict_file: relation and probabilities."
     )
+    metrics: tuple[str, ...] = _metrics()
     head: RelationHeadConfig = _head(ENTITIES)
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
 

@@ -29,7 +29,13 @@ from morphbert.finetune.heads import (
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
-from morphbert.finetune.plugin_head import own_parameters, own_scores, with_own_figures
+from morphbert.finetune.plugin_head import (
+    check_metrics,
+    own_parameters,
+    own_scores,
+    some_scores,
+    with_own_figures,
+)
 from morphbert.finetune.plugins import HEADS, Head
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
@@ -198,7 +204,21 @@ class Classification(Task):
             config.text_column,
             config.custom_head,
         )
+        check_metrics(
+            config.metrics, lambda scores, wanted: metrics(scores, wanted, task), *task.some_scores()
+        )
         return task, task.data(examples, tokenizer, bert_config, "train", config)
+
+    def some_scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels, as `label_arrays` does, and scores [N, C] of invented examples, half of them right."""
+        if self.kind == "score":
+            scores = np.linspace(0.0, 5.0, 8, dtype=np.float32)
+            return np.roll(scores, 1), scores[:, None]
+        labels, scores = some_scores(max(2, len(self.labels)))
+        if self.kind == "class":
+            return labels, scores
+        several = np.eye(len(scores[0]), dtype=np.float32)[labels]
+        return several[:, : len(self.labels)], scores[:, : len(self.labels)] - 0.5
 
     def data(
         self,
@@ -276,7 +296,9 @@ class Classification(Task):
     def judge(self, data: Data, scores: Scores, config: ClassificationConfig) -> Judgement:
         """Returns the figures of `metrics`; for classes also the confusion matrix."""
         stacked, labels = np.stack(scores), data.features.labels["labels"]
-        figures = with_own_figures(metrics(stacked, labels, self), config.metrics, labels, stacked)
+        figures = with_own_figures(
+            metrics(stacked, labels, self), config.metrics, labels, stacked, config.best_metric
+        )
         groups = by_length(data.features.lengths, lambda rows: metrics(stacked[rows], labels[rows], self))
         if self.kind != "class":
             return Judgement(figures, groups=groups)

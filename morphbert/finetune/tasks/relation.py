@@ -37,6 +37,7 @@ from morphbert.finetune.heads import (
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
+from morphbert.finetune.plugin_head import check_metrics, some_scores, with_own_figures
 from morphbert.finetune.relations import (
     NO_RELATION,
     Mention,
@@ -154,6 +155,11 @@ class Relation(Task):
         counts = classes.counts_of_labels(labels, given, examples.source)
         types = entity_types(examples.items)
         task = cls(labels, types, config.head, config.loss.of_counts(counts), config.max_seq_length)
+        check_metrics(
+            config.metrics,
+            lambda scores, wanted: relation_metrics(scores, wanted, labels),
+            *some_scores(len(labels)),
+        )
         return task, task.data(examples, tokenizer, bert_config, "train", config)
 
     def data(
@@ -239,7 +245,14 @@ class Relation(Task):
         confusion = Confusion.of(wanted, stacked.argmax(1), self.labels)
         texts = [example.sentence for example in data.examples]
         mistakes = surest_mistakes(texts, shares_of_scores(stacked), wanted, self.labels)
-        return Judgement(relation_metrics(stacked, wanted, self.labels), confusion, groups, mistakes=mistakes)
+        figures = with_own_figures(
+            relation_metrics(stacked, wanted, self.labels),
+            config.metrics,
+            wanted,
+            stacked,
+            config.best_metric,
+        )
+        return Judgement(figures, confusion, groups, mistakes=mistakes)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """Returns `label` and the `probabilities` of all relations."""
