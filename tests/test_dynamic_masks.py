@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import go_back_to
 from samples import GOLDEN, SHAPE, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
@@ -170,11 +171,11 @@ def arguments(folder, output, *more):
 
 @pytest.mark.long
 def test_a_resumed_run_draws_the_masks_that_it_would_have_drawn(dynamic, tmp_path):
-    assert train(arguments(dynamic, tmp_path / "whole", "--num_train_steps=12")) == 0
-    assert train(arguments(dynamic, tmp_path / "parts", "--num_train_steps=12", "--schedule=constant")) == 0
-    assert train(arguments(dynamic, tmp_path / "cut", "--num_train_steps=4", "--schedule=constant")) == 0
-    assert train(arguments(dynamic, tmp_path / "cut", "--num_train_steps=12", "--schedule=constant")) == 0
-    one, other = (tf.train.load_checkpoint(str(tmp_path / name)) for name in ("parts", "cut"))
+    flags = ("--num_train_steps=12", "--schedule=constant")
+    assert train(arguments(dynamic, tmp_path / "whole", *flags)) == 0
+    go_back_to(4, tmp_path / "whole", tmp_path / "cut")
+    assert train(arguments(dynamic, tmp_path / "cut", *flags)) == 0
+    one, other = (tf.train.load_checkpoint(str(tmp_path / name)) for name in ("whole", "cut"))
     names = [name for name in one.get_variable_to_shape_map() if name.startswith("model")]
     assert len(names) > 20
     for name in names:

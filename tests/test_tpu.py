@@ -190,38 +190,24 @@ def test_a_machine_without_a_tpu_says_so(records, tiny_config, tmp_path, command
 
 # ── input per host ─────────────────────────────────────────────────────────────────────────────────────
 
-PER_HOST = """
-import sys
-from morphbert.train.cluster import strategy
-strategy.Devices.input_per_host = property(lambda devices: True)  # as a TPU has it
-from morphbert.cli.run_pretraining import main
-sys.exit(main(sys.argv[1:]))
-"""
-
 
 @pytest.mark.long
 @pytest.mark.distributed
-def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny_config, tmp_path, command):
+def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny_config, tmp_path, replicas):
     """The way of a TPU on two replicas of the CPU: a dataset for each host, and a number of batches for its place."""
-    mirrored = ["--strategy=mirrored", "--num_replicas=2", "--do_eval"]
 
-    def flags(name, *more):
-        return list(map(str, arguments(records, tiny_config, tmp_path / name, *mirrored, *more)))
-
-    def per_host(*flags):
-        done = subprocess.run(
-            [sys.executable, "-c", PER_HOST, *flags], capture_output=True, text=True, check=False, cwd=ROOT
-        )
+    def run(name, *more, input_per_host=True):
+        flags = arguments(records, tiny_config, tmp_path / name, "--do_eval", "--schedule=constant", *more)
+        done = replicas("run_pretraining", *flags, input_per_host=input_per_host)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    constant, steps = "--schedule=constant", "--num_train_steps=24"
-    assert command("run_pretraining.py", *flags("plain", constant, steps)).returncode == 0
-    per_host(*flags("whole", constant, steps))
+    run("plain", "--num_train_steps=24", input_per_host=False)
+    run("whole", "--num_train_steps=24")
     assert_same(tmp_path / "plain" / "model.ckpt-24", tmp_path / "whole" / "model.ckpt-24")
     assert curve(tmp_path / "plain") == curve(tmp_path / "whole")
-    per_host(*flags("parts", constant, "--num_train_steps=11"))  # in the middle of a pass of 16 batches
-    out = per_host(*flags("parts", constant, steps))
+    run("parts", "--num_train_steps=11")  # in the middle of a pass of 16 batches
+    out = run("parts", "--num_train_steps=24")
     assert "continuing from" in out
     assert_same(tmp_path / "whole" / "model.ckpt-24", tmp_path / "parts" / "model.ckpt-24")
 
