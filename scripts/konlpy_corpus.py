@@ -18,9 +18,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from morphbert.atomic_files import atomic_write
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write
 from morphbert.formats.lines import read_lines
 
 # Shorter articles share a document with the next ones of their section: a document of a single sentence

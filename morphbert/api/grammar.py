@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
 from morphbert.api.exchange import filling_tokenizer
-from morphbert.files import atomic_write, check_apart, json_bytes
+from morphbert.atomic_files import atomic_write, check_apart, json_bytes
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
 from morphbert.hints import held_back

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from morphbert import quiet_tensorflow
 from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, run_config
+from morphbert.atomic_files import check_writable
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import check_writable, is_remote
+from morphbert.files import is_remote
 from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.options import configuration, option, options

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from morphbert import files, quiet_tensorflow
+from morphbert import atomic_files, files, quiet_tensorflow
 from morphbert.api.tasks import predict
 from morphbert.cli.command import Command
 from morphbert.errors import MorphbertError
@@ -31,7 +31,7 @@ def _predict(config: PredictConfig) -> None:
         raise MorphbertError(
             f"there is no folder {config.model}: give the --output_dir of a fine-tuning command."
         )
-    files.check_writable(os.path.dirname(config.output_file) or ".", "output_file")
+    atomic_files.check_writable(os.path.dirname(config.output_file) or ".", "output_file")
     quiet_tensorflow.load()
     done = predict(config)
     without = f", {done.failed} of them without a prediction (see `error`)" if done.failed else ""

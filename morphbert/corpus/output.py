@@ -10,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from morphbert.files import atomic_write, compressed, is_remote, shard_names, write_error
+from morphbert.atomic_files import atomic_write, compressed, write_error
+from morphbert.files import is_remote, shard_names
 
 _COPIED_AT_ONCE = 1 << 20
 

@@ -19,22 +19,14 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from morphbert.atomic_files import atomic_write, check_apart
 from morphbert.corpus.cleaning import Cleaning
 from morphbert.corpus.duplicates import DuplicateStore, require_minhash, signature
 from morphbert.corpus.output import open_corpus
 from morphbert.corpus.report import CorpusReport, Example, excerpt
 from morphbert.corpus.splitters import Splitter, load_splitter, require_splitter
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import (
-    COMPRESSED,
-    REPORT_ENDING,
-    STANDARD_INPUT,
-    atomic_write,
-    check_apart,
-    expand,
-    identity,
-    shard_names,
-)
+from morphbert.files import COMPRESSED, REPORT_ENDING, STANDARD_INPUT, expand, identity, shard_names
 from morphbert.formats.raw_documents import (
     InputFormat,
     RawDocument,

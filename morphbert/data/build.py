@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from morphbert import __version__, files
+from morphbert import __version__, atomic_files, files
 from morphbert.data import listed_words, masking
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
@@ -322,7 +322,7 @@ def _work_folder(config: BuildConfig) -> str:
     path = os.path.join(folder, _JOB_FILE)
     if not (os.path.exists(path) and files.read_bytes(path) == content):
         _throw_away(folder)
-        with files.atomic_write(path) as stream:
+        with atomic_files.atomic_write(path) as stream:
             stream.write(content)
     return folder
 

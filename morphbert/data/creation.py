@@ -11,7 +11,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from morphbert import files, options
+from morphbert import atomic_files, files, options
 from morphbert.data import build
 from morphbert.data.build import BuildConfig, SplitResult
 from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
@@ -195,10 +195,10 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
     # Files are checked before the vocabulary is read, so that its hints do not precede the error about a file.
     paths, sources = _inputs(config)
     job = replace(_build_config(config, instances, paths), sources=sources)
-    files.check_apart(job.all_outputs, _read_files(config, paths))
+    atomic_files.check_apart(job.all_outputs, _read_files(config, paths))
     for path in job.all_outputs:
         if not files.is_remote(path):
-            files.check_regular(path)
+            atomic_files.check_regular(path)
     tokenizer = _tokenizer(config)
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     job = replace(job, instances=instances)

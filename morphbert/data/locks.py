@@ -11,7 +11,7 @@ from typing import IO
 
 import filelock
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.data.outputs import series_of
 from morphbert.errors import MorphbertError
 
@@ -66,7 +66,7 @@ def lock_file(path: str) -> Iterator[Lock]:
         )
         stream = os.fdopen(os.open(path, flags, 0o666), "ab")
     except OSError as error:
-        raise files.write_error(path, error) from error
+        raise atomic_files.write_error(path, error) from error
     with stream:
         yield Lock(path, stream)
 
@@ -93,7 +93,7 @@ def only_writer(output_files: Iterable[str]) -> Iterator[None]:
     """
     local = [path for path in output_files if not files.is_remote(path)]
     for path in local:
-        files.check_regular(path)
+        atomic_files.check_regular(path)
     series = {series_of(os.path.abspath(path)) for path in local}
     with contextlib.ExitStack() as stack:
         for folder, name in sorted(series):
@@ -126,7 +126,7 @@ def alone(lock_path: str, busy: str, patience: float | None = None, keep: bool =
         if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
             yield  # a file system without locks, such as Google Drive's, gives no protection
             return
-        raise files.write_error(lock_path, error) from error
+        raise atomic_files.write_error(lock_path, error) from error
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from morphbert import __version__, files
+from morphbert import __version__, atomic_files, files
 from morphbert.data.config import InstanceConfig
 from morphbert.data.masking import real_pieces
 from morphbert.data.records import RecordLayout
@@ -295,5 +295,5 @@ def _ranges(numbers: Sequence[int]) -> list[list[int]]:
 def write_manifests(manifest: Manifest, output_files: Sequence[str]) -> None:
     """Writes the manifest beside each output file."""
     for output in output_files:
-        with files.atomic_write(manifest_path(output)) as stream:
+        with atomic_files.atomic_write(manifest_path(output)) as stream:
             stream.write(manifest.to_json().encode())

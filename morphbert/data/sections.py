@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from morphbert import files
+from morphbert import atomic_files
 from morphbert.data.chance import Keys, fold, key_of, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import SPACED
@@ -75,7 +75,10 @@ def split_of(store: TokenStore, chosen: Bool, folder: str | None = None) -> Spli
         documents, before = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
         return Split(documents, np.concatenate([np.zeros(1, np.int64), before]))
     paths = [os.path.join(folder, name) for name in ("documents", "before")]
-    with files.atomic_write(paths[0]) as of_documents, files.atomic_write(paths[1]) as of_before:
+    with (
+        atomic_files.atomic_write(paths[0]) as of_documents,
+        atomic_files.atomic_write(paths[1]) as of_before,
+    ):
         of_before.write(bytes(8))
         for documents, before in _parts_of_split(store, chosen):
             of_documents.write(documents.tobytes())

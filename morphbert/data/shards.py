@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.data import batches, instances
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
@@ -107,9 +107,9 @@ def _write_plan(path: str, plan: Plan, job: Job) -> None:
     plan = plan[np.argsort(plan["key"], kind="stable")]
     edges = part_edges(job.num_parts)
     offsets = np.concatenate([[0], np.searchsorted(plan["key"], edges), [len(plan)]]).astype(np.int64)
-    with files.atomic_write(path + ".offsets") as stream:
+    with atomic_files.atomic_write(path + ".offsets") as stream:
         stream.write(offsets.tobytes())
-    with files.atomic_write(path) as stream:
+    with atomic_files.atomic_write(path) as stream:
         stream.write(plan.tobytes())
 
 
@@ -139,12 +139,12 @@ def _make_part(job: Job, number: int) -> list[Statistics]:
     divided = by_length(_read_plan(_bucket_path(job.folder, number), number, number + 1), job.config)
     for path, (config, plan) in zip(paths, divided, strict=True):
         statistics = Statistics()
-        with files.atomic_write(path) as stream, files.compressed(stream, output) as out:
+        with atomic_files.atomic_write(path) as stream, atomic_files.compressed(stream, output) as out:
             for data, of_batch in batches.records(store, plan, config, job.pieces):
                 out.write(data)
                 statistics.add(of_batch)
         of_part.append(statistics)
-    with files.atomic_write(sums) as stream:
+    with atomic_files.atomic_write(sums) as stream:
         stream.write(json.dumps([statistics.as_dict() for statistics in of_part]).encode())
     return of_part
 
@@ -184,7 +184,7 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
                 [files.identity(name) for name in names[index]],
                 [[of.statistics.as_dict(), asdict(of.written)] for of in sums],
             ]
-            with files.atomic_write(marks[index]) as stream:
+            with atomic_files.atomic_write(marks[index]) as stream:
                 stream.write(json.dumps(done).encode())
             for number in numbers:
                 for length in lengths:
@@ -226,7 +226,9 @@ def _assemble(
     lengths = lengths_of(job.config)
     statistics = [Statistics() for _ in lengths]
     with ExitStack() as stack:
-        streams = [files.Digesting(stack.enter_context(files.atomic_write(name))) for name in names]
+        streams = [
+            atomic_files.Digesting(stack.enter_context(atomic_files.atomic_write(name))) for name in names
+        ]
         for number in parts:
             of_part = next(made)
             for stream, length, sums, of_length in zip(streams, lengths, statistics, of_part, strict=True):

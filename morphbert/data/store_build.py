@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.data.documents import DocumentDigest
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.data.store import (
@@ -123,14 +123,14 @@ def prepare_store(
     try:
         os.makedirs(blocks, exist_ok=True)
     except OSError as error:
-        raise files.write_error(blocks, error) from error
+        raise atomic_files.write_error(blocks, error) from error
     _forget_other_tokenizers(blocks, wanted)
     counts = _make(folder, blocks, input_files, tokenizer, num_workers, progress, encoding)
     if wanted["inputs"] != input_fingerprint(input_files):
         raise MorphbertError(
             "an input file changed while it was read. Run the same command again when the file no longer changes."
         )
-    with files.atomic_write(path) as stream:
+    with atomic_files.atomic_write(path) as stream:
         stream.write(json.dumps({**wanted, **counts}, ensure_ascii=False, indent=2).encode() + b"\n")
     shutil.rmtree(blocks, ignore_errors=True)
     return open_store(folder)
@@ -166,7 +166,7 @@ def _forget_other_tokenizers(blocks: str, wanted: Mapping[str, Any]) -> None:
         return
     for name in os.listdir(blocks):
         os.unlink(os.path.join(blocks, name))
-    with files.atomic_write(path) as stream:
+    with atomic_files.atomic_write(path) as stream:
         stream.write(content)
 
 
@@ -194,7 +194,7 @@ def _make(
         counts = _join(folder, [os.path.join(blocks, name) for name in names], digests_path, dtype, of_files)
         os.unlink(digests_path)
     except OSError as error:
-        raise files.write_error(folder, error) from error
+        raise atomic_files.write_error(folder, error) from error
     if counts["tokens"] == 0:
         raise _no_text(input_files)
     return counts
@@ -292,7 +292,7 @@ def _encode_block(workshop: _Workshop, block: Block) -> tuple[str, int]:
             tokens += ids
             marks.append(bits)
             ends.append(len(tokens))
-    with files.atomic_write(path) as stream:
+    with atomic_files.atomic_write(path) as stream:
         np.savez(
             stream,
             tokens=np.frombuffer(tokens, np.uint32).astype(workshop.dtype),
@@ -316,7 +316,9 @@ def _join(
     opened: tuple[int, int, int] | None = None
     with ExitStack() as stack:
         out = {
-            name: files.Digesting(stack.enter_context(files.atomic_write(os.path.join(folder, name))))
+            name: atomic_files.Digesting(
+                stack.enter_context(atomic_files.atomic_write(os.path.join(folder, name)))
+            )
             for name in ARRAYS
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.weights_and_biases import check_installed
@@ -35,7 +35,7 @@ def check_before_loading(config: FineTuneConfig) -> None:
             )
     if config.wandb_project is not None:
         check_installed()
-    files.check_writable(config.output_dir)
+    atomic_files.check_writable(config.output_dir)
 
 
 def _check_table(config: FineTuneConfig, path: str, labelled: bool) -> None:

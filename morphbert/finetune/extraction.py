@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from morphbert.atomic_files import atomic_write, check_apart, json_bytes
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import atomic_write, check_apart, expand, json_bytes
+from morphbert.files import expand
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.pretrained_start import Start, find_start

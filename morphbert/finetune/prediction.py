@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.errors import UsageError
 from morphbert.finetune.loading import TaskModel, load_task
 from morphbert.finetune.plugins import load_plugins
@@ -48,21 +48,21 @@ def predict(config: PredictConfig) -> Predicted:
     paths = files.expand(config.input_file)
     if len(paths) != 1:
         raise UsageError(f"--input_file={config.input_file} matches {len(paths)} files: give one.")
-    files.check_apart([config.output_file], [("--input_file", paths[0])])
+    atomic_files.check_apart([config.output_file], [("--input_file", paths[0])])
     load_plugins(config.plugin)
     model = load_task(config.model, config.load_best)
     make = predictor(model, config, paths[0])
     rows = failed = 0
     with (
         tqdm(desc="predicting", unit=" rows", disable=None) as bar,
-        files.atomic_write(config.output_file) as stream,
+        atomic_files.atomic_write(config.output_file) as stream,
     ):
         for some in chunks(rows_of(paths[0], config.encoding), _BATCHES * config.batch_size):
             for row, made in zip(some, make(some), strict=True):
                 failed += "error" in made
                 kept = {name: value for name, value in row.items() if name not in _ADDED}
                 whole = {**kept, **(made if "error" in made else {"prediction": made})}
-                stream.write(files.json_bytes(whole) + b"\n")
+                stream.write(atomic_files.json_bytes(whole) + b"\n")
             rows += len(some)
             bar.update(len(some))
     return Predicted(rows, failed, model.checkpoint)

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from morphbert.atomic_files import atomic_write
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import atomic_write, expand, is_remote
+from morphbert.files import expand, is_remote
 from morphbert.formats.raw_documents import (
     InputFormat,
     RawDocument,

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from morphbert.files import check_regular, write_error
+from morphbert.atomic_files import check_regular, write_error
 
 
 @contextmanager

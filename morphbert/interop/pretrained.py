@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from morphbert import files
+from morphbert import atomic_files
 from morphbert.data.locks import alone
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
@@ -231,6 +231,6 @@ def _sync(folder: str) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(place, name)
-            files.usual_permissions(path)
+            atomic_files.usual_permissions(path)
             storage.sync(path)
         storage.sync(place)

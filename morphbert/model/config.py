@@ -15,10 +15,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from morphbert.atomic_files import atomic_write
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write
 from morphbert.hub import local_path
+from morphbert.model import variants
 from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
+from morphbert.model.variants import PLAIN, first_set
 from morphbert.structured import load_json
 
 # Keys that released configurations carry and that do not change this network: Google's multilingual and
@@ -69,31 +71,6 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "silu", "relu", "tanh", "linear")
 POSITIONS = ("absolute", "rotary")
 NORMS = ("layer_norm", "rms_norm")
 ELECTRA_NETWORKS = ("discriminator", "generator")
-# The keys of variants, with the values of plain BERT, which files leave out.
-_PLAIN = {
-    "embedding_size": None,
-    "num_hidden_groups": None,
-    "inner_group_num": 1,
-    "position_offset": 0,
-    "next_sentence_head": True,
-    "pre_layer_norm": False,
-    "embedding_norm": False,
-    "position_embedding_type": "absolute",
-    "global_rope_theta": 160000.0,
-    "local_rope_theta": 10000.0,
-    "global_attn_every_n_layers": 1,
-    "local_attention": None,
-    "mlp_gate": False,
-    "norm_type": "layer_norm",
-    "attention_bias": True,
-    "mlp_bias": True,
-    "norm_bias": True,
-    "classifier_bias": True,
-    "decoder_bias": True,
-    "classifier_activation": None,
-    "pooler": True,
-    "electra": None,
-}
 # The modern block's keys, each of which makes a network that google-research/bert, ALBERT and RoBERTa do not have.
 _MODERN = (
     "embedding_norm",
@@ -257,9 +234,7 @@ class BertConfig:
                 f"model configuration: hidden_size {self.hidden_size} is not divisible by "
                 f"num_attention_heads {self.num_attention_heads}: each head takes an equal share of it."
             )
-        self._check_albert()
-        self._check_electra()
-        self._check_modern()
+        variants.check(self)
 
     @staticmethod
     def _check_type(name: str, kind: Any, value: Any) -> None:
@@ -280,112 +255,6 @@ class BertConfig:
             not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf
         ):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is a number from 0 up.")
-
-    def _check_albert(self) -> None:
-        """Refuses combinations of ALBERT's keys that are no model."""
-        groups, layers = self.num_hidden_groups, self.num_hidden_layers
-        if groups is None:
-            for name in ("embedding_size", "inner_group_num"):
-                if getattr(self, name) != _PLAIN[name] and (self.electra is None or name != "embedding_size"):
-                    electra = ' For an ELECTRA, set electra to "discriminator" or "generator" instead.'
-                    raise MorphbertError(
-                        f"model configuration: {name} is ALBERT's, and num_hidden_groups is missing: 1 for one set of "
-                        f"weights in all layers, or {layers} for weights of each layer's own."
-                        f"{electra if name == 'embedding_size' else ''}"
-                    )
-            return
-        if layers % groups:
-            raise MorphbertError(
-                f"model configuration: num_hidden_layers {layers} is not divisible by num_hidden_groups {groups}: "
-                "every group is in equally many layers."
-            )
-        if self.position_offset:
-            raise MorphbertError(
-                "model configuration: position_offset together with num_hidden_groups: there is no ALBERT with it. "
-                "Leave one of the two out."
-            )
-
-    def _check_modern(self) -> None:
-        """Refuses combinations of the modern block's keys that are no model."""
-        size, window = self.hidden_size // self.num_attention_heads, self.local_attention
-        rotary = self.position_embedding_type == "rotary"
-        problem = None
-        if rotary and size % 2:
-            problem = (
-                f"position_embedding_type rotary turns the dimensions of a head in pairs, and hidden_size "
-                f"{self.hidden_size} with num_attention_heads {self.num_attention_heads} gives {size} of them: choose "
-                "sizes that give an even number"
-            )
-        elif rotary and self.position_offset:
-            problem = (
-                "position_offset counts rows of the table of learned positions, and position_embedding_type rotary "
-                "has no table: leave one of the two out"
-            )
-        elif not rotary and (name := self._first_set("global_rope_theta", "local_rope_theta")):
-            problem = (
-                f'{name} is of rotary positions: set position_embedding_type to "rotary", or leave it out'
-            )
-        elif window is None and self.global_attn_every_n_layers != 1:
-            problem = (
-                f"global_attn_every_n_layers is {self.global_attn_every_n_layers}, and local_attention, the window of "
-                "the other layers, is missing: give both or neither"
-            )
-        elif window is not None and self.global_attn_every_n_layers == 1:
-            problem = (
-                f"local_attention is {window}, and with global_attn_every_n_layers 1 no layer would use it: give 2 or "
-                "more, as ModernBERT 3, or leave local_attention out"
-            )
-        elif window is not None and window > self.max_position_embeddings:
-            problem = (
-                f"local_attention {window} is wider than max_position_embeddings {self.max_position_embeddings}: "
-                "narrow the window, or leave local_attention and global_attn_every_n_layers out for global attention"
-            )
-        elif self.embedding_norm and not self.pre_layer_norm:
-            problem = (
-                "embedding_norm goes with pre_layer_norm; without that, the embeddings have a norm in any case: leave "
-                "it out"
-            )
-        elif not self.pooler and self.electra is None and self.embedding_width != self.hidden_size:
-            problem = (
-                f"without pooler, tasks read the masked LM's head, which is as wide as the embeddings: embedding_size "
-                f"{self.embedding_size} has to be hidden_size {self.hidden_size} then"
-            )
-        elif self.next_sentence_head and not self.pooler:
-            problem = (
-                "next_sentence_head reads [CLS] through the pooler, and pooler is false: set next_sentence_head to "
-                "false, or pooler to true"
-            )
-        if problem:
-            raise MorphbertError(f"model configuration: {problem}.")
-
-    def _check_electra(self) -> None:
-        """Refuses combinations of ELECTRA's keys that are no model."""
-        if self.electra is None:
-            return
-        problem = None
-        if self.num_hidden_groups is not None:
-            problem = (
-                f"num_hidden_groups {self.num_hidden_groups} is ALBERT's, and the layers of an ELECTRA share no "
-                "weights: leave num_hidden_groups or electra out"
-            )
-        elif self.position_offset:
-            problem = (
-                f"position_offset {self.position_offset} is RoBERTa's, and an ELECTRA counts its positions from 0: "
-                "leave position_offset or electra out"
-            )
-        elif self.next_sentence_head:
-            problem = (
-                "next_sentence_head is true, and an ELECTRA is trained without the task: set it to false, or leave "
-                "electra out"
-            )
-        elif self.pooler:
-            problem = "pooler is true, and an ELECTRA has none: set pooler to false, or leave electra out"
-        if problem:
-            raise MorphbertError(f"model configuration: electra is {self.electra!r}: {problem}.")
-
-    def _first_set(self, *names: str) -> str | None:
-        """The first of the keys whose value is not plain BERT's."""
-        return next((name for name in names if getattr(self, name) != _PLAIN[name]), None)
 
     @property
     def embedding_width(self) -> int:
@@ -409,10 +278,10 @@ class BertConfig:
             return "ModernBERT"
         if self.electra is not None:
             others = [name for name in _MODERN if name != "pooler"]
-            is_bert = not (self._first_set(*others) or self.pre_layer_norm) and self.type_vocab_size
+            is_bert = not (first_set(self, *others) or self.pre_layer_norm) and self.type_vocab_size
             return "ELECTRA" if is_bert else "custom encoder"
         albert = self.num_hidden_groups is not None
-        if self._first_set(*_MODERN) or not self.type_vocab_size or (albert and self.pre_layer_norm):
+        if first_set(self, *_MODERN) or not self.type_vocab_size or (albert and self.pre_layer_norm):
             return "custom encoder"
         if albert:
             return "ALBERT"
@@ -431,7 +300,7 @@ class BertConfig:
     def modern_keys(self) -> list[str]:
         """The keys, with their values, by which the network is none of google-research's."""
         names = (*_MODERN, "electra")
-        values = [f"{name}={json.dumps(getattr(self, name))}" for name in names if self._first_set(name)]
+        values = [f"{name}={json.dumps(getattr(self, name))}" for name in names if first_set(self, name)]
         return values if self.type_vocab_size else [*values, "type_vocab_size=0"]
 
     def is_global(self, layer: int) -> bool:
@@ -503,7 +372,7 @@ class BertConfig:
     def to_dict(self) -> dict[str, Any]:
         """Returns the values by key, without the keys of a variant that the model is not."""
         values = dataclasses.asdict(self)
-        return {key: value for key, value in values.items() if key not in _PLAIN or value != _PLAIN[key]}
+        return {key: value for key, value in values.items() if key not in PLAIN or value != PLAIN[key]}
 
     def to_json(self) -> str:
         """The configuration as google-research/bert writes it: sorted keys, two spaces."""

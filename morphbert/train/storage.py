@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.errors import MorphbertError
 
 
@@ -31,13 +31,13 @@ def writing(path: str) -> Iterator[None]:
 
 def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one object per line, as `write_text` does."""
-    write_text(path, "".join(files.json_bytes(row).decode() + "\n" for row in rows))
+    write_text(path, "".join(atomic_files.json_bytes(row).decode() + "\n" for row in rows))
 
 
 def write_text(path: str, text: str) -> None:
     """Writes a small file atomically and waits until it is on the disk."""
     if not files.is_remote(path):
-        with files.atomic_write(path) as local:
+        with atomic_files.atomic_write(path) as local:
             local.write(text.encode())
         return
     partial = path + ".partial"

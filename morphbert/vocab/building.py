@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from morphbert.atomic_files import atomic_write
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import atomic_write, exists, expand, is_remote
+from morphbert.files import exists, expand, is_remote
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
+from morphbert.atomic_files import atomic_write
 from morphbert.errors import MorphbertError
-from morphbert.files import atomic_write, expand
+from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.hints import held_back
 from morphbert.options import configuration, option

@@ -7,11 +7,12 @@ import shutil
 import pytest
 from samples import GOLDEN, write_random_model
 
+from morphbert.atomic_files import check_apart, json_bytes
 from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.prepare_corpus import main as prepare
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import check_apart, expand, json_bytes
+from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import rows_of
 from morphbert.model.config import BertConfig

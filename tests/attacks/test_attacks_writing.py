@@ -12,7 +12,7 @@ import pytest
 from creating import create, flags
 from samples import GOLDEN, ROOT
 
-from morphbert import files
+from morphbert import atomic_files, files
 from morphbert.cli.create_pretraining_data import main as create_main
 from morphbert.cli.prepare_corpus import main as prepare
 from morphbert.corpus.report import Example, _example_line
@@ -71,7 +71,10 @@ def test_pipes_and_folders_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name, what in (("pipe", "a pipe"), ("folder", "a folder")):
-        for write in (lambda path: files.atomic_write(path).__enter__(), lambda path: write_text(path, "")):
+        for write in (
+            lambda path: atomic_files.atomic_write(path).__enter__(),
+            lambda path: write_text(path, ""),
+        ):
             with pytest.raises(MorphbertError, match=f"{name} is {what}"):
                 write(str(tmp_path / name))
 
@@ -79,14 +82,17 @@ def test_pipes_and_folders_are_refused(tmp_path):
 def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("untouched")
-    monkeypatch.setattr(files.secrets, "token_hex", lambda size: "0" * 2 * size)
+    monkeypatch.setattr(atomic_files.secrets, "token_hex", lambda size: "0" * 2 * size)
     for name in (".x.partial", f".x.{'0' * 16}.partial"):
         os.symlink(victim, tmp_path / name)
-    with pytest.raises(MorphbertError, match="File exists"), files.atomic_write(str(tmp_path / "x")) as out:
+    with (
+        pytest.raises(MorphbertError, match="File exists"),
+        atomic_files.atomic_write(str(tmp_path / "x")) as out,
+    ):
         out.write(b"mine")
     assert victim.read_text() == "untouched"
     monkeypatch.undo()
-    with files.atomic_write(str(tmp_path / "x")) as out:
+    with atomic_files.atomic_write(str(tmp_path / "x")) as out:
         out.write(b"mine")
     assert victim.read_text() == "untouched"
     assert (tmp_path / "x").read_bytes() == b"mine"
@@ -134,11 +140,11 @@ def test_a_link_under_the_final_name_is_replaced_and_not_written_through(tmp_pat
 def test_permissions_follow_the_umask(umask, tmp_path):
     before = os.umask(umask)
     try:
-        with files.atomic_write(str(tmp_path / "x")) as out:
+        with atomic_files.atomic_write(str(tmp_path / "x")) as out:
             out.write(b"x")
         private = os.open(tmp_path / "y", os.O_CREAT | os.O_WRONLY, 0o600)
         os.close(private)
-        files.usual_permissions(str(tmp_path / "y"))
+        atomic_files.usual_permissions(str(tmp_path / "y"))
     finally:
         os.umask(before)
     for name in "xy":
@@ -148,8 +154,8 @@ def test_permissions_follow_the_umask(umask, tmp_path):
 def test_what_a_killed_process_left_is_removed_and_a_living_one_is_respected(tmp_path):
     path = str(tmp_path / "x")
     program = (
-        "import os, sys; from morphbert import files\n"
-        "with files.atomic_write(sys.argv[1]) as out:\n"
+        "import os, sys; from morphbert import atomic_files, files\n"
+        "with atomic_files.atomic_write(sys.argv[1]) as out:\n"
         "    out.write(b'half'); out.flush(); print('ready', flush=True); sys.stdin.read()\n"
     )
     process = subprocess.Popen(
@@ -157,14 +163,17 @@ def test_what_a_killed_process_left_is_removed_and_a_living_one_is_respected(tmp
     )
     try:
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(MorphbertError, match="another process is writing"), files.atomic_write(path):
+        with (
+            pytest.raises(MorphbertError, match="another process is writing"),
+            atomic_files.atomic_write(path),
+        ):
             pass
         assert len(os.listdir(tmp_path)) == 1
     finally:
         process.kill()
         process.communicate()
     assert len(os.listdir(tmp_path)) == 1
-    with files.atomic_write(path) as out:
+    with atomic_files.atomic_write(path) as out:
         out.write(b"whole")
     assert os.listdir(tmp_path) == ["x"]
 

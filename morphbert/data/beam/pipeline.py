@@ -22,6 +22,7 @@ import numpy as np
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from morphbert.atomic_files import Digesting, compressed
 from morphbert.data import batches
 from morphbert.data.batches import Statistics
 from morphbert.data.beam import corpus as stages
@@ -50,7 +51,6 @@ from morphbert.data.outputs import (
 from morphbert.data.sections import plan_tasks
 from morphbert.data.store import TokenStore
 from morphbert.errors import MorphbertError
-from morphbert.files import Digesting, compressed
 
 # The number of pieces in a planning task bounds the memory of a worker.
 _PLAN_TOKENS = 1 << 18

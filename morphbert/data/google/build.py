@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from morphbert import files
+from morphbert import atomic_files
 from morphbert.data.batches import Statistics
 from morphbert.data.build import BuildConfig, SplitResult, known_pieces
 from morphbert.data.config import InstanceConfig
@@ -117,9 +117,9 @@ def _build_split(
     with ExitStack() as stack:
         streams, writers = [], []
         for output in outputs:
-            stream = files.Digesting(stack.enter_context(files.atomic_write(output)))
+            stream = atomic_files.Digesting(stack.enter_context(atomic_files.atomic_write(output)))
             streams.append(stream)
-            writers.append(RecordWriter(stack.enter_context(files.compressed(stream, output))))
+            writers.append(RecordWriter(stack.enter_context(atomic_files.compressed(stream, output))))
         for index, instance in enumerate(made):
             features = google_mode.features(instance, instance_config)
             writers[index % len(writers)].write(serialize_example(features))

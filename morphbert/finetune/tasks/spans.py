@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from morphbert.atomic_files import json_bytes
 from morphbert.errors import MorphbertError
-from morphbert.files import json_bytes
 from morphbert.finetune import answers, huggingface
 from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
 from morphbert.finetune.config import NO_POOLING, HeadConfig
