@@ -9,11 +9,13 @@ from runs import assert_same, curve, objective_none
 from samples import GOLDEN, SHAPE, write_config
 from variants import DISCRIMINATOR, VARIANTS, random_weights_of, tensors
 
+import morphbert
 from morphbert.cli.export_model import main as export
 from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.import_model import main as bring_in
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
+from morphbert.grammar.pairs import MinimalPair
 from morphbert.interop import sources
 from morphbert.model import electra
 from morphbert.model.config import BertConfig
@@ -306,6 +308,28 @@ def finished(flags, tmp_path_factory):
     output = tmp_path_factory.mktemp("finished") / "out"
     assert train(flags(output, "--num_train_steps=8", "--do_eval", "--eval_every=4")) == 0
     return output
+
+
+@pytest.mark.parametrize("sharing", ["shared", "gradient_disentangled"])
+def test_pairs_are_scored_by_the_discriminator_during_training(sharing, flags, tmp_path):
+    """The figures are those of evaluate_grammar.py on the checkpoint, and the weights those of a run without pairs."""
+    pairs = tmp_path / "pairs.jsonl"
+    spans = (
+        ("나는 책을 읽었다.", "나는 책를 읽었다.", (4, 5), (4, 5)),
+        ("나는 간다.", "나은 간다.", (1, 2), (1, 2)),
+    )
+    pairs.write_text("".join(MinimalPair("case", *one).to_json() + "\n" for one in spans), encoding="utf-8")
+    run = ["--num_train_steps=4", f"--embedding_sharing={sharing}", "--do_eval", "--eval_every=2"]
+    given = [f"--grammar_file={pairs}", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
+    assert train(flags(tmp_path / "out", *run, *given)) == 0
+    config = morphbert.GrammarConfig(checkpoint=str(tmp_path / "out"), grammar_file=str(pairs))
+    expected = morphbert.evaluate_grammar(config).metrics()
+    assert expected["grammar_pairs"] == 2
+    lines = map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines())
+    last = [line for line in lines if line["kind"] == "eval"][-1]
+    assert {name: last[name] for name in expected} == expected
+    assert train(flags(tmp_path / "plain", *run)) == 0
+    assert_same(tmp_path / "plain" / "model.ckpt-4", tmp_path / "out" / "model.ckpt-4")
 
 
 def test_figures_of_both_networks_are_logged(finished):

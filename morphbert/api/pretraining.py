@@ -350,11 +350,6 @@ class PretrainingConfig:
             raise UsageError("give --generator_size or --generator_config_file, not both.")
         if self.z_loss:
             raise UsageError("--z_loss is for --objective=masked_lm: leave it out.")
-        if self.grammar_file:
-            raise UsageError(
-                "--grammar_file scores sentences with a masked LM: leave it out with --objective=electra, and score "
-                "the finished model with evaluate_grammar.py."
-            )
 
     def _differs_from_default(self, name: str) -> bool:
         default = next(field.default for field in dataclasses.fields(self) if field.name == name)

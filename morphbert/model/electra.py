@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -155,8 +156,11 @@ def electra_parameters(
     return parameters
 
 
-def with_whole_tables(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights by name, with the discriminator's word embeddings in place of their difference from the generator's."""
+def with_whole_tables(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns weights by name, arrays or tensors, with the discriminator's whole word embeddings.
+
+    They replace their difference from the generator's.
+    """
     whole = dict(weights)
     if TABLE_DIFFERENCE in whole:
         whole[WORD_EMBEDDINGS] = whole[GENERATOR_TABLE] + whole.pop(TABLE_DIFFERENCE)

@@ -16,7 +16,7 @@ from morphbert.data.mixture import turns
 from morphbert.errors import MorphbertError
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
-from morphbert.model.electra import GENERATOR_CONFIG
+from morphbert.model.electra import GENERATOR_CONFIG, with_whole_tables
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
@@ -451,7 +451,9 @@ class _Run:
         return self.restored.step if self.restored else 0
 
     def _weights(self) -> dict[str, tf.Tensor]:
-        return {name: tf.convert_to_tensor(p) for name, p in self.result.parameters.items()}
+        """Returns the weights that are evaluated, by name; of an ELECTRA those of both networks."""
+        weights = {name: tf.convert_to_tensor(p) for name, p in self.result.parameters.items()}
+        return with_whole_tables(weights)
 
     def _seconds_of_evaluation(self) -> float:
         seconds = self.evaluator.seconds() if self.evaluator else 0.0
