@@ -230,3 +230,14 @@ def test_the_example_runs_the_whole_chain(tmp_path, monkeypatch):
         "huggingface/config.json",
     ):
         assert (tmp_path / "out" / name).stat().st_size > 100
+
+
+def test_the_list_of_commands_may_be_cut_off():
+    """As by `morphbert --help | head -1`: the reader closes the pipe before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    listing = subprocess.run(
+        [sys.executable, "-m", "morphbert", "--help"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (listing.returncode, listing.stderr) == (0, b"")

@@ -217,13 +217,13 @@ class Command:
             return 130
         except BrokenPipeError:
             # `| head` closed the pipe: this is not an error.
-            _discard_output()
+            discard_output()
             return 0
         except OSError as error:
             # Files are named by those who write them; what is left is standard output.
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
                 raise
-            _discard_output()
+            discard_output()
             print(
                 f"{self.name}: standard output cannot be written: {error.strerror}. Free some space, or write it to "
                 "another place.",
@@ -233,7 +233,7 @@ class Command:
         return 0
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
     """Sends the rest of standard output nowhere, so that Python does not report it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import morphbert
 from morphbert.cli import COMMANDS
+from morphbert.cli.command import discard_output
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h", "-help", "help"):
-        print(_listing())
+        try:
+            print(_listing(), flush=True)
+        except BrokenPipeError:  # `| head` closed the pipe
+            discard_output()
         return 0
     if name == "--version":
         print(f"morphbert {morphbert.__version__}")
