@@ -1,5 +1,6 @@
 """What a long run needs: less memory, float16, going back after a divergence, and living with damaged files."""
 
+import functools
 import re
 import shutil
 
@@ -59,18 +60,13 @@ def test_float16_learns_as_float32_does_and_resumes_exactly(records, tiny_config
     assert main(arguments(records, tiny_config, tmp_path / "float32", half, "--num_train_steps=22")) == 0
 
 
-def one_step(folder, dtype, scale):
-    """A step of a tiny model on a made-up batch: → weights before and after, reported row, scaling."""
-    config = BertConfig.from_json_file(str(write_config(folder / "one.json")))
-    strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
-    with strategy.scope():
-        objective = pretraining_objective(config)
-        model = TrainableModel(config, objective.parameters, seed=1)
-        optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
-        scaling = LossScale() if dtype == "float16" else None
-    if scaling is not None:
-        scaling.scale.assign(scale)
-    before = {name: value.numpy().copy() for name, value in model.parameters.items()}
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory):
+    """(dtype, scale) → a first step of a tiny model: weights before and after it, row, optimizer, scaling.
+
+    A step is traced once for each dtype, and starts from the same weights and moments each time.
+    """
+    config = BertConfig.from_json_file(str(write_config(tmp_path_factory.mktemp("one") / "one.json")))
     batch = {
         "input_ids": np.arange(64, dtype=np.int32).reshape(2, 32) + 5,
         "input_mask": np.ones((2, 32), np.int32),
@@ -80,15 +76,38 @@ def one_step(folder, dtype, scale):
         "masked_lm_weights": np.ones((2, 2), np.float32),
         "next_sentence_labels": np.array([[0], [1]], np.int32),
     }
-    step = TrainingStep(objective, model, optimizer, strategy, StepConfig(dtype=dtype), scaling)
-    rows, _ = step.run(iter(tf.data.Dataset.from_tensors(batch).repeat()), tf.constant(1))
-    row = dict(zip(objective.columns, rows.numpy()[0].tolist(), strict=True))
-    after = {name: value.numpy() for name, value in model.parameters.items()}
-    return before, after, row, optimizer, scaling
+    strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
+
+    @functools.cache
+    def parts(dtype):
+        with strategy.scope():
+            objective = pretraining_objective(config)
+            model = TrainableModel(config, objective.parameters, seed=1)
+            optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
+            scaling = LossScale() if dtype == "float16" else None
+        step = TrainingStep(objective, model, optimizer, strategy, StepConfig(dtype=dtype), scaling)
+        modules = [model, optimizer] + ([] if scaling is None else [scaling])
+        start = [(variable, variable.numpy()) for module in modules for variable in module.variables]
+        assert len(start) > 100
+        return objective, model, optimizer, scaling, step, start
+
+    def run(dtype, scale):
+        objective, model, optimizer, scaling, step, start = parts(dtype)
+        for variable, value in start:
+            variable.assign(value)
+        if scaling is not None:
+            scaling.scale.assign(scale)
+        before = {name: value.numpy().copy() for name, value in model.parameters.items()}
+        rows, _ = step.run(iter(tf.data.Dataset.from_tensors(batch).repeat()), tf.constant(1))
+        row = dict(zip(objective.columns, rows.numpy()[0].tolist(), strict=True))
+        after = {name: value.numpy() for name, value in model.parameters.items()}
+        return before, after, row, optimizer, scaling
+
+    return run
 
 
-def test_an_overflow_changes_no_weight_and_halves_the_scale(tmp_path):
-    before, after, row, optimizer, scaling = one_step(tmp_path, "float16", 1e30)
+def test_an_overflow_changes_no_weight_and_halves_the_scale(one_step):
+    before, after, row, optimizer, scaling = one_step("float16", 1e30)
     for name, value in before.items():
         np.testing.assert_array_equal(value, after[name], err_msg=name)
     assert all(not value.numpy().any() for value in optimizer.adam_m.values())
@@ -97,10 +116,10 @@ def test_an_overflow_changes_no_weight_and_halves_the_scale(tmp_path):
     assert int(optimizer.step) == 1
 
 
-def test_the_scale_does_not_change_the_gradients(tmp_path):
-    _, small, *_ = one_step(tmp_path, "float16", 256.0)
-    _, large, row, *_ = one_step(tmp_path, "float16", 2.0**15)
-    _, exact, *_ = one_step(tmp_path, "float32", 1.0)
+def test_the_scale_does_not_change_the_gradients(one_step):
+    _, small, *_ = one_step("float16", 256.0)
+    _, large, row, *_ = one_step("float16", 2.0**15)
+    _, exact, *_ = one_step("float32", 1.0)
     assert row["gradient_norm"] > 0
     for name, value in small.items():
         np.testing.assert_allclose(value, large[name], atol=2.1e-3, err_msg=name)
