@@ -79,7 +79,14 @@ WITHOUT_ANALYZER = [
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(ANY_TEXT, st.text(alphabet="가나 Aé,.韓\U0010ffff", max_size=80)))
+@given(
+    st.one_of(
+        ANY_TEXT,
+        st.text(alphabet="가나 Aé,.韓\U0010ffff", max_size=80),
+        # Plain characters alone, of which syllables become Jamo, each a piece of its own or [UNK].
+        st.text(alphabet="가각나사힣 Ab,.韓ㅋ", max_size=80),
+    )
+)
 def test_eojeols_and_morphemes_are_cut_alike(text):
     """Without an analyser, whole eojeols are remembered; the way over morphemes gives the same encoding."""
     for tokenizer in WITHOUT_ANALYZER:

@@ -243,6 +243,14 @@ class Normalizer:
             text = normalize_unicode("NFC", text)
         return text.split()
 
+    def plain(self, text: str) -> str | None:
+        """Returns a text without added tokens normalised except for its spaces, or None if not all its characters are
+        plain.
+        """
+        if _PLAIN.fullmatch(text) is None or (self.added and _added_pattern(self.added).search(text)):
+            return None
+        return self._plain(text)
+
     def with_map(self, text: str) -> Normalized:
         """Returns normalised text as a call does, with the map to the original characters.
 
@@ -252,7 +260,7 @@ class Normalizer:
         if (self.do_lower_case and "Σ" in text) or (self.added and _added_pattern(self.added).search(text)):
             return self._mapped(*self._steps(text))
         other = _OTHERS.search(text)
-        if other is None and not _has_loose_spaces(text):
+        if other is None and not has_loose_spaces(text):
             plain = self._plain(text)
             if len(plain) == len(text):
                 return Normalized(plain)
@@ -289,9 +297,9 @@ class Normalizer:
             starts += range(first, last)
             ends += range(first + 1, last + 1)
             return
-        lengths = list(map(_DECOMPOSED_LENGTHS.__getitem__, run))
-        for sources, begin in ((starts, first), (ends, first + 1)):
-            sources += itertools.chain.from_iterable(map(itertools.repeat, itertools.count(begin), lengths))
+        numbers = decomposed_from(run)
+        starts += map(first.__add__, numbers)
+        ends += map((first + 1).__add__, numbers)
 
     def _steps(self, text: str) -> tuple[str, list[int], list[int]]:
         """Returns text after every step except the last, which joins spaces, with its map."""
@@ -303,7 +311,7 @@ class Normalizer:
         return chars, starts, ends
 
     def _mapped(self, text: str, starts: list[int], ends: list[int]) -> Normalized:
-        if _has_loose_spaces(text):
+        if has_loose_spaces(text):
             text, starts, ends = _collapse_spaces(text, starts, ends)
         return Normalized(text, starts, ends)
 
@@ -367,6 +375,14 @@ class Normalizer:
         )
 
 
+def decomposed_from(plain: str) -> list[int]:
+    r"""Returns for each character of the decomposed form (NFD) of plain characters the number of its source: `"한a"`
+    → `[0, 0, 0, 1]`.
+    """
+    lengths = map(_DECOMPOSED_LENGTHS.__getitem__, plain)
+    return list(itertools.chain.from_iterable(map(itertools.repeat, itertools.count(), lengths)))
+
+
 def _joins_the_previous(char: str) -> bool:
     """Returns whether NFC could join or reorder the character with the one before it. It can for all marks, and for the
     vowels and final consonants of conjoining Hangul.
@@ -390,7 +406,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _has_loose_spaces(text: str) -> bool:
+def has_loose_spaces(text: str) -> bool:
     """Returns whether there are spaces at the ends of a text, or several together."""
     return text.startswith(" ") or text.endswith(" ") or "  " in text
 

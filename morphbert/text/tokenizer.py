@@ -12,7 +12,7 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.text.characters import MAY_STAND_ALONE
 from morphbert.text.jamo import compose, syllable_numbers
-from morphbert.text.normalize import added_char
+from morphbert.text.normalize import added_char, decomposed_from, has_loose_spaces
 from morphbert.text.vocabulary import BERT_SPELLING, CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
 from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
@@ -21,6 +21,7 @@ from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 _MORPHEMES = 100_000
 
 _FIELDS = tuple(map(itemgetter, range(6)))
+_CACHES = ("_parts", "_eojeols", "_whole_eojeols")
 _LEFT_OUT = frozenset((PAD, CLS, SEP))
 _CLOSING = frozenset(".,!?…:;)]}’”」』》〉】、。")
 _OPENING = frozenset("([{‘“「『《〈【")
@@ -115,9 +116,14 @@ class Tokenizer:
             return None
         return EojeolPieces(self._matcher, UNK, self._tokens_of_words, splitter.stands_alone)
 
+    @cached_property
+    def _whole_eojeols(self) -> _Parts:
+        """Returns the cache of eojeols of plain characters that normalisation decomposes, as they were before it."""
+        return _Parts(self._part_of_whole)
+
     def __getstate__(self) -> dict[str, Any]:
         """Returns the state without caches, which are rebuilt."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_parts", "_eojeols")}
+        return {name: value for name, value in self.__dict__.items() if name not in _CACHES}
 
     def tokenize(self, text: str) -> list[str]:
         """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
@@ -127,14 +133,25 @@ class Tokenizer:
             for pieces in map(self._eojeols.__getitem__, normalizer.eojeols(text)):
                 tokens += pieces
             return tokens
-        return list(map(_FIELDS[0], self._cut_line(normalizer(text))))
+        parts = map(self._parts.__getitem__, self.splitter.morphemes(normalizer(text)))
+        return list(map(_FIELDS[0], chain.from_iterable(parts)))
 
     def encode(self, text: str) -> Encoding:
         """Returns the pieces of a text with ids, original character ranges and eojeol numbers; no special tokens."""
-        normalized = self.splitter.normalizer.with_map(text)
+        normalizer = self.splitter.normalizer
+        eojeols = self._eojeols
+        if (
+            eojeols is not None
+            and normalizer.destroys_hangul
+            and text
+            and not has_loose_spaces(text)
+            and normalizer.plain(text) is not None
+        ):
+            # Most of such text is Hangul, and a map of all its Jamo would cost more than the rest.
+            return self._encode_parts(map(self._whole_eojeols.__getitem__, text.split(" ")))
+        normalized = normalizer.with_map(text)
         if not normalized.text:
             return Encoding([], [], [], [], [])
-        eojeols = self._eojeols
         encoding = (
             self._encode(normalized.text)
             if eojeols is None
@@ -185,14 +202,11 @@ class Tokenizer:
             f"{self.unknown} on a line of {VOCABULARY_NAME}."
         )
 
-    def _cut_line(self, normalized: str) -> list[_Piece]:
-        pieces: list[_Piece] = []
-        for part in map(self._parts.__getitem__, self.splitter.morphemes(normalized)):
-            pieces += part
-        return pieces
-
     def _encode(self, normalized: str) -> Encoding:
-        pieces = self._cut_line(normalized)
+        return self._encode_parts(map(self._parts.__getitem__, self.splitter.morphemes(normalized)))
+
+    def _encode_parts(self, parts: Iterable[_Part]) -> Encoding:
+        pieces = list(chain.from_iterable(parts))
         tokens, ids, lengths, advances, eojeols, morphemes = [list(map(field, pieces)) for field in _FIELDS]
         if _NO_ID in ids and self.unknown not in self.vocab:
             raise self._no_unknown()
@@ -232,6 +246,28 @@ class Tokenizer:
                 )
                 eojeol = 0
                 last = end
+        return tuple(part)
+
+    def _part_of_whole(self, eojeol: str) -> _Part:
+        """Returns the pieces of an eojeol of plain characters, with the ranges of the characters that they are of."""
+        known, decomposed = self._eojeols, self.splitter.normalizer.plain(eojeol)
+        assert known is not None
+        assert decomposed is not None
+        tokens = known[decomposed]
+        if len(tokens) == 1:
+            size = len(eojeol)
+            return ((tokens[0], self.vocab.get(tokens[0], _NO_ID), size, size + 1, 1, 1),)
+        lengths = list(self._eojeol_lengths(tokens, decomposed))
+        numbers = decomposed_from(eojeol)
+        part: list[_Piece] = []
+        end, last, begins = 0, -1, 1
+        for token, length in zip(tokens, lengths, strict=True):
+            # A piece that ends within a syllable covers the whole syllable, and so does the next piece.
+            start = numbers[end]
+            end += length
+            stop = numbers[end - 1] + 1
+            part.append((token, self.vocab.get(token, _NO_ID), stop - start, stop - last, begins, begins))
+            last, begins = stop, 0
         return tuple(part)
 
     def _alone(self, word: Word) -> bool:
