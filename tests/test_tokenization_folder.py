@@ -161,7 +161,7 @@ def test_a_mismatch_can_be_overridden_and_is_said(folder, analyzer, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 4}, "pip install --upgrade morphbert"),
+        ({"format_version": 5}, "pip install --upgrade morphbert"),
         ({"format_version": "1"}, "no format_version"),
         ({"continuation": "syllable"}, r'continuation is "syllable".*"eojeol", "morpheme"'),
         ({"do_lower_case": None}, "do_lower_case is null"),
