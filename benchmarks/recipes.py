@@ -63,9 +63,15 @@ RECORDS = {
     "eojeol": ["--objective=none", "--masking_unit=eojeol"],
     "30": ["--objective=none", "--masked_lm_prob=0.3", "--eval_masked_lm_prob=0.15"],
     "dynamic": ["--objective=none", "--masking=dynamic", "--eval_masked_lm_prob=0.15"],
+    "packed-30": [
+        "--objective=none",
+        "--pack_sequences",
+        "--masked_lm_prob=0.3",
+        "--eval_masked_lm_prob=0.15",
+    ],
 }
 # Places for masks: 15% of 128 pieces, and 30%.
-PLACES = {"30": 39, "dynamic": 39}
+PLACES = {"30": 39, "dynamic": 39, "packed-30": 39}
 RECIPES = {
     "modern": Recipe("the modern recipe: RECIPE=modern, adamw, no dropout, single pieces masked, 15%"),
     "absolute": Recipe(
@@ -97,6 +103,11 @@ RECIPES = {
     ),
     "muon": Recipe("Muon", optimizer="muon", tuned="muon", rates=(*RATES, 8e-3, 1.6e-2)),
     "ema": Recipe("mean of weights (--ema_decay=0.99)", flags=("--ema_decay=0.99",)),
+    "combined": Recipe(
+        "global attention, packed records, 30% masked",
+        {"global_attn_every_n_layers": 1, "local_attention": None},
+        records="packed-30",
+    ),
     "bert": Recipe("BERT's block, no dropout", block="", tuned="bert"),
     "bert-2018": Recipe(
         "RECIPE=bert: dropout, next sentences", block="", tuned="bert", records="pairs", dropout=True

@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -129,9 +129,22 @@ class Checkpoints:
           MorphbertError: it could not be written.
         """
         if self._background is not None:
-            with writing(self._folder.directory):
-                self._background.finish()
-            self._reached()  # what the first worker has named, all find
+            self._background.finish()
+            self._reached()  # from here on, all workers find the checkpoint that the first one has named
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Calls `finish` at the end. After an error it waits as well, so that nothing is written after the run."""
+        try:
+            yield
+        except BaseException:
+            if self._background is not None:
+                try:
+                    self._background.finish()
+                except MorphbertError as error:
+                    print(f"warning: {error}", file=sys.stderr, flush=True)
+            raise
+        self.finish()
 
     def save(self, step: int) -> str:
         """Writes `model.ckpt-STEP` and drops the oldest beyond `max_to_keep`; returns its prefix."""
@@ -146,9 +159,7 @@ class Checkpoints:
         return path
 
     def seconds_of_save(self) -> float:
-        """Writes a checkpoint aside, removes it again, and returns how long training waits for one; 0 where
-        others write.
-        """
+        """Writes a checkpoint aside, removes it again, and returns the seconds of writing; 0 where others write."""
         if not self._cluster.is_chief:
             return 0.0
         aside = os.path.join(self._folder.directory, "timing")
@@ -156,8 +167,7 @@ class Checkpoints:
         with writing(aside):
             tf.io.gfile.makedirs(aside)
             self._checkpoint.write(os.path.join(aside, "model.ckpt"))
-            if self._background is None:
-                vouch(os.path.join(aside, "model.ckpt"))
+            vouch(os.path.join(aside, "model.ckpt"))
         seconds = time.monotonic() - started
         tf.io.gfile.rmtree(aside)
         return seconds

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
+import hashlib
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,12 +47,12 @@ class Background:
         self._task: Future[None] | None = None
 
     def start(self, task: Callable[[], None]) -> None:
-        """Starts a task. Raises what the one before raised."""
+        """Starts a task. Raises the error of the one before."""
         self.finish()
         self._task = self._thread.submit(task)
 
     def finish(self) -> None:
-        """Returns when no task is running. Raises what the last one raised."""
+        """Returns when no task is running. Raises the error of the last one."""
         task, self._task = self._task, None
         if task is not None:
             task.result()
@@ -69,6 +72,11 @@ class Folder:
         """`keep`: how many are kept; only those that the file `checkpoint` lists are ever removed."""
         self.directory, self._checkpoint, self._keep, self._name = directory, checkpoint, keep, name
         self._background = background
+        # Of the folder, so that what a killed run has left of it is found again.
+        self._local = f"morphbert-checkpoint-{hashlib.sha256(directory.encode()).hexdigest()[:12]}-"
+        if background is not None and is_remote(directory):
+            for left in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), self._local + "*")):
+                shutil.rmtree(left, ignore_errors=True)
         self._paths = listed(directory, name)
 
     @property
@@ -91,12 +99,19 @@ class Folder:
             self._write(prefix)
             self._background.start(lambda: self._publish(prefix))
             return prefix
-        here = tempfile.TemporaryDirectory(prefix="morphbert-checkpoint-")
-        self._write(prefix, os.path.join(here.name, os.path.basename(prefix)))
+        here = tempfile.TemporaryDirectory(prefix=self._local)
+        source = os.path.join(here.name, os.path.basename(prefix))
+        try:
+            self._write(prefix, source)
+        except (tf.errors.OpError, OSError) as error:
+            raise MorphbertError(
+                f"{here.name} cannot be written: {_first_line(error)}. Free some space, set TMPDIR to a folder with "
+                "room for a checkpoint, or leave out --async_checkpoints."
+            ) from error
 
         def copy_and_publish() -> None:
             with here:
-                self._publish(prefix, os.path.join(here.name, os.path.basename(prefix)))
+                self._publish(prefix, source)
 
         self._background.start(copy_and_publish)
         return prefix
@@ -110,8 +125,8 @@ class Folder:
             self._checkpoint.write(path or prefix)
 
     def _publish(self, prefix: str, source: str | None = None) -> None:
-        """Digests and names what was written, after copying it from `source` if one is given."""
-        with self._nothing_left_of_a_failure():
+        """Digests and names the data that was written, after copying it from `source` if one is given."""
+        with writing(prefix), self._nothing_left_of_a_failure():
             if source is not None:
                 for file in reversed(_files(source)):  # the index last: it makes a checkpoint of the data
                     tf.io.gfile.copy(file, prefix + file.removeprefix(source), overwrite=True)
@@ -186,9 +201,12 @@ def listed(directory: str, name: str, repair: bool = False) -> list[str]:
 
 
 def by_name(directory: str, name: str) -> list[str]:
-    """Prefixes of the checkpoints `name-STEP` in a directory, the newest last."""
+    """Prefixes of the checkpoints `name-STEP` in a directory, the newest last.
+
+    Data without index and digests is none: a run was killed while it was copied there.
+    """
     files = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    pattern = re.compile(rf"{re.escape(name)}-(\d+)\.(index|data-\d{{5}}-of-\d{{5}})")
+    pattern = re.compile(rf"{re.escape(name)}-(\d+)(\.index|{re.escape(DIGESTS)})")
     steps = {int(match[1]) for match in map(pattern.fullmatch, files) if match}
     return [os.path.join(directory, f"{name}-{step}") for step in sorted(steps)]
 

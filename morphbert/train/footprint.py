@@ -76,10 +76,12 @@ def _activations(config: RunConfig, model: BertConfig, records: RecordSet, num_r
     return int(kept + scores)
 
 
-def check_disk(directory: str, checkpoint: int, keep: int, best: bool = False) -> None:
-    """Refuses a local output directory without room for the checkpoints that are kept, and one being written.
+def check_disk(
+    directory: str, checkpoint: int, keep: int, best: bool = False, flag: str = "--output_dir"
+) -> None:
+    """Refuses a local directory without room for the checkpoints that are kept, and one being written.
 
-    `best`: whether the best one is kept apart.
+    `best`: whether the best one is kept apart. `flag`: the setting that names the directory.
 
     Raises:
       MorphbertError: the room is insufficient; the message has the required and the free space.
@@ -93,7 +95,7 @@ def check_disk(directory: str, checkpoint: int, keep: int, best: bool = False) -
     needed, free = checkpoint * number - held, shutil.disk_usage(directory).free
     if needed > free:
         raise MorphbertError(
-            f"--output_dir={directory} has {_gigabytes(free)} free, but {number} checkpoints take "
+            f"{flag}={directory} has {_gigabytes(free)} free, but {number} checkpoints take "
             f"{_gigabytes(checkpoint * number)}: free some space, choose another folder, or lower "
             "--keep_checkpoint_max."
         )

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from morphbert.data.mixture import turns
 from morphbert.errors import MorphbertError
+from morphbert.files import is_remote
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
 from morphbert.model.electra import GENERATOR_CONFIG, with_whole_tables
@@ -211,6 +213,8 @@ class _Run:
             preflight.warn_of_warmup(config.optimizer)
             best = bool(config.eval_every)
             check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=best)
+            if config.async_checkpoints and is_remote(config.output_dir):
+                check_disk(tempfile.gettempdir(), needs.checkpoint, 0, flag="TMPDIR")
 
     def _evaluator(self, tokenizer: Tokenizer | None) -> Evaluator:
         config, kinds = self.config, None
@@ -358,8 +362,6 @@ class _Run:
             )
             write_run(config.output_dir, facts)
             self._keep_vocabulary()
-        if self._plan and not self.restored:
-            checkpoints.save(0)
         log = self._log(step)
 
         def evaluate(at: int, stopping: Callable[[], bool]) -> bool | None:
@@ -372,14 +374,14 @@ class _Run:
                 checkpoints.save_best(at)
             return False
 
-        try:
+        with contextlib.closing(log), checkpoints.finishing():
+            if self._plan and not self.restored:
+                checkpoints.save(0)
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
             reached = loop.TrainingLoop(
                 config, feed, training, checkpoints, state, log, evaluate, self._agree
             ).run(step)
-        finally:
-            log.close()
         for line in feed.described_sources():
             print(f"mixture: {line}", flush=True)
         return reached

@@ -19,6 +19,7 @@ from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.train import checkpoint, checkpoint_files, loop
 from morphbert.train.log import read_metrics
+from morphbert.train.run_state import Description, RunState
 
 DATA = ".data-00000-of-00001"
 
@@ -229,10 +230,40 @@ def test_a_save_beside_training_that_fails_is_reported_by_the_next(tmp_path, mon
     assert folder.newest.endswith("model.ckpt-4")
 
 
+def test_a_run_that_fails_waits_for_its_checkpoint_and_keeps_its_error(held_back, tmp_path):
+    """Else the thread would name its checkpoint after the next run has named newer ones."""
+    model = tf.Module()
+    model.parameters, model.declared = {"a": tf.Variable(np.zeros(4))}, {}
+    state = RunState(Description(config={}, settings={}, data={}, vocabulary={}), 1)
+    saved = checkpoint.Checkpoints(str(tmp_path), model, tf.Module(), None, state, 2, asynchronous=True)
+    threading.Timer(0.5, held_back.set).start()
+
+    def fails():
+        with saved.finishing():
+            saved.save(1)
+            assert not (tmp_path / "checkpoint").exists()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert (tmp_path / "checkpoint").exists()
+    assert saved.newest.endswith("model.ckpt-1")
+
+
+def test_data_alone_is_no_checkpoint(random_model, tmp_path):
+    """A run was killed while its first checkpoint was copied to a remote folder."""
+    shutil.copy(random_model / f"model.ckpt-0{DATA}", tmp_path / f"model.ckpt-5{DATA}")
+    assert checkpoint_files.newest_sound(str(tmp_path)) is None
+
+
 def test_a_remote_folder_gets_a_copy_of_what_was_written_here(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     value = tf.Variable(np.full(4, 1.0))
     folder, background = in_background("ram://remote-run", value, keep=1)
+    left = tmp_path / f"{folder._local}killed"
+    left.mkdir()
+    folder, background = in_background("ram://remote-run", value, keep=1)
+    assert not left.exists()
     for step in (1, 2):
         folder.save(step)
         value.assign_add(np.ones(4))
