@@ -1,7 +1,7 @@
-"""What each switch of a recipe is worth: every change to the modern recipe alone, trained for the same time.
+"""Measures the parts of a recipe: every change to the modern recipe alone, trained for the same time.
 
     python benchmarks/recipes.py --input_file='petitions.txt,movie_reviews.txt.gz' --vocab_file=vocab/ko-mecab-8k \
-        --model=tiny --minutes=2 --output=out/recipes
+        --model=tiny --minutes=1.2 --output=out/recipes
 
 All runs are those of create_pretraining_data.py and run_pretraining.py, on one core each; `--workers` run at once.
 
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="folder of records, runs and results")
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    names = arguments.only.split(",")
+    names = list(dict.fromkeys(["modern", *arguments.only.split(",")]))  # all are compared with it
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     bench.make_records()
     bench.in_parallel(bench.seconds_a_step, [(name,) for name in names])

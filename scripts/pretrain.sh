@@ -41,7 +41,7 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               BERT_CONFIG_FILE            a configuration of your own instead of MODEL
               TRAIN_BATCH_SIZE=32 (8)     sequences in a step
               LEARNING_RATE=1e-4 (5e-4)   the highest; with RECIPE=modern 2e-3 for tiny, 1e-3 for mini and small,
-                                          5e-4 for base, 3e-4 for large
+                                          5e-4 for base, 3e-4 for large, not with BERT_CONFIG_FILE
               NUM_TRAIN_STEPS=10000 (3500)
               NUM_WARMUP_STEPS            default: a tenth of the steps
               SAVE_CHECKPOINTS_STEPS=500
@@ -141,9 +141,10 @@ set_defaults() {
     "$config_source" 2>/dev/null || fail "$config_source is not a model configuration in JSON"
 }
 
-# docs/recipes.md has the measurements for tiny and mini; larger models take less.
+# Of the modern recipe: docs/recipes.md has the measurements for tiny; larger models take less. For a configuration
+# of the user's own no size is known.
 default_rate() {
-  case $RECIPE-${MODEL#modern-} in
+  case $RECIPE-${BERT_CONFIG_FILE:-${MODEL#modern-}} in
     modern-tiny) echo 2e-3 ;;
     modern-mini | modern-small) echo 1e-3 ;;
     modern-base) echo 5e-4 ;;

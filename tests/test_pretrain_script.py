@@ -15,6 +15,7 @@ import pytest
 from samples import GOLDEN, ROOT
 
 SCRIPT = ROOT / "scripts" / "pretrain.sh"
+CONFIGS = ROOT / "morphbert" / "model" / "configs"
 STAGES = ("vocab", "records", "model", "filled")
 SMALL = {
     "PYTHON": sys.executable,
@@ -236,6 +237,35 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
     assert corpus.count("\n\n") == 2
     assert corpus.replace("\n", " ").startswith(line[:200])
     assert ("재밌다ㅋㅋㅋ\n" in corpus, "http" in corpus) == (name == "글.txt", False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        ({}, "1e-4"),
+        ({"RECIPE": "modern"}, "1e-3"),
+        ({"RECIPE": "modern", "MODEL": "tiny"}, "2e-3"),
+        ({"RECIPE": "modern", "MODEL": "tiny", "LEARNING_RATE": "3e-4"}, "3e-4"),
+        ({"RECIPE": "modern", "BERT_CONFIG_FILE": str(CONFIGS / "modern-base.json")}, "1e-4"),
+        ({"RECIPE": "electra", "MODEL": "tiny"}, "1e-4"),
+    ],
+)
+def test_a_recipe_has_its_rate_and_optimizer(place, settings, rate):
+    """The functions of the script, without running a stage."""
+    functions = f'source <(sed "s/^main .*//" "{SCRIPT}"); root="{ROOT}"'
+    program = f"{functions}; input=a output=b; find_python; set_defaults; settings model"
+    given = {name: value for name, value in _environment(**settings).items() if name != "MODEL"}
+    done = subprocess.run(
+        ["bash", "-c", program],
+        cwd=place,
+        env={**given, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert lines["LEARNING_RATE"] == rate
+    assert lines.get("OPTIMIZER") == ("--optimizer=adamw" if settings.get("RECIPE") == "modern" else None)
 
 
 @pytest.mark.parametrize(
