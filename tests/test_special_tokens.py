@@ -23,7 +23,12 @@ from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokeniz
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.special_tokens import encode_special
-from morphbert.text.vocabulary import SPECIAL_TOKENS
+from morphbert.text.vocabulary import (
+    SPECIAL_TOKENS,
+    SpecialTokens,
+    vocabulary_from_tokens,
+    with_special_tokens,
+)
 
 OWN = {
     "pad_token": "<PAD>",
@@ -198,6 +203,35 @@ def test_a_vocabulary_gets_its_map_by_extension(vocabularies, tmp_path):
     assert load_tokenizer(str(again)).vocabulary.special.as_map() == OWN
 
 
+def test_extension_puts_the_spelling_of_a_special_token_on_no_second_line(tmp_path, capsys):
+    old, made = tmp_path / "old", tmp_path / "made"
+    assert built(old, f"--special_tokens_map={json.dumps(OWN | {'mask_token': '[M]'})}") == 0
+    flags = [f"--init_vocab={old}", "--vocab_size=905"]
+    assert built(made, *flags, "--special_tokens=[M]") == 1
+    assert re.search(r"--special_tokens: '\[M\]' must be .* none of .*\[M\]", capsys.readouterr().err)
+    assert not made.exists()
+    assert built(made, *flags, "--special_tokens=[N]") == 0
+    # A vocabulary of others may spell a special token as a character of the text.
+    plain = tmp_path / "vocab.txt"
+    lines = (old / "vocab.txt").read_text("utf-8").split("\n")
+    plain.write_text(
+        "\n".join("국" if line == "[M]" else "국가" if line == "국" else line for line in lines), "utf-8"
+    )
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(OWN | {"mask_token": "국"}), "utf-8")
+    assert "국" in TEXT.read_text("utf-8")
+    assert built(tmp_path / "further", f"--init_vocab={plain}", "--vocab_size=950") == 0
+    assert (tmp_path / "further" / "vocab.txt").read_text("utf-8").split("\n").count("국") == 1
+    tokenizer = load_tokenizer(str(tmp_path / "further"))
+    assert tokenizer.vocab["[MASK]"] == lines.index("[M]")
+    assert tokenizer.vocab["[MASK]"] not in tokenizer.encode("국 국민").ids
+
+
+def test_a_spelling_on_two_lines_is_refused():
+    vocabulary = vocabulary_from_tokens([*OWN.values(), "가", "<MASK>"])
+    with pytest.raises(MorphbertError, match=r"mask_token is <MASK>, .* on line 5 and again on line 7"):
+        with_special_tokens(vocabulary, SpecialTokens(*OWN.values()), "the map")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -225,6 +259,9 @@ def test_maps_without_a_role_or_of_another_vocabulary_are_refused(vocabularies, 
     assert "--special_tokens_map has no mask_token" in capsys.readouterr().err
     assert built(tmp_path / "made", "--special_tokens_map={pad") == 1
     assert "--special_tokens_map is not JSON" in capsys.readouterr().err
+    twice = json.dumps(OWN).replace("{", '{"mask_token": "<M>", ')
+    assert built(tmp_path / "made", f"--special_tokens_map={twice}") == 1
+    assert "the key 'mask_token' occurs more than once" in capsys.readouterr().err
     folder = tmp_path / "copy"
     shutil.copytree(vocabularies / "own", folder)
     content = json.loads((folder / METADATA_NAME).read_text("utf-8"))

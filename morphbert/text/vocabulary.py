@@ -235,7 +235,8 @@ def with_special_tokens(vocabulary: Vocabulary, special: SpecialTokens, source: 
       source: the name of the spelling in messages.
 
     Raises:
-      MorphbertError: the file lacks a token of the spelling, or has BERT's name of a token beside it.
+      MorphbertError: the file lacks a token of the spelling, has it on two lines, or has BERT's name of a token beside
+        it.
     """
     if special == vocabulary.special:
         return vocabulary
@@ -248,6 +249,13 @@ def with_special_tokens(vocabulary: Vocabulary, special: SpecialTokens, source: 
             raise MorphbertError(
                 f"{source}: {role} is {token}, which the vocabulary ({len(vocabulary)} tokens) lacks. Give the token "
                 "that it has."
+            )
+        if vocabulary.lines.count(token) > 1:
+            first = vocabulary.lines.index(token)
+            again = vocabulary.lines.index(token, first + 1)
+            raise MorphbertError(
+                f"{source}: {role} is {token}, which the vocabulary has on line {first + 1} and again on line "
+                f"{again + 1}. Replace one of them, for example by [unused{again + 1}]."
             )
         if name in lines:
             raise MorphbertError(

@@ -21,12 +21,13 @@ def read_special_tokens_map(given: str) -> SpecialTokens:
     """Reads a value of `--special_tokens_map`: the path of a JSON file, or the JSON itself, which begins with `{`.
 
     Raises:
-      MorphbertError: the file cannot be read, is not JSON, or its map cannot be used (`special_tokens_of_map`).
+      MorphbertError: the file cannot be read, is not JSON, has a key twice, or its map cannot be used
+        (`special_tokens_of_map`).
     """
     inline = given.lstrip().startswith("{")
     source = "--special_tokens_map" if inline else f"--special_tokens_map={given}"
     try:
-        values = load_json(given if inline else read_bytes(given).decode("utf-8-sig"))
+        values = load_json(given if inline else read_bytes(given).decode("utf-8-sig"), unique_keys=True)
     except ValueError as error:
         raise MorphbertError(
             f"{source} is not JSON: {error}. Give the path of a special_tokens_map.json, or its content in single "

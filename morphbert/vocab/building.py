@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from morphbert.atomic_files import atomic_write
@@ -209,12 +209,13 @@ def build_vocabulary(
       MorphbertError: the input cannot be read or is empty, the folder cannot be written, or the size is too small for
         the alphabet.
     """
-    _check_special_tokens(config.special_tokens)
     special = _spelling(config)
     paths = expand(config.input_file)
     _check_folder(config.vocab_dir)
     old = _vocabulary_to_extend(config, special)
     special = special or (BERT_SPELLING if old is None else old.special)
+    own_spelling = set(special.as_map().values())  # no other line may be spelled like them
+    _check_special_tokens(config.special_tokens, own_spelling)
     splitter = make_splitter(config)
     workers = config.num_workers or default_workers()
     counts = count_words(paths, splitter, workers, config.held_out_share, config.encoding)
@@ -227,8 +228,8 @@ def build_vocabulary(
     if splitter.decomposes:
         # These are few enough to include all of them: then every syllable can be written, even an unseen one.
         alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
+    alphabet = [character for character in alphabet if character not in own_spelling]
     learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
-    own_spelling = set(special.as_map().values())  # no piece of text may be spelled like them
     learned = [piece for piece in learned if piece not in own_spelling]
     if old is None:
         pieces = assemble(
@@ -299,16 +300,13 @@ def _reserved(config: VocabularyConfig) -> int:
     return len(SPECIAL_TOKENS) + len(config.special_tokens) + config.unused_slots
 
 
-def _check_special_tokens(tokens: tuple[str, ...]) -> None:
+def _check_special_tokens(tokens: tuple[str, ...], own_spelling: Collection[str]) -> None:
+    taken = dict.fromkeys((*SPECIAL_TOKENS, *sorted(own_spelling)))
     for token in tokens:
-        if (
-            re.fullmatch(r"\[[^\s\[\]]+\]", token) is None
-            or tokens.count(token) > 1
-            or token in SPECIAL_TOKENS
-        ):
+        if re.fullmatch(r"\[[^\s\[\]]+\]", token) is None or tokens.count(token) > 1 or token in taken:
             raise MorphbertError(
                 f"--special_tokens: {token!r} must be in square brackets, without spaces, given once, and none of "
-                f"{' '.join(SPECIAL_TOKENS)}. Example: --special_tokens=[USER],[URL]"
+                f"{' '.join(taken)}. Example: --special_tokens=[USER],[URL]"
             )
 
 

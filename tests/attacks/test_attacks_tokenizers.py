@@ -47,6 +47,12 @@ def test_marks_and_ends_of_lines_change_nothing(mark, end, tmp_path):
         ("tokenizer_config.json", b"\xff\xfe{", "is not JSON"),
         ("tokenizer_config.json", b"[" * 100_000, "is not JSON"),
         ("tokenizer_config.json", b"null", "contains NoneType"),
+        (
+            "tokenizer_config.json",
+            b'{"do_lower_case": true, "do_lower_case": false}',
+            "'do_lower_case' occurs more",
+        ),
+        ("added_tokens.json", b'{"<e1>": 10, "<e1>": 11}', "'<e1>' occurs more than once"),
         ("added_tokens.json", b'{"<e1>": -1}', "has the id -1"),
         ("added_tokens.json", b'{"<e1>": 999999999999}', "has the id 999999999999"),
         ("added_tokens.json", b'{"<e1>": true}', "is no token with its id"),
