@@ -20,6 +20,7 @@ from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
+from morphbert.text import google
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.special_tokens import encode_special
@@ -115,6 +116,22 @@ def test_text_never_becomes_a_special_token(vocabularies):
     assert own.encode(text) == bert.encode(text)
     assert own.vocab["[MASK]"] not in own.encode(text).ids
     assert own.convert_tokens_to_ids(["<CLS>", "[CLS]"]) == [2, 2]
+
+
+@pytest.mark.parametrize("kind", [google.FullTokenizer, google.MecabTokenizer])
+def test_googles_names_take_either_spelling(vocabularies, kind):
+    tokenizer = kind(str(vocabularies / "own"))
+    assert tokenizer.convert_tokens_to_ids(["<CLS>", "[CLS]", "<MASK>", "."]) == [
+        2,
+        2,
+        4,
+        tokenizer.vocab["."],
+    ]
+    if kind is google.FullTokenizer:
+        with pytest.raises(KeyError):
+            tokenizer.convert_tokens_to_ids(["<X>"])
+    else:
+        assert tokenizer.convert_tokens_to_ids(["<X>"]) == [1]
 
 
 def test_a_piece_of_text_is_never_spelled_as_a_special_token(tmp_path):

@@ -108,7 +108,7 @@ class _Wrapped:
         return self.tokenizer.tokenize(convert_to_unicode(text))
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        return convert_by_vocab(self.vocab, tokens)
+        return self.tokenizer.convert_tokens_to_ids(tokens)
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         return convert_by_vocab(self.inv_vocab, ids)
@@ -151,7 +151,8 @@ class MecabTokenizer(_Wrapped):
 
         The classes with google-research/bert's names raise KeyError for a missing piece, as the original does.
         """
-        return [self.vocab[token if token in self.vocab else self.tokenizer.unknown] for token in tokens]
+        named = map(self.tokenizer.vocabulary.special.named, tokens)
+        return [self.vocab[token if token in self.vocab else self.tokenizer.unknown] for token in named]
 
 
 def _is_vocabulary_folder(path: str) -> bool:

@@ -5,9 +5,13 @@ import json
 import pytest
 
 from morphbert.errors import MorphbertError
-from morphbert.text.loading import load_tokenizer
-from morphbert.text.vocabulary import vocabulary_bytes
+from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
+from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.normalize import Normalizer
+from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens
 from morphbert.text.vocabulary_file import load_vocabulary
+from morphbert.text.words import WordSplitter
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "나", "##는", "학교", "##에", "."]
 PLAIN = vocabulary_bytes(PIECES)
@@ -89,3 +93,16 @@ def test_a_folder_cannot_name_files_elsewhere(tmp_path):
         json.dumps({"do_lower_case": False, "vocab_file": "/etc/passwd", "tokenizer_file": "../../secret"})
     )
     assert load_tokenizer(str(tmp_path)).tokenize("나는 학교에.") == "나 ##는 학교 ##에 .".split()
+
+
+@pytest.mark.parametrize("analyzer", [None, MecabAnalyzer()])
+def test_a_vocabulary_that_no_export_could_load_is_not_exported(analyzer, tmp_path):
+    splitter = WordSplitter(Normalizer("nfc"), analyzer)
+    for pieces, message in (
+        ([*PIECES, "나"], "'나' is on line 6 and again on line 11"),
+        (PIECES[:4] + PIECES[5:], r"has no \[MASK\]"),
+    ):
+        tokenizer = make_tokenizer(vocabulary_from_tokens(pieces), splitter)
+        with pytest.raises(MorphbertError, match=message):
+            write_tokenizer(str(tmp_path), tokenizer, 64)
+        assert not list(tmp_path.iterdir())

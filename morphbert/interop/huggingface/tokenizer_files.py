@@ -74,7 +74,8 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
       segments: whether the model tells segments apart, so that `token_type_ids` are among its inputs.
 
     Raises:
-      MorphbertError: the tokenizer is of a kind that no tokenizer file can be written for.
+      MorphbertError: the tokenizer is of a kind that no tokenizer file can be written for, or its vocabulary lacks a
+        special token or has a token on two lines, which the written files cannot be loaded with.
     """
     analyzer = tokenizer.describe()["analyzer"]["name"]
     if analyzer not in ("none", "mecab"):
@@ -82,6 +83,7 @@ def write_tokenizer(folder: str, tokenizer: Tokenizer, max_length: int, segments
             f"a tokenizer with the analyser {analyzer} cannot be exported to Hugging Face: there are files for "
             "mecab and none."
         )
+    tokenizer.vocabulary.check_for_pretraining("the vocabulary of the tokenizer")
     lines = vocabulary_bytes(tokenizer.vocabulary.lines)
     _write(folder, VOCABULARY_NAME, lines)
     described = tokenizer.describe()
