@@ -178,11 +178,15 @@ def _below(folder: str) -> list[str]:
     found: list[str] = []
     seen = {os.path.realpath(folder)}
     for where, folders, names in os.walk(folder, followlinks=True):
-        inner = {
-            name: os.path.realpath(os.path.join(where, name)) for name in sorted(folders) if name[0] != "."
-        }
-        folders[:] = [name for name, real in inner.items() if real not in seen]
-        seen.update(inner.values())
+        visible = [name for name in folders if name[0] != "."]
+        folders.clear()
+        # A folder keeps its own name where a link beside it leads to it: `latest -> 2024`.
+        for name in sorted(visible, key=lambda name: (os.path.islink(os.path.join(where, name)), name)):
+            real = os.path.realpath(os.path.join(where, name))
+            if real not in seen:
+                seen.add(real)
+                folders.append(name)
+        folders.sort()
         for name in sorted(names):
             path = os.path.join(where, name)
             # Opening a pipe waits for a writer. A link that leads nowhere stays, and is named when it is opened.

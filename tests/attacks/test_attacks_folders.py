@@ -39,6 +39,15 @@ def test_links_to_folders_are_followed_once_and_loops_end(tmp_path):
     assert names(folder, expand(str(folder))) == ["a.txt", "disk/deep/b.txt"]
 
 
+def test_a_link_beside_its_folder_does_not_read_the_files_twice(tmp_path):
+    """The link sorts before the folder, and the folder has a file of its own: `latest -> y2024`."""
+    (tmp_path / "y2024").mkdir()
+    (tmp_path / "y2024" / "a.txt").write_text("가\n")
+    (tmp_path / "latest").symlink_to("y2024")
+    (tmp_path / "zlink").symlink_to("latest")
+    assert names(tmp_path, expand(str(tmp_path))) == ["y2024/a.txt"]
+
+
 def test_pipes_in_a_folder_are_left_out_and_broken_links_are_named(tmp_path):
     (tmp_path / "a.txt").write_text("가\n")
     os.mkfifo(tmp_path / "pipe.txt")  # to open it waits for ever
