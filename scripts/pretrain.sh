@@ -27,9 +27,9 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               ANALYZER=mecab              mecab or none: what finds the morphemes
               CONTINUATION=eojeol         what ## continues: eojeol or morpheme
   Records     MAX_SEQ_LENGTH=128 (64)     pieces in a sequence
-              MAX_PREDICTIONS_PER_SEQ     default: 15% of the length, rounded up (20 at 128)
+              MAX_PREDICTIONS_PER_SEQ     default: MASKED_LM_PROB of the length, rounded up (20 at 128)
               DUPE_FACTOR=10 (20)         times the text is gone through, with other masks
-              MASKED_LM_PROB=0.15         share of pieces to predict
+              MASKED_LM_PROB=0.15         share of pieces to predict; held-out text always has 15%
               SHORT_SEQ_PROB=0.1          share of sequences that are shorter on purpose
               DO_WHOLE_WORD_MASK=true (false)  mask all pieces of a word together
               EVAL_FRACTION=0.05          share of documents that are held out
@@ -132,7 +132,10 @@ set_defaults() {
   for name in VOCAB_SIZE MAX_SEQ_LENGTH DUPE_FACTOR NUM_TRAIN_STEPS TRAIN_BATCH_SIZE SEED; do
     [[ ${!name} =~ ^[0-9]+$ ]] || usage_error "$name=${!name} is not a whole number"
   done
-  : "${MAX_PREDICTIONS_PER_SEQ:=$(((MAX_SEQ_LENGTH * 15 + 99) / 100))}"
+  [[ $MASKED_LM_PROB =~ ^0?\.[0-9]{1,4}$ ]] || usage_error "MASKED_LM_PROB=$MASKED_LM_PROB is not a share such as 0.15"
+  # Rounded up, in ten-thousandths: the shell has whole numbers only.
+  local share=${MASKED_LM_PROB#*.}000
+  : "${MAX_PREDICTIONS_PER_SEQ:=$(((MAX_SEQ_LENGTH * 10#${share:0:4} + 9999) / 10000))}"
   : "${NUM_WARMUP_STEPS:=$((NUM_TRAIN_STEPS / 10))}"
   config_source=${BERT_CONFIG_FILE:-$root/morphbert/model/configs/$prefix${MODEL#"$prefix"}.json}
   [[ -f $config_source ]] || usage_error "there is no configuration $config_source:" \
@@ -316,12 +319,15 @@ do_vocab() {
 }
 
 do_records() {
+  local held_out=()
+  # So that recipes can be compared.
+  [[ $MASKED_LM_PROB == 0.15 ]] || held_out=(--eval_masked_lm_prob=0.15)
   run_python "$root/create_pretraining_data.py" --input_file="$text" --vocab_file="$output/vocab" \
     --output_file="$output/records/train.tfrecord" --eval_output_file="$output/records/eval.tfrecord" \
     --eval_fraction="$EVAL_FRACTION" --max_seq_length="$MAX_SEQ_LENGTH" \
     --max_predictions_per_seq="$MAX_PREDICTIONS_PER_SEQ" --dupe_factor="$DUPE_FACTOR" \
     --masked_lm_prob="$MASKED_LM_PROB" --short_seq_prob="$SHORT_SEQ_PROB" \
-    --do_whole_word_mask="$DO_WHOLE_WORD_MASK" --objective="$objective" --random_seed="$SEED"
+    --do_whole_word_mask="$DO_WHOLE_WORD_MASK" --objective="$objective" --random_seed="$SEED" "${held_out[@]}"
 }
 
 do_model() {

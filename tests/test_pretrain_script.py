@@ -239,6 +239,36 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
     assert ("재밌다ㅋㅋㅋ\n" in corpus, "http" in corpus) == (name == "글.txt", False)
 
 
+def _settings(place, stage, **settings):
+    """What the script's functions write down of a stage, without running it."""
+    functions = f'source <(sed "s/^main .*//" "{SCRIPT}"); root="{ROOT}"'
+    program = f"{functions}; input=a output=b; find_python; set_defaults; settings {stage}"
+    done = subprocess.run(
+        ["bash", "-c", program],
+        cwd=place,
+        env={**os.environ, "PYTHON": sys.executable, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("length", "share", "places"),
+    [
+        ("128", "0.15", "20"),
+        ("64", ".15", "10"),
+        ("512", "0.15", "77"),
+        ("128", "0.3", "39"),
+        ("128", "0.08", "11"),
+    ],
+)
+def test_there_is_a_place_for_every_mask(place, length, share, places):
+    found = _settings(place, "records", MAX_SEQ_LENGTH=length, MASKED_LM_PROB=share)
+    assert found["MAX_PREDICTIONS_PER_SEQ"] == places
+
+
 @pytest.mark.parametrize(
     ("settings", "rate"),
     [
@@ -251,19 +281,7 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
     ],
 )
 def test_a_recipe_has_its_rate_and_optimizer(place, settings, rate):
-    """The functions of the script, without running a stage."""
-    functions = f'source <(sed "s/^main .*//" "{SCRIPT}"); root="{ROOT}"'
-    program = f"{functions}; input=a output=b; find_python; set_defaults; settings model"
-    given = {name: value for name, value in _environment(**settings).items() if name != "MODEL"}
-    done = subprocess.run(
-        ["bash", "-c", program],
-        cwd=place,
-        env={**given, **settings},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    lines = _settings(place, "model", **settings)
     assert lines["LEARNING_RATE"] == rate
     assert lines.get("OPTIMIZER") == ("--optimizer=adamw" if settings.get("RECIPE") == "modern" else None)
 
@@ -290,6 +308,7 @@ def test_a_recipe_has_its_rate_and_optimizer(place, settings, rate):
             2,
             "RECIPE=old is none of bert, modern and electra",
         ),
+        (["말뭉치 모음/*.txt", "out"], {"MASKED_LM_PROB": "15%"}, 2, "not a share such as 0.15"),
         (["말뭉치 모음/*.txt", "out"], {"VOCAB_SIZE": "8k"}, 2, "VOCAB_SIZE=8k is not a whole number"),
         (["말뭉치 모음/*.txt", "out"], {"BERT_CONFIG_FILE": str(SCRIPT)}, 1, "not a model configuration"),
         (["말뭉치 모음/*.txt", "out"], {"PYTHON": "/bin/false"}, 1, "make pretrain"),
