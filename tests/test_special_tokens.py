@@ -21,7 +21,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
 from morphbert.text import google
-from morphbert.text.loading import load_tokenizer
+from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.vocabulary import (
@@ -207,6 +207,37 @@ def test_a_plain_vocabulary_is_refused_with_the_remedy_and_taken_with_the_map(vo
     shutil.copy(vocabularies / "bert" / "vocab.txt", bert)
     assert records_of(bert, tmp_path / "bert", *flags) == 0
     assert (tmp_path / "own").read_bytes() == (tmp_path / "bert").read_bytes()
+
+
+def test_a_folder_and_its_file_agree_on_the_mask(tmp_path):
+    """With both [MASK] and the stated <mask>, neither may be taken in silence."""
+    plain = tmp_path / "vocab.txt"
+    plain.write_text("\n".join([*SPECIAL_TOKENS, "<mask>", "나"]) + "\n", "utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"do_lower_case": false, "mask_token": "<mask>"}', "utf-8"
+    )
+    for read in (
+        lambda: load_tokenizer(str(tmp_path)),
+        lambda: load_tokenizer(str(plain), do_lower_case=False),
+        lambda: load_vocabulary_of(str(plain)),
+    ):
+        with pytest.raises(
+            MorphbertError, match=r"mask_token is <mask>, and the vocabulary has \[MASK\] too"
+        ):
+            read()
+
+
+@pytest.mark.parametrize("names", [SPECIAL_TOKENS, SPECIAL_TOKENS[:4]])
+def test_a_tokenizer_file_of_another_vocabulary_does_not_matter_to_a_plain_one(names, tmp_path, caplog):
+    plain = tmp_path / "vocab.txt"
+    plain.write_text("\n".join([*names, "나"]) + "\n", "utf-8")
+    (tmp_path / "tokenizer_config.json").write_text('{"mask_token": "<mask>"}', "utf-8")
+    tokenizer = load_tokenizer(str(plain), do_lower_case=False)
+    assert tokenizer.vocabulary.tokens == (*names, "나")
+    assert "has none of the special tokens <mask>" in caplog.text
+    if names == SPECIAL_TOKENS:  # as with a file that states no usable spelling
+        (tmp_path / "tokenizer_config.json").write_text('{"mask_token": "[PAD]"}', "utf-8")
+        assert load_vocabulary_of(str(plain)).tokens == (*names, "나")
 
 
 def test_a_vocabulary_gets_its_map_by_extension(vocabularies, tmp_path):

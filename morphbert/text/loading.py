@@ -25,8 +25,10 @@ from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
+    BERT_SPELLING,
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
+    SpecialTokens,
     Vocabulary,
     special_tokens_of_map,
     with_special_tokens,
@@ -156,30 +158,54 @@ def load_vocabulary_of(path: str) -> Vocabulary:
 def plain_vocabulary(path: str) -> Vocabulary:
     """Reads a `vocab.txt`, whose special tokens may have the spelling that a file beside it states.
 
-    These files, `morphbert_tokenizer.json` or those of Hugging Face, are read only if the vocabulary lacks one of
-    BERT's names.
+    These files are `morphbert_tokenizer.json` or those of Hugging Face. If the vocabulary has none of the other
+    spellings that they state, they belong to another vocabulary: it keeps BERT's names, and a warning says so. If it
+    has all of BERT's names, files that state no usable spelling do not matter either.
 
     Raises:
       MorphbertError: a file cannot be read, or the spelling does not belong to the vocabulary.
     """
     vocabulary = load_vocabulary(path)
-    if all(token in vocabulary.ids for token in SPECIAL_TOKENS):
-        return vocabulary
     folder = os.path.dirname(path)
+    try:
+        special, source = _spelling_beside(folder)
+    except MorphbertError:
+        if all(token in vocabulary.ids for token in SPECIAL_TOKENS):
+            return vocabulary
+        raise
+    own = [token for token in special.as_map().values() if token not in SPECIAL_TOKENS]
+    if own and not any(token in vocabulary.ids for token in own):
+        logging.getLogger("morphbert").warning(
+            "%s has none of the special tokens %s, which %s states: it is read with BERT's names, %s. If the two "
+            "belong together, copy both from the same model.",
+            path,
+            " ".join(own),
+            source,
+            " ".join(SPECIAL_TOKENS),
+        )
+        return vocabulary
+    return with_special_tokens(vocabulary, special, source)
+
+
+def _spelling_beside(folder: str) -> tuple[SpecialTokens, str]:
+    """Returns the spelling that the files of a folder state, BERT's without them, and its name in messages."""
     metadata = os.path.join(folder, METADATA_NAME)
-    if exists(metadata):
-        return _as_described(vocabulary, parse_metadata(read_bytes(metadata), metadata), metadata)
-    return with_special_tokens(vocabulary, special_tokens_in(folder), folder or ".")
+    if not exists(metadata):
+        return special_tokens_in(folder), folder or "."
+    return _described_spelling(parse_metadata(read_bytes(metadata), metadata), metadata)
+
+
+def _described_spelling(description: Mapping[str, Any], source: str) -> tuple[SpecialTokens, str]:
+    """Returns the spelling that a tokenizer's description states, BERT's if none, and its name in messages."""
+    source = f"{source}: special_tokens"
+    if "special_tokens" not in description:
+        return BERT_SPELLING, source
+    return special_tokens_of_map(description["special_tokens"], source), source
 
 
 def _as_described(vocabulary: Vocabulary, description: Mapping[str, Any], source: str) -> Vocabulary:
     """Returns a vocabulary with the spelling of special tokens that a tokenizer's description states, if any."""
-    if "special_tokens" not in description:
-        return vocabulary
-    source = f"{source}: special_tokens"
-    return with_special_tokens(
-        vocabulary, special_tokens_of_map(description["special_tokens"], source), source
-    )
+    return with_special_tokens(vocabulary, *_described_spelling(description, source))
 
 
 def described_tokenizer(
