@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from morphbert.errors import MorphbertError, UsageError
@@ -23,12 +23,15 @@ except ImportError:  # Windows has no flock, so files are not locked there
     fcntl = None  # type: ignore[assignment]
 
 
-def json_bytes(value: Any, indent: int | None = None) -> bytes:
-    r"""Returns a value as JSON in UTF-8; a lone half of a surrogate pair, which UTF-8 has not, stays escaped.
+def json_bytes(value: Any, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> bytes:
+    r"""Returns a value as JSON in UTF-8; a lone half of a surrogate pair, which UTF-8 lacks, stays escaped.
 
     `{"text": "\ud83d"}` → `b'{"text": "\\ud83d"}'`
+
+    `default` turns a value that JSON does not know into one that it does.
     """
-    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace")
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=default)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_error(path: str, error: OSError) -> MorphbertError:

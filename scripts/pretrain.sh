@@ -356,14 +356,21 @@ summary() {
   cat "$output/fill_mask.txt"
   "$PYTHON" - "$output/model/metrics.jsonl" <<'PY'
 import json, sys
-lines = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
-held_out = sorted((line for line in lines if line["kind"] == "eval"), key=lambda line: line["step"])
-first, last = held_out[0], held_out[-1]
-print(
-    f"held-out masked LM loss: {first['masked_lm_loss']:.3f} at step {first['step']}, "
-    f"{last['masked_lm_loss']:.3f} at step {last['step']} "
-    f"({last['masked_lm_accuracy']:.1%} of the masked pieces right)"
-)
+held_out = []
+for text in open(sys.argv[1], encoding="utf-8", errors="replace"):
+    try:  # a line may be damaged, or cut off by a crash
+        line = json.loads(text)
+        if line["kind"] == "eval":
+            held_out.append((line["step"], line["masked_lm_loss"], line["masked_lm_accuracy"]))
+    except (ValueError, TypeError, KeyError):
+        continue
+held_out.sort()
+if held_out:
+    (first, before, _), (last, after, accuracy) = held_out[0], held_out[-1]
+    print(
+        f"held-out masked LM loss: {before:.3f} at step {first}, {after:.3f} at step {last} "
+        f"({accuracy:.1%} of the masked pieces right)"
+    )
 PY
   echo "model: $output/model (tensorboard --logdir='$output/model' shows its curves), vocabulary: $output/vocab"
 }

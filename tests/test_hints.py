@@ -10,6 +10,7 @@ from morphbert.cli.main import main
 from morphbert.errors import MorphbertError
 from morphbert.grammar.pairs import MinimalPair
 from morphbert.hints import held_back
+from morphbert.train.evaluation import Evaluator
 
 SENTENCE = "나는 [MASK]에 간다."
 
@@ -111,7 +112,9 @@ def test_the_hint_is_given_where_all_is_well(vocabulary, model, caplog):
     assert len(hints(caplog)) == 1
 
 
-def test_training_says_its_hint_when_it_begins(vocabulary, records, tiny_config, tmp_path, caplog, capfd):
+def test_training_says_its_hint_when_it_begins(
+    vocabulary, records, tiny_config, tmp_path, caplog, capfd, monkeypatch
+):
     """And not at all before the error that the model to start from is another."""
     other = write_random_model(
         tmp_path / "other", GOLDEN / "vocab_ko.txt", hidden_size=48, num_attention_heads=3
@@ -122,5 +125,16 @@ def test_training_says_its_hint_when_it_begins(vocabulary, records, tiny_config,
     assert "is the checkpoint of another" in capfd.readouterr().err
     assert not hints(caplog)
     flags.pop(1)
-    assert main(["run_pretraining", *arguments(records, tiny_config, tmp_path / "out", *flags)]) == 0
+    flags = [str(flag) for flag in arguments(records, tiny_config, tmp_path / "out", *flags)]
+    assert main(["run_pretraining", *flags]) == 0
     assert len(hints(caplog)) == 1
+    caplog.clear()
+    seen = []
+    with monkeypatch.context() as patched:
+        evaluate = Evaluator.__call__
+        patched.setattr(
+            Evaluator, "__call__", lambda *given: seen.append(len(hints(caplog))) or evaluate(*given)
+        )
+        evaluation = [flag for flag in flags if flag != "--do_train"]
+        assert main(["run_pretraining", *evaluation, "--do_eval", "--max_eval_steps=1"]) == 0
+    assert seen == [1]  # before what takes long, also where nothing is trained

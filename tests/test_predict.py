@@ -2,12 +2,14 @@
 
 import collections
 import dataclasses
+import datetime
 import json
 import os
 import re
 import shutil
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, write_config
@@ -324,6 +326,14 @@ def test_earlier_predictions_go_and_odd_characters_come_back(classifier, tmp_pat
         assert made.keys() == {"text", "prediction"}
         assert made["text"] == row["text"]
         assert made["prediction"]["label"]
+
+
+def test_values_of_parquet_that_json_lacks_come_back_as_text(classifier, tmp_path):
+    rows = {"text": ["좋은 영화"], "day": [datetime.date(2026, 11, 28)], "raw": [b"\xff\xfe"]}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "new.parquet")
+    (made,) = _predict(classifier, tmp_path / "new.parquet")
+    assert (made["day"], made["raw"]) == ("2026-11-28", {"bytes": 2})
+    assert made["prediction"]["label"]
 
 
 def test_a_prediction_does_not_replace_its_input(classifier, tmp_path, capsys):

@@ -341,3 +341,20 @@ def test_peaks_are_found_by_name():
     assert peak_of_tpu("v5litepod-16") == 197e12
     assert peak_of_tpu("") is None
     assert math.isclose(peak_of_tpu("v2-8") * 8, 180e12)  # a board's published figure
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "train", "step": 1, "loss": 1.0, "wall_seconds": None},
+        {"kind": "train", "step": 1},
+        {"kind": "train", "step": 1, "loss": "low"},
+        {"kind": "train", "step": True, "loss": 1.0},
+        {"kind": 1, "step": 1, "loss": 1.0},
+    ],
+)
+def test_lines_of_metrics_without_their_values_are_passed_over(line, tmp_path):
+    sound = {"kind": "train", "step": 2, "loss": 1.5, "wall_seconds": 3}
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (line, sound)))
+    assert read_metrics(str(path)) == [sound]

@@ -471,11 +471,10 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
             tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, found)
 
         def begin() -> None:
-            say_hints()
             if tokenizer is not None and config.vocab_file:
                 put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-        outcome = pretrain(run, read, begin, lambda steps: run_config(config, steps), began)
+        outcome = pretrain(run, read, begin, lambda steps: run_config(config, steps), began, say_hints)
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)

@@ -16,7 +16,7 @@ from morphbert.finetune.rows import Row, RowError, chunks
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.task_configs import PredictConfig
-from morphbert.formats.tables import rows_of
+from morphbert.formats.tables import json_value, rows_of
 from morphbert.text.unknown_share import say_unknown_ids
 
 # Returns one prediction per row, or an object with `error`.
@@ -62,7 +62,7 @@ def predict(config: PredictConfig) -> Predicted:
                 failed += "error" in made
                 kept = {name: value for name, value in row.items() if name not in _ADDED}
                 whole = {**kept, **(made if "error" in made else {"prediction": made})}
-                stream.write(atomic_files.json_bytes(whole) + b"\n")
+                stream.write(atomic_files.json_bytes(whole, default=json_value) + b"\n")
             rows += len(some)
             bar.update(len(some))
     return Predicted(rows, failed, model.checkpoint)

@@ -21,7 +21,15 @@ from typing import Any, Literal, NamedTuple
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import STANDARD_INPUT
 from morphbert.formats.lines import read_lines, shown, text_encoding
-from morphbert.formats.tables import COLUMNS_REMEDY, csv_rows, json_rows, parquet_rows, plain_ending, tsv_rows
+from morphbert.formats.tables import (
+    COLUMNS_REMEDY,
+    csv_rows,
+    json_rows,
+    json_value,
+    parquet_rows,
+    plain_ending,
+    tsv_rows,
+)
 from morphbert.options import configuration, option
 from morphbert.structured import load_json, parse_json
 
@@ -143,7 +151,7 @@ def read_documents(
     """
     if _is_parquet(path, form):
         for number, row in enumerate(parquet_rows(path), start=1):
-            yield RawDocument(path, number, [json.dumps(row, default=_shown)], is_json=True)
+            yield RawDocument(path, number, [json.dumps(row, default=json_value)], is_json=True)
         return
     lines = _from_first_text(read_lines(path, count, form.encoding))
     ahead = list(itertools.islice(lines, _LOOKED_AT))
@@ -175,11 +183,6 @@ def read_documents(
         yield from _text_documents(path, lines)
     else:
         yield from _table_documents(path, lines, form, kind)
-
-
-def _shown(value: Any) -> Any:
-    """Returns a value of Parquet that JSON has not: bytes that are not text as an object, which no text field takes."""
-    return {"bytes": len(value)} if isinstance(value, bytes) else str(value)
 
 
 def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:

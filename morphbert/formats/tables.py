@@ -304,6 +304,14 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
+def json_value(value: Any) -> Any:
+    r"""Returns a value of Parquet that JSON does not know as one that it does: a date or a decimal number as text.
+
+    Bytes that are not text become an object, which no text field takes: `b"\xff"` → `{"bytes": 1}`.
+    """
+    return {"bytes": len(value)} if isinstance(value, bytes) else str(value)
+
+
 def parquet_rows(path: str) -> Iterator[Row]:
     """Yields the rows of a Parquet file.
 

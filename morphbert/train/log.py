@@ -260,6 +260,16 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
             line = load_json(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int):
+        if isinstance(line, dict) and _is_sound(line):
             lines.append(line)
     return lines
+
+
+def _is_sound(line: Mapping[str, Any]) -> bool:
+    """Returns whether a line has the values that its readers need, with their types."""
+    needed = {"step": int} | ({"loss": (int, float)} if line.get("kind") == "train" else {})
+    numbers = {name: (int, float) for name in ("loss", "wall_seconds", "moved_seconds") if name in line}
+    values = [(line.get(name), kinds) for name, kinds in {**numbers, **needed}.items()]
+    return isinstance(line.get("kind"), str) and all(
+        isinstance(value, kinds) and not isinstance(value, bool) for value, kinds in values
+    )

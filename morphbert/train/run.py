@@ -89,6 +89,7 @@ def pretrain(
     keep_vocabulary: Callable[[], None] = lambda: None,
     planned: Planned | None = None,
     began: float | None = None,
+    checked: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Checks everything, then trains and evaluates as configured.
 
@@ -98,6 +99,7 @@ def pretrain(
       keep_vocabulary: puts the vocabulary beside the checkpoints; called when nothing stands against training any more.
       planned: number of steps → the run with that many of them; needed where `config.train_time` decides the number.
       began: when the program began, by `time.monotonic`; None is now.
+      checked: called when all is checked and the weights are in place, in every worker.
 
     Raises:
       MorphbertError: the input, the flags or the machine must change first; nothing was overwritten.
@@ -114,7 +116,9 @@ def pretrain(
         tokenizer = load_tokenizer(config.vocab_file, allow_mismatch=True) if config.vocab_file else None
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
-                outcome = _Run(config, read, keep_vocabulary, tokenizer, cluster, planned, began).go()
+                outcome = _Run(
+                    config, read, keep_vocabulary, tokenizer, cluster, planned, began, checked
+                ).go()
                 return dataclasses.replace(outcome, is_chief=cluster.is_chief)
             except _LOST as error:
                 if cluster.size == 1:
@@ -152,8 +156,10 @@ class _Run:
         cluster: Cluster,
         planned: Planned | None,
         began: float,
+        checked: Callable[[], None],
     ):
         self.config = config
+        self._checked = checked
         self._planned, self._began = planned, began
         self._read = read
         self._keep_vocabulary = keep_vocabulary
@@ -230,6 +236,7 @@ class _Run:
             step, stopped = self._train()
         else:
             step = self._load_for_evaluation()
+            self._checked()
         if not config.do_eval or stopped is not None or config.dry_run:
             return Outcome(step, stopped)
         if step not in self._evaluations:
@@ -350,6 +357,7 @@ class _Run:
         state = self._state(feed, place.data_began)
         checkpoints = self._checkpoints(feed, state)
         step, last = self._start(checkpoints, with_iterator), config.optimizer.num_train_steps
+        self._checked()
         if config.dry_run:
             loop.try_out(config, feed, training)
             return step, None
