@@ -59,7 +59,9 @@ def check_apart(outputs: Iterable[str], inputs: Iterable[tuple[str, str]]) -> No
     for output in outputs:
         if not is_remote(output) and os.path.realpath(output) in local:
             flag, path = local[os.path.realpath(output)]
-            raise UsageError(f"{flag}={path} would read the output {output}: give the output another name.")
+            raise UsageError(
+                f"the output {output} is {flag}={path}, which is read: give the output another name."
+            )
 
 
 def check_writable(folder: str, flag: str = "output_dir") -> None:

@@ -340,7 +340,7 @@ def test_a_prediction_does_not_replace_its_input(classifier, tmp_path, capsys):
     path = _write_rows(tmp_path / "new.jsonl", [{"text": "좋은 영화"}])
     flags = [f"--model={classifier}", f"--input_file={path}", f"--output_file={tmp_path}/./new.jsonl"]
     assert predict.main(flags) == 2
-    assert "would read the output" in capsys.readouterr().err
+    assert "which is read: give the output another name" in capsys.readouterr().err
     assert json.loads(path.read_text(encoding="utf-8")) == {"text": "좋은 영화"}
 
 

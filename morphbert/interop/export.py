@@ -41,7 +41,8 @@ def export(config: ExportConfig) -> list[str]:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
-    check_keeps(config.output_dir, (model.source, model.vocabulary))
+    read = (model.source, model.vocabulary, config.bert_config_file, config.sample_text_file)
+    check_keeps(config.output_dir, read)
     model = electra.chosen(model, config.electra_network)
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":

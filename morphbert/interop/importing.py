@@ -45,7 +45,8 @@ def import_model(config: ImportConfig) -> list[str]:
         before = model.config.max_position_embeddings
         model = with_positions(model, config.max_position_embeddings)
         notes.append(f"positions: {before} before, {config.max_position_embeddings} now")
-    check_keeps(config.output_dir, (model.source, model.vocabulary, config.new_vocab_file))
+    read = (model.source, model.vocabulary, config.new_vocab_file, config.bert_config_file)
+    check_keeps(config.output_dir, read)
     with new_folder(config.output_dir, config.overwrite) as folder:
         native.write(folder, model.completed(config.seed))
         _write_vocabulary(folder, tokenizer, vocabulary)

@@ -16,6 +16,7 @@ import numpy as np
 from morphbert import atomic_files
 from morphbert.data.locks import alone
 from morphbert.errors import MorphbertError
+from morphbert.files import is_remote
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import (
     Parameter,
@@ -180,7 +181,9 @@ def check_keeps(path: str, sources: Iterable[str | None]) -> None:
     """
     target = os.path.realpath(path)
     for source in sources:
-        if source is not None and os.path.commonpath([os.path.realpath(source), target]) == target:
+        if source is None or is_remote(source):
+            continue
+        if os.path.commonpath([os.path.realpath(source), target]) == target:
             raise MorphbertError(
                 f"--output_dir={path} holds {source}, which is read and would be lost: give another folder."
             )

@@ -15,6 +15,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import rows_of
+from morphbert.interop.pretrained import check_keeps
 from morphbert.model.config import BertConfig
 from morphbert.text.vocabulary import parse_vocabulary
 
@@ -80,9 +81,16 @@ def test_a_pointer_of_git_lfs_is_no_text_no_table_and_no_configuration(read, tmp
 def test_an_output_is_no_input(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("가\n")
     (tmp_path / "link.txt").symlink_to("a.txt")
-    with pytest.raises(UsageError, match=r"--input_file=.*a.txt would read the output .*link.txt"):
+    with pytest.raises(UsageError, match=r"the output .*link.txt is --input_file=.*a.txt"):
         check_apart([str(tmp_path / "link.txt")], [("--input_file", str(tmp_path / "a.txt"))])
     check_apart([str(tmp_path / "b.txt")], [("--input_file", str(tmp_path / "a.txt"))])
+
+
+def test_a_folder_that_is_replaced_holds_no_remote_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_keeps(".", ("gs://bucket/model", None, "/somewhere/else"))
+    with pytest.raises(MorphbertError, match=r"holds model/config.json, which is read"):
+        check_keeps(".", ("gs://bucket/model", "model/config.json"))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -91,7 +99,7 @@ def test_records_do_not_replace_the_vocabulary(kind, tmp_path, capsys):
     vocabulary = tmp_path / "vocab.txt" if kind == "file" else tmp_path
     flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_file={vocabulary}", "--num_workers=1"]
     assert create([*flags, "--do_lower_case=false", f"--output_file={tmp_path}/vocab.txt"]) == 2
-    assert "vocab.txt would read the output" in capsys.readouterr().err
+    assert "vocab.txt, which is read" in capsys.readouterr().err
     assert (tmp_path / "vocab.txt").read_bytes() == (GOLDEN / "vocab_ko.txt").read_bytes()
 
 
