@@ -32,16 +32,25 @@ def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield some
 
 
+def field_in(row: Row, name: str, remedy: str = "") -> Any:
+    """Returns a field.
+
+    Raises:
+      MorphbertError: the row lacks it; `remedy` ends the message.
+    """
+    if name not in row:
+        there = ", ".join(map(repr, row)) or "nothing"
+        raise MorphbertError(f"{where_of(row)}: there is no {name!r}, only {there}.{remedy}")
+    return row[name]
+
+
 def text_in(row: Row, name: str, remedy: str = "") -> str:
     """Returns a field as text; null is an empty one, and a number its digits.
 
     Raises:
       MorphbertError: the row lacks the field, or it is no text; `remedy` ends the message.
     """
-    if name not in row:
-        there = ", ".join(map(repr, row)) or "nothing"
-        raise MorphbertError(f"{where_of(row)}: there is no {name!r}, only {there}.{remedy}")
-    value = row[name]
+    value = field_in(row, name, remedy)
     if isinstance(value, bool) or not isinstance(value, (str, int, float, type(None))):
         raise MorphbertError(f"{where_of(row)}: {name!r} contains {repr(value)[:60]}, not text.{remedy}")
     return "" if value is None else str(value)

@@ -34,7 +34,7 @@ from morphbert.finetune.heads import (
 )
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
-from morphbert.finetune.rows import Row, RowError, text_in, where_of
+from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
@@ -171,8 +171,11 @@ class MultipleChoice(Task):
                 f"--text_column={','.join(config.text_column)}: a model of multiple choice reads "
                 f"{', '.join(map(repr, self.columns.to_read))}, as in its training data. Leave the flag out."
             )
-        for name in self.columns.to_read:
-            text_in(row, name, " They are the columns of the training data.")
+        remedy = " They are the columns of the training data."
+        for name in (*self.columns.question, *self.columns.each):
+            text_in(row, name, remedy)
+        if not self.columns.each:
+            field_in(row, self.columns.choices, remedy)  # a list, which `_example` reads
         try:
             return _example(row, self.columns, labelled=False)
         except MorphbertError as error:
