@@ -30,6 +30,14 @@ def write_config(path, **changes):
     return path
 
 
+def save_tensorflow_1(prefix, tensors):
+    """Writes tensors by name as a checkpoint of TensorFlow 1, which has names and no objects."""
+    import tensorflow as tf
+
+    names, values = list(tensors), list(map(tf.constant, tensors.values()))
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
+
+
 def write_random_model(folder, vocabulary, seed=3, **changes):
     """Writes a tiny model of random weights for a vocabulary folder in our own format; returns its path."""
     import numpy as np

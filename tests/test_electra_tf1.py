@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from electra_models import VOCABULARY, config_of, write_networks
-from samples import GOLDEN, write_config, write_random_model
+from samples import GOLDEN, save_tensorflow_1, write_config, write_random_model
 from variants import (
     DISCRIMINATOR,
     GENERATOR,
@@ -96,12 +96,7 @@ def released(tmp_path_factory):
     slots = {f"{name}/adam_{slot}": np.zeros_like(value) for name, value in values.items() for slot in "mv"}
     written = {**values, **slots, "global_step": np.array(7, np.int64)}
     prefix = str(folder / "model.ckpt-7")
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(written),
-        shape_and_slices=[""] * len(written),
-        tensors=list(written.values()),
-    )
+    save_tensorflow_1(prefix, written)
     (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
     (folder / "vocab.txt").write_bytes(VOCABULARY.read_bytes())
     for name, config in configs.items():
@@ -189,12 +184,7 @@ def test_a_generator_that_shares_all_weights_or_none(released, tmp_path):
         """The generator's weights; it leaves as it came, with the discriminator beside it."""
         (tmp_path / "config.json").write_text(config.to_json())
         prefix = str(tmp_path / "model.ckpt-1")
-        tf.raw_ops.SaveV2(
-            prefix=prefix,
-            tensor_names=list(changed),
-            shape_and_slices=[""] * len(changed),
-            tensors=list(changed.values()),
-        )
+        save_tensorflow_1(prefix, changed)
         model = sources.read(prefix, str(tmp_path / "config.json"))
         assert_same_weights(joined_checkpoint(model, {}), changed)
         return model.weights
@@ -423,12 +413,7 @@ def test_a_number_that_is_none_in_either_network_is_named(read_as, damaged, rele
     bad = values[name].copy()
     bad[3] = np.inf
     changed = {**values, name: bad}
-    tf.raw_ops.SaveV2(
-        prefix=str(folder / "model.ckpt-7"),
-        tensor_names=list(changed),
-        shape_and_slices=[""] * len(changed),
-        tensors=list(changed.values()),
-    )
+    save_tensorflow_1(str(folder / "model.ckpt-7"), changed)
     flags = [f"--checkpoint={folder}", f"--output_dir={tmp_path}/x", "--do_lower_case=false"]
     assert bring_in([*flags, f"--bert_config_file={folder}/{read_as}.json"]) == 1
     message = capsys.readouterr().err

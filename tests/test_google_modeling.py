@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES
+from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, save_tensorflow_1
 
 from morphbert.cli.export_model import main as export
 from morphbert.cli.import_model import main as bring_in
@@ -79,14 +79,7 @@ def test_the_original_computes_the_same_from_our_exported_checkpoint_on_korean_t
 def released(folder, weights, vocabulary, **more):
     """Writes what Google's releases and its programs leave behind: no file `checkpoint`, a long configuration."""
     folder.mkdir()
-    values = {**weights, **more}
-    names = list(values)
-    tf.raw_ops.SaveV2(
-        prefix=str(folder / "bert_model.ckpt"),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(values[name]) for name in names],
-    )
+    save_tensorflow_1(str(folder / "bert_model.ckpt"), {**weights, **more})
     config = {**regenerate.CONFIG, "vocab_size": len(vocabulary.splitlines()), "hidden_act": "gelu"}
     multilingual = {
         "directionality": "bidi",

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import tensorflow as tf
-from samples import GOLDEN, MECAB_VOCABULARY, write_config
+from samples import GOLDEN, MECAB_VOCABULARY, save_tensorflow_1, write_config
 from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
 from variants import DISCRIMINATOR, VARIANTS
 
@@ -523,12 +523,7 @@ def test_a_weight_that_is_no_number_is_named(classifier, tmp_path, value, capsys
         tensors[key] = tensors[key].copy()
         tensors[key][1, 2] = value
     os.remove(f"{prefix}.sha256")
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=[tf.constant(one) for one in tensors.values()],
-    )
+    save_tensorflow_1(prefix, tensors)
     rows = _write_rows(tmp_path / "rows.jsonl", [{"document": TEXTS[0]}])
     assert (
         predict.main([f"--model={folder}", f"--input_file={rows}", f"--output_file={tmp_path}/out.jsonl"])

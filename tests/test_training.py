@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from runs import VOCAB_SIZE, all_ids, arguments, assert_same, curve, go_back_to, tensors
-from samples import GOLDEN, ROOT, SHAPE
+from samples import GOLDEN, ROOT, SHAPE, save_tensorflow_1
 
 from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape
@@ -400,12 +400,7 @@ def test_init_checkpoint_takes_ours_and_tensorflow_1s(finished, records, tiny_co
     named["global_step"] = np.int64(20)
     (tmp_path / "tf1").mkdir()
     prefix = str(tmp_path / "tf1" / "bert_model.ckpt")
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(named),
-        shape_and_slices=[""] * len(named),
-        tensors=list(named.values()),
-    )
+    save_tensorflow_1(prefix, named)
     flags = "--max_eval_steps=1000"
     for name, checkpoint in (("ours", finished), ("prefix", finished / "model.ckpt-20"), ("tf1", prefix)):
         run = arguments(

@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from morphbert.atomic_files import atomic_write
+from morphbert.atomic_files import atomic_write, check_writable
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import exists, expand, is_remote
+from morphbert.files import exists, expand
 from morphbert.options import configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
@@ -211,7 +211,7 @@ def build_vocabulary(
     """
     special = _spelling(config)
     paths = expand(config.input_file)
-    _check_folder(config.vocab_dir)
+    check_writable(config.vocab_dir, "vocab_dir")  # before the work of minutes
     old = _vocabulary_to_extend(config, special)
     special = special or (BERT_SPELLING if old is None else old.special)
     own_spelling = set(special.as_map().values())  # no other line may be spelled like them
@@ -358,21 +358,6 @@ def _vocabulary_to_extend(config: VocabularyConfig, special: SpecialTokens | Non
                 "Give the flags that made it.".format(config.init_vocab, key, *shown)
             )
     return old_tokenizer.vocabulary
-
-
-def _check_folder(folder: str) -> None:
-    """Checks the folder before the work of minutes. The folder itself is made when its files are ready."""
-    if is_remote(folder):
-        return
-    existing = os.path.abspath(folder)
-    while not os.path.lexists(existing):
-        existing = os.path.dirname(existing)
-    if not os.path.isdir(existing):
-        raise MorphbertError(
-            f"--vocab_dir={folder} cannot be made: {existing} is not a folder. Give the path of a folder."
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise MorphbertError(f"--vocab_dir={folder}: {existing} is not writable. Choose another folder.")
 
 
 def report_bytes(report: Report) -> dict[str, bytes]:
