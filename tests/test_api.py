@@ -88,9 +88,10 @@ def test_every_name_is_there_and_loads_no_tensorflow_before_it_is_needed():
     assert typing.get_type_hints(morphbert.load_tokenizer)["do_lower_case"] == bool | None
 
 
-def test_the_api_prints_no_line_of_tensorflow():
+def test_the_api_prints_no_line_of_tensorflow_and_loads_keras_only_for_who_uses_it():
     """Neither when a name loads it, nor for the softmax of a compiled graph, which its optimizer would warn of."""
     program = """
+import sys
 import morphbert
 morphbert.load
 import tensorflow as tf
@@ -100,6 +101,8 @@ step = tf.function(lambda: tf.while_loop(
     lambda n, x: n < 2, lambda n, x: (n + 1, attention(x, x, x, bias, None)), (tf.constant(0), states)
 ))
 step()
+print("keras" in sys.modules)
+print(tf.keras.activations.relu(tf.constant(-1.0)).numpy())
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_CPP")}
     done = subprocess.run(
@@ -110,7 +113,7 @@ step()
         env=environment,
         timeout=100,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n0.0\n", "")
 
 
 def test_commands_are_those_that_are_installed():
