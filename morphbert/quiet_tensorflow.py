@@ -37,8 +37,8 @@ def load() -> None:
 def _keras_left_for_later() -> Iterator[None]:
     """Keeps TensorFlow from importing Keras when it is imported itself: a third of the time of its import.
 
-    TensorFlow needs Keras at once only to register optimizers for SavedModels of Keras, which nothing here is. `tf.keras`
-    still imports it when a program uses it.
+    TensorFlow needs Keras at once only to register optimizers for SavedModels of Keras, which nothing here is.
+    `tf.keras` still imports it when a program uses it.
     """
     if "keras" in sys.modules:
         yield
