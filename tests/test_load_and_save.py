@@ -135,6 +135,19 @@ def test_a_save_that_cannot_be_leaves_nothing(change, words, loaded, tmp_path):
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
+def test_the_folder_that_was_loaded_is_not_replaced(loaded, tmp_path):
+    """A run's folder also holds the optimizer's state and other checkpoints."""
+    loaded.save(str(tmp_path / "a"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    again = morphbert.load(tmp_path / "a")
+    with pytest.raises(MorphbertError, match="which is read and would be lost"):
+        again.save(str(tmp_path / "a"), overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    again.save(str(tmp_path / "b"))
+    again.save(str(tmp_path / "b"), overwrite=True)
+    assert_same(morphbert.load(tmp_path / "b").model, loaded.model)
+
+
 def test_importing_the_package_loads_no_tensorflow():
     program = "import sys, morphbert; print('load' in dir(morphbert), 'tensorflow' in sys.modules)"
     done = subprocess.run(

@@ -41,8 +41,6 @@ def export(config: ExportConfig) -> list[str]:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
-    read = (model.source, model.vocabulary, config.bert_config_file, config.sample_text_file)
-    check_keeps(config.output_dir, read)
     model = electra.chosen(model, config.electra_network)
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":
@@ -56,8 +54,11 @@ def write(model: Pretrained, tokenizer: Tokenizer | None, config: ExportConfig) 
     """Writes a model and its tokenizer (that of `model.vocabulary`), if it has one, as the configuration says.
 
     Raises:
-      MorphbertError: a weight is NaN or infinite, or the folder cannot be written; nothing is left then.
+      MorphbertError: a weight is NaN or infinite, or the folder holds the files that the model was read from, or cannot
+        be written; nothing is left then.
     """
+    read = (model.source, model.vocabulary, config.bert_config_file, config.sample_text_file)
+    check_keeps(config.output_dir, read)
     for name, values in {**model.weights, **model.other_network}.items():
         as_float32(model.source, name, values)
     with new_folder(config.output_dir, config.overwrite) as folder:

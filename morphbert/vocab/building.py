@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from morphbert.atomic_files import atomic_write, check_writable
+from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import exists, expand
 from morphbert.options import configuration, option
@@ -208,9 +208,11 @@ def build_vocabulary(
     Raises:
       MorphbertError: the input cannot be read or is empty, the folder cannot be written, or the size is too small for
         the alphabet.
+      UsageError: a file of the folder is an input.
     """
     special = _spelling(config)
     paths = expand(config.input_file)
+    check_apart(_outputs(config), _read_files(config, paths))
     check_writable(config.vocab_dir, "vocab_dir")  # before the work of minutes
     old = _vocabulary_to_extend(config, special)
     special = special or (BERT_SPELLING if old is None else old.special)
@@ -286,6 +288,22 @@ def make_splitter(config: VocabularyConfig) -> WordSplitter:
         compiled = compile_user_dictionary(config.user_dictionary, normalizer)
     analyzer = make_analyzer(config.analyzer, config.morpheme_tags, compiled)
     return WordSplitter(normalizer, analyzer, config.continuation)
+
+
+def _outputs(config: VocabularyConfig) -> list[str]:
+    """Returns the files that the command writes or may write."""
+    names = (VOCABULARY_NAME, *REPORT_NAMES, USER_DICTIONARY_NAME, METADATA_NAME)
+    return [os.path.join(config.vocab_dir, name) for name in names]
+
+
+def _read_files(config: VocabularyConfig, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields the flags and paths of all files that are read."""
+    yield from (("--input_file", path) for path in paths)
+    for name in ("user_dictionary", "special_tokens_map", "answers_file", "init_vocab"):
+        if path := getattr(config, name):
+            yield f"--{name}", path
+    if config.init_vocab:
+        yield "--init_vocab", os.path.join(config.init_vocab, VOCABULARY_NAME)
 
 
 def _most_characters(config: VocabularyConfig, old: Vocabulary | None) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
-from morphbert.atomic_files import atomic_write
+from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.lines import read_lines
@@ -16,7 +16,7 @@ from morphbert.hints import held_back
 from morphbert.options import configuration, option
 from morphbert.text.loading import load_tokenizer, load_vocabulary_of
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.vocab.building import LONGEST_EXAMPLE, example_lines, report_bytes
+from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
 from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
 from morphbert.vocab.report import EXAMPLES, Measured, Report
 
@@ -69,9 +69,15 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
     """Tokenizes the text with every vocabulary and writes the report; memory does not depend on the text.
 
     Raises:
-      MorphbertError: a vocabulary or the text cannot be read, or there is no text.
+      MorphbertError: a vocabulary or the text cannot be read, there is no text, or the folder cannot be written.
+      UsageError: a report would replace an input.
     """
     paths = expand(config.input_file)
+    if config.report_dir:
+        reports = [os.path.join(config.report_dir, name) for name in REPORT_NAMES]
+        answers = [("--answers_file", config.answers_file)] if config.answers_file else []
+        check_apart(reports, [*(("--input_file", path) for path in paths), *answers])
+        check_writable(config.report_dir, "report_dir")
     with held_back():
         tokenizers = [_load(path, config) for path in config.vocabularies]
     measurements = [Measurement(tokenizer) for tokenizer in tokenizers]

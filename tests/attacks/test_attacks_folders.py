@@ -103,6 +103,23 @@ def test_records_do_not_replace_the_vocabulary(kind, tmp_path, capsys):
     assert (tmp_path / "vocab.txt").read_bytes() == (GOLDEN / "vocab_ko.txt").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("report.md", ["--input_file={}/report.md", "--vocab_dir={}"]),
+        ("vocab.txt", [f"--input_file={GOLDEN}/documents_ko.txt", "--init_vocab={}", "--vocab_dir={}"]),
+        ("vocab.txt", [f"--input_file={GOLDEN}/documents_ko.txt", "--init_vocab={}/vocab.txt", "--vocab_dir={}"]),
+        ("report.html", [f"--compare={GOLDEN}/vocab_ko.txt", "--input_file={}/report.html", "--report_dir={}"]),
+    ],
+)
+def test_a_vocabulary_and_its_reports_replace_no_input(name, flags, tmp_path, capsys):
+    shutil.copy(GOLDEN / "vocab_ko.txt", tmp_path / name)
+    assert build_vocab([flag.format(tmp_path) for flag in flags]) == 2
+    assert f"{name}, which is read" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_bytes() == (GOLDEN / "vocab_ko.txt").read_bytes()
+
+
 def test_half_a_surrogate_pair_stays_escaped():
     content = json.loads('{"text": "가\\ud83d나"}')
     assert json.loads(json_bytes(content)) == content
