@@ -108,8 +108,14 @@ def test_records_do_not_replace_the_vocabulary(kind, tmp_path, capsys):
     [
         ("report.md", ["--input_file={}/report.md", "--vocab_dir={}"]),
         ("vocab.txt", [f"--input_file={GOLDEN}/documents_ko.txt", "--init_vocab={}", "--vocab_dir={}"]),
-        ("vocab.txt", [f"--input_file={GOLDEN}/documents_ko.txt", "--init_vocab={}/vocab.txt", "--vocab_dir={}"]),
-        ("report.html", [f"--compare={GOLDEN}/vocab_ko.txt", "--input_file={}/report.html", "--report_dir={}"]),
+        (
+            "vocab.txt",
+            [f"--input_file={GOLDEN}/documents_ko.txt", "--init_vocab={}/vocab.txt", "--vocab_dir={}"],
+        ),
+        (
+            "report.html",
+            [f"--compare={GOLDEN}/vocab_ko.txt", "--input_file={}/report.html", "--report_dir={}"],
+        ),
     ],
 )
 def test_a_vocabulary_and_its_reports_replace_no_input(name, flags, tmp_path, capsys):

@@ -3,7 +3,7 @@
     python tests/golden/regenerate_albert.py PATH_OF_A_CHECKOUT
 
 Its modeling.py (last commit, b772393) runs under TensorFlow 2's `compat.v1`. Of what it asks for, `tf.contrib` and
-`tf.layers` are gone; the two functions that it calls are stood in for, by their definitions in TensorFlow 1.15.
+`tf.layers` are gone; `tensorflow_1.py` has stand-ins for the two functions that it calls.
 """
 
 import os
@@ -30,41 +30,15 @@ CONFIG = {
 }
 
 
-def layer_norm(inputs, begin_norm_axis, begin_params_axis, scope=None):
-    assert begin_norm_axis == begin_params_axis == -1
-    width = [int(inputs.shape[-1])]
-    with tf.variable_scope(scope, "LayerNorm"):
-        beta = tf.get_variable("beta", width, initializer=tf.zeros_initializer())
-        gamma = tf.get_variable("gamma", width, initializer=tf.ones_initializer())
-        mean, variance = tf.nn.moments(inputs, [-1], keep_dims=True)
-        return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, 1e-12)
-
-
-def dense(inputs, units, activation, kernel_initializer):
-    with tf.variable_scope("dense"):
-        kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
-        bias = tf.get_variable("bias", [units], initializer=tf.zeros_initializer())
-        return activation(tf.matmul(inputs, kernel) + bias)
-
-
-class _WithLayers(types.ModuleType):
-    """`compat.v1` with `layers.dense`, which it no longer has with Keras 3."""
-
-    layers = types.SimpleNamespace(dense=dense)
-
-    def __getattr__(self, name):
-        return getattr(tf, name)
-
-
 def original(checkout):
     """The original's modeling.py as a module."""
-    contrib = types.ModuleType("tensorflow.contrib")
-    contrib.layers = types.SimpleNamespace(layer_norm=layer_norm)
-    sys.modules["tensorflow.contrib"] = contrib
+    from tensorflow_1 import WithLayers, stand_in_for_contrib
+
+    stand_in_for_contrib()
     sys.modules.setdefault("albert", types.ModuleType("albert")).__path__ = [checkout]
     from albert import modeling
 
-    modeling.tf = _WithLayers("tensorflow")
+    modeling.tf = WithLayers("tensorflow")
     return modeling
 
 

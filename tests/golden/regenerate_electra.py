@@ -5,7 +5,7 @@
 The checkpoint holds both networks, which share embeddings wider than the generator. Of that project (last commit,
 8a46635), `modeling.BertModel`, the generator's `get_token_logits` and `get_softmax_output` and the discriminator's
 `_get_discriminator_output` run under TensorFlow 2's `compat.v1`. Of what they ask for, `tf.contrib` and `tf.layers` are
-gone; the two functions that they call are stood in for, by their definitions in TensorFlow 1.15.
+gone; `tensorflow_1.py` has stand-ins for the two functions that they call.
 """
 
 import json
@@ -61,38 +61,11 @@ BATCH = {
 }
 
 
-def layer_norm(inputs, begin_norm_axis, begin_params_axis, scope=None):
-    assert begin_norm_axis == begin_params_axis == -1
-    width = [int(inputs.shape[-1])]
-    with tf.variable_scope(scope, "LayerNorm"):
-        beta = tf.get_variable("beta", width, initializer=tf.zeros_initializer())
-        gamma = tf.get_variable("gamma", width, initializer=tf.ones_initializer())
-        mean, variance = tf.nn.moments(inputs, [-1], keep_dims=True)
-        return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, 1e-12)
-
-
-def dense(inputs, units, activation=None, kernel_initializer=None, name=None):
-    with tf.variable_scope(name, "dense"):
-        kernel = tf.get_variable("kernel", [inputs.shape[-1], units], initializer=kernel_initializer)
-        bias = tf.get_variable("bias", [units], initializer=tf.zeros_initializer())
-        outputs = tf.tensordot(inputs, kernel, 1) + bias
-        return outputs if activation is None else activation(outputs)
-
-
-class _WithLayers(types.ModuleType):
-    """`compat.v1` with `layers.dense`, which it no longer has with Keras 3."""
-
-    layers = types.SimpleNamespace(dense=dense)
-
-    def __getattr__(self, name):
-        return getattr(tf, name)
-
-
 def original(checkout):
     """The original's modeling.py and run_pretraining.py as modules."""
-    contrib = types.ModuleType("tensorflow.contrib")
-    contrib.layers = types.SimpleNamespace(layer_norm=layer_norm)
-    sys.modules["tensorflow.contrib"] = contrib
+    from tensorflow_1 import WithLayers, stand_in_for_contrib
+
+    stand_in_for_contrib()
     for unused in ("optimization", "tokenization"):
         sys.modules[f"model.{unused}"] = types.ModuleType(unused)
     sys.modules["util.training_utils"] = types.ModuleType("training_utils")
@@ -106,7 +79,7 @@ def original(checkout):
 
     import run_pretraining
 
-    modeling.tf = run_pretraining.tf = pretrain_helpers.tf = _WithLayers("tensorflow")
+    modeling.tf = run_pretraining.tf = pretrain_helpers.tf = WithLayers("tensorflow")
     return modeling, run_pretraining, pretrain_helpers
 
 

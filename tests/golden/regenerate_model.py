@@ -5,7 +5,7 @@
 
 That project's modeling.py and run_pretraining.py (last commit, eedf571) run in a process of their own under
 TensorFlow 2's `compat.v1`: `modeling.BertModel`, its way of reading a checkpoint, and both heads. Of what they ask
-for, `tf.contrib` is gone for good; its `layer_norm` is stood in for below, by its definition in TensorFlow 1.15.
+for, `tf.contrib` is gone; `tensorflow_1.py` has a stand-in for its `layer_norm`.
 """
 
 import json
@@ -43,18 +43,12 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-def layer_norm(inputs, begin_norm_axis, begin_params_axis, scope=None):
-    assert begin_norm_axis == begin_params_axis == -1
-    width = [int(inputs.shape[-1])]
-    with tf.variable_scope(scope, "LayerNorm"):
-        beta = tf.get_variable("beta", width, initializer=tf.zeros_initializer())
-        gamma = tf.get_variable("gamma", width, initializer=tf.ones_initializer())
-        mean, variance = tf.nn.moments(inputs, [-1], keep_dims=True)
-        return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, 1e-12)
+here, checkout, folder, source, target = sys.argv[1:]
+sys.path.insert(0, here)
+from tensorflow_1 import stand_in_for_contrib
 
-checkout, folder, source, target = sys.argv[1:]
 tf.disable_v2_behavior()
-tf.contrib = types.SimpleNamespace(layers=types.SimpleNamespace(layer_norm=layer_norm))
+tf.contrib = stand_in_for_contrib()
 sys.modules["tensorflow"] = tf
 sys.path.insert(0, checkout)
 optimization = types.ModuleType("optimization")  # asks for tf.train.Optimizer and the like, and is not used
@@ -111,7 +105,7 @@ def run_original(checkout: str, folder: str, batch: Mapping[str, np.ndarray]) ->
         np.savez(source, **batch)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(
-            [sys.executable, "-c", _RUN, os.path.abspath(checkout), folder, source, target],
+            [sys.executable, "-c", _RUN, HERE, os.path.abspath(checkout), folder, source, target],
             capture_output=True,
             text=True,
             env=environment,
