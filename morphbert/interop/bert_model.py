@@ -162,8 +162,8 @@ class BertModel(tf.Module):
           path: the folder.
           tokenizer: None takes the one that was loaded with the model, if any.
           format: "ours", "huggingface", "google", or one of the others of `export_model.py`.
-          overwrite: whether to replace the folder if there is one. The folder that model or tokenizer was loaded from is
-            never replaced: it may hold the optimizer's state and other checkpoints.
+          overwrite: whether to replace the folder if there is one. The folder of a file that model or tokenizer was
+            loaded from is never replaced: it may hold the optimizer's state and other checkpoints.
 
         Raises:
           MorphbertError: the folder is not empty or cannot be written, model or tokenizer was loaded from it, or the
