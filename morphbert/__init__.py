@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         RelationHeadConfig,
         TextHeadConfig,
     )
-    from morphbert.finetune.plugins import register_head, register_loss, register_metric
+    from morphbert.finetune.plugins import register_head, register_loss, register_metric, register_task
     from morphbert.finetune.task_configs import (
         ClassificationConfig,
         MultipleChoiceConfig,
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
     from morphbert.interop.loaded import load, save
     from morphbert.model.config import BertConfig
+    from morphbert.model.variants import register_model
     from morphbert.train.cluster.config import DeviceConfig
     from morphbert.train.optimizers.config import OptimizerConfig
     from morphbert.train.step_config import StepConfig
@@ -139,6 +140,8 @@ _HOMES = {
     "register_head": "morphbert.finetune.plugins",
     "register_loss": "morphbert.finetune.plugins",
     "register_metric": "morphbert.finetune.plugins",
+    "register_model": "morphbert.model.variants",
+    "register_task": "morphbert.finetune.plugins",
     "fine_tune": "morphbert.api.tasks",
     "predict": "morphbert.api.tasks",
 }
@@ -199,6 +202,8 @@ __all__ = [
     "register_head",
     "register_loss",
     "register_metric",
+    "register_model",
+    "register_task",
     "run_pretraining",
     "save",
     "training_report",

@@ -1,5 +1,9 @@
 """`--plugin`: the examples of docs/plugins.md, and names that are missing or taken."""
 
+import contextlib
+import dataclasses
+import hashlib
+import io
 import json
 import re
 import shutil
@@ -8,17 +12,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, ROOT, write_config
-from tasks import relations, tiny_flags
+from tasks import figures, ner_texts, relations, tiny_flags, write_ner
 
 import morphbert
+from morphbert import plugins
 from morphbert.cli.export_model import main as export_main
 from morphbert.cli.predict import main as predict_main
 from morphbert.cli.run_classifier import main
+from morphbert.cli.run_ner import main as run_ner_main
 from morphbert.cli.run_re import main as run_re_main
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.finetune import plugins
+from morphbert.finetune.config import PieceHeadConfig, RelationHeadConfig, TextHeadConfig
+from morphbert.finetune.features import Features
+from morphbert.finetune.heads import linear, linear_parameters
 from morphbert.finetune.losses import class_losses
+from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
+from morphbert.finetune.questions import Question
+from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.tasks.classification import Classification, metrics
+from morphbert.finetune.tasks.multiple_choice import ChoiceExample, MultipleChoice
+from morphbert.finetune.tasks.relation import Relation
+from morphbert.finetune.tasks.spans import HEAD, Spans
+from morphbert.finetune.tasks.tagging import Tagging
+from morphbert.model.config import BertConfig
 from morphbert.train import checkpoint
 
 
@@ -26,7 +42,7 @@ from morphbert.train import checkpoint
 def nothing_registered(monkeypatch):
     """Each test begins as a new process, without the names that another one registered."""
     monkeypatch.setattr(plugins, "_loaded", {})
-    for registry in (plugins.HEADS, plugins.LOSSES, plugins.METRICS):
+    for registry in (CUSTOM_TASKS, HEADS, LOSSES, METRICS):
         monkeypatch.setattr(registry, "_entries", {})
 
 
@@ -73,8 +89,8 @@ def test_a_loss_and_a_metric_by_name_from_yaml(folder, tmp_path, capsys, monkeyp
     experiment.write_text(re.search(r"^```yaml\n(.*?)^```$", page, re.S | re.M)[1], encoding="utf-8")
     flags = arguments(folder, tmp_path / "out", f"--config={experiment}", "--do_train", "--do_eval")
     assert main([*flags, "--best_metric=kappa", "--eval_every=2"]) == 0
-    figures = (tmp_path / "out" / "eval_results.txt").read_text()
-    assert re.search(r"^kappa = ", figures, re.M)
+    results = (tmp_path / "out" / "eval_results.txt").read_text()
+    assert re.search(r"^kappa = ", results, re.M)
     said = capsys.readouterr().out
     # Two classes at chance: 0.5 each gives 1 - 2 / 2.25 for the label and 1 - 1 / 1.25 for the other.
     loss = float(re.search(r"step 2/2  loss ([\d.]+)", said)[1])
@@ -193,7 +209,7 @@ def test_a_decorator_of_a_notebook_needs_no_file_and_an_edited_file_is_run_again
             f"import morphbert\n@morphbert.register_metric('figure')\ndef f(labels, scores): return {value}\n"
         )
         config(plugin=[path], metrics=["figure"])
-        assert plugins.METRICS.get("figure", "a test")(np.zeros(1), np.zeros((1, 2))) == value
+        assert METRICS.get("figure", "a test")(np.zeros(1), np.zeros((1, 2))) == value
 
 
 METRIC = """import morphbert
@@ -232,9 +248,9 @@ def test_a_metric_that_fails_later_does_not_lose_the_run(folder, tmp_path, capsy
     assert re.search(
         r"warning: the metric 'late' fails on 24 examples .*ZeroDivisionError.* without it", said
     )
-    figures = (tmp_path / "out" / "eval_results.txt").read_text()
-    assert "accuracy = " in figures
-    assert "late" not in figures
+    results = (tmp_path / "out" / "eval_results.txt").read_text()
+    assert "accuracy = " in results
+    assert "late" not in results
     assert main(arguments(folder, tmp_path / "best", *flags, "--eval_every=1", "--best_metric=-late")) == 1
     assert "the metric 'late' fails on 24 examples" in capsys.readouterr().err
 
@@ -243,10 +259,10 @@ def test_a_metric_that_fails_later_does_not_lose_the_run(folder, tmp_path, capsy
 def test_metrics_are_tried_on_the_form_of_the_task(kind):
     task = Classification(kind, () if kind == "score" else ("부정", "중립", "긍정"))
     labels, scores = task.some_scores()
-    figures = metrics(scores, labels, task)
-    assert all(np.isfinite(value) for value in figures.values())
+    found = metrics(scores, labels, task)
+    assert all(np.isfinite(value) for value in found.values())
     if kind == "class":
-        assert figures["accuracy"] == 0.5
+        assert found["accuracy"] == 0.5
         assert set(scores.argmax(1)) == set(labels) == {0, 1, 2}
     assert labels.shape == ((12, 3) if kind == "labels" else (len(scores),))
 
@@ -261,3 +277,210 @@ def test_run_re_takes_metrics(folder, tmp_path):
     short = ["--num_train_steps=1", f"--output_dir={tmp_path}/out"]
     assert run_re_main([*tiny_flags(folder), *data, *own, *short]) == 0
     assert re.search(r"^kappa = ", (tmp_path / "out" / "eval_results.txt").read_text(), re.M)
+
+
+@pytest.fixture(scope="module")
+def ordinal(folder, tmp_path_factory):
+    """A model of the page's task, and what its training printed."""
+    output = tmp_path_factory.mktemp("ordinal") / "model"
+    flags = [f"--plugin={folder}/ordinal.py", "--custom_task=ordinal", "--do_train", "--log_steps=1"]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(arguments(folder, output, *flags)) == 0
+    return output, said.getvalue()
+
+
+def predicted(model, tmp_path, *flags):
+    (tmp_path / "new.jsonl").write_text(json.dumps({"title": "재미있는 영화", "body": "지루한 영화"}) + "\n")
+    output = tmp_path / "out.jsonl"
+    status = predict_main(
+        [f"--model={model}", f"--input_file={tmp_path}/new.jsonl", f"--output_file={output}", *flags]
+    )
+    return json.loads(output.read_text())["prediction"] if status == 0 else None
+
+
+def test_a_task_computes_its_own_loss_and_predictions(ordinal, folder, tmp_path):
+    output, said = ordinal
+    # Of two classes at chance, the cumulated probability is wrong by one half at the first and by 0 at the last.
+    assert float(re.search(r"step 1/2  loss ([\d.]+)", said)[1]) == pytest.approx(0.25, abs=0.04)
+    saved = json.loads((output / "task.json").read_text(encoding="utf-8"))
+    digest = hashlib.sha256((folder / "ordinal.py").read_bytes()).hexdigest()
+    assert (saved["task"], saved["plugin"]) == ("ordinal", [f"ordinal.py {digest}"])
+    made = predicted(output, tmp_path, f"--plugin={folder}/ordinal.py")
+    assert made["place"] == pytest.approx(made["probabilities"]["1"], abs=1e-4)
+    flags = [f"--checkpoint={output}", f"--output_dir={tmp_path}/hf", f"--plugin={folder}/ordinal.py"]
+    assert export_main([*flags, "--format=huggingface"]) == 0
+    exported = json.loads((tmp_path / "hf" / "config.json").read_text())
+    assert exported["architectures"] == ["BertForSequenceClassification"]
+
+
+def test_a_model_of_a_missing_or_changed_task_says_so(ordinal, folder, tmp_path, capsys):
+    output, _ = ordinal
+    evaluated = [
+        f"--output_dir={output}",
+        f"--eval_file={folder}/data.tsv",
+        "--do_eval",
+        "--max_seq_length=16",
+    ]
+    evaluated.append("--text_column=title,body")
+    assert predicted(output, tmp_path) is None
+    assert "needs the task 'ordinal' of a plugin" in (said := capsys.readouterr().err)
+    assert "--plugin=FILE.py" in said
+    assert main(evaluated) == 1
+    assert "give --custom_task=ordinal --plugin=FILE.py" in capsys.readouterr().err
+    changed = shutil.copy(folder / "ordinal.py", tmp_path / "ordinal.py")
+    changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert predicted(output, tmp_path, f"--plugin={changed}") is not None
+    assert re.search(r"warning: .*ordinal\.py has SHA-256 \w+…, and the model in", capsys.readouterr().out)
+
+
+def test_a_task_that_another_command_or_name_has_is_refused(folder, tmp_path, capsys):
+    with pytest.raises(UsageError, match=r"--custom_task=ordinal is out of range: it is not built in"):
+        config(custom_task="ordinal")
+    (tmp_path / "taken.py").write_text(
+        "import morphbert\n@morphbert.register_task('span')\nclass Mine: pass\n"
+    )
+    with pytest.raises(UsageError, match=r"the task 'span' is built in: give the one of .*taken\.py another"):
+        config(plugin=[f"{tmp_path}/taken.py"])
+    data = write_ner(tmp_path / "data.tsv", ner_texts()[:2])
+    flags = [f"--plugin={folder}/ordinal.py", "--custom_task=ordinal", "--do_train", f"--train_file={data}"]
+    assert run_ner_main([*tiny_flags(folder), *flags, f"--output_dir={tmp_path}/out"]) == 2
+    assert "extends Classification, and this command trains Tagging" in capsys.readouterr().err
+
+
+class AsUsual:
+    """The built-in head of pieces or of [CLS], under another name."""
+
+    separate_texts = False
+
+    def __init__(self, of_pieces):
+        self.of_pieces = of_pieces
+
+    def parameters(self, width, classes):
+        return linear_parameters("head/output", classes, width)
+
+    def scores(self, parameters, hidden, batch, dropout):
+        assert batch["input_mask"].shape[0] == hidden.shape[0]
+        return linear(parameters, "head/output", dropout(hidden if self.of_pieces else hidden[:, 0]))
+
+
+LABELS = ("O", "B-PS", "I-PS")
+
+
+@pytest.mark.parametrize(
+    ("usual", "own", "output", "pieces", "sequences"),
+    [
+        (Tagging(LABELS), Tagging(LABELS, custom_head="usual"), "output", True, [4]),
+        (Spans(), Spans(custom_head="usual"), HEAD, True, [4]),
+        (
+            Relation(LABELS, ("PER",), RelationHeadConfig(pooling="cls", layers=(-1, -2))),
+            Relation(LABELS, ("PER",), PieceHeadConfig(layers=(-1, -2)), custom_head="usual"),
+            "output",
+            False,
+            [4],
+        ),
+        (
+            MultipleChoice(head=TextHeadConfig(layers=(-1, -2))),
+            MultipleChoice(head=PieceHeadConfig(layers=(-1, -2)), custom_head="usual"),
+            "output",
+            False,
+            [2, 2],
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if dataclasses.is_dataclass(value) else None,
+)
+def test_a_head_takes_the_place_of_every_commands(usual, own, output, pieces, sequences):
+    """The same layers give the same scores."""
+    HEADS.add("usual", AsUsual(pieces), "a test")
+    model = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, vocab_size=9)
+    assert type(own).from_dict(json.loads(json.dumps(own.to_dict()))).custom_head == "usual"
+    values = np.random.default_rng(1)
+    width = 8 * len(own.head.layers)
+    hidden = tf.constant(values.normal(size=(4, 5, width)), tf.float32)
+    mask = np.ones((4, 5), np.int32)
+    mask[1, 3:] = 0
+    batch = {"input_mask": tf.constant(mask.reshape(*sequences, 5))}
+    declared = usual.parameters(model)
+    weights = {name: tf.constant(values.normal(size=one.shape), tf.float32) for name, one in declared.items()}
+    renamed = {name.replace(output, "head/output"): weight for name, weight in weights.items()}
+    assert {name: one.shape for name, one in own.parameters(model).items()} == {
+        name: tuple(weight.shape) for name, weight in renamed.items()
+    }
+    wanted, found = (
+        task.scores(given, model, hidden, batch, None) for task, given in ((usual, weights), (own, renamed))
+    )
+    np.testing.assert_array_equal(found, wanted)
+    HEADS.add("narrow", AsUsual(not pieces), "a test")
+    with pytest.raises(MorphbertError, match="expected is"):
+        dataclasses.replace(own, custom_head="narrow").scores(renamed, model, hidden, batch, None)
+
+
+OF_PIECES = """import morphbert
+from morphbert.finetune.heads import linear, linear_parameters
+
+@morphbert.register_head("plain")
+class Plain:
+    separate_texts = False
+    def parameters(self, width, classes):
+        return linear_parameters("head/output", classes, width)
+    def scores(self, parameters, hidden, batch, dropout):
+        return linear(parameters, "head/output", dropout(hidden))
+
+@morphbert.register_metric("pieces")
+def pieces(labels, scores):
+    assert scores.shape[0] == len(labels)
+    return len(labels)
+
+@morphbert.register_metric("outside")
+def outside(labels, scores):
+    return (labels == 2).sum()
+"""
+
+
+def test_run_ner_takes_a_head_and_metrics_of_pieces(folder, tmp_path):
+    (tmp_path / "own.py").write_text(OF_PIECES, encoding="utf-8")
+    data = write_ner(tmp_path / "data.tsv", [[("김철수", "PS"), ("가 왔다.", None)]] * 3)
+    own = [f"--plugin={tmp_path}/own.py", "--head=plain", "--metrics=pieces,outside"]
+    files = [f"--train_file={data}", f"--eval_file={data}", f"--output_dir={tmp_path}/out"]
+    steps = ["--do_train", "--do_eval", "--num_train_steps=1"]
+    assert run_ner_main([*tiny_flags(folder), *own, *files, *steps]) == 0
+    saved = json.loads((tmp_path / "out" / "task.json").read_text(encoding="utf-8"))
+    assert (saved["custom_head"], saved["labels"][:3]) == ("plain", ["B-PS", "I-PS", "O"])
+    found = figures(tmp_path / "out")
+    offsets = morphbert.load_tokenizer(MECAB_VOCABULARY).encode("김철수가 왔다.").offsets
+    assert found["pieces"] == 3 * len(offsets)
+    assert found["outside"] == 3 * sum(start >= 3 for start, _ in offsets)
+
+
+def test_answers_and_choices_have_metrics():
+    """Each gets the right ones and the model's, here of scores that are made up."""
+
+    @morphbert.register_metric("shown")
+    def shown(labels, scores):
+        seen.append((labels.tolist(), scores.tolist()))
+        return 0.25
+
+    seen = []
+    task = MultipleChoice()
+    items = [ChoiceExample("질문", ("가", "나"), 1), ChoiceExample("질문", ("가", "나", "다"), 2)]
+    data = Data(items, Features({"input_mask": np.ones((2, 3, 4), np.int32)}, {"labels": np.array([1, 2])}))
+    scores = [np.array([0.5, 1.5, -1e4], np.float32), np.array([1.0, 2.0, 0.5], np.float32)]
+    chosen = morphbert.MultipleChoiceConfig(output_dir="out", do_eval=True, eval_file="e", metrics=["shown"])
+    assert task.judge(data, scores, chosen).figures["shown"] == 0.25
+    assert seen.pop() == ([1, 2], [[0.5, 1.5, -1e4], [1.0, 2.0, 0.5]])
+    tokenizer = morphbert.load_tokenizer(MECAB_VOCABULARY)
+    questions = [
+        Question("1", "수도는?", "서울은 수도이다.", golds=("서울", "서울시")),
+        Question("2", "어디?", "부산은 항구이다.", golds=("부산",)),
+    ]
+    spans = Spans(max_seq_length=32)
+    asked = spans.data(Examples(questions), tokenizer, BertConfig(), "predict")
+    scores = []
+    for window in asked.windows:
+        scores.append(np.zeros((32, 2), np.float32))
+        scores[-1][window.sequence.tokens.index("[SEP]") + 1] = 9.0  # the first piece of the paragraph
+    answered = morphbert.SpanConfig(output_dir="out", do_predict=True, predict_file="p", metrics=["shown"])
+    judged = spans.judge(asked, scores, answered)
+    assert (judged.figures["shown"], judged.figures["exact_match"]) == (0.25, 100.0)
+    assert "shown 0.2500" in judged.line
+    assert seen.pop() == ([("서울", "서울시"), ("부산",)], ["서울", "부산"])

@@ -16,6 +16,7 @@ from morphbert.interop.configs import (
     ImportConfig,
     ModelWithTokenizer,
 )
+from morphbert.plugins import load_plugins
 
 if TYPE_CHECKING:
     from morphbert.interop.fill_mask import Filled, MaskFiller
@@ -44,6 +45,7 @@ def export_model(config: ExportConfig) -> WrittenModel:
         raise UsageError(
             f"--push_to_hub is for --format=huggingface, not for {config.format}: export twice, or leave it out."
         )
+    load_plugins(config.plugin)
     notes = _export_task(config) if is_task_folder(config.checkpoint) else export(config)
     if config.push_to_hub:
         notes = [*notes, f"uploaded to {push(config.output_dir, config.push_to_hub, config.hub_private)}"]
@@ -69,6 +71,7 @@ def import_model(config: ImportConfig) -> WrittenModel:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     quiet_tensorflow.load()
+    load_plugins(config.plugin)
     from morphbert.interop import importing
 
     return WrittenModel(config.output_dir, tuple(importing.import_model(config)))
@@ -81,6 +84,7 @@ def extract_features(config: ExtractConfig) -> int:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
     quiet_tensorflow.load()
+    load_plugins(config.plugin)
     from functools import partial
 
     from tqdm import tqdm
@@ -114,9 +118,12 @@ def mask_filler(config: FillMaskConfig) -> MaskFiller:
 def filling_tokenizer(config: ModelWithTokenizer, flag: str = "--vocab_file") -> Tokenizer:
     """Returns the tokenizer of `vocab_file`, or the one beside the model. `flag` names `vocab_file` in messages.
 
+    Loads the model's plugins first.
+
     Raises:
       UsageError: there is neither.
     """
+    load_plugins(config.plugin)
     from morphbert.text.loading import load_tokenizer
 
     if config.vocab_file:

@@ -19,6 +19,7 @@ from morphbert.files import is_remote
 from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.options import configuration, option, options
+from morphbert.plugins import load_plugins, model_plugin_option
 from morphbert.train.accelerator_check.targets import parse_targets
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -45,6 +46,7 @@ class PretrainingConfig:
         help="The model's configuration, a JSON file like google-research/bert's bert_config.json. Its vocab_size "
         "must be the number of lines of the records' vocabulary.",
     )
+    plugin: tuple[str, ...] = model_plugin_option()
     input_file: str = option(
         help="Training records, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
         "with commas. With a weight after each, PATTERN:WEIGHT, every batch mixes them in these shares, and each is "
@@ -290,6 +292,7 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for settings that contradict each other."""
+        load_plugins(self.plugin)
         if self.compile_for is not None:
             parse_targets(self.compile_for)
         elif self.find_batch_size:

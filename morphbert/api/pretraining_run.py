@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from morphbert.errors import MorphbertError
+from morphbert.plugins import identities
 from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
 from morphbert.train.phases import in_phases
@@ -54,6 +55,7 @@ def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> R
         "eval_records": eval_records,
         "optimizer": optimizer,
         "step": step,
+        "plugins": tuple(identities(config.plugin)),
         "train_time": parse_train_time(config.train_time) if config.train_time is not None else None,
     }
     names = {field.name for field in dataclasses.fields(RunConfig)} - set(resolved)

@@ -76,6 +76,7 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
         "tpu_name": config.devices.tpu_name,
         "tpu_zone": config.devices.tpu_zone,
         "gcp_project": config.devices.gcp_project,
+        "plugin": ",".join(config.plugin) or None,
     }
     given = (f"--{name}={value}" for name, value in learned.items() if value is not None)
     _call("run_pretraining", ["--do_train", *given, *shape])

@@ -15,8 +15,9 @@ import numpy as np
 
 from morphbert.errors import UsageError
 from morphbert.finetune.advice import entropy
-from morphbert.finetune.plugins import LOSSES, METRICS, load_plugins
+from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
 from morphbert.options import configuration, option, options
+from morphbert.plugins import load_plugins
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.optimizers.config import OptimizerConfig
@@ -235,8 +236,12 @@ class FineTuneConfig:
     plugin: tuple[str, ...] = option(
         default=(),
         repeatable=True,
-        help="A Python file that registers heads, losses and metrics by name (docs/plugins.md); several, divided by "
-        "commas or with the flag repeated. Predictions with the model need it too.",
+        help="A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, "
+        "divided by commas or with the flag repeated. Predictions with the model need it too.",
+    )
+    custom_task: str | None = option(
+        default=None,
+        help="The name of a task of --plugin, which takes the place of this command's and reads the same files.",
     )
     word_embeddings: str | None = option(
         default=None,
@@ -336,7 +341,18 @@ class FineTuneConfig:
         help="Evaluate and predict with the best checkpoint if --eval_every kept one, else with the last.",
     )
     eval_batch_size: int = option(default=32, at_least=1, help="The number of examples in a scoring batch.")
+    metrics: tuple[str, ...] = option(
+        default=(),
+        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
+    )
     head: HeadConfig = NO_POOLING
+    custom_head: str | None = option(
+        default=None,
+        flag="head",
+        group="Head",
+        section="head",
+        help="The name of a head of --plugin, which takes the place of this command's.",
+    )
     optimizer: OptimizerConfig = options(
         default=OptimizerConfig(), group="Optimizer (the defaults are BERT's)", section="optimizer"
     )
@@ -373,11 +389,7 @@ class FineTuneConfig:
         wanted = type(type(self).__dataclass_fields__["head"].default)
         if not isinstance(self.head, wanted):
             raise UsageError(f"head={self.head} must be a {wanted.__name__}.")
-        load_plugins(self.plugin)
-        loss = getattr(self, "loss", CROSS_ENTROPY)
-        LOSSES.check(loss.loss, self.plugin)
-        for name in getattr(self, "metrics", ()):
-            METRICS.check(name, self.plugin)
+        self._check_plugins()
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:
@@ -387,6 +399,28 @@ class FineTuneConfig:
         if self.do_lower_case is not None and not self.vocab_file:
             raise UsageError("--do_lower_case goes with --vocab_file.")
         self._check_files()
+
+    def _check_plugins(self) -> None:
+        load_plugins(self.plugin)
+        LOSSES.check(getattr(self, "loss", CROSS_ENTROPY).loss, self.plugin)
+        for name in self.metrics:
+            METRICS.check(name, self.plugin)
+        if self.custom_task is not None:
+            CUSTOM_TASKS.check(self.custom_task, self.plugin)
+        if self.custom_head is None:
+            return
+        HEADS.check(self.custom_head, self.plugin)
+        usual = type(self).__dataclass_fields__["head"].default
+        if (self.head.pooling, self.head.lstm_units) != (usual.pooling, usual.lstm_units):
+            raise UsageError(
+                f"--head={self.custom_head} replaces pooling and LSTM: leave out --pooling and --lstm_units."
+            )
+        head = HEADS.get(self.custom_head, f"--head={self.custom_head}")
+        if head.separate_texts and self.task_name != "classification":
+            raise UsageError(
+                f"--head={self.custom_head} encodes texts alone (separate_texts), which is for run_classifier.py: set "
+                "separate_texts to False."
+            )
 
     def columns(self, labelled: bool) -> tuple[str, ...]:
         """Returns the columns that each row needs, with or without labels; none if the files are no tables."""

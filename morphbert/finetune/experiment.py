@@ -14,7 +14,6 @@ from morphbert.finetune import adaptation
 from morphbert.finetune.advice import one_class
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
-from morphbert.finetune.plugins import identities
 from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.finetune.report import write_report
 from morphbert.finetune.run import FineTuning, TaskRunConfig
@@ -26,11 +25,12 @@ from morphbert.finetune.task_file import (
     read_task,
     write_folder,
 )
-from morphbert.finetune.tasks import TASKS
+from morphbert.finetune.tasks import TASKS, kind_of
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.model.kernels.compiled import gradients_released
+from morphbert.plugins import identities, say_changed
 from morphbert.text.unknown_share import say_unknown_ids
 from morphbert.train import preflight
 from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
@@ -69,7 +69,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
     if config.adapt_on:
-        task = TASKS[config.task_name]
+        task = kind_of(config)
         try:
             config = adaptation.adapt(config, lambda path: task.texts(config, path))
         except adaptation.Stopped as stop:
@@ -128,7 +128,7 @@ class _Problem:
     @classmethod
     def of(cls, config: FineTuneConfig, start: Start) -> _Problem:
         """Reads the files; the training examples or the output folder determine the task."""
-        kind, train = TASKS[config.task_name], None
+        kind, train = kind_of(config), None
         if config.do_train:
             examples = kind.read(config, str(config.train_file), "train")
             task, train = kind.learn(config, examples, start.tokenizer, start.config)
@@ -137,10 +137,16 @@ class _Problem:
         else:
             saved = read_task(config.output_dir)
             if saved["task"] != kind.name:
+                own = (
+                    ""
+                    if saved["task"] in TASKS
+                    else (f" If a plugin registers it, give --custom_task={saved['task']} --plugin=FILE.py.")
+                )
                 raise MorphbertError(
-                    f"--output_dir={config.output_dir} contains a model of another task, {saved['task']}."
+                    f"--output_dir={config.output_dir} contains a model of another task, {saved['task']}.{own}"
                 )
             check_vocabulary(config.output_dir, saved, start.tokenizer)
+            say_changed(config.output_dir, saved.get("plugin"))
             task = kind.from_dict(saved).used_by(config)
 
         def read(path: str | None, purpose: Any) -> Data:
@@ -260,7 +266,7 @@ def _alone(
         return judged[step]
 
     if problem.train is not None:
-        write_folder(run.output_dir, start, problem.saved)
+        write_folder(run.output_dir, start, problem.saved, identities(config.plugin))
         evaluate = judge if config.eval_every and problem.can_judge else None
         step, stopped = running.train(problem.train.features, evaluate)
         if stopped is not None:

@@ -11,6 +11,7 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.huggingface import CLASSES, TransformersHead
 from morphbert.finetune.loading import TaskModel, load_task
+from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import read_task
 from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
 from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
@@ -41,6 +42,7 @@ def export_task(
             "--plugin=FILE.py uses the model."
         )
     model = load_task(folder, best)
+    _check_scores(folder, type(model.task))
     head = _transformers_head(model)
     check_exportable(model.config, model.tokenizer.vocab[PAD])
     special_ids = {token: model.tokenizer.vocab[token] for token in SPECIAL_TOKENS}
@@ -59,6 +61,22 @@ def export_task(
     if not has_exact_stock_tokenizer(model.tokenizer):
         notes.append("the tokenizer needs trust_remote_code=True and mecab-ko")
     return notes
+
+
+def _check_scores(folder: str, kind: type[Task]) -> None:
+    """Refuses a task of a plugin that changes the network of the class that `to_transformers` is of."""
+
+    def depth(method: str) -> int:
+        return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
+
+    changed = [
+        name for name in ("parameters", "extended", "scores") if depth(name) < depth("to_transformers")
+    ]
+    if changed:
+        raise MorphbertError(
+            f"{folder} has the task {kind.name!r} of a plugin, whose {changed[0]} differs from what classes of "
+            "transformers compute: predict.py --plugin=FILE.py uses the model, or give the task a to_transformers."
+        )
 
 
 def _transformers_head(model: TaskModel) -> TransformersHead:

@@ -19,6 +19,7 @@ from morphbert.interop.native import check_layers
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
+from morphbert.plugins import say_changed
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_shapes, read_weights
 
@@ -57,6 +58,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
         raise MorphbertError(f"there is no folder {folder}: give the --output_dir of a fine-tuning command.")
     saved = read_task(folder)
     task = task_of(saved)
+    say_changed(folder, saved.get("plugin"))
     path, step = chosen_checkpoint(folder, best)
     config = BertConfig.from_json_file(os.path.join(folder, CONFIG_NAME))
     expected = parameters_of(task, config)

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.finetune.config import HeadConfig, PieceHeadConfig
 from morphbert.finetune.heads import head_dropout
-from morphbert.finetune.plugins import METRICS, Head, place_of
+from morphbert.finetune.plugins import HEADS, METRICS, Head
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
+from morphbert.plugins import place_of
 
 _PREFIX = "head/"
+
+
+def own_head(name: str | None) -> Head | None:
+    """Returns the plugin's head of a task's `custom_head`; None for a task without one.
+
+    Raises:
+      MorphbertError: no plugin registers it.
+    """
+    return None if name is None else HEADS.get(name, "the model")
+
+
+def head_input(head: HeadConfig, custom_head: str | None) -> HeadConfig:
+    """Returns the input of a task's head. A plugin's reads the pieces: neither a pooler nor another vector of them."""
+    return head if custom_head is None else PieceHeadConfig(layers=head.layers)
+
+
+def saved_head(custom_head: str | None) -> dict[str, Any]:
+    """Returns a plugin's head as content of `task.json`."""
+    return {} if custom_head is None else {"custom_head": custom_head}
 
 
 def own_parameters(head: Head, width: int, classes: int) -> dict[str, Parameter]:
@@ -43,8 +65,9 @@ def own_scores(
     batch: Batch,
     key: tf.Tensor | None,
     classes: int,
+    of_pieces: bool = False,
 ) -> tf.Tensor:
-    """Returns the scores of a plugin's head, float32 [B, C].
+    """Returns the scores of a plugin's head, float32 [B, C], or [B, L, C] `of_pieces`.
 
     Args:
       hidden: states [B, L, D]; for a head with separate texts [B × T, L, D].
@@ -57,9 +80,10 @@ def own_scores(
         ids = batch["input_ids"]  # [B, T, L]
         hidden = tf.reshape(hidden, [-1, ids.shape[1], tf.shape(ids)[2], hidden.shape[-1]])
     scores = head.scores(parameters, hidden, batch, lambda inputs: head_dropout(inputs, config, key))
-    if scores.shape.rank != 2 or scores.shape[1] != classes:
+    if scores.shape.rank != 2 + of_pieces or scores.shape[-1] != classes:
+        expected = f"[sequences, pieces, {classes}]" if of_pieces else f"[sequences, {classes}]"
         raise MorphbertError(
-            f"{type(head).__name__}.scores returns the shape {scores.shape}: expected is [examples, {classes}]."
+            f"{type(head).__name__}.scores returns the shape {scores.shape}: expected is {expected}."
         )
     return tf.cast(scores, tf.float32)
 

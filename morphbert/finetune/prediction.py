@@ -11,12 +11,12 @@ from tqdm import tqdm
 from morphbert import atomic_files, files
 from morphbert.errors import UsageError
 from morphbert.finetune.loading import TaskModel, load_task
-from morphbert.finetune.plugins import load_plugins
 from morphbert.finetune.rows import Row, RowError, chunks
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.task_configs import PredictConfig
 from morphbert.formats.tables import json_value, rows_of
+from morphbert.plugins import load_plugins
 from morphbert.text.unknown_share import say_unknown_ids
 
 # Returns one prediction per row, or an object with `error`.

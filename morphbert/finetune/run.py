@@ -15,6 +15,7 @@ from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.heads import check_layers
 from morphbert.finetune.judgement import Judgement
+from morphbert.finetune.plugins import CUSTOM_TASKS
 from morphbert.finetune.scoring import Scorer, check_task, chosen_checkpoint
 from morphbert.finetune.task import Task, describe, objective_of
 from morphbert.finetune.word_vectors import WordVectors
@@ -192,8 +193,10 @@ class FineTuning:
     def advice(self, step: int = 0) -> Advice:
         """Returns what can be changed about the run; its training begins at `step`."""
         config, loss = self.config, self.task.loss
+        # A plugin's task may compute another loss.
+        known = loss is not None and self.task.name not in CUSTOM_TASKS
         return Advice(
-            chance=float("inf") if loss is None else loss.chance,
+            chance=loss.chance if loss is not None and known else float("inf"),
             warmup=config.optimizer.num_warmup_steps,
             learning_rate=config.optimizer.learning_rate,
             pretrained=bool(config.init_checkpoint),

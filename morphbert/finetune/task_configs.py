@@ -22,7 +22,6 @@ from morphbert.finetune.config import (
     max_seq_length_option,
     num_train_epochs_option,
 )
-from morphbert.finetune.plugins import HEADS
 from morphbert.options import configuration, option, options
 
 _TABLE = (
@@ -35,15 +34,6 @@ _EVALUATE = "Evaluate on --eval_file and write eval_results.txt."
 
 def _head(default: HeadConfig) -> Any:
     return options(default=default, group="Head", section="head")
-
-
-def _metrics() -> Any:
-    return option(
-        default=(),
-        group=_TEST,
-        section="test",
-        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
-    )
 
 
 @configuration
@@ -82,15 +72,7 @@ class ClassificationConfig(FineTuneConfig):
     do_predict: bool = option(
         default=False, help="Write test_results.tsv for --predict_file, one line per example."
     )
-    metrics: tuple[str, ...] = _metrics()
     head: TextHeadConfig = _head(POOLER)
-    custom_head: str | None = option(
-        default=None,
-        flag="head",
-        group="Head",
-        section="head",
-        help="The name of a head of --plugin, instead of the pooling and linear layer.",
-    )
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
 
     def __post_init__(self) -> None:
@@ -100,12 +82,6 @@ class ClassificationConfig(FineTuneConfig):
             raise UsageError(
                 f"--text_column={','.join(self.text_column)}: give one column, or two for pairs."
             )
-        if self.custom_head is not None:
-            HEADS.check(self.custom_head, self.plugin)
-            if (self.head.pooling, self.head.lstm_units) != (POOLER.pooling, POOLER.lstm_units):
-                raise UsageError(
-                    f"--head={self.custom_head} replaces pooling and LSTM: leave out --pooling and --lstm_units."
-                )
         self._check_loss()
 
     def columns(self, labelled: bool) -> tuple[str, ...]:
@@ -175,7 +151,6 @@ class RelationConfig(FineTuneConfig):
     do_predict: bool = option(
         default=False, help="Write predictions.jsonl for --predict_file: relation and probabilities."
     )
-    metrics: tuple[str, ...] = _metrics()
     head: RelationHeadConfig = _head(ENTITIES)
     loss: LossConfig = options(default=CROSS_ENTROPY, group="Loss", section="loss")
 
@@ -346,8 +321,8 @@ class PredictConfig:
         default=(),
         repeatable=True,
         group="Model",
-        help="The Python file that registers the model's head, if a plugin did; several, divided by commas or with the "
-        "flag repeated.",
+        help="The Python file that registers the model's task or head, if a plugin did; several, divided by commas or "
+        "with the flag repeated.",
     )
     load_best: bool = option(
         default=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import morphbert
@@ -43,9 +43,9 @@ def check_folder(folder: str, task: Mapping[str, Any]) -> None:
             )
 
 
-def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
+def write_folder(folder: str, start: Start, task: Mapping[str, Any], plugins: Sequence[str] = ()) -> None:
     """Writes the files that later commands need beside the checkpoints: `task.json`, `bert_config.json`, the
-    vocabulary.
+    vocabulary. `plugins` are the names and digests of the files that the run was given.
 
     Raises:
       MorphbertError: the folder contains a model of another vocabulary.
@@ -59,6 +59,7 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any]) -> None:
         "format_version": FORMAT_VERSION,
         "morphbert_version": morphbert.__version__,
         "vocabulary": {"sha256": vocabulary.sha256, "size": len(vocabulary)},
+        **({"plugin": list(plugins)} if plugins else {}),
         **task,
     }
     write_text(os.path.join(folder, "bert_config.json"), start.config.to_json())
@@ -117,7 +118,7 @@ def read_task(folder: str) -> dict[str, Any]:
             f"{path} has format version {version}, and this program reads versions up to {FORMAT_VERSION}: use "
             f"morphbert {content.get('morphbert_version')} or newer."
         )
-    for name in ("labels", "entity_types"):
+    for name in ("labels", "entity_types", "plugin"):
         values = content.get(name, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise MorphbertError(

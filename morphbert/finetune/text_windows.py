@@ -20,6 +20,8 @@ from morphbert.text.tokenizer import Tokenizer
 # Labels of pieces in the batch; special tokens, padding and pieces without a known label have none.
 TAG_IDS = "tag_ids"
 NO_TAG = -1
+# The figures of `tag_metrics`.
+TAG_FIGURES = ("entity_f1", "character_f1", "entity_f1_micro", "precision", "recall", "num_examples")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,28 @@ def labels_of_scores(
         [known[number] for number in values[1 : len(window.sequence.ids) - 1].argmax(-1)]
         for window, values in zip(windows, scores, strict=True)
     ]
+
+
+def labelled_scores(
+    windows: Sequence[TextWindow],
+    texts: Sequence[TaggedText],
+    scores: Sequence[np.ndarray],
+    known: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels' numbers, int32 [N], and the scores [N, C] of all pieces, with each piece counted once.
+
+    An unknown label is replaced by that of the piece's first character, and pieces without either are left out.
+    """
+    ids = {label: index for index, label in enumerate(known)}
+    numbers: list[int] = []
+    chosen: list[np.ndarray] = []
+    for window, found, values in zip(windows, labels_of_windows(windows, texts), scores, strict=True):
+        for position, label in enumerate(found, start=1):
+            number = ids.get(label, ids.get(first_of(label)))
+            if window.best[position] and number is not None:
+                numbers.append(number)
+                chosen.append(values[position])
+    return np.asarray(numbers, np.int32), np.asarray(chosen, np.float32).reshape(-1, len(known))
 
 
 def tag_metrics(

@@ -7,6 +7,7 @@ from typing import Literal
 from morphbert.errors import UsageError
 from morphbert.grammar.cutting import Positions
 from morphbert.options import configuration, option
+from morphbert.plugins import model_plugin_option
 
 EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
 SAVE_FORMATS = ("ours", *EXPORT_FORMATS)
@@ -31,6 +32,7 @@ class ModelParts:
         default=None,
         help="For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters.",
     )
+    plugin: tuple[str, ...] = model_plugin_option()
 
 
 @configuration
@@ -123,6 +125,7 @@ class ImportConfig:
         help="Read pytorch_model.bin where there is no model.safetensors. A pickle can run code: only from where you "
         "trust.",
     )
+    plugin: tuple[str, ...] = model_plugin_option()
     output_dir: str = option(
         group="Output", help="The new folder: for --init_checkpoint and export_model.py."
     )

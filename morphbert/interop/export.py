@@ -197,6 +197,11 @@ def _onnx(folder: str, model: Pretrained, tokenizer: Tokenizer | None, config: E
         raise MorphbertError(
             f"--format=onnx needs the packages onnx and onnxruntime: pip install 'morphbert[onnx]' ({error})"
         ) from error
+    if model.config.variant is not None:
+        raise MorphbertError(
+            f"{model.source} has the model variant {model.config.variant!r} of a plugin, which --format=onnx does not "
+            "write: use --format=saved_model."
+        )
     onnx_graph.write(folder, model.completed(), config.int8, config.fp16)
     native.write_config(folder, model.config)
     return [*_note_missing(model), *_client_tokenizer(folder, model, tokenizer)]

@@ -85,6 +85,7 @@ _MODERN = (
     "decoder_bias",
     "classifier_activation",
     "pooler",
+    "variant",
 )
 # The fixed values of Hugging Face's ModernBERT; the modern block's other keys are its own.
 _OF_MODERN_BERT = {
@@ -98,6 +99,7 @@ _OF_MODERN_BERT = {
     "next_sentence_head": False,
     "num_hidden_groups": None,
     "electra": None,
+    "variant": None,
 }
 
 
@@ -171,6 +173,7 @@ class BertConfig:
         LM's head, as ModernBERT's, or through a layer of the task's own, as ELECTRA's.
       electra: of ELECTRA (Clark et al. 2020): the network, `discriminator`, which tells replaced pieces from original
         ones, or `generator`, a masked LM. Neither has a pooler. None for every other model.
+      variant: the name of a plugin's block (`register_model`), which takes the place of the one described here.
     """
 
     vocab_size: int = 30522
@@ -207,6 +210,7 @@ class BertConfig:
     classifier_activation: str | None = None
     pooler: bool = True
     electra: str | None = None
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -240,6 +244,8 @@ class BertConfig:
     def _check_type(name: str, kind: Any, value: Any) -> None:
         if kind in ("int | None", "str | None") and value is None:
             return
+        if kind == "str | None" and not isinstance(value, str):
+            raise MorphbertError(f"model configuration: {name} is {value!r}; it is a name.")
         if kind == "bool" and not isinstance(value, bool):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is true or false.")
         least = 0 if name in ("position_offset", "type_vocab_size") else 1

@@ -30,6 +30,7 @@ from morphbert.model.names import (
 )
 from morphbert.model.parameters import block_parameters
 from morphbert.model.shapes import length_of
+from morphbert.model.variants import VARIANTS
 from morphbert.model.views import View, views
 
 
@@ -85,13 +86,18 @@ def embed(
             hidden += tf.gather(positions, inputs.position_ids + config.position_offset)
     if config.embedding_norm or not config.pre_layer_norm:
         hidden = norm(parameters, EMBEDDING_NORM, config, hidden)
-    kernel = parameters[f"{layer_blocks(config)[0][0].self_attention}/query/kernel"]
-    hidden = keys.dropout(tf.cast(hidden, kernel.dtype), config.hidden_dropout_prob)
+    hidden = keys.dropout(tf.cast(hidden, _dtype(parameters, config)), config.hidden_dropout_prob)
     return (
         hidden
         if config.embedding_width == config.hidden_size
         else dense(parameters, mapping_name(config), hidden)
     )
+
+
+def _dtype(parameters: Parameters, config: BertConfig) -> tf.DType:
+    """The dtype of the layers' kernels."""
+    declared = block_parameters(layer_blocks(config)[0][0], config)
+    return next(parameters[name].dtype for name, one in declared.items() if one.role == "kernel")
 
 
 def roberta_positions(input_mask: tf.Tensor) -> tf.Tensor:
@@ -143,7 +149,13 @@ def transformer_block(
     view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """Attention and feed-forward, each with dropout and residual, and a norm after it or, with pre-LN, before."""
+    """Attention and feed-forward, each with dropout and residual, and a norm after it or, with pre-LN, before.
+
+    A plugin's block if the configuration names one.
+    """
+    if config.variant is not None:
+        own = VARIANTS.get(config.variant, "the model")
+        return own.block(parameters, names, config, hidden, view, keys)
 
     def add(update: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
         return keys.dropout_add(update, residual, config.hidden_dropout_prob)

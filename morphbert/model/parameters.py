@@ -38,6 +38,7 @@ from morphbert.model.names import (
     next_sentence_place,
     pooler_place,
 )
+from morphbert.model.variants import VARIANTS
 
 # The role of a weight in its module; the last three are vectors that shift or scale.
 Role = Literal["table", "kernel", "weights", "bias", "norm_scale", "norm_shift"]
@@ -116,6 +117,13 @@ def _norm(name: str, width: int, place: Place, config: BertConfig) -> dict[str, 
 
 def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
     """The weights of one block, in the order of the network."""
+    usual = _usual_block_parameters(names, config)
+    if config.variant is None:
+        return usual
+    return dict(VARIANTS.get(config.variant, "the model").parameters(names, config, usual))
+
+
+def _usual_block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
     width, inner, place = config.hidden_size, config.intermediate_size, names.place
     parameters: dict[str, Parameter] = {}
     for part in ("query", "key", "value"):

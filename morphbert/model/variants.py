@@ -1,13 +1,70 @@
-"""The keys of a configuration that make a variant of BERT, and the combinations of them that are no model."""
+"""The keys of a configuration that make a variant of BERT, the combinations of them that are no model, and the
+variants that plugins register.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from morphbert.errors import MorphbertError
+from morphbert.plugins import Registry, source_of
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from morphbert.model.config import BertConfig
+    from morphbert.model.dropout import DropoutKeys
+    from morphbert.model.layers import Parameters
+    from morphbert.model.names import BlockNames
+    from morphbert.model.parameters import Parameter
+    from morphbert.model.views import View
+
+
+class Variant(Protocol):
+    """The block of a model whose configuration names it as `variant`."""
+
+    def parameters(
+        self, names: BlockNames, config: BertConfig, usual: Mapping[str, Parameter]
+    ) -> Mapping[str, Parameter]:
+        """Returns the weights of one block by name.
+
+        Args:
+          names: the modules of the block; names of further weights begin with one of them.
+          config: the model's configuration.
+          usual: the weights of the block that the configuration describes without `variant`.
+        """
+
+    def block(
+        self,
+        parameters: Parameters,
+        names: BlockNames,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        view: View,
+        keys: DropoutKeys,
+    ) -> tf.Tensor:
+        """Returns the output of one block, [B, L, H], of its input, [B, L, H]; see `encoder.transformer_block`."""
+
+
+VARIANTS: Registry[Variant] = Registry("model variant", "variant")
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def register_model(name: str) -> Callable[[_Class], _Class]:
+    """Registers a class as the block of models with `"variant": NAME` in their configuration; see `Variant`.
+
+    Raises:
+      UsageError: the name is taken.
+    """
+
+    def register(kind: _Class) -> _Class:
+        VARIANTS.add(name, kind(), source_of(kind))
+        return kind
+
+    return register
+
 
 # The keys of variants, with the values of plain BERT, which files leave out.
 PLAIN = {
@@ -33,6 +90,7 @@ PLAIN = {
     "classifier_activation": None,
     "pooler": True,
     "electra": None,
+    "variant": None,
 }
 
 
@@ -50,6 +108,8 @@ def check(config: BertConfig) -> None:
     _check_albert(config)
     _check_electra(config)
     _check_modern(config)
+    if config.variant is not None:
+        VARIANTS.get(config.variant, "the model configuration")
 
 
 def _check_albert(config: BertConfig) -> None:

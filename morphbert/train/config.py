@@ -48,7 +48,7 @@ class RunConfig(LoopConfig):
     With `electra`, `bert_config` is the discriminator's configuration.
     `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
     `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
-    it is not needed to train. `train_time` is in seconds.
+    it is not needed to train. `train_time` is in seconds. `plugins` are the names and digests of the plugin files.
     """
 
     records: tuple[RecordSet, ...]
@@ -66,6 +66,7 @@ class RunConfig(LoopConfig):
     grammar_file: str | None = None
     async_checkpoints: bool = False
     shuffle_buffer_size: int = 1000
+    plugins: tuple[str, ...] = ()
 
     @property
     def networks(self) -> tuple[BertConfig, ...]:

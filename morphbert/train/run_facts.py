@@ -94,6 +94,7 @@ def describe(
         "ema_decay": config.ema_decay,
         "discriminator_weight": config.electra and config.electra.discriminator_weight,
         "disentangles": (config.electra and config.electra.disentangles) or None,
+        "plugin": list(config.plugins) or None,
     }
     vocabulary = vocabulary_of(config.input_files)
     return Description(

@@ -14,7 +14,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune import classes, huggingface
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
-from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig, PieceHeadConfig
+from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
 from morphbert.finetune.heads import (
@@ -31,12 +31,15 @@ from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
+    head_input,
+    own_head,
     own_parameters,
     own_scores,
+    saved_head,
     some_scores,
     with_own_figures,
 )
-from morphbert.finetune.plugins import HEADS, Head
+from morphbert.finetune.plugins import Head
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
@@ -97,9 +100,7 @@ class Classification(Task):
     @property
     def _plugin(self) -> Head | None:
         """The plugin's head, if there is one."""
-        if self.custom_head is None:
-            return None
-        return HEADS.get(self.custom_head, "the model")
+        return own_head(self.custom_head)
 
     @property
     def guessing(self) -> float:
@@ -124,7 +125,7 @@ class Classification(Task):
             "max_seq_length": self.max_seq_length,
             "text_columns": self.text_columns,
             **({"text_column": list(self.text_column)} if self.text_column else {}),
-            **({"custom_head": self.custom_head} if self.custom_head else {}),
+            **saved_head(self.custom_head),
         }
 
     @classmethod
@@ -196,8 +197,7 @@ class Classification(Task):
         task = cls(
             config.task,
             labels,
-            # A plugin reads the pieces: neither BERT's pooler nor another vector of the text.
-            PieceHeadConfig(layers=config.head.layers) if config.custom_head else config.head,
+            head_input(config.head, config.custom_head),
             config.loss.of_counts(counts),
             config.max_seq_length,
             len(config.text_column),

@@ -34,6 +34,16 @@ from morphbert.finetune.heads import (
 )
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
+from morphbert.finetune.plugin_head import (
+    check_metrics,
+    head_input,
+    own_head,
+    own_parameters,
+    own_scores,
+    saved_head,
+    some_scores,
+    with_own_figures,
+)
 from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
@@ -104,6 +114,7 @@ class MultipleChoice(Task):
       head: the input of the head.
       max_seq_length: the number of pieces of question and candidate, special tokens included.
       most: the largest number of candidates of a question in the training data.
+      custom_head: the name of a plugin's head, which replaces this one.
     """
 
     name: ClassVar[str] = "multiple_choice"
@@ -112,6 +123,7 @@ class MultipleChoice(Task):
     head: HeadConfig = POOLER
     max_seq_length: int = 128
     most: int = 2
+    custom_head: str | None = None
 
     @property
     def guessing(self) -> float:
@@ -132,6 +144,7 @@ class MultipleChoice(Task):
             "choices_column": self.columns.choices,
             "choice_columns": list(self.columns.each),
             "first_label": self.columns.first_label,
+            **saved_head(self.custom_head),
         }
 
     @classmethod
@@ -143,7 +156,8 @@ class MultipleChoice(Task):
             tuple(saved["choice_columns"]),
             first_label=saved["first_label"],
         )
-        return cls(columns, HeadConfig.from_dict(saved), saved["max_seq_length"])
+        head = HeadConfig.from_dict(saved)
+        return cls(columns, head, saved["max_seq_length"], custom_head=saved.get("custom_head"))
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +209,13 @@ class MultipleChoice(Task):
     ) -> tuple[MultipleChoice, Data]:
         """Determines the largest number of candidates, the only property that depends on the examples."""
         most = max(len(example.choices) for example in examples.items)
-        task = cls(Columns.of(config), config.head, config.max_seq_length, most)
+        head = head_input(config.head, config.custom_head)
+        task = cls(Columns.of(config), head, config.max_seq_length, most, config.custom_head)
+        check_metrics(
+            config.metrics,
+            lambda scores, wanted: choice_metrics(shares_of_scores(scores), wanted),
+            *some_scores(most),
+        )
         return task, task.data(examples, tokenizer, bert_config, "train", config)
 
     def data(
@@ -233,6 +253,9 @@ class MultipleChoice(Task):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Returns the head's weights [1, D] and [1], and an LSTM's."""
+        head = own_head(self.custom_head)
+        if head is not None:
+            return own_parameters(head, head_width(self.head, config), 1)
         return {
             **lstm_parameters(self.head, config),
             **linear_parameters("output", 1, head_width(self.head, config)),
@@ -249,9 +272,18 @@ class MultipleChoice(Task):
         """Returns scores, float32 [B, N], of the states of B × N sequences; those of empty sequences are lowered."""
         input_mask = batch["input_mask"]  # [B, N, L]
         flat = tf.reshape(input_mask, [-1, input_mask.shape[-1]])  # [B × N, L]
-        hidden = contextual(parameters, hidden, flat, self.head)
-        vector = sentence_vector(parameters, config, hidden, flat, self.head)
-        each = linear(parameters, "output", head_dropout(vector, config, key))  # [B × N, 1]
+        head = own_head(self.custom_head)
+        if head is not None:
+            sequences = {  # [B × N, L]
+                name: tf.reshape(values, [-1, values.shape[-1]])
+                for name, values in batch.items()
+                if values.shape.rank == 3
+            }
+            each = own_scores(head, parameters, config, hidden, sequences, key, 1)
+        else:
+            hidden = contextual(parameters, hidden, flat, self.head)
+            vector = sentence_vector(parameters, config, hidden, flat, self.head)
+            each = linear(parameters, "output", head_dropout(vector, config, key))  # [B × N, 1]
         real = tf.cast(tf.reduce_max(input_mask, -1), tf.float32)  # [B, N]: a candidate has at least [CLS]
         return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)
 
@@ -267,9 +299,13 @@ class MultipleChoice(Task):
 
     def judge(self, data: Data, scores: Scores, config: MultipleChoiceConfig) -> Judgement:
         """Returns accuracy and loss."""
-        shares, labels = shares_of_scores(np.stack(scores)), data.features.labels["labels"]
+        stacked, labels = np.stack(scores), data.features.labels["labels"]
+        shares = shares_of_scores(stacked)
         groups = by_length(data.features.lengths, lambda rows: choice_metrics(shares[rows], labels[rows]))
-        return Judgement(choice_metrics(shares, labels), groups=groups)
+        figures = with_own_figures(
+            choice_metrics(shares, labels), config.metrics, labels, stacked, config.best_metric
+        )
+        return Judgement(figures, groups=groups)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """Returns `label` (numbered as in the training data), `choice` (the candidate) and all `probabilities`."""

@@ -37,7 +37,16 @@ from morphbert.finetune.heads import (
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
-from morphbert.finetune.plugin_head import check_metrics, some_scores, with_own_figures
+from morphbert.finetune.plugin_head import (
+    check_metrics,
+    head_input,
+    own_head,
+    own_parameters,
+    own_scores,
+    saved_head,
+    some_scores,
+    with_own_figures,
+)
 from morphbert.finetune.relations import (
     NO_RELATION,
     Mention,
@@ -73,7 +82,7 @@ class Relation(Task):
       labels: the relations in the order of the scores.
       entity_types: the types that have an embedding.
       head: the input of the head. loss: the loss of the relations. max_seq_length: the number of pieces in a sequence,
-        markers included.
+        markers included. custom_head: the name of a plugin's head, which replaces this one.
     """
 
     name: ClassVar[str] = "relation"
@@ -83,6 +92,7 @@ class Relation(Task):
     head: HeadConfig = ENTITIES
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
+    custom_head: str | None = None
 
     @property
     def guessing(self) -> float:
@@ -101,6 +111,7 @@ class Relation(Task):
             "entity_types": list(self.entity_types),
             **self.head.to_dict(),
             "max_seq_length": self.max_seq_length,
+            **saved_head(self.custom_head),
         }
 
     @classmethod
@@ -111,6 +122,7 @@ class Relation(Task):
             tuple(saved["entity_types"]),
             HeadConfig.from_dict(saved),
             max_seq_length=saved["max_seq_length"],
+            custom_head=saved.get("custom_head"),
         )
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +166,14 @@ class Relation(Task):
             classes.check_several(labels)
         counts = classes.counts_of_labels(labels, given, examples.source)
         types = entity_types(examples.items)
-        task = cls(labels, types, config.head, config.loss.of_counts(counts), config.max_seq_length)
+        task = cls(
+            labels,
+            types,
+            head_input(config.head, config.custom_head),
+            config.loss.of_counts(counts),
+            config.max_seq_length,
+            config.custom_head,
+        )
         check_metrics(
             config.metrics,
             lambda scores, wanted: relation_metrics(scores, wanted, labels),
@@ -192,10 +211,16 @@ class Relation(Task):
                 "because entity types are added to them."
             )
         width = config.embedding_width
-        vectors = 3 if self.head.pooling == "entities" else 1
-        return {
+        tables = {
             MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal", "table"),
             TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal", "table"),
+        }
+        head = own_head(self.custom_head)
+        if head is not None:
+            return {**tables, **own_parameters(head, head_width(self.head, config), len(self.labels))}
+        vectors = 3 if self.head.pooling == "entities" else 1
+        return {
+            **tables,
             **lstm_parameters(self.head, config),
             **linear_parameters("output", len(self.labels), vectors * head_width(self.head, config)),
         }
@@ -218,6 +243,9 @@ class Relation(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Returns the logits of the relations: float32 [B, C]."""
+        head = own_head(self.custom_head)
+        if head is not None:
+            return own_scores(head, parameters, config, hidden, batch, key, len(self.labels))
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
         if self.head.pooling == "entities":
             spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]

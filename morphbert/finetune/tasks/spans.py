@@ -20,6 +20,15 @@ from morphbert.finetune.heads import contextual, head_width, linear, linear_para
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.particles import ParticleStripper
+from morphbert.finetune.plugin_head import (
+    check_metrics,
+    head_input,
+    own_head,
+    own_parameters,
+    own_scores,
+    saved_head,
+    with_own_figures,
+)
 from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
@@ -47,6 +56,7 @@ class Spans(Task):
       doc_stride: the number of pieces between the beginnings of consecutive windows.
       max_query_length: the number of the question's pieces that are kept.
       version_2_with_negative: whether some questions have no answer.
+      custom_head: the name of a plugin's head, which replaces this one.
     """
 
     name: ClassVar[str] = "span"
@@ -56,6 +66,7 @@ class Spans(Task):
     doc_stride: int = 128
     max_query_length: int = 64
     version_2_with_negative: bool = False
+    custom_head: str | None = None
 
     @property
     def guessing(self) -> float:
@@ -75,6 +86,7 @@ class Spans(Task):
             "doc_stride": self.doc_stride,
             "max_query_length": self.max_query_length,
             "version_2_with_negative": self.version_2_with_negative,
+            **saved_head(self.custom_head),
         }
 
     @classmethod
@@ -82,11 +94,13 @@ class Spans(Task):
         """Returns the task of a `task.json`."""
         names = ("max_seq_length", "doc_stride", "max_query_length", "version_2_with_negative")
         lengths = {name: saved[name] for name in names if name in saved}
-        return cls(HeadConfig.from_dict(saved, NO_POOLING.pooling), **lengths)
+        head = HeadConfig.from_dict(saved, NO_POOLING.pooling)
+        return cls(head, **lengths, custom_head=saved.get("custom_head"))
 
     def used_by(self, config: SpanConfig) -> Spans:
         """Returns the task with the run's window lengths."""
-        return Spans(self.head, *_windowing(config), self.version_2_with_negative)
+        length, stride, query = _windowing(config)
+        return dataclasses.replace(self, max_seq_length=length, doc_stride=stride, max_query_length=query)
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,7 +127,14 @@ class Spans(Task):
         cls, config: SpanConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
     ) -> tuple[Spans, Data]:
         """Checks that questions have answers, unless some may have none."""
-        task = cls(config.head, *_windowing(config), config.version_2_with_negative)
+        head = head_input(config.head, config.custom_head)
+        task = cls(head, *_windowing(config), config.version_2_with_negative, config.custom_head)
+        figures = dict.fromkeys(("exact_match", METRICS[config.metric].figure), 0.0)
+        check_metrics(
+            config.metrics,
+            lambda given, right: figures,
+            *_as_arrays([("서울", "서울시"), ()], ["서울", "부산"]),
+        )
         data = task.data(examples, tokenizer, bert_config, "train", config)
         if not _known(examples.items) and not config.version_2_with_negative:
             raise MorphbertError(
@@ -146,7 +167,9 @@ class Spans(Task):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Returns `cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
-        width = head_width(self.head, config)
+        width, head = head_width(self.head, config), own_head(self.custom_head)
+        if head is not None:
+            return own_parameters(head, width, 2)
         return {**lstm_parameters(self.head, config), **linear_parameters(HEAD, 2, width)}
 
     def scores(
@@ -158,7 +181,11 @@ class Spans(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
-        scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
+        head = own_head(self.custom_head)
+        if head is None:
+            scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
+        else:
+            scores = own_scores(head, parameters, config, hidden, batch, key, 2, of_pieces=True)
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
@@ -187,14 +214,21 @@ class Spans(Task):
         figures = evaluate(questions, final, config.metric)
         if config.strip_particles:
             before = {f"{name}_unstripped": figures[name] for name in ("exact_match", metric.figure)}
-            figures = {**evaluate(questions, found.stripped(final, questions), config.metric), **before}
+            final = found.stripped(final, questions)
+            figures = {**evaluate(questions, final, config.metric), **before}
         if config.version_2_with_negative:
             threshold, reached = best_threshold(questions, found.chosen, found.odds, config.metric)
             figures |= {"best_threshold": threshold, f"best_threshold_{metric.figure}": reached}
         line = metric.in_words(figures)
         if config.strip_particles:
             line += f" without particles; with them {metric.in_words(figures, '_unstripped')}"
-        return Judgement(figures, line=line)
+        right, given = (
+            [question.golds for question in questions],
+            [final[question.id] for question in questions],
+        )
+        own = with_own_figures(figures, config.metrics, *_as_arrays(right, given), config.best_metric)
+        line += "".join(f", {name} {own[name]:.4f}" for name in own if name not in figures)
+        return Judgement(own, line=line)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """Returns `text`, `start`, `end`, `score`, `probability` and, with an `n_best_size` above 1, `n_best`.
@@ -286,6 +320,11 @@ class _Answers:
 
 def _windowing(config: SpanConfig) -> tuple[int, int, int]:
     return config.max_seq_length, config.doc_stride, config.max_query_length
+
+
+def _as_arrays(right: Sequence[tuple[str, ...]], given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each question's right answers and its given one as arrays of objects, [N], for plugins' metrics."""
+    return np.fromiter(right, object, len(right)), np.fromiter(given, object, len(given))
 
 
 def _known(questions: Sequence[Question]) -> bool:

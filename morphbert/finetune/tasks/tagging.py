@@ -27,16 +27,28 @@ from morphbert.finetune.heads import (
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
+from morphbert.finetune.plugin_head import (
+    check_metrics,
+    head_input,
+    own_head,
+    own_parameters,
+    own_scores,
+    saved_head,
+    some_scores,
+    with_own_figures,
+)
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
 from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
 from morphbert.finetune.task_configs import PredictConfig, TaggingConfig
 from morphbert.finetune.text_windows import (
     NO_TAG,
+    TAG_FIGURES,
     TAG_IDS,
     TextWindow,
     features_of,
     label_counts,
+    labelled_scores,
     labels_of_scores,
     labels_of_windows,
     tag_ceiling,
@@ -60,7 +72,8 @@ class Tagging(Task):
 
     Attributes:
       labels: the labels of pieces, in the order of the scores. head: the input of the head. loss: the loss of the
-        labels. max_seq_length: the number of pieces in a window.
+        labels. max_seq_length: the number of pieces in a window. custom_head: the name of a plugin's head, which
+        replaces this one.
     """
 
     name: ClassVar[str] = "tagging"
@@ -69,6 +82,7 @@ class Tagging(Task):
     head: HeadConfig = NO_POOLING
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
+    custom_head: str | None = None
 
     @property
     def guessing(self) -> float:
@@ -86,13 +100,19 @@ class Tagging(Task):
             "labels": list(self.labels),
             **self.head.to_dict(),
             "max_seq_length": self.max_seq_length,
+            **saved_head(self.custom_head),
         }
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Tagging:
         """Returns the task of a `task.json`."""
         head = HeadConfig.from_dict(saved, NO_POOLING.pooling)
-        return cls(tuple(saved["labels"]), head, max_seq_length=saved["max_seq_length"])
+        return cls(
+            tuple(saved["labels"]),
+            head,
+            max_seq_length=saved["max_seq_length"],
+            custom_head=saved.get("custom_head"),
+        )
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -137,7 +157,15 @@ class Tagging(Task):
         if len(known) < 2:
             raise MorphbertError(f"{examples.source} has no entity, so there is nothing to learn.")
         loss = config.loss.of_counts([counts[label] for label in known])
-        task = cls(known, config.head, loss, config.max_seq_length)
+        task = cls(
+            known,
+            head_input(config.head, config.custom_head),
+            loss,
+            config.max_seq_length,
+            config.custom_head,
+        )
+        invented = {name: float("nan") for name in TAG_FIGURES}
+        check_metrics(config.metrics, lambda scores, wanted: invented, *some_scores(len(known)))
         return task, Data(texts, features_of(windows, labels, known, config.max_seq_length), windows)
 
     def data(
@@ -176,7 +204,9 @@ class Tagging(Task):
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Returns the head's weights."""
-        width = head_width(self.head, config)
+        width, head = head_width(self.head, config), own_head(self.custom_head)
+        if head is not None:
+            return own_parameters(head, width, len(self.labels))
         return {
             **lstm_parameters(self.head, config),
             **linear_parameters("output", len(self.labels), width),
@@ -191,6 +221,9 @@ class Tagging(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Float32 [B, L, C]."""
+        head = own_head(self.custom_head)
+        if head is not None:
+            return own_scores(head, parameters, config, hidden, batch, key, len(self.labels), of_pieces=True)
         hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
         return linear(parameters, "output", head_dropout(hidden, config, key))
 
@@ -236,7 +269,13 @@ class Tagging(Task):
         confusion = Confusion.of(
             of_characters([text.tags or () for text in texts]), of_characters(found), kinds
         )
-        return Judgement(tag_metrics(texts, found, self.labels), confusion, groups)
+        figures = with_own_figures(
+            tag_metrics(texts, found, self.labels),
+            config.metrics,
+            *labelled_scores(data.windows, texts, scores, self.labels),
+            config.best_metric,
+        )
+        return Judgement(figures, confusion, groups)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
         """Returns `entities` with their characters [start, end), and the `tags` of all characters."""

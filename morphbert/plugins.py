@@ -1,0 +1,173 @@
+"""Python files of the user that register parts by name (`--plugin=FILE.py`), and the tables of such parts.
+
+Only files that the user names are run, never a file in a model's folder. Importing this module loads no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from morphbert import quiet_tensorflow
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.options import option
+
+_Entry = TypeVar("_Entry")
+
+
+class Registry(Generic[_Entry]):
+    """Entries by name, each with the file that registered it."""
+
+    def __init__(self, kind: str, flag: str, own: Sequence[str] = ()) -> None:
+        """`kind` is a word for messages, `flag` is the option that selects an entry, `own` are built-in names."""
+        self._kind, self._flag, self.own = kind, flag, tuple(own)
+        self._entries: dict[str, tuple[_Entry, str]] = {}
+
+    def add(self, name: str, entry: _Entry, source: str) -> None:
+        """Registers an entry; the same file may register its name again.
+
+        Raises:
+          UsageError: the name is built in, no name, or another file's.
+        """
+        if not name.isidentifier():
+            raise UsageError(f"{name!r} is no name for a {self._kind}: use letters, digits and _.")
+        if name in self.own:
+            raise UsageError(f"the {self._kind} {name!r} is built in: give the one of {source} another name.")
+        before = self._entries.get(name)
+        if before is not None and before[1] != source:
+            raise UsageError(f"{before[1]} and {source} both register the {self._kind} {name!r}: rename one.")
+        self._entries[name] = (entry, source)
+
+    def check(self, name: str, plugins: Sequence[str] = ()) -> None:
+        """Refuses a name that is neither built in nor registered.
+
+        Raises:
+          UsageError: the message lists the known names.
+        """
+        if name not in self.own and name not in self._entries:
+            known = ", ".join([*self.own, *self._entries]) or "none"
+            searched = (
+                f"--plugin={','.join(plugins)} does not register it" if plugins else "it is not built in"
+            )
+            raise UsageError(
+                f"--{self._flag}={name} is out of range: {searched}. Known names: {known}. A name of your own needs "
+                "the Python file that registers it: --plugin=FILE.py."
+            )
+
+    def get(self, name: str, needed_by: str) -> _Entry:
+        """Returns a registered entry.
+
+        Raises:
+          MorphbertError: it is missing; the message says that `needed_by` needs it.
+        """
+        if name not in self._entries:
+            raise MorphbertError(
+                f"{needed_by} needs the {self._kind} {name!r} of a plugin: name the Python file that registers it, "
+                "--plugin=FILE.py (in Python: plugin=[...], or import the module first)."
+            )
+        return self._entries[name][0]
+
+    def __contains__(self, name: str) -> bool:
+        """Returns whether a plugin registered the name."""
+        return name in self._entries
+
+    def source(self, name: str) -> str:
+        """Returns the file that registered an entry."""
+        return self._entries[name][1]
+
+
+# The digest of each loaded file, by its real path.
+_loaded: dict[str, str] = {}
+
+
+def model_plugin_option() -> Any:
+    """Returns the field `plugin` of a command that reads a pretrained model."""
+    return option(
+        default=(),
+        repeatable=True,
+        help="The Python file that registers the model's variant, if its configuration names one (docs/plugins.md); "
+        "several, divided by commas or with the flag repeated.",
+    )
+
+
+def load_plugins(paths: Sequence[str]) -> None:
+    """Runs Python files that register parts; a file that has not changed is not run again.
+
+    Raises:
+      UsageError: a file is missing or is not a Python file, or registers a name that is taken.
+      MorphbertError: a file raises an exception.
+    """
+    for path in paths:
+        if not path.endswith(".py"):
+            raise UsageError(f"--plugin={path} is not a Python file: give FILE.py.")
+        if not os.path.isfile(path):
+            raise UsageError(f"--plugin={path}: there is no such file.")
+    if paths:
+        quiet_tensorflow.load()  # a plugin imports it, which would print its start-up notes
+    for path in paths:
+        real, digest = os.path.realpath(path), _digest(path)
+        if _loaded.get(real) == digest:
+            continue
+        name = "morphbert_plugin_" + os.path.basename(path).removesuffix(".py")
+        spec = importlib.util.spec_from_file_location(name, real)
+        assert spec is not None  # the name ends with .py
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except MorphbertError:
+            raise
+        except Exception as error:
+            raise MorphbertError(f"--plugin={path} cannot be loaded: {place_of(error, real)}") from error
+        _loaded[real] = digest
+
+
+def identities(paths: Sequence[str]) -> list[str]:
+    """Returns the name of each plugin file and its SHA-256, for the settings in a checkpoint."""
+    return [f"{os.path.basename(path)} {_digest(path)}" for path in paths]
+
+
+def say_changed(folder: str, saved: Any) -> None:
+    """Warns of loaded files that differ from those that a model was trained with.
+
+    Args:
+      folder: the model's, for the message.
+      saved: the `identities` of the training, or another value for none.
+    """
+    before = dict(one.rsplit(" ", 1) for one in saved or () if " " in one)
+    for path, digest in _loaded.items():
+        name = os.path.basename(path)
+        if before.get(name, digest) != digest:
+            print(
+                f"warning: {path} has SHA-256 {digest[:12]}…, and the model in {folder} was trained with a {name} of "
+                f"SHA-256 {before[name][:12]}…: its results may differ.",
+                flush=True,
+            )
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def source_of(entry: Any) -> str:
+    """Returns the file of a function or class, or its module's name, as in a notebook."""
+    module = sys.modules.get(entry.__module__)
+    return str(getattr(module, "__file__", None) or entry.__module__)
+
+
+def place_of(error: Exception, path: str) -> str:
+    """Returns an exception in words, with the line of `path` that raised it."""
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    line = f"line {lines[-1]}: " if lines else ""
+    return f"{line}{type(error).__name__}: {error}"
