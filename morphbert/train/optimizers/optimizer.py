@@ -14,7 +14,7 @@ import tensorflow as tf
 from morphbert.model.kernels.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
 from morphbert.train.optimizers.config import OptimizerConfig
-from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule
+from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule, WeightState
 from morphbert.train.optimizers.schedules import scheduled
 
 
@@ -157,9 +157,8 @@ class _Movement:
         for name, rule, scale, decays in self.weights:
             weight, moments = before[name]
             decay = self.constants.weight_decay_rate if decays else 0.0
-            update, moments = rule.update(
-                self.constants, weight, gradients[name] * clip, moments, done, decay
-            )
+            state = WeightState(weight, gradients[name] * clip, moments, done, decay)
+            update, moments = rule.update(self.constants, state)
             after[name] = (weight - scale * rate * update, moments)
         return after
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -30,27 +30,29 @@ class Constants:
     muon_momentum: float
 
 
+class WeightState(NamedTuple):
+    """One weight before an update; all tensors are float32 and of the weight's shape, except for `done`.
+
+    Attributes:
+      weight: its value.
+      gradient: clipped.
+      moments: by name; zeros at the start.
+      done: number of this update, from 1: a scalar.
+      decay: rate of weight decay of this weight, 0 for none.
+    """
+
+    weight: tf.Tensor
+    gradient: tf.Tensor
+    moments: Moments
+    done: tf.Tensor
+    decay: float
+
+
 class Update(Protocol):
     """One update of one weight."""
 
-    def __call__(
-        self,
-        constants: Constants,
-        weight: tf.Tensor,
-        gradient: tf.Tensor,
-        moments: Moments,
-        done: tf.Tensor,
-        decay: float,
-    ) -> tuple[tf.Tensor, Moments]:
-        """Returns the update, which is multiplied by the learning rate and subtracted, and the moments after it.
-
-        Args:
-          weight: float32, as are all tensors.
-          gradient: clipped, of the weight's shape.
-          moments: by name, of the weight's shape; zeros at the start.
-          done: number of this update, from 1.
-          decay: rate of weight decay of this weight, 0 for none.
-        """
+    def __call__(self, constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
+        """Returns the update, which is multiplied by the learning rate and subtracted, and the moments after it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Rule:
     is_elementwise: bool = True
 
 
-def _means(constants: Constants, gradient: tf.Tensor, moments: Moments) -> dict[str, tf.Tensor]:
+def _means(constants: Constants, state: WeightState) -> dict[str, tf.Tensor]:
     """Moving means of the gradient and of its square."""
+    moments, gradient = state.moments, state.gradient
     return {
         "adam_m": constants.beta_1 * moments["adam_m"] + (1.0 - constants.beta_1) * gradient,
         "adam_v": constants.beta_2 * moments["adam_v"] + (1.0 - constants.beta_2) * tf.square(gradient),
@@ -82,86 +85,51 @@ def _corrected(constants: Constants, means: Moments, done: tf.Tensor) -> tuple[t
     return mean, means["adam_v"] / (1.0 - tf.pow(constants.beta_2, done))
 
 
-def _decayed(update: tf.Tensor, weight: tf.Tensor, decay: float) -> tf.Tensor:
-    return update + decay * weight if decay else update
+def _decayed(update: tf.Tensor, state: WeightState) -> tf.Tensor:
+    return update + state.decay * state.weight if state.decay else update
 
 
-def adam(
-    constants: Constants,
-    weight: tf.Tensor,
-    gradient: tf.Tensor,
-    moments: Moments,
-    done: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, Moments]:
+def adam(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
     """BERT's: decoupled weight decay, and no correction of the moments."""
-    means = _means(constants, gradient, moments)
+    means = _means(constants, state)
     update = means["adam_m"] / (tf.sqrt(means["adam_v"]) + constants.epsilon)
-    return _decayed(update, weight, decay), means
+    return _decayed(update, state), means
 
 
-def adamw(
-    constants: Constants,
-    weight: tf.Tensor,
-    gradient: tf.Tensor,
-    moments: Moments,
-    done: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, Moments]:
+def adamw(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
     """The same with the moments corrected."""
-    means = _means(constants, gradient, moments)
-    mean, square = _corrected(constants, means, done)
-    return _decayed(mean / (tf.sqrt(square) + constants.epsilon), weight, decay), means
+    means = _means(constants, state)
+    mean, square = _corrected(constants, means, state.done)
+    return _decayed(mean / (tf.sqrt(square) + constants.epsilon), state), means
 
 
-def stable_adamw(
-    constants: Constants,
-    weight: tf.Tensor,
-    gradient: tf.Tensor,
-    moments: Moments,
-    done: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, Moments]:
+def stable_adamw(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
     """AdamW whose rate falls for a weight whose gradients are larger than its second moment expects.
 
     The rate is divided by the root mean square of gradient / √second moment where that is above 1, as Adafactor clips
     its updates.
     """
-    means = _means(constants, gradient, moments)
-    mean, square = _corrected(constants, means, done)
-    ratio = tf.square(gradient) / tf.maximum(square, constants.epsilon**2)
-    update = _decayed(mean / (tf.sqrt(square) + constants.epsilon), weight, decay)
+    means = _means(constants, state)
+    mean, square = _corrected(constants, means, state.done)
+    ratio = tf.square(state.gradient) / tf.maximum(square, constants.epsilon**2)
+    update = _decayed(mean / (tf.sqrt(square) + constants.epsilon), state)
     return update / tf.maximum(1.0, tf.sqrt(tf.reduce_mean(ratio))), means
 
 
-def lamb(
-    constants: Constants,
-    weight: tf.Tensor,
-    gradient: tf.Tensor,
-    moments: Moments,
-    done: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, Moments]:
+def lamb(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
     """AdamW, its update scaled to the weight's norm: × ‖weight‖ / ‖update‖, or 1 where either is 0."""
-    update, means = adamw(constants, weight, gradient, moments, done, decay)
-    weight_norm, update_norm = tf.norm(weight), tf.norm(update)
+    update, means = adamw(constants, state)
+    weight_norm, update_norm = tf.norm(state.weight), tf.norm(update)
     usable = tf.logical_and(weight_norm > 0.0, update_norm > 0.0)  # not so for biases at the start
     return update * tf.where(usable, weight_norm / tf.where(usable, update_norm, 1.0), 1.0), means
 
 
-def muon(
-    constants: Constants,
-    weight: tf.Tensor,
-    gradient: tf.Tensor,
-    moments: Moments,
-    done: tf.Tensor,
-    decay: float,
-) -> tuple[tf.Tensor, Moments]:
+def muon(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
     """The momentum's nearest orthogonal matrix, see the module `muon`."""
-    momentum = constants.muon_momentum * moments["muon_m"] + gradient
-    ahead = gradient + constants.muon_momentum * momentum  # Nesterov's
-    update = orthogonal(ahead) * rms_of_adamw(weight.shape)
-    return _decayed(update, weight, decay), {"muon_m": momentum}
+    momentum = constants.muon_momentum * state.moments["muon_m"] + state.gradient
+    ahead = state.gradient + constants.muon_momentum * momentum  # Nesterov's
+    update = orthogonal(ahead) * rms_of_adamw(state.weight.shape)
+    return _decayed(update, state), {"muon_m": momentum}
 
 
 _ADAMS = ("adam_m", "adam_v")
