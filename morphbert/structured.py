@@ -1,8 +1,9 @@
-"""Parses JSON with a bound on its depth: a file of a few hundred bytes can nest deeper than Python's stack."""
+"""Parses JSON: a key may not repeat, and depth is bounded, as a short file can nest deeper than Python's stack."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,23 +13,36 @@ from morphbert.git_lfs import REASON, is_pointer
 DEEPEST = 100
 
 
-def load_json(text: str | bytes, unique_keys: bool = False) -> Any:
+class RepeatedKey(ValueError):
+    """An object of JSON has a key twice, and readers disagree about which value counts.
+
+    Attributes:
+      key: the key.
+      line: the line of its second occurrence in the text, from 1.
+    """
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(f"the key {key!r} occurs more than once in one object (line {line})")
+        self.key = key
+        self.line = line
+
+
+def load_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text, as `json.loads` does, for untrusted texts. A byte order mark is dropped.
 
-    Args:
-      unique_keys: whether a key that occurs twice in an object is an error, as in configurations. Otherwise the last
-        one counts.
-
     Raises:
-      ValueError: the text is not JSON in UTF-8, is nested deeper than `DEEPEST`, or has a key twice.
+      RepeatedKey: an object has a key twice.
+      ValueError: the text is not JSON in UTF-8, or is nested deeper than `DEEPEST`.
     """
     if isinstance(text, str):
         text = text.removeprefix("\ufeff")
     deep = f"values are nested more than {DEEPEST} levels deep"
     try:
-        value = json.loads(text, object_pairs_hook=_unique if unique_keys else None)
+        value = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(deep) from None
+    except _Repeated:
+        raise _repeated_key(text) from None
     except ValueError:
         if is_pointer(text.encode("utf-8", "replace") if isinstance(text, str) else text):
             raise ValueError(f"it is {REASON}") from None
@@ -42,31 +56,72 @@ def load_json(text: str | bytes, unique_keys: bool = False) -> Any:
     return value
 
 
+class _Repeated(ValueError):
+    """`RepeatedKey` before its place is known: the parser does not tell places."""
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"the key {next(name for name in names if names.count(name) > 1)!r} occurs more than once"
-        )
+        raise _Repeated
     return found
 
 
-def parse_json(text: str | bytes, where: str, expected: str = "") -> Any:
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],\n]')
+
+
+def _repeated_key(text: str | bytes) -> RepeatedKey:
+    """Returns the first repeated key of a text that is JSON up to the end of its object."""
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    opened: list[set[str] | None] = []  # the keys of each open object; None is an array
+    line, at_key = 1, False
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token == "\n":
+            line += 1
+        elif token in ("{", "["):
+            opened.append(set() if token == "{" else None)
+            at_key = token == "{"
+        elif token in ("}", "]"):
+            opened.pop()
+        elif token == ",":
+            at_key = opened[-1] is not None
+        elif at_key and (keys := opened[-1]) is not None:
+            key = json.loads(token)
+            if key in keys:
+                return RepeatedKey(key, line)
+            keys.add(key)
+            at_key = False
+    raise AssertionError("the parser found a repeated key")
+
+
+def parse_json(text: str | bytes, where: str, expected: str = "", first_line: int | None = None) -> Any:
     """Returns the value of a JSON text, with errors that name its source.
 
     Args:
-      where: the file, or the file and the line, for the message; empty if the caller adds it.
+      where: the file or another source, for the message; empty if the caller adds it.
       expected: a sentence about the expected content, for the message.
+      first_line: the number of the text's first line in the file, for the message.
 
     Raises:
-      MorphbertError: the text is not JSON in UTF-8, or is nested deeper than `DEEPEST`.
+      MorphbertError: the text is not JSON in UTF-8, is nested deeper than `DEEPEST`, or has a key twice.
     """
+
+    def place(line: int) -> str:
+        number = "" if first_line is None else f", line {first_line + line - 1}"
+        return f"{where}{number}: " if where else ""
+
     try:
         return load_json(text)
+    except RepeatedKey as error:
+        raise MorphbertError(
+            f"{place(error.line)}the key {error.key!r} occurs more than once in one object. Keep one of them."
+        ) from error
     except ValueError as error:
-        prefix = f"{where}: " if where else ""
-        raise MorphbertError(f"{prefix}not JSON ({error}). {expected}".rstrip()) from error
+        raise MorphbertError(
+            f"{place(getattr(error, 'lineno', 1))}not JSON ({error}). {expected}".rstrip()
+        ) from error
 
 
 def _is_deep(value: Any) -> bool:

@@ -99,6 +99,24 @@ def test_other_encodings_are_named_with_the_remedy(tmp_path, encoding, remedy):
         assert remedy in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (b"\xed\xa0\x80\xed\xb0\x80", "These bytes are surrogates, halves of a character of UTF-16"),
+        ("가".encode()[:2], "The rest of the line is UTF-8: a character is damaged or cut off"),
+    ],
+)
+def test_damaged_utf_8_is_not_told_to_be_another_encoding(tmp_path, damage, reason):
+    (tmp_path / "a.txt").write_bytes("first\n한국어 ".encode() + damage + "문장\n".encode())
+    for read in (lambda *a, **k: list(read_lines(*a, **k)), read_text):
+        with pytest.raises(
+            MorphbertError, match=r"a\.txt, line 2: not UTF-8 \(.* at byte 10 of the line\)"
+        ) as error:
+            read(str(tmp_path / "a.txt"), encoding="utf-8")
+        assert reason in str(error.value)
+        assert "CP949" not in str(error.value)
+
+
 def test_an_unknown_encoding_is_a_wrong_flag():
     for name in ("klingon", "hex", "rot13"):
         with pytest.raises(UsageError, match="no text encoding has this name"):

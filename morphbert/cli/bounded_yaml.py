@@ -16,7 +16,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """Returns the value of a YAML text: mappings, lists, texts and numbers, but no Python objects.
 
     Raises:
-      UsageError: the text is not YAML.
+      UsageError: the text is not YAML, or a mapping has a key twice.
       MorphbertError: the text is longer than a mebibyte, nested deeper than `DEEPEST`, or has more than `MOST_VALUES`
         values with expanded aliases.
     """
@@ -26,7 +26,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise MorphbertError(f"{where}: longer than {_LONGEST:,} characters, the limit for configurations.")
     try:
         _check_events(yaml, text, where)
-        return yaml.safe_load(text)
+        return _value(yaml, text, where)
     except (
         yaml.YAMLError,
         ValueError,
@@ -68,6 +68,36 @@ def _check_events(yaml: Any, text: str, where: str) -> None:
             add(None, sizes.get(event.anchor, 1))
         elif isinstance(event, yaml.ScalarEvent):
             add(event.anchor, 1)
+
+
+def _value(yaml: Any, text: str, where: str) -> Any:
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_keys(yaml, node, where, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_keys(yaml: Any, node: Any, where: str, seen: set[int]) -> None:
+    """Raises UsageError for a key that a mapping has twice: YAML forbids it, and the loader takes the last one."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    keys = set()
+    for item in node.value:
+        key, value = item if isinstance(node, yaml.MappingNode) else (None, item)
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in keys:
+                raise UsageError(
+                    f"{where}, line {key.start_mark.line + 1}: the key {key.value!r} occurs more than once. Keep one "
+                    "of them."
+                )
+            keys.add((key.tag, key.value))
+        _check_keys(yaml, value, where, seen)
 
 
 def _too_deep(where: str) -> MorphbertError:

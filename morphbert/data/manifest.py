@@ -101,7 +101,7 @@ class Manifest:
             format version.
         """
         try:
-            content = load_json(text, unique_keys=True)
+            content = load_json(text)
         except ValueError as error:
             raise MorphbertError(f"{origin} is not JSON ({error}): make the records again.") from error
         if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):

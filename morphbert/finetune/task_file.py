@@ -103,7 +103,7 @@ def read_task(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, TASK_NAME)
     try:
         with open(path, encoding="utf-8") as stream:
-            content = load_json(stream.read(), unique_keys=True)
+            content = load_json(stream.read())
         version = content["format_version"]
     except OSError as error:
         raise MorphbertError(

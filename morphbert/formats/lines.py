@@ -150,6 +150,8 @@ def not_decoded(
             f"{reason} Leave --encoding out if the file is UTF-8, or name another encoding."
         )
     likely = _likely(line)
+    if likely == "CP949" and (damage := _damage(line)):
+        return MorphbertError(f"{reason} {damage}: iconv -c -f UTF-8 -t UTF-8 IN > OUT")
     guess = ""
     if likely != "CP949":
         guess = f" It looks like {likely}."
@@ -161,6 +163,21 @@ def not_decoded(
         else f"Give --encoding={likely.lower()}, or convert the file:"
     )
     return MorphbertError(f"{reason}{guess} {remedy} iconv -f {likely} -t UTF-8 IN > OUT")
+
+
+def _damage(line: bytes) -> str:
+    """Returns what is wrong with a line that is UTF-8 apart from a few bytes, and what to do, or an empty text."""
+    try:
+        line.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        # CP949 has no Hangul whose bytes are those of Hangul in UTF-8.
+        if not any("가" <= character <= "힣" for character in line.decode("utf-8", "ignore")):
+            return ""
+        return "The rest of the line is UTF-8: a character is damaged or cut off. Restore the file, or drop such bytes"
+    return (
+        "These bytes are surrogates, halves of a character of UTF-16, which UTF-8 does not have. Write the file again "
+        "from its source, or drop them"
+    )
 
 
 def _likely(line: bytes) -> str:

@@ -31,7 +31,7 @@ from morphbert.formats.tables import (
     tsv_rows,
 )
 from morphbert.options import configuration, option
-from morphbert.structured import load_json, parse_json
+from morphbert.structured import RepeatedKey, load_json, parse_json
 
 Format = Literal["auto", "text", "jsonl", "tsv", "csv", "parquet", "wikiextractor"]
 
@@ -247,6 +247,8 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
 def _is_object(line: str) -> bool:
     try:
         return isinstance(load_json(line), dict)
+    except RepeatedKey:  # its reader names the place
+        return True
     except ValueError:
         return False
 

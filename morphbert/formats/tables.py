@@ -263,12 +263,12 @@ def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     if not first:
         return
     if first.lstrip().startswith("[") or not _is_json(first):
-        yield from _whole(path, encoding, begin)
+        yield from _whole(path, encoding)
         return
     for number, line in itertools.chain([(begin, first)], lines):
         if line.strip():
             where = f"{name}, line {number}"
-            row = parse_json(line, where, "Expected is one object per line, or one array of objects.")
+            row = parse_json(line, name, "Expected is one object per line, or one array of objects.", number)
             if not isinstance(row, dict):
                 raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
             yield Row(row, where)
@@ -285,12 +285,10 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _whole(path: str, encoding: str, line: int) -> Iterator[Row]:
+def _whole(path: str, encoding: str) -> Iterator[Row]:
     name = shown(path)
     content = parse_json(
-        read_text(path, encoding),
-        f"{name}, line {line}",
-        "Expected is an array of objects, or one object per line.",
+        read_text(path, encoding), name, "Expected is an array of objects, or one object per line.", 1
     )
     for place, row in enumerate(content if isinstance(content, list) else [content], start=1):
         where = f"{name}, example {place}"

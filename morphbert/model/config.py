@@ -343,7 +343,7 @@ class BertConfig:
 
         try:
             with tf.io.gfile.GFile(path, "r") as stream:
-                values = load_json(stream.read(), unique_keys=True)
+                values = load_json(stream.read())
         except tf.errors.OpError as error:
             raise MorphbertError(f"--bert_config_file: {path} cannot be read: {error.message}") from error
         except (UnicodeDecodeError, ValueError) as error:

@@ -252,7 +252,7 @@ def _read(folder: str, name: str) -> dict[str, Any]:
     if not exists(path):
         return {}
     try:
-        values = load_json(read_bytes(path).decode("utf-8-sig"), unique_keys=True)
+        values = load_json(read_bytes(path).decode("utf-8-sig"))
     except ValueError as error:
         raise MorphbertError(f"{path} is not JSON: {error}. Copy the file again.") from error
     if not isinstance(values, dict):

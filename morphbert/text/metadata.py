@@ -55,7 +55,7 @@ def parse_metadata(data: bytes, path: str) -> dict[str, Any]:
       MorphbertError: the file is not JSON or has a newer format, or an entry is missing or has an unknown value.
     """
     try:
-        content = load_json(data, unique_keys=True)
+        content = load_json(data)
     except ValueError as error:
         raise MorphbertError(
             f"{path} is damaged: {error}. Copy the vocabulary folder again, or recreate it with build_vocab.py."

@@ -17,7 +17,7 @@ import sentencepiece
 
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
-from morphbert.structured import load_json
+from morphbert.structured import RepeatedKey, load_json
 from morphbert.text.foreign import AlbertSettings, sentencepiece_settings
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
@@ -162,6 +162,8 @@ def _mapping(folder: str) -> Vocabulary | None:
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.json"))):
         try:
             content = load_json(read_bytes(path))
+        except RepeatedKey as error:
+            raise MorphbertError(f"{path}: {error}. Keep one of them.") from error
         except ValueError:
             continue
         ids = content.get("token_to_idx") if isinstance(content, dict) else None

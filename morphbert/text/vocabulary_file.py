@@ -27,7 +27,7 @@ def read_special_tokens_map(given: str) -> SpecialTokens:
     inline = given.lstrip().startswith("{")
     source = "--special_tokens_map" if inline else f"--special_tokens_map={given}"
     try:
-        values = load_json(given if inline else read_bytes(given).decode("utf-8-sig"), unique_keys=True)
+        values = load_json(given if inline else read_bytes(given).decode("utf-8-sig"))
     except ValueError as error:
         raise MorphbertError(
             f"{source} is not JSON: {error}. Give the path of a special_tokens_map.json, or its content in single "

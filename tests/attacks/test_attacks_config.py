@@ -13,7 +13,7 @@ from morphbert.data.store import open_store
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.task_file import read_task
 from morphbert.model.config import BertConfig
-from morphbert.structured import DEEPEST, load_json, parse_json
+from morphbert.structured import DEEPEST, RepeatedKey, load_json, parse_json
 from morphbert.text.metadata import parse_metadata
 
 DEEP = "[" * 100_000
@@ -67,15 +67,33 @@ def test_every_reader_of_json_has_it(tmp_path):
         assert "nested more than 100 levels deep" in str(error.value), name
 
 
-def test_a_key_that_is_there_twice_is_named_where_it_would_decide(tmp_path):
+def test_a_key_that_is_there_twice_is_named(tmp_path):
     """The last one would win in silence."""
-    twice = '{"vocab_size": 100, "hidden_size": 32, "hidden_size": 64, "num_attention_heads": 2}'
-    assert load_json(twice)["hidden_size"] == 64
+    twice = '{"vocab_size": 100, "hidden_size": 32,\n"hidden_size": 64, "num_attention_heads": 2}'
     (tmp_path / "bert_config.json").write_text(twice)
-    with pytest.raises(MorphbertError, match="the key 'hidden_size' occurs more than once"):
+    with pytest.raises(
+        MorphbertError, match=r"the key 'hidden_size' occurs more than once in one object \(line 2\)"
+    ):
         BertConfig.from_json_file(str(tmp_path / "bert_config.json"))
     with pytest.raises(MorphbertError, match="the key 'format_version' occurs more than once"):
         parse_metadata(b'{"format_version": 1, "format_version": 2}', "morphbert_tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ('{"a": {"b": 1},\n"c": [{"b": 1}, {"b": 2}],\n\n"a": 3}', "a", 4),
+        ('[{"a": ",{",\n"b": [1, {}, "b"], "\\u0061": 2}]', "a", 2),
+        ('{"\\"{": "}", "a\\\\": "\\"{", "\\"{": 1}', '"{', 1),
+        ('[{"a": 1,\n"a": 2}, not JSON', "a", 2),
+        ('\ufeff{"": 1, "": 1}', "", 1),
+    ],
+)
+def test_a_repeated_key_is_found_in_its_line(text, key, line):
+    for given in (text, text.encode()):
+        with pytest.raises(RepeatedKey) as error:
+            load_json(given)
+        assert (error.value.key, error.value.line) == (key, line)
 
 
 def test_a_byte_order_mark_changes_nothing():
@@ -101,6 +119,8 @@ def bomb(levels: int, width: int = 9) -> str:
         ("a: &a [*a]", r"the alias \*a is within the collection that it names"),
         ("a" * 2_000_000, "longer than"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
+        ("a:\n  b: 1\n  c: 2\n  'b': 3", r"a\.yaml, line 4: the key 'b' occurs more than once"),
+        ("- {a: 1}\n- {b: 1, b: 1}", r"a\.yaml, line 2: the key 'b' occurs more than once"),
         ("a: *b", "is not YAML"),
         ("\t- a", "is not YAML"),
     ],
@@ -114,6 +134,7 @@ def test_yaml_of_every_day_is_read():
     assert parse_yaml("a: &a {b: [1, 2.5, true, 텍스트]}\nc: *a\n", "a.yaml") == {
         name: {"b": [1, 2.5, True, "텍스트"]} for name in ("a", "c")
     }
+    assert parse_yaml("a: &a {b: 1}\nc:\n  <<: *a\n  b: 2\n", "a.yaml")["c"] == {"b": 2}
     assert parse_yaml(bomb(3), "a.yaml")["a3"][0][0][0] == ["x"]
 
 

@@ -142,6 +142,20 @@ def test_labels_of_json(tmp_path, label, reason):
     assert reason in message
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.jsonl", '\n{"document": "영화", "label": 0}\n{"document": "영화", "label": 0, "label": 1}\n', 3),
+        ("a.json", '\n[{"document": "영화", "label": 0},\n{"document": "영화", "label": 0,\n"label": 1}]', 4),
+    ],
+)
+def test_a_key_that_a_row_has_twice_is_refused(tmp_path, name, content, line):
+    """The last one would win in silence."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    message = refusal(str(tmp_path / name))
+    assert f"{name}, line {line}: the key 'label' occurs more than once in one object" in message
+
+
 def test_missing_texts_are_counted_and_never_the_word_nan(tmp_path):
     lines = [
         '{"document": NaN, "label": 1}\n',

@@ -180,7 +180,7 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
 def _read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
-            values = load_json(stream.read(), unique_keys=True)
+            values = load_json(stream.read())
     except OSError as error:
         raise MorphbertError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
