@@ -14,7 +14,7 @@ from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.hints import held_back
 from morphbert.options import configuration, option
-from morphbert.text.loading import load_tokenizer, load_vocabulary_of
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
 from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
@@ -30,8 +30,7 @@ class CompareConfig:
 
     Attributes:
       vocabularies: folders, or plain `vocab.txt` files, which are read as google-research/bert's.
-      do_lower_case: for plain files only; None lower-cases if a vocabulary has no Hangul syllables, which BERT's
-        lower-casing would decompose.
+      do_lower_case: for plain files only; None decides as `load_tokenizer` does.
     """
 
     vocabularies: tuple[str, ...] = option(
@@ -122,11 +121,7 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
 
 
 def _load(path: str, config: CompareConfig) -> Tokenizer:
-    lower = None
-    if os.path.isfile(path):
-        lower = config.do_lower_case
-        if lower is None:
-            lower = not load_vocabulary_of(path).has_hangul_syllables()
+    lower = config.do_lower_case if os.path.isfile(path) else None
     return load_tokenizer(path, lower, config.allow_tokenizer_mismatch)
 
 
