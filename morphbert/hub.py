@@ -123,7 +123,7 @@ def _package(name: str) -> Any:
 
 @contextlib.contextmanager
 def _explained(name: str, remedy: str) -> Iterator[None]:
-    """Turns what huggingface_hub raises into one line with the remedy."""
+    """Turns errors of huggingface_hub into one line with the remedy."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -123,7 +123,7 @@ class PretrainingConfig:
     discriminator_weight: float = option(
         default=50.0,
         above=0,
-        help="With --objective=electra: what the discriminator's loss is multiplied by, beside the generator's.",
+        help="With --objective=electra: the factor of the discriminator's loss; the generator's has 1.",
     )
     embedding_sharing: Literal["shared", "gradient_disentangled"] = option(
         default="shared",
@@ -146,7 +146,7 @@ class PretrainingConfig:
     )
     compile_for: str | None = option(
         default=None,
-        help="Compile the step for devices that this machine does not have, say what their compilers say of it, and "
+        help="Compile the step for devices that this machine does not have, print their compilers' figures, and "
         "train nothing: memory, operations, bytes, estimated time, and whatever is refused. One or several of v2:2x2, "
         "v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2 (chips of a TPU), h100, a100, l4 (h100:8 for eight), with "
         "commas. Needs `make compilers`. Example: --compile_for=v5e:2x2,h100",

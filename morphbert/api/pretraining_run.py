@@ -80,7 +80,7 @@ def _with_rates(model: BertConfig, config: PretrainingConfig) -> BertConfig:
 
 
 def _electra(config: PretrainingConfig, discriminator: BertConfig) -> Electra | None:
-    """What --objective=electra has beyond the discriminator's configuration."""
+    """Returns the generator and the settings of --objective=electra; None for other objectives."""
     from morphbert.model.config import BertConfig
     from morphbert.model.electra import Electra, check_generator, generator_of
 

@@ -165,7 +165,7 @@ class Source:
     taken: int
 
     def fact(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """Returns its description in a manifest."""
         return {
             "inputs": list(self.inputs),
             "weight": self.weight,

@@ -208,7 +208,7 @@ def _is_done(mark: str, names: Sequence[str]) -> bool:
 
 
 def _read_mark(path: str) -> Any:
-    """Returns the value of a file that says what was finished; None if it is missing or damaged."""
+    """Returns the value of a file that marks finished work; None if it is missing or damaged."""
     try:
         return load_json(files.read_bytes(path)) if os.path.exists(path) else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Warnings about a model that has learned nothing, with what usually helps."""
+"""Warnings about a model that has learned nothing, with the usual remedies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def entropy(counts: Sequence[int]) -> float:
 
 @dataclasses.dataclass
 class Advice:
-    """What can be changed about a run whose model learns nothing.
+    """The settings that can be changed in a run whose model learns nothing.
 
     Attributes:
       chance: the loss of guessing; infinite if it is not known.
@@ -61,7 +61,7 @@ class Advice:
         )
 
     def remedies(self) -> str:
-        """Returns what usually helps, most likely first."""
+        """Returns the usual remedies, most likely first."""
         rate = f"(it is {self.learning_rate:g}"
         changes = [
             f"a lower --learning_rate {rate}; large pretrained models need 1e-5 to 5e-5) or a higher one (small models "

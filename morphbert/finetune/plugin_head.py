@@ -1,4 +1,4 @@
-"""Calls of a plugin's head and metrics, with checks of what they return."""
+"""Calls of a plugin's head and metrics, with checks of the values that they return."""
 
 from __future__ import annotations
 

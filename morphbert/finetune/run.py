@@ -191,7 +191,7 @@ class FineTuning:
             log.close()
 
     def advice(self, step: int = 0) -> Advice:
-        """Returns what can be changed about the run; its training begins at `step`."""
+        """Returns the settings that can be changed in the run; its training begins at `step`."""
         config, loss = self.config, self.task.loss
         # A plugin's task may compute another loss.
         known = loss is not None and self.task.name not in CUSTOM_TASKS

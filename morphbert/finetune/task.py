@@ -217,7 +217,7 @@ class Task(Protocol):
         """Returns the equivalent class of transformers and its tensors.
 
         Args:
-          kind: the kind of encoder, `BERT`, `ALBERT` or `RoBERTa`.
+          kind: the kind of encoder, a key of `morphbert.finetune.huggingface.CLASSES`.
           weights: the weights of encoder and head, by our names.
           encoder: the encoder's weights, by transformers' names.
 

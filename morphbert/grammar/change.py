@@ -1,4 +1,4 @@
-"""What a rule says: where a sentence has one morpheme that another makes wrong."""
+"""The result of a rule: a morpheme of a sentence, and the one that makes it wrong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from morphbert.grammar.sentence import Sentence
 
 
 class Change(NamedTuple):
-    """One morpheme, or its place, and what makes the sentence wrong there.
+    """One morpheme, or its place, and the replacement that makes the sentence wrong.
 
     Attributes:
       start, end: the range of characters that are replaced; empty where something is put in.
-      new: what stands there in the wrong sentence.
+      new: the text there in the wrong sentence.
       noun: the range of the characters of the noun before it, where there is one.
       particle: how many of the first characters of `new` have to be a particle to Mecab in the wrong sentence, too:
         where they are something else, the sentence may be another right one (국이 → 국가).

@@ -11,7 +11,7 @@ from morphbert.text.vocabulary import CLS, MASK, SEP
 
 Positions = Literal["changed", "all"]
 Reason = Literal["unknown_piece", "too_long", "same_pieces", "noun_cut_differently"]
-# What each reason says to a reader.
+# The words for each reason.
 REASONS: dict[str, str] = {
     "unknown_piece": "[UNK] where the sentences differ",
     "too_long": "longer than the model's positions",

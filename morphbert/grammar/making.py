@@ -1,4 +1,4 @@
-"""Any text → minimal pairs: sentences are analysed, the rules find places, a sample of what they find is written.
+"""Any text → minimal pairs: sentences are analysed, the rules find places, a sample of these is written.
 
 Which pairs are taken depends on a digest of each, and on nothing else: not on the order of the text, nor on the number
 of processes.
@@ -43,13 +43,13 @@ _FEWEST_CHARACTERS = 8
 # Of the characters of a sentence, spaces apart.
 _HANGUL_SHARE = 0.8
 _HANGUL = re.compile("[가-힣]")
-# What stands for laughter and tears, and a syllable that is drawn out: text that is not edited.
+# Letters for laughter and tears, and a syllable that is drawn out: signs of text that is not edited.
 _UNEDITED = re.compile(r"[ㄱ-ㅎㅏ-ㅣ]|([가-힣])\1\1|[~^;]")
 
 
 @configuration
 class GrammarPairsConfig:
-    """What minimal pairs are made from. `evaluate_grammar.py --help` explains each field."""
+    """The configuration of minimal pairs made from text. `evaluate_grammar.py --help` explains each field."""
 
     input_file: str = option(
         group="Making pairs",
@@ -78,7 +78,7 @@ class GrammarPairsConfig:
 
 
 class MadePairs(NamedTuple):
-    """What was found: sentences that were read, and the pairs that were written of each phenomenon."""
+    """The numbers of sentences that were read, and of pairs that were written, by phenomenon."""
 
     sentences: int
     counts: dict[str, int]
@@ -90,7 +90,7 @@ class MadePairs(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A pair with what decides whether it is kept: its digest, and the words that it changes."""
+    """A pair with its digest and the words that it changes, which decide whether it is kept."""
 
     digest: bytes
     words: tuple[str, str]

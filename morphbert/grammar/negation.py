@@ -1,4 +1,4 @@
-"""Negation: what needs one (전혀, 아무도), and the forms 안, 못 and 않."""
+"""Negation: words that need one (전혀, 아무도), and the forms 안, 못 and 않."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class MinimalPair:
     """A sentence, and the same with one morpheme wrong.
 
     Attributes:
-      phenomenon: what kind of mistake it is.
+      phenomenon: the kind of mistake.
       good, bad: the two sentences, with their spaces.
       good_span, bad_span: the range of the characters that differ, in each of them.
       source: where the sentence stands, `FILE:LINE`.

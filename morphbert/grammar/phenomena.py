@@ -1,4 +1,4 @@
-"""The table of what is tested: a name, the rule that finds it, and an example."""
+"""The table of phenomena: a name, the rule that finds it, and an example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Phenomenon(NamedTuple):
 
     Attributes:
       rule: finds the places in a sentence.
-      example: what is right and what is wrong.
+      example: the right form and the wrong one.
       masks_noun: whether the noun before the particle is scored, masked as a whole, instead of the whole sentence.
     """
 

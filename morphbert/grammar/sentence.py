@@ -38,7 +38,7 @@ class Morpheme(NamedTuple):
 
     @property
     def is_noun(self) -> bool:
-        """Whether it is a noun, pronoun, numeral or what is put before or after a noun to make another."""
+        """Whether it is a noun, a pronoun, a numeral, or an affix of a noun."""
         return len(self.tags) == 1 and (self.tags[0][0] == "N" or self.tags[0] in ("XSN", "XPN", "XR"))
 
 

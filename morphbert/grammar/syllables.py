@@ -13,7 +13,7 @@ _WITH_ENDING = dict(zip("ㅏㅐㅓㅔㅗㅚㅜㅣㅕ", "ㅏㅐㅓㅔㅘㅙㅝㅕ
 
 
 def final_of(syllable: str) -> str:
-    """`"각"` → `"ㄱ"`, `"가"` → `""`; what is no Hangul syllable has none."""
+    """`"각"` → `"ㄱ"`, `"가"` → `""`; a character that is no Hangul syllable has none."""
     return _FINALS[(ord(syllable) - _FIRST) % 28].strip() if is_hangul_syllable(syllable) else ""
 
 

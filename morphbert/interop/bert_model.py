@@ -102,13 +102,13 @@ class BertModel(tf.Module):
         return ModelOutput(hidden, pool(self._weights(), hidden) if self.config.pooler else None)
 
     def layers(self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any) -> list[tf.Tensor]:
-        """The embeddings, then the output of each layer: [B, L, H] each. Takes what a call takes."""
+        """Returns the embeddings, then the output of each layer: [B, L, H] each; the arguments are those of a call."""
         return self._encode(self._inputs(input_ids, *args, **inputs), training)
 
     def masked_lm_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
     ) -> tf.Tensor:
-        """Scores of every piece at every position, float32 [B, L, V]. Takes what a call takes.
+        """Returns the scores of every piece at every position, float32 [B, L, V]; the arguments are those of a call.
 
         Raises:
           MorphbertError: the model is the discriminator of an ELECTRA.
@@ -124,7 +124,9 @@ class BertModel(tf.Module):
     def discriminator_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
     ) -> tf.Tensor:
-        """Scores of "this piece is replaced", float32 [B, L]; above 0 it is likelier than not. Takes what a call takes.
+        """Returns the scores of "this piece is replaced", float32 [B, L]: above 0 it is likelier than not.
+
+        The arguments are those of a call.
 
         Raises:
           MorphbertError: the model is not the discriminator of an ELECTRA.
@@ -139,7 +141,9 @@ class BertModel(tf.Module):
     def next_sentence_logits(
         self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any
     ) -> tf.Tensor:
-        """Scores of "B follows A" (0) and "B is random" (1), float32 [B, 2]. Takes what a call takes.
+        """Returns the scores of "B follows A" (0) and "B is random" (1), float32 [B, 2].
+
+        The arguments are those of a call.
 
         Raises:
           MorphbertError: the model has no such head, as a RoBERTa or an ELECTRA.

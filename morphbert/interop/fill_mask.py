@@ -35,7 +35,7 @@ class Filled:
 
 @dataclasses.dataclass(frozen=True)
 class Alternatives:
-    """What a model would put in the place of one piece of a text, whose other pieces it sees.
+    """The alternatives of a model for one piece of a text, whose other pieces it sees.
 
     Attributes:
       piece: the piece of the text.
@@ -187,7 +187,7 @@ class MaskFiller:
         self._masks(text)
 
     def alternatives(self, text: str, place: int, top_k: int = 5) -> Alternatives:
-        """Returns what the model puts in the place of one piece of a text, if a mask replaces it.
+        """Returns the pieces that the model predicts where a mask replaces one piece of a text.
 
         Args:
           place: the number of the piece, from 0, as `Segmenter` gives the pieces.

@@ -3,7 +3,7 @@
     GET  /              the page, one file without anything from elsewhere
     GET  /checkpoints   the checkpoints of the run, and those of the model that is compared with it
     POST /fill          {"text", "checkpoint", "top_k", "compared"} → pieces with probabilities, and how the text is cut
-    POST /alternatives  the same with {"place"} → what the model puts in the place of one piece
+    POST /alternatives  the same with {"place"} → the model's alternatives for one piece
 
 It listens on 127.0.0.1 only. A page of another site that the same browser shows can reach that address too: requests
 for another host (DNS rebinding) and from another origin are refused, and so is a body that is not JSON.
@@ -128,7 +128,7 @@ class Filling:
         }
 
     def alternatives(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Answers a request for what the model puts in the place of one piece.
+        """Answers a request for the model's alternatives for one piece.
 
         Raises:
           BadRequest: a part of it is missing or out of its range.
@@ -182,7 +182,7 @@ class PageServer:
     def __init__(self, filling: Filling, port: int, compared: Filling | None = None):
         """
         Args:
-          filling: what answers.
+          filling: answers the requests.
           compared: the second model, which the page shows beside the first.
           port: 0 takes a free one; `server_port` tells which.
 
@@ -325,7 +325,7 @@ class _Application:
         return _Answer(page.encode("utf-8"), "text/html; charset=utf-8", policy=_POLICY.format(nonce=nonce))
 
 
-# What the page's program says.
+# Texts of the page's program.
 _PHRASES = (
     "Checkpoint",
     "Pieces (WordPiece)",

@@ -86,7 +86,7 @@ class LinePlot:
 
     @property
     def readout(self) -> list[tuple[str, list[tuple[float, str, str]]]]:
-        """What the page says under the pointer: by curve, pixels from the left, x and y as text."""
+        """The values that the page shows under the pointer: by curve, pixels from the left, x and y as text."""
         return [
             (curve.name, [(dot.left, dot.across, dot.value) for dot in curve.dots]) for curve in self.curves
         ]

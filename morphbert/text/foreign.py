@@ -210,7 +210,7 @@ def guess_casing(vocabulary: Vocabulary, path: str) -> tuple[bool, bool | None, 
 
 @dataclass(frozen=True)
 class AlbertSettings:
-    """What transformers' AlbertTokenizer does to text before SentencePiece; the defaults are those of the class."""
+    """Changes of transformers' AlbertTokenizer to text before SentencePiece; the defaults are those of the class."""
 
     do_lower_case: bool = True
     keep_accents: bool = False

@@ -18,7 +18,7 @@ _HOLDERS = (*"뷁쀍똻꿻뙜", *map(chr, range(0xAC00, 0xD7A4)))
 
 @functools.lru_cache(maxsize=8)
 def _patterns(special: SpecialTokens) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Returns what finds masks, and the other special tokens, by BERT's names and in the vocabulary's spelling."""
+    """Returns the pattern that finds special tokens, in BERT's and in the vocabulary's spelling."""
 
     def of(*names: str) -> re.Pattern[str]:
         written = dict.fromkeys((*names, *map(special.written, names)))

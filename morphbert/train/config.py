@@ -46,7 +46,7 @@ class RunConfig(LoopConfig):
     """One pretraining run. Names are those of the flags of `run_pretraining.py`, which explains them.
 
     With `electra`, `bert_config` is the discriminator's configuration.
-    `records` and `eval_records` are what `--input_file` and `--eval_input_file` name, one set for each length; with
+    `records` and `eval_records` are the files of `--input_file` and `--eval_input_file`, one set for each length; with
     `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
     it is not needed to train. `train_time` is in seconds. `plugins` are the names and digests of the plugin files.
     """

@@ -68,8 +68,10 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
 def computes_by_halves(strategy: tf.distribute.Strategy, xla: bool | None) -> bool:
     """Whether a batch is to be computed as two halves side by side: on a CPU that one replica has to itself.
 
-    What stands between the matrix products keeps less than all cores busy; with two halves, one does while the
-    other cannot. Compiled by XLA, operations come one after the other, and other devices are no faster by it.
+    Operations between the matrix products do not keep all cores busy; with two halves, the operations of one fill the
+    gaps of the other. On one core they take turns. XLA runs operations one after the other, and other devices are no
+    faster by it. The number of cores plays no part, so that a run that moves to another CPU adds up in
+    the same order.
     """
     devices = strategy.extended.worker_devices
     return not xla and len(devices) == 1 and "CPU" in devices[0]

@@ -78,7 +78,7 @@ class PretrainedTokenizer:
 
     Special tokens that stand in a text are themselves, and an analyser sees the whole text around a `[MASK]`. They are
     spelled as in the vocabulary's file; texts may have BERT's names too.
-    What cuts the text is `pieces`, the tokenizer of `morphbert.text`.
+    `pieces`, the tokenizer of `morphbert.text`, cuts the text.
     """
 
     def __init__(self, pieces: Tokenizer, source: str, model_max_length: int | None = None):
@@ -282,7 +282,7 @@ class PretrainedTokenizer:
         return list(map(self._written, encode_special(self.pieces, text).tokens))
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """A piece → its id, pieces → a list of theirs; `[UNK]`'s for what the vocabulary lacks."""
+        """A piece → its id, pieces → a list of theirs; `[UNK]`'s for a piece that the vocabulary lacks."""
         known, named = self.pieces.vocab, self.pieces.vocabulary.special.named
         if isinstance(tokens, str):
             return known.get(named(tokens), self.unk_token_id)

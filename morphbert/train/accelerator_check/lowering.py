@@ -64,7 +64,7 @@ class Cell:
 
 
 class _FunctionalStep(TrainingStep):
-    """The step whose variables are `cells`: a write is seen by what is traced after it, in this graph alone."""
+    """The step whose variables are `cells`: operations that are traced after a write see it, in this graph alone."""
 
     def __init__(self, cells: Sequence[Cell], *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)

@@ -271,7 +271,7 @@ def one_after_the_other(shares: Sequence[int]) -> Iterator[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Portion:
-    """What one call of the compiled loop gets: `count` batches of one shape; `first` if it is that shape's first call.
+    """Input of one call of the compiled loop: `count` batches of one shape; `first` if it is that shape's first call.
 
     `records` is where they come from, None where they come from memory; `named` says which examples are in a batch, by
     its number among them.
@@ -403,7 +403,7 @@ class Feed:
 
     @property
     def position(self) -> Any:
-        """What a checkpoint keeps of it: an iterator, or one for each length; None if `taken` has to do."""
+        """The part that a checkpoint keeps: an iterator, or one for each length; None where `taken` is enough."""
         if self._devices.input_per_host:
             return None
         if len(self.sets) == 1:
