@@ -67,8 +67,8 @@ class RunLog:
     """Writes one run's figures; a resumed run continues at its checkpoint.
 
     `describe` puts an objective's figures into words; `follow` gets all of them, for logs elsewhere: the kind
-    (`train` or `eval`), the step and the figures. `peak_flops`, the operations of all devices in a second at their peak, is None where it is not
-    known. `began` is when the run began, by `time.monotonic`; None is now.
+    (`train` or `eval`), the step and the figures. `peak_flops` is the peak of all devices, in operations a second; None
+    where it is not known. `began` is when the run began, by `time.monotonic`; None is now.
 
     Goodput is the share of the wall time that moved the weights: compiling, waiting for input, saving and evaluating do
     not, nor do steps that a kill or a rollback took back. The time from the last line to a kill is not known.
