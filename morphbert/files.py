@@ -7,9 +7,11 @@ All code without TensorFlow uses these functions: local paths directly, paths wi
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import glob
 import hashlib
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -170,14 +172,34 @@ def _globbed(pattern: str) -> set[str]:
     rest = os.path.sep.join(parts)
     forms = {rest, unicodedata.normalize("NFC", rest), unicodedata.normalize("NFD", rest)}
     start = glob.escape(folder)
-    return {name for form in forms for name in glob.glob(os.path.join(start, form), recursive=True)}
+    found = {name for form in forms for name in glob.glob(os.path.join(start, form), recursive=True)}
+    if re.search(r"[?[]", rest) and "**" not in parts:
+        # A syllable of a decomposed name is several characters: names are composed before `?` and `[…]` see them.
+        composed = unicodedata.normalize("NFC", rest).split(os.path.sep)
+        wide = [part if part.isascii() and not glob.has_magic(part) else "*" for part in composed]
+        for name in glob.glob(os.path.join(start, *wide)):
+            names = unicodedata.normalize("NFC", os.path.relpath(name, folder or ".")).split(os.path.sep)
+            if all(map(fnmatch.fnmatchcase, names, composed)):
+                found.add(name)
+    return found
 
 
 def _below(folder: str) -> list[str]:
-    """Returns the files in a folder and below, sorted; a folder that links lead to more than once counts once."""
+    """Returns the files in a folder and below, sorted; a folder that links lead to more than once counts once.
+
+    Raises:
+      MorphbertError: a folder cannot be read, whose files would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise MorphbertError(
+            f"the folder {error.filename} cannot be read: {error.strerror}. Change its permissions, or name the files "
+            "to read."
+        )
+
     found: list[str] = []
     seen = {os.path.realpath(folder)}
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         visible = [name for name in folders if name[0] != "."]
         folders.clear()
         # A folder keeps its own name where a link beside it leads to it: `latest -> 2024`.
@@ -196,23 +218,35 @@ def _below(folder: str) -> list[str]:
     return found
 
 
-def _in_other_form(path: str) -> list[str]:
-    """Returns the path in the other Unicode form, if the disk has it in that form."""
+def in_form_of_disk(path: str) -> str:
+    """Returns a local path with each name in the Unicode form that the disk has, as far as the path exists.
+
+    macOS writes Korean names decomposed (NFD), keyboards compose them (NFC), and Linux takes both for different names.
+    """
+    if path.isascii() or is_remote(path):
+        return path
     found = os.path.sep if os.path.isabs(path) else ""
-    for part in path.split(os.path.sep):
-        wanted = unicodedata.normalize("NFC", part)
-        if part in ("", ".", "..") or os.path.lexists(os.path.join(found, part)):
-            found = os.path.join(found, part)
-            continue
-        try:
-            names = os.listdir(found or ".")
-        except OSError:
-            return []
-        same = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
-        if not same:
-            return []
-        found = os.path.join(found, same[0])
-    return [found]
+    parts = path.split(os.path.sep)
+    for place, part in enumerate(parts):
+        there = os.path.join(found, part)
+        if part not in ("", ".", "..") and not os.path.lexists(there):
+            wanted = unicodedata.normalize("NFC", part)
+            try:
+                names = os.listdir(found or ".")
+            except OSError:
+                names = []
+            same = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
+            if not same:
+                return os.path.join(found, *parts[place:])
+            there = os.path.join(found, same[0])
+        found = there
+    return found
+
+
+def _in_other_form(path: str) -> list[str]:
+    """Returns the path in the form of the disk, if it exists."""
+    found = in_form_of_disk(path)
+    return [found] if os.path.lexists(found) else []
 
 
 def _nothing_at(pattern: str) -> MorphbertError:
@@ -229,15 +263,15 @@ def _nothing_at(pattern: str) -> MorphbertError:
     remedy = (
         "Give a path, a folder, a glob in quotes, several with commas, or @LIST, a text file that lists them."
     )
-    if glob.has_magic(pattern[len(folder) :]):
-        only = ", only folders: end it with /*" if glob.glob(pattern) else ""
-        return MorphbertError(f"no file matches {pattern!r}{only} {where}. {remedy}")
     shown = f"the folder {folder!r}" if folder else "the working directory"
     try:
         there = os.listdir(folder or ".")
     except OSError as error:
         why = error.strerror
         return MorphbertError(f"there is no file {pattern!r}: {shown}: {why} {where}. {remedy}")
+    if glob.has_magic(pattern[len(folder) :]):
+        only = ", only folders: end it with /*" if glob.glob(pattern) else ""
+        return MorphbertError(f"no file matches {pattern!r}{only} {where}. {remedy}")
     near = difflib.get_close_matches(name, there, 3, 0.7)
     if near:
         remedy = f"Did you mean {' or '.join(near)}? " + remedy

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, Union
 
 from morphbert.errors import UsageError
+from morphbert.files import in_form_of_disk
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -51,6 +52,7 @@ class Option(NamedTuple):
       repeatable: whether the flag of a tuple may be given several times, which adds the values.
       instead_of: another flag that this one replaces: one of the two on the command line overrides the other in a
         configuration file.
+      path: whether the text is one path, whose names are then taken in the Unicode form that the disk has.
     """
 
     help: str = ""
@@ -64,6 +66,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     instead_of: str | None = None
+    path: bool = False
 
     @property
     def rule(self) -> str:
@@ -216,7 +219,7 @@ class Flag(NamedTuple):
             raise UsageError(
                 f"--{self.name}={value} is out of range: it must be {self.option.rule or 'a number'}."
             )
-        return value
+        return in_form_of_disk(value) if self.option.path else value
 
 
 def flags_of(kind: type, default: Any = None) -> list[Flag]:

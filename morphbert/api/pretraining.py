@@ -42,6 +42,7 @@ class PretrainingConfig:
     """The configuration of a pretraining run. `run_pretraining.py --help` explains each field."""
 
     bert_config_file: str = option(
+        path=True,
         group="Input and output",
         help="The model's configuration, a JSON file like google-research/bert's bert_config.json. Its vocab_size "
         "must be the number of lines of the records' vocabulary.",
@@ -54,6 +55,7 @@ class PretrainingConfig:
         "--input_file='news*:0.7,wiki*:0.3'",
     )
     output_dir: str = option(
+        path=True,
         help="The folder for checkpoints, metrics.jsonl and TensorBoard logs. If it contains a checkpoint, the run "
         "continues from it exactly.",
     )
@@ -61,6 +63,7 @@ class PretrainingConfig:
         default=None, help="Held-out records for --do_eval. Default: the records of --input_file."
     )
     vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The records' vocabulary, a folder of build_vocab.py or a vocab.txt. Training does not need it. With "
         "it, the folder gets a copy beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
@@ -117,6 +120,7 @@ class PretrainingConfig:
         "discriminator's; it has as many layers, and the same embeddings.",
     )
     generator_config_file: str | None = option(
+        path=True,
         default=None,
         help="With --objective=electra: the generator's configuration, instead of --generator_size.",
     )
@@ -168,6 +172,7 @@ class PretrainingConfig:
         help="The largest number of steps of the evaluation; each record counts once.",
     )
     grammar_file: str | None = option(
+        path=True,
         default=None,
         help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also measure how often the model "
         "prefers the correct sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
@@ -231,6 +236,7 @@ class PretrainingConfig:
         "the skipped parts.",
     )
     init_checkpoint: str | None = option(
+        path=True,
         default=None,
         group="Starting from a model",
         help="The initial weights instead of random ones: a checkpoint of this program, or a TensorFlow 1 checkpoint "
@@ -240,12 +246,14 @@ class PretrainingConfig:
         "vocabulary see --vocab_file.",
     )
     init_generator_checkpoint: str | None = option(
+        path=True,
         default=None,
         help="With --objective=electra: the generator's initial weights, where --init_checkpoint holds the "
         "discriminator alone. Default: the generator in --init_checkpoint, if there is one. Example: "
         "--init_generator_checkpoint=koelectra-small-v3-generator",
     )
     init_vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
     )

@@ -26,8 +26,9 @@ _TOP = 5
 class TrainingReportConfig:
     """The configuration of a report: the run, and the page."""
 
-    output_dir: str = option(group="Run", help="The --output_dir of the run.")
+    output_dir: str = option(path=True, group="Run", help="The --output_dir of the run.")
     vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The vocabulary of the run's records, with which the newest checkpoint fills in masks. Default: the one "
         "beside the checkpoints, a copy of the run's --vocab_file.",
@@ -36,7 +37,7 @@ class TrainingReportConfig:
         default=None, help="A sentence with [MASK] to fill in, instead of the program's examples."
     )
     report_file: str | None = option(
-        default=None, group="Output", help="The page. Default: report.html in --output_dir."
+        path=True, default=None, group="Output", help="The page. Default: report.html in --output_dir."
     )
 
 

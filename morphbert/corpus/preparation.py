@@ -65,7 +65,7 @@ class CorpusConfig:
         "any corpus. kiwipiepy, kss: libraries that analyse the text, 90 and 190 times slower (pip install kiwipiepy "
         "or kss; docs/corpus.md compares them). line: every line is one sentence.",
     )
-    output_file: str = option(help="The output file; the ending .gz compresses it.")
+    output_file: str = option(path=True, help="The output file; the ending .gz compresses it.")
     num_shards: int | None = option(
         default=None,
         at_least=1,
@@ -74,6 +74,7 @@ class CorpusConfig:
         "order is the single file.",
     )
     report_file: str | None = option(
+        path=True,
         default=None,
         help="The report of omitted documents and removed text, with examples: JSON with the ending .json, else "
         "Markdown. Default: the output file's name with .report.md.",

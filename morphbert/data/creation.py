@@ -56,6 +56,7 @@ class PretrainingDataConfig:
         "ends with .gz is compressed. NAME.manifest.json beside each file describes it.",
     )
     vocab_file: str = option(
+        path=True,
         help="A vocabulary folder made by build_vocab.py, which describes its tokenizer; a Hugging Face folder, "
         "whose tokenizer is reproduced; or a plain vocab.txt, which is used as by google-research/bert.",
     )
@@ -117,6 +118,7 @@ class PretrainingDataConfig:
         "times as often as others; the share of masked pieces stays the same.",
     )
     token_store: str | None = option(
+        path=True,
         default=None,
         group="Machine" + FAST_ONLY,
         help="The folder on this machine for the tokenized text, which later runs with the same input and vocabulary "

@@ -85,6 +85,7 @@ class InspectConfig:
         help="Record files: a path, a glob in quotes, or several of both with commas. Manifests are skipped.",
     )
     vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The vocabulary folder or vocab.txt that made the records. Without it, pieces are shown as numbers.",
     )

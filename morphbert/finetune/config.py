@@ -212,6 +212,7 @@ class FineTuneConfig:
     evaluates_on_predict_file: ClassVar[bool] = False
 
     vocab_file: str | None = option(
+        path=True,
         default=None,
         group="Tokenizer",
         section="tokenizer",
@@ -223,6 +224,7 @@ class FineTuneConfig:
         help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters.",
     )
     init_checkpoint: str | None = option(
+        path=True,
         default=None,
         group="Model",
         section="model",
@@ -231,7 +233,7 @@ class FineTuneConfig:
         "Face folder. Without it, or with an empty value, the weights are random.",
     )
     bert_config_file: str | None = option(
-        default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
+        path=True, default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
     plugin: tuple[str, ...] = option(
         default=(),
@@ -244,6 +246,7 @@ class FineTuneConfig:
         help="The name of a task of --plugin, which takes the place of this command's and reads the same files.",
     )
     word_embeddings: str | None = option(
+        path=True,
         default=None,
         help="A word2vec text file. Pieces in it start from its vectors, whose size must be that of the model's "
         "embeddings.",
@@ -281,6 +284,7 @@ class FineTuneConfig:
         "files.",
     )
     output_dir: str = option(
+        path=True,
         group="Training",
         section="train",
         help="The folder for the fine-tuned model, its figures and TensorBoard logs. If it contains a checkpoint, "

@@ -310,6 +310,7 @@ class PredictConfig:
     )
     encoding: str = option(default="utf-8", help="The encoding of the input. Example: --encoding=cp949")
     output_file: str = option(
+        path=True,
         help="The same objects, each with `prediction`, or with `error` if there is none. It appears at the end.",
     )
     text_column: tuple[str, ...] = option(

@@ -58,6 +58,7 @@ class GrammarPairsConfig:
         "are read from there.",
     )
     grammar_file: str = option(
+        path=True,
         help="The minimal pairs, JSON Lines: a right sentence, a wrong one, the phenomenon and the characters that "
         "differ, a pair a line.",
     )

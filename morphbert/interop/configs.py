@@ -19,11 +19,13 @@ class ModelParts:
     """The parts of a model, which are beside it or elsewhere."""
 
     bert_config_file: str | None = option(
+        path=True,
         default=None,
         group="Model",
         help="Its configuration. Default: bert_config.json beside the checkpoint.",
     )
     vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
         "the one beside the model, if there is one.",
@@ -40,12 +42,13 @@ class ExportConfig(ModelParts):
     """One export. `export_model.py --help` explains each field."""
 
     checkpoint: str = option(
+        path=True,
         group="Model",
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints work too. A fine-tuned model's "
         "folder is exported with its head, to Hugging Face.",
     )
-    output_dir: str = option(group="Output", help="The new folder.")
+    output_dir: str = option(path=True, group="Output", help="The new folder.")
     format: str = option(
         choices=EXPORT_FORMATS,
         help="huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
@@ -73,6 +76,7 @@ class ExportConfig(ModelParts):
         help="huggingface: the model card's title. Default: the folder's name.",
     )
     sample_text_file: str | None = option(
+        path=True,
         default=None,
         help="huggingface: a text with one sentence per line, on which the agreement of the stock tokenizer with the "
         "exact one is measured for the model card. Example: --sample_text_file=data/corpus.txt",
@@ -100,15 +104,16 @@ class ImportConfig:
     """One import. `import_model.py --help` explains each field."""
 
     checkpoint: str = option(
+        path=True,
         group="Model",
         help="The model: a Hugging Face folder (BERT, RoBERTa, ALBERT, ModernBERT or ELECTRA), or a TensorFlow 1 "
         "checkpoint of google-research's bert, albert or electra (a folder or a prefix), or one of this program.",
     )
     bert_config_file: str | None = option(
-        default=None, help="Its configuration. Default: the one beside the checkpoint."
+        path=True, default=None, help="Its configuration. Default: the one beside the checkpoint."
     )
     vocab_file: str | None = option(
-        default=None, help="Its vocabulary. Default: the one beside it, if there is one."
+        path=True, default=None, help="Its vocabulary. Default: the one beside it, if there is one."
     )
     do_lower_case: bool | None = option(
         default=None,
@@ -127,9 +132,10 @@ class ImportConfig:
     )
     plugin: tuple[str, ...] = model_plugin_option()
     output_dir: str = option(
-        group="Output", help="The new folder: for --init_checkpoint and export_model.py."
+        path=True, group="Output", help="The new folder: for --init_checkpoint and export_model.py."
     )
     new_vocab_file: str | None = option(
+        path=True,
         default=None,
         help="Another vocabulary for it. Pieces of both keep their embeddings; others start from the mean of the old "
         "pieces that spell them. Example: --new_vocab_file=vocab/ko-mecab-32k",
@@ -148,6 +154,7 @@ class ModelWithTokenizer(ModelParts):
     """A pretrained model and its tokenizer."""
 
     checkpoint: str = option(
+        path=True,
         group="Model",
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
@@ -183,11 +190,13 @@ class FillMaskConfig(ModelWithTokenizer):
         "checkpoints of the run. Only this machine can reach it.",
     )
     compare_checkpoint: str | None = option(
+        path=True,
         default=None,
         help="A second model, which the page shows beside the first, also with another vocabulary. Example: "
         "--compare_checkpoint=out/other_model",
     )
     compare_vocab_file: str | None = option(
+        path=True,
         default=None,
         help="The vocabulary of --compare_checkpoint. Default: the one beside it.",
     )
@@ -213,7 +222,7 @@ class GrammarConfig(ModelWithTokenizer):
     """A model, and minimal pairs for it to order. `evaluate_grammar.py --help` explains each field."""
 
     grammar_file: str = option(
-        group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
+        path=True, group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
     )
     electra_network: Literal["discriminator", "generator"] | None = option(
         default=None,
@@ -234,7 +243,7 @@ class GrammarConfig(ModelWithTokenizer):
         help="Pieces in a call of the network, padding included: lower it to save memory.",
     )
     output_file: str | None = option(
-        default=None, group="Output", help="JSON with the counts of every phenomenon."
+        path=True, default=None, group="Output", help="JSON with the counts of every phenomenon."
     )
 
 
@@ -243,6 +252,7 @@ class ExtractConfig(ModelParts):
     """One extraction. `extract_features.py --help` explains each field."""
 
     init_checkpoint: str = option(
+        path=True,
         group="Model",
         help="The model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face folder.",
     )
@@ -265,6 +275,7 @@ class ExtractConfig(ModelParts):
         default=None, help="In a table: the column with the second text, if there is one."
     )
     output_file: str = option(
+        path=True,
         group="Output",
         help="The output in input order: JSON Lines as google-research/bert writes them, or Parquet if the name ends "
         "in .parquet.",

@@ -67,6 +67,7 @@ class VocabularyConfig:
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
     )
     vocab_dir: str = option(
+        path=True,
         help="The folder for vocab.txt, morphbert_tokenizer.json (the other settings of the tokenizer), and "
         "report.md and report.html (the vocabulary's figures on held-out text). Required, except with --compare.",
     )
@@ -148,6 +149,7 @@ class VocabularyConfig:
         help="The number of lines [unused0], [unused1]… to reserve for later words that must not change other ids.",
     )
     init_vocab: str = option(
+        path=True,
         default="",
         help="Extend this vocabulary (a folder, or a plain vocab.txt) instead of learning all pieces, to continue "
         "pretraining on another domain. Every old piece keeps its id; new pieces replace [unusedN] and then follow "

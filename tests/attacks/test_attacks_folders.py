@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import unicodedata
 
 import pytest
 from samples import GOLDEN, write_random_model
@@ -12,7 +13,7 @@ from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.prepare_corpus import main as prepare
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.files import expand
+from morphbert.files import expand, in_form_of_disk
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import rows_of
 from morphbert.interop.pretrained import check_keeps
@@ -47,6 +48,65 @@ def test_a_link_beside_its_folder_does_not_read_the_files_twice(tmp_path):
     (tmp_path / "latest").symlink_to("y2024")
     (tmp_path / "zlink").symlink_to("latest")
     assert names(tmp_path, expand(str(tmp_path))) == ["y2024/a.txt"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["말뭉치/?째.txt", "말뭉치/[첫둘]째.txt", "말*/*째.txt", "말??/?[째].txt", "말뭉치"]
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_globs_match_syllables_in_either_form(pattern, form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / unicodedata.normalize(form, "말뭉치")
+    folder.mkdir()
+    for name in ("첫째.txt", "둘째.txt", "셋.txt"):
+        (folder / unicodedata.normalize(form, name)).touch()
+    assert len(expand(pattern)) == (3 if pattern == "말뭉치" else 2)
+
+
+def test_every_path_is_found_in_the_form_of_the_disk(tmp_path, capsys):
+    """A second folder of the same looks would begin a run at step 0, or leave a vocabulary unfound."""
+    decomposed = unicodedata.normalize("NFD", "어휘")
+    (tmp_path / decomposed).mkdir()
+    shutil.copy(GOLDEN / "vocab_ko.txt", tmp_path / decomposed / "vocab.txt")
+    flags = [f"--input_file={GOLDEN}/documents_ko.txt", "--do_lower_case=false", "--num_workers=1"]
+    store = f"--token_store={tmp_path}/어휘/단어/s"
+    assert (
+        create([*flags, f"--vocab_file={tmp_path}/어휘/vocab.txt", store, f"--output_file={tmp_path}/r"]) == 0
+    )
+    assert (
+        prepared(tmp_path / "어휘" / "vocab.txt", tmp_path, f"--report_file={tmp_path}/어휘/새 글.md")[0] == 0
+    )
+    assert {name for name in os.listdir(tmp_path) if "휘" in unicodedata.normalize("NFC", name)} == {
+        decomposed
+    }
+    assert sorted(os.listdir(tmp_path / decomposed)) == ["vocab.txt", "단어", "새 글.md"]
+    assert in_form_of_disk("gs://통/어휘") == "gs://통/어휘"
+
+
+@pytest.fixture
+def nobody():
+    """Another user; root may read everything."""
+    if os.name != "posix" or os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path, request):
+    corpus = tmp_path / "corpus"
+    (corpus / "private").mkdir(parents=True)
+    (corpus / "a.txt").write_text("가\n")
+    (corpus / "private" / "b.txt").write_text("나\n")
+    for folder in [*tmp_path.parents][:2]:  # pytest's, which are the user's alone
+        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    (corpus / "private").chmod(0)
+    request.getfixturevalue("nobody")
+    for pattern in (corpus, corpus / "private", corpus / "private" / "*.txt"):
+        with pytest.raises(MorphbertError, match=r"corpus/private'?( cannot be read)?: Permission denied"):
+            expand(str(pattern))
 
 
 def test_pipes_in_a_folder_are_left_out_and_broken_links_are_named(tmp_path):
