@@ -424,6 +424,17 @@ def test_a_page_that_cannot_be_served_says_why(flags, status, words, server, ran
     assert all(word in message for word in words), message
 
 
+def test_errors_of_the_compared_model_name_its_flags(trained, random_model, tmp_path, capsys):
+    compared = [f"--checkpoint={random_model}", "--serve", f"--compare_checkpoint={trained}"]
+    assert main(compared) == 2
+    assert "--compare_vocab_file is required" in capsys.readouterr().err
+    lines = (GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines()
+    other = tmp_path / "vocab.txt"
+    other.write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n", encoding="utf-8")
+    assert main([*compared, f"--compare_vocab_file={other}"]) == 1
+    assert "the vocabulary (--compare_vocab_file) " in capsys.readouterr().err
+
+
 def test_a_model_without_vocabulary_or_head_says_so(trained, random_model, tmp_path, capsys):
     assert main([f"--checkpoint={trained}", "--text=[MASK]"]) == 2
     assert "--vocab_file is required" in capsys.readouterr().err

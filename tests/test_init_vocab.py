@@ -78,6 +78,8 @@ def test_the_order_of_filling():
     more = extend(old, Counter(), [], [], 10)
     assert more.tokens[5:] == ("[unused0]", "가", "[unused7]", "[unused1]", "[unused2]")
     assert more.unused == 4
+    spelled = extend(old, Counter(), [], [], 10, own_spelling={"[unused1]", "<S>"})
+    assert spelled.tokens[8:] == ("[unused2]", "[unused3]")  # a special token is written as [unused1]
 
 
 def test_same_bytes_again(old, domain, tmp_path):

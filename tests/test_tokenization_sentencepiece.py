@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import GOLDEN, SHAPE, write_config
 
+from morphbert.cli.create_pretraining_data import main as create
 from morphbert.errors import MorphbertError
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.sequences import encode_sequence
+from morphbert.text.special_tokens import encode_special
 from morphbert.text.vocabulary import MASK
 
 SENTENCES = [
@@ -27,24 +29,29 @@ SENTENCES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def model():
+def trained_model(pad, unk, *others):
+    """A model whose special tokens have these spellings; they change nothing else."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES * 5),
         model_writer=written,
         vocab_size=150,
         model_type="bpe",
-        unk_piece="[UNK]",
-        pad_piece="[PAD]",
+        unk_piece=unk,
+        pad_piece=pad,
         pad_id=0,
         unk_id=1,
         bos_id=-1,
         eos_id=-1,
-        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        control_symbols=list(others),
         minloglevel=2,
     )
     return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return trained_model("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @pytest.fixture
@@ -410,3 +417,57 @@ def test_a_copied_albert_tokenizer_keeps_its_keys(albert, tmp_path):
     (tmp_path / "copy").mkdir()
     write_vocabulary(str(tmp_path / "copy"), tokenizer, source)
     assert load_tokenizer(str(tmp_path / "copy")).describe() == tokenizer.describe()
+
+
+OWN = {
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "mask_token": "<mask>",
+}
+
+
+@pytest.fixture
+def own_folder(tmp_path):
+    """A folder whose model has spellings of its own, as special_tokens_map.json states."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "spiece.model").write_bytes(trained_model(*OWN.values()))
+    (folder / "special_tokens_map.json").write_text(json.dumps(OWN), encoding="utf-8")
+    return folder
+
+
+def test_own_spellings_of_special_tokens_make_the_same_records(folder, own_folder, tmp_path):
+    usual, own = load_tokenizer(str(folder)), load_tokenizer(str(own_folder))
+    assert own.vocabulary.special.as_map() == OWN
+    assert (own.vocabulary.lines[:5], own.vocabulary.tokens) == (tuple(OWN.values()), usual.vocabulary.tokens)
+    text = "나는 어제 {}와 학교에 갔다. 뷁"
+    wanted = encode_special(usual, text.format(MASK))
+    assert wanted.tokens.count(MASK) == 1
+    assert encode_special(own, text.format("<mask>")) == encode_special(own, text.format(MASK)) == wanted
+    assert own.convert_tokens_to_ids(["<s>", "[SEP]"]) == usual.convert_tokens_to_ids(["[CLS]", "[SEP]"])
+    assert own.decode([1]) == "<unk>"
+    (tmp_path / "text.txt").write_text("\n".join(SENTENCES * 3), encoding="utf-8")
+    for name, made in (("usual", folder), ("own", own_folder)):
+        output = f"{tmp_path}/{name}.tfrecord"
+        flags = [f"--input_file={tmp_path}/text.txt", f"--vocab_file={made}", f"--output_file={output}"]
+        assert create([*flags, "--max_seq_length=32", "--max_predictions_per_seq=5"]) == 0
+    assert (tmp_path / "own.tfrecord").read_bytes() == (tmp_path / "usual.tfrecord").read_bytes()
+    from morphbert.interop.vocabularies import write_vocabulary
+
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    write_vocabulary(str(copied), own, str(own_folder))
+    assert load_tokenizer(str(copied)).describe() == own.describe()
+
+
+def test_a_map_of_another_model_changes_nothing(folder, own_folder, capsys):
+    """A model with BERT's names keeps them; one without them is refused for records, with the remedy."""
+    (folder / "special_tokens_map.json").write_text(json.dumps(OWN), encoding="utf-8")
+    assert load_tokenizer(str(folder)).vocabulary.special.mask_token == MASK
+    (own_folder / "special_tokens_map.json").unlink()
+    plain = load_tokenizer(str(own_folder))
+    assert plain.vocabulary.tokens[4] == "<mask>"
+    with pytest.raises(MorphbertError, match=r"put a special_tokens_map\.json beside it"):
+        plain.check_for_pretraining(str(own_folder))

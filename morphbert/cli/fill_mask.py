@@ -61,6 +61,7 @@ def _serve(config: FillMaskConfig) -> None:
     with held_back():
         tokenizer = filling_tokenizer(config)
         quiet_tensorflow.load()
+        from morphbert.interop.fill_mask import COMPARED
         from morphbert.interop.fill_mask_page import Filling, PageServer
 
         filling = Filling(config.checkpoint, tokenizer, config.bert_config_file)
@@ -72,7 +73,8 @@ def _serve(config: FillMaskConfig) -> None:
                 vocab_file=config.compare_vocab_file,
                 bert_config_file=None,
             )
-            compared = Filling(other.checkpoint, filling_tokenizer(other, "--compare_vocab_file"))
+            tokenizer = filling_tokenizer(other, COMPARED.vocab_file)
+            compared = Filling(other.checkpoint, tokenizer, origin=COMPARED)
     with PageServer(filling, config.port, compared) as server:
         beside = f" beside {compared.first} of {compared.name}" if compared else ""
         print(f"page: {server.url} shows {filling.first}{beside} (Ctrl-C ends it)", flush=True)

@@ -87,7 +87,21 @@ def _by_word(encoding: Encoding, parts: list[tuple[int, str]]) -> list[list[str]
     return [[part for number, part in parts if number == word] for word in range(count)]
 
 
-def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None) -> Pretrained:
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """The flags in messages that name a model's vocabulary, and give its configuration, if a flag does."""
+
+    vocab_file: str = "--vocab_file"
+    config_file: str | None = "--bert_config_file"
+
+
+FIRST = Origin()
+COMPARED = Origin("--compare_vocab_file", None)
+
+
+def read_with_head(
+    checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
+) -> Pretrained:
     """Reads a model that fills masks, and holds it against its vocabulary; see `MaskFiller`.
 
     Of a checkpoint with both networks of an ELECTRA, that is the generator, which a line says.
@@ -100,17 +114,17 @@ def read_with_head(checkpoint: str, tokenizer: Tokenizer, config_file: str | Non
         print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
         model = generator
     if not model.config.has_masked_lm and model.other_network:
+        given = f"give {origin.config_file}, or " if origin.config_file else ""
         raise MorphbertError(
             f"{model.source} holds both networks of an ELECTRA, and nothing says the sizes of its generator, which "
-            "fills masks: give the generator's configuration with --bert_config_file, or put it beside the checkpoint "
-            f"as {GENERATOR_CONFIG}."
+            f"fills masks: {given}put the generator's configuration beside the checkpoint as {GENERATOR_CONFIG}."
         )
     if not model.config.has_masked_lm:
         raise MorphbertError(
             f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
             "give the generator."
         )
-    _check(model, tokenizer, _HEAD, "masked LM head", "fill masks")
+    _check(model, tokenizer, _HEAD, "masked LM head", "fill masks", origin.vocab_file)
     return model
 
 
@@ -133,10 +147,17 @@ def read_for_pairs(
     return model
 
 
-def _check(model: Pretrained, tokenizer: Tokenizer, head: str, name: str, purpose: str) -> None:
+def _check(
+    model: Pretrained,
+    tokenizer: Tokenizer,
+    head: str,
+    name: str,
+    purpose: str,
+    vocab_file: str = FIRST.vocab_file,
+) -> None:
     """Refuses another vocabulary, and a model without the weights that begin with `head`."""
     check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
-    sources.check_vocabulary(model, tokenizer.vocabulary, "the vocabulary (--vocab_file)")
+    sources.check_vocabulary(model, tokenizer.vocabulary, f"the vocabulary ({vocab_file})")
     if missing := [weight for weight in model.missing() if weight.startswith(head)]:
         raise MorphbertError(
             f"{model.source} has no {name} ({', '.join(missing)}), so it cannot {purpose}: give a pretrained model "
@@ -147,18 +168,25 @@ def _check(model: Pretrained, tokenizer: Tokenizer, head: str, name: str, purpos
 class MaskFiller:
     """A model and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
 
-    def __init__(self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None):
+    def __init__(
+        self,
+        checkpoint: str,
+        tokenizer: Tokenizer,
+        config_file: str | None = None,
+        origin: Origin = FIRST,
+    ):
         """Loads the weights.
 
         Args:
           checkpoint: a prefix, a folder of which the newest is taken, or another model that `sources.read` reads.
           tokenizer: of the vocabulary that the model was trained with.
           config_file: the model's `bert_config.json`; None takes the one beside the checkpoint.
+          origin: the flags for messages.
 
         Raises:
           MorphbertError: nothing readable there, or configuration, weights and vocabulary do not belong together.
         """
-        model = read_with_head(checkpoint, tokenizer, config_file)
+        model = read_with_head(checkpoint, tokenizer, config_file, origin)
         self.config = model.config
         self.tokenizer = tokenizer
         self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}

@@ -32,7 +32,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
 from morphbert.errors import MorphbertError
-from morphbert.interop.fill_mask import MaskFiller, Segmenter
+from morphbert.interop.fill_mask import FIRST, MaskFiller, Origin, Segmenter
 from morphbert.pages.korean import KOREAN
 from morphbert.pages.rendering import render, translated
 from morphbert.structured import load_json
@@ -80,13 +80,22 @@ def checkpoints_of(path: str) -> dict[str, str]:
 class Filling:
     """Answers the page's requests, one at a time, with models by the label of their checkpoint."""
 
-    def __init__(self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None):
+    def __init__(
+        self,
+        checkpoint: str,
+        tokenizer: Tokenizer,
+        config_file: str | None = None,
+        origin: Origin = FIRST,
+    ):
         """Loads the named checkpoint, so that its errors are known before the page is served.
+
+        `origin` has the model's flags for messages.
 
         Raises:
           MorphbertError: see `MaskFiller`.
         """
         self.name, self._tokenizer, self._config_file = checkpoint, tokenizer, config_file
+        self._origin = origin
         self._segmenter = Segmenter(tokenizer)
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, MaskFiller] = OrderedDict()
@@ -172,7 +181,7 @@ class Filling:
             )
         while len(self._kept) >= _KEPT:
             self._kept.popitem(last=False)
-        self._kept[label] = MaskFiller(prefix, self._tokenizer, self._config_file)
+        self._kept[label] = MaskFiller(prefix, self._tokenizer, self._config_file, self._origin)
         return self._kept[label]
 
 

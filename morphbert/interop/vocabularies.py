@@ -18,7 +18,7 @@ from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.foreign import CONFIG_NAME as TOKENIZER_CONFIG_NAME
-from morphbert.text.foreign import is_foreign
+from morphbert.text.foreign import SPECIALS_NAME, is_foreign
 from morphbert.text.loading import (
     described_tokenizer,
     foreign_folder_of,
@@ -29,7 +29,7 @@ from morphbert.text.loading import (
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import VOCABULARY_NAME, check_same_vocabulary, vocabulary_bytes
+from morphbert.text.vocabulary import BERT_SPELLING, VOCABULARY_NAME, check_same_vocabulary, vocabulary_bytes
 from morphbert.text.vocabulary_file import load_vocabulary
 
 
@@ -123,8 +123,10 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
         names += [name for name in sorted(os.listdir(source)) if name == VOCABULARY_NAME]
         if VOCABULARY_NAME not in names:
             names += [n for n in sorted(os.listdir(source)) if n.endswith(".json") and "vocab" in n]
-        if tokenizer.albert and os.path.exists(os.path.join(source, TOKENIZER_CONFIG_NAME)):
-            names.append(TOKENIZER_CONFIG_NAME)
+        settings = [TOKENIZER_CONFIG_NAME] if tokenizer.albert else []
+        if tokenizer.vocabulary.special != BERT_SPELLING:
+            settings = [TOKENIZER_CONFIG_NAME, SPECIALS_NAME]
+        names += [name for name in settings if os.path.exists(os.path.join(source, name))]
         for name in names:
             shutil.copyfile(os.path.join(source, name), os.path.join(folder, name))
         return

@@ -18,10 +18,22 @@ import sentencepiece
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.structured import RepeatedKey, load_json
-from morphbert.text.foreign import AlbertSettings, sentencepiece_settings
+from morphbert.text.foreign import AlbertSettings, sentencepiece_settings, special_tokens_in
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary, vocabulary_from_tokens
+from morphbert.text.vocabulary import (
+    BERT_SPELLING,
+    CLS,
+    PAD,
+    SEP,
+    SPECIAL_TOKENS,
+    UNK,
+    VOCABULARY_NAME,
+    SpecialTokens,
+    Vocabulary,
+    vocabulary_from_tokens,
+    with_special_tokens,
+)
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import Word, WordSplitter
 
@@ -44,12 +56,14 @@ class SentencePieceTokenizer(Tokenizer):
         vocabulary: Vocabulary | None = None,
         do_lower_case: bool = False,
         albert: AlbertSettings | None = None,
+        special: SpecialTokens = BERT_SPELLING,
     ) -> None:
         """
         Args:
           model: the content of the `*.model` file.
           vocabulary: the ids of pieces, if they differ from the model's.
           albert: the further settings of transformers' AlbertTokenizer; its `do_lower_case` does not count here.
+          special: the model's spelling of the special tokens; it is used if the vocabulary has all of them.
         """
         try:
             self._open(model)
@@ -58,6 +72,8 @@ class SentencePieceTokenizer(Tokenizer):
         if vocabulary is None:
             size = self._processor.get_piece_size()
             vocabulary = vocabulary_from_tokens(self._processor.id_to_piece(number) for number in range(size))
+        if all(token in vocabulary.ids for token in special.as_map().values()):
+            vocabulary = with_special_tokens(vocabulary, special, "the SentencePiece model")
         accents = None if albert is None else not albert.keep_accents
         normalizer = Normalizer("nfc", do_lower_case, accents)
         super().__init__(vocabulary, WordSplitter(normalizer, marks_stand_alone=False))
@@ -110,8 +126,9 @@ class SentencePieceTokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text of ids: the pieces joined, with a space for `▁`."""
+        written = self.vocabulary.special.written
         tokens = (token for token in self.convert_ids_to_tokens(ids) if token not in (PAD, CLS, SEP))
-        return "".join(tokens).replace(BEGINS, " ").strip()
+        return "".join(map(written, tokens)).replace(BEGINS, " ").strip()
 
     def describe(self) -> dict[str, Any]:
         """Returns everything that the output depends on; `analyzer` names the model by its hash."""
@@ -141,10 +158,12 @@ def load_sentencepiece(folder: str, do_lower_case: bool | None = None) -> Senten
     """Loads a folder with one `*.model` and an optional mapping to ids.
 
     The mapping is `vocab.txt` (one piece per line) or one `*.json` with `token_to_idx`, as KoBERT's. Without a mapping
-    the tokenizer uses the model's ids. The keys of an AlbertTokenizer are reproduced.
+    the tokenizer uses the model's ids. The keys of an AlbertTokenizer are reproduced. `special_tokens_map.json` and
+    `tokenizer_config.json` may state the spelling of the special tokens; a model that has BERT's names keeps them.
 
     Raises:
-      MorphbertError: there is no model or more than one, or a key of `tokenizer_config.json` is not reproduced.
+      MorphbertError: there is no model or more than one, a key of `tokenizer_config.json` is not reproduced, or the
+        spelling cannot be used.
     """
     path = find_model(folder)
     if path is None:
@@ -152,7 +171,14 @@ def load_sentencepiece(folder: str, do_lower_case: bool | None = None) -> Senten
     albert = sentencepiece_settings(folder)
     if do_lower_case is None:
         do_lower_case = albert is not None and albert.do_lower_case
-    return SentencePieceTokenizer(read_bytes(path), _mapping(folder), do_lower_case, albert)
+    model, mapping = read_bytes(path), _mapping(folder)
+    tokenizer = SentencePieceTokenizer(model, mapping, do_lower_case, albert)
+    if all(token in tokenizer.vocab for token in SPECIAL_TOKENS):
+        return tokenizer
+    special = special_tokens_in(folder)
+    if special == BERT_SPELLING:
+        return tokenizer
+    return SentencePieceTokenizer(model, mapping, do_lower_case, albert, special)
 
 
 def _mapping(folder: str) -> Vocabulary | None:

@@ -240,7 +240,15 @@ def build_vocabulary(
             characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
         )
     else:
-        pieces = extend(old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens)
+        pieces = extend(
+            old.tokens,
+            characters,
+            alphabet,
+            learned,
+            config.vocab_size,
+            config.special_tokens,
+            own_spelling,
+        )
     vocabulary = vocabulary_from_tokens(pieces.tokens, special)
     tokenizer = make_tokenizer(vocabulary, splitter)
     only_held_out = set(characters).difference(counts.characters)

@@ -150,11 +150,13 @@ def extend(
     learned: Iterable[str],
     vocab_size: int,
     special_tokens: Sequence[str] = (),
+    own_spelling: Collection[str] = (),
 ) -> LearnedPieces:
     """Returns an existing vocabulary with the additional pieces of another text; every old piece keeps its id.
 
     New pieces first replace the old `[unusedN]` and then follow the last line; the remaining `[unusedN]` count as
-    unused. Special tokens come first, then characters, then the learner's pieces.
+    unused. Special tokens come first, then characters, then the learner's pieces. No new line is spelled like one of
+    `own_spelling`, the old file's spelling of BERT's special tokens.
 
     Raises:
       MorphbertError: the size is smaller than the old vocabulary, or too small for the new characters.
@@ -185,8 +187,8 @@ def extend(
     tokens += [""] * sum(piece.old is None for piece in new)
     for piece in new:
         tokens[piece.id] = piece.new
-    taken = {int(token[len("[unused") : -1]) for token in old if re.fullmatch(r"\[unused\d{1,18}\]", token)}
-    more = (f"[unused{number}]" for number in itertools.count() if number not in taken)
+    taken = {*old, *own_spelling}
+    more = (slot for slot in map("[unused{}]".format, itertools.count()) if slot not in taken)
     tokens += itertools.islice(more, vocab_size - len(tokens))
     have = set(tokens)
     return LearnedPieces(
