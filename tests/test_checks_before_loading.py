@@ -83,11 +83,22 @@ def test_a_mistake_is_found_before_tensorflow_is_loaded(folder, capsys, command,
     assert not (folder / "out").exists()
 
 
-def test_a_missing_package_is_found_before(folder, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "module", "message"),
+    [
+        (["--wandb_project=reviews"], "wandb", "pip install 'morphbert[wandb]'"),
+        (
+            ["--do_eval", "--eval_file=train.tsv"],
+            "sklearn",
+            "figures need scikit-learn: pip install 'morphbert[finetune]'",
+        ),
+    ],
+)
+def test_a_missing_package_is_found_before(flags, module, message, folder, capsys, monkeypatch):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "site-packages" not in path])
-    monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    assert run_classifier.main([*CLASSIFIER, *MODEL, "--wandb_project=reviews"]) == 1
-    assert "pip install 'morphbert[wandb]'" in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    assert run_classifier.main([*CLASSIFIER, *MODEL, *flags]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 from morphbert import atomic_files, files
@@ -33,6 +34,10 @@ def check_before_loading(config: FineTuneConfig) -> None:
             raise MorphbertError(
                 f"--{flag}: {name} cannot be read: there is no such file (working directory: {os.getcwd()})."
             )
+    if config.do_eval or config.eval_every:
+        for module, package in config.scored_with.items():
+            if importlib.util.find_spec(module) is None:
+                raise MorphbertError(f"figures need {package}: pip install 'morphbert[finetune]'")
     if config.wandb_project is not None:
         check_installed()
     atomic_files.check_writable(config.output_dir)

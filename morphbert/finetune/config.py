@@ -206,10 +206,12 @@ class FineTuneConfig:
     Attributes:
       task_name: the task, a key of `morphbert.finetune.tasks.TASKS`.
       evaluates_on_predict_file: whether the task has no `eval_file` and evaluates on `predict_file`.
+      scored_with: the modules that an evaluation imports, each with the name of its package.
     """
 
     task_name: ClassVar[str]
     evaluates_on_predict_file: ClassVar[bool] = False
+    scored_with: ClassVar[Mapping[str, str]] = {}
 
     vocab_file: str | None = option(
         path=True,

@@ -5,6 +5,7 @@ Importing this module loads no TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from morphbert.errors import UsageError
@@ -41,6 +42,7 @@ class ClassificationConfig(FineTuneConfig):
     """The configuration of `run_classifier.py`: one or two sentences get a class, several labels, or a score."""
 
     task_name: ClassVar[str] = "classification"
+    scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn", "scipy": "scipy"}
 
     train_file: str | None = option(
         default=None, group="Data", section="data", help=f"Labelled examples to train on. {_TABLE}"
@@ -98,6 +100,7 @@ class TaggingConfig(FineTuneConfig):
     """The configuration of `run_ner.py`: each character of a text gets a tag."""
 
     task_name: ClassVar[str] = "tagging"
+    scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn", "seqeval": "seqeval"}
 
     train_file: str | None = option(
         default=None,
@@ -132,6 +135,7 @@ class RelationConfig(FineTuneConfig):
     """The configuration of `run_re.py`: two entities of a sentence get a relation."""
 
     task_name: ClassVar[str] = "relation"
+    scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn"}
 
     train_file: str | None = option(
         default=None,
