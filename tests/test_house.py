@@ -294,11 +294,14 @@ def test_every_command_is_in_the_readmes():
             assert script in text
 
 
-def test_the_documented_features_are_those_of_the_records():
+def test_the_documented_features_and_versions_are_those_of_the_files():
     from morphbert.data.records import RecordShape, features
+    from morphbert.text.metadata import FORMAT_VERSION
 
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (int64|float) \| (L|P|1) \|", text, re.M)
     lengths = {"L": 7, "P": 3, "1": 1}
     documented = {name: (lengths[length], dtype) for name, dtype, length in rows}
     assert documented == {name: tuple(feature) for name, feature in features(RecordShape(7, 3)).items()}
+    versions = [int(number) for number in re.findall(r"^\| (\d+) \| ", text, re.M)]
+    assert versions == [*range(1, FORMAT_VERSION + 1)]
