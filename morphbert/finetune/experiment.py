@@ -86,15 +86,15 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
         vectors = read_word_vectors(config.word_embeddings, tokens, start.config.embedding_width)
     devices = build_strategy(run.devices)
     if config.num_seeds == 1:
-        return _one(problem, start, run, devices, vectors)
+        with preflight.alone_in(run.output_dir):
+            return _one(problem, start, run, devices, vectors)
     by_seed: dict[int, Mapping[str, float]] = {}
     for seed in range(run.step.seed, run.step.seed + config.num_seeds):
         folder = os.path.join(run.output_dir, f"seed-{seed}")
         print(f"seed {seed}: {folder}", flush=True)
         own = dataclasses.replace(run, output_dir=folder, step=dataclasses.replace(run.step, seed=seed))
-        with (
-            gradients_released()
-        ):  # otherwise each seed's weights and moments would stay in memory during the next
+        # Without the release each seed's weights and moments would stay in memory during the next.
+        with gradients_released(), preflight.alone_in(own.output_dir):
             done = _one(problem, start, own, devices, vectors)
         if done.stopped_by is not None:
             return done
@@ -244,18 +244,7 @@ def _one(
     devices: Devices,
     word_vectors: WordVectors | None,
 ) -> FineTuned:
-    """Trains, evaluates and predicts in one folder, with a lock against other runs."""
-    with preflight.alone_in(run.output_dir):
-        return _alone(problem, start, run, devices, word_vectors)
-
-
-def _alone(
-    problem: _Problem,
-    start: Start,
-    run: TaskRunConfig,
-    devices: Devices,
-    word_vectors: WordVectors | None,
-) -> FineTuned:
+    """Trains, evaluates and predicts in one folder, which the caller has locked against other runs."""
     config, task = problem.config, problem.task
     check_folder(run.output_dir, problem.saved)
     running = FineTuning(run, task, start.weights, devices, word_vectors)

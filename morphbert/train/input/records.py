@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import gzip
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import tensorflow as tf
 
@@ -109,8 +109,8 @@ def training_dataset(
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1], where B is
       `batch_size` / `num_workers`.
     """
-    order = (form, seed, shuffle_buffer_size, first_file, bool(form.masks))
-    dataset = _from(files, *order, start) if mixture is None else _mixed(mixture, *order)
+    order = _Order(form, seed, shuffle_buffer_size, first_file, bool(form.masks))
+    dataset = _in_order(files, order, start) if mixture is None else _mixed(mixture, order)
     dataset = dataset.batch(batch_size, drop_remainder=True)
     share = batch_size // num_workers
     rows = slice(worker * share, (worker + 1) * share)
@@ -146,55 +146,48 @@ class Mixture:
     first: int = 0
 
 
-def _mixed(
-    mixture: Mixture, form: RecordFormat, seed: int, shuffle_buffer_size: int, first_file: int, numbered: bool
-) -> tf.data.Dataset:
-    """The records of all sources, each as `_from` has them, by turns that are a function of a record's number."""
+class _Order(NamedTuple):
+    """The order in which records are read.
+
+    Attributes:
+      first_file: the number of the first of the files.
+      numbered: whether (record, pass, its file, its number there) is read instead of the record alone.
+    """
+
+    form: RecordFormat
+    seed: int
+    shuffle_buffer_size: int
+    first_file: int
+    numbered: bool
+
+
+def _mixed(mixture: Mixture, order: _Order) -> tf.data.Dataset:
+    """The records of all sources, each as `_in_order` has them, by turns that are a function of a record's number."""
     sources = []
     for files, start in zip(mixture.sources, mixture.starts, strict=True):
-        sources.append(_from(files, form, seed, shuffle_buffer_size, first_file, numbered, start))
-        first_file += len(files)
-    order = tf.constant(one_round(mixture.shares), tf.int64)
-    turns = tf.data.Dataset.counter(mixture.first).map(
-        lambda number: order[number % tf.size(order, tf.int64)]
+        sources.append(_in_order(files, order, start))
+        order = order._replace(first_file=order.first_file + len(files))
+    turns = tf.constant(one_round(mixture.shares), tf.int64)
+    choices = tf.data.Dataset.counter(mixture.first).map(
+        lambda number: turns[number % tf.size(turns, tf.int64)]
     )
-    return tf.data.Dataset.choose_from_datasets(sources, turns, stop_on_empty_dataset=False)
+    return tf.data.Dataset.choose_from_datasets(sources, choices, stop_on_empty_dataset=False)
 
 
-def _from(
-    files: Sequence[str],
-    form: RecordFormat,
-    seed: int,
-    shuffle_buffer_size: int,
-    first_file: int,
-    numbered: bool,
-    start: tuple[int, int],
-) -> tf.data.Dataset:
-    """`_in_order` from a pass and a number of its records on."""
-    dataset = _in_order(files, form, seed, shuffle_buffer_size, first_file, numbered, start[0])
-    return dataset.skip(start[1]) if start[1] else dataset
-
-
-def _in_order(
-    files: Sequence[str],
-    form: RecordFormat,
-    seed: int,
-    shuffle_buffer_size: int,
-    first_file: int,
-    numbered: bool,
-    first_pass: int = 0,
-) -> tf.data.Dataset:
-    """All passes over all records: each record, or with `numbered` (record, pass, its file, its number there)."""
+def _in_order(files: Sequence[str], order: _Order, start: tuple[int, int]) -> tf.data.Dataset:
+    """All passes over all records, from a pass and a number of its records on."""
+    form, seed, shuffle_buffer_size, first_file, numbered = order
+    first_pass, left_out = start
     names = tf.constant(list(files))
     read_file = _reader(form, numbered)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         # Two seeds a pass, none of them another pass's: the order is a function of (seed, number).
         first = tf.constant(seed, tf.int64) * 1_000_003 + 2 * number
-        order = tf.data.Dataset.from_tensor_slices(_with_numbers(names, numbered, first_file)).shuffle(
+        shuffled = tf.data.Dataset.from_tensor_slices(_with_numbers(names, numbered, first_file)).shuffle(
             len(files), seed=first
         )
-        read = order.interleave(
+        read = shuffled.interleave(
             read_file,
             cycle_length=min(4, len(files)),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -207,7 +200,8 @@ def _in_order(
     # A shuffle within flat_map counts as outside state, which would keep the iterator out of checkpoints;
     # with its seed given it has none.
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
-    return tf.data.Dataset.counter(first_pass).flat_map(one_pass).with_options(options)
+    dataset = tf.data.Dataset.counter(first_pass).flat_map(one_pass).with_options(options)
+    return dataset.skip(left_out) if left_out else dataset
 
 
 def count_usable(files: Sequence[str], form: RecordFormat) -> int:
@@ -242,8 +236,8 @@ def find_batch(
 
     Reads the pass again up to it, which takes a while: it is for a message about a run that is in trouble.
     """
-    order = (form, seed, shuffle_buffer_size, 0, True)
-    dataset = _from(files, *order, start) if mixture is None else _mixed(mixture, *order)
+    order = _Order(form, seed, shuffle_buffer_size, 0, True)
+    dataset = _in_order(files, order, start) if mixture is None else _mixed(mixture, order)
     places = dataset.map(lambda record, number, file, place: (file, place))
     return [(files[int(file)], int(place)) for file, place in places.take(batch_size)]
 
