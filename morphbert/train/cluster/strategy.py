@@ -97,8 +97,8 @@ def share_processors() -> None:
     """On a machine of two cores, lets a core compute an operation alone; has to come before any use of TensorFlow.
 
     A step computes two halves of its batch side by side: a core for each, instead of both cores for each operation
-    and a wait at its end, is a tenth faster. With one core there is nothing to share; with more than two, which was not measured, TensorFlow's own
-    choice stays.
+    and a wait at its end, is a tenth faster. With one core there is nothing to share. With more than two, which were
+    not measured, TensorFlow's own choice stays.
     """
     if default_workers() != 2:
         return
