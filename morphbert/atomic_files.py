@@ -36,7 +36,7 @@ def json_bytes(value: Any, indent: int | None = None, default: Callable[[Any], A
 
 def write_error(path: str, error: OSError) -> MorphbertError:
     """Returns the message for a failed write, with the remedy for the usual causes."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "The disk is full: free some space or choose another disk, then run the same command again."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         remedy = "The folder is not writable: choose another one or change its permissions."

@@ -13,6 +13,7 @@ from absl import flags
 
 import morphbert
 from morphbert import options
+from morphbert.atomic_files import write_error
 from morphbert.cli import COMMANDS
 from morphbert.cli.foreign_names import suggestion
 from morphbert.errors import MorphbertError, UsageError
@@ -220,7 +221,11 @@ class Command:
             discard_output()
             return 0
         except OSError as error:
-            # Files are named by those who write them; what is left is standard output.
+            # Most files are named by those who write them; what has no name is standard output.
+            if error.filename is not None and error.errno in _FAILED_WRITES:
+                path = os.fsdecode(error.filename2 or error.filename)
+                print(f"{self.name}: {write_error(path, error)}", file=sys.stderr)
+                return 1
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
                 raise
             discard_output()
@@ -231,6 +236,10 @@ class Command:
             )
             return 1
         return 0
+
+
+# Errors that reading never has.
+_FAILED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def discard_output() -> None:

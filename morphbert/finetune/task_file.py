@@ -10,7 +10,7 @@ from typing import Any
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import Start
-from morphbert.interop.vocabularies import write_vocabulary
+from morphbert.interop.vocabularies import put_beside_run
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
@@ -48,7 +48,7 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any], plugins: Se
     vocabulary. `plugins` are the names and digests of the files that the run was given.
 
     Raises:
-      MorphbertError: the folder contains a model of another vocabulary.
+      MorphbertError: the folder contains a model of another vocabulary, or cannot be written.
     """
     path = os.path.join(folder, TASK_NAME)
     vocabulary = start.tokenizer.vocabulary
@@ -64,7 +64,7 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any], plugins: Se
     }
     write_text(os.path.join(folder, "bert_config.json"), start.config.to_json())
     if os.path.abspath(start.vocabulary) != os.path.abspath(folder):
-        write_vocabulary(folder, start.tokenizer, start.vocabulary)
+        put_beside_run(folder, start.tokenizer, start.vocabulary)
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
 

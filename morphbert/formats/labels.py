@@ -7,21 +7,17 @@ error, never two classes.
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.formats.tables import Row, read_table
+from morphbert.formats.tables import Row, clean_name, read_table
 
 # The spellings of a missing value in tables. `None` and `NA` are labels in some data sets, so they are not listed.
 _MISSING = ("", "nan", "NaN", "null", "NULL", "<NA>", "#N/A")
 _SHOWN_LABELS = 10
-# White space at the ends of a label, and what looks like nothing there: zero-width spaces and byte order marks.
-_AROUND = re.compile(r"^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$")
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def class_label(value: Any, where: str) -> str:
             f"{where}: the label is {_shown(value)}, where a text or a whole number is expected. For several labels "
             "per text, give --task=labels."
         )
-    return _AROUND.sub("", unicodedata.normalize("NFC", str(value)))
+    return clean_name(str(value))
 
 
 def _score(value: Any, where: str) -> float:
@@ -186,7 +182,7 @@ def label_order(label: str) -> tuple[int, int, str]:
 
 
 def check_spellings(labels: dict[str, str]) -> None:
-    """Refuses two spellings of one number, and true or false beside numbers.
+    """Refuses two spellings of one number or of true or false, and true or false beside numbers.
 
     Args:
       labels: each label with the place of its first occurrence, in order of occurrence.
@@ -206,6 +202,13 @@ def check_spellings(labels: dict[str, str]) -> None:
                 "spelling. Write both alike."
             )
     words = [label for label in labels if label.casefold() in ("true", "false")]
+    for word in words:
+        same = next(other for other in words if other.casefold() == word.casefold())
+        if same != word:
+            raise MorphbertError(
+                f"{labels[word]}: the label {word!r} is the label {same!r} ({labels[same]}) in another spelling. Write "
+                "both alike."
+            )
     if words and numbers:
         other = next(iter(numbers.values()))
         raise MorphbertError(

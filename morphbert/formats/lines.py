@@ -95,6 +95,15 @@ def lines_of(raw: IO[bytes], path: str, encoding: str | None = None) -> Iterator
                     f"{name}, line {number}: the line is longer than {LONGEST_LINE >> 20} MiB. Is this a text file? "
                     "Divide the text into lines, for example one paragraph per line."
                 )
+            if (
+                number == 1
+                and b"\r" in line[:-1]
+                and not line.endswith(b"\n")
+                and line[:1] not in (b"{", b"[")
+            ):
+                raise MorphbertError(
+                    f"{name}: the lines end with \\r alone, as on old Macs. Convert it: tr '\\r' '\\n' < IN > OUT"
+                )
             text = line.decode(codec).rstrip("\n")
             yield text.removeprefix("\ufeff") if number == 1 else text
     except UnicodeDecodeError as error:

@@ -10,6 +10,8 @@ import csv
 import itertools
 import json
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Literal
 
@@ -141,6 +143,15 @@ def _kind_by_content(path: str, encoding: str) -> Kind:
     return "csv" if "," in first and "\t" not in first else "tsv"
 
 
+# White space at the ends of a name, and what looks like nothing there: zero-width spaces and byte order marks.
+_AROUND = re.compile(r"^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$")
+
+
+def clean_name(name: str) -> str:
+    """Returns the name of a column or a label composed (NFC), without white space around it: `" 1 "` → `"1"`."""
+    return _AROUND.sub("", unicodedata.normalize("NFC", name))
+
+
 def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
     name = shown(path)
     lines = enumerate(read_lines(path, encoding=encoding), start=1)
@@ -149,7 +160,7 @@ def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
     for number, fields in rows:
         where = f"{name}, line {number}"
         if not names:
-            names = [field.strip() for field in fields]
+            names = [clean_name(field) for field in fields]
             twice = {one for one in names if one and names.count(one) > 1}
             if twice:
                 raise MorphbertError(
@@ -177,7 +188,7 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
     """Yields the number of each row's first line with the fields; a quoted field may span lines.
 
     Raises:
-      MorphbertError: a quotation mark is not closed, or closes in the middle of another field.
+      MorphbertError: a quotation mark is not closed, closes in the middle of another field, or follows white space.
     """
     last = begin = 0
     opened: list[str] = []  # the lines of the current row
@@ -192,6 +203,11 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:
         for row in csv.reader(with_ends(), strict=True):
+            if any(map(_SPACED_QUOTATION.fullmatch, row)):
+                raise MorphbertError(
+                    f"{name}, line {last - len(opened) + 1}: white space between a comma and a quotation mark, which "
+                    "then is part of the field. Leave the white space out."
+                )
             if row:
                 swallowed.look(last - len(opened) + 1, row, opened)
                 yield last - len(opened) + 1, row
@@ -207,6 +223,9 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
         ) from error
     finally:
         csv.field_size_limit(before)
+
+
+_SPACED_QUOTATION = re.compile(r'[ \t]+"[^"]*"[ \t]*')
 
 
 class SwallowedRows:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from morphbert import atomic_files
 from morphbert.data.locks import alone
@@ -219,9 +220,9 @@ def new_folder(path: str, overwrite: bool = False) -> Iterator[str]:
             if os.path.isdir(target):
                 os.rename(target, earlier)
             os.rename(partial, target)
-        except OSError as error:
+        except (OSError, tf.errors.OpError) as error:
             raise MorphbertError(
-                f"{path} cannot be written: {error.strerror or error}. Check that there is room and that the folder "
+                f"{path} cannot be written: {storage.reason_of(error)}. Check that there is room and that the folder "
                 "may be written to."
             ) from error
         finally:

@@ -31,6 +31,7 @@ from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import BERT_SPELLING, VOCABULARY_NAME, check_same_vocabulary, vocabulary_bytes
 from morphbert.text.vocabulary_file import load_vocabulary
+from morphbert.train import storage
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
@@ -178,7 +179,7 @@ def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[M
 
 
 def put_beside_run(output_dir: str, tokenizer: Tokenizer, vocab_file: str) -> None:
-    """Copies a run's vocabulary into its output folder, which may be a remote one.
+    """Copies a run's vocabulary into its output folder, which may be a remote one, each file whole or not at all.
 
     Args:
       output_dir: the run's; it is made.
@@ -192,11 +193,11 @@ def put_beside_run(output_dir: str, tokenizer: Tokenizer, vocab_file: str) -> No
         write_vocabulary(folder, tokenizer, vocab_file)
         try:
             tf.io.gfile.makedirs(output_dir)
-            for name in os.listdir(folder):
-                target = os.path.join(output_dir, name)
-                tf.io.gfile.copy(os.path.join(folder, name), target, overwrite=True)
         except tf.errors.OpError as error:
             raise MorphbertError(f"{output_dir} cannot be written: {error.message}") from error
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), "rb") as stream:
+                storage.write_bytes(os.path.join(output_dir, name), stream.read())
 
 
 def user_dictionary_of(tokenizer: Tokenizer) -> bytes | None:

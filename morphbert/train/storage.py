@@ -12,6 +12,9 @@ import tensorflow as tf
 from morphbert import atomic_files, files
 from morphbert.errors import MorphbertError
 
+_FULL = ("No space left on device", "File too large", "Disk quota exceeded")
+_FORBIDDEN = ("Permission denied", "Read-only file system")
+
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[None]:
@@ -19,14 +22,20 @@ def writing(path: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        if "No space left" in reason or "File too large" in reason or "Disk quota" in reason:
+        reason = reason_of(error)
+        if reason in _FULL:
             remedy = (
                 "Free some space, then run the same command again: it continues from the last checkpoint."
             )
         else:
             remedy = "Check that the folder exists and may be written to, or choose another --output_dir."
-        raise MorphbertError(f"{path} cannot be written: {reason.splitlines()[0]}. {remedy}") from error
+        raise MorphbertError(f"{path} cannot be written: {reason}. {remedy}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a write failed, in the system's words where TensorFlow's text has them among others."""
+    text = str(getattr(error, "strerror", None) or getattr(error, "message", None) or error)
+    return next((reason for reason in (*_FULL, *_FORBIDDEN) if reason in text), text.splitlines()[0])
 
 
 def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -36,14 +45,19 @@ def write_json_lines(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes a small file atomically and waits until it is on the disk."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Writes a small file atomically and waits until it is on the disk."""
     if not files.is_remote(path):
         with atomic_files.atomic_write(path) as local:
-            local.write(text.encode())
+            local.write(content)
         return
     partial = path + ".partial"
     with writing(path):
-        with tf.io.gfile.GFile(partial, "w") as stream:
-            stream.write(text)
+        with tf.io.gfile.GFile(partial, "wb") as stream:
+            stream.write(content)
         tf.io.gfile.rename(partial, path, overwrite=True)
 
 

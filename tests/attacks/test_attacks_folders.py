@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import unicodedata
 
 import pytest
-from samples import GOLDEN, write_random_model
+from samples import GOLDEN, MECAB_VOCABULARY, write_random_model
 
 from morphbert.atomic_files import check_apart, json_bytes
 from morphbert.cli.build_vocab import main as build_vocab
@@ -256,6 +257,44 @@ def published(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / "hf"
     assert export([f"--checkpoint={model}", f"--output_dir={folder}", "--format=huggingface"]) == 0
     return folder
+
+
+@pytest.fixture
+def small_files():
+    """No file may get more than 4 KiB, as on a disk that is all but full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("form", ["huggingface", "google", "import"])
+def test_a_model_on_a_full_disk_is_named_and_leaves_nothing(form, model, tmp_path, capsys, small_files):
+    """Safetensors and TensorFlow raise errors of their own."""
+    from morphbert.cli import export_model, import_model
+
+    flags = [f"--checkpoint={model}", f"--output_dir={tmp_path}/out"]
+    if form == "import":
+        assert import_model.main(flags) == 1
+    else:
+        assert export_model.main([*flags, f"--format={form}"]) == 1
+    assert re.search(r"out cannot be written: File too large\. ", capsys.readouterr().err)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_vocabulary_beside_a_run_is_whole_or_not_there(tmp_path, request):
+    from morphbert.interop.vocabularies import put_beside_run
+    from morphbert.text.loading import load_tokenizer
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "vocab.txt").write_text("earlier")
+    tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
+    request.getfixturevalue("small_files")
+    with pytest.raises((MorphbertError, OSError), match="File too large"):
+        put_beside_run(str(tmp_path / "run"), tokenizer, str(MECAB_VOCABULARY))
+    assert os.listdir(tmp_path / "run") == ["vocab.txt"]
+    assert (tmp_path / "run" / "vocab.txt").read_text() == "earlier"
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "morphbert_tokenizer.json"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -180,6 +181,31 @@ def test_scores_are_finite_numbers(tmp_path, score):
     assert "a.tsv, line 7: the " in refusal(
         table(tmp_path / "a.tsv", replaced(5, ("5", "점수", score))), "score"
     )
+
+
+@pytest.mark.parametrize("name", ["문서", "document\u200b", " document", "\ufeffdocument"])
+def test_names_of_columns_are_composed_and_without_white_space(name, tmp_path):
+    wanted = name.strip(" \u200b\ufeff")
+    path = table(tmp_path / "a.tsv", header=("id", unicodedata.normalize("NFD", name), "label"))
+    assert read_labelled(path, [wanted], "label").rows[0] == {wanted: ROWS[0][1], "label": "0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", "document,label\r좋다,1\r나쁘다,0\r", r"a.csv: the lines end with \r alone"),
+        ("a.tsv", "document\tlabel\r좋다\t1\r나쁘다\t0", r"a.tsv: the lines end with \r alone"),
+        (
+            "a.csv",
+            'document, label\n"좋다", "1"\n',
+            "a.csv, line 2: white space between a comma and a quotation mark",
+        ),
+        ("a.csv", "document,label\n좋다,TRUE\n좋다,True\n", "line 3: the label 'True' is the label 'TRUE' ("),
+    ],
+)
+def test_tables_of_other_programs_are_not_taken_for_other_tables(name, content, reason, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    assert reason in refusal(str(tmp_path / name))
 
 
 def test_columns_of_one_name_are_refused(tmp_path):

@@ -97,12 +97,23 @@ def our_weights(
 
 
 def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes `model.safetensors`: float32, under the names as given."""
+    """Writes `model.safetensors`: float32, under the names as given.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     whole = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
-    # Without this entry transformers 4 refuses the file.
-    save_file(whole, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
+    try:
+        # Without this entry transformers 4 refuses the file.
+        save_file(whole, os.path.join(folder, WEIGHTS_NAME), metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk is no OSError there
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise OSError(
+            *((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))
+        ) from error
 
 
 def write_config(folder: str, config: BertConfig, special_ids: Mapping[str, int] | None = None) -> None:
