@@ -82,7 +82,7 @@ KOREAN = {
     "By the kind of what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth.": (
         "가려진 조각의 종류별 결과입니다. 어절은 모든 조각이 가려졌을 때만 세고, 모두 맞아야 정답입니다. "
-        "frequent는 본문의 절반을 이루는 조각, middle은 그다음 40%, rare는 나머지 10%입니다."
+        "frequent는 본문의 절반을 이루는 조각, middle은 그다음 40%, rare는 마지막 10%입니다."
     ),
     # A fine-tuned model
     "figure": "지표",
@@ -98,7 +98,7 @@ KOREAN = {
     # The page of masks
     "What stands at [MASK]": "[MASK]에 들어갈 말",
     "Write [MASK] in the place of a piece. Click a piece of the sentence for what the model would put in its place.": (
-        "조각 자리에 [MASK]를 쓰십시오. 문장의 조각을 누르면 모델이 그 자리에 넣을 조각이 나옵니다."
+        "조각 자리에 [MASK]를 쓰세요. 문장의 조각을 누르면 모델이 그 자리에 넣을 조각이 나옵니다."
     ),
     "Checkpoint": "체크포인트",
     "Pieces": "개수",
@@ -108,7 +108,7 @@ KOREAN = {
     "{unknown} of {pieces} pieces are [UNK]": "조각 {pieces}개 가운데 [UNK] {unknown}개",
     "In place of {piece}": "{piece} 자리에",
     "{piece} has {share}, rank {rank} of {pieces}": "{piece}: {share}, {pieces}개 가운데 {rank}위",
-    "The program does not answer. Is it still running?": "프로그램이 응답하지 않습니다. 아직 실행 중입니까?",
+    "The program does not answer. Is it still running?": "프로그램이 응답하지 않습니다. 아직 실행 중인지 확인하세요.",
     # Vocabularies
     "Pieces of an eojeol": "어절의 조각 수",
     "Share of the eojeols that are cut into so many pieces.": "조각 수별 어절의 비율",
@@ -116,10 +116,10 @@ KOREAN = {
     "Share of the lines that have so many pieces, special tokens not counted.": (
         "조각 수별 줄의 비율(특수 토큰 제외)"
     ),
-    "Length of the pieces in the text": "텍스트에서 조각의 길이",
+    "Length of the pieces in the text": "글에서 조각의 길이",
     "Share of the pieces that have so many characters, as often as they occur.": (
         "글자 수별 조각의 비율(출현 횟수 기준)"
     ),
-    "Length of the pieces in the vocabulary": "어휘에서 조각의 길이",
+    "Length of the pieces in the vocabulary": "사전에서 조각의 길이",
     "Share of the pieces that have so many characters, each once.": "글자 수별 조각의 비율(조각마다 한 번)",
 }
