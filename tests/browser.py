@@ -9,11 +9,17 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
+
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 # No connection of its own to anywhere, and as root no sandbox.
 FLAGS = (
     "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
     "disable-component-update disable-sync disable-dev-shm-usage window-size=900,1000"
+)
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER),
+    reason="there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
 )
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
@@ -115,3 +121,32 @@ class Browser:
     def picture(self):
         """What the window shows, as a PNG file's bytes."""
         return base64.b64decode(self._send("GET", "/screenshot"))
+
+
+def check_report(path, profile, heading):
+    """Opens a page about a run: Korean, as wide as the screen, dark at night, with values under the pointer.
+
+    Args:
+      path: of the HTML file.
+      profile: a folder for the browser.
+      heading: a Korean heading of the page.
+    """
+    with Browser(profile) as browser:
+        browser.open(path.as_uri())
+        assert browser.run("return document.documentElement.lang") == "ko"
+        assert heading in browser.texts("h2")
+        backs = []
+        for width, dark in ((1200, False), (400, False), (400, True)):
+            browser.resize(width, dark=dark)
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+            backs.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
+        assert backs[0] == backs[1] != backs[2]
+        shown = browser.run(
+            """return [...document.querySelectorAll("figure[data-curves]")].map(figure => {
+              const svg = figure.querySelector("svg"), box = svg.getBoundingClientRect();
+              const at = {clientX: box.left + box.width / 2, bubbles: true};
+              svg.dispatchEvent(new PointerEvent("pointermove", at));
+              return figure.querySelector("output").textContent; })"""
+        )
+        assert all(any(character.isdigit() for character in values) for values in shown), shown
+        return shown

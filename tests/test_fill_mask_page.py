@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser import CHROMEDRIVER, CHROMIUM, Browser
+from browser import Browser, needs_browser
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, write_random_model
 
 from morphbert.cli.fill_mask import main
@@ -62,12 +62,6 @@ def ask(server, method="POST", path="/fill", body=None, **headers):
 
 
 # ── in a browser ───────────────────────────────────────────────────────────────────────────────────────
-
-
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER),
-    reason="there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)",
-)
 
 
 @needs_browser

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import jinja2
 import numpy as np
 import pytest
+from browser import Browser, check_report, needs_browser
 
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import surest_mistakes
@@ -146,6 +147,20 @@ def test_phrases_are_korean_where_the_browser_is():
     assert translated("Curves") == '<span data-ko="학습 곡선">Curves</span>'
     assert translated("entity f1 <") == "entity f1 &lt;"
     assert 'data-ko="가장 확신한 오답"' in fine_tuning()
+
+
+@needs_browser
+def test_a_fine_tuned_models_page_in_a_browser(tmp_path):
+    plot = line_plot("accuracy", {"held out": [(0, 0.5), (50, 0.75), (100, 1.0)]}, "step")
+    labels = [f"{number}번 갈래" for number in range(30)]  # wider than a telephone
+    matrix = confusion_table(Confusion.of(np.arange(30), np.arange(30)[::-1], labels))
+    page = tmp_path / "report.html"
+    page.write_text(fine_tuning(curves=[plot], confusion=matrix), encoding="utf-8")
+    assert check_report(page, tmp_path / "profile", "학습 곡선") == ["held out 0.75 (50)"]
+    with Browser(tmp_path / "english", "en-US") as browser:
+        browser.open(page.as_uri())
+        assert browser.run("return document.documentElement.lang") == "en"
+        assert "Curves" in browser.texts("h2")
 
 
 def test_every_phrase_of_the_templates_has_a_korean_form():

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from browser import check_report, needs_browser
 from samples import GOLDEN, MECAB_VOCABULARY, SHAPE, write_config
 
 from morphbert.cli import training_report
@@ -271,6 +272,12 @@ def test_the_report_is_one_file_with_all_of_the_run(finished):
         assert words in page
     vocabulary = load_tokenizer(str(MECAB_VOCABULARY)).vocabulary
     assert vocabulary.sha256 in page  # of the manifest
+
+
+@needs_browser
+def test_the_report_in_a_browser(finished, tmp_path):
+    shown = check_report(finished / "report.html", tmp_path / "profile", "학습 곡선")
+    assert len(shown) > 3
 
 
 def test_a_report_is_made_on_request_for_a_run_in_progress(run, finished, tmp_path, capsys):
