@@ -22,6 +22,10 @@ PIECES = [
     *"a ##a ##b ##c 한 ##국 ##韓 韓 ##國 國 ##語 語".split(),
     *"İ i ##i Σ σ ς ᄂ ##ᅡ ##ᄂ ##ᅳ ##ᆫ <e1> 1 ##1 ##2 ##ο ##σ ##ς ο".split(),
 ]
+IDS = {piece: number for number, piece in enumerate(PIECES)}
+# The parts of a tokenizer.json that cut text as BERT does.
+BERTS = {"normalizer": {"type": "BertNormalizer"}, "pre_tokenizer": {"type": "BertPreTokenizer"}}
+PUT = r"the post_processor .* does not put \[CLS\] before a text and \[SEP\] behind it"
 TEXTS = [
     "나는 학교에 간다.",
     "CNN 뉴스, Café(cafe) が で 한국韓國語",
@@ -207,13 +211,41 @@ def test_what_is_not_reproduced_is_refused_by_name(config, message, tmp_path):
             {"normalizer": {"type": "BertNormalizer", "clean_text": False}},
             "clean_text is False|pre_tokenizer",
         ),
+        ({**BERTS, "model": {"vocab": IDS, "unk_token": "[MASK]"}}, r"unk_token of the model is '\[MASK\]'"),
+        (
+            {**BERTS, "post_processor": {"type": "BertProcessing", "cls": ["[PAD]", 0], "sep": ["[SEP]", 3]}},
+            PUT,
+        ),
+        ({**BERTS, "post_processor": {"type": "RobertaProcessing"}}, PUT),
+        ({**BERTS, "post_processor": [1]}, PUT),
+        (
+            {
+                **BERTS,
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "[CLS]"}}],
+                },
+            },
+            PUT,
+        ),
     ],
 )
 def test_a_tokenizer_json_that_does_something_else_is_refused(change, message, tmp_path):
-    whole = {"model": {"vocab": {piece: number for number, piece in enumerate(PIECES)}}, **change}
+    whole = {"model": {"vocab": IDS}, **change}
     folder = folder_of(tmp_path / "hf", {"tokenizer_class": "PreTrainedTokenizerFast"}, tokenizer=whole)
     with pytest.raises(MorphbertError, match=message):
         load_tokenizer(str(folder))
+
+
+def test_a_tokenizer_json_that_puts_nothing_around_a_text_is_read_with_a_line(tmp_path, caplog):
+    whole = {**BERTS, "model": {"vocab": IDS}}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    load_tokenizer(str(folder_of(tmp_path / "hf", config, tokenizer=whole)))
+    assert "has no post_processor; [CLS] and [SEP] are put around a text" in caplog.text
+    caplog.clear()
+    whole["post_processor"] = {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]}
+    load_tokenizer(str(folder_of(tmp_path / "hf", config, tokenizer=whole)))
+    assert not caplog.text
 
 
 def test_lower_casing_that_destroys_hangul_is_never_guessed(tmp_path, caplog):

@@ -154,9 +154,10 @@ def load_foreign(
     vocabulary = with_added(_vocabulary(folder, config, whole), added, folder, special)
     vocabulary = with_special_tokens(vocabulary, special, folder)
     _check_further_special_tokens(folder, config, vocabulary)
-    described = dict(config)
+    described, guess = dict(config), None
     if config.get("tokenizer_class") in _GENERIC_CLASSES:
         described |= _from_pipeline(os.path.join(folder, JSON_NAME), whole)
+        guess = _check_special_pieces(os.path.join(folder, JSON_NAME), whole, special)
     if do_lower_case is not None:
         described["do_lower_case"] = do_lower_case
     for key, choices in (
@@ -170,7 +171,7 @@ def load_foreign(
                 f"{os.path.join(folder, CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it must be one of "
                 f"{shown}."
             )
-    accents, guess = described.get("strip_accents"), None
+    accents = described.get("strip_accents")
     if "do_lower_case" in described:
         lower = described["do_lower_case"]
     else:
@@ -433,3 +434,40 @@ def _from_pipeline(path: str, whole: Mapping[str, Any]) -> dict[str, Any]:
         "strip_accents": normalizer.get("strip_accents"),
         "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),
     }
+
+
+def _check_special_pieces(path: str, whole: Mapping[str, Any], special: SpecialTokens) -> str | None:
+    """Refuses a `tokenizer.json` with another unknown piece, or other pieces around a text, than BERT's.
+
+    Returns:
+      A line that reports that the file puts nothing around a text, where [CLS] and [SEP] are put all the same.
+    """
+    model, values = whole["model"], whole.get("post_processor")
+    unknown = model.get("unk_token", special.unk_token)
+    if unknown != special.unk_token:
+        raise MorphbertError(
+            f"{path}: unk_token of the model is {unknown!r}, and the folder's is {special.unk_token!r}. {_OTHERWISE}"
+        )
+    if values is None:
+        return f"{path} has no post_processor; [CLS] and [SEP] are put around a text, as BERT does."
+    try:
+        same = _is_berts(values, model["vocab"], special.cls_token, special.sep_token)
+    except (AttributeError, KeyError, StopIteration, TypeError):
+        same = False
+    if not same:
+        raise MorphbertError(
+            f"{path}: the post_processor {json.dumps(values, ensure_ascii=False):.80} does not put "
+            f"{special.cls_token} before a text and {special.sep_token} behind it; only this is supported. {_OTHERWISE}"
+        )
+    return None
+
+
+def _is_berts(values: Any, ids: Mapping[str, int], first: str, last: str) -> bool:
+    if values["type"] == "BertProcessing":
+        return bool(values["cls"] == [first, ids[first]] and values["sep"] == [last, ids[last]])
+    forms = [[next(iter(item.values()))["id"] for item in values[form]] for form in ("single", "pair")]
+    return (
+        values["type"] == "TemplateProcessing"
+        and forms == [[first, "A", last], [first, "A", last, "B", last]]
+        and all(values["special_tokens"][token]["ids"] == [ids[token]] for token in (first, last))
+    )
