@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 from typing import TYPE_CHECKING, Any
 
+from morphbert.atomic_files import check_writable
+from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError
+from morphbert.files import is_remote
 from morphbert.plugins import identities
 from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
@@ -23,6 +28,39 @@ if TYPE_CHECKING:
 STEPS = 100_000
 WARMUP_STEPS = 10_000
 MAX_SEQ_LENGTH = 128
+
+
+def check_files(config: PretrainingConfig) -> None:
+    """Checks that the local files of a run exist, before the load of TensorFlow, which takes seconds.
+
+    Raises:
+      MorphbertError: a file is missing.
+    """
+    for flag, path in (
+        ("bert_config_file", config.bert_config_file),
+        ("vocab_file", config.vocab_file),
+        ("grammar_file", config.grammar_file),
+    ):
+        if path and not is_remote(path) and not os.path.exists(path):
+            raise MorphbertError(
+                f"--{flag}: {path} cannot be read: there is no such file (working directory: {os.getcwd()})."
+            )
+    for flag, patterns in (("input_file", config.input_file), ("eval_input_file", config.eval_input_file)):
+        for pattern in filter(None, (part.strip() for part in (patterns or "").split(","))):
+            if flag == "input_file" and not is_remote(pattern):
+                pattern = split_weight(pattern, _is_there, f"--{flag}")[0]
+            if not (is_remote(pattern) or _is_there(pattern)):
+                raise MorphbertError(
+                    f"--{flag}: no file matches {pattern!r} (working directory: {os.getcwd()}). Make records with "
+                    "create_pretraining_data.py, and put globs in quotes."
+                )
+
+    if config.output_dir:
+        check_writable(config.output_dir)
+
+
+def _is_there(pattern: str) -> bool:
+    return os.path.exists(pattern) or bool(glob.glob(pattern))
 
 
 def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> RunConfig:

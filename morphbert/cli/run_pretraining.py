@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from morphbert import quiet_tensorflow
-from morphbert.api.pretraining import PretrainingConfig, check_files, run_pretraining
+from morphbert.api.pretraining import PretrainingConfig, run_pretraining
+from morphbert.api.pretraining_run import check_files
 from morphbert.cli.command import Command
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from morphbert.text.loading import (
 )
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
+from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import compile_user_dictionary
 from morphbert.text.vocabulary import (
     BERT_SPELLING,
@@ -226,29 +228,7 @@ def build_vocabulary(
     # The learner does not see held-out lines, but their characters belong in the alphabet, so no character of the text
     # becomes [UNK]. The measured vocabulary lacks these characters.
     characters = counts.characters + count_characters(counts.held_out, splitter)
-    alphabet = choose_alphabet(
-        characters, config.min_character_count, config.character_coverage, _most_characters(config, old)
-    )
-    if splitter.decomposes:
-        # These are few enough to include all of them: then every syllable can be written, even an unseen one.
-        alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
-    alphabet = [character for character in alphabet if character not in own_spelling]
-    learned = learn(config.learner, counts.words, alphabet, config.vocab_size)
-    learned = [piece for piece in learned if piece not in own_spelling]
-    if old is None:
-        pieces = assemble(
-            characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
-        )
-    else:
-        pieces = extend(
-            old.tokens,
-            characters,
-            alphabet,
-            learned,
-            config.vocab_size,
-            config.special_tokens,
-            own_spelling,
-        )
+    pieces = _learned(config, splitter, counts.words, characters, old, own_spelling)
     vocabulary = vocabulary_from_tokens(pieces.tokens, special)
     tokenizer = make_tokenizer(vocabulary, splitter)
     only_held_out = set(characters).difference(counts.characters)
@@ -261,10 +241,43 @@ def build_vocabulary(
         measure(measured, counts.held_out),
         None if questions is None else answer_ceiling(tokenizer, questions),
     )
-    report = _report(config, paths, counts, pieces, column)
-    contents = {VOCABULARY_NAME: vocabulary_bytes(vocabulary.lines), **report_bytes(report)}
-    if isinstance(splitter.analyzer, MecabAnalyzer) and splitter.analyzer.user_dictionary is not None:
-        contents[USER_DICTIONARY_NAME] = splitter.analyzer.user_dictionary
+    _write(config.vocab_dir, tokenizer, pieces, _report(config, paths, counts, pieces, column), old)
+    return BuiltVocabulary(len(paths), counts, pieces, column.figures)
+
+
+def _learned(
+    config: VocabularyConfig,
+    splitter: WordSplitter,
+    words: Collection[tuple[str, int]],
+    characters: Counter[str],
+    old: Vocabulary | None,
+    own_spelling: Collection[str],
+) -> LearnedPieces:
+    """Returns the pieces of a new vocabulary or, with `old`, of the extended one."""
+    alphabet = choose_alphabet(
+        characters, config.min_character_count, config.character_coverage, _most_characters(config, old)
+    )
+    if splitter.decomposes:
+        # These are few enough to include all of them: then every syllable can be written, even an unseen one.
+        alphabet += sorted(set(word_characters_of_jamo()).difference(alphabet))
+    alphabet = [character for character in alphabet if character not in own_spelling]
+    learned = learn(config.learner, words, alphabet, config.vocab_size)
+    learned = [piece for piece in learned if piece not in own_spelling]
+    if old is not None:
+        return extend(old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens)
+    return assemble(
+        characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
+    )
+
+
+def _write(
+    folder: str, tokenizer: Tokenizer, pieces: LearnedPieces, report: Report, old: Vocabulary | None
+) -> None:
+    """Writes the folder of a vocabulary."""
+    contents = {VOCABULARY_NAME: vocabulary_bytes(tokenizer.vocabulary.lines), **report_bytes(report)}
+    analyzer = tokenizer.splitter.analyzer
+    if isinstance(analyzer, MecabAnalyzer) and analyzer.user_dictionary is not None:
+        contents[USER_DICTIONARY_NAME] = analyzer.user_dictionary
     # The metadata is written last: a folder without it is not a vocabulary.
     description = tokenizer.describe()
     if old is not None:
@@ -277,9 +290,8 @@ def build_vocabulary(
         }
     contents[METADATA_NAME] = metadata_bytes(description)
     for name, content in contents.items():
-        with atomic_write(os.path.join(config.vocab_dir, name)) as stream:
+        with atomic_write(os.path.join(folder, name)) as stream:
             stream.write(content)
-    return BuiltVocabulary(len(paths), counts, pieces, column.figures)
 
 
 def make_splitter(config: VocabularyConfig) -> WordSplitter:
