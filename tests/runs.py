@@ -4,6 +4,9 @@ import json
 import pathlib
 import re
 import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -109,3 +112,20 @@ def write_records(path, *changes):
                 serialize_example({name: values for name, values in record.items() if values is not None})
             )
     return path
+
+
+def killed_soon(command, random, latest=1.5):
+    """Runs the command and kills it at a random moment within `latest` seconds after its first line of progress.
+
+    Returns:
+      False if the command ended before.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("step "):
+            break
+    time.sleep(random.uniform(0, latest))
+    process.kill()
+    killed = process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    return killed

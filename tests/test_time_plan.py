@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import arguments, assert_same, curve, go_back_to
+from runs import arguments, assert_same, curve, go_back_to, killed_soon
 from samples import ROOT
 
 from morphbert.cli.run_pretraining import main
@@ -180,3 +181,22 @@ def test_killed_and_continued_it_reaches_the_same_bits(
     assert "goodput" in said
     assert_same(begun / "model.ckpt-10", output / "model.ckpt-10")
     assert curve(begun) == curve(output)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_and_continued_it_reaches_the_same_bits(
+    records, tiny_config, tmp_path, until_step_10
+):
+    flags = ("--train_time=1m", "--save_checkpoints_steps=10", "--log_steps=100", "--keep_checkpoint_max=2")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert until_step_10(timed(arguments(records, tiny_config, whole, *flags))) == 128 + signal.SIGTERM
+    go_back_to(0, whole, killed)
+    steps = read_state(str(whole / "model.ckpt-0")).state["plan"]["num_train_steps"]
+    assert main(timed(arguments(records, tiny_config, whole, *flags))) == 0
+    program = [sys.executable, str(ROOT / "run_pretraining.py")]
+    command = [*program, *map(str, timed(arguments(records, tiny_config, killed, *flags)))]
+    random = np.random.default_rng(2)
+    assert [killed_soon(command, random) for _ in range(10)] == [True] * 10
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert_same(whole / f"model.ckpt-{steps}", killed / f"model.ckpt-{steps}")
+    assert curve(whole) == curve(killed)

@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import VOCAB_SIZE, all_ids, arguments, assert_same, curve, go_back_to, tensors
+from runs import VOCAB_SIZE, all_ids, arguments, assert_same, curve, go_back_to, killed_soon, tensors
 from samples import GOLDEN, ROOT, SHAPE, save_tensorflow_1
 
 from morphbert.cli.run_pretraining import main
@@ -291,19 +290,10 @@ def test_killed_at_any_moment_equals_never_killed(records, tiny_config, tmp_path
     assert main(arguments(records, tiny_config, tmp_path / "whole", *flags)) == 0
     command = [sys.executable, str(ROOT / "run_pretraining.py")]
     command += map(str, arguments(records, tiny_config, tmp_path / "killed", *flags))
-    random, kills = np.random.default_rng(1), 0
-    for _ in range(5):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for (
-            line
-        ) in process.stdout:  # as early as its first line of progress, and up to some twenty saves later
-            if line.startswith("step "):
-                break
-        time.sleep(random.uniform(0, 1.5))
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-        process.stdout.close()
-    assert kills >= 3
+    random = np.random.default_rng(1)
+    assert (
+        sum(killed_soon(command, random) for _ in range(5)) >= 3
+    )  # up to some twenty saves after the first line
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
     assert_same(tmp_path / "whole" / "model.ckpt-400", tmp_path / "killed" / "model.ckpt-400")
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
