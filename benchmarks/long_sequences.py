@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# By how many layers one is global, `None` for the configuration's own number. The first layer is global in any case.
-ATTENTIONS = {"as configured": None, "global in all layers": 1}
+# Every how many layers one is global, `None` for the configuration's own number. The first layer is global in any case.
+ATTENTIONS = {"as configured": None, "local in all layers but the first": 1000, "global in all layers": 1}
 
 
 def _held(name: str) -> int:
@@ -49,7 +49,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     path = REPOSITORY / "morphbert" / "model" / "configs" / f"{arguments.model}.json"
     values: dict[str, Any] = {**json.loads(path.read_text()), "vocab_size": arguments.vocab_size}
     if arguments.every:
-        values |= {"global_attn_every_n_layers": arguments.every, "local_attention": None}
+        values["global_attn_every_n_layers"] = arguments.every
+        values["local_attention"] = None if arguments.every == 1 else values["local_attention"]
     config = BertConfig(**values)
     share_processors()
     strategy = build_strategy(DeviceConfig()).strategy
