@@ -221,25 +221,34 @@ class Command:
             discard_output()
             return 0
         except OSError as error:
-            # Most files are named by those who write them; what has no name is standard output.
-            if error.filename is not None and error.errno in _FAILED_WRITES:
-                path = os.fsdecode(error.filename2 or error.filename)
-                print(f"{self.name}: {write_error(path, error)}", file=sys.stderr)
-                return 1
-            if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+            message = _failed_write(error)
+            if message is None:
                 raise
-            discard_output()
-            print(
-                f"{self.name}: standard output cannot be written: {error.strerror}. Free some space, or write it to "
-                "another place.",
-                file=sys.stderr,
-            )
+            print(f"{self.name}: {message}", file=sys.stderr)
             return 1
         return 0
 
 
 # Errors that reading never has.
 _FAILED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def _failed_write(error: OSError) -> str | None:
+    """Returns the message for a failed write that its writer did not turn into one; None for another error."""
+    if error.filename is not None:
+        path = os.fsdecode(error.filename2 or error.filename)
+        return str(write_error(path, error)) if error.errno in _FAILED_WRITES else None
+    if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
+        return (
+            f"there is no folder for temporary files ({error.strerror}). Make one of these writable, or set TMPDIR to "
+            "another folder."
+        )
+    if error.errno not in (*_FAILED_WRITES, errno.EIO):
+        return None
+    discard_output()
+    return (
+        f"standard output cannot be written: {error.strerror}. Free some space, or write it to another place."
+    )
 
 
 def discard_output() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+from morphbert.atomic_files import naming
 from morphbert.errors import MorphbertError
 from morphbert.text.morpheme_tags import parse_tag_rule
 
@@ -183,7 +184,7 @@ def _open(tagger: Any, arguments: str, user_dictionary: bytes | None) -> Any:
         return tagger(arguments)
     handle, path = tempfile.mkstemp(prefix="morphbert-", suffix=".dic")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with naming(path), os.fdopen(handle, "wb") as stream:
             stream.write(user_dictionary)
         return tagger(f"{arguments} -u {shlex.quote(path)}")
     finally:

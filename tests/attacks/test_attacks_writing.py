@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from creating import create, flags
 from samples import GOLDEN, ROOT
 
 from morphbert import atomic_files, files
+from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create_main
 from morphbert.cli.prepare_corpus import main as prepare
 from morphbert.corpus.report import Example, _example_line
@@ -58,6 +60,29 @@ def test_standard_output_on_a_full_disk_is_named(flag):
         "prepare_corpus.py: standard output cannot be written: No space left on device."
     )
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_folder_of_temporary_files_is_not_taken_for_standard_output(tmp_path, monkeypatch, capsys):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        flags = [f"--input_file={TEXT}", f"--vocab_dir={tmp_path}/v", "--vocab_size=600", "--num_workers=1"]
+        assert build_vocab(flags) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert re.search(r"/tmp/morphbert-\S+ cannot be written: File too large", capsys.readouterr().err)
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_a_system_without_a_folder_for_temporary_files_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    flags = [f"--input_file={TEXT}", f"--vocab_dir={tmp_path}/v", "--vocab_size=600", "--num_workers=1"]
+    assert build_vocab(flags) == 1
+    assert "there is no folder for temporary files" in capsys.readouterr().err
 
 
 def test_a_corpus_is_not_written_to_standard_output(tmp_path, monkeypatch, capsys):
