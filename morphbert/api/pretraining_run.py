@@ -147,7 +147,7 @@ def _records(
     """Returns the training records, in the order of the phases, and the held-out records."""
     from morphbert.data.records import RecordShape
     from morphbert.train.input.record_sets import SetFinder
-    from morphbert.train.preflight import check_shapes
+    from morphbert.train.preflight import check_lengths
 
     phases = config.parsed_phases
     length = config.max_seq_length or MAX_SEQ_LENGTH
@@ -163,7 +163,7 @@ def _records(
     if phases:
         records = in_phases(records, phases, num_train_steps, config.train_batch_size)
     for chosen in (*records, *eval_records):
-        check_shapes(chosen.form.shape, model)
+        check_lengths(chosen.form.shape, model)
     return records, eval_records
 
 

@@ -101,6 +101,6 @@ def by_length(
     if not config.length_bins:
         yield config, plan
         return
-    bins = np.searchsorted(np.array(config.length_bins), packing.lengths_of(plan), "left")
+    bins = np.searchsorted(np.array(config.length_bins), packing.instance_lengths(plan), "left")
     for number, length in enumerate(config.length_bins):
         yield config.of_bin(length), plan[bins == number]

@@ -23,13 +23,13 @@ def group(plan: npt.NDArray[np.void], config: InstanceConfig) -> Groups:
     """Groups the instances of a plan [N] into few sequences by best fit; without packing, each has its own."""
     if config.examples == 1:
         return Groups(np.arange(len(plan)), np.ones(len(plan), np.int64))
-    lengths = lengths_of(plan)
+    lengths = instance_lengths(plan)
     if config.cross_documents:  # one [CLS] for all
         return best_fit(lengths - 1, config.max_seq_length - 1, config.examples)
     return best_fit(lengths, config.max_seq_length, config.examples)
 
 
-def lengths_of(plan: npt.NDArray[np.void]) -> Int64:
+def instance_lengths(plan: npt.NDArray[np.void]) -> Int64:
     """Returns the length of each instance, [N], with `[CLS]` and `[SEP]`s."""
     second = plan["second_length"].astype(np.int64)
     lengths: Int64 = plan["first_length"].astype(np.int64) + second + np.where(second > 0, 3, 2)

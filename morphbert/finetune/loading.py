@@ -15,7 +15,7 @@ from morphbert.finetune.task import Task, parameters_of
 from morphbert.finetune.task_file import check_vocabulary, read_task
 from morphbert.finetune.tasks import task_of
 from morphbert.hints import held_back
-from morphbert.interop.native import check_layers
+from morphbert.interop.native import check_no_other_weights
 from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
 from morphbert.model.config import BertConfig
@@ -63,7 +63,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
     config = BertConfig.from_json_file(os.path.join(folder, CONFIG_NAME))
     expected = parameters_of(task, config)
     shapes = read_shapes(path)
-    check_layers(path, shapes, config)
+    check_no_other_weights(path, shapes, config)
     check_task(path, shapes, expected)
     check_weights(path, config, shapes, expected)
     tokenizer = tokenizer_of(Pretrained(config, {}, path, vocabulary=find_vocabulary(folder)))

@@ -71,7 +71,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
     folder = os.path.dirname(prefix)
     config = BertConfig.from_json_file(config_file or _config_beside(folder))
     weights, others = electra.of_network(read_weights(prefix), config, prefix)
-    check_layers(prefix, weights, config)
+    check_no_other_weights(prefix, weights, config)
     known = pretraining_parameters(config)
     kept = {name: as_float32(prefix, name, weights[name]) for name in known if name in weights}
     check_other_network(prefix, others)
@@ -107,7 +107,7 @@ def digest_in(prefix: str) -> VocabularyDigest | None:
     return VocabularyDigest(sha256, f"the checkpoint {prefix}") if sha256 else None
 
 
-def check_layers(prefix: str, names: Iterable[str], config: BertConfig) -> None:
+def check_no_other_weights(prefix: str, names: Iterable[str], config: BertConfig) -> None:
     """Refuses a checkpoint whose encoder has weights that the configuration does not describe.
 
     Raises:

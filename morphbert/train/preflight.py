@@ -223,7 +223,7 @@ def _check_manifest(file: str, manifest: Manifest, form: RecordFormat) -> None:
         )
 
 
-def check_shapes(shape: RecordShape, model: BertConfig) -> None:
+def check_lengths(shape: RecordShape, model: BertConfig) -> None:
     """Compares the record lengths with each other and with the model's positions."""
     if shape.max_predictions_per_seq > shape.max_seq_length:
         raise UsageError(

@@ -60,7 +60,7 @@ _SIDE, _BLOCK = 32, 32
 
 
 @dataclass(frozen=True)
-class Job:
+class BeamJob:
     """The settings that every worker receives.
 
     Attributes:
@@ -120,7 +120,7 @@ def side_of(config: BuildConfig, corpus: Corpus, number: int) -> Side:
 class _Tokenize(beam.DoFn):
     """Turns a range into its blocks, each with its place."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: BeamJob):
         self._job = job
 
     def process(self, element: Range) -> Iterator[tuple[stages.Place, TokenStore]]:
@@ -139,7 +139,7 @@ class _Plan(beam.DoFn):
 
     REQUESTS = "requests"
 
-    def __init__(self, job: Job):
+    def __init__(self, job: BeamJob):
         self._job = job
 
     def process(
@@ -204,7 +204,7 @@ class _Answer(beam.DoFn):
 class _Record(beam.DoFn):
     """Writes the records of a part to a temporary file for each length; emits their sums, by shard."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: BeamJob):
         self._job = job
 
     def process(
@@ -235,7 +235,7 @@ class _Record(beam.DoFn):
 class _Shard(beam.DoFn):
     """Joins the parts of a shard into its files under their final names; emits their sums, by side."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: BeamJob):
         self._job = job
 
     def process(
@@ -268,7 +268,7 @@ class _Shard(beam.DoFn):
 class _Finish(beam.DoFn):
     """Writes the manifests of a side, and its result as JSON in a temporary file, from the sums of its shards."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: BeamJob):
         self._job = job
 
     def process(
@@ -307,7 +307,7 @@ class _Finish(beam.DoFn):
         yield side.name
 
 
-def _temporary(job: Job, name: str) -> str:
+def _temporary(job: BeamJob, name: str) -> str:
     # A part may be made twice if a worker is lost or slow, so each attempt has its own name.
     return FileSystems.join(job.temporary, f"{name}-{uuid.uuid4().hex}")
 
@@ -322,19 +322,19 @@ def _move(path: str, final: str) -> None:
     FileSystems.rename([path], [final])
 
 
-def _write(job: Job, path: str, text: str) -> None:
+def _write(job: BeamJob, path: str, text: str) -> None:
     name = _temporary(job, "text")
     with _create(name) as stream:
         stream.write(text.encode())
     _move(name, path)
 
 
-def result_path(job: Job, number: int) -> str:
+def result_path(job: BeamJob, number: int) -> str:
     """Returns the path of a side's result, for the program that started the pipeline."""
     return FileSystems.join(job.temporary, f"result-{number}.json")
 
 
-def _parts(job: Job, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
+def _parts(job: BeamJob, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
     """Emits every part once, so that a part without instances also gets its place in its shard."""
     tokens = np.zeros(0, np.uint16)
     nothing = Rows(np.zeros(0, np.int64), np.zeros(0, PLAN), tokens, np.zeros(0, np.uint8))
@@ -343,7 +343,7 @@ def _parts(job: Job, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
             yield (side.number << _SIDE) + part, nothing
 
 
-def construct(pipeline: beam.Pipeline, job: Job, ranges: list[Range]) -> None:
+def construct(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range]) -> None:
     """Builds the pipeline from all stages."""
     fraction = job.config.eval_fraction
     keyed = tuple[int, Any]

@@ -30,7 +30,7 @@ except ImportError as error:
         "environment if TensorFlow and Beam need different versions of protobuf."
     ) from error
 
-from morphbert.data.beam.pipeline import Job, construct, result_path
+from morphbert.data.beam.pipeline import BeamJob, construct, result_path
 from morphbert.data.beam.text import ranges_of
 from morphbert.data.beam.vocabulary import PackedVocabulary
 
@@ -92,7 +92,7 @@ def build(
     names = tuple({"name": os.path.basename(path), "bytes": size} for path, size in inputs)
     temporary = f"{config.output_files[0]}.beam-{uuid.uuid4().hex[:12]}"
     config = replace(config, input_files=tuple(path for path, _ in inputs))
-    job = Job(config, vocabulary, names, temporary, BLOCK_TOKENS)
+    job = BeamJob(config, vocabulary, names, temporary, BLOCK_TOKENS)
     runner: Any = options.view_as(StandardOptions).runner
     if runner in _LOCAL_RUNNERS:
         runner = FnApiRunner()

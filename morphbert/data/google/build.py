@@ -56,7 +56,7 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
     """
     known = known_pieces(tokenizer)
     is_continuation = tokenizer.vocabulary.continuations
-    pieces = google_mode.Pieces(known.cls, known.sep, known.mask, is_continuation)
+    pieces = google_mode.VocabularyFacts(known.cls, known.sep, known.mask, is_continuation)
     started = time.monotonic()
 
     def encode(line: str) -> list[int]:
@@ -103,7 +103,7 @@ def _build_split(
     config: BuildConfig,
     instance_config: InstanceConfig,
     tokenizer: Tokenizer,
-    pieces: google_mode.Pieces,
+    pieces: google_mode.VocabularyFacts,
     name: str,
     documents: list[Document],
     outputs: Sequence[str],

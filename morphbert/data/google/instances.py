@@ -28,7 +28,7 @@ Sentence = list[int]
 Document = list[Sentence]
 
 
-class Pieces(NamedTuple):
+class VocabularyFacts(NamedTuple):
     """The facts about a vocabulary that the algorithm needs, by id."""
 
     cls: int
@@ -84,7 +84,7 @@ def read_documents(
 
 
 def create_instances(
-    documents: list[Document], config: InstanceConfig, pieces: Pieces
+    documents: list[Document], config: InstanceConfig, pieces: VocabularyFacts
 ) -> list[TrainingInstance]:
     """Returns all instances of the corpus in the order of the output. Shuffles `documents` in place."""
     rng = random.Random(config.random_seed)
@@ -169,7 +169,7 @@ def _masked_instance(
     tokens_b: list[int],
     is_random_next: bool,
     config: InstanceConfig,
-    pieces: Pieces,
+    pieces: VocabularyFacts,
     rng: random.Random,
 ) -> TrainingInstance:
     ids = [pieces.cls, *tokens_a, pieces.sep, *tokens_b, pieces.sep]
