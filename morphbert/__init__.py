@@ -146,7 +146,7 @@ _HOMES = {
     "predict": "morphbert.api.tasks",
 }
 # The names whose modules import TensorFlow; functions of commands do when they are called.
-_WITH_TENSORFLOW = ("BertModel", "load", "save")
+_WITH_TENSORFLOW = ("BertModel", "PretrainedTokenizer", "load", "save")
 
 __all__ = [
     "BertConfig",

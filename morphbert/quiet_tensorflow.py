@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from morphbert.errors import MorphbertError
 
 
+# The part of Keras that TensorFlow imports when it is imported, and does without where it is missing.
+_EAGER = "keras.src.optimizers"
+
+
 def load() -> None:
     """Imports TensorFlow and lists devices; both print notes that no setting silences.
 
@@ -40,14 +44,14 @@ def _keras_left_for_later() -> Iterator[None]:
     TensorFlow needs Keras at once only to register optimizers for SavedModels of Keras, which nothing here is.
     `tf.keras` still imports it when a program uses it.
     """
-    if "keras" in sys.modules:
+    if _EAGER in sys.modules:
         yield
         return
-    sys.modules["keras"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    sys.modules[_EAGER] = None  # type: ignore[assignment]  # an import of it raises ImportError
     try:
         yield
     finally:
-        del sys.modules["keras"]
+        del sys.modules[_EAGER]
 
 
 @contextlib.contextmanager

@@ -310,7 +310,8 @@ def finished(flags, tmp_path_factory):
     return output
 
 
-def test_pairs_are_scored_by_the_discriminator_during_training(finished, flags, tmp_path):
+@pytest.mark.parametrize("sharing", ["shared", "gradient_disentangled"])
+def test_pairs_are_scored_by_the_discriminator_during_training(sharing, finished, flags, tmp_path):
     """The figures are those of evaluate_grammar.py on the checkpoint, and the weights those of a run without pairs."""
     pairs = tmp_path / "pairs.jsonl"
     spans = (
@@ -319,14 +320,16 @@ def test_pairs_are_scored_by_the_discriminator_during_training(finished, flags, 
     )
     pairs.write_text("".join(MinimalPair("case", *one).to_json() + "\n" for one in spans), encoding="utf-8")
     given = [f"--grammar_file={pairs}", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
-    assert train(flags(tmp_path / "out", "--num_train_steps=8", "--do_eval", "--eval_every=4", *given)) == 0
+    run = ["--num_train_steps=8", f"--embedding_sharing={sharing}", "--do_eval", "--eval_every=4"]
+    assert train(flags(tmp_path / "out", *run, *given)) == 0
     config = morphbert.GrammarConfig(checkpoint=str(tmp_path / "out"), grammar_file=str(pairs))
     expected = morphbert.evaluate_grammar(config).metrics()
     assert expected["grammar_pairs"] == 2
     lines = map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines())
     last = [line for line in lines if line["kind"] == "eval"][-1]
     assert {name: last[name] for name in expected} == expected
-    assert_same(finished / "model.ckpt-8", tmp_path / "out" / "model.ckpt-8")
+    if sharing == "shared":
+        assert_same(finished / "model.ckpt-8", tmp_path / "out" / "model.ckpt-8")
 
 
 def test_figures_of_both_networks_are_logged(finished):

@@ -71,15 +71,34 @@ def test_old_pieces_keep_their_ids(old, domain, tmp_path, kind, size):
 
 def test_the_order_of_filling():
     old = [*SPECIAL_TOKENS, "[unused0]", "가", "[unused7]"]
-    made = extend(old, Counter({"나": 3, "가": 2}), ["나", "가"], ["가나", "나가"], 10, ["[X]"])
+    made = extend(old, Counter({"나": 3, "가": 2}), ["나", "가"], ["가나", "나가"], 10, ["[X]"], ())
     assert made.tokens == (*SPECIAL_TOKENS, "[X]", "가", "나", "가나", "나가")
     assert (made.filled, made.appended, made.unused) == (2, 2, 0)
     assert made.new == ((5, "[unused0]", "[X]"), (7, "[unused7]", "나"), (8, None, "가나"), (9, None, "나가"))
-    more = extend(old, Counter(), [], [], 10)
+    more = extend(old, Counter(), [], [], 10, (), ())
     assert more.tokens[5:] == ("[unused0]", "가", "[unused7]", "[unused1]", "[unused2]")
     assert more.unused == 4
-    spelled = extend(old, Counter(), [], [], 10, own_spelling={"[unused1]", "<S>"})
-    assert spelled.tokens[8:] == ("[unused2]", "[unused3]")  # a special token is written as [unused1]
+
+
+def test_a_special_token_that_is_spelled_as_an_unused_line_stays_the_only_one(old, domain, tmp_path):
+    """As in a folder of transformers whose mask has one of the spare lines."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    tokens = [token for token in load_vocabulary(str(old / "vocab.txt")).tokens if "unused" not in token]
+    tokens[4] = "[unused1]"
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": False,
+        "mask_token": "[unused1]",
+        **names,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert extended(folder, domain, tmp_path / "w", "--vocab_size=1000") == 0
+    lines = (tmp_path / "w" / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    assert [number for number, line in enumerate(lines) if line == "[unused1]"] == [4]
+    assert lines[-1].startswith("[unused")
 
 
 def test_same_bytes_again(old, domain, tmp_path):
@@ -107,7 +126,7 @@ def test_what_does_not_fit_together(old, domain, tmp_path, capsys, flags, messag
 
 def test_too_small_for_the_characters():
     with pytest.raises(MorphbertError, match="--vocab_size=8 or more"):
-        extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 6)
+        extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 6, (), ())
     assert (
         len(extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 8).tokens) == 8
     )

@@ -264,7 +264,9 @@ def _learned(
     learned = learn(config.learner, words, alphabet, config.vocab_size)
     learned = [piece for piece in learned if piece not in own_spelling]
     if old is not None:
-        return extend(old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens)
+        return extend(
+            old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens, own_spelling
+        )
     return assemble(
         characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
     )

@@ -149,8 +149,8 @@ def extend(
     alphabet: list[str],
     learned: Iterable[str],
     vocab_size: int,
-    special_tokens: Sequence[str] = (),
-    own_spelling: Collection[str] = (),
+    special_tokens: Sequence[str],
+    own_spelling: Collection[str],
 ) -> LearnedPieces:
     """Returns an existing vocabulary with the additional pieces of another text; every old piece keeps its id.
 
