@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from morphbert.errors import MorphbertError
 
-
 # The part of Keras that TensorFlow imports when it is imported, and does without where it is missing.
 _EAGER = "keras.src.optimizers"
 
