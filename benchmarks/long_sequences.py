@@ -1,11 +1,11 @@
-"""Measures what length costs: processor time and memory of a training step, with local and with global attention.
+"""Measures the cost of length: processor time and memory of a training step, with local and with global attention.
 
     python benchmarks/long_sequences.py --model=modern-mini --lengths=512,2048,8192 --output=out/long.md
 
 Every row has the same number of pieces (`--pieces`) in a step, so sequences are fewer where they are longer. Each is
 measured in a process of its own: the processor time of a step is the lowest of `--steps` after the first, which is
-traced and compiled; memory is the most that the process held, less what it held before the first step. Processor time
-is used because it depends less on what else the machine does.
+traced and compiled; memory is the highest that the process held, less the memory before the first step. Processor time
+is used because it depends less on the other work of the machine.
 """
 
 from __future__ import annotations
