@@ -19,59 +19,22 @@ A run whose result is in OUTPUT is not run again. The results are OUTPUT/results
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import os
 import statistics
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-BATCH, LENGTH, PREDICTIONS = 16, 128, 20
-# A recipe that is tuned by itself has these rates unless it says others.
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-NO_DROPOUT = ("--hidden_dropout_prob=0", "--attention_probs_dropout_prob=0")
+from equal_time import RATES, Bench, Recipe, Records
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A way to train: what it changes in the modern configuration, the flags of training, and its records.
-
-    `tuned` names the recipe whose learning rate it takes; `rates` are tried for that one.
-    """
-
-    what: str
-    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    flags: tuple[str, ...] = ()
-    records: str = "single"
-    block: str = "modern"
-    tuned: str = "modern"
-    rates: tuple[float, ...] = RATES
-    optimizer: str = "adamw"
-    dropout: bool = False
-
-
-# Flags of create_pretraining_data.py. The first is what all are evaluated on.
+# The first is what all are evaluated on. 39 places are for 30% of 128 pieces.
 RECORDS = {
-    "single": ["--objective=none"],
-    "packed": ["--objective=none", "--pack_sequences"],
-    "pairs": ["--objective=nsp"],
-    "eojeol": ["--objective=none", "--masking_unit=eojeol"],
-    "30": ["--objective=none", "--masked_lm_prob=0.3", "--eval_masked_lm_prob=0.15"],
-    "dynamic": ["--objective=none", "--masking=dynamic", "--eval_masked_lm_prob=0.15"],
-    "packed-30": [
-        "--objective=none",
-        "--pack_sequences",
-        "--masked_lm_prob=0.3",
-        "--eval_masked_lm_prob=0.15",
-    ],
+    "single": Records(["--objective=none"]),
+    "packed": Records(["--objective=none", "--pack_sequences"]),
+    "pairs": Records(["--objective=nsp"]),
+    "eojeol": Records(["--objective=none", "--masking_unit=eojeol"]),
+    "30": Records(["--objective=none", "--masked_lm_prob=0.3", "--eval_masked_lm_prob=0.15"], 39),
+    "dynamic": Records(["--objective=none", "--masking=dynamic", "--eval_masked_lm_prob=0.15"], 39),
+    "packed-30": Records(
+        ["--objective=none", "--pack_sequences", "--masked_lm_prob=0.3", "--eval_masked_lm_prob=0.15"], 39
+    ),
 }
-# Places for masks: 15% of 128 pieces, and 30%.
-PLACES = {"30": 39, "dynamic": 39, "packed-30": 39}
 RECIPES = {
     "modern": Recipe("the modern recipe: RECIPE=modern, adamw, no dropout, single pieces masked, 15%"),
     "absolute": Recipe(
@@ -115,148 +78,7 @@ RECIPES = {
 }
 
 
-class Bench:
-    """The runs of one benchmark, in its output folder."""
-
-    def __init__(self, arguments: argparse.Namespace):
-        self._arguments = arguments
-        self.folder = Path(arguments.output)
-        self._results = self.folder / "results.json"
-        self.results: dict[str, dict[str, float]] = (
-            json.loads(self._results.read_text()) if self._results.exists() else {}
-        )
-        self._lock = threading.Lock()
-        self._cores = sorted(os.sched_getaffinity(0))[: arguments.workers]
-        self._free = list(self._cores)
-
-    def make_records(self) -> None:
-        """Makes the records that are not there."""
-        for kind, flags in RECORDS.items():
-            folder = self.folder / "records" / kind
-            if (folder / "train.tfrecord.manifest.json").exists():
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            command = [
-                f"--input_file={self._arguments.input_file}",
-                f"--vocab_file={self._arguments.vocab_file}",
-                f"--token_store={self.folder / 'records' / 'token_store'}",
-                f"--output_file={folder / 'train.tfrecord'}",
-                f"--eval_output_file={folder / 'eval.tfrecord'}",
-                f"--max_seq_length={LENGTH}",
-                f"--max_predictions_per_seq={PLACES.get(kind, PREDICTIONS)}",
-                *("--eval_fraction=0.02", "--dupe_factor=1"),
-            ]
-            self._command("create_pretraining_data.py", [*command, *flags], folder / "log")
-
-    def _command(self, program: str, flags: list[str], log: Path, core: int | None = None) -> None:
-        pinned = [] if core is None else ["taskset", "-c", str(core)]
-        with log.open("a") as words:
-            status = subprocess.run(
-                [*pinned, sys.executable, str(REPOSITORY / program), *flags], stdout=words, stderr=words
-            ).returncode
-        if status:
-            sys.exit(f"{program} failed: see {log}")
-
-    def _config(self, recipe: Recipe) -> dict[str, Any]:
-        name = f"{recipe.block}-{self._arguments.model}".strip("-")
-        values = json.loads((REPOSITORY / "morphbert" / "model" / "configs" / f"{name}.json").read_text())
-        vocabulary = Path(self._arguments.vocab_file) / "vocab.txt"
-        values["vocab_size"] = len(vocabulary.read_text(encoding="utf-8").splitlines())
-        changes = dict(recipe.changes)
-        if (
-            "intermediate_size" in changes
-        ):  # relative: a gate has three matrices where the plain layer has two
-            changes["intermediate_size"] = int(values["intermediate_size"] * changes["intermediate_size"])
-        return {**values, **changes}
-
-    def train(self, name: str, rate: float, seed: int, steps: int, folder: Path, core: int) -> None:
-        """Trains one model."""
-        recipe = RECIPES[name]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self._config(recipe)))
-        flags = [
-            *(
-                "--do_train",
-                f"--bert_config_file={folder / 'config.json'}",
-                f"--output_dir={folder / 'model'}",
-            ),
-            f"--input_file={self.folder / 'records' / recipe.records / 'train.tfrecord'}",
-            f"--max_predictions_per_seq={PLACES.get(recipe.records, PREDICTIONS)}",
-            *(
-                f"--train_batch_size={BATCH}",
-                f"--num_train_steps={steps}",
-                f"--num_warmup_steps={steps // 10}",
-            ),
-            *(f"--learning_rate={rate}", f"--optimizer={recipe.optimizer}", f"--seed={seed}"),
-            *("--dtype=bfloat16", f"--save_checkpoints_steps={10**6}", *recipe.flags),
-            *(() if recipe.dropout else NO_DROPOUT),
-            f"--log_steps={10 if steps <= 60 else 100}",
-        ]
-        self._command("run_pretraining.py", flags, folder / "log", core)
-
-    def evaluate(self, name: str, folder: Path, core: int) -> float:
-        """Returns the loss on the records that all are evaluated on, in nats a prediction."""
-        flags = [
-            *(
-                "--do_eval",
-                f"--bert_config_file={folder / 'config.json'}",
-                f"--output_dir={folder / 'model'}",
-            ),
-            f"--input_file={self.folder / 'records' / 'single' / 'eval.tfrecord'}",
-            f"--max_predictions_per_seq={PREDICTIONS}",
-            *("--eval_batch_size=16", f"--max_eval_steps={self._arguments.eval_steps}"),
-        ]
-        self._command("run_pretraining.py", flags, folder / "log", core)
-        lines = [json.loads(line) for line in (folder / "model" / "metrics.jsonl").read_text().splitlines()]
-        return float([line for line in lines if line["kind"] == "eval"][-1]["masked_lm_loss"])
-
-    def seconds_a_step(self, name: str) -> float:
-        """The time of a step, from the fastest ten in a row."""
-        return self._once(f"{name} time", lambda folder, core: self._timed(name, folder, core))
-
-    def _timed(self, name: str, folder: Path, core: int) -> float:
-        self.train(name, 1e-3, 0, 60, folder, core)
-        lines = [json.loads(line) for line in (folder / "model" / "metrics.jsonl").read_text().splitlines()]
-        return 1 / max(line["steps_per_second"] for line in lines[1:] if line["kind"] == "train")
-
-    def loss(self, name: str, rate: float, seed: int) -> float:
-        """The held-out loss of a recipe after its time."""
-        steps = int(60 * self._arguments.minutes / self.seconds_a_step(name))
-
-        def result(folder: Path, core: int) -> float:
-            self.train(name, rate, seed, steps, folder, core)
-            return self.evaluate(name, folder, core)
-
-        return self._once(f"{name} rate {rate:g} seed {seed}", result)
-
-    def _once(self, key: str, result: Any) -> float:
-        if key not in self.results:
-            with self._lock:
-                core = self._free.pop()
-            folder = self.folder / "runs" / key.replace(" ", "_")
-            try:
-                value = result(folder, core)
-            finally:
-                with self._lock:
-                    self._free.append(core)
-            with self._lock:
-                self.results[key] = value
-                self._results.write_text(json.dumps(self.results, indent=1))
-                print(f"{key}: {value:.4f}", flush=True)
-        return self.results[key]
-
-    def in_parallel(self, function: Any, calls: list[tuple[Any, ...]]) -> list[Any]:
-        """The results of the calls, as many at once as there are workers."""
-        with ThreadPoolExecutor(len(self._cores)) as pool:
-            return [future.result() for future in [pool.submit(function, *call) for call in calls]]
-
-    def best_rate(self, name: str) -> float:
-        """Returns the rate with the lowest loss of those tried with seed 0."""
-        tried = {rate: f"{name} rate {rate:g} seed 0" for rate in RECIPES[name].rates}
-        return min(tried, key=lambda rate: self.results.get(tried[rate], float("inf")))
-
-
-def table(bench: Bench, names: list[str], seeds: list[int], minutes: float) -> str:
+def table(bench: Bench, names: list[str], seeds: list[int]) -> str:
     """One line a recipe: steps, loss of each seed, mean, difference from the modern recipe."""
 
     def losses(name: str) -> list[float]:
@@ -273,7 +95,7 @@ def table(bench: Bench, names: list[str], seeds: list[int], minutes: float) -> s
         each = ", ".join(f"{loss:.3f}" for loss in own)
         lines.append(
             f"| {RECIPES[name].what} | {bench.best_rate(RECIPES[name].tuned):g} | {1e3 * time:.0f} | "
-            f"{int(60 * minutes / time)} | {statistics.mean(own):.3f} ({each}) | "
+            f"{bench.steps(name)} | {statistics.mean(own):.3f} ({each}) | "
             f"{statistics.mean(own) - reference:+.3f} |"
         )
     return "\n".join(lines) + "\n"
@@ -294,7 +116,7 @@ def main() -> None:
     parser.add_argument("--eval_steps", type=int, default=100, help="held-out batches of 16")
     parser.add_argument("--output", required=True, help="folder of records, runs and results")
     arguments = parser.parse_args()
-    bench = Bench(arguments)
+    bench = Bench(arguments, RECIPES, RECORDS)
     names = list(dict.fromkeys(["modern", *arguments.only.split(",")]))  # all are compared with it
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     bench.make_records()
@@ -304,7 +126,7 @@ def main() -> None:
     # One seed of all, then the next: what is stopped early has fewer seeds, not fewer recipes.
     runs = [(name, bench.best_rate(RECIPES[name].tuned), seed) for seed in seeds for name in names]
     bench.in_parallel(bench.loss, runs)
-    words = table(bench, names, seeds, arguments.minutes)
+    words = table(bench, names, seeds)
     (bench.folder / "table.md").write_text(words, encoding="utf-8")
     print(words)
 
