@@ -1,8 +1,8 @@
 """Trains recipes for the same time: records, the time of a step, and as many steps as fit.
 
 Runs are those of create_pretraining_data.py and run_pretraining.py, each on one core. The time of a step is measured
-first, from the fastest ten steps in a row, and the number of steps follows from it, so that whatever else the machine
-does changes nothing. A result that is in results.json is not computed again.
+first, from the fastest ten steps in a row, and the number of steps follows from it, so that other work of the machine
+changes nothing. A result that is in results.json is not computed again.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ class Comparison:
     def _task(self, one: Task, model: Path, own: Path, seed: int, core: int) -> float:
         own.mkdir(parents=True, exist_ok=True)
         start = [f"--init_checkpoint={model / 'model'}"]
-        if not model.exists():  # random weights, of the configuration that the masked LM has
-            config = self._bench.folder / "runs" / "mlm_time" / "config.json"
+        if not model.exists():  # random weights; all objectives train the same configuration
+            config = self._bench.folder / "runs" / f"{self._arguments.objectives[0]}_time" / "config.json"
             start = ["--init_checkpoint=", f"--bert_config_file={config}"]
         flags = [*one.flags, *start, f"--vocab_file={self._arguments.vocab_file}", f"--seed={seed}"]
         self._bench.command(one.command, [*flags, f"--output_dir={own / 'model'}"], own / "log", core)

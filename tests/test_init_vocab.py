@@ -127,6 +127,5 @@ def test_what_does_not_fit_together(old, domain, tmp_path, capsys, flags, messag
 def test_too_small_for_the_characters():
     with pytest.raises(MorphbertError, match="--vocab_size=8 or more"):
         extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 6, (), ())
-    assert (
-        len(extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 8).tokens) == 8
-    )
+    made = extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 8, (), ())
+    assert len(made.tokens) == 8
