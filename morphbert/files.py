@@ -192,6 +192,10 @@ def _below(folder: str) -> list[str]:
     """
 
     def refuse(error: OSError) -> None:
+        if (
+            os.path.basename(error.filename) == "lost+found"
+        ):  # of the file system, at the top of a mounted disk
+            return
         raise MorphbertError(
             f"the folder {error.filename} cannot be read: {error.strerror}. Change its permissions, or name the files "
             "to read."
@@ -225,8 +229,9 @@ def in_form_of_disk(path: str) -> str:
     """
     if path.isascii() or is_remote(path):
         return path
-    found = os.path.sep if os.path.isabs(path) else ""
-    parts = path.split(os.path.sep)
+    drive, rest = os.path.splitdrive(path)
+    found = drive + os.path.sep if os.path.isabs(path) else drive
+    parts = rest.split(os.path.sep)
     for place, part in enumerate(parts):
         there = os.path.join(found, part)
         if part not in ("", ".", "..") and not os.path.lexists(there):

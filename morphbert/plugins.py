@@ -6,9 +6,9 @@ Only files that the user names are run, never a file in a model's folder. Import
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import sys
+import types
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -109,17 +109,18 @@ def load_plugins(paths: Sequence[str]) -> None:
     if paths:
         quiet_tensorflow.load()  # a plugin imports it, which would print its start-up notes
     for path in paths:
-        real, digest = os.path.realpath(path), _digest(path)
+        real = os.path.realpath(path)
+        with open(real, "rb") as stream:
+            source = stream.read()
+        digest = hashlib.sha256(source).hexdigest()
         if _loaded.get(real) == digest:
             continue
-        name = "morphbert_plugin_" + os.path.basename(path).removesuffix(".py")
-        spec = importlib.util.spec_from_file_location(name, real)
-        assert spec is not None  # the name ends with .py
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
+        module = types.ModuleType("morphbert_plugin_" + os.path.basename(path).removesuffix(".py"))
+        module.__file__ = real
+        sys.modules[module.__name__] = module
         try:
-            spec.loader.exec_module(module)
+            # Not by an import, which may take the code from a file of bytecode: the digest is that of this source.
+            exec(compile(source, real, "exec", dont_inherit=True), vars(module))
         except MorphbertError:
             raise
         except Exception as error:
@@ -128,8 +129,8 @@ def load_plugins(paths: Sequence[str]) -> None:
 
 
 def identities(paths: Sequence[str]) -> list[str]:
-    """Returns the name of each plugin file and its SHA-256, for the settings in a checkpoint."""
-    return [f"{os.path.basename(path)} {_digest(path)}" for path in paths]
+    """Returns the name of each loaded plugin file and the SHA-256 of its code, for the settings in a checkpoint."""
+    return [f"{os.path.basename(path)} {_loaded[os.path.realpath(path)]}" for path in paths]
 
 
 def say_changed(folder: str, saved: Any) -> None:
@@ -148,11 +149,6 @@ def say_changed(folder: str, saved: Any) -> None:
                 f"SHA-256 {before[name][:12]}…: its results may differ.",
                 flush=True,
             )
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def source_of(entry: Any) -> str:

@@ -12,6 +12,7 @@ import os
 import unicodedata
 
 import pytest
+from samples import GOLDEN
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand
@@ -115,6 +116,14 @@ def test_damaged_utf_8_is_not_told_to_be_another_encoding(tmp_path, damage, reas
             read(str(tmp_path / "a.txt"), encoding="utf-8")
         assert reason in str(error.value)
         assert "CP949" not in str(error.value)
+
+
+def test_a_long_line_of_cp949_is_not_told_to_be_damaged_utf_8(tmp_path):
+    """Some of its bytes are those of other syllables in UTF-8."""
+    line = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").replace("\n", " ")
+    (tmp_path / "a.txt").write_bytes(line.encode("cp949", "ignore"))
+    with pytest.raises(MorphbertError, match="--encoding=cp949|iconv -f CP949"):
+        list(read_lines(str(tmp_path / "a.txt"), encoding="utf-8"))
 
 
 def test_an_unknown_encoding_is_a_wrong_flag():

@@ -18,10 +18,12 @@ from morphbert.cli.export_model import main as export_main
 from morphbert.cli.fill_mask import main as fill_main
 from morphbert.cli.run_classifier import main as classify
 from morphbert.cli.run_pretraining import main as pretrain
+from morphbert.cli.training_report import main as report
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import EncoderInputs, encode, transformer_block
+from morphbert.model.parameters import encoder_parameters
 from morphbert.model.variants import VARIANTS
 from morphbert.train.checkpoint import latest, read_shapes
 
@@ -76,6 +78,8 @@ def test_a_variant_is_trained_and_used_by_name(run, plugin, tmp_path, capsys):
     model = [f"--checkpoint={folder}", f"--vocab_file={VOCABULARY}", "--do_lower_case=false"]
     assert fill_main([*model, "--text=나는 [MASK] 간다.", f"--plugin={plugin}"]) == 0
     assert "[MASK]:" in capsys.readouterr().out
+    page = [f"--vocab_file={VOCABULARY}", f"--report_file={tmp_path}/page.html"]
+    assert report([f"--output_dir={folder}", *page, f"--plugin={plugin}"]) == 0
     assert classify([*fine_tuning(folder, tmp_path), f"--plugin={plugin}"]) == 0
     task = json.loads((tmp_path / "out" / "task.json").read_text())
     assert task["plugin"] == [f"parallel.py {digest}"]
@@ -87,6 +91,7 @@ def test_a_model_of_a_missing_variant_is_refused_with_the_remedy(run, plugin, tm
         (pretrain, flags),
         (fill_main, [f"--checkpoint={folder}", "--text=[MASK]"]),
         (classify, fine_tuning(folder, tmp_path)),
+        (report, [f"--output_dir={folder}", f"--vocab_file={VOCABULARY}"]),
         (export_main, [f"--checkpoint={folder}", f"--output_dir={tmp_path}/out", "--format=saved_model"]),
     ):
         capsys.readouterr()
@@ -133,3 +138,17 @@ def test_the_usual_block_as_a_variant_computes_the_usual_model(recompute):
 
     one, other = (computed(config) for config in (plain, dataclasses.replace(plain, variant="usual")))
     tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+
+
+def test_a_weight_outside_of_the_block_is_refused():
+    @morphbert.register_model("reaching")
+    class Reaching:
+        def parameters(self, names, config, usual):
+            return {**usual, "bert/embeddings/word_embeddings": next(iter(usual.values()))}
+
+    with pytest.raises(
+        MorphbertError, match="'reaching' has a weight 'bert/embeddings/word_embeddings' outside"
+    ):
+        encoder_parameters(
+            BertConfig(vocab_size=11, hidden_size=8, num_attention_heads=2, variant="reaching")
+        )

@@ -210,6 +210,9 @@ def test_a_decorator_of_a_notebook_needs_no_file_and_an_edited_file_is_run_again
         )
         config(plugin=[path], metrics=["figure"])
         assert METRICS.get("figure", "a test")(np.zeros(1), np.zeros((1, 2))) == value
+    assert not (tmp_path / "__pycache__").exists()
+    with pytest.raises(UsageError, match=r"must extend a class of morphbert\.finetune\.tasks"):
+        morphbert.register_task("mine")(object)
 
 
 METRIC = """import morphbert

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
 from morphbert.options import configuration, option
+from morphbert.plugins import load_plugins, model_plugin_option
 
 if TYPE_CHECKING:
     from morphbert.text.tokenizer import Tokenizer
@@ -36,6 +37,7 @@ class TrainingReportConfig:
     text: str | None = option(
         default=None, help="A sentence with [MASK] to fill in, instead of the program's examples."
     )
+    plugin: tuple[str, ...] = model_plugin_option()
     report_file: str | None = option(
         path=True, default=None, group="Output", help="The page. Default: report.html in --output_dir."
     )
@@ -48,6 +50,7 @@ def training_report(config: TrainingReportConfig) -> str:
       MorphbertError: the folder contains no run, or the page cannot be written.
     """
     quiet_tensorflow.load()
+    load_plugins(config.plugin)
     from morphbert.train.report import write_report
 
     filled = _filled_masks(config.output_dir, config.vocab_file, config.text)

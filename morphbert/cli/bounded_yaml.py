@@ -91,7 +91,10 @@ def _check_keys(yaml: Any, node: Any, where: str, seen: set[int]) -> None:
     for item in node.value:
         key, value = item if isinstance(node, yaml.MappingNode) else (None, item)
         if isinstance(key, yaml.ScalarNode):
-            if (key.tag, key.value) in keys:
+            if (
+                key.tag,
+                key.value,
+            ) in keys and key.value != "<<":  # several merges are read, one after the other
                 raise UsageError(
                     f"{where}, line {key.start_mark.line + 1}: the key {key.value!r} occurs more than once. Keep one "
                     "of them."

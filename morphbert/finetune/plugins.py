@@ -122,10 +122,10 @@ def register_metric(name: str) -> Callable[[_Function], _Function]:
 def register_task(name: str) -> Callable[[_Class], _Class]:
     """Registers a class as a task for `--custom_task=NAME`; see `morphbert.finetune.task.Task`.
 
-    The class usually extends one of those in `morphbert.finetune.tasks`, and is then for the command of that task.
+    The class extends one of those in `morphbert.finetune.tasks`, and is then for the command of that task.
 
     Raises:
-      UsageError: the name is taken.
+      UsageError: the name is taken, the class is no task, or it is registered under another name.
     """
 
     def register(kind: _Class) -> _Class:
@@ -134,6 +134,14 @@ def register_task(name: str) -> Callable[[_Class], _Class]:
         if name in TASKS:
             raise UsageError(
                 f"the task {name!r} is built in: give the one of {source_of(kind)} another name."
+            )
+        if not any(isinstance(kind, type) and issubclass(kind, task) for task in TASKS.values()):
+            raise UsageError(
+                f"the task {name!r} of {source_of(kind)} must extend a class of morphbert.finetune.tasks."
+            )
+        if vars(kind).get("name", name) != name:
+            raise UsageError(
+                f"{source_of(kind)}: the class of the task {name!r} has another name already: extend it."
             )
         CUSTOM_TASKS.add(name, kind, source_of(kind))
         kind.name = name  # type: ignore[attr-defined]

@@ -175,12 +175,15 @@ def not_decoded(
 
 
 def _damage(line: bytes) -> str:
-    """Returns what is wrong with a line that is UTF-8 apart from a few bytes, and what to do, or an empty text."""
+    """Returns the damage of a line that is UTF-8 apart from a few bytes, and the remedy, or an empty text."""
     try:
         line.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        # CP949 has no Hangul whose bytes are those of Hangul in UTF-8.
-        if not any("가" <= character <= "힣" for character in line.decode("utf-8", "ignore")):
+        # Some syllables of CP949 have the bytes of others in UTF-8 by chance, but not most of a line.
+        readable = sum(
+            len(character.encode()) for character in line.decode("utf-8", "ignore") if character > "\x7f"
+        )
+        if 2 * readable <= sum(byte > 0x7F for byte in line):
             return ""
         return "The rest of the line is UTF-8: a character is damaged or cut off. Restore the file, or drop such bytes"
     return (

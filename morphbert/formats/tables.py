@@ -80,8 +80,9 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
     Raises:
       MorphbertError: no column has this name.
     """
-    if name in row:
-        return row[name]
+    for same in (name, clean_name(name)):  # the names of a table's header are clean
+        if same in row:
+            return row[same]
     value: Any = row
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -143,7 +144,7 @@ def _kind_by_content(path: str, encoding: str) -> Kind:
     return "csv" if "," in first and "\t" not in first else "tsv"
 
 
-# White space at the ends of a name, and what looks like nothing there: zero-width spaces and byte order marks.
+# White space at the ends of a name, and characters without a width: zero-width spaces and byte order marks.
 _AROUND = re.compile(r"^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$")
 
 
@@ -203,7 +204,7 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:
         for row in csv.reader(with_ends(), strict=True):
-            if any(map(_SPACED_QUOTATION.fullmatch, row)):
+            if any(map(_SPACED_QUOTATION.fullmatch, row)) and _SPACE_BEFORE_IT.search("\n".join(opened)):
                 raise MorphbertError(
                     f"{name}, line {last - len(opened) + 1}: white space between a comma and a quotation mark, which "
                     "then is part of the field. Leave the white space out."
@@ -226,6 +227,7 @@ def csv_rows(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[i
 
 
 _SPACED_QUOTATION = re.compile(r'[ \t]+"[^"]*"[ \t]*')
+_SPACE_BEFORE_IT = re.compile(r'(^|,)[ \t]+"', re.M)
 
 
 class SwallowedRows:

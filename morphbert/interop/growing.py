@@ -109,6 +109,8 @@ def _check(old: BertConfig, new: BertConfig, source: str) -> None:
     elif smaller:
         name = smaller[0]
         problem = f"{name} falls from {getattr(old, name)} to {getattr(new, name)}, while others grow"
+    elif old.variant is not None:
+        problem = f"its block is the variant {old.variant!r} of a plugin"
     elif old.num_hidden_groups is not None:
         problem = "its layers share their weights (ALBERT)"
     else:

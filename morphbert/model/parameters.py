@@ -12,6 +12,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
 from morphbert.model.names import (
     DISCRIMINATOR,
@@ -120,7 +121,19 @@ def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Paramet
     usual = _usual_block_parameters(names, config)
     if config.variant is None:
         return usual
-    return dict(VARIANTS.get(config.variant, "the model").parameters(names, config, usual))
+    found = dict(VARIANTS.get(config.variant, "the model").parameters(names, config, usual))
+    modules = tuple(f"{one}/" for one in dataclasses.astuple(names)[:6])
+    for name in found:
+        if not name.startswith(modules):
+            raise MorphbertError(
+                f"the model variant {config.variant!r} has a weight {name!r} outside of its block: names begin with "
+                f"one of {', '.join(modules)}"
+            )
+    if not any(one.role == "kernel" for one in found.values()):
+        raise MorphbertError(
+            f"the model variant {config.variant!r} has no weight of the role 'kernel' in a block."
+        )
+    return found
 
 
 def _usual_block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:

@@ -451,7 +451,8 @@ def _check_special_pieces(path: str, whole: Mapping[str, Any], special: SpecialT
     if values is None:
         return f"{path} has no post_processor; [CLS] and [SEP] are put around a text, as BERT does."
     try:
-        same = _is_berts(values, model["vocab"], special.cls_token, special.sep_token)
+        added = {one["content"]: one["id"] for one in whole.get("added_tokens") or ()}
+        same = _is_berts(values, {**model["vocab"], **added}, special.cls_token, special.sep_token)
     except (AttributeError, KeyError, StopIteration, TypeError):
         same = False
     if not same:

@@ -82,6 +82,7 @@ def test_every_path_is_found_in_the_form_of_the_disk(tmp_path, capsys):
     }
     assert sorted(os.listdir(tmp_path / decomposed)) == ["vocab.txt", "단어", "새 글.md"]
     assert in_form_of_disk("gs://통/어휘") == "gs://통/어휘"
+    assert in_form_of_disk("/없는 폴더/어휘") == "/없는 폴더/어휘"
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ def test_scores_are_finite_numbers(tmp_path, score):
 def test_names_of_columns_are_composed_and_without_white_space(name, tmp_path):
     wanted = name.strip(" \u200b\ufeff")
     path = table(tmp_path / "a.tsv", header=("id", unicodedata.normalize("NFD", name), "label"))
-    assert read_labelled(path, [wanted], "label").rows[0] == {wanted: ROWS[0][1], "label": "0"}
+    for typed in (wanted, unicodedata.normalize("NFD", wanted)):
+        assert read_labelled(path, [typed], "label").rows[0][typed] == ROWS[0][1]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,12 @@ def test_names_of_columns_are_composed_and_without_white_space(name, tmp_path):
 def test_tables_of_other_programs_are_not_taken_for_other_tables(name, content, reason, tmp_path):
     (tmp_path / name).write_bytes(content.encode())
     assert reason in refusal(str(tmp_path / name))
+
+
+def test_a_text_that_is_a_quotation_after_a_space_is_read(tmp_path):
+    (tmp_path / "a.csv").write_text('label,document\n1," ""재미있다"""\n0,나쁘다\n', encoding="utf-8")
+    found = read_labelled(str(tmp_path / "a.csv"), ["document"], "label")
+    assert [row["document"] for row in found.rows] == [' "재미있다"', "나쁘다"]
 
 
 def test_columns_of_one_name_are_refused(tmp_path):

@@ -129,7 +129,9 @@ class Spans(Task):
         """Checks that questions have answers, unless some may have none."""
         head = head_input(config.head, config.custom_head)
         task = cls(head, *_windowing(config), config.version_2_with_negative, config.custom_head)
-        figures = dict.fromkeys(("exact_match", METRICS[config.metric].figure), 0.0)
+        both = ("exact_match", METRICS[config.metric].figure)
+        others = ("num_examples", "no_answer_accuracy", "best_threshold", f"best_threshold_{both[1]}")
+        figures = dict.fromkeys((*both, *(f"{name}_unstripped" for name in both), *others), 0.0)
         check_metrics(
             config.metrics,
             lambda given, right: figures,

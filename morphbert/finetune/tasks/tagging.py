@@ -269,12 +269,10 @@ class Tagging(Task):
         confusion = Confusion.of(
             of_characters([text.tags or () for text in texts]), of_characters(found), kinds
         )
-        figures = with_own_figures(
-            tag_metrics(texts, found, self.labels),
-            config.metrics,
-            *labelled_scores(data.windows, texts, scores, self.labels),
-            config.best_metric,
-        )
+        figures = tag_metrics(texts, found, self.labels)
+        if config.metrics:
+            of_pieces = labelled_scores(data.windows, texts, scores, self.labels)
+            figures = with_own_figures(figures, config.metrics, *of_pieces, config.best_metric)
         return Judgement(figures, confusion, groups)
 
     def predictions(self, data: Data, scores: Scores, config: PredictConfig) -> list[dict[str, Any]]:
