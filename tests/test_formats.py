@@ -122,7 +122,7 @@ def test_a_long_line_of_cp949_is_not_told_to_be_damaged_utf_8(tmp_path):
     """Some of its bytes are those of other syllables in UTF-8."""
     line = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").replace("\n", " ")
     (tmp_path / "a.txt").write_bytes(line.encode("cp949", "ignore"))
-    with pytest.raises(MorphbertError, match="--encoding=cp949|iconv -f CP949"):
+    with pytest.raises(MorphbertError, match=r"--encoding=cp949|iconv -f CP949"):
         list(read_lines(str(tmp_path / "a.txt"), encoding="utf-8"))
 
 
