@@ -248,6 +248,11 @@ def in_form_of_disk(path: str) -> str:
     return found
 
 
+def in_other_forms(pattern: str) -> list[str]:
+    """Returns the local files and folders that a path or a glob names in any Unicode form, sorted."""
+    return _in_other_form(pattern) or sorted(_globbed(pattern))
+
+
 def _in_other_form(path: str) -> list[str]:
     """Returns the path in the form of the disk, if it exists."""
     found = in_form_of_disk(path)

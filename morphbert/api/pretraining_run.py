@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
 from typing import TYPE_CHECKING, Any
 
 from morphbert.atomic_files import check_writable
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError
-from morphbert.files import is_remote
+from morphbert.files import in_other_forms, is_remote
 from morphbert.plugins import identities
 from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
@@ -60,7 +59,7 @@ def check_files(config: PretrainingConfig) -> None:
 
 
 def _is_there(pattern: str) -> bool:
-    return os.path.exists(pattern) or bool(glob.glob(pattern))
+    return os.path.exists(pattern) or bool(in_other_forms(pattern))
 
 
 def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> RunConfig:

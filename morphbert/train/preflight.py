@@ -15,6 +15,7 @@ from morphbert.data.mixture import split_weights
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.data.whole_set import held_out_problem, problems_of
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import in_other_forms, is_remote
 from morphbert.model.config import BertConfig
 from morphbert.train.input.record_sets import WITH_TENSORFLOW, RecordSet, manifests
 from morphbert.train.input.records import (
@@ -74,6 +75,8 @@ def expand_sources(
 
 def _matches(pattern: str) -> list[str]:
     names = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
+    if not names and not is_remote(pattern):
+        names = in_other_forms(pattern)
     return [name for name in names if not name.endswith((SUFFIX, ".partial"))]
 
 
