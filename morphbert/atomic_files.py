@@ -45,17 +45,6 @@ def write_error(path: str, error: OSError) -> MorphbertError:
     return MorphbertError(f"{path} cannot be written: {error.strerror or error}. {remedy}")
 
 
-@contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Adds the name of the file to errors of writing within the block; the system's errors of open files have none."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = path
-        raise
-
-
 def check_apart(outputs: Iterable[str], inputs: Iterable[tuple[str, str]]) -> None:
     """Refuses an output that would replace an input.
 

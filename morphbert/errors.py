@@ -1,5 +1,10 @@
 """Errors that the user can correct, as opposed to faults of the program."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class MorphbertError(Exception):
     """The input, the flags or the machine must change before the work can continue.
@@ -11,3 +16,14 @@ class MorphbertError(Exception):
 
 class UsageError(MorphbertError):
     """A flag is missing, unknown or out of its range. Commands exit with status 2."""
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Adds the name of the file to errors of writing within the block; the system's errors of open files have none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from morphbert.atomic_files import naming
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, naming
 from morphbert.text.morpheme_tags import parse_tag_rule
 
 USER_DICTIONARY_NAME = "user_dictionary.dic"

@@ -20,8 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 
-from morphbert.atomic_files import naming
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, naming
 from morphbert.files import read_bytes
 from morphbert.formats.lines import read_lines
 from morphbert.text.characters import is_hangul_syllable

@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from morphbert.atomic_files import naming
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, naming
 from morphbert.formats.lines import read_lines
 from morphbert.parallel import run_tasks
 from morphbert.text.wordpiece import CONTINUATION

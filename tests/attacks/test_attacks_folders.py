@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import pytest
 from samples import GOLDEN, MECAB_VOCABULARY, write_random_model
@@ -105,9 +107,9 @@ def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path, request):
     (corpus / "private").mkdir(parents=True)
     (corpus / "a.txt").write_text("가\n")
     (corpus / "private" / "b.txt").write_text("나\n")
-    for folder in [*tmp_path.parents][:2]:  # pytest's, which are the user's alone
-        folder.chmod(0o755)
-    tmp_path.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)  # pytest's, which are the user's alone
     (corpus / "private").chmod(0)
     request.getfixturevalue("nobody")
     for pattern in (corpus, corpus / "private", corpus / "private" / "*.txt"):
