@@ -302,6 +302,7 @@ class PredictConfig:
     """The configuration of `predict.py`, which adds a fine-tuned model's predictions to the rows of a file."""
 
     model: str = option(
+        path=True,
         group="Input and output",
         help="The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; "
         "for several seeds one folder, such as out/nsmc/seed-12345.",

@@ -89,6 +89,7 @@ class VocabularyConfig:
         "심었습니다.",
     )
     user_dictionary: str = option(
+        path=True,
         default="",
         help="A file of additional words for Mecab, one per line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost "
         "wins more often; the default 0 nearly always), or lines as in mecab-ko-dic. The compiled words are stored "
@@ -169,6 +170,7 @@ class VocabularyConfig:
         help="The number of processes for the analysis; 0 uses all cores. The result does not depend on it.",
     )
     answers_file: str = option(
+        path=True,
         default="",
         group="Report and comparison",
         help="Questions in the format of SQuAD and KorQuAD. The report then has the share of answers that begin and "

@@ -47,10 +47,12 @@ class CompareConfig:
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
     )
     report_dir: str = option(
+        path=True,
         default="",
         help="With --compare, the folder for report.md and report.html. Without it the figures are only printed.",
     )
     answers_file: str = option(
+        path=True,
         default="",
         help="Questions in the format of SQuAD and KorQuAD, for the share of answers at token boundaries.",
     )
