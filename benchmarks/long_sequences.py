@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from training import sizes, training_step
+
 # Every how many layers one is global, `None` for the configuration's own number. The first layer is global in any case.
 ATTENTIONS = {"as configured": None, "local in all layers but the first": 1000, "global in all layers": 1}
 
@@ -40,26 +40,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     import tensorflow as tf
 
     from morphbert.model.config import BertConfig
-    from morphbert.model.parameters import TrainableModel
-    from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
-    from morphbert.train.objective import pretraining_objective
-    from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
-    from morphbert.train.step import StepConfig, TrainingStep
+    from morphbert.train.step_config import StepConfig
 
-    path = REPOSITORY / "morphbert" / "model" / "configs" / f"{arguments.model}.json"
-    values: dict[str, Any] = {**json.loads(path.read_text()), "vocab_size": arguments.vocab_size}
+    values = sizes(arguments)
     if arguments.every:
         values["global_attn_every_n_layers"] = arguments.every
         values["local_attention"] = None if arguments.every == 1 else values["local_attention"]
-    config = BertConfig(**values)
-    share_processors()
-    strategy = build_strategy(DeviceConfig()).strategy
-    objective = pretraining_objective(config)
-    with strategy.scope():
-        model = TrainableModel(config, objective.parameters)
-        optimizer = Optimizer(OptimizerConfig(learning_rate=1e-4, num_warmup_steps=0), model.declared)
     settings = StepConfig(dtype=arguments.dtype, recompute=arguments.recompute)
-    step = TrainingStep(objective, model, optimizer, strategy, settings)
+    step = training_step(BertConfig(**values), settings)[0]
     rows, masks = arguments.pieces // arguments.length, int(0.15 * arguments.length)
     random = np.random.default_rng(1)
     ids = random.integers(5, arguments.vocab_size, [rows, arguments.length]).astype(np.int32)

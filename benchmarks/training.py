@@ -62,16 +62,14 @@ def batch_of(arguments, seed=1):
 # ── Contestants: each gives a function that takes n steps ─────────────────────────────────────────────────
 
 
-def our_training(arguments):
+def training_step(config, settings):
     """The step of run_pretraining.py, and the objective, model and optimizer that it is made of."""
-    from morphbert.model.config import BertConfig
     from morphbert.model.parameters import TrainableModel
     from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
     from morphbert.train.objective import pretraining_objective
     from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
-    from morphbert.train.step import StepConfig, TrainingStep
+    from morphbert.train.step import TrainingStep
 
-    config = BertConfig(**sizes(arguments))
     share_processors()
     strategy = build_strategy(DeviceConfig()).strategy
     objective = pretraining_objective(config)
@@ -80,8 +78,15 @@ def our_training(arguments):
         optimizer = Optimizer(
             OptimizerConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.declared
         )
-    step = StepConfig(dtype=arguments.dtype, xla=arguments.xla)
-    return TrainingStep(objective, model, optimizer, strategy, step), objective, model, optimizer
+    return TrainingStep(objective, model, optimizer, strategy, settings), objective, model, optimizer
+
+
+def our_training(arguments):
+    """The same for the flags of this program."""
+    from morphbert.model.config import BertConfig
+    from morphbert.train.step_config import StepConfig
+
+    return training_step(BertConfig(**sizes(arguments)), StepConfig(dtype=arguments.dtype, xla=arguments.xla))
 
 
 def ours(arguments):
