@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from morphbert import quiet_tensorflow
@@ -41,6 +41,15 @@ class Registry(Generic[_Entry]):
         if before is not None and before[1] != source:
             raise UsageError(f"{before[1]} and {source} both register the {self._kind} {name!r}: rename one.")
         self._entries[name] = (entry, source)
+
+    def decorator(self, name: str, entry_of: Callable[[Any], _Entry]) -> Callable[[Any], Any]:
+        """Returns a decorator that adds `entry_of(part)` by the name, with the file of the part."""
+
+        def register(part: Any) -> Any:
+            self.add(name, entry_of(part), source_of(part))
+            return part
+
+        return register
 
     def check(self, name: str, plugins: Sequence[str] = ()) -> None:
         """Refuses a name that is neither built in nor registered.

@@ -80,12 +80,7 @@ def register_head(name: str) -> Callable[[_Class], _Class]:
     Raises:
       UsageError: the name is taken.
     """
-
-    def register(kind: _Class) -> _Class:
-        HEADS.add(name, kind(), source_of(kind))
-        return kind
-
-    return register
+    return HEADS.decorator(name, lambda kind: kind())
 
 
 def register_loss(name: str) -> Callable[[_Function], _Function]:
@@ -94,12 +89,7 @@ def register_loss(name: str) -> Callable[[_Function], _Function]:
     Raises:
       UsageError: the name is taken.
     """
-
-    def register(function: _Function) -> _Function:
-        LOSSES.add(name, function, source_of(function))
-        return function
-
-    return register
+    return LOSSES.decorator(name, lambda function: function)
 
 
 def register_metric(name: str) -> Callable[[_Function], _Function]:
@@ -111,12 +101,7 @@ def register_metric(name: str) -> Callable[[_Function], _Function]:
     Raises:
       UsageError: the name is taken.
     """
-
-    def register(function: _Function) -> _Function:
-        METRICS.add(name, function, source_of(function))
-        return function
-
-    return register
+    return METRICS.decorator(name, lambda function: function)
 
 
 def register_task(name: str) -> Callable[[_Class], _Class]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from morphbert.errors import MorphbertError
-from morphbert.plugins import Registry, source_of
+from morphbert.plugins import Registry
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -58,12 +58,7 @@ def register_model(name: str) -> Callable[[_Class], _Class]:
     Raises:
       UsageError: the name is taken.
     """
-
-    def register(kind: _Class) -> _Class:
-        VARIANTS.add(name, kind(), source_of(kind))
-        return kind
-
-    return register
+    return VARIANTS.decorator(name, lambda kind: kind())
 
 
 # The keys of variants, with the values of plain BERT, which files leave out.
