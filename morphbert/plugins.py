@@ -145,19 +145,25 @@ def identities(paths: Sequence[str]) -> list[str]:
 def say_changed(folder: str, saved: Any) -> None:
     """Warns of loaded files that differ from those that a model was trained with.
 
+    Files of one name in several folders are told apart by their digests.
+
     Args:
       folder: the model's, for the message.
       saved: the `identities` of the training, or another value for none.
     """
-    before = dict(one.rsplit(" ", 1) for one in saved or () if " " in one)
-    for path, digest in _loaded.items():
-        name = os.path.basename(path)
-        if before.get(name, digest) != digest:
-            print(
-                f"warning: {path} has SHA-256 {digest[:12]}…, and the model in {folder} was trained with a {name} of "
-                f"SHA-256 {before[name][:12]}…: its results may differ.",
-                flush=True,
-            )
+    before = [one.rsplit(" ", 1) for one in saved or () if " " in one]
+    for name, digest in before:
+        named = {path: found for path, found in _loaded.items() if os.path.basename(path) == name}
+        if digest in named.values():
+            continue
+        known = [other for one, other in before if one == name]
+        for path, found in named.items():
+            if found not in known:
+                print(
+                    f"warning: {path} has SHA-256 {found[:12]}…, and the model in {folder} was trained with a {name} "
+                    f"of SHA-256 {digest[:12]}…: its results may differ.",
+                    flush=True,
+                )
 
 
 def source_of(entry: Any) -> str:

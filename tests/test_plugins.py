@@ -337,6 +337,26 @@ def test_a_model_of_a_missing_or_changed_task_says_so(ordinal, folder, tmp_path,
     assert re.search(r"warning: .*ordinal\.py has SHA-256 \w+…, and the model in", capsys.readouterr().out)
 
 
+def test_files_of_one_name_are_told_apart(tmp_path, capsys):
+    paths = []
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        paths.append(str(tmp_path / folder / "losses.py"))
+        (tmp_path / folder / "losses.py").write_text(f"FOLDER = {folder!r}\n")
+    plugins.load_plugins(paths)
+    both = plugins.identities(paths)
+    for saved in (both, both[:1], both[1:]):  # also where the model needs one of the two only
+        plugins.say_changed("model", saved)
+    assert capsys.readouterr().out == ""
+    with open(paths[1], "a") as file:
+        file.write("# changed\n")
+    plugins.load_plugins(paths)
+    plugins.say_changed("model", both)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"warning: {paths[1]} has SHA-256 ")
+    assert f"a losses.py of SHA-256 {both[1].split()[1][:12]}…" in said
+
+
 def test_a_task_that_another_command_or_name_has_is_refused(folder, tmp_path, capsys):
     with pytest.raises(UsageError, match=r"--custom_task=ordinal is out of range: it is not built in"):
         config(custom_task="ordinal")

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from browser import check_report, needs_browser
 from samples import GOLDEN, ROOT
 
 from morphbert.cli.build_vocab import main
@@ -129,6 +130,18 @@ def test_the_page_is_whole_and_loads_nothing(tokenizer):
     assert {value.replace("\\", "") for row in rows for value in row[1:]} <= set(seen.texts) | {
         "---:|---:|---:"
     } | {f"{float(value[:-1]):.1f}%" for row in rows for value in row[1:] if re.fullmatch(r"[\d.]+%", value)}
+
+
+@needs_browser
+def test_the_page_in_a_browser(tokenizer, tmp_path):
+    """As the commands write it, for one vocabulary and for several whose names are longer than a telephone is wide."""
+    measured = measure(tokenizer, [TEXT] * 3)
+    unbroken = "www." + "abc" * 60  # an address, which has no place to break
+    for names in (["하나"], [f"vocab/{number}-{'긴이름' * 8}" for number in range(4)]):
+        columns = tuple(Measured(name, tokenizer, measured) for name in names)
+        path = tmp_path / f"{len(names)}.html"
+        path.write_text(page(Report("사전", (), "On lines", columns, (), (TEXT, unbroken))), encoding="utf-8")
+        check_report(path, tmp_path / f"profile-{len(names)}", "예문")
 
 
 def test_markdown_of_awkward_lines(tokenizer):
