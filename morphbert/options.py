@@ -52,7 +52,7 @@ class Option(NamedTuple):
       repeatable: whether the flag of a tuple may be given several times, which adds the values.
       instead_of: another flag that this one replaces: one of the two on the command line overrides the other in a
         configuration file.
-      path: whether the text is one path, whose names are then taken in the Unicode form that the disk has.
+      path: whether each text is one path, whose names are then taken in the Unicode form that the disk has.
     """
 
     help: str = ""

@@ -96,6 +96,7 @@ _loaded: dict[str, str] = {}
 def model_plugin_option() -> Any:
     """Returns the field `plugin` of a command that reads a pretrained model."""
     return option(
+        path=True,
         default=(),
         repeatable=True,
         help="The Python file that registers the model's variant, if its configuration names one (docs/plugins.md); "

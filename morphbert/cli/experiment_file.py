@@ -18,6 +18,7 @@ from typing import Any
 from morphbert.cli.bounded_yaml import parse_yaml
 from morphbert.cli.experiment_notes import is_of_other_shape, translation
 from morphbert.errors import UsageError
+from morphbert.files import in_form_of_disk
 from morphbert.formats.lines import read_text
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -36,7 +37,7 @@ def read(path: str, sections: Mapping[str, Sequence[str]], others: Collection[st
     Raises:
       UsageError: the file is not YAML, or a section or key is unknown; the message names the nearest known one.
     """
-    content = parse_yaml(read_text(path), f"--config={path}")
+    content = parse_yaml(read_text(in_form_of_disk(path)), f"--config={path}")
     if not isinstance(content, dict):
         raise UsageError(f"--config={path} contains no sections. Known sections: {', '.join(sections)}.")
     home = {key: section for section, keys in sections.items() for key in keys}

@@ -112,6 +112,7 @@ class PretrainingDataConfig:
         "a separate unit.",
     )
     mask_words_file: str | None = option(
+        path=True,
         default=None,
         group=MASKS,
         help="A file of important words, such as names or terms, one per line. They are masked --mask_words_factor "

@@ -238,6 +238,7 @@ class FineTuneConfig:
         path=True, default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
     plugin: tuple[str, ...] = option(
+        path=True,
         default=(),
         repeatable=True,
         help="A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, "

@@ -324,6 +324,7 @@ class PredictConfig:
         "where an object has them, else text, and text_pair for the second.",
     )
     plugin: tuple[str, ...] = option(
+        path=True,
         default=(),
         repeatable=True,
         group="Model",

@@ -23,12 +23,15 @@ from morphbert.files import STANDARD_INPUT
 from morphbert.formats.lines import read_lines, shown, text_encoding
 from morphbert.formats.tables import (
     COLUMNS_REMEDY,
+    clean_name,
     csv_rows,
+    divider_hint,
     json_rows,
     json_value,
     parquet_rows,
     plain_ending,
     tsv_rows,
+    with_clean_names,
 )
 from morphbert.options import configuration, option
 from morphbert.structured import RepeatedKey, load_json, parse_json
@@ -103,8 +106,8 @@ class InputFormat:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields with the text."""
-        return self.text_fields or ("text",)
+        """The fields with the text, named as the readers of tables and JSON clean names."""
+        return tuple(map(clean_name, self.text_fields)) or ("text",)
 
     def refuse_fields(self, source: str) -> None:
         """Raises UsageError if the flags name fields and the input has none."""
@@ -227,7 +230,7 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
     ):  # WikiExtractor's files are called wiki_00
         return "jsonl"
     rows = [line for line in lines if not _is_blank(line)]
-    columns = first.rstrip("\r").split("\t")
+    columns = [clean_name(column) for column in first.split("\t")]
     if len(columns) < 2:
         return "text"
     named = form.header and all(field in columns for field in form.fields)
@@ -238,7 +241,7 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
         raise MorphbertError(
             f"{shown(path)} is a table: its lines have {len(columns)} columns with tabs between them, and none of "
             f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the text, "
-            f"for example --text_field={columns[-1].strip() or columns[0]}; or --noheader --text_field=2 if the first "
+            f"for example --text_field={columns[-1] or columns[0]}; or --noheader --text_field=2 if the first "
             "line names no columns; or --format=text to read the lines as text, tabs included."
         )
     return "text"
@@ -335,6 +338,7 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
       MorphbertError: a column is missing, or two have its name.
     """
     found = []
+    first = [clean_name(name) for name in first]
     for field in form.fields:
         if form.header and first.count(field) > 1:
             raise MorphbertError(
@@ -349,6 +353,7 @@ def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> l
             raise MorphbertError(
                 f"{where}: there is no column {field!r} (found: {names}). Name the column with the text: "
                 f"--text_field=NAME, or its number with --noheader; the file is read as {kind.upper()} (--format)."
+                f"{divider_hint(first)}"
             )
     return found
 
@@ -357,11 +362,12 @@ def json_paragraphs(raw: RawDocument, fields: Iterable[str]) -> list[str]:
     """Returns the text in the fields of a line of JSON.
 
     Raises:
-      MorphbertError: the line is not a JSON object, or the field is missing or contains no text.
+      MorphbertError: the line is not a JSON object, names look the same, or the field is missing or contains no text.
     """
     value = parse_json(
         raw.lines[0], "", "JSON Lines has one object per line; for plain text give --format=text."
     )
+    value = with_clean_names(value, "")
     return [line for field in fields for text in _texts(value, field, field) for line in text.splitlines()]
 
 

@@ -41,11 +41,23 @@ COLUMNS_REMEDY = {
 
 
 class Row(dict[str, Any]):
-    """One row: values by column name, and its place, as in `"train.tsv, line 3"`."""
+    """One row: values by column name, and its place, as in `"train.tsv, line 3"`.
+
+    Readers clean the names (`clean_name`), so that a name is found as a user types it.
+    """
 
     def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str) -> None:
         super().__init__(values)
         self.where = where
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or super().__contains__(clean_name(str(name)))
+
+    def __missing__(self, name: str) -> Any:
+        clean = clean_name(name)
+        if clean == name:
+            raise KeyError(name)
+        return self[clean]
 
 
 def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -> list[Row]:
@@ -80,18 +92,23 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
     Raises:
       MorphbertError: no column has this name.
     """
-    for same in (name, clean_name(name)):  # the names of a table's header are clean
-        if same in row:
-            return row[same]
+    if name in row:
+        return row[name]
     value: Any = row
-    for part in name.split("."):
+    for part in map(clean_name, name.split(".")):
         if not isinstance(value, dict) or part not in value:
             raise MorphbertError(
                 f"{row.where}: there is no column {name!r} (found: {', '.join(map(repr, _names(row)))}). Name the "
-                f"columns with {flags}."
+                f"columns with {flags}.{divider_hint(row)}"
             )
         value = value[part]
     return value
+
+
+def divider_hint(names: Iterable[str]) -> str:
+    """Returns a sentence about columns that semicolons seem to divide, as spreadsheets of some countries write them."""
+    several = any(";" in name for name in names)
+    return " Semicolons seem to divide the columns: write the table with commas or tabs." if several else ""
 
 
 def _names(row: Mapping[str, Any]) -> Iterator[str]:
@@ -153,6 +170,31 @@ def clean_name(name: str) -> str:
     return _AROUND.sub("", unicodedata.normalize("NFC", name))
 
 
+def with_clean_names(values: Any, where: str) -> Any:
+    """Returns a value of JSON or Parquet whose objects, at every depth, have the names that `clean_name` gives.
+
+    Args:
+      where: the place of the value for the message; empty if the caller adds it.
+
+    Raises:
+      MorphbertError: two names of an object look the same.
+    """
+    if isinstance(values, list):
+        return [with_clean_names(value, where) for value in values]
+    if not isinstance(values, dict):
+        return values
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        clean = clean_name(name)
+        if clean in found:
+            place = f"{where}: " if where else ""
+            raise MorphbertError(
+                f"{place}the name {clean!r} occurs more than once in one object. Rename one."
+            )
+        found[clean] = with_clean_names(value, where)
+    return found
+
+
 def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
     name = shown(path)
     lines = enumerate(read_lines(path, encoding=encoding), start=1)
@@ -170,7 +212,7 @@ def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
         elif len(fields) != len(names):
             raise MorphbertError(
                 f"{where}: {len(fields)} columns, where the first line has {len(names)} "
-                f"({', '.join(names)}). {COLUMNS_REMEDY[kind]}"
+                f"({', '.join(names)}). {divider_hint(names).strip() or COLUMNS_REMEDY[kind]}"
             )
         else:
             yield Row(zip(names, fields, strict=True), where)
@@ -292,7 +334,7 @@ def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
             row = parse_json(line, name, "Expected is one object per line, or one array of objects.", number)
             if not isinstance(row, dict):
                 raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
-            yield Row(row, where)
+            yield Row(with_clean_names(row, where), where)
 
 
 def _is_json(line: str) -> bool:
@@ -315,7 +357,7 @@ def _whole(path: str, encoding: str) -> Iterator[Row]:
         where = f"{name}, example {place}"
         if not isinstance(row, dict):
             raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
-        yield Row(row, where)
+        yield Row(with_clean_names(row, where), where)
 
 
 def _kind(value: Any) -> str:
@@ -349,7 +391,8 @@ def parquet_rows(path: str) -> Iterator[Row]:
         try:
             rows = itertools.chain.from_iterable(_batches(pyarrow.parquet, stream))
             for number, row in enumerate(rows, start=1):
-                yield Row(row, f"{path}, row {number}")
+                where = f"{path}, row {number}"
+                yield Row(with_clean_names(row, where), where)
         except (pyarrow.ArrowException, OSError) as error:
             raise MorphbertError(f"{path} is not a readable Parquet file: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from morphbert.errors import MorphbertError
-from morphbert.files import read_bytes
+from morphbert.files import in_form_of_disk, read_bytes
 from morphbert.structured import load_json
 from morphbert.text.vocabulary import SpecialTokens, Vocabulary, parse_vocabulary, special_tokens_of_map
 
@@ -27,7 +27,7 @@ def read_special_tokens_map(given: str) -> SpecialTokens:
     inline = given.lstrip().startswith("{")
     source = "--special_tokens_map" if inline else f"--special_tokens_map={given}"
     try:
-        values = load_json(given if inline else read_bytes(given).decode("utf-8-sig"))
+        values = load_json(given if inline else read_bytes(in_form_of_disk(given)).decode("utf-8-sig"))
     except ValueError as error:
         raise MorphbertError(
             f"{source} is not JSON: {error}. Give the path of a special_tokens_map.json, or its content in single "

@@ -12,16 +12,23 @@ import pytest
 from samples import GOLDEN, MECAB_VOCABULARY, write_random_model
 
 from morphbert.atomic_files import check_apart, json_bytes
+from morphbert.cli import experiment_file
 from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.prepare_corpus import main as prepare
+from morphbert.data.creation import PretrainingDataConfig
+from morphbert.data.listed_words import read_words
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand, in_form_of_disk
+from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import rows_of
+from morphbert.interop.configs import ExportConfig
 from morphbert.interop.pretrained import check_keeps
 from morphbert.model.config import BertConfig
+from morphbert.plugins import load_plugins
 from morphbert.text.vocabulary import parse_vocabulary
+from morphbert.text.vocabulary_file import read_special_tokens_map
 from morphbert.train.preflight import expand_records
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 442221694\n"
@@ -89,6 +96,30 @@ def test_every_path_is_found_in_the_form_of_the_disk(tmp_path, capsys):
     assert sorted(os.listdir(tmp_path / decomposed)) == ["vocab.txt", "단어", "새 글.md"]
     assert in_form_of_disk("gs://통/어휘") == "gs://통/어휘"
     assert in_form_of_disk("/없는 폴더/어휘") == "/없는 폴더/어휘"
+
+
+def test_small_files_are_found_in_the_form_of_the_disk(tmp_path):
+    """Files that flags of one path name, beside those of data and models."""
+    decomposed = tmp_path / unicodedata.normalize("NFD", "설정")
+    decomposed.mkdir()
+    roles = {f"{role}_token": f"<{role.upper()}>" for role in ("pad", "unk", "cls", "sep", "mask")}
+    (decomposed / "map.json").write_text(json.dumps(roles))
+    (decomposed / "words.txt").write_text("사과\n", encoding="utf-8")
+    (decomposed / "plugin.py").write_text("")
+    (decomposed / "c.yaml").write_text("export_model:\n  plugin: plugin.py\n")
+    typed = f"{tmp_path}/설정"
+    assert read_special_tokens_map(f"{typed}/map.json").mask_token == "<MASK>"
+    records = PretrainingDataConfig(
+        input_file="a", output_file="b", vocab_file="v", mask_words_file=f"{typed}/words.txt"
+    )
+    assert read_words(str(records.mask_words_file)) == ("사과",)
+    assert experiment_file.read(f"{typed}/c.yaml", {"export_model": ["plugin"]}) == {"plugin": "plugin.py"}
+    for kind, required in (
+        (ClassificationConfig, {"output_dir": "o", "do_predict": True, "predict_file": "p"}),
+        (PredictConfig, {"model": "m", "input_file": "i", "output_file": "o"}),
+        (ExportConfig, {"checkpoint": "c", "output_dir": "o", "format": "onnx"}),
+    ):
+        load_plugins(kind(**required, plugin=(f"{typed}/plugin.py",)).plugin)
 
 
 @pytest.fixture

@@ -18,7 +18,10 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune.classes import labels_in
 from morphbert.finetune.questions import read_questions
 from morphbert.finetune.relations import read_relations
+from morphbert.finetune.rows import texts_in
 from morphbert.formats.labels import counted, read_labelled
+from morphbert.formats.raw_documents import InputFormat, json_paragraphs, read_documents
+from morphbert.formats.tables import rows_of
 
 ROWS = [(str(i), f"재미있는 영화 {i}", str(i % 2)) for i in range(20)]
 
@@ -189,6 +192,47 @@ def test_names_of_columns_are_composed_and_without_white_space(name, tmp_path):
     path = table(tmp_path / "a.tsv", header=("id", unicodedata.normalize("NFD", name), "label"))
     for typed in (wanted, unicodedata.normalize("NFD", wanted)):
         assert read_labelled(path, [typed], "label").rows[0][typed] == ROWS[0][1]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_objects_are_those_of_a_header(form, tmp_path):
+    """The same names in a header and in objects are found by the same flags, in training and for a corpus."""
+    inner, outer = (unicodedata.normalize(form, name) for name in ("내용", "문서"))
+    text = "마음에 듭니다."
+    (tmp_path / "a.csv").write_text(f"{outer},label\n{text},1\n", encoding="utf-8")
+    nested = {outer: {inner: text}, "label": 1}
+    (tmp_path / "a.jsonl").write_text(json.dumps(nested, ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "a.json").write_text(json.dumps([nested]), encoding="utf-8")
+    for name, wanted in (("a.csv", "문서"), ("a.jsonl", "문서.내용"), ("a.json", "문서.내용")):
+        for typed in (wanted, unicodedata.normalize("NFD", wanted)):
+            path = str(tmp_path / name)
+            assert read_labelled(path, [typed], "label").rows[0][typed] == text
+            if "." not in typed:
+                assert texts_in(next(rows_of(path)), [typed]) == (text,)
+            config = InputFormat(text_fields=(typed,))
+            (document,) = read_documents(path, config)
+            lines = json_paragraphs(document, config.fields) if document.is_json else document.lines
+            assert lines == [text]
+
+
+def test_two_names_of_an_object_that_look_the_same_are_refused(tmp_path):
+    row = {unicodedata.normalize(form, "문서"): "가" for form in ("NFC", "NFD")}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert "a.jsonl, line 1: the name '문서' occurs more than once" in refusal(str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.data"])
+def test_semicolons_between_columns_are_named(name, tmp_path):
+    path = table(tmp_path / name, divider=";")
+    assert "no column 'document' (found: 'id;document;label')" in refusal(path)
+    assert "Semicolons seem to divide the columns" in refusal(path)
+    with pytest.raises(MorphbertError, match=r"no column 'document'.*Semicolons seem to divide the columns"):
+        list(read_documents(path, InputFormat(format="csv", text_fields=("document",))))
+    path = table(tmp_path / "b.csv", [("1", "재미있지만, 길다", "1")], ";")
+    assert "line 2: 2 columns, where the first line has 1 (id;document;label). Semicolons seem" in refusal(
+        path
+    )
+    assert "Semicolons" not in refusal(table(tmp_path / "c.csv", divider=",", header=("id", "text", "label")))
 
 
 @pytest.mark.parametrize(
