@@ -1,5 +1,6 @@
 """Mistakes that are found before TensorFlow is imported, which takes seconds."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 from samples import MECAB_VOCABULARY
 
+import morphbert
 from morphbert import quiet_tensorflow
 from morphbert.cli import (
     predict,
@@ -15,6 +17,8 @@ from morphbert.cli import (
     run_ner,
     run_pretraining,
 )
+from morphbert.errors import MorphbertError
+from morphbert.finetune.experiment import fine_tune
 
 
 @pytest.fixture
@@ -99,6 +103,14 @@ def test_a_missing_package_is_found_before(flags, module, message, folder, capsy
     monkeypatch.delitem(sys.modules, module, raising=False)
     assert run_classifier.main([*CLASSIFIER, *MODEL, *flags]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_python_refuses_a_missing_package_too(folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    files = {"train_file": "train.tsv", "eval_file": "train.tsv", "output_dir": "out"}
+    config = morphbert.ClassificationConfig(do_train=True, do_eval=True, **files)
+    with pytest.raises(MorphbertError, match="figures need scikit-learn: pip install"):
+        fine_tune(config)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

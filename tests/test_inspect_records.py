@@ -96,8 +96,8 @@ def setter(name, index, value):
         (setter("masked_lm_positions", 0, 0), "record 3: masked_lm_positions"),
         (setter("input_mask", 0, 0), "record 3: input_mask is not"),
         (setter("next_sentence_labels", 0, 2), "record 3: next_sentence_labels is 2"),
-        (lambda records: records[3]["segment_ids"].pop(), "segment_ids has 47 values, expected are 48"),
-        (lambda records: records[3].pop("masked_lm_ids"), "masked_lm_ids has 0 values, expected are 8"),
+        (lambda records: records[3]["segment_ids"].pop(), "segment_ids has 47 values instead of 48"),
+        (lambda records: records[3].pop("masked_lm_ids"), "masked_lm_ids has 0 values instead of 8"),
         (lambda records: records.pop(), "records, but its manifest says"),
     ],
 )

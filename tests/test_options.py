@@ -166,5 +166,5 @@ def test_hugging_faces_names_are_suggested(flag, ours, capsys):
 def test_a_whole_number_in_another_form_is_refused_with_the_form(value, capsys):
     assert command().run(["--path=p", f"--steps={value}"], None) == 2
     said = capsys.readouterr().err
-    assert "expected is a whole number in digits, such as 1000" in said
+    assert "it must be a whole number in digits, such as 1000" in said
     assert "4300" not in said

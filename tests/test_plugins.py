@@ -434,7 +434,7 @@ def test_a_head_takes_the_place_of_every_commands(usual, own, output, pieces, se
     )
     np.testing.assert_array_equal(found, wanted)
     HEADS.add("narrow", AsUsual(not pieces), "a test")
-    with pytest.raises(MorphbertError, match="expected is"):
+    with pytest.raises(MorphbertError, match="instead of"):
         dataclasses.replace(own, custom_head="narrow").scores(renamed, model, hidden, batch, None)
 
 

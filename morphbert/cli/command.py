@@ -263,7 +263,7 @@ class _WholeNumbers(flags.IntegerParser):  # type: ignore[misc]  # absl has no t
         try:
             number: int = super().convert(argument)
         except ValueError as error:
-            raise ValueError("expected is a whole number in digits, such as 1000") from error
+            raise ValueError("it must be a whole number in digits, such as 1000") from error
         return number
 
 

@@ -225,7 +225,7 @@ def _check(parsed: Parsed, manifest: Manifest | None, vocabulary: Vocabulary | N
         expected = schema[name].length if name in schema else 0
         found = len(parsed.get(name, []))
         if found != expected:
-            wrong.append(f"{name} has {found} values, expected are {expected}")
+            wrong.append(f"{name} has {found} values instead of {expected}")
     return wrong or _check_values(parsed, len(vocabulary) if vocabulary is not None else None)
 
 

@@ -34,13 +34,22 @@ def check_before_loading(config: FineTuneConfig) -> None:
             raise MorphbertError(
                 f"--{flag}: {name} cannot be read: there is no such file (working directory: {os.getcwd()})."
             )
-    if config.do_eval or config.eval_every:
-        for module, package in config.scored_with.items():
-            if importlib.util.find_spec(module) is None:
-                raise MorphbertError(f"figures need {package}: pip install 'morphbert[finetune]'")
+    check_packages(config)
     if config.wandb_project is not None:
         check_installed()
     atomic_files.check_writable(config.output_dir)
+
+
+def check_packages(config: FineTuneConfig) -> None:
+    """Refuses an evaluation whose figures need a missing package, before training.
+
+    Raises:
+      MorphbertError: the message names the package.
+    """
+    if config.do_eval or config.eval_every or config.metrics:
+        for module, package in config.scored_with.items():
+            if importlib.util.find_spec(module) is None:
+                raise MorphbertError(f"figures need {package}: pip install 'morphbert[finetune]'")
 
 
 def _check_table(config: FineTuneConfig, path: str, labelled: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import adaptation
 from morphbert.finetune.advice import one_class
+from morphbert.finetune.checks import check_packages
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.pretrained_start import Start, find_start
@@ -68,6 +69,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
       UsageError: values contradict each other or the model's configuration.
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
+    check_packages(config)
     if config.adapt_on:
         task = kind_of(config)
         try:

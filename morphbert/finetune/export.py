@@ -74,8 +74,8 @@ def _check_scores(folder: str, kind: type[Task]) -> None:
     ]
     if changed:
         raise MorphbertError(
-            f"{folder} has the task {kind.name!r} of a plugin, whose {changed[0]} differs from what classes of "
-            "transformers compute: predict.py --plugin=FILE.py uses the model, or give the task a to_transformers."
+            f"{folder} has the task {kind.name!r} of a plugin, whose {changed[0]} differs from the computation of "
+            "transformers' classes: predict.py --plugin=FILE.py uses the model, or give the task a to_transformers."
         )
 
 

@@ -83,7 +83,7 @@ def own_scores(
     if scores.shape.rank != 2 + of_pieces or scores.shape[-1] != classes:
         expected = f"[sequences, pieces, {classes}]" if of_pieces else f"[sequences, {classes}]"
         raise MorphbertError(
-            f"{type(head).__name__}.scores returns the shape {scores.shape}: expected is {expected}."
+            f"{type(head).__name__}.scores returns the shape {scores.shape} instead of {expected}."
         )
     return tf.cast(scores, tf.float32)
 

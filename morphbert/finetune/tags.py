@@ -72,9 +72,7 @@ def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText
             account.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
             texts.append(found)
         if len(texts) == before:
-            raise MorphbertError(
-                f"{path} has no text: expected are lines with a character, a tab and its tag."
-            )
+            raise MorphbertError(f"{path} has no text: each line needs a character, a tab and its tag.")
     return texts, account
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morphbert.errors import MorphbertError
 from morphbert.finetune.features import Features, piece_arrays
 from morphbert.finetune.tags import TaggedText, character_tags, first_of, piece_labels
 from morphbert.finetune.windows import best_windows
@@ -133,12 +132,9 @@ def tag_metrics(
     all tags including `O`, where a tag that neither side has counts as correct. The other figures are seqeval's micro
     F1, precision and recall.
     """
-    try:
-        from seqeval.metrics import f1_score, precision_score, recall_score
-        from seqeval.scheme import IOB2
-        from sklearn.metrics import f1_score as f1_of_classes
-    except ImportError as error:
-        raise MorphbertError(f"figures need seqeval ({error}): pip install 'morphbert[finetune]'") from error
+    from seqeval.metrics import f1_score, precision_score, recall_score
+    from seqeval.scheme import IOB2
+    from sklearn.metrics import f1_score as f1_of_classes
 
     golds, guesses = [], []
     for text, tags in zip(texts, found, strict=True):

@@ -410,13 +410,8 @@ def metrics(scores: np.ndarray, labels: np.ndarray, task: Classification) -> dic
       `class`: accuracy, macro F1 and loss; `labels`: exact match, micro and macro F1, loss; `score`: Pearson's and
       Spearman's correlation (0 if one side is constant) and the mean squared error as loss. Always `num_examples`.
     """
-    try:
-        from scipy import stats
-        from sklearn.metrics import f1_score, log_loss
-    except ImportError as error:
-        raise MorphbertError(
-            f"figures need scikit-learn ({error}): pip install 'morphbert[finetune]'"
-        ) from error
+    from scipy import stats
+    from sklearn.metrics import f1_score, log_loss
 
     if task.kind == "score":
         found = scores[:, 0].astype(np.float64)

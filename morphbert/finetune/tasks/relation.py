@@ -414,12 +414,8 @@ def relation_metrics(scores: np.ndarray, labels: np.ndarray, names: Sequence[str
     The figures are `f1_micro` over all relations except `no_relation`; `auprc`, the mean area under the relations'
     precision-recall curves; accuracy; and loss.
     """
-    try:
-        from sklearn.metrics import auc, f1_score, log_loss, precision_recall_curve
-    except ImportError as error:
-        raise MorphbertError(
-            f"figures need scikit-learn ({error}): pip install 'morphbert[finetune]'"
-        ) from error
+    from sklearn.metrics import auc, f1_score, log_loss, precision_recall_curve
+
     shares, known = shares_of_scores(scores), np.arange(len(names))
     found = shares.argmax(1)
     related = [index for index, name in enumerate(names) if name != NO_RELATION]
