@@ -87,8 +87,8 @@ def test_markers_stand_around_both_entities(tmp_path, subject, object_, expected
     assert moved == 0
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     config = BertConfig(vocab_size=len(tokenizer.vocabulary), type_vocab_size=2)
-    task = Relation(("a", "b"), ("LOC", "ORG", "PER"))
-    arrays = features_of(tokenizer, examples, task, config, length, None).pieces
+    task = Relation(("a", "b"), ("LOC", "ORG", "PER"), max_seq_length=length)
+    arrays = features_of(tokenizer, examples, task, config, None).pieces
     names = [*tokenizer.vocabulary.tokens, *MARKERS]
     shown = " ".join(names[number] for number in arrays["input_ids"][0])
     # 이순신 is more than one piece here.

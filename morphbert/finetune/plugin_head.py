@@ -11,9 +11,7 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig, PieceHeadConfig
-from morphbert.finetune.heads import head_dropout
 from morphbert.finetune.plugins import HEADS, METRICS, Head
-from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
@@ -60,32 +58,32 @@ def own_parameters(head: Head, width: int, classes: int) -> dict[str, Parameter]
 def own_scores(
     head: Head,
     parameters: Parameters,
-    config: BertConfig,
     hidden: tf.Tensor,
     batch: Batch,
-    key: tf.Tensor | None,
-    classes: int,
-    of_pieces: bool = False,
+    dropout: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """Returns the scores of a plugin's head, float32 [B, C], or [B, L, C] `of_pieces`.
+    """Returns the scores of a plugin's head.
 
     Args:
       hidden: states [B, L, D]; for a head with separate texts [B × T, L, D].
-      key: the key of dropout; None for no dropout.
-
-    Raises:
-      MorphbertError: the scores have another shape.
     """
     if head.separate_texts:
         ids = batch["input_ids"]  # [B, T, L]
         hidden = tf.reshape(hidden, [-1, ids.shape[1], tf.shape(ids)[2], hidden.shape[-1]])
-    scores = head.scores(parameters, hidden, batch, lambda inputs: head_dropout(inputs, config, key))
+    return head.scores(parameters, hidden, batch, dropout)
+
+
+def check_shape(head: Head, scores: tf.Tensor, classes: int, of_pieces: bool) -> None:
+    """Refuses scores of a plugin's head that are not [B, C], or [B, L, C] `of_pieces`.
+
+    Raises:
+      MorphbertError: the message names both shapes.
+    """
     if scores.shape.rank != 2 + of_pieces or scores.shape[-1] != classes:
         expected = f"[sequences, pieces, {classes}]" if of_pieces else f"[sequences, {classes}]"
         raise MorphbertError(
             f"{type(head).__name__}.scores returns the shape {scores.shape} instead of {expected}."
         )
-    return tf.cast(scores, tf.float32)
 
 
 def with_own_figures(

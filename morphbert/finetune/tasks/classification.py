@@ -17,38 +17,24 @@ from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.heads import (
-    contextual,
-    head_dropout,
-    head_width,
-    linear,
-    linear_parameters,
-    lstm_parameters,
-    sentence_vector,
-)
+from morphbert.finetune.head_task import HeadTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    own_head,
-    own_parameters,
-    own_scores,
     saved_head,
     some_scores,
     with_own_figures,
 )
-from morphbert.finetune.plugins import Head
 from morphbert.finetune.rows import Row, texts_in
-from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.names import HUGGING_FACE_PREFIXES
-from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
@@ -72,7 +58,7 @@ class TextExample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(Task):
+class Classification(HeadTask):
     """The head: dropout and one linear layer, `output_weights` and `output_bias`, on one vector per text.
 
     Attributes:
@@ -98,9 +84,9 @@ class Classification(Task):
     custom_head: str | None = None
 
     @property
-    def _plugin(self) -> Head | None:
-        """The plugin's head, if there is one."""
-        return own_head(self.custom_head)
+    def outputs(self) -> int:
+        """The number of classes; 1 for a score."""
+        return max(1, len(self.labels))
 
     @property
     def guessing(self) -> float:
@@ -195,14 +181,14 @@ class Classification(Task):
         if config.task == "class":
             counts = classes.counts_of_labels(labels, given, examples.source)
         task = cls(
-            config.task,
-            labels,
-            head_input(config.head, config.custom_head),
-            config.loss.of_counts(counts),
-            config.max_seq_length,
-            len(config.text_column),
-            config.text_column,
-            config.custom_head,
+            kind=config.task,
+            labels=labels,
+            head=head_input(config.head, config.custom_head),
+            loss=config.loss.of_counts(counts),
+            max_seq_length=config.max_seq_length,
+            text_columns=len(config.text_column),
+            text_column=config.text_column,
+            custom_head=config.custom_head,
         )
         check_metrics(
             config.metrics, lambda scores, wanted: metrics(scores, wanted, task), *task.some_scores()
@@ -233,7 +219,7 @@ class Classification(Task):
         if purpose != "predict":
             given = [example.label for example in examples.items]
             labels["labels"] = label_arrays(given, self, str(examples.source))
-        apart = self._plugin is not None and self._plugin.separate_texts
+        apart = self.plugin_head is not None and self.plugin_head.separate_texts
         texts: list[tuple[str, str | None]] = [(example.text, example.pair) for example in examples.items]
         if apart:
             texts = [(part or "", None) for both in texts for part in both[: self.text_columns]]
@@ -247,31 +233,6 @@ class Classification(Task):
         return Data(examples.items, Features(pieces, labels))
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """Returns the head's weights: [C, D] and [C], and an LSTM's."""
-        outputs = max(1, len(self.labels))
-        if self._plugin is not None:
-            return own_parameters(self._plugin, head_width(self.head, config), outputs)
-        return {
-            **lstm_parameters(self.head, config),
-            **linear_parameters("output", outputs, head_width(self.head, config)),
-        }
-
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Returns the logits of the classes, or the score: float32 [B, C]."""
-        if self._plugin is not None:
-            return own_scores(self._plugin, parameters, config, hidden, batch, key, max(1, len(self.labels)))
-        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
-        return linear(parameters, "output", head_dropout(vector, config, key))
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns the losses, float32 [B]; for a score the squared error."""

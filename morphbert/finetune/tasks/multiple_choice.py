@@ -23,35 +23,23 @@ from morphbert.finetune import huggingface
 from morphbert.finetune.classes import likeliest_is, shares_of_scores
 from morphbert.finetune.config import POOLER, HeadConfig
 from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.heads import (
-    contextual,
-    head_dropout,
-    head_width,
-    linear,
-    linear_parameters,
-    lstm_parameters,
-    sentence_vector,
-)
+from morphbert.finetune.head_task import HeadTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    own_head,
-    own_parameters,
-    own_scores,
     saved_head,
     some_scores,
     with_own_figures,
 )
 from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
-from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
 from morphbert.structured import load_json
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
@@ -106,7 +94,7 @@ class ChoiceExample:
 
 
 @dataclasses.dataclass(frozen=True)
-class MultipleChoice(Task):
+class MultipleChoice(HeadTask):
     """The head: dropout and one linear layer, `output_weights` [1, D] and `output_bias` [1], on each candidate.
 
     Attributes:
@@ -124,6 +112,11 @@ class MultipleChoice(Task):
     max_seq_length: int = 128
     most: int = 2
     custom_head: str | None = None
+
+    @property
+    def outputs(self) -> int:
+        """One score for each candidate."""
+        return 1
 
     @property
     def guessing(self) -> float:
@@ -251,16 +244,6 @@ class MultipleChoice(Task):
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """Returns the head's weights [1, D] and [1], and an LSTM's."""
-        head = own_head(self.custom_head)
-        if head is not None:
-            return own_parameters(head, head_width(self.head, config), 1)
-        return {
-            **lstm_parameters(self.head, config),
-            **linear_parameters("output", 1, head_width(self.head, config)),
-        }
-
     def scores(
         self,
         parameters: Parameters,
@@ -270,21 +253,14 @@ class MultipleChoice(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Returns scores, float32 [B, N], of the states of B × N sequences; those of empty sequences are lowered."""
-        input_mask = batch["input_mask"]  # [B, N, L]
-        flat = tf.reshape(input_mask, [-1, input_mask.shape[-1]])  # [B × N, L]
-        head = own_head(self.custom_head)
-        if head is not None:
-            sequences = {  # [B × N, L]
-                name: tf.reshape(values, [-1, values.shape[-1]])
-                for name, values in batch.items()
-                if values.shape.rank == 3
-            }
-            each = own_scores(head, parameters, config, hidden, sequences, key, 1)
-        else:
-            hidden = contextual(parameters, hidden, flat, self.head)
-            vector = sentence_vector(parameters, config, hidden, flat, self.head)
-            each = linear(parameters, "output", head_dropout(vector, config, key))  # [B × N, 1]
-        real = tf.cast(tf.reduce_max(input_mask, -1), tf.float32)  # [B, N]: a candidate has at least [CLS]
+        sequences = {  # [B × N, L]
+            name: tf.reshape(values, [-1, values.shape[-1]])
+            for name, values in batch.items()
+            if values.shape.rank == 3
+        }
+        each = super().scores(parameters, config, hidden, sequences, key)  # [B × N, 1]
+        # [B, N]: a candidate has at least [CLS].
+        real = tf.cast(tf.reduce_max(batch["input_mask"], -1), tf.float32)
         return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:

@@ -24,25 +24,14 @@ from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, ENTITIES, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.heads import (
-    contextual,
-    head_dropout,
-    head_width,
-    linear,
-    linear_parameters,
-    lstm_parameters,
-    mean_over,
-    sentence_vector,
-)
+from morphbert.finetune.head_task import HeadTask
+from morphbert.finetune.heads import head_width, mean_over
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    own_head,
-    own_parameters,
-    own_scores,
     saved_head,
     some_scores,
     with_own_figures,
@@ -56,7 +45,7 @@ from morphbert.finetune.relations import (
     relation_example,
 )
 from morphbert.finetune.rows import Row, RowError
-from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import PredictConfig, RelationConfig
 from morphbert.formats.labels import counted
 from morphbert.model.config import BertConfig
@@ -75,7 +64,7 @@ _SPECIAL = 2 + len(MARKERS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Relation(Task):
+class Relation(HeadTask):
     """A class from [CLS] and both entities (`--pooling=entities`), or from the pooled sentence.
 
     Attributes:
@@ -93,6 +82,11 @@ class Relation(Task):
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
     custom_head: str | None = None
+
+    @property
+    def outputs(self) -> int:
+        """The number of relations."""
+        return len(self.labels)
 
     @property
     def guessing(self) -> float:
@@ -167,12 +161,12 @@ class Relation(Task):
         counts = classes.counts_of_labels(labels, given, examples.source)
         types = entity_types(examples.items)
         task = cls(
-            labels,
-            types,
-            head_input(config.head, config.custom_head),
-            config.loss.of_counts(counts),
-            config.max_seq_length,
-            config.custom_head,
+            labels=labels,
+            entity_types=types,
+            head=head_input(config.head, config.custom_head),
+            loss=config.loss.of_counts(counts),
+            max_seq_length=config.max_seq_length,
+            custom_head=config.custom_head,
         )
         check_metrics(
             config.metrics,
@@ -195,7 +189,7 @@ class Relation(Task):
             labels = classes.class_numbers(
                 [example.label for example in items], self.labels, str(examples.source)
             )
-        return Data(items, features_of(tokenizer, items, self, bert_config, self.max_seq_length, labels))
+        return Data(items, features_of(tokenizer, items, self, bert_config, labels))
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -215,15 +209,20 @@ class Relation(Task):
             MARKER_ROWS: Parameter((len(MARKERS), width), "truncated_normal", "table"),
             TYPE_ROWS: Parameter((max(1, len(self.entity_types)), width), "truncated_normal", "table"),
         }
-        head = own_head(self.custom_head)
-        if head is not None:
-            return {**tables, **own_parameters(head, head_width(self.head, config), len(self.labels))}
-        vectors = 3 if self.head.pooling == "entities" else 1
-        return {
-            **tables,
-            **lstm_parameters(self.head, config),
-            **linear_parameters("output", len(self.labels), vectors * head_width(self.head, config)),
-        }
+        return {**tables, **super().parameters(config)}
+
+    def vector_width(self, config: BertConfig) -> int:
+        """Returns the size of the vectors of [CLS] and both entities, or of the pooled sentence."""
+        return (3 if self.head.pooling == "entities" else 1) * head_width(self.head, config)
+
+    def vector(
+        self, parameters: Parameters, config: BertConfig, hidden: tf.Tensor, batch: Batch
+    ) -> tf.Tensor:
+        """Returns [CLS] and the means of both entities' pieces, or the pooled sentence."""
+        if self.head.pooling != "entities":
+            return super().vector(parameters, config, hidden, batch)
+        spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]
+        return tf.concat([hidden[:, 0], *spans], -1)
 
     def extended(self, parameters: Parameters) -> Parameters:
         """Adds the markers to the word embeddings and the types to the segment embeddings."""
@@ -233,26 +232,6 @@ class Relation(Task):
             WORD_EMBEDDINGS: tf.concat([words, parameters[MARKER_ROWS]], 0),
             SEGMENT_EMBEDDINGS: tf.concat([segments, segments[:1] + parameters[TYPE_ROWS]], 0),
         }
-
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Returns the logits of the relations: float32 [B, C]."""
-        head = own_head(self.custom_head)
-        if head is not None:
-            return own_scores(head, parameters, config, hidden, batch, key, len(self.labels))
-        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        if self.head.pooling == "entities":
-            spans = [mean_over(hidden, tf.cast(batch[name], hidden.dtype)) for name in ("subject", "object")]
-            vector = tf.concat([hidden[:, 0], *spans], -1)
-        else:
-            vector = sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
-        return linear(parameters, "output", head_dropout(vector, config, key))
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Float32 [B]."""
@@ -316,12 +295,11 @@ def features_of(
     examples: Sequence[RelationExample],
     task: Relation,
     bert_config: BertConfig,
-    max_length: int,
     labels: np.ndarray | None,
 ) -> Features:
     """Returns sentences with markers as arrays; `subject` and `object` are 1 on the entities' pieces and markers."""
-    marked = [_marked(tokenizer, example, bert_config, task.entity_types, max_length) for example in examples]
-    pieces = piece_arrays([sequence for sequence, _, _ in marked], max_length)
+    marked = [_marked(tokenizer, example, bert_config, task) for example in examples]
+    pieces = piece_arrays([sequence for sequence, _, _ in marked], task.max_seq_length)
     pieces |= {name: np.zeros_like(pieces["input_ids"]) for name in ("subject", "object")}
     for row, (_, *places) in enumerate(marked):
         for name, (first, last) in zip(("subject", "object"), places, strict=True):
@@ -333,8 +311,7 @@ def _marked(
     tokenizer: Tokenizer,
     example: RelationExample,
     config: BertConfig,
-    types: Sequence[str],
-    max_length: int,
+    task: Relation,
 ) -> tuple[Encoded, tuple[int, int], tuple[int, int]]:
     """Returns the sequence and the positions of the markers of subject and object.
 
@@ -343,7 +320,7 @@ def _marked(
     """
     encoding = tokenizer.encode(example.sentence)
     spans = [_pieces_of(encoding.offsets, mention) for mention in (example.subject, example.object)]
-    kept = _kept(len(encoding.ids), spans, max_length - _SPECIAL)
+    kept = _kept(len(encoding.ids), spans, task.max_seq_length - _SPECIAL)
     cls, sep = tokenizer.convert_tokens_to_ids((CLS, SEP))
     ids, tokens, offsets, places = [cls], [CLS], [(0, 0)], [0] * 4
     # If both entities end at one place, the one that began later ends first.
@@ -368,14 +345,22 @@ def _marked(
                 mark(2 * entity + 1)
     ids, tokens, offsets = [*ids, sep], [*tokens, SEP], [*offsets, (0, 0)]
     segments = [0] * len(ids)
-    rows = {kind: config.type_vocab_size + number for number, kind in enumerate(types)}
+    rows = {kind: config.type_vocab_size + number for number, kind in enumerate(task.entity_types)}
     for mention, (first, last) in zip(
         (example.subject, example.object), (places[:2], places[2:]), strict=True
     ):
         segments[first : last + 1] = [rows.get(mention.type, 0)] * (last + 1 - first)
     nothing = [-1] * len(ids)
     special = [int(piece >= config.vocab_size or piece in (cls, sep)) for piece in ids]
-    sequence = Encoded(ids, tokens, segments, special, offsets, nothing, nothing)
+    sequence = Encoded(
+        ids=ids,
+        tokens=tokens,
+        segment_ids=segments,
+        special_tokens_mask=special,
+        offsets=offsets,
+        word_ids=nothing,
+        morpheme_ids=nothing,
+    )
     return sequence, (places[0], places[1]), (places[2], places[3])
 
 

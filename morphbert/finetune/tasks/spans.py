@@ -16,27 +16,18 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune import answers, huggingface
 from morphbert.finetune.answer_metrics import METRICS, best_threshold, evaluate
 from morphbert.finetune.config import NO_POOLING, HeadConfig
-from morphbert.finetune.heads import contextual, head_width, linear, linear_parameters, lstm_parameters
+from morphbert.finetune.head_task import HeadTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.particles import ParticleStripper
-from morphbert.finetune.plugin_head import (
-    check_metrics,
-    head_input,
-    own_head,
-    own_parameters,
-    own_scores,
-    saved_head,
-    with_own_figures,
-)
+from morphbert.finetune.plugin_head import check_metrics, head_input, saved_head, with_own_figures
 from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
-from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
 
@@ -47,7 +38,7 @@ _NO_ANSWER: Mapping[str, Any] = {"text": "", "start": None, "end": None, "score"
 
 
 @dataclasses.dataclass(frozen=True)
-class Spans(Task):
+class Spans(HeadTask):
     """Two scores for each piece, for the beginning and the end of the answer (Devlin et al. 2019, 4.2).
 
     Attributes:
@@ -60,6 +51,8 @@ class Spans(Task):
     """
 
     name: ClassVar[str] = "span"
+    output: ClassVar[str] = HEAD
+    of_pieces: ClassVar[bool] = True
 
     head: HeadConfig = NO_POOLING
     max_seq_length: int = 384
@@ -67,6 +60,11 @@ class Spans(Task):
     max_query_length: int = 64
     version_2_with_negative: bool = False
     custom_head: str | None = None
+
+    @property
+    def outputs(self) -> int:
+        """The beginning and the end."""
+        return 2
 
     @property
     def guessing(self) -> float:
@@ -167,13 +165,6 @@ class Spans(Task):
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """Returns `cls/squad/output_weights` [2, D] and its bias, as in google-research/bert's run_squad.py."""
-        width, head = head_width(self.head, config), own_head(self.custom_head)
-        if head is not None:
-            return own_parameters(head, width, 2)
-        return {**lstm_parameters(self.head, config), **linear_parameters(HEAD, 2, width)}
-
     def scores(
         self,
         parameters: Parameters,
@@ -183,11 +174,8 @@ class Spans(Task):
         key: tf.Tensor | None,
     ) -> tf.Tensor:
         """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
-        head = own_head(self.custom_head)
-        if head is None:
-            scores = linear(parameters, HEAD, contextual(parameters, hidden, batch["input_mask"], self.head))
-        else:
-            scores = own_scores(head, parameters, config, hidden, batch, key, 2, of_pieces=True)
+        # As in google-research/bert's run_squad.py, whose linear layer has no dropout.
+        scores = super().scores(parameters, config, hidden, batch, key if self.custom_head else None)
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:

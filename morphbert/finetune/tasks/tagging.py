@@ -16,30 +16,20 @@ from morphbert.finetune import huggingface
 from morphbert.finetune.config import CROSS_ENTROPY, NO_POOLING, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED
-from morphbert.finetune.heads import (
-    contextual,
-    head_dropout,
-    head_width,
-    linear,
-    linear_parameters,
-    lstm_parameters,
-)
+from morphbert.finetune.head_task import HeadTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    own_head,
-    own_parameters,
-    own_scores,
     saved_head,
     some_scores,
     with_own_figures,
 )
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
-from morphbert.finetune.task import Data, Examples, Purpose, Scores, Task
+from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import PredictConfig, TaggingConfig
 from morphbert.finetune.text_windows import (
     NO_TAG,
@@ -59,15 +49,13 @@ from morphbert.finetune.text_windows import (
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import plain_ending
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_json_lines
 
 
 @dataclasses.dataclass(frozen=True)
-class Tagging(Task):
+class Tagging(HeadTask):
     """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C].
 
     Attributes:
@@ -77,12 +65,18 @@ class Tagging(Task):
     """
 
     name: ClassVar[str] = "tagging"
+    of_pieces: ClassVar[bool] = True
 
     labels: tuple[str, ...]
     head: HeadConfig = NO_POOLING
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
     custom_head: str | None = None
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return len(self.labels)
 
     @property
     def guessing(self) -> float:
@@ -201,31 +195,6 @@ class Tagging(Task):
             )
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
-        """Returns the head's weights."""
-        width, head = head_width(self.head, config), own_head(self.custom_head)
-        if head is not None:
-            return own_parameters(head, width, len(self.labels))
-        return {
-            **lstm_parameters(self.head, config),
-            **linear_parameters("output", len(self.labels), width),
-        }
-
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Float32 [B, L, C]."""
-        head = own_head(self.custom_head)
-        if head is not None:
-            return own_scores(head, parameters, config, hidden, batch, key, len(self.labels), of_pieces=True)
-        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        return linear(parameters, "output", head_dropout(hidden, config, key))
 
     def count(self, batch: Batch) -> tf.Tensor:
         """Returns the number of labelled pieces, at least a small positive number for a batch of empty texts."""

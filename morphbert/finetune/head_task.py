@@ -1,0 +1,87 @@
+"""A task whose scores are one linear layer, or a plugin's head, on vectors of the encoder's states."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import tensorflow as tf
+
+from morphbert.finetune.heads import (
+    contextual,
+    head_dropout,
+    head_width,
+    linear,
+    linear_parameters,
+    lstm_parameters,
+    sentence_vector,
+)
+from morphbert.finetune.plugin_head import check_shape, own_head, own_parameters, own_scores
+from morphbert.finetune.plugins import Head
+from morphbert.finetune.task import Task
+from morphbert.model.config import BertConfig
+from morphbert.model.layers import Parameters
+from morphbert.model.losses import Batch
+from morphbert.model.parameters import Parameter
+
+
+class HeadTask(Task, Protocol):
+    """The network of all tasks here: an LSTM if there is one, a vector of the states, dropout and a linear layer."""
+
+    #: The name of the linear layer.
+    output: ClassVar[str] = "output"
+    #: Whether every piece has scores, as opposed to every sequence.
+    of_pieces: ClassVar[bool] = False
+
+    @property
+    def custom_head(self) -> str | None:
+        """The name of a plugin's head, which replaces this one."""
+
+    @property
+    def outputs(self) -> int:
+        """The number of scores of a sequence or a piece, C."""
+
+    @property
+    def plugin_head(self) -> Head | None:
+        """The plugin's head, if there is one."""
+        return own_head(self.custom_head)
+
+    def parameters(self, config: BertConfig) -> dict[str, Parameter]:
+        """Returns the head's weights, [C, D] and [C], and an LSTM's."""
+        if self.plugin_head is not None:
+            return own_parameters(self.plugin_head, head_width(self.head, config), self.outputs)
+        return {
+            **lstm_parameters(self.head, config),
+            **linear_parameters(self.output, self.outputs, self.vector_width(config)),
+        }
+
+    def scores(
+        self,
+        parameters: Parameters,
+        config: BertConfig,
+        hidden: tf.Tensor,
+        batch: Batch,
+        key: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Returns the scores of each sequence, float32 [B, C], or of each piece, float32 [B, L, C]."""
+
+        def dropped(inputs: tf.Tensor) -> tf.Tensor:
+            return head_dropout(inputs, config, key)
+
+        if self.plugin_head is not None:
+            scores = own_scores(self.plugin_head, parameters, hidden, batch, dropped)
+            check_shape(self.plugin_head, scores, self.outputs, self.of_pieces)
+            return tf.cast(scores, tf.float32)
+        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
+        return linear(parameters, self.output, dropped(self.vector(parameters, config, hidden, batch)))
+
+    def vector_width(self, config: BertConfig) -> int:
+        """Returns the size of a vector, D."""
+        return head_width(self.head, config)
+
+    def vector(
+        self, parameters: Parameters, config: BertConfig, hidden: tf.Tensor, batch: Batch
+    ) -> tf.Tensor:
+        """Returns the vector of each sequence, [B, D], or of each piece, [B, L, D]."""
+        if self.of_pieces:
+            return hidden
+        return sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
