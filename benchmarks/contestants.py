@@ -82,6 +82,7 @@ class Ours:
         with strategy.scope():
             model = TrainableModel(config, objective.parameters, arguments.seed)
             rate = OptimizerConfig(
+                optimizer="adamw",
                 learning_rate=arguments.rate,
                 schedule="constant",
                 num_train_steps=10**9,
@@ -128,19 +129,23 @@ class HuggingFace:
             _arrays(arguments, config.vocab_size, train) for train in (True, False)
         )
         self._order = _shuffled(len(self._train["input_ids"]), arguments.batch, arguments.seed)
-        dtypes = ("float32", "bfloat16") if arguments.dtype == "bfloat16" else ("float32",)
+        self.choice = arguments.choice or self._fastest(modern, config)
+        attention, dtype, *compiled = self.choice.split(", ")
+        torch.manual_seed(arguments.seed)
+        self._build(modern, config, attention, dtype, bool(compiled))
+        self._order = _shuffled(len(self._train["input_ids"]), arguments.batch, arguments.seed)
+        if compiled:
+            self._compile_only()
+
+    def _fastest(self, modern: bool, config: Any) -> str:
+        """The setting with the shortest step: kind of attention, type of numbers, compiled or not."""
+        dtypes = ("float32", "bfloat16") if self._arguments.dtype == "bfloat16" else ("float32",)
         plain = [(attention, dtype) for attention in ("sdpa", "eager") for dtype in dtypes]
         fastest = min(plain, key=lambda setting: self._seconds(modern, config, *setting, compiled=False))
         uncompiled, compiled = (
             self._seconds(modern, config, *fastest, compiled) for compiled in (False, True)
         )
-        self._setting = (*fastest, compiled < uncompiled)
-        self.choice = f"{fastest[0]}, {fastest[1]}{', compiled' if compiled < uncompiled else ''}"
-        torch.manual_seed(arguments.seed)
-        self._build(modern, config, *self._setting)
-        self._order = _shuffled(len(self._train["input_ids"]), arguments.batch, arguments.seed)
-        if self._setting[-1]:
-            self._compile_only()
+        return ", ".join([*fastest, *(["compiled"] if compiled < uncompiled else [])])
 
     def _seconds(self, modern: bool, config: Any, attention: str, dtype: str, compiled: bool) -> float:
         """The shortest step of some, in one setting; infinite where this machine cannot compile it."""
@@ -152,11 +157,12 @@ class HuggingFace:
                 raise
             print(f"{attention}, {dtype}, compiled: {error}", file=sys.stderr)
             return float("inf")
+        clock = time.process_time if self._arguments.clock == "processor" else time.perf_counter
         seconds = []
         for _ in range(6):
-            started = time.perf_counter()
+            started = clock()
             self.steps(1)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(clock() - started)
         return min(seconds)
 
     def _build(self, modern: bool, config: Any, attention: str, dtype: str, compiled: bool) -> None:

@@ -7,20 +7,24 @@
 
 Each contestant trains models on the same records with the same masks, each in a process of its own. They take turns of
 some seconds, and the clock of a contestant runs in its own turns alone, so that what else the machine does meets all
-alike. Compilation and evaluation are not counted. First each of `--rates` is tried for `--tuning_minutes`; with the
-one that has the lowest held-out loss, each of `--seeds` is trained for `--minutes`. After the warm-up the rate is
-constant, so that every point of a curve is the result of a run of that length.
+alike. With `--clock=processor` each has one thread on one core, and its clock is the processor time of its process:
+minutes of a core that it has for itself, whatever the machine does besides. Compilation and evaluation are not
+counted. First each of `--rates` is tried for `--tuning_minutes`; with the one that has the lowest held-out loss, each
+of `--seeds` is trained for `--minutes`. After the warm-up the rate is constant, so that every point of a curve is the
+result of a run of that length.
 
 - ours: the step and the input of run_pretraining.py, BERT's block and the modern one, both without dropout.
 - Hugging Face: BertForMaskedLM and ModernBertForMaskedLM, scores of the masked positions only, fused AdamW, no
   dropout, and the fastest of attention as written out or SDPA, float32 or autocast, compiled or not, timed first.
 
-The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg.
+The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A run that results.json has is not made
+again, so the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -47,6 +51,11 @@ def contestant(arguments: argparse.Namespace) -> None:
     """A child process: `train SECONDS` trains for about so long, `evaluate` evaluates; each answers with a line."""
     answers = os.fdopen(os.dup(1), "w")  # what a library prints must not be taken for an answer
     os.dup2(2, 1)
+    clock = time.perf_counter
+    if arguments.clock == "processor":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.environ["OMP_NUM_THREADS"] = "1"
+        clock = time.process_time
     # Only here: the process that keeps turns and clocks loads no framework.
     from contestants import CONTESTANTS, Ours
 
@@ -60,42 +69,73 @@ def contestant(arguments: argparse.Namespace) -> None:
         if words[0] == "evaluate":
             print(model.evaluate(), file=answers, flush=True)
             continue
-        started, seconds = time.perf_counter(), float(words[1])
-        while (left := seconds - (time.perf_counter() - started)) > 0.5 * each:
+        started, seconds = clock(), float(words[1])
+        while (left := seconds - (clock() - started)) > 0.5 * each:
             count = max(1, round(min(left, 2.0) / each)) if each else 1
-            before = time.perf_counter()
+            before = clock()
             model.steps(count)
-            each, taken = (time.perf_counter() - before) / count, taken + count
-        print(time.perf_counter() - started, taken, file=answers, flush=True)
+            each, taken = (clock() - before) / count, taken + count
+        print(clock() - started, taken, file=answers, flush=True)
+
+
+@dataclasses.dataclass
+class Run:
+    """What a contestant reached with one rate and one seed: minutes and losses, steps, and its setting."""
+
+    name: str
+    rate: float
+    seed: int
+    minutes: float
+    choice: str = ""
+    taken: int = 0
+    curve: Curve = dataclasses.field(default_factory=list)
 
 
 class Child:
-    """A contestant in its process, with its clock and its curve."""
+    """A contestant in its process, with its clock."""
 
-    def __init__(self, arguments: argparse.Namespace, name: str, rate: float, seed: int):
-        self.name, self.rate, self.seed = name, rate, seed
-        self.seconds, self.taken = 0.0, 0
-        self.curve: Curve = []
+    def __init__(self, arguments: argparse.Namespace, run: Run):
+        self.run, self.seconds = run, 0.0
+        name = run.name
         passed = [
             f"--{flag}={getattr(arguments, flag)}"
-            for flag in ("train_file", "eval_file", "vocab_file", "model", "batch", "dtype", "eval_batches")
+            for flag in (
+                *(
+                    "train_file",
+                    "eval_file",
+                    "vocab_file",
+                    "model",
+                    "batch",
+                    "dtype",
+                    "eval_batches",
+                    "clock",
+                ),
+            )
         ]
         self._words = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *passed, f"--contestant={name}", f"--rate={rate}", f"--seed={seed}"],
+            [
+                *(sys.executable, __file__, *passed),
+                *(
+                    f"--contestant={name}",
+                    f"--rate={run.rate}",
+                    f"--seed={run.seed}",
+                    f"--choice={run.choice}",
+                ),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
             text=True,
         )
-        self.choice = self._answer()
+        run.choice = self._answer()
 
     def _answer(self) -> str:
         line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line:
             self._process.wait()
             self._words.seek(0)
-            sys.exit(f"{self.name} failed:\n{self._words.read()}")
+            sys.exit(f"{self.run.name} failed:\n{self._words.read()}")
         return line.strip()
 
     def _ask(self, words: str) -> list[float]:
@@ -107,11 +147,11 @@ class Child:
         """One turn."""
         spent, taken = self._ask(f"train {seconds}")
         self.seconds += spent
-        self.taken = int(taken)
+        self.run.taken = int(taken)
 
     def evaluate(self) -> None:
         """Adds a point to the curve."""
-        self.curve.append((self.seconds / 60, self._ask("evaluate")[0]))
+        self.run.curve.append((self.seconds / 60, self._ask("evaluate")[0]))
 
     def end(self) -> None:
         """Ends the process."""
@@ -130,32 +170,65 @@ def take_turns(children: list[Child], seconds: float, turn: float, points: int) 
                     child.train(min(turn, until - child.seconds))
         for child in children:
             child.evaluate()
+            run = child.run
             print(
-                f"{NAMES[child.name]}, rate {child.rate:g}, seed {child.seed}: {child.seconds / 60:.1f} minutes, "
-                f"step {child.taken}, held-out loss {child.curve[-1][1]:.4f}",
+                f"{NAMES[run.name]}, rate {run.rate:g}, seed {run.seed}: {child.seconds / 60:.1f} minutes, "
+                f"step {run.taken}, held-out loss {run.curve[-1][1]:.4f}",
                 flush=True,
             )
 
 
-def tuned(arguments: argparse.Namespace, names: list[str]) -> dict[str, float]:
-    """The rate of each contestant with the lowest held-out loss after the tuning."""
-    rates = [float(rate) for rate in arguments.rates.split(",")]
-    if len(rates) == 1:
-        return dict.fromkeys(names, rates[0])
-    found: dict[str, dict[float, float]] = {name: {} for name in names}
-    for rate in rates:
-        children = [Child(arguments, name, rate, seed=0) for name in names]
-        take_turns(children, 60 * arguments.tuning_minutes, arguments.turn, 1)
+class Contest:
+    """All runs, those of earlier calls with the same output folder included."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self._arguments = arguments
+        self.folder = Path(arguments.output)
+        self._file = self.folder / "results.json"
+        self._runs = (
+            [Run(**facts) for facts in json.loads(self._file.read_text())] if self._file.exists() else []
+        )
+
+    def runs(self, rates: dict[str, float], seed: int, minutes: float, points: int) -> list[Run]:
+        """The run of each name with its rate: those that are there, and the others, trained in turns."""
+        wanted = [Run(name, rate, seed, minutes, self._choice(name)) for name, rate in rates.items()]
+        children = [Child(self._arguments, run) for run in wanted if self._find(run) is None]
+        take_turns(children, 60 * minutes, self._arguments.turn, points)
         for child in children:
-            found[child.name][rate] = child.curve[-1][1]
             child.end()
-    best = {}
-    for name, losses in found.items():
-        finite = {rate: loss for rate, loss in losses.items() if np.isfinite(loss)}
-        if not finite:
-            sys.exit(f"{NAMES[name]} diverges at every one of --rates={arguments.rates}: give lower ones.")
-        best[name] = min(finite, key=lambda rate: finite[rate])
-    return best
+            self._runs.append(child.run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps([dataclasses.asdict(run) for run in self._runs], indent=1))
+        return [found for run in wanted if (found := self._find(run))]
+
+    def _choice(self, name: str) -> str:
+        """The setting that an earlier run of the contestant found the fastest."""
+        return next((run.choice for run in self._runs if run.name == name), "")
+
+    def _find(self, wanted: Run) -> Run | None:
+        def key(run: Run) -> tuple[str, float, int, float]:
+            return run.name, run.rate, run.seed, run.minutes
+
+        return next((run for run in self._runs if key(run) == key(wanted)), None)
+
+    def tuned(self, names: list[str]) -> dict[str, float]:
+        """The rate of each contestant with the lowest held-out loss after the tuning."""
+        rates = [float(rate) for rate in self._arguments.rates.split(",")]
+        if len(rates) == 1:
+            return dict.fromkeys(names, rates[0])
+        found: dict[str, dict[float, float]] = {name: {} for name in names}
+        for rate in rates:
+            for run in self.runs(dict.fromkeys(names, rate), 0, self._arguments.tuning_minutes, 1):
+                found[run.name][rate] = run.curve[-1][1]
+        best = {}
+        for name, losses in found.items():
+            finite = {rate: loss for rate, loss in losses.items() if np.isfinite(loss)}
+            if not finite:
+                sys.exit(
+                    f"{NAMES[name]} diverges at every one of --rates={self._arguments.rates}: give lower ones."
+                )
+            best[name] = min(finite, key=lambda rate: finite[rate])
+        return best
 
 
 def minutes_to(curve: Curve, loss: float) -> float | None:
@@ -170,11 +243,11 @@ def minutes_to(curve: Curve, loss: float) -> float | None:
     return None
 
 
-def mean_curves(children: list[Child]) -> dict[str, Curve]:
+def mean_curves(runs: list[Run]) -> dict[str, Curve]:
     """By contestant, the mean over its seeds."""
     curves: dict[str, Curve] = {}
-    for name in dict.fromkeys(child.name for child in children):
-        own = [child.curve for child in children if child.name == name]
+    for name in dict.fromkeys(run.name for run in runs):
+        own = [run.curve for run in runs if run.name == name]
         curves[name] = [
             (statistics.mean(m for m, _ in points), statistics.mean(v for _, v in points))
             for points in zip(*own, strict=True)
@@ -182,9 +255,9 @@ def mean_curves(children: list[Child]) -> dict[str, Curve]:
     return curves
 
 
-def report(arguments: argparse.Namespace, children: list[Child]) -> str:
+def report(arguments: argparse.Namespace, runs: list[Run]) -> str:
     """The table: losses by minutes, and when each of ours is where each of Hugging Face's ends."""
-    curves = mean_curves(children)
+    curves = mean_curves(runs)
     names = list(curves)
     lines = [
         "| minutes | " + " | ".join(NAMES[name] for name in names) + " |",
@@ -205,15 +278,15 @@ def report(arguments: argparse.Namespace, children: list[Child]) -> str:
             lines.append(
                 f"- {NAMES[rival]} has {loss:.3f} after {minutes:.1f} minutes; {NAMES[own]} {words}."
             )
-    for child in children:
-        setting = f", {child.choice}" if child.choice else ""
+    for run in runs:
+        setting = f", {run.choice}" if run.choice else ""
+        minutes, loss = run.curve[-1]
         lines.append(
-            f"- {NAMES[child.name]}, seed {child.seed}: rate {child.rate:g}{setting}, {child.taken} steps, "
-            f"{1e3 * child.seconds / child.taken:.0f} ms a step, final loss {child.curve[-1][1]:.4f}"
+            f"- {NAMES[run.name]}, seed {run.seed}: rate {run.rate:g}{setting}, {run.taken} steps, "
+            f"{6e4 * minutes / run.taken:.0f} ms a step, final loss {loss:.4f}"
         )
-    lines.append(
-        f"- {arguments.model}, {arguments.batch} sequences a step, {arguments.dtype}, {os.cpu_count()} cores"
-    )
+    cores = "one core" if arguments.clock == "processor" else f"{os.cpu_count()} cores"
+    lines.append(f"- {arguments.model}, {arguments.batch} sequences a step, {arguments.dtype}, {cores}")
     return "\n".join(lines) + "\n"
 
 
@@ -238,35 +311,33 @@ def main() -> None:
         "--eval_batches", type=int, default=40, help="held-out batches, one of which is left out"
     )
     parser.add_argument("--only", default=",".join(NAMES), help="contestants")
+    parser.add_argument(
+        "--clock",
+        default="wall",
+        choices=("wall", "processor"),
+        help="wall: for a machine that does nothing else",
+    )
     parser.add_argument("--output", help="folder of the results")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--choice", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
         contestant(arguments)
         return
     if not arguments.output:
         parser.error("give --output")
-    names = arguments.only.split(",")
-    rates = tuned(arguments, names)
-    children: list[Child] = []
+    contest = Contest(arguments)
+    rates = contest.tuned(arguments.only.split(","))
+    runs: list[Run] = []
+    # One seed of all, then the next: what is stopped early has fewer seeds, not fewer contestants.
     for seed in map(int, arguments.seeds.split(",")):
-        now = [Child(arguments, name, rates[name], seed) for name in names]
-        take_turns(now, 60 * arguments.minutes, arguments.turn, arguments.points)
-        for child in now:
-            child.end()
-        children += now
-    folder = Path(arguments.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = [
-        {name: getattr(child, name) for name in ("name", "rate", "seed", "choice", "taken", "curve")}
-        for child in children
-    ]
-    (folder / "results.json").write_text(json.dumps(facts, indent=1))
-    (folder / "table.md").write_text(report(arguments, children))
-    draw(folder / "curve.svg", mean_curves(children))
-    print(report(arguments, children))
+        runs += contest.runs(rates, seed, arguments.minutes, arguments.points)
+        words = report(arguments, runs)
+        (contest.folder / "table.md").write_text(words, encoding="utf-8")
+        draw(contest.folder / "curve.svg", mean_curves(runs))
+    print(words)
 
 
 def draw(path: Path, curves: dict[str, Curve]) -> None:

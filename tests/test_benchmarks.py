@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 
 import pytest
 from samples import ROOT
@@ -22,11 +21,9 @@ def test_what_a_benchmark_imports_of_the_package_is_there(path):
 
 @pytest.fixture(scope="module")
 def quality():
-    path = ROOT / "benchmarks" / "time_to_quality.py"
-    spec = importlib.util.spec_from_file_location("time_to_quality", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        yield importlib.import_module("time_to_quality")
 
 
 def test_the_time_to_a_loss_lies_between_two_evaluations(quality):
@@ -48,3 +45,25 @@ def test_curves_are_drawn_as_a_picture_of_its_own(quality, tmp_path):
     assert shapes.count("circle") == 4
     words = {element.text for element in root.iter() if element.tag.endswith("text")}
     assert {"ours, BERT's block", "ours, modern block", "minutes of training"} <= words
+
+
+def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
+    import argparse
+    import json
+
+    names = ["modern", "hf-modernbert"]
+    run = {"seed": 0, "minutes": 2.0, "choice": "", "taken": 90, "curve": [[2.0, 5.5]]}
+    tried = [{**run, "name": name, "rate": rate} for name in names for rate in (1e-3, 2e-3)]
+    tried[1]["curve"] = [[2.0, 5.2]]
+    tried[2]["choice"] = "sdpa, bfloat16"
+    (tmp_path / "results.json").write_text(json.dumps(tried))
+    flags = {"tuning_minutes": 2.0, "rates": "1e-3,2e-3", "turn": 10.0, "clock": "processor", "model": "tiny"}
+    arguments = argparse.Namespace(output=str(tmp_path), batch=16, dtype="bfloat16", **flags)
+    contest = quality.Contest(arguments)
+    assert contest.tuned(names) == {"modern": 2e-3, "hf-modernbert": 1e-3}  # without a contestant's process
+    words = quality.report(arguments, contest.runs(dict.fromkeys(names, 1e-3), 0, 2.0, 1))
+    assert (
+        "HF ModernBertForMaskedLM has 5.500 after 2.0 minutes; ours, modern block reaches it in 2.0" in words
+    )
+    assert "seed 0: rate 0.001, sdpa, bfloat16, 90 steps" in words
+    assert words.endswith("- tiny, 16 sequences a step, bfloat16, one core\n")
