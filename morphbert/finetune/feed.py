@@ -44,6 +44,7 @@ class ExampleFeed:
             for length in np.unique(self._lengths[step:])
         }
 
+    @tf.autograph.experimental.do_not_convert
     def _dataset(self, steps: np.ndarray, length: int) -> tf.data.Dataset:
         def batch(chosen: tf.Tensor, reweighted: tf.Tensor) -> dict[str, tf.Tensor]:
             pieces = {name: tf.gather(values, chosen)[..., :length] for name, values in self._pieces.items()}

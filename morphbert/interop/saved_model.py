@@ -82,19 +82,19 @@ def write(folder: str, model: Pretrained, tokenizer: Tokenizer | None) -> list[s
     served = _Served(model)
     ids = [tf.TensorSpec([None, None], tf.int32, name) for name in _NAMES]
 
-    @tf.function(input_signature=ids)
+    @tf.function(input_signature=ids, autograph=False)
     def encode_ids(
         input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         return served.encoded(input_ids, input_mask, segment_ids)
 
-    @tf.function(input_signature=ids)
+    @tf.function(input_signature=ids, autograph=False)
     def masked_lm(
         input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         return served.masked_lm(input_ids, input_mask, segment_ids)
 
-    @tf.function(input_signature=ids)
+    @tf.function(input_signature=ids, autograph=False)
     def discriminator(
         input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
@@ -127,11 +127,11 @@ def _write_text(folder: str, served: _Served, tokenizer: Tokenizer) -> list[str]
     served.cutter = cutter  # tracked, so that its tables are saved
     texts = [tf.TensorSpec([None], tf.string, "text")]
 
-    @tf.function(input_signature=texts)
+    @tf.function(input_signature=texts, autograph=False)
     def tokenize(text: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(zip(_NAMES, cutter(text), strict=True))
 
-    @tf.function(input_signature=texts)
+    @tf.function(input_signature=texts, autograph=False)
     def encode_text(text: tf.Tensor) -> dict[str, tf.Tensor]:
         return served.encoded(*cutter(text))
 

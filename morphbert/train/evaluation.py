@@ -144,7 +144,7 @@ class Evaluator:
             self._of_batches.append({name: tf.constant(value) for name, value in values.items()})
         return self._of_batches[number]
 
-    @tf.function
+    @tf.function(autograph=False)
     def _batch(self, batch: Batch) -> tf.Tensor:
         strategy, replicas = self._devices.strategy, self._devices.num_replicas
 

@@ -55,7 +55,7 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
     with tf.control_dependencies([before]):
         started = tf.timestamp()
     with tf.control_dependencies([started]):
-        batch = next(iterator)
+        batch = iterator.get_next()
     # With input per host a value has a part for each replica.
     with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
         ended = tf.timestamp()
@@ -117,7 +117,7 @@ class TrainingStep:
         self._trained = {name: model.parameters[name] for name in optimizer.trained}
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
-        self.gradients = tf.function(self._gradients, jit_compile=config.xla or None)
+        self.gradients = tf.function(self._gradients, autograph=False, jit_compile=config.xla or None)
         self.update = tf.function(self._update, autograph=False, jit_compile=config.xla or None)
 
     def again(self) -> TrainingStep:
@@ -148,7 +148,8 @@ class TrainingStep:
         counts = (denominators[name] for name in (*self.objective.counts, "tokens"))
         return tf.stack([*sums, *counts, norm, rate, scale])
 
-    @tf.function
+    # AutoGraph's conversion of Python statements would take a second at the start of each run.
+    @tf.function(autograph=False)
     def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes `num_steps` global batches from a host iterator.
 
@@ -157,11 +158,18 @@ class TrainingStep:
         """
         rows = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(self.objective.columns)])
         waits = tf.TensorArray(tf.float64, size=num_steps, element_shape=[])
-        for index in tf.range(num_steps):
+
+        def take(
+            index: tf.Tensor, rows: tf.TensorArray, waits: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
             batch, wait = _next(iterator, rows.flow)
             row = self._strategy.run(self.replica_step, (batch,))
-            rows = rows.write(index, self._strategy.experimental_local_results(row)[0])
-            waits = waits.write(index, wait)
+            row = self._strategy.experimental_local_results(row)[0]
+            return index + 1, rows.write(index, row), waits.write(index, wait)
+
+        _, rows, waits = tf.while_loop(
+            lambda index, *_: index < num_steps, take, (tf.constant(0, num_steps.dtype), rows, waits)
+        )
         return rows.stack(), waits.stack()
 
     def _gradients(
@@ -178,16 +186,21 @@ class TrainingStep:
         split = {name: tf.reshape(v, [parts, v.shape[0] // parts, *v.shape[1:]]) for name, v in batch.items()}
         gradients = [tf.zeros(p.shape) for p in self._trained.values()]
         sums = [tf.zeros([]) for _ in self.objective.sums]
-        for index in tf.range(parts):
+
+        def add(
+            index: tf.Tensor, gradients: list[tf.Tensor], sums: list[tf.Tensor]
+        ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
             part = {name: values[index] for name, values in split.items()}
             part_key = tf.random.experimental.stateless_fold_in(key, index)
             more_gradients, more_sums = self._part(part, denominators, part_key)
             gradients = [a + b for a, b in zip(gradients, more_gradients, strict=True)]
-            sums = [a + b for a, b in zip(sums, more_sums, strict=True)]
+            return index + 1, gradients, [a + b for a, b in zip(sums, more_sums, strict=True)]
+
+        _, gradients, sums = tf.while_loop(
+            lambda index, *_: index < parts, add, (tf.constant(0), gradients, sums), maximum_iterations=parts
+        )
         return gradients, sums
 
-    # Below here no Python statement depends on a tensor: without conversion the graph is traced in half of the time.
-    @tf.autograph.experimental.do_not_convert
     def _part(
         self, batch: Batch, denominators: Mapping[str, tf.Tensor], key: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:

@@ -62,7 +62,7 @@ class Devices:
         if size == 1:
             return lambda value: value
 
-        @tf.function
+        @tf.function(autograph=False)
         def gathered(mine: tf.Tensor) -> tf.Tensor:
             def replica(mine: tf.Tensor) -> tf.Tensor:
                 row = mine * tf.one_hot(index, size, dtype=tf.float64)
