@@ -13,6 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	2>/dev/null && { echo $$python; break; }; done)
 
 RUN := .venv/bin/python
+BEAM_EXTRAS := beam,dask
 EXTRAS := cpu,text,onnx,konlpy,corpus,kiwipiepy,finetune,hub,dev
 OUT ?= out
 # How long `make soak SECONDS=600` goes on. (A shell has a SECONDS of its own.)
@@ -170,7 +171,7 @@ fix: .venv/ready
 	@touch $@
 
 .venv-beam/ready: pyproject.toml setup.py constraints-beam.txt
-	@$(call environment,.venv-beam,constraints-beam.txt,-e '.[beam]' pytest)
+	@$(call environment,.venv-beam,constraints-beam.txt,-e '.[$(BEAM_EXTRAS)]' pytest)
 	@touch $@
 
 # $(call quietly,NAME,COMMAND): one line, with the command's output only where it fails.

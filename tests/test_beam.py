@@ -1,13 +1,18 @@
 """--engine=beam: the records of one machine, byte for byte, whatever the blocks, ranges and runners are."""
 
+import contextlib
 import functools
+import glob
 import gzip
 import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +223,95 @@ def test_worker_processes(tmp_path):
         )
         assert done.returncode == 0, done.stderr
     assert _files(tmp_path / "beam") == _files(tmp_path / "local")
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """A scheduler of Dask and two workers, processes of their own in another folder: the scheduler's file, and them."""
+    pytest.importorskip("distributed", reason="Dask is not installed here; `make beam` tests with it")
+    (tmp_path / "cluster").mkdir()
+    found = tmp_path / "cluster" / "scheduler.json"
+    with contextlib.ExitStack() as stack:
+
+        def start(*words):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *words, "--host=127.0.0.1", "--no-dashboard"],
+                cwd=tmp_path / "cluster",
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        start("scheduler", "--port=0", f"--scheduler-file={found}")
+        one = ("worker", f"--scheduler-file={found}", "--nthreads=1", "--no-nanny")
+        yield found, [start(*one), start(*one)]
+
+
+def _kill_at(sign, process, finished, said):
+    """Kills a process when the first file appears that the glob `sign` matches, unless `finished` is there."""
+    until = time.monotonic() + 240
+    while not (there := glob.glob(str(sign))) and time.monotonic() < until:
+        time.sleep(0.002)
+    if there and not finished.exists():
+        process.kill()
+        said.append(there[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["block", "part"])
+def test_a_cluster_of_dask_that_loses_a_worker(stage, beam, dask, tmp_path, monkeypatch):
+    """The results that the worker held are lost with it, and made again by the other one."""
+    scheduler, workers = dask
+    settings = ["--eval_fraction=0.3", "--eval_output_file={}/e", "--num_shards=3", "--dupe_factor=3"]
+    monkeypatch.chdir(tmp_path)
+    options = {"local": [], "beam": ["--runner=DaskRunner", f"--dask_scheduler_file={scheduler}"]}
+    killed = []
+    for engine, more in options.items():
+        Path(engine).mkdir()
+        if engine == "beam":
+            watched = tmp_path / engine / "*.beam-*"
+            sign = (watched / f"{stage}-*", workers[0], tmp_path / engine / "r-00000-of-00003", killed)
+            threading.Thread(target=_kill_at, args=sign, daemon=True).start()
+        flags = [flag.format(engine) for flag in settings]
+        # The workers are in another folder: what is relative is so to this one.
+        assert _create(f"{engine}/r", f"--engine={engine}", *flags, *more) == 0
+    assert killed
+    assert workers[0].wait(10) == -signal.SIGKILL
+    assert workers[1].poll() is None
+    assert _files(tmp_path / "beam") == _files(tmp_path / "local")
+    assert [path.name for path in (tmp_path / "beam").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--runner=FlinkRunner", "--flink_master=10.0.0.1:8081", "--parallelism=16"],
+        ["--runner=SparkRunner", "--spark_master_url=spark://10.0.0.1:7077"],
+        ["--runner=PortableRunner", "--job_endpoint=10.0.0.1:8099", "--environment_type=LOOPBACK"],
+        ["--runner=DataflowRunner", "--region=asia-northeast3", "--temp_location=gs://bucket/tmp"],
+    ],
+)
+def test_the_options_of_runners_reach_them(more, beam):
+    told = beam.options_of(more).get_all_options(drop_default=True)
+    for flag in more:
+        name, value = flag.removeprefix("--").split("=")
+        assert str(told[name]) == value
+
+
+def test_a_runner_that_is_not_there_is_named(beam, tmp_path, capsys, monkeypatch):
+    for runner, words in (("SparkleRunner", "Unexpected pipeline runner"), ("no.such.Runner", "no")):
+        assert _create(tmp_path / "r", "--engine=beam", f"--runner={runner}") == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"--runner={runner}" in error
+        assert words in error
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.delitem(sys.modules, "apache_beam.runners.dask.dask_runner", raising=False)
+    monkeypatch.delitem(sys.modules, "apache_beam.runners.dask.transform_evaluator", raising=False)
+    assert _create(tmp_path / "r", "--engine=beam", "--runner=DaskRunner") == 1
+    assert "pip install 'morphbert[dask]'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_any_filesystem_of_beam(beam, tmp_path):

@@ -133,8 +133,8 @@ class PretrainingDataConfig:
     engine: Literal["local", "beam"] = option(
         default="local",
         group="Beyond one machine" + FAST_ONLY,
-        help="local: this machine. beam: an Apache Beam pipeline with the same records, for Dataflow, Flink or Spark "
-        "(pip install 'morphbert[beam]'). Beam's own flags are passed on to it, --num_workers too. Example: "
+        help="local: this machine. beam: an Apache Beam pipeline with the same records, for Dataflow, Flink, Spark or "
+        "Dask (pip install 'morphbert[beam]'). Beam's own flags are passed on to it, --num_workers too. Example: "
         "--engine=beam --runner=DataflowRunner --region=asia-northeast3 --temp_location=gs://BUCKET/tmp",
     )
     beam_options: tuple[str, ...] = ()

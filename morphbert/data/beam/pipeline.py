@@ -12,6 +12,7 @@ it by number, the block that contains it answers, and both meet in the part of t
 from __future__ import annotations
 
 import json
+import pickle
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -52,6 +53,7 @@ from morphbert.data.sections import plan_tasks
 from morphbert.data.store import TokenStore
 from morphbert.errors import MorphbertError
 
+_KEYED = tuple[int, Any]
 # The number of pieces in a planning task bounds the memory of a worker.
 _PLAN_TOKENS = 1 << 18
 _COPY = 1 << 20
@@ -134,17 +136,58 @@ class _Tokenize(beam.DoFn):
             yield (element.file, element.begin, number), block
 
 
-class _Plan(beam.DoFn):
-    """Turns a block into the rows of its instances, by part, and their requests, by the number of the other block."""
+class Kept(NamedTuple):
+    """A block that the first of two pipelines has written to a file."""
 
-    REQUESTS = "requests"
+    summary: stages.Summary
+    path: str
+
+
+class _Keep(beam.DoFn):
+    """Writes a block to a temporary file."""
+
+    def __init__(self, job: BeamJob):
+        self._job = job
+
+    def process(self, element: tuple[stages.Place, TokenStore]) -> Iterator[tuple[int, Kept]]:
+        place, block = element
+        path = _temporary(self._job, "block")
+        with _create(path) as stream:
+            pickle.dump(block, stream, pickle.HIGHEST_PROTOCOL)
+        yield 0, Kept(stages.summary(place, block, self._job.config.eval_fraction), path)
+
+
+class _Survey(beam.DoFn):
+    """Writes the list of all blocks."""
+
+    def __init__(self, job: BeamJob):
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[Kept]]) -> Iterator[str]:
+        path = _temporary(self._job, "survey")
+        with _create(path) as stream:
+            pickle.dump(list(element[1]), stream, pickle.HIGHEST_PROTOCOL)
+        _move(path, survey_path(self._job))
+        yield survey_path(self._job)
+
+
+def _read(number: int, path: str) -> tuple[int, TokenStore]:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        return number, pickle.loads(stream.read())
+
+
+class _Plan(beam.DoFn):
+    """Turns a block into the rows of its instances, by part, and their requests, by the number of the other block.
+
+    Both are one output, which `_holds` divides: Dask's runner does not keep outputs with tags apart.
+    """
 
     def __init__(self, job: BeamJob):
         self._job = job
 
     def process(
         self, element: tuple[int, TokenStore], corpus: Corpus
-    ) -> Iterator[tuple[int, Rows] | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[int, Rows | Requests]]:
         number, block = element
         made = 0
         for side in sides_of(self._job.config, corpus):
@@ -165,7 +208,7 @@ class _Plan(beam.DoFn):
 
     def _requests(
         self, corpus: Corpus, side: Side, order: Any, part: Any, wanted: Wanted
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[int, Requests]]:
         target = corpus.block_of_sentence(wanted.sentence, side.number)
         for chosen, key in _groups(target * side.num_parts + part):
             request = Requests(
@@ -173,7 +216,11 @@ class _Plan(beam.DoFn):
                 Wanted(*(column[chosen] for column in wanted)),
                 (side.number << _SIDE) + key % side.num_parts,
             )
-            yield beam.pvalue.TaggedOutput(self.REQUESTS, (key // side.num_parts, request))
+            yield key // side.num_parts, request
+
+
+def _holds(element: tuple[int, Any], kind: type) -> bool:
+    return isinstance(element[1], kind)
 
 
 def _groups(keys: Any) -> Iterator[tuple[Any, int]]:
@@ -334,6 +381,11 @@ def result_path(job: BeamJob, number: int) -> str:
     return FileSystems.join(job.temporary, f"result-{number}.json")
 
 
+def survey_path(job: BeamJob) -> str:
+    """Returns the path of the list that `construct_survey` makes; there is none for a text without a piece."""
+    return FileSystems.join(job.temporary, "survey")
+
+
 def _parts(job: BeamJob, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
     """Emits every part once, so that a part without instances also gets its place in its shard."""
     tokens = np.zeros(0, np.uint16)
@@ -346,10 +398,7 @@ def _parts(job: BeamJob, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
 def construct(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range]) -> None:
     """Builds the pipeline from all stages."""
     fraction = job.config.eval_fraction
-    keyed = tuple[int, Any]
-    placed = (
-        pipeline | "Ranges" >> beam.Create(ranges, reshuffle=True) | "Tokenize" >> beam.ParDo(_Tokenize(job))
-    )
+    placed = _tokenized(pipeline, job, ranges)
     corpus = beam.pvalue.AsSingleton(
         placed
         | "Summarize" >> beam.MapTuple(lambda place, block: stages.summary(place, block, fraction))
@@ -358,27 +407,65 @@ def construct(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range]) -> Non
     )
     blocks = placed | "Number" >> beam.Map(
         lambda element, known: (known.numbers[element[0]], element[1]), corpus
-    ).with_output_types(keyed)
-    rows, requests = blocks | "Plan" >> beam.ParDo(_Plan(job), corpus).with_outputs(
-        _Plan.REQUESTS, main="rows"
-    ).with_output_types(keyed)
+    ).with_output_types(_KEYED)
+    _make_records(pipeline, job, blocks, corpus)
+
+
+def construct_survey(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range]) -> None:
+    """Builds the first of two pipelines: it writes each block to a file, and a list of them to `survey_path`.
+
+    For a runner without side inputs that are computed once: the second pipeline knows the corpus from the beginning.
+    """
+    (
+        _tokenized(pipeline, job, ranges)
+        | "Keep" >> beam.ParDo(_Keep(job)).with_output_types(_KEYED)
+        | "All" >> beam.GroupByKey()
+        | "Survey" >> beam.ParDo(_Survey(job))
+    )
+
+
+def construct_from_survey(pipeline: beam.Pipeline, job: BeamJob, survey: list[Kept]) -> None:
+    """Builds the second of two pipelines, which makes the records from the blocks of a survey."""
+    corpus = Corpus.of([one.summary for one in survey], job.config.eval_fraction)
+    sides_of(job.config, corpus)  # what is wrong with the text is said before the workers begin
+    numbered = sorted((corpus.numbers[one.summary.place], one.path) for one in survey)
+    blocks = (
+        pipeline
+        | "Blocks" >> beam.Create(numbered)
+        | "Read" >> beam.MapTuple(_read).with_output_types(_KEYED)
+    )
+    _make_records(pipeline, job, blocks, corpus)
+
+
+def _tokenized(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range]) -> beam.PCollection:
+    ranges_read = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=True)
+    return ranges_read | "Tokenize" >> beam.ParDo(_Tokenize(job))
+
+
+def _make_records(
+    pipeline: beam.Pipeline, job: BeamJob, blocks: beam.PCollection, corpus: Corpus | beam.pvalue.AsSingleton
+) -> None:
+    """Adds the stages from numbered blocks to manifests."""
+    planned = blocks | "Plan" >> beam.ParDo(_Plan(job), corpus).with_output_types(_KEYED)
+    rows = planned | "Rows" >> beam.Filter(_holds, Rows)
+    requests = planned | "Requests" >> beam.Filter(_holds, Requests)
     answers = (
         {"blocks": blocks, "requests": requests}
         | "Meet" >> beam.CoGroupByKey()
-        | "Answer" >> beam.ParDo(_Answer(), corpus).with_output_types(keyed)
+        | "Answer" >> beam.ParDo(_Answer(), corpus).with_output_types(_KEYED)
     )
     everywhere = (
         pipeline
         | "Start" >> beam.Create([job])
-        | "Parts" >> beam.FlatMap(_parts, corpus).with_output_types(keyed)
+        | "Parts" >> beam.FlatMap(_parts, corpus).with_output_types(_KEYED)
     )
     (
         (rows, answers, everywhere)
         | "Gather" >> beam.Flatten()
         | "Part" >> beam.GroupByKey()
-        | "Record" >> beam.ParDo(_Record(job), corpus).with_output_types(keyed)
+        | "Record" >> beam.ParDo(_Record(job), corpus).with_output_types(_KEYED)
         | "Shard" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(_Shard(job), corpus).with_output_types(keyed)
+        | "Write" >> beam.ParDo(_Shard(job), corpus).with_output_types(_KEYED)
         | "Side" >> beam.GroupByKey()
         | "Finish" >> beam.ParDo(_Finish(job), corpus)
     )
