@@ -38,6 +38,7 @@ from morphbert.train.checkpoint_files import (
     open_checkpoint,
     remove_unfinished,
     sound_beside,
+    steps_in,
     tensor,
     vouch,
 )
@@ -116,6 +117,8 @@ class Checkpoints:
             # worker may not have named the checkpoint before the next position is written.
             kept = max_to_keep + (2 if asynchronous else 1)
             self._positions = Folder(own, tf.train.Checkpoint(**position), kept, "position.ckpt")
+            # Positions without a checkpoint, of saves that were cut off, would push out those with one.
+            self._positions.drop_all_but(steps_in(directory))
 
     @property
     def newest(self) -> str | None:
@@ -230,13 +233,15 @@ def _restore(path: str, parts: Mapping[str, Any]) -> None:
         ) from error
 
 
-def latest(directory: str) -> Restored | None:
+def latest(directory: str, repair: bool = True) -> Restored | None:
     """Returns the newest sound checkpoint of an output directory, or None if it contains none.
+
+    With `repair` a lost list of checkpoints is written again; of several workers the first one does this.
 
     Raises:
       MorphbertError: all are damaged, or it is of another program or of a newer version of this one.
     """
-    path = newest_sound(directory, repair=True)
+    path = newest_sound(directory, repair)
     if path is None:
         return None
     found = read_state(path)

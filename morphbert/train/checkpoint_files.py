@@ -132,8 +132,18 @@ class Folder:
                     tf.io.gfile.copy(file, prefix + file.removeprefix(source), overwrite=True)
             vouch(prefix, source)
         self._paths = [path for path in self._paths if path != prefix] + [prefix]
-        dropped, self._paths = self._paths[: -self._keep], self._paths[-self._keep :]
-        write_list(self.directory, self._paths)
+        self._keep_only(self._paths[-self._keep :])
+
+    def drop_all_but(self, steps: set[int]) -> None:
+        """Removes the listed checkpoints of other steps."""
+        kept = [path for path in self._paths if int(path.rpartition("-")[2]) in steps]
+        if kept and kept != self._paths:
+            with writing(self.directory):
+                self._keep_only(kept)
+
+    def _keep_only(self, kept: list[str]) -> None:
+        dropped, self._paths = [path for path in self._paths if path not in kept], kept
+        write_list(self.directory, kept)
         for path in dropped:
             for file in (path + ".index", *tf.io.gfile.glob(path + ".data-*"), path + DIGESTS):
                 _remove(file)
@@ -209,6 +219,12 @@ def by_name(directory: str, name: str) -> list[str]:
     pattern = re.compile(rf"{re.escape(name)}-(\d+)(\.index|{re.escape(DIGESTS)})")
     steps = {int(match[1]) for match in map(pattern.fullmatch, files) if match}
     return [os.path.join(directory, f"{name}-{step}") for step in sorted(steps)]
+
+
+def steps_in(directory: str) -> set[int]:
+    """Returns the steps of all checkpoints of a run, whether they are listed or not."""
+    paths = [*listed(directory, "model.ckpt"), *by_name(directory, "model.ckpt")]
+    return {int(path.rpartition("-")[2]) for path in paths}
 
 
 @functools.lru_cache(maxsize=64)  # a command may look for the newest one more than once
@@ -316,15 +332,23 @@ def tensor(prefix: str, reader: Any, key: str) -> Any:
 
 
 def remove_unfinished(directory: str, name: str = "model.ckpt") -> None:
-    """Removes the leftovers of killed saves. No other process may save in the folder meanwhile."""
+    """Removes the leftovers of killed saves. No other process may save in the folder meanwhile.
+
+    Among them is data without index and digests: it was being copied to a remote folder, and cannot be read.
+    """
     if not tf.io.gfile.isdir(directory):
         return
     left = re.compile(
         rf"{re.escape(name)}-\d+(_temp/?|\.(index|data-\d{{5}}-of-\d{{5}})\.tempstate\d+)"
+        rf"|{re.escape(name)}-\d+\.sha256\.partial|\.{re.escape(name)}-\d+\.sha256\.\w+\.partial"
         r"|checkpoint\.tmp[0-9a-f]+|\.?checkpoint\.\w+\.partial|checkpoint\.partial"
     )
-    for entry in tf.io.gfile.listdir(directory):
-        if left.fullmatch(entry):
+    data = re.compile(rf"({re.escape(name)}-\d+)\.data-\d{{5}}-of-\d{{5}}")
+    entries = tf.io.gfile.listdir(directory)
+    there = set(entries)
+    for entry in entries:
+        of = data.fullmatch(entry)
+        if left.fullmatch(entry) or (of and not {of[1] + ".index", of[1] + DIGESTS} & there):
             path = os.path.join(directory, entry.rstrip("/"))
             with contextlib.suppress(tf.errors.OpError, OSError):
                 if tf.io.gfile.isdir(path):

@@ -303,7 +303,7 @@ def _roll_back(
       MorphbertError: rolling back was not asked for, there is no checkpoint, or it has not helped.
     """
     checkpoints.finish()
-    restored = latest(config.output_dir)
+    restored = latest(config.output_dir, repair=False)
     there = (
         "there is no checkpoint yet" if restored is None else f"the last good checkpoint is {restored.path}"
     )

@@ -34,6 +34,7 @@ from morphbert.train.checkpoint import (
     read_weights,
 )
 from morphbert.train.cluster.device_peak import device_peak_flops
+from morphbert.train.cluster.shared_folder import check_shared
 from morphbert.train.cluster.strategy import build_strategy, cluster_of, share_processors
 from morphbert.train.cluster.workers import Cluster, joined
 from morphbert.train.config import RunConfig
@@ -172,7 +173,7 @@ class _Run:
         self._check_batches(replicas)
         self.objective = objective_of(config)
         self.expected = self.objective.parameters
-        self.restored = latest(config.output_dir)
+        self.restored = latest(config.output_dir, repair=cluster.is_chief)
         if self.restored:
             check_records_of_run(config.output_dir, self.restored, config.input_files)
             check_shapes(self.restored.path, read_shapes(self.restored.path), self.expected, exact=True)
@@ -217,10 +218,14 @@ class _Run:
             warn_of_memory(needs, self._devices.replicas_of_cpu)
             warn_of_limit(needs)
             preflight.warn_of_warmup(config.optimizer)
-            best = bool(config.eval_every)
-            check_disk(config.output_dir, needs.checkpoint, config.keep_checkpoint_max, best=best)
-            if config.async_checkpoints and is_remote(config.output_dir):
-                check_disk(tempfile.gettempdir(), needs.checkpoint, 0, flag="TMPDIR")
+            if self._cluster.is_chief:  # which alone writes checkpoints
+                self._check_room(needs.checkpoint)
+
+    def _check_room(self, checkpoint: int) -> None:
+        config, best = self.config, bool(self.config.eval_every)
+        check_disk(config.output_dir, checkpoint, config.keep_checkpoint_max, best=best)
+        if config.async_checkpoints and is_remote(config.output_dir):
+            check_disk(tempfile.gettempdir(), checkpoint, 0, flag="TMPDIR")
 
     def _evaluator(self, tokenizer: Tokenizer | None) -> Evaluator:
         config, kinds = self.config, None
@@ -347,6 +352,9 @@ class _Run:
         if self.config.train_time is not None and self._plan is None:
             training = self._make_plan(training)
         config = self.config
+        if not config.dry_run:
+            newest = self.restored.step if self.restored else None
+            check_shared(config.output_dir, self._cluster, self._agree, newest)
         place, with_iterator = self._place_in_data()
         feed = self._feed(place.data_began, None if with_iterator else place.taken)
         feed.taken[:] = place.taken
