@@ -219,6 +219,16 @@ def test_figures_of_a_program():
     assert program_figures(TEXT.replace("estimated_cycles", "x")).cycles is None
 
 
+@pytest.mark.parametrize(
+    ("opcode", "kind"),
+    [("multiply", "elementwise"), ("copy", "copy"), ("convolution", "product"), ("reduce", "reduction")],
+)
+def test_cycles_are_counted_by_the_kind_of_what_is_fused(opcode, kind):
+    found = program_figures(TEXT.replace("multiply(", f"{opcode}("))
+    assert found.kinds == {kind: found.cycles}
+    assert [(one.number, one.cycles) for one in found.costs] == [(3, 30), (1, 7)]
+
+
 def test_a_text_that_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         program_figures("HloModule nothing")

@@ -102,6 +102,39 @@ def test_a_gated_kernel_has_the_plain_functions_value_and_gradient(activation, d
         assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["affine", "affine to fewer", "product"])
+def test_the_dense_layer_of_a_tpu_has_the_plain_functions_value_and_gradient(name, dtype):
+    _, inputs, differentiable, more = CASES[name]
+    narrow = [tf.cast(value, dtype) for value in inputs]
+    wide = [tf.cast(value, tf.float32) for value in narrow]
+    with kernels.lowered_for("TPU"):
+        found = value_and_gradients(kernels.affine, narrow, differentiable, more)
+    wanted = value_and_gradients(functions.affine, wide, differentiable, more)
+    bound = 2e-6 if dtype == "float32" else 2**-6
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
+
+
+def test_a_tpu_gets_dense_layers_whose_inputs_keep_their_axes():
+    """One axis for both fixes their order in memory, and a product that needs another order begins with a copy."""
+    inputs, kernel, bias = (tf.TensorSpec(value.shape) for value in CASES["affine"][1])
+
+    def operations(device):
+        with kernels.lowered_for(device), tf.Graph().as_default() as graph:
+            tensors = [tf.zeros(one.shape) for one in (inputs, kernel, bias)]
+            tf.gradients(
+                kernels.affine(
+                    *tensors,
+                ),
+                tensors,
+            )
+        return {operation.type for operation in graph.get_operations()}
+
+    assert not {"Reshape", "MatMul"} & operations("TPU")
+    assert {"Reshape", "MatMul"} <= operations("CPU") & operations("GPU")
+
+
 def test_one_table_for_both_uses_has_the_sum_of_their_gradients():
     table, ids = normal(9, 4), tf.constant([1, 1, 5])
     found = []

@@ -36,7 +36,12 @@ def _chosen(plain: Callable[..., Any], fast: Callable[..., Any]) -> Callable[...
     return call
 
 
-affine = _chosen(functions.affine, _affine.affine)
+def _affine_by_device(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    by_position = platform() == "TPU" and len(inputs.shape) == 3
+    return (_affine.affine_by_position if by_position else _affine.affine)(inputs, kernel, bias)
+
+
+affine = _chosen(functions.affine, _affine_by_device)
 layer_norm = _chosen(functions.layer_norm, _layer_norm.layer_norm)
 gelu = _chosen(functions.gelu, _gelu.gelu)
 gated = _chosen(functions.gated, _gated.gated)

@@ -33,6 +33,38 @@ def _product(
     return tf.matmul(rows, kernel), lambda upstream: _product_gradients(rows, kernel, upstream)
 
 
+def affine_by_position(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    """Computes `functions.affine` for inputs [B, L, in] without making them a matrix, as a TPU needs.
+
+    A TPU's compiler chooses the order of B and L in memory. It cannot choose if they are one axis, and copies the
+    tensor in front of products that need another order, as those of attention do.
+    """
+    outputs = _product_by_position(inputs, kernel)
+    return outputs if bias is None else _shifted(outputs, bias)
+
+
+@tf.custom_gradient
+def _product_by_position(
+    inputs: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_inputs = tf.einsum("blo,io->bli", upstream, kernel)
+        return of_inputs, tf.einsum("bli,blo->io", inputs, upstream)
+
+    return tf.einsum("bli,io->blo", inputs, kernel), gradients
+
+
+@tf.custom_gradient
+def _shifted(
+    outputs: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_bias = tf.reduce_sum(tf.cast(upstream, tf.float32), [0, 1])
+        return upstream, tf.cast(of_bias, bias.dtype)
+
+    return outputs + bias, gradients
+
+
 def _product_gradients(
     rows: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

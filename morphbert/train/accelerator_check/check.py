@@ -87,7 +87,7 @@ class Checker:
         return Report(target, model, program.rows, program.length, program.step.dtype, flops, result)
 
     def _compile(self, program: StepProgram, target: Target) -> Compiled | Refusal:
-        compiler = compiler_environment()
+        compiler_environment()  # fails now, rather than after the lowering
         source, lowered = self._lower(program, target)
         if "error" in lowered:
             return refusal(_BRIDGE, lowered["error"])
@@ -95,11 +95,7 @@ class Checker:
         (folder / "step.hlo").hardlink_to(source)
         asked = {"target": target.request, "inputs": lowered["inputs"]}
         (folder / "target.json").write_text(json.dumps(asked))
-        script = Path(__file__).with_name("compilation.py")
-        found = _run([str(compiler), str(script), str(folder)], target, folder / "compilation.json")
-        if "error" in found:
-            return refusal(_COMPILER, found["error"])
-        return _compiled(found, (folder / "optimized.txt").read_text(encoding="utf-8"))
+        return compiled_by(Path(__file__).with_name("compilation.py"), folder, target)
 
     def _lower(self, program: StepProgram, target: Target) -> tuple[Path, dict[str, Any]]:
         platform = target.device.platform
@@ -114,6 +110,19 @@ class Checker:
 
     def _new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._folder.name))
+
+
+def compiled_by(script: Path, folder: Path, target: Target) -> Compiled | Refusal:
+    """Runs a program of the compilers' environment, which leaves in its folder what `compilation` leaves there.
+
+    Raises:
+      MorphbertError: the environment is missing.
+    """
+    command = [str(compiler_environment()), str(script), str(folder)]
+    found = _run(command, target, folder / "compilation.json")
+    if "error" in found:
+        return refusal(_COMPILER, found["error"])
+    return _compiled(found, (folder / "optimized.txt").read_text(encoding="utf-8"))
 
 
 def _run(command: Sequence[str], target: Target, result: Path) -> dict[str, Any]:

@@ -103,12 +103,16 @@ def compile_for(target: dict[str, Any], program: bytes, inputs: int) -> tuple[di
             device.client, module, xla_client.DeviceList((device,)), options, []
         )
         seconds = time.monotonic() - started
+    result, text = result_of(executable, device, seconds)
+    return {**result, "parameters": parameters, "results": results}, text
+
+
+def result_of(executable: Any, device: Any, seconds: float) -> tuple[dict[str, Any], str]:
+    """The figures of a program that took `seconds` to compile, and its text, as `compile_for` returns them."""
     sizes = executable.get_compiled_memory_stats()
     result = {
         "device": device.device_kind,
         "seconds": seconds,
-        "parameters": parameters,
-        "results": results,
         "memory": {
             "arguments": sizes.argument_size_in_bytes,
             "results": sizes.output_size_in_bytes,

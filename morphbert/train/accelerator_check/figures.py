@@ -23,6 +23,14 @@ _BRANCHES = re.compile(
 )
 _CALLED = re.compile(r"\bto_apply=%?([\w.\-]+)")
 _CUSTOM = re.compile(r'custom_call_target="([^"]+)"')
+_FUSED = re.compile(r"\bcalls=%?([\w.\-]+)")
+_ORIGIN = re.compile(r'\bop_name="([^";]*)')
+_KINDS = {
+    "product": {"convolution", "dot"},
+    "scatter": {"scatter", "gather", "dynamic-update-slice"},
+    "reduction": {"reduce", "reduce-window"},
+}
+_COPIES = {"copy", "transpose", "reshape", "copy-start", "copy-done", "slice", "concatenate", "pad"}
 # They neither compute nor move anything.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call")
 _HOST = ("infeed", "outfeed", "send", "recv")
@@ -44,6 +52,25 @@ class Instruction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """The compiler's estimate for all instructions that are alike: of one kind, shape and origin.
+
+    Attributes:
+      kind: `product`, `scatter`, `reduction`, `copy` or `elementwise`; a fusion is the first of them that is in it.
+      shape: of the result, without layout.
+      origin: the operation in the source's graph, without numbers.
+      number: of instructions.
+      cycles: of all of them together.
+    """
+
+    kind: str
+    shape: str
+    origin: str
+    number: int
+    cycles: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ProgramFigures:
     """The counts of a program; a loop's body as often as it runs, where the compiler says how often.
 
@@ -56,6 +83,7 @@ class ProgramFigures:
       host: the operations on the host, by name.
       calls: custom calls, by their target.
       uncounted_loops: loops that are counted as if they ran once.
+      costs: all cycles, the most expensive first.
     """
 
     instructions: int
@@ -67,6 +95,15 @@ class ProgramFigures:
     host: Mapping[str, int]
     calls: Mapping[str, int]
     uncounted_loops: int
+    costs: tuple[Cost, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Cycles by kind of instruction."""
+        found: collections.Counter[str] = collections.Counter()
+        for one in self.costs:
+            found[one.kind] += one.cycles
+        return dict(found)
 
 
 def size_of(shape: str) -> int:
@@ -133,7 +170,44 @@ def program_figures(text: str) -> ProgramFigures:
         host=dict(host),
         calls=dict(calls),
         uncounted_loops=uncounted,
+        costs=_costs(blocks, runs),
     )
+
+
+def _costs(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int]) -> tuple[Cost, ...]:
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for name, times in runs.items():
+        for one in blocks[name]:
+            if found := _CYCLES.search(one.rest):
+                key = _kind(one, blocks), re.sub(r"\{[^}]*\}", "", one.shape), _origin(one)
+                alike.setdefault(key, []).extend([int(found.group(1))] * times)
+    costs = [Cost(*key, len(cycles), sum(cycles)) for key, cycles in alike.items()]
+    return tuple(sorted(costs, key=lambda cost: -cost.cycles))
+
+
+def _kind(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> str:
+    within = _opcodes(one, blocks)
+    for kind, opcodes in _KINDS.items():
+        if within & opcodes:
+            return kind
+    return "copy" if within <= _COPIES else "elementwise"
+
+
+def _opcodes(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> set[str]:
+    """Those of an instruction and, for a fusion, of what is in it, without those that do nothing."""
+    if one.opcode != "fusion":
+        return {one.opcode}
+    found: set[str] = set()
+    for called in _FUSED.findall(one.rest):
+        for inner in blocks.get(called, ()):
+            found |= _opcodes(inner, blocks)
+    return found - set(_FREE)
+
+
+def _origin(one: Instruction) -> str:
+    """The last two parts of the operation's name: `a/PartitionedCall_3/MatMul_7` → `PartitionedCall/MatMul`."""
+    name = _ORIGIN.search(one.rest)
+    return "/".join(re.sub(r"_\d+\b", "", name.group(1)).split("/")[-2:]) if name else ""
 
 
 def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, int]:
