@@ -62,7 +62,9 @@ def test_masks_are_those_of_the_data_floor(unit, span, longest, predictions):
     )
     keys = fold(key_of(7), np.arange(len(ids)))
     real = np.concatenate([np.arange(*both) for both in RANGES])
-    expected = masking.mask(ids, maskable, starts, keys, config, MASK_ID, real)
+    expected = masking.mask(
+        masking.Rows(ids, maskable, starts, keys), config, masking.Substitutes(MASK_ID, real)
+    )
     rules = MaskRules(predictions, unit, 0.3, 0.8, 0.1, span, 0.2, longest, MASK_ID, RANGES, 7)
     batch = {"input_ids": tf.constant(ids), "word_ids": tf.constant(words), "segment_ids": tf.zeros([64, 64])}
     made = tf.function(with_masks)(batch, tf.constant(keys), rules)

@@ -7,10 +7,11 @@ from morphbert.data import masking
 from morphbert.data.chance import below, bits, fold, key_of, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import DocumentDigest, held_out
-from morphbert.data.masking import mask, number_to_predict, real_pieces
+from morphbert.data.masking import Rows, Substitutes, mask, number_to_predict, real_pieces
 
 CLS, SEP, MASK = 1, 2, 3
 REAL = np.arange(10, 500)
+SUBSTITUTES = Substitutes(MASK, REAL)
 LENGTH = 128
 
 
@@ -47,7 +48,7 @@ def units_of(maskable, starts):
 def test_positions_and_labels_restore_the_input(batch):
     ids, maskable, starts, keys = batch
     for unit in ("piece", "eojeol"):
-        made = mask(ids, maskable, starts, keys, InstanceConfig(masking_unit=unit), MASK, REAL)
+        made = mask(Rows(ids, maskable, starts, keys), InstanceConfig(masking_unit=unit), SUBSTITUTES)
         restored = made.ids.copy()
         for row in range(len(ids)):
             count = made.counts[row]
@@ -64,7 +65,7 @@ def test_positions_and_labels_restore_the_input(batch):
 def test_pieces_are_predicted_in_berts_number(batch, predictions):
     ids, maskable, starts, keys = batch
     config = InstanceConfig(max_predictions_per_seq=predictions)
-    made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+    made = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
     lengths = (ids != 0).sum(axis=1)
     expected = [min(predictions, max(1, round(length * 0.15))) for length in lengths.tolist()]
     assert made.counts.tolist() == np.minimum(expected, maskable.sum(axis=1)).tolist()
@@ -74,7 +75,7 @@ def test_fewer_pieces_than_wanted():
     ids = np.array([[CLS, 11, SEP, 12, SEP, 0]])
     config = InstanceConfig(max_seq_length=6, max_predictions_per_seq=6, masked_lm_prob=1.0)
     maskable = ids >= 10
-    made = mask(ids, maskable, maskable, key_of(1).reshape(1), config, MASK, REAL)
+    made = mask(Rows(ids, maskable, maskable, key_of(1).reshape(1)), config, SUBSTITUTES)
     assert made.counts.tolist() == [2]
     assert made.positions.tolist() == [[1, 3, 0, 0, 0, 0]]
     assert made.labels.tolist() == [[11, 12, 0, 0, 0, 0]]
@@ -85,7 +86,7 @@ def test_eighty_ten_ten(batch):
     action = {"mask": 0, "random": 0, "same": 0}
     replacements = []
     for seed in range(3):
-        made = mask(ids, maskable, starts, fold(keys, seed), InstanceConfig(), MASK, REAL)
+        made = mask(Rows(ids, maskable, starts, fold(keys, seed)), InstanceConfig(), SUBSTITUTES)
         rows, slots = np.nonzero(np.arange(20)[None, :] < made.counts[:, None])
         now = made.ids[rows, made.positions[rows, slots]]
         then = made.labels[rows, slots]
@@ -109,7 +110,7 @@ def test_eighty_ten_ten(batch):
 def test_every_position_is_as_likely(batch):
     ids, maskable, starts, keys = batch
     masked = np.zeros(ids.shape, bool)
-    made = mask(ids, maskable, starts, keys, InstanceConfig(), MASK, REAL)
+    made = mask(Rows(ids, maskable, starts, keys), InstanceConfig(), SUBSTITUTES)
     rows, slots = np.nonzero(np.arange(20)[None, :] < made.counts[:, None])
     masked[rows, made.positions[rows, slots]] = True
     share = made.counts.sum() / maskable.sum()
@@ -121,7 +122,7 @@ def test_every_position_is_as_likely(batch):
 def test_units_are_masked_whole_or_not_at_all(batch):
     ids, maskable, starts, keys = batch
     config = InstanceConfig(masking_unit="eojeol")
-    made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+    made = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
     wanted = number_to_predict((ids != 0).sum(axis=1), config)
     for row, units in enumerate(units_of(maskable, starts)):
         chosen = set(made.positions[row, : made.counts[row]].tolist())
@@ -138,7 +139,7 @@ def test_other_shares_of_replacements(batch):
     ids, maskable, starts, keys = batch
     for mask_token, random_token in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
         config = InstanceConfig(mask_token_prob=mask_token, random_token_prob=random_token)
-        made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+        made = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
         rows, slots = np.nonzero(np.arange(20)[None, :] < made.counts[:, None])
         now, then = made.ids[rows, made.positions[rows, slots]], made.labels[rows, slots]
         assert (now == MASK).all() == (mask_token == 1)
@@ -152,7 +153,7 @@ def test_spans_are_geometric_and_replaced_as_one(batch, unit):
     config = InstanceConfig(
         masking_unit=unit, max_span_length=10, masked_lm_prob=0.5, max_predictions_per_seq=128
     )
-    made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+    made = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
     masked = np.zeros(ids.shape, bool)
     rows, slots = np.nonzero(np.arange(128)[None, :] < made.counts[:, None])
     masked[rows, made.positions[rows, slots]] = True
@@ -168,7 +169,7 @@ def test_spans_are_geometric_and_replaced_as_one(batch, unit):
         if row[run[0]]
     ]
     one_by_one = InstanceConfig(masked_lm_prob=0.5, max_predictions_per_seq=128)
-    single = mask(ids, maskable, starts, keys, one_by_one, MASK, REAL)
+    single = mask(Rows(ids, maskable, starts, keys), one_by_one, SUBSTITUTES)
     assert np.mean(runs) > 3.5, "one by one, runs of masked pieces have a mean of 2"
     actions = (made.ids == MASK)[masked]
     neighbours = masked[:, :-1] & masked[:, 1:]
@@ -194,7 +195,7 @@ def test_long_words_are_never_masked(batch):
     ids, maskable, starts, keys = batch
     for span in (1, 5):
         config = InstanceConfig(masking_unit="eojeol", max_word_pieces=2, max_span_length=span)
-        made = mask(ids, maskable, starts, keys, config, MASK, REAL)
+        made = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
         for row, units in enumerate(units_of(maskable, starts)):
             chosen = set(made.positions[row, : made.counts[row]].tolist())
             for unit in units:
@@ -206,10 +207,10 @@ def test_long_words_are_never_masked(batch):
 def test_masks_differ_between_keys_and_are_the_same_for_one(batch):
     ids, maskable, starts, keys = batch
     config = InstanceConfig()
-    once = mask(ids, maskable, starts, keys, config, MASK, REAL)
-    again = mask(ids[::-1], maskable[::-1], starts[::-1], keys[::-1], config, MASK, REAL)
+    once = mask(Rows(ids, maskable, starts, keys), config, SUBSTITUTES)
+    again = mask(Rows(ids[::-1], maskable[::-1], starts[::-1], keys[::-1]), config, SUBSTITUTES)
     assert (once.ids == again.ids[::-1]).all()
-    other = mask(ids, maskable, starts, fold(keys, 1), config, MASK, REAL)
+    other = mask(Rows(ids, maskable, starts, fold(keys, 1)), config, SUBSTITUTES)
     assert (once.positions != other.positions).any(axis=1).mean() > 0.95
 
 

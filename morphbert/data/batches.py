@@ -12,7 +12,7 @@ import numpy.typing as npt
 from morphbert.data import listed_words, packing
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, WORD
-from morphbert.data.masking import mask
+from morphbert.data.masking import Rows, Substitutes, mask
 from morphbert.data.matrices import framed_rows
 from morphbert.data.store import TokenStore
 
@@ -119,7 +119,14 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
         starts |= (column == 1) | (in_second & (column == end_of_first + 1))
     segments = ((column > end_of_first) & (column <= end_of_second)).astype(np.int64)
     labels = plan["label"].astype(np.int64)[:, None]
-    return Batch(ids, segments, maskable, starts, end_of_second[:, 0] + 1, labels)
+    return Batch(
+        ids=ids,
+        segments=segments,
+        maskable=maskable,
+        starts=starts,
+        lengths=end_of_second[:, 0] + 1,
+        labels=labels,
+    )
 
 
 def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
@@ -149,14 +156,31 @@ def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
     lengths = np.bincount(row, length, len(sizes)).astype(np.int64)
     ids, maskable, starts = spread(batch.ids), spread(batch.maskable), spread(batch.starts)
     if not config.pack_sequences:
-        return Batch(ids, np.zeros(shape, np.int64), maskable, starts, lengths, batch.labels[within == 0])
+        return Batch(
+            ids=ids,
+            segments=np.zeros(shape, np.int64),
+            maskable=maskable,
+            starts=starts,
+            lengths=lengths,
+            labels=batch.labels[within == 0],
+        )
     labels, cls_positions = np.zeros((2, len(sizes), config.examples), np.int64)
     labels[row, within] = batch.labels[:, 0]
     cls_positions[row, within] = begin
     sequences = spread(np.broadcast_to(within[:, None] + 1, batch.ids.shape))
     positions = spread(np.broadcast_to(column, batch.ids.shape))
     segments = spread(batch.segments)
-    return Batch(ids, segments, maskable, starts, lengths, labels, sequences, positions, cls_positions)
+    return Batch(
+        ids=ids,
+        segments=segments,
+        maskable=maskable,
+        starts=starts,
+        lengths=lengths,
+        labels=labels,
+        sequences=sequences,
+        positions=positions,
+        cls_positions=cls_positions,
+    )
 
 
 def records(
@@ -226,7 +250,8 @@ def _masks(
 ) -> tuple[dict[str, npt.NDArray[Any]], int]:
     """Returns the features of static masks, including the masked `input_ids`, and the number of masked pieces."""
     preferred = listed_words.occurrences(batch.ids, pieces.listed) if pieces.listed else None
-    masked = mask(batch.ids, batch.maskable, batch.starts, keys, config, pieces.mask, pieces.real, preferred)
+    rows = Rows(batch.ids, batch.maskable, batch.starts, keys)
+    masked = mask(rows, config, Substitutes(pieces.mask, pieces.real), preferred)
     weights = np.arange(config.max_predictions_per_seq)[None, :] < masked.counts[:, None]
     columns = {
         "input_ids": masked.ids,

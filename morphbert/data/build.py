@@ -30,6 +30,7 @@ from morphbert.data.leftovers import check_replaceable, remove_leftovers
 from morphbert.data.locks import Lock, lock_file, only_writer, patiently
 from morphbert.data.manifest import (
     Manifest,
+    Origin,
     Written,
     corpus_digest,
     inputs_of,
@@ -136,6 +137,17 @@ class SplitResult(NamedTuple):
     sentences: int
     statistics: Statistics
 
+    def origin(self, config: BuildConfig, inputs: Sequence[dict[str, Any]], corpus: str) -> Origin:
+        """Returns the text of this side, for its manifests; see `Origin` for `inputs` and `corpus`."""
+        return Origin(
+            inputs=inputs,
+            corpus=corpus,
+            split=self.name,
+            documents=self.documents,
+            sentences=self.sentences,
+            eval_fraction=config.eval_fraction,
+        )
+
 
 class _Split(NamedTuple):
     """One side of the held-out split: its documents [D], number of duplicates, and files."""
@@ -218,7 +230,17 @@ def sources_of(config: BuildConfig, store: TokenStore, chosen: npt.NDArray[np.bo
         copies = copies_of([(end, times)], numbers, config.instances.random_seed)
         taken = int((copies * (store.document_tokens[numbers + 1] - store.document_tokens[numbers])).sum())
         names = tuple(map(os.path.basename, inputs))
-        found.append(Source(names, share / shares, len(numbers), pieces, end, times, taken))
+        found.append(
+            Source(
+                inputs=names,
+                weight=share / shares,
+                documents=len(numbers),
+                pieces=pieces,
+                end=end,
+                times=times,
+                taken=taken,
+            )
+        )
         first_file, begin = first_file + number, end
     return tuple(found)
 
@@ -235,7 +257,7 @@ def known_pieces(tokenizer: Tokenizer, mask_words: Sequence[str] = ()) -> Pieces
             f"none of the {len(mask_words)} words of --mask_words_file, {mask_words[0]!r} among them, can be "
             "written with the pieces of this vocabulary."
         )
-    return Pieces(ids[CLS], ids[SEP], ids[MASK], ids[UNK], real, listed)
+    return Pieces(cls=ids[CLS], sep=ids[SEP], mask=ids[MASK], unk=ids[UNK], real=real, listed=listed)
 
 
 def build(
@@ -294,9 +316,9 @@ def _prepare(
             config.token_store,
             config.input_files,
             tokenizer,
-            config.num_workers,
-            say,
-            lambda read: bar.update(read - bar.n),
+            num_workers=config.num_workers,
+            say=say,
+            progress=lambda read: bar.update(read - bar.n),
             may_write=alone,
             encoding=config.encoding,
         )
@@ -366,12 +388,12 @@ def _make_split(
     expected = expected_records(pieces_of(store, chosen.documents), config.instances, chosen.duplicates)
     outputs = chosen.outputs
     job = Job(
-        config.token_store,
-        folder,
-        split,
-        config.instances.of_split(chosen.name),
-        chosen.duplicates,
-        known_pieces(tokenizer, config.instances.mask_words),
+        store=config.token_store,
+        folder=folder,
+        split=split,
+        config=config.instances.of_split(chosen.name),
+        duplicates=chosen.duplicates,
+        pieces=known_pieces(tokenizer, config.instances.mask_words),
         num_parts=number_of_parts(expected, len(outputs)),
         outputs=outputs,
     )
@@ -385,10 +407,9 @@ def _make_split(
         for of_length in of_shard:
             statistics.add(of_length.statistics)
     result = SplitResult(chosen.name, split.num_documents, split.num_sentences, statistics)
-    inputs = inputs_of(config.input_files)
-    corpus = corpus_digest(store.digests)
+    origin = result.origin(config, inputs_of(config.input_files), corpus_digest(store.digests))
     written = [[of_length.written for of_length in of_shard] for of_shard in shards]
-    for manifest, names in manifests_of(config, tokenizer, result, outputs, written, inputs, corpus):
+    for manifest, names in manifests_of(config, tokenizer, origin, outputs, written):
         mixture = [source.fact() for source in chosen.mixture]
         write_manifests(replace(manifest, mixture=mixture), names)
     return result
@@ -397,34 +418,22 @@ def _make_split(
 def manifests_of(
     config: BuildConfig,
     tokenizer: Tokenizer,
-    result: SplitResult,
+    origin: Origin,
     outputs: Sequence[str],
     shards: Sequence[Sequence[Written]],
-    inputs: Sequence[dict[str, Any]],
-    corpus: str,
 ) -> Iterator[tuple[Manifest, list[str]]]:
     """Returns manifests with their output files: one for all files, or with length bins one for each length.
 
     Args:
       shards: the written files of each of `outputs`, by length.
-      inputs, corpus: see `morphbert.data.manifest`.
     """
-    instances = config.instances.of_split(result.name)
+    instances = config.instances.of_split(origin.split)
+    duplicates = duplicates_of(origin.split, config.instances)
     for number, length in enumerate(lengths_of(instances)):
         of_length = instances.of_bin(length) if instances.length_bins else instances
         names = [file_of(output, instances, length) for output in outputs]
-        manifest = make_manifest(
-            tokenizer,
-            of_length,
-            "fast",
-            inputs,
-            dict(zip(output_names(names), [shard[number] for shard in shards], strict=True)),
-            (result.documents, result.sentences),
-            result.name,
-            config.eval_fraction,
-            corpus,
-        )
-        duplicates = duplicates_of(result.name, config.instances)
+        written = dict(zip(output_names(names), [shard[number] for shard in shards], strict=True))
+        manifest = make_manifest(tokenizer, of_length, "fast", origin, written)
         yield replace(manifest, dupe_factor=duplicates, length_bins=list(config.instances.length_bins)), names
 
 

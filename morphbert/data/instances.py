@@ -55,14 +55,25 @@ PLAN = np.dtype(
 _SHORT, _TARGET, _BOUNDARY, _COIN, _SENTENCE, _WITHIN, _KEY = range(7)
 
 
+class Cut(NamedTuple):
+    """How random next segments are cut from their sentences; all [N].
+
+    Attributes:
+      within: whether they start after the first eojeol of the sentence.
+      room: the largest number of their pieces.
+      key: the key of their instance.
+    """
+
+    within: Bool
+    room: Int64
+    key: Keys
+
+
 class Wanted(NamedTuple):
-    """Random next segments to find; all [N].
+    """Random next segments to find; all [N], those of `Cut` among them.
 
     Attributes:
       sentence: the number of their first sentence among the sentences of the split.
-      within: whether they start after its first eojeol.
-      room: the largest number of their pieces.
-      key: the key of their instance.
     """
 
     sentence: Int64
@@ -73,6 +84,14 @@ class Wanted(NamedTuple):
 
 # Finds segments: their first pieces and their numbers of pieces, both [N].
 Find = Callable[[Wanted], tuple[Int64, Int64]]
+
+
+class _Corpus(NamedTuple):
+    """The pieces of one side of the split, and how its random next segments are found."""
+
+    store: TokenStore
+    split: Split
+    find: Find
 
 
 class _Chunks(NamedTuple):
@@ -101,15 +120,14 @@ def plan(
         with label 1, in their order.
     """
     made = sections(store, split, task, config, duplicates)
-    find = find or finder(store, split)
-    rows = [step for step in _steps(store, split, made, config, find) if len(step)]
+    corpus = _Corpus(store, split, find or finder(store, split))
+    rows = [step for step in _steps(corpus, made, config) if len(step)]
     return np.concatenate(rows) if rows else np.zeros(0, PLAN)
 
 
-def _steps(
-    store: TokenStore, split: Split, made: Sections, config: InstanceConfig, find: Find
-) -> Iterator[npt.NDArray[np.void]]:
+def _steps(corpus: _Corpus, made: Sections, config: InstanceConfig) -> Iterator[npt.NDArray[np.void]]:
     """Yields the n-th instance of every section that has one."""
+    store = corpus.store
     longest = config.max_seq_length - (3 if config.objective != "none" else 2)
     rank, section_key, begin, end = made.rank, made.key, made.begin, made.end
     position = begin
@@ -129,8 +147,10 @@ def _steps(
         elif config.objective == "sop":
             following, kept = _sentence_order(store, rows, chunk_end, key)
         else:
-            chunks = _Chunks(position, chunk_end, end, target, rank, key)
-            following, kept = _next_sentence(store, split, rows, chunks, longest, find)
+            chunks = _Chunks(
+                begin=position, end=chunk_end, section_end=end, target=target, rank=rank, key=key
+            )
+            following, kept = _next_sentence(corpus, rows, chunks, longest)
         yield rows[kept]
         more = following < end
         rank, section_key, begin = rank[more], section_key[more], begin[more]
@@ -203,9 +223,10 @@ def _sentence_order(
 
 
 def _next_sentence(
-    store: TokenStore, split: Split, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int, find: Find
+    corpus: _Corpus, rows: npt.NDArray[np.void], chunks: _Chunks, longest: int
 ) -> tuple[Int64, Bool]:
     """Applies BERT's objective; the part of the chunk that a random B replaces is used again."""
+    store, split, find = corpus
     begin, end, section_end, target, rank, key = chunks
     divisible = end - begin >= 2
     boundary = end.copy()
@@ -215,7 +236,7 @@ def _next_sentence(
     )
     random_next = (uniform(key, _COIN) < 0.5) | ~divisible
     if split.num_documents == 1:
-        place, limit = _random_place_in_own(store, split, rank, begin, end, key)
+        place, limit = _random_place_in_own(store, split, chunks)
         random_next &= place >= 0
     # The rest of a section would be halved again and again, so a rest of less than half a sequence stays whole. So does
     # a chunk that could only be divided within an eojeol.
@@ -231,11 +252,11 @@ def _next_sentence(
     drawn = np.flatnonzero(random_next)
     # A chunk may exceed its target by the rest of an eojeol.
     room = np.maximum(np.maximum(target - (boundary - begin), end - boundary), 1)[drawn]
-    within, of_drawn = ~at_sentence[drawn], key[drawn]
+    cut = Cut(~at_sentence[drawn], room, key[drawn])
     if split.num_documents == 1:
-        found = _segment(store, place[drawn], limit[drawn], within, room, of_drawn)
+        found = _segment(store, place[drawn], limit[drawn], cut)
     else:
-        found = find(Wanted(_random_sentence(split, rank[drawn], of_drawn), within, room, of_drawn))
+        found = find(Wanted(_random_sentence(split, rank[drawn], cut.key), *cut))
     rows["second"][drawn], rows["second_length"][drawn] = found
     return np.where(random_next, boundary, end), divisible | random_next
 
@@ -256,27 +277,24 @@ def finder(store: TokenStore, split: Split) -> Find:
         number = split.documents[rank]
         sentence = store.documents[number] + wanted.sentence - split.before[rank]
         place, limit = store.sentences[sentence], store.document_tokens[number + 1]
-        return _segment(store, place, limit, wanted.within, wanted.room, wanted.key)
+        return _segment(store, place, limit, Cut(*wanted[1:]))
 
     return find
 
 
-def _segment(
-    store: TokenStore, place: Int64, limit: Int64, within: Bool, room: Int64, key: Keys
-) -> tuple[Int64, Int64]:
+def _segment(store: TokenStore, place: Int64, limit: Int64, cut: Cut) -> tuple[Int64, Int64]:
     """Returns segments that start at sentences (or within them), up to `limit`, cut between eojeols."""
-    begin = _within_sentence(store, place, within, key)
-    end = np.minimum(begin + room, limit)
-    cut = end < limit
-    end[cut] = at_space(store, end[cut], begin[cut], end[cut])
+    begin = _within_sentence(store, place, cut.within, cut.key)
+    end = np.minimum(begin + cut.room, limit)
+    short = end < limit
+    end[short] = at_space(store, end[short], begin[short], end[short])
     return begin, end - begin
 
 
-def _random_place_in_own(
-    store: TokenStore, split: Split, rank: Int64, begin: Int64, end: Int64, key: Keys
-) -> tuple[Int64, Int64]:
+def _random_place_in_own(store: TokenStore, split: Split, chunks: _Chunks) -> tuple[Int64, Int64]:
     """Returns a random sentence for a single document: one that ends before the chunk or starts after it."""
-    number = split.documents[rank]
+    begin, end, key = chunks.begin, chunks.end, chunks.key
+    number = split.documents[chunks.rank]
     first, last = store.documents[number], store.documents[number + 1]
     before = np.maximum(np.searchsorted(store.sentences, begin, "right") - 1 - first, 0)
     after_from = np.searchsorted(store.sentences, end + 1, "left")

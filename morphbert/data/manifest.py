@@ -209,25 +209,34 @@ def inputs_of(input_files: Sequence[str]) -> list[dict[str, Any]]:
     return [{"name": one["name"], "bytes": one["bytes"]} for one in identities]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The text of one side of a run.
+
+    Attributes:
+      inputs: see `inputs_of`.
+      corpus: see `corpus_digest`; of both sides.
+      split: `all`, `train` or `eval`.
+      documents, sentences: their numbers on this side.
+      eval_fraction: the share of documents that is held out.
+    """
+
+    inputs: Sequence[dict[str, Any]]
+    corpus: str
+    split: str
+    documents: int
+    sentences: int
+    eval_fraction: float
+
+
 def make_manifest(
     tokenizer: Tokenizer,
     config: InstanceConfig,
     mode: str,
-    inputs: Sequence[dict[str, Any]],
+    origin: Origin,
     outputs: Mapping[str, Written],
-    counts: tuple[int, int],
-    split: str,
-    eval_fraction: float,
-    corpus: str,
 ) -> Manifest:
-    """Returns the manifest of one side of a run.
-
-    Args:
-      inputs: see `inputs_of`.
-      outputs: the written files, by the names of `output_names`.
-      counts: the numbers of documents and sentences.
-      corpus: see `corpus_digest`.
-    """
+    """Returns the manifest of one side of a run; `outputs` are its files, by the names of `output_names`."""
     return Manifest(
         tokenizer=tokenizer.describe(),
         max_seq_length=config.max_seq_length,
@@ -239,14 +248,14 @@ def make_manifest(
         short_seq_prob=config.short_seq_prob,
         random_seed=config.random_seed,
         num_records=sum(written.records for written in outputs.values()),
-        num_documents=counts[0],
-        num_sentences=counts[1],
-        inputs=list(inputs),
+        num_documents=origin.documents,
+        num_sentences=origin.sentences,
+        inputs=list(origin.inputs),
         outputs={name: written.records for name, written in outputs.items()},
         files={name: {"bytes": written.bytes, "sha256": written.sha256} for name, written in outputs.items()},
-        split=split,
-        eval_fraction=eval_fraction,
-        corpus=corpus,
+        split=origin.split,
+        eval_fraction=origin.eval_fraction,
+        corpus=origin.corpus,
         packing=(
             {"examples": config.examples, "cross_documents": config.cross_documents}
             if config.examples > 1

@@ -48,27 +48,39 @@ def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> npt.NDA
     return np.clip(share, 1, config.max_predictions_per_seq)
 
 
-def mask(
-    ids: Ids,
-    maskable: Bool,
-    starts: Bool,
-    keys: Keys,
-    config: InstanceConfig,
-    mask_id: int,
-    real: Ids,
-    preferred: Bool | None = None,
-) -> Predictions:
-    """Masks a batch.
+class Rows(NamedTuple):
+    """A batch of N rows to mask.
 
-    Args:
+    Attributes:
       ids: [N, L] pieces.
       maskable: [N, L] not special, not padding.
       starts: [N, L] the starts of units; a unit ends at the next start or at a position that is not maskable. Ignored
         for the unit "piece".
       keys: [N] the keys of the instances.
-      real: the ids from which random replacements are drawn.
+    """
+
+    ids: Ids
+    maskable: Bool
+    starts: Bool
+    keys: Keys
+
+
+class Substitutes(NamedTuple):
+    """The id of `[MASK]`, and the ids from which random replacements are drawn."""
+
+    mask: int
+    real: Ids
+
+
+def mask(
+    rows: Rows, config: InstanceConfig, substitutes: Substitutes, preferred: Bool | None = None
+) -> Predictions:
+    """Masks a batch.
+
+    Args:
       preferred: [N, L] pieces whose units are to be drawn `config.mask_words_factor` times as likely as others.
     """
+    ids, maskable, starts, keys = rows
     wanted = number_to_predict(_lengths(maskable), config)
     columns = np.arange(ids.shape[1])[None, :]
     if config.masking_unit == "piece":
@@ -94,7 +106,7 @@ def mask(
     else:
         positions = _first_units(order, _sizes(starts, maskable), wanted, config.max_predictions_per_seq)
     decided_at = _unit_of(starts) if in_spans else np.broadcast_to(columns, ids.shape)
-    return _replace(ids, positions, decided_at, keys, config, mask_id, real)
+    return _replace(rows, positions, decided_at, config, substitutes)
 
 
 def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
@@ -211,26 +223,27 @@ def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
 
 
 def _replace(
-    ids: Ids, positions: Ids, decided_at: Ids, keys: Keys, config: InstanceConfig, mask_id: int, real: Ids
+    given: Rows, positions: Ids, decided_at: Ids, config: InstanceConfig, substitutes: Substitutes
 ) -> Predictions:
     """Replaces 80% by `[MASK]` and 10% by a random piece, and keeps 10% (appendix A.1).
 
     Args:
       decided_at: [N, L] the position whose draw decides which of the three it is.
     """
+    ids, real = given.ids, substitutes.real
     taken = positions >= 0
     rows, slots = np.nonzero(taken)
     column = positions[rows, slots]
     labels = np.zeros(positions.shape, np.int64)
     labels[rows, slots] = ids[rows, column]
-    key = keys[rows]
+    key = given.keys[rows]
     action = uniform(key, ACTION + decided_at[rows, column])
     random_piece = real[below(len(real), key, WORD + column)]
     replaced = config.mask_token_prob + config.random_token_prob
     masked = ids.copy()
     masked[rows, column] = np.where(
         action < config.mask_token_prob,
-        mask_id,
+        substitutes.mask,
         np.where(action < replaced, random_piece, ids[rows, column]),
     )
     return Predictions(masked, np.where(taken, positions, 0), labels, taken.sum(axis=1))

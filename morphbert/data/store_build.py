@@ -61,6 +61,10 @@ class Block(NamedTuple):
     read: int
 
 
+# The folder of blocks that are not joined yet, below the store's.
+_BLOCKS = "blocks"
+
+
 @dataclass(frozen=True)
 class _Workshop:
     """The state of every worker: the encoder and the folder of blocks."""
@@ -119,13 +123,13 @@ def prepare_store(
     if os.path.exists(path):
         _refuse_without_text(input_files, encoding)  # an existing store outlives a mistaken input
         os.unlink(path)
-    blocks = os.path.join(folder, "blocks")
+    blocks = os.path.join(folder, _BLOCKS)
     try:
         os.makedirs(blocks, exist_ok=True)
     except OSError as error:
         raise atomic_files.write_error(blocks, error) from error
     _forget_other_tokenizers(blocks, wanted)
-    counts = _make(folder, blocks, input_files, tokenizer, num_workers, progress, encoding)
+    counts = _make(folder, input_files, tokenizer, encoding, num_workers=num_workers, progress=progress)
     if wanted["inputs"] != input_fingerprint(input_files):
         raise MorphbertError(
             "an input file changed while it was read. Run the same command again when the file no longer changes."
@@ -172,13 +176,14 @@ def _forget_other_tokenizers(blocks: str, wanted: Mapping[str, Any]) -> None:
 
 def _make(
     folder: str,
-    blocks: str,
     input_files: Sequence[str],
     tokenizer: Tokenizer,
+    encoding: str,
+    *,
     num_workers: int,
     progress: Callable[[int], None],
-    encoding: str,
 ) -> dict[str, Any]:
+    blocks = os.path.join(folder, _BLOCKS)
     dtype = np.dtype(token_dtype(len(tokenizer.vocabulary)))
     workshop = _Workshop(SentenceEncoder(tokenizer), blocks, dtype.name)
     names: list[str] = []
@@ -196,7 +201,7 @@ def _make(
     except OSError as error:
         raise atomic_files.write_error(folder, error) from error
     if counts["tokens"] == 0:
-        raise _no_text(input_files)
+        raise no_text(input_files)
     return counts
 
 
@@ -207,10 +212,11 @@ def _refuse_without_text(input_files: Sequence[str], encoding: str) -> None:
     if all(
         line.isspace() or not line for path in input_files for line in read_lines(path, encoding=encoding)
     ):
-        raise _no_text(input_files)
+        raise no_text(input_files)
 
 
-def _no_text(input_files: Sequence[str]) -> MorphbertError:
+def no_text(input_files: Sequence[str]) -> MorphbertError:
+    """Returns the error of input that has no text."""
     return MorphbertError(
         f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Expected is one "
         "sentence per line, with an empty line between documents."

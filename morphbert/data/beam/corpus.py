@@ -91,12 +91,12 @@ class _Block:
 
     def finished(self, encoder: SentenceEncoder) -> TokenStore:
         return TokenStore(
-            np.frombuffer(self.ids, np.uint32).astype(token_dtype(encoder.vocab_size)),
-            np.frombuffer(b"".join(self.marks), np.uint8),
-            np.frombuffer(self.sentences, np.int64),
-            np.frombuffer(self.documents, np.int64),
-            np.frombuffer(self.document_tokens, np.int64),
-            np.frombuffer(self.digests, np.uint64),
+            tokens=np.frombuffer(self.ids, np.uint32).astype(token_dtype(encoder.vocab_size)),
+            marks=np.frombuffer(b"".join(self.marks), np.uint8),
+            sentences=np.frombuffer(self.sentences, np.int64),
+            documents=np.frombuffer(self.documents, np.int64),
+            document_tokens=np.frombuffer(self.document_tokens, np.int64),
+            digests=np.frombuffer(self.digests, np.uint64),
         )
 
 
@@ -113,13 +113,13 @@ def summary(place: Place, block: TokenStore, fraction: float) -> Summary:
         return int(values[~out].sum()), int(values[out].sum())
 
     return Summary(
-        place,
-        sides(np.ones(len(out), np.int64)),
-        sides(sentences),
-        sides(tokens),
-        extreme(np.argmin(block.digests)),
-        extreme(np.argmax(block.digests)),
-        int(block.digests.sum(dtype=np.uint64)),
+        place=place,
+        documents=sides(np.ones(len(out), np.int64)),
+        sentences=sides(sentences),
+        tokens=sides(tokens),
+        lowest=extreme(np.argmin(block.digests)),
+        highest=extreme(np.argmax(block.digests)),
+        digests=int(block.digests.sum(dtype=np.uint64)),
     )
 
 
@@ -167,14 +167,14 @@ class Corpus:
                 values[:, 1 - side] -= change
         before = np.concatenate([np.zeros((1, 3, 2), np.int64), np.cumsum(counts, axis=0)])
         return cls(
-            {one.place: number for number, one in enumerate(ordered)},
-            before[:, 0].sum(axis=1),
-            np.ascontiguousarray(before[:, 1].T),
-            (int(totals[0, TRAIN]), int(totals[0, HELD_OUT])),
-            (int(totals[2, TRAIN]), int(totals[2, HELD_OUT])),
-            fraction,
-            sum(one.digests for one in ordered),
-            moved,
+            numbers={one.place: number for number, one in enumerate(ordered)},
+            documents=before[:, 0].sum(axis=1),
+            sentences=np.ascontiguousarray(before[:, 1].T),
+            total_documents=(int(totals[0, TRAIN]), int(totals[0, HELD_OUT])),
+            total_tokens=(int(totals[2, TRAIN]), int(totals[2, HELD_OUT])),
+            fraction=fraction,
+            digests=sum(one.digests for one in ordered),
+            moved=moved,
         )
 
     def split(self, number: int, block: TokenStore, side: int) -> Split:
@@ -267,7 +267,7 @@ def planned(
         nothing = np.zeros(len(more.sentence), np.int64)
         return nothing, nothing
 
-    plan = instances.plan(block, split, task, config, duplicates, later)
+    plan = instances.plan(block, split, task, config, duplicates, find=later)
     if not wanted:
         return plan, np.zeros(0, np.int64), None
     rows = np.flatnonzero(plan["label"] == 1)
@@ -308,7 +308,12 @@ def joined(rows: list[Rows], answers: list[Found]) -> tuple[TokenStore, npt.NDAr
         plan["second_length"][at] = answer.lengths
     none = np.zeros(1, np.int64)
     store = TokenStore(
-        np.concatenate(tokens), np.concatenate(marks), none, none, none, np.zeros(0, np.uint64)
+        tokens=np.concatenate(tokens),
+        marks=np.concatenate(marks),
+        sentences=none,
+        documents=none,
+        document_tokens=none,
+        digests=np.zeros(0, np.uint64),
     )
     # Equal keys are rare; then the order in the corpus decides, as on one machine.
     return store, plan[np.lexsort((order, plan["key"]))]

@@ -51,6 +51,7 @@ from morphbert.data.outputs import (
 )
 from morphbert.data.sections import plan_tasks
 from morphbert.data.store import TokenStore
+from morphbert.data.store_build import no_text
 from morphbert.errors import MorphbertError
 
 _KEYED = tuple[int, Any]
@@ -95,10 +96,7 @@ def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
       MorphbertError: there is no document, or a single one for two sides.
     """
     if not sum(corpus.total_documents):
-        raise MorphbertError(
-            f"the input contains no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. "
-            "Expected is one sentence per line, with an empty line between documents."
-        )
+        raise no_text(config.input_files)
     if config.eval_output_file is not None and sum(corpus.total_documents) == 1:
         raise MorphbertError(NOTHING_TO_HOLD_OUT)
 
@@ -344,9 +342,8 @@ class _Finish(beam.DoFn):
         documents, sentences = corpus.total_documents[number], int(corpus.sentences[number, -1])
         result = SplitResult(side.name, documents, sentences, statistics)
         tokenizer = unpack(self._job.vocabulary)
-        for manifest, names in manifests_of(
-            config, tokenizer, result, side.outputs, written, self._job.inputs, digest
-        ):
+        origin = result.origin(config, self._job.inputs, digest)
+        for manifest, names in manifests_of(config, tokenizer, origin, side.outputs, written):
             for name in names:
                 _write(self._job, manifest_path(name), manifest.to_json())
         content = json.dumps([result.name, documents, sentences, statistics.as_dict()])

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import NamedTuple
 
 from morphbert import atomic_files
 from morphbert.data.batches import Statistics
-from morphbert.data.build import BuildConfig, SplitResult, known_pieces
+from morphbert.data.build import NOTHING_TO_HOLD_OUT, BuildConfig, SplitResult, known_pieces
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
 from morphbert.data.google import instances as google_mode
@@ -25,6 +26,7 @@ from morphbert.data.manifest import (
     write_manifests,
 )
 from morphbert.data.records import RecordWriter, serialize_example
+from morphbert.data.store_build import no_text
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.text.tokenizer import Tokenizer
 
@@ -67,30 +69,20 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
         check_replaceable(config.all_outputs)
         documents, digests = google_mode.read_documents(config.input_files, encode, config.encoding)
         if not documents:
-            raise MorphbertError(
-                f"the input contains no text: {len(config.input_files)} file(s), among them {config.input_files[0]}. "
-                "Expected is one sentence per line, with an empty line between documents."
-            )
+            raise no_text(config.input_files)
         say(f"read {len(documents):,} documents in {time.monotonic() - started:.1f} s")
         evaluation = held_out(digests, config.eval_fraction)
         if config.eval_output_file is not None and not evaluation.any():
-            raise MorphbertError(
-                "the input is one document, so none can be held out. Leave --eval_fraction out, or put an "
-                "empty line between documents."
-            )
+            raise MorphbertError(NOTHING_TO_HOLD_OUT)
         train = [document for document, out in zip(documents, evaluation, strict=True) if not out]
         held = [document for document, out in zip(documents, evaluation, strict=True) if out]
         name = "all" if config.eval_output_file is None else "train"
-        corpus = corpus_digest(digests)
-        results = [
-            _build_split(
-                config, config.instances, tokenizer, pieces, name, train, config.output_files, corpus
-            )
-        ]
+        sides = [_Side(name, train, config.instances, config.output_files)]
         if config.eval_output_file is not None:
             once = replace(config.instances, dupe_factor=1)
-            outputs = [config.eval_output_file]
-            results.append(_build_split(config, once, tokenizer, pieces, "eval", held, outputs, corpus))
+            sides.append(_Side("eval", held, once, [config.eval_output_file]))
+        corpus = corpus_digest(digests)
+        results = [_build_split(config, tokenizer, pieces, side, corpus) for side in sides]
         remove_leftovers(config.all_outputs, say)
     for result in results:
         say(
@@ -99,19 +91,25 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
     return results
 
 
+class _Side(NamedTuple):
+    """One side of the held-out split."""
+
+    name: str
+    documents: list[Document]
+    instances: InstanceConfig
+    outputs: Sequence[str]
+
+
 def _build_split(
     config: BuildConfig,
-    instance_config: InstanceConfig,
     tokenizer: Tokenizer,
     pieces: google_mode.VocabularyFacts,
-    name: str,
-    documents: list[Document],
-    outputs: Sequence[str],
+    side: _Side,
     corpus: str,
 ) -> SplitResult:
-    sentences = sum(map(len, documents))
-    made = google_mode.create_instances(documents, instance_config, pieces)
-    room = len(made) * instance_config.max_seq_length
+    outputs = side.outputs
+    made = google_mode.create_instances(side.documents, side.instances, pieces)
+    room = len(made) * side.instances.max_seq_length
     statistics = Statistics(len(made), room, examples=len(made))
     unknown = tokenizer.vocab["[UNK]"]
     with ExitStack() as stack:
@@ -121,27 +119,18 @@ def _build_split(
             streams.append(stream)
             writers.append(RecordWriter(stack.enter_context(atomic_files.compressed(stream, output))))
         for index, instance in enumerate(made):
-            features = google_mode.features(instance, instance_config)
+            features = google_mode.features(instance, side.instances)
             writers[index % len(writers)].write(serialize_example(features))
             _count(statistics, instance, unknown)
     written = [
         Written(len(range(index, len(made), len(outputs))), stream.bytes, stream.sha256)
         for index, stream in enumerate(streams)
     ]
-    counts = (len(documents), sentences)
-    manifest = make_manifest(
-        tokenizer,
-        instance_config,
-        "google",
-        inputs_of(config.input_files),
-        dict(zip(output_names(outputs), written, strict=True)),
-        counts,
-        name,
-        config.eval_fraction,
-        corpus,
-    )
-    write_manifests(manifest, outputs)
-    return SplitResult(name, *counts, statistics)
+    result = SplitResult(side.name, len(side.documents), sum(map(len, side.documents)), statistics)
+    origin = result.origin(config, inputs_of(config.input_files), corpus)
+    named = dict(zip(output_names(outputs), written, strict=True))
+    write_manifests(make_manifest(tokenizer, side.instances, "google", origin, named), outputs)
+    return result
 
 
 def _count(statistics: Statistics, instance: TrainingInstance, unknown: int) -> None:
