@@ -82,7 +82,7 @@ def devices():
 
 
 def feed_of(sets, devices, skipped=None, **more):
-    return Feed(sets, 4, 7, 50, devices, skipped, **more)
+    return Feed(sets, 4, devices, seed=7, shuffle_buffer_size=50, skipped=skipped, **more)
 
 
 def marks(feed, batches):

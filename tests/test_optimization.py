@@ -17,8 +17,9 @@ from morphbert.model.parameters import (
     pretraining_parameters,
     replica_variable,
 )
-from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales, learning_rate_at
+from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales
 from morphbert.train.optimizers.rules import OPTIMIZERS
+from morphbert.train.optimizers.schedules import learning_rate_at
 
 ROLES = {"gamma": "norm_scale", "beta": "norm_shift", "bias": "bias", "output_bias": "bias"}
 

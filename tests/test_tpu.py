@@ -23,8 +23,8 @@ from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
+from morphbert.train.learner import Learner
 from morphbert.train.objective import pretraining_objective
-from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
 
@@ -113,8 +113,8 @@ def parts(folder, step, optimizer=None):
     with strategy.scope():
         model = TrainableModel(config, objective.parameters, seed=1)
         rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.declared)
-        scaling = LossScale() if step.dtype == "float16" else None
-    return config, strategy, model, TrainingStep(objective, model, rule, strategy, step, scaling)
+        learner = Learner.of(model, rule, step.dtype)
+    return config, strategy, model, TrainingStep(objective, learner, strategy, step)
 
 
 SLOW = ("float16", "adamw", "accumulated, recomputed")

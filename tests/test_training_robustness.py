@@ -14,6 +14,7 @@ from morphbert.cli.run_pretraining import main
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop
+from morphbert.train.learner import Learner
 from morphbert.train.objective import pretraining_objective
 from morphbert.train.optimizers.loss_scale import FIRST, LossScale
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
@@ -84,8 +85,9 @@ def one_step(tmp_path_factory):
             objective = pretraining_objective(config)
             model = TrainableModel(config, objective.parameters, seed=1)
             optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
-            scaling = LossScale() if dtype == "float16" else None
-        step = TrainingStep(objective, model, optimizer, strategy, StepConfig(dtype=dtype), scaling)
+            learner = Learner.of(model, optimizer, dtype)
+        scaling = learner.loss_scale
+        step = TrainingStep(objective, learner, strategy, StepConfig(dtype=dtype))
         modules = [model, optimizer] + ([] if scaling is None else [scaling])
         start = [(variable, variable.numpy()) for module in modules for variable in module.variables]
         assert len(start) > 100

@@ -452,7 +452,14 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
             if tokenizer is not None and config.vocab_file:
                 put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-        outcome = pretrain(run, read, begin, lambda steps: run_config(config, steps), began, say_hints)
+        outcome = pretrain(
+            run,
+            read,
+            keep_vocabulary=begin,
+            planned=lambda steps: run_config(config, steps),
+            began=began,
+            checked=say_hints,
+        )
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)

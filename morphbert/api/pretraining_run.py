@@ -156,7 +156,9 @@ def _records(
         shape, by_length = None, "--phases"
     seed, corrupt = config.step.seed, config.skip_corrupt_records
     schedule = parse_mask_schedule(config.masked_lm_schedule) if config.masked_lm_schedule else None
-    finder = SetFinder.of(model, shape, by_length, input_files, seed, corrupt, schedule)
+    finder = SetFinder.of(
+        model, shape, by_length, input_files, seed=seed, skip_corrupt=corrupt, schedule=schedule
+    )
     records = finder.sets(input_files)
     eval_records = finder.for_evaluation(eval_files).sets(eval_files) if eval_files else ()
     if phases:

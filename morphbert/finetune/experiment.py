@@ -161,12 +161,12 @@ class _Problem:
         if config.evaluates_on_predict_file:
             if config.do_predict or config.eval_every:
                 held_out = asked = read(config.predict_file, "eval")
-            return cls(config, task, saved, train, held_out, asked)
+            return cls(config=config, task=task, saved=saved, train=train, held_out=held_out, asked=asked)
         if config.eval_file and (config.do_eval or config.eval_every):
             held_out = read(config.eval_file, "eval")
         if config.do_predict:
             asked = read(config.predict_file, "predict")
-        return cls(config, task, saved, train, held_out, asked)
+        return cls(config=config, task=task, saved=saved, train=train, held_out=held_out, asked=asked)
 
     @property
     def can_judge(self) -> bool:

@@ -25,7 +25,12 @@ class ExampleFeed:
     ) -> None:
         """With `reweighted_from`, every batch records whether its step is that one or a later one."""
         self._rows, self._lengths = plan(
-            features.lengths, features.max_length, batch_size, num_steps, seed, group_by_length
+            features.lengths,
+            features.max_length,
+            batch_size=batch_size,
+            num_steps=num_steps,
+            seed=seed,
+            group_by_length=group_by_length,
         )
         self._pieces = {name: tf.constant(values) for name, values in features.pieces.items()}
         self._labels = {name: tf.constant(values) for name, values in features.labels.items()}

@@ -72,4 +72,6 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
     check_vocabulary(folder, saved, tokenizer)
     weights = read_weights(path)
     kept = {name: as_float32(path, name, weights[name]) for name in expected}
-    return TaskModel(task, saved, config, tokenizer, kept, path, step)
+    return TaskModel(
+        task=task, saved=saved, config=config, tokenizer=tokenizer, weights=kept, checkpoint=path, step=step
+    )

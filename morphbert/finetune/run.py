@@ -26,8 +26,8 @@ from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
+from morphbert.train.learner import Learner
 from morphbert.train.log import RunLog
-from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.run_state import Description, RunState
 from morphbert.train.step import TrainingStep
@@ -112,8 +112,7 @@ class FineTuning:
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
             trained = {name: p for name, p in expected.items() if not config.freezes(p)}
-            self.optimizer = Optimizer(config.optimizer, trained)
-            self.loss_scale = LossScale() if config.step.dtype == "float16" else None
+            self.learner = Learner.of(self.model, Optimizer(config.optimizer, trained), config.step.dtype)
         #: Scores examples with the current weights.
         self.scores = Scorer(
             task, config.bert_config, self.model.parameters, config.eval_batch_size, config.step.dtype
@@ -152,20 +151,12 @@ class FineTuning:
             features,
             config.train_batch_size,
             last,
-            config.step.seed,
-            config.group_by_length,
-            config.reweighted_from,
+            seed=config.step.seed,
+            group_by_length=config.group_by_length,
+            reweighted_from=config.reweighted_from,
         )
         state = RunState(self._description(len(features)), len(self.objective.columns))
-        checkpoints = Checkpoints(
-            config.output_dir,
-            self.model,
-            self.optimizer,
-            None,
-            state,
-            config.keep_checkpoint_max,
-            self.loss_scale,
-        )
+        checkpoints = Checkpoints(config.output_dir, self.learner, None, state, config.keep_checkpoint_max)
         step = self._go_on(checkpoints, state)
         if loop.finished(config, state, step):
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
@@ -174,19 +165,30 @@ class FineTuning:
             print(f"training: stopped early at step {step} before, nothing to do", flush=True)
             return step, None
         objective = dataclasses.replace(self.objective, warn=self.advice(step).of_line)
-        training = TrainingStep(
-            objective, self.model, self.optimizer, self.strategy, config.step, self.loss_scale
-        )
+        training = TrainingStep(objective, self.learner, self.strategy, config.step)
         follow = self._follower(state)
-        log = RunLog(config.output_dir, step, last, config.train_batch_size, describe, follow)
+        log = RunLog(
+            config.output_dir,
+            start_step=step,
+            num_steps=last,
+            batch_size=config.train_batch_size,
+            describe=describe,
+            follow=follow,
+        )
 
         def evaluate_and_keep(at: int, _: Callable[[], bool]) -> bool:
             return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
 
         try:
-            return loop.TrainingLoop(config, feed, training, checkpoints, state, log, evaluate_and_keep).run(
-                step
-            )
+            return loop.TrainingLoop(
+                config=config,
+                feed=feed,
+                training=training,
+                checkpoints=checkpoints,
+                state=state,
+                log=log,
+                evaluate=evaluate_and_keep,
+            ).run(step)
         finally:
             log.close()
 

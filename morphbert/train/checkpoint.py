@@ -43,8 +43,7 @@ from morphbert.train.checkpoint_files import (
     vouch,
 )
 from morphbert.train.cluster.workers import ALONE, Cluster
-from morphbert.train.moving_average import MovingAverage
-from morphbert.train.optimizers.loss_scale import LossScale
+from morphbert.train.learner import Learner
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.run_state import FORMAT_VERSION, Description, Position, RunState
 from morphbert.train.storage import writing
@@ -80,25 +79,23 @@ class Checkpoints:
     def __init__(
         self,
         directory: str,
-        model: TrainableModel,
-        optimizer: Optimizer,
+        learner: Learner,
         iterator: Any,
         state: RunState,
         max_to_keep: int,
-        loss_scale: LossScale | None = None,
+        *,
         cluster: Cluster = ALONE,
         reached: Callable[[], object] = lambda: None,
-        average: MovingAverage | None = None,
         asynchronous: bool = False,
     ):
         self._cluster = cluster
         self._reached = reached
-        self._optimizer = optimizer
-        self._parts = {"model": model.parameters, "optimizer": optimizer, "run": state}
-        if loss_scale is not None:
-            self._parts["loss_scale"] = loss_scale
-        if average is not None:
-            self._parts["average"] = average.model.parameters
+        self._optimizer = learner.optimizer
+        self._parts = {"model": learner.model.parameters, "optimizer": learner.optimizer, "run": state}
+        if learner.loss_scale is not None:
+            self._parts["loss_scale"] = learner.loss_scale
+        if learner.average is not None:
+            self._parts["average"] = learner.average.model.parameters
         self._iterator = iterator
         position = {} if iterator is None else {"iterator": iterator}
         self._checkpoint = checkpoint = tf.train.Checkpoint(**self._parts, **position)

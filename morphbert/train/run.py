@@ -46,11 +46,10 @@ from morphbert.train.input.record_sets import (
     RecordSet,
     one_after_the_other,
 )
+from morphbert.train.learner import Learner
 from morphbert.train.log import RunLog, duration, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
-from morphbert.train.moving_average import MovingAverage
 from morphbert.train.objective import describe_pretraining, objective_of
-from morphbert.train.optimizers.loss_scale import LossScale
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
@@ -118,7 +117,14 @@ def pretrain(
         with joined(cluster, _same_in_all(config), config.devices.connect_timeout):
             try:
                 outcome = _Run(
-                    config, read, keep_vocabulary, tokenizer, cluster, planned, began, checked
+                    config=config,
+                    read=read,
+                    keep_vocabulary=keep_vocabulary,
+                    tokenizer=tokenizer,
+                    cluster=cluster,
+                    planned=planned,
+                    began=began,
+                    checked=checked,
                 ).go()
                 return dataclasses.replace(outcome, is_chief=cluster.is_chief)
             except _LOST as error:
@@ -184,11 +190,9 @@ class _Run:
         self._say_needs()
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
-            self.optimizer = Optimizer(config.optimizer, self.expected)
-            self.loss_scale = LossScale() if config.step.dtype == "float16" else None
-            self.average = (
-                MovingAverage(self.model, config.ema_decay) if config.ema_decay is not None else None
-            )
+            optimizer = Optimizer(config.optimizer, self.expected)
+            self.learner = Learner.of(self.model, optimizer, config.step.dtype, config.ema_decay)
+        self.average = self.learner.average
         #: The model that is evaluated.
         self.result = self.average.model if self.average else self.model
         self.evaluator = self._evaluator(tokenizer) if config.eval_records else None
@@ -295,8 +299,8 @@ class _Run:
         stops = Stops(config.save_checkpoints_steps, config.eval_every, config.eval_at_start, config.do_eval)
         steps = steps_in(seconds, costs, stops)
         self.config = self._planned(steps)
-        self.optimizer.config = self.config.optimizer
-        for part in (self.model, self.optimizer, self.loss_scale):
+        self.learner.optimizer.config = self.config.optimizer
+        for part in (self.model, self.learner.optimizer, self.learner.loss_scale):
             if part is not None:
                 part.reset()
         if self.average:
@@ -316,38 +320,32 @@ class _Run:
         return Feed(
             self._with_shares(began),
             config.train_batch_size,
-            config.step.seed,
-            config.shuffle_buffer_size,
             self._devices,
-            skipped,
-            self._order,
+            seed=config.step.seed,
+            shuffle_buffer_size=config.shuffle_buffer_size,
+            skipped=skipped,
+            order=self._order,
         )
 
     def _checkpoints(self, feed: Feed, state: RunState) -> Checkpoints:
         return Checkpoints(
             self.config.output_dir,
-            self.model,
-            self.optimizer,
+            self.learner,
             feed.position,
             state,
             self.config.keep_checkpoint_max,
-            self.loss_scale,
-            self._cluster,
-            lambda: self._agree(0.0),
-            self.average,
-            self.config.async_checkpoints,
+            cluster=self._cluster,
+            reached=lambda: self._agree(0.0),
+            asynchronous=self.config.async_checkpoints,
         )
 
     def _train(self) -> tuple[int, int | None]:
         training = TrainingStep(
             self.objective,
-            self.model,
-            self.optimizer,
+            self.learner,
             self.strategy,
             self.config.step,
-            self.loss_scale,
             self._devices.sharers_of_batch,
-            self.average,
         )
         if self.config.train_time is not None and self._plan is None:
             training = self._make_plan(training)
@@ -396,7 +394,14 @@ class _Run:
             if config.eval_at_start and step == 0:
                 self._evaluate(0, log)
             reached = loop.TrainingLoop(
-                config, feed, training, checkpoints, state, log, evaluate, self._agree
+                config=config,
+                feed=feed,
+                training=training,
+                checkpoints=checkpoints,
+                state=state,
+                log=log,
+                evaluate=evaluate,
+                agree=self._agree,
             ).run(step)
         for line in feed.described_sources():
             print(f"mixture: {line}", flush=True)

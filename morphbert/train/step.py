@@ -9,11 +9,9 @@ import tensorflow as tf
 
 from morphbert.model.electra import DRAW_KEYS, draw_keys
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter, TrainableModel
-from morphbert.train.moving_average import MovingAverage
+from morphbert.model.parameters import Parameter
+from morphbert.train.learner import Learner
 from morphbert.train.objective import Objective
-from morphbert.train.optimizers.loss_scale import LossScale
-from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step_config import StepConfig
 
 
@@ -86,7 +84,7 @@ def halves(batch: Batch, wanted: bool) -> list[Batch]:
 
 
 class TrainingStep:
-    """The compiled training step of one model under one strategy; `loss_scale` is for float16, `average` may be None.
+    """The compiled training step of one model under one strategy.
 
     Weights that the optimizer was not given are frozen: they get no gradients. `sharers_of_batch` replicas share
     a batch that `run` takes, all of them unless it says otherwise; several workers and the hosts of a TPU have input of
@@ -99,22 +97,19 @@ class TrainingStep:
     def __init__(
         self,
         objective: Objective,
-        model: TrainableModel,
-        optimizer: Optimizer,
+        learner: Learner,
         strategy: tf.distribute.Strategy,
         config: StepConfig,
-        loss_scale: LossScale | None = None,
         sharers_of_batch: int | None = None,
-        average: MovingAverage | None = None,
     ):
         self.objective = objective
-        self._model = model
-        self._optimizer = optimizer
+        self._model = learner.model
+        self._optimizer = learner.optimizer
         self._strategy = strategy
         self._config = config
-        self._loss_scale = loss_scale
-        self._average = average
-        self._trained = {name: model.parameters[name] for name in optimizer.trained}
+        self._loss_scale = learner.loss_scale
+        self._average = learner.average
+        self._trained = {name: learner.model.parameters[name] for name in learner.optimizer.trained}
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, autograph=False, jit_compile=config.xla or None)

@@ -84,7 +84,15 @@ class Checker:
         networks = [config] if program.electra is None else [config, program.electra.generator]
         flops = sum(step_flops(one, program.rows, program.length, program.predictions) for one in networks)
         result = self._compile(program, target)
-        return Report(target, model, program.rows, program.length, program.step.dtype, flops, result)
+        return Report(
+            target=target,
+            model=model,
+            rows=program.rows,
+            length=program.length,
+            dtype=program.step.dtype,
+            model_flops=flops,
+            result=result,
+        )
 
     def _compile(self, program: StepProgram, target: Target) -> Compiled | Refusal:
         compiler_environment()  # fails now, rather than after the lowering

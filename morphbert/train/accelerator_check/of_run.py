@@ -32,13 +32,13 @@ def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram
         flag = "phases" if chosen.batch_size else "train_batch_size"
         preflight.check_batch(flag, batch, replicas, parts)
         program = StepProgram(
-            config.bert_config,
-            config.optimizer,
-            config.step,
-            batch_of(chosen.form, batch // replicas),
-            config.z_loss,
-            config.ema_decay,
-            config.electra,
+            bert_config=config.bert_config,
+            optimizer=config.optimizer,
+            step=config.step,
+            batch=batch_of(chosen.form, batch // replicas),
+            z_loss=config.z_loss,
+            ema_decay=config.ema_decay,
+            electra=config.electra,
         )
         named = (f"{chosen.form.shape.max_seq_length} pieces", program)
         if named not in programs:  # sets of a mixture, or phases, may be of one form

@@ -57,7 +57,16 @@ class Device:
 
 def _tpu(name: str, memory: int, bandwidth: float, clock: float | None, axes: int, cores: int = 1) -> Device:
     accelerator = "v5litepod" if name == "v5e" else name
-    return Device("TPU", name, memory * _GIB, bandwidth, clock, axes, cores, accelerator)
+    return Device(
+        platform="TPU",
+        name=name,
+        memory=memory * _GIB,
+        bandwidth=bandwidth,
+        clock=clock,
+        axes=axes,
+        cores=cores,
+        accelerator=accelerator,
+    )
 
 
 def _gpu(

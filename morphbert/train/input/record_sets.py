@@ -201,7 +201,15 @@ class SetFinder:
                 "create_pretraining_data.py --masking=dynamic, or leave the flag out."
             )
         masks = mask_rules(files, 1, seed) if layout.dynamic else None  # a set's own P is put in with it
-        return cls(model, shape, by_length, layout, masks, skip_corrupt, schedule)
+        return cls(
+            model=model,
+            shape=shape,
+            by_length=by_length,
+            layout=layout,
+            masks=masks,
+            skip_corrupt=skip_corrupt,
+            schedule=schedule,
+        )
 
     def for_evaluation(self, files: Sequence[str]) -> SetFinder:
         """The same for held-out records, whose masks are in the records or drawn by their manifests."""
@@ -257,7 +265,12 @@ class SetFinder:
             places = max(places, self.schedule.places(shape.max_seq_length))
         masks = self.masks and dataclasses.replace(self.masks, predictions=places)
         return RecordFormat(
-            shape, self.model.vocab_size, self.model.type_vocab_size, self.layout, masks, self.skip_corrupt
+            shape=shape,
+            vocab_size=self.model.vocab_size,
+            type_vocab_size=self.model.type_vocab_size,
+            layout=self.layout,
+            masks=masks,
+            skip_corrupt=self.skip_corrupt,
         )
 
 
@@ -323,9 +336,10 @@ class Feed:
         self,
         sets: Sequence[RecordSet],
         batch_size: int,
+        devices: Devices,
+        *,
         seed: int,
         shuffle_buffer_size: int,
-        devices: Devices,
         skipped: Sequence[int] | None = None,
         order: Callable[[Sequence[int]], Iterator[int]] = turns,
     ):
@@ -334,9 +348,9 @@ class Feed:
         Args:
           sets: one for each length.
           batch_size: of all workers and replicas together.
+          devices: whose input it is.
           seed: of the order.
           shuffle_buffer_size: records in the window that is shuffled in.
-          devices: whose input it is.
           skipped: batches of each set that are over, where no iterator of a checkpoint says so.
           order: shares → the set of each step.
         """

@@ -15,21 +15,7 @@ from morphbert.model.kernels.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule, WeightState
-from morphbert.train.optimizers.schedules import scheduled
-
-
-def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
-    """The rate of the update that follows `step` finished updates: int64 scalar → float32 scalar."""
-    return scheduled(
-        config.schedule,
-        config.learning_rate,
-        step,
-        config.num_train_steps,
-        config.num_warmup_steps,
-        config.end_learning_rate,
-        config.power,
-        config.decay_share,
-    )
+from morphbert.train.optimizers.schedules import learning_rate_at
 
 
 class Optimizer(tf.Module):
