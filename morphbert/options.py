@@ -289,7 +289,18 @@ def _flags(
             name = found.flag or field.name
             one, choices, many, optional = _described(hints[field.name])
             choices = choices or found.choices
-            yield Flag(name, here, one, choices, many, optional, given, group, section, found)
+            yield Flag(
+                name=name,
+                path=here,
+                kind=one,
+                choices=choices,
+                many=many,
+                optional=optional,
+                default=given,
+                group=group,
+                section=section,
+                option=found,
+            )
 
 
 @functools.cache

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter
 from morphbert.vocab.counting import count_characters, count_words, word_characters
-from morphbert.vocab.learning import assemble, choose_alphabet, learn_bpe
+from morphbert.vocab.learning import Candidates, assemble, choose_alphabet, learn_bpe
 
 SENTENCES = [
     "사과나무를 심었습니다.",
@@ -116,8 +117,6 @@ def test_characters_of_words():
 
 
 def test_alphabet_by_count_and_coverage():
-    from collections import Counter
-
     characters = Counter({"가": 90, "##나": 7, "다": 2, "##라": 1})
     assert choose_alphabet(characters) == ["가", "##나", "다", "##라"]
     assert choose_alphabet(characters, min_count=2) == ["가", "##나", "다"]
@@ -130,7 +129,7 @@ def test_bpe_learns_frequent_words_apart_from_continuations():
     learned = learn_bpe(words, alphabet, 10)
     assert learned.index("나무") < learned.index("사과")
     assert "##사과" in learned
-    pieces = assemble({}, alphabet, learned, 16)
+    pieces = assemble(Candidates(Counter(), alphabet, learned), 16)
     assert len(pieces.tokens) == 16
     assert pieces.tokens[11:14] == ("나무", "##사과", "사과")  # 사 and 과 are joined 13 times
     assert pieces.tokens[14:] == ("##나무", "[unused0]")

@@ -11,7 +11,7 @@ from morphbert.errors import MorphbertError
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.vocabulary_file import load_vocabulary
-from morphbert.vocab.learning import extend
+from morphbert.vocab.learning import Candidates, extend
 
 DOMAIN = "환자는 갑상선기능저하증으로 내원하였다. 갑상선 초음파에서 결절이 관찰되었다. 뷁!"
 
@@ -71,11 +71,13 @@ def test_old_pieces_keep_their_ids(old, domain, tmp_path, kind, size):
 
 def test_the_order_of_filling():
     old = [*SPECIAL_TOKENS, "[unused0]", "가", "[unused7]"]
-    made = extend(old, Counter({"나": 3, "가": 2}), ["나", "가"], ["가나", "나가"], 10, ["[X]"], ())
+    made = extend(
+        old, Candidates(Counter({"나": 3, "가": 2}), ["나", "가"], ["가나", "나가"]), 10, ["[X]"], ()
+    )
     assert made.tokens == (*SPECIAL_TOKENS, "[X]", "가", "나", "가나", "나가")
     assert (made.filled, made.appended, made.unused) == (2, 2, 0)
     assert made.new == ((5, "[unused0]", "[X]"), (7, "[unused7]", "나"), (8, None, "가나"), (9, None, "나가"))
-    more = extend(old, Counter(), [], [], 10, (), ())
+    more = extend(old, Candidates(Counter(), [], []), 10, (), ())
     assert more.tokens[5:] == ("[unused0]", "가", "[unused7]", "[unused1]", "[unused2]")
     assert more.unused == 4
 
@@ -125,7 +127,8 @@ def test_what_does_not_fit_together(old, domain, tmp_path, capsys, flags, messag
 
 
 def test_too_small_for_the_characters():
+    candidates = Candidates(Counter("가나다"), ["가", "나", "다"], [])
     with pytest.raises(MorphbertError, match="--vocab_size=8 or more"):
-        extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 6, (), ())
-    made = extend([*SPECIAL_TOKENS, "[unused0]"], Counter("가나다"), ["가", "나", "다"], [], 8, (), ())
+        extend([*SPECIAL_TOKENS, "[unused0]"], candidates, 6, (), ())
+    made = extend([*SPECIAL_TOKENS, "[unused0]"], candidates, 8, (), ())
     assert len(made.tokens) == 8

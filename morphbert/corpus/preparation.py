@@ -284,7 +284,15 @@ def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
     reason, detail = _reason_to_drop(config, sentences, characters)
     if reason:
         shown = excerpt(" ".join(sentences) or "\n".join(lines))
-        return _Done(name, b"", 0, characters, reason, detail, shown, removed, divided=raw.divided)
+        return _Done(
+            where=name,
+            characters=characters,
+            dropped=reason,
+            detail=detail,
+            excerpt=shown,
+            removed=removed,
+            divided=raw.divided,
+        )
     content = "".join(f"{sentence}\n" for sentence in sentences)
     return _Done(
         name,

@@ -57,7 +57,9 @@ def windows_of(tokenizer: Tokenizer, questions: Sequence[Question], config: Wind
         text = _cut_question(tokenizer, question.text, config.max_query_length)
         used = len(tokenizer.encode(text).ids) + _SPECIAL
         stride = max(0, config.max_seq_length - used - config.doc_stride)
-        found = encode_sequence(tokenizer, text, question.context, config.max_seq_length, "windows", stride)
+        found = encode_sequence(
+            tokenizer, text, question.context, config.max_seq_length, truncation="windows", stride=stride
+        )
         lengths = [len(sequence.ids) - used for sequence in found]
         starts = [0]
         for length in lengths[:-1]:

@@ -37,7 +37,7 @@ def windows_of(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> l
     windows = []
     stride = (max_length - 2) // 4
     for number, text in enumerate(texts):
-        found = encode_sequence(tokenizer, text, None, max_length, "windows", stride)
+        found = encode_sequence(tokenizer, text, None, max_length, truncation="windows", stride=stride)
         lengths = [len(sequence.ids) - 2 for sequence in found]
         starts = [index * (max_length - 2 - stride) for index in range(len(found))]
         for sequence, best in zip(found, best_windows(starts, lengths), strict=True):

@@ -233,13 +233,13 @@ def _found(
     good, start, end = sentence.text, change.start, change.end
     bad = good[:start] + change.new + good[end:]
     pair = MinimalPair(
-        name,
-        good,
-        bad,
-        (start, end),
-        (start, start + len(change.new)),
-        source,
-        change.noun if phenomenon.masks_noun else None,
+        phenomenon=name,
+        good=good,
+        bad=bad,
+        good_span=(start, end),
+        bad_span=(start, start + len(change.new)),
+        source=source,
+        noun_span=change.noun if phenomenon.masks_noun else None,
     )
     digest = hashlib.blake2b("\x1f".join((str(seed), name, good, bad)).encode(), digest_size=16).digest()
     first, last = sentence.word_of(start, end)

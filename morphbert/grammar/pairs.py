@@ -90,13 +90,13 @@ def _pair(path: str, number: int, line: str) -> MinimalPair:
         if not isinstance(values.get(name), str) or not values[name]:
             raise MorphbertError(f"{where}: {name!r} has to be text, and is {values.get(name)!r}.")
     pair = MinimalPair(
-        values["phenomenon"],
-        values["good"],
-        values["bad"],
-        _span(where, "good_span", values),
-        _span(where, "bad_span", values),
-        str(values.get("source", "")),
-        _span(where, "noun_span", values) if values.get("noun_span") is not None else None,
+        phenomenon=values["phenomenon"],
+        good=values["good"],
+        bad=values["bad"],
+        good_span=_span(where, "good_span", values),
+        bad_span=_span(where, "bad_span", values),
+        source=str(values.get("source", "")),
+        noun_span=_span(where, "noun_span", values) if values.get("noun_span") is not None else None,
     )
     if pair.good == pair.bad:
         raise MorphbertError(f"{where}: the two sentences are the same, {pair.good!r}.")

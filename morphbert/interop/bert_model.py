@@ -96,7 +96,12 @@ class BertModel(tf.Module):
           MorphbertError: a shape is another, or a number is out of its range.
         """
         inputs = self._inputs(
-            input_ids, attention_mask, token_type_ids, input_mask, segment_ids, position_ids
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            input_mask=input_mask,
+            segment_ids=segment_ids,
+            position_ids=position_ids,
         )
         hidden = self._encode(inputs, training)[-1]
         return ModelOutput(hidden, pool(self._weights(), hidden) if self.config.pooler else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -124,7 +125,7 @@ def read_with_head(
             f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
             "give the generator."
         )
-    _check(model, tokenizer, _HEAD, "masked LM head", "fill masks", origin.vocab_file)
+    _check(model, tokenizer, _TO_FILL, origin.vocab_file)
     return model
 
 
@@ -140,28 +141,34 @@ def read_for_pairs(
     """
     model = electra.chosen(sources.read(checkpoint, config_file), electra_network)
     if model.config.has_masked_lm:
-        _check(model, tokenizer, _HEAD, "masked LM head", "score sentences")
+        _check(model, tokenizer, _TO_SCORE)
         return model
-    _check(model, tokenizer, DISCRIMINATOR_HEAD, "discriminator head", "score sentences")
+    _check(model, tokenizer, _TO_DISCRIMINATE)
     print(f"{model.source}: the discriminator of an ELECTRA scores the pieces, without masks", flush=True)
     return model
 
 
-def _check(
-    model: Pretrained,
-    tokenizer: Tokenizer,
-    head: str,
-    name: str,
-    purpose: str,
-    vocab_file: str = FIRST.vocab_file,
-) -> None:
-    """Refuses another vocabulary, and a model without the weights that begin with `head`."""
+class _Use(NamedTuple):
+    """The use of a model: the prefix of the weights of the head that it needs, and both in words."""
+
+    head: str
+    name: str
+    purpose: str
+
+
+_TO_FILL = _Use(_HEAD, "masked LM head", "fill masks")
+_TO_SCORE = _Use(_HEAD, "masked LM head", "score sentences")
+_TO_DISCRIMINATE = _Use(DISCRIMINATOR_HEAD, "discriminator head", "score sentences")
+
+
+def _check(model: Pretrained, tokenizer: Tokenizer, use: _Use, vocab_file: str = FIRST.vocab_file) -> None:
+    """Refuses another vocabulary, and a model without the weights of the head."""
     check_rows(tokenizer, model.config.vocab_size, "that was given", model.source)
     sources.check_vocabulary(model, tokenizer.vocabulary, f"the vocabulary ({vocab_file})")
-    if missing := [weight for weight in model.missing() if weight.startswith(head)]:
+    if missing := [weight for weight in model.missing() if weight.startswith(use.head)]:
         raise MorphbertError(
-            f"{model.source} has no {name} ({', '.join(missing)}), so it cannot {purpose}: give a pretrained model "
-            "with it."
+            f"{model.source} has no {use.name} ({', '.join(missing)}), so it cannot {use.purpose}: give a pretrained "
+            "model with it."
         )
 
 

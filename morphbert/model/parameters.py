@@ -99,7 +99,7 @@ def _parameter(
     there = place.hugging_face.get(name)
     if there is not None:
         there += ".bias" if role in ("bias", "norm_shift") else ".weight"
-    return Parameter(shape, initial, role, place.part, place.layer, there)
+    return Parameter(shape, initial, role, part=place.part, layer=place.layer, hugging_face=there)
 
 
 def _dense(name: str, inputs: int, outputs: int, place: Place, bias: bool = True) -> dict[str, Parameter]:

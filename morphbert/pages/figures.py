@@ -140,13 +140,15 @@ def line_plot(
         return Curve(name, COLOURS[index % len(COLOURS)], path(smooth), faint, dots)
 
     return LinePlot(
-        title,
-        across,
-        left,
-        tuple(Tick(from_top(y), name) for y, name in zip(rows, names, strict=True)),
-        tuple(Tick(from_left(x), name) for x, name in zip(columns, tick_labels(columns), strict=True)),
-        tuple(curve(index, name, points) for index, (name, points) in enumerate(curves.items())),
-        absent,
+        title=title,
+        across=across,
+        left=left,
+        rows=tuple(Tick(from_top(y), name) for y, name in zip(rows, names, strict=True)),
+        columns=tuple(
+            Tick(from_left(x), name) for x, name in zip(columns, tick_labels(columns), strict=True)
+        ),
+        curves=tuple(curve(index, name, points) for index, (name, points) in enumerate(curves.items())),
+        absent=absent,
     )
 
 
@@ -197,23 +199,25 @@ def bar_plot(
     width = 0.8 * group / len(series)
     bars = [
         Bar(
-            round(left + (index + 0.1) * group + number * width, 1),
-            round(base - shares[index] * scale, 1),
-            round(width, 1),
-            round(shares[index] * scale, 1),
-            COLOURS[number % len(COLOURS)],
-            f"{name}: {bucket}: {shares[index]:.1f}%",
+            left=round(left + (index + 0.1) * group + number * width, 1),
+            top=round(base - shares[index] * scale, 1),
+            width=round(width, 1),
+            height=round(shares[index] * scale, 1),
+            colour=COLOURS[number % len(COLOURS)],
+            label=f"{name}: {bucket}: {shares[index]:.1f}%",
         )
         for index, bucket in enumerate(buckets)
         for number, (name, shares) in enumerate(series.items())
     ]
     return BarPlot(
-        title,
-        explanation,
-        left,
-        tuple(Tick(round(base - row * scale, 1), name) for row, name in zip(rows, names, strict=True)),
-        tuple(Tick(round(left + (index + 0.5) * group, 1), bucket) for index, bucket in enumerate(buckets)),
-        tuple(bars),
+        title=title,
+        explanation=explanation,
+        left=left,
+        rows=tuple(Tick(round(base - row * scale, 1), name) for row, name in zip(rows, names, strict=True)),
+        columns=tuple(
+            Tick(round(left + (index + 0.5) * group, 1), bucket) for index, bucket in enumerate(buckets)
+        ),
+        bars=tuple(bars),
     )
 
 

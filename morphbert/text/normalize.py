@@ -25,7 +25,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from morphbert.text.characters import is_control, is_whitespace
 
@@ -198,6 +198,14 @@ def _added_pattern(added: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join([*map(re.escape, tokens), f"[{chr(_FIRST_ADDED)}-{chr(_LAST_ADDED)}]"]))
 
 
+class _Mapping(NamedTuple):
+    """Normalised text in parts, with the beginning and the end of each of its characters in the original text."""
+
+    parts: list[str]
+    starts: list[int]
+    ends: list[int]
+
+
 @dataclass(frozen=True)
 class Normalizer:
     """The normalisation of one tokenizer; a pure function of the text."""
@@ -266,20 +274,18 @@ class Normalizer:
                 return Normalized(plain)
         elif self(text) == text:
             return Normalized(text)
-        parts: list[str] = []
-        starts: list[int] = []
-        ends: list[int] = []
+        made = _Mapping([], [], [])
         last = 0
         for found in _OTHERS.finditer(text) if other else ():
             first = max(found.start() - 1, last)
-            self._add_plain(text, last, first, parts, starts, ends)
+            self._add_plain(text, last, first, made)
             last = found.end()
             part, part_starts, part_ends = self._steps(text[first:last])
-            parts.append(part)
-            starts += [first + start for start in part_starts]
-            ends += [first + end for end in part_ends]
-        self._add_plain(text, last, len(text), parts, starts, ends)
-        return self._mapped("".join(parts), starts, ends)
+            made.parts.append(part)
+            made.starts.extend([first + start for start in part_starts])
+            made.ends.extend([first + end for end in part_ends])
+        self._add_plain(text, last, len(text), made)
+        return self._mapped("".join(made.parts), made.starts, made.ends)
 
     def _plain(self, run: str) -> str:
         """Returns a run of plain characters normalised; each is independent of its neighbours."""
@@ -287,19 +293,17 @@ class Normalizer:
             run = run.lower()
         return unicodedata.normalize("NFD", run) if self.destroys_hangul else run
 
-    def _add_plain(
-        self, text: str, first: int, last: int, parts: list[str], starts: list[int], ends: list[int]
-    ) -> None:
+    def _add_plain(self, text: str, first: int, last: int, made: _Mapping) -> None:
         """Appends the plain characters `first:last` of a text, normalised, with their map."""
         run = text[first:last]
-        parts.append(plain := self._plain(run))
+        made.parts.append(plain := self._plain(run))
         if len(plain) == len(run):
-            starts += range(first, last)
-            ends += range(first + 1, last + 1)
+            made.starts.extend(range(first, last))
+            made.ends.extend(range(first + 1, last + 1))
             return
         numbers = decomposed_from(run)
-        starts += map(first.__add__, numbers)
-        ends += map((first + 1).__add__, numbers)
+        made.starts.extend(map(first.__add__, numbers))
+        made.ends.extend(map((first + 1).__add__, numbers))
 
     def _steps(self, text: str) -> tuple[str, list[int], list[int]]:
         """Returns text after every step except the last, which joins spaces, with its map."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from morphbert.errors import MorphbertError
@@ -24,13 +24,13 @@ class Sequence:
       word_ids, morpheme_ids: counted separately in A and B; -1 for special tokens.
     """
 
-    ids: list[int]
-    tokens: list[str]
-    segment_ids: list[int]
-    special_tokens_mask: list[int]
-    offsets: list[tuple[int, int]]
-    word_ids: list[int]
-    morpheme_ids: list[int]
+    ids: list[int] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    segment_ids: list[int] = field(default_factory=list)
+    special_tokens_mask: list[int] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    word_ids: list[int] = field(default_factory=list)
+    morpheme_ids: list[int] = field(default_factory=list)
 
 
 def encode_sequence(
@@ -130,7 +130,7 @@ def join(
     tokenizer: Tokenizer, first: Encoding, second: Encoding | None, special_tokens: bool = True
 ) -> Sequence:
     """Returns the sequence of one or two encodings; without special tokens it is their concatenation."""
-    joined = Sequence([], [], [], [], [], [], [])
+    joined = Sequence()
     if special_tokens:
         _append_special(joined, tokenizer, CLS, 0)
     for segment, encoding in enumerate((first,) if second is None else (first, second)):

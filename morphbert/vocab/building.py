@@ -41,7 +41,15 @@ from morphbert.text.vocabulary_file import read_special_tokens_map
 from morphbert.text.words import Continuation, WordSplitter
 from morphbert.vocab.counting import WordCounts, count_characters, count_words
 from morphbert.vocab.figures import Figures, Paragraph, answer_ceiling, measure
-from morphbert.vocab.learning import LearnedPieces, Learner, assemble, choose_alphabet, extend, learn
+from morphbert.vocab.learning import (
+    Candidates,
+    LearnedPieces,
+    Learner,
+    assemble,
+    choose_alphabet,
+    extend,
+    learn,
+)
 from morphbert.vocab.report import EXAMPLES, Measured, Report, markdown
 from morphbert.vocab.report_html import html
 
@@ -265,13 +273,10 @@ def _learned(
     alphabet = [character for character in alphabet if character not in own_spelling]
     learned = learn(config.learner, words, alphabet, config.vocab_size)
     learned = [piece for piece in learned if piece not in own_spelling]
+    candidates = Candidates(characters, alphabet, learned)
     if old is not None:
-        return extend(
-            old.tokens, characters, alphabet, learned, config.vocab_size, config.special_tokens, own_spelling
-        )
-    return assemble(
-        characters, alphabet, learned, config.vocab_size, config.special_tokens, config.unused_slots
-    )
+        return extend(old.tokens, candidates, config.vocab_size, config.special_tokens, own_spelling)
+    return assemble(candidates, config.vocab_size, config.special_tokens, config.unused_slots)
 
 
 def _write(
@@ -441,10 +446,12 @@ def _report(
     )
     measured = bool(column.figures.lines)
     return Report(
-        "Vocabulary",
-        notes if measured else (*notes, "No lines were held out, so nothing was measured."),
-        "On lines that were held out" if measured else "",
-        (column,),
-        ("A character that only these lines have counts as unknown here, though the vocabulary has it.",),
-        (*EXAMPLES, *example_lines(counts.held_out, config.num_examples)),
+        title="Vocabulary",
+        notes=notes if measured else (*notes, "No lines were held out, so nothing was measured."),
+        text="On lines that were held out" if measured else "",
+        columns=(column,),
+        remarks=(
+            "A character that only these lines have counts as unknown here, though the vocabulary has it.",
+        ),
+        examples=(*EXAMPLES, *example_lines(counts.held_out, config.num_examples)),
     )

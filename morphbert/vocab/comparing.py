@@ -108,12 +108,11 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
         )
     )
     report = Report(
-        "Vocabularies compared",
-        (f"{lines:,} lines, {characters:,} characters, of {len(paths):,} file(s).",),
-        "On this text",
-        columns,
-        (),
-        (*EXAMPLES, *example_lines(shown, config.num_examples)),
+        title="Vocabularies compared",
+        notes=(f"{lines:,} lines, {characters:,} characters, of {len(paths):,} file(s).",),
+        text="On this text",
+        columns=columns,
+        examples=(*EXAMPLES, *example_lines(shown, config.num_examples)),
     )
     if config.report_dir:
         for name, content in report_bytes(report).items():

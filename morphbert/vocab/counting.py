@@ -122,12 +122,12 @@ def count_words(
         least = _least_count(sizes, _MOST_WORDS)
         words = CountedWords(b"".join(_lines_with(_read_run(merged), least)))
     return WordCounts(
-        words,
-        characters,
-        reader.held_out,
-        reader.lines,
-        reader.characters,
-        sizes.total() - len(words),
+        words=words,
+        characters=characters,
+        held_out=reader.held_out,
+        lines=reader.lines,
+        characters_read=reader.characters,
+        dropped_words=sizes.total() - len(words),
     )
 
 

@@ -101,10 +101,22 @@ def choose_alphabet(
     return kept[:most]
 
 
+class Candidates(NamedTuple):
+    """The lines that a text offers for a vocabulary.
+
+    Attributes:
+      characters: the count of each character of the text.
+      alphabet: those to take, in order.
+      learned: the learner's pieces, the best first.
+    """
+
+    characters: Counter[str]
+    alphabet: list[str]
+    learned: Iterable[str]
+
+
 def assemble(
-    characters: Counter[str],
-    alphabet: list[str],
-    learned: Iterable[str],
+    candidates: Candidates,
     vocab_size: int,
     special_tokens: Sequence[str] = (),
     unused_slots: int = 0,
@@ -118,6 +130,7 @@ def assemble(
     Raises:
       MorphbertError: the size is too small for the special tokens and the alphabet. The message names the minimum.
     """
+    characters, alphabet, learned = candidates
     reserved = [f"[unused{number}]" for number in range(unused_slots)]
     tokens = dict.fromkeys((*SPECIAL_TOKENS, *special_tokens, *reserved, *alphabet))
     least = len(tokens)
@@ -145,9 +158,7 @@ def assemble(
 
 def extend(
     old: Sequence[str],
-    characters: Counter[str],
-    alphabet: list[str],
-    learned: Iterable[str],
+    candidates: Candidates,
     vocab_size: int,
     special_tokens: Sequence[str],
     own_spelling: Collection[str],
@@ -161,6 +172,7 @@ def extend(
     Raises:
       MorphbertError: the size is smaller than the old vocabulary, or too small for the new characters.
     """
+    characters, alphabet, learned = candidates
     if vocab_size < len(old):
         raise MorphbertError(
             f"--vocab_size={vocab_size} is smaller than the vocabulary of --init_vocab, whose {len(old)} lines are "

@@ -263,13 +263,13 @@ class PretrainedTokenizer:
         if self.pad_token_id is None:
             raise MorphbertError(f"the vocabulary has no {PAD}, so rows cannot be padded.")
         return Encoded(
-            _placed(row.ids, length, self.pad_token_id, side),
-            _placed(row.tokens, length, self.pad_token, side),
-            _placed(row.segment_ids, length, 0, side),
-            _placed(row.special_tokens_mask, length, 1, side),
-            _placed(row.offsets, length, (0, 0), side),
-            _placed(row.word_ids, length, -1, side),
-            _placed(row.morpheme_ids, length, -1, side),
+            ids=_placed(row.ids, length, self.pad_token_id, side),
+            tokens=_placed(row.tokens, length, self.pad_token, side),
+            segment_ids=_placed(row.segment_ids, length, 0, side),
+            special_tokens_mask=_placed(row.special_tokens_mask, length, 1, side),
+            offsets=_placed(row.offsets, length, (0, 0), side),
+            word_ids=_placed(row.word_ids, length, -1, side),
+            morpheme_ids=_placed(row.morpheme_ids, length, -1, side),
         )
 
     def encode(self, text: Any, text_pair: Any = None, **more: Any) -> list[int]:
