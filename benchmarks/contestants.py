@@ -255,7 +255,7 @@ class HuggingFace:
 
 
 def _arrays(arguments: argparse.Namespace, vocab_size: int, train: bool) -> dict[str, np.ndarray]:
-    """All records of a file by what PyTorch's contestants read of them; of the held-out ones those that ours read."""
+    """Returns the features that PyTorch's contestants read, of training records or the held-out ones of ours."""
     from morphbert.train.input.records import evaluation_dataset
 
     form = record_format(arguments, vocab_size)

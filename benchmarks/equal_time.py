@@ -36,7 +36,7 @@ class Records:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A way to train: what it changes in the modern configuration, the flags of training, and its records.
+    """A way to train: its changes of the modern configuration, the flags of training, and its records.
 
     `tuned` names the recipe whose learning rate it takes; `rates` are tried for that one.
     """
@@ -50,6 +50,26 @@ class Recipe:
     rates: tuple[float, ...] = RATES
     optimizer: str = "adamw"
     dropout: bool = False
+
+
+def parser_of(description: str | None, minutes: float) -> argparse.ArgumentParser:
+    """Returns the flags of every benchmark of equal time; `minutes` is the default time of a run."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input_file", required=True, help="text, as create_pretraining_data.py takes it")
+    parser.add_argument("--vocab_file", required=True, help="a vocabulary folder")
+    parser.add_argument("--model", default="tiny", choices=("tiny", "mini", "small", "base"))
+    parser.add_argument("--minutes", type=float, default=minutes, help="training time of a run")
+    parser.add_argument("--seeds", default="1,2,3", type=numbers(int))
+    parser.add_argument("--workers", type=int, default=2, help="runs at once, one core each")
+    parser.add_argument("--output", required=True, help="folder of records, runs and results")
+    return parser
+
+
+def numbers(kind: type) -> Callable[[str], list[Any]]:
+    """Returns a function that reads values of a flag, divided by commas."""
+    return lambda words: [kind(word) for word in words.split(",")]
 
 
 class Bench:

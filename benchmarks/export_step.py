@@ -3,7 +3,7 @@
     python benchmarks/export_step.py --model=base --length=512 --predictions=77 --dtype=bfloat16 --output=step.hlo.pb
 
 The file is a serialized HloModuleProto of one whole step of one replica: loss, gradients, clipping and update. Beside
-it, OUTPUT.parameters.txt names what it takes: the batch, then the variables (weights, moments, step) in the order in
+it, OUTPUT.parameters.txt names its arguments: the batch, then the variables (weights, moments, step) in the order in
 which the step captures them. It returns loss, norm and the variables' new values. An XLA runtime, such as JAX's,
 compiles it for its device.
 """

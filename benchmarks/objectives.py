@@ -24,7 +24,7 @@ import shlex
 import statistics
 from pathlib import Path
 
-from equal_time import Bench, Recipe, Records
+from equal_time import Bench, Recipe, Records, numbers, parser_of
 
 ELECTRA = ("--objective=electra",)
 RECIPES = {
@@ -54,7 +54,7 @@ def task(words: str) -> Task:
 
 
 class Comparison:
-    """Models of both objectives and what they reach in the tasks."""
+    """Models of both objectives and their figures in the tasks."""
 
     def __init__(self, bench: Bench, arguments: argparse.Namespace):
         self._bench = bench
@@ -148,22 +148,13 @@ def _key(name: str, rate: float, seed: int) -> str:
 
 
 def main() -> None:
-    """Runs what is missing, and writes the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--input_file", required=True, help="text, as create_pretraining_data.py takes it")
-    parser.add_argument("--vocab_file", required=True, help="a vocabulary folder")
-    parser.add_argument("--model", default="tiny", choices=("tiny", "mini", "small", "base"))
-    parser.add_argument("--minutes", type=float, default=6, help="training time of a run")
-    parser.add_argument("--seeds", default="1,2,3", type=_numbers(int))
-    parser.add_argument("--objectives", default="mlm,electra", type=_numbers(str), help=", ".join(RECIPES))
+    """Makes the missing runs, and writes the table."""
+    parser = parser_of(__doc__, minutes=6)
+    parser.add_argument("--objectives", default="mlm,electra", type=numbers(str), help=", ".join(RECIPES))
     parser.add_argument(
         "--task", action="append", required=True, type=task, help="NAME FIGURE COMMAND FLAGS…"
     )
     parser.add_argument("--grammar_file", help="pairs of evaluate_grammar.py, of held-out text")
-    parser.add_argument("--workers", type=int, default=2, help="runs at once, one core each")
-    parser.add_argument("--output", required=True, help="folder of records, runs and results")
     arguments = parser.parse_args()
     bench = Bench(arguments, RECIPES, {"single": Records(["--objective=none"])})
     comparison = Comparison(bench, arguments)
@@ -180,10 +171,6 @@ def main() -> None:
     words = comparison.table()
     (bench.folder / "table.md").write_text(words, encoding="utf-8")
     print(words)
-
-
-def _numbers(kind: type) -> object:
-    return lambda words: [kind(word) for word in words.split(",")]
 
 
 if __name__ == "__main__":

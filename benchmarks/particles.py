@@ -2,7 +2,7 @@
 
     python benchmarks/particles.py KorQuAD_v1.0_dev.json
 
-No model is needed: the second kind is what a model answers that chooses whole eojeols. docs/finetuning.md has the
+No model is needed: the second kind is the answer of a model that chooses whole eojeols. docs/finetuning.md has the
 table.
 """
 

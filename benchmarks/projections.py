@@ -3,7 +3,7 @@
     python benchmarks/projections.py [--rounds=12]
 
 Forward and backward of the projections and of the split into heads, 32 × 128 pieces, at the widths of BERT-mini and
-BERT-base. The two take turns; what is printed are medians and their ratio. Weights stay apart, so that checkpoints
+BERT-base. The two take turns; the output is medians and their ratio. Weights stay apart, so that checkpoints
 keep their names: joining them, and parting their gradients, is part of the time.
 """
 

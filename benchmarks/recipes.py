@@ -18,10 +18,9 @@ A run whose result is in OUTPUT is not run again. The results are OUTPUT/results
 
 from __future__ import annotations
 
-import argparse
 import statistics
 
-from equal_time import RATES, Bench, Recipe, Records
+from equal_time import RATES, Bench, Recipe, Records, parser_of
 
 # The first is what all are evaluated on. 39 places are for 30% of 128 pieces.
 RECORDS = {
@@ -102,31 +101,21 @@ def table(bench: Bench, names: list[str], seeds: list[int]) -> str:
 
 
 def main() -> None:
-    """Runs what is missing, and writes the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--input_file", required=True, help="text, as create_pretraining_data.py takes it")
-    parser.add_argument("--vocab_file", required=True, help="a vocabulary folder")
-    parser.add_argument("--model", default="tiny", choices=("tiny", "mini", "small", "base"))
-    parser.add_argument("--minutes", type=float, default=2, help="training time of a run")
-    parser.add_argument("--seeds", default="1,2,3")
+    """Makes the missing runs, and writes the table."""
+    parser = parser_of(__doc__, minutes=2)
     parser.add_argument("--only", default=",".join(RECIPES), help="recipes")
-    parser.add_argument("--workers", type=int, default=2, help="runs at once, one core each")
     parser.add_argument("--eval_steps", type=int, default=100, help="held-out batches of 16")
-    parser.add_argument("--output", required=True, help="folder of records, runs and results")
     arguments = parser.parse_args()
     bench = Bench(arguments, RECIPES, RECORDS)
     names = list(dict.fromkeys(["modern", *arguments.only.split(",")]))  # all are compared with it
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
     bench.make_records()
     bench.in_parallel(bench.seconds_a_step, [(name,) for name in names])
     tuned = dict.fromkeys(RECIPES[name].tuned for name in names)
     bench.in_parallel(bench.loss, [(name, rate, 0) for name in tuned for rate in RECIPES[name].rates])
-    # One seed of all, then the next: what is stopped early has fewer seeds, not fewer recipes.
-    runs = [(name, bench.best_rate(RECIPES[name].tuned), seed) for seed in seeds for name in names]
+    # One seed of all, then the next: a run that is stopped early has fewer seeds, not fewer recipes.
+    runs = [(name, bench.best_rate(RECIPES[name].tuned), seed) for seed in arguments.seeds for name in names]
     bench.in_parallel(bench.loss, runs)
-    words = table(bench, names, seeds)
+    words = table(bench, names, arguments.seeds)
     (bench.folder / "table.md").write_text(words, encoding="utf-8")
     print(words)
 

@@ -49,7 +49,7 @@ Curve = list[tuple[float, float]]
 
 def contestant(arguments: argparse.Namespace) -> None:
     """A child process: `train SECONDS` trains for about so long, `evaluate` evaluates; each answers with a line."""
-    answers = os.fdopen(os.dup(1), "w")  # what a library prints must not be taken for an answer
+    answers = os.fdopen(os.dup(1), "w")  # a library's output must not be taken for an answer
     os.dup2(2, 1)
     clock = time.perf_counter
     if arguments.clock == "processor":

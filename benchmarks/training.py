@@ -1,7 +1,7 @@
 """How fast a training step is, beside Hugging Face transformers on PyTorch: the same model, batch and machine.
 
     python benchmarks/training.py --model=mini --dtype=float32            # a step's time, as ratios
-    python benchmarks/training.py --measure=input --model=tiny --steps=50  # what the input pipeline gives
+    python benchmarks/training.py --measure=input --model=tiny --steps=50  # the input pipeline alone
     python benchmarks/training.py --measure=start --model=base --rounds=3  # from the command to its first step
     python benchmarks/training.py --measure=cost                           # operations and bytes of a step, counted
 
@@ -14,7 +14,7 @@ gradients are clipped, weights are float32 and updated in each step.
   (SDPA), fused AdamW, autocast for bfloat16; the same with attention as written out, which is faster where dropout
   keeps SDPA from its fast path; and the first compiled by torch.compile.
 - PyTorch as shipped: BertForPreTraining's own loss, for which it scores every position.
-- product: a large square matrix product in the same dtype, the faster one of both libraries: what the machine can do.
+- product: a large square matrix product in the same dtype, the faster one of both libraries: the limit of the machine.
 """
 
 import argparse
@@ -353,7 +353,7 @@ _FREE = frozenset(
 
 
 def measure_cost(arguments):
-    """Prints what the operations of a step compute and what they read and write, by kind, without running one."""
+    """Prints the work of a step's operations, and their reads and writes, by kind, without running one."""
     import math
 
     import tensorflow as tf

@@ -15,7 +15,7 @@ def held_back() -> Iterator[Callable[[], None]]:
     that there is no such model, hides that error. Also a decorator: `@held_back()`.
 
     Yields:
-      A function that logs what was held back, and lets all later warnings through.
+      A function that logs the warnings held back, and lets all later ones through.
     """
     logger = logging.getLogger("morphbert")
     held: list[logging.LogRecord] = []

@@ -222,14 +222,9 @@ class Flag(NamedTuple):
         return in_form_of_disk(value) if self.option.path else value
 
 
-def flags_of(kind: type, default: Any = None) -> list[Flag]:
-    """Returns the options of a configuration class and of nested classes, in order.
-
-    Args:
-      kind: a class made with `configuration`.
-      default: an instance that gives the defaults; None takes those of the fields.
-    """
-    return list(_flags(kind, default, (), "", None))
+def flags_of(kind: type) -> list[Flag]:
+    """Returns the options of a class made with `configuration` and of nested classes, in order."""
+    return list(_flags(kind, None, (), "", None))
 
 
 def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PIECES = 32_000
 QUICK = ("bert", "modern")
-# Name → model, rows, L, P, and what is not a default.
+# Name → model, rows, L, P, and values that are not defaults.
 CASES = {
     # One layer is as good as two, and the modern block's second one is the first with local attention.
     "bert": ("tiny", 32, 128, 20, {"layers": 1}),

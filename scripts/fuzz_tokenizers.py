@@ -1,6 +1,6 @@
-"""Random strings through every kind of tokenizer, held to what the documentation promises: `make fuzz STRINGS=9999`.
+"""Random strings through every kind of tokenizer, held to the promises of the documentation: `make fuzz STRINGS=9999`.
 
-Each string is made of slices of real Korean text, of characters from all of Unicode, and of what has gone wrong
+Each string is made of slices of real Korean text, of characters from all of Unicode, and of strings that went wrong
 elsewhere: Jamo, combining marks, special tokens, control characters, emoji, every kind of space.
 
 It ends with the counts by kind and status 0, or at the first broken promise with the string and status 1.

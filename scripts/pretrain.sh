@@ -173,7 +173,7 @@ print("text: konlpy", *(d.version for d in m.distributions(name="konlpy")))'
     records)
       set_lines MAX_SEQ_LENGTH MAX_PREDICTIONS_PER_SEQ DUPE_FACTOR MASKED_LM_PROB SHORT_SEQ_PROB \
         DO_WHOLE_WORD_MASK EVAL_FRACTION SEED
-      # Left out where it is the default, so that what was made before there was a choice is still known.
+      # The default is not named, so that files from before there was a choice are still known.
       [[ $objective == nsp ]] || echo "OBJECTIVE=$objective"
       ;;
     model)

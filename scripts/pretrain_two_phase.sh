@@ -47,7 +47,7 @@ for length in "$FIRST_LENGTH" "$SECOND_LENGTH"; do
     echo "records of $length pieces: finished before"
     continue
   fi
-  # The same seed holds the same documents out for both lengths: neither is trained on what the other is tested with.
+  # The same seed holds the same documents out for both lengths: neither is trained on the other's test documents.
   "$PYTHON" "$root/create_pretraining_data.py" --input_file="$input" --vocab_file="$output/vocab" \
     --output_file="$records/train.tfrecord" --eval_output_file="$records/eval.tfrecord" \
     --eval_fraction="$EVAL_FRACTION" --max_seq_length="$length" \

@@ -31,7 +31,7 @@ MESSAGES = ("cannot be written", "disk is full", "File too large")
 
 
 class Difference(Exception):
-    """What a disturbed run left is not what an undisturbed one leaves."""
+    """A disturbed run left other files than an undisturbed one."""
 
 
 def corpus(path: pathlib.Path) -> None:
@@ -116,7 +116,7 @@ def values_of(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 class Soak:
-    """One kind of command: its undisturbed result, and what was done to it."""
+    """One kind of command: its undisturbed result, and its disturbances."""
 
     def __init__(self, name: str, folder: pathlib.Path, command: list[str], result, seed: int):
         self.name, self.folder, self.command, self.result = name, folder, command, result

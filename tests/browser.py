@@ -88,7 +88,7 @@ class Browser:
         self._send("POST", "/url", url=url)
 
     def run(self, script, *arguments):
-        """Runs JavaScript in the page; what it returns."""
+        """Runs JavaScript in the page; returns its value."""
         return self._send("POST", "/execute/sync", script=script, args=list(arguments))
 
     def wait(self, script, seconds=60):
@@ -107,7 +107,7 @@ class Browser:
         self._send("POST", self._element(selector) + "/click")
 
     def type(self, selector, text):
-        """Replaces what stands in a field by what a person types."""
+        """Replaces the text of a field by the text that a person types."""
         element = self._element(selector)
         self._send("POST", element + "/clear")
         self._send("POST", element + "/value", text=text)

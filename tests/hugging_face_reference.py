@@ -7,6 +7,9 @@ import pytest
 import tensorflow as tf
 
 from morphbert.model.config import BertConfig
+from morphbert.model.losses import pretraining_sums, total_loss
+from morphbert.model.parameters import pretraining_parameters
+from morphbert.train.step import in_dtype
 
 CONFIG = BertConfig(
     vocab_size=97,
@@ -113,3 +116,18 @@ def hugging_face_losses(model, batch):
         masked_lm,
         cross_entropy(outputs.seq_relationship_logits, next_labels),
     )
+
+
+def bfloat16_gradients(config, weights, denominators):
+    """A compiled function of rows to the gradients of the total loss, which is computed in bfloat16."""
+    declared = pretraining_parameters(config)
+
+    @tf.function
+    def gradients(rows):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            sums = pretraining_sums(in_dtype(weights, declared, "bfloat16"), config, rows)
+            loss = total_loss(sums, denominators)
+        return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
+
+    return gradients

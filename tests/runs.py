@@ -1,4 +1,4 @@
-"""Short runs of the training program for several test files: their flags, and what they left behind."""
+"""Short runs of the training program for several test files: their flags, and the files that they leave."""
 
 import json
 import pathlib

@@ -61,3 +61,15 @@ def write_random_model(folder, vocabulary, seed=3, **changes):
     native.write(str(folder), Pretrained(config, weights, "random"))
     write_vocabulary(str(folder), tokenizer, str(vocabulary))
     return folder
+
+
+def zeros(path):
+    """Damages a file: its bytes are zero, as after a power failure."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flipped_bit(path):
+    """Damages a file: one bit in its middle is another."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import numpy as np
-from samples import MECAB_VOCABULARY
+from samples import MECAB_VOCABULARY, write_config
 
 NAMES = ["김철수", "이영희", "박지성", "최민정", "정우성"]
 PLACES = ["서울", "부산", "대전", "제주도", "강릉"]
@@ -24,6 +24,12 @@ def tiny_flags(folder, length=32):
         "--train_batch_size=16",
         "--strategy=cpu",
     ]
+
+
+def write_tiny_config(folder, **values):
+    """Writes the configuration of a tiny model for the shipped Mecab vocabulary."""
+    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    return write_config(folder / "bert_config.json", vocab_size=size, **values)
 
 
 def write_ner(path, texts):
@@ -116,6 +122,6 @@ def write_json(path, content):
 
 
 def figures(folder):
-    """What `eval_results.txt` says."""
+    """The figures of `eval_results.txt`."""
     lines = (folder / "eval_results.txt").read_text().splitlines()
     return {name: float(value) for name, value in (line.split(" = ") for line in lines)}

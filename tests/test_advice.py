@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from samples import MECAB_VOCABULARY, write_config
+from samples import MECAB_VOCABULARY
+from tasks import write_tiny_config
 
 from morphbert.cli.run_classifier import main
 from morphbert.finetune.advice import Advice, entropy, one_class
@@ -51,8 +52,7 @@ def test_one_class_that_takes_all_is_said():
 
 def test_a_run_that_cannot_learn_says_both(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(loop, "FIRST_LINE_AFTER", 0.0)
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(tmp_path / "bert_config.json", vocab_size=size)
+    write_tiny_config(tmp_path)
     rows = [f"같은 영화\t{number % 2}" for number in range(8)]
     (tmp_path / "train.tsv").write_text("\n".join(["document\tlabel", *rows]) + "\n", encoding="utf-8")
     flags = [

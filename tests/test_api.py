@@ -214,7 +214,7 @@ def test_the_configurations_of_pretraining_are_known_key_by_key(path, monkeypatc
         command = importlib.import_module(f"morphbert.cli.{name}")._command()
         command.parse([f"--config={path}"])
         config = command.config()
-        # What differs from the defaults is what the file says, and nothing else.
+        # The values of the file differ from the defaults, and no others.
         assert set(changed(config)) <= set(sections[name])
         assert len(changed(config)) >= 2
 

@@ -31,7 +31,7 @@ from morphbert.text.loading import load_tokenizer
 KOREAN = [GOLDEN / "documents_ko.txt", GOLDEN / "documents_ko_2.txt"]
 
 
-# ── What needs no Beam ───────────────────────────────────────────────────────────────────────────────────
+# ── Without Beam ─────────────────────────────────────────────────────────────────────────────────────────
 
 TEXT = "첫 문서의 첫 문장.\n둘째 문장.\n\n\n 둘째 문서 \n\t\n\n셋째 문서\n끝 문장".encode()
 DOCUMENTS = [["첫 문서의 첫 문장.", "둘째 문장."], ["둘째 문서"], ["셋째 문서", "끝 문장"]]

@@ -1,4 +1,4 @@
-"""build_vocab.py: exact sizes, no [UNK] on its own text, same bytes, what it refuses."""
+"""build_vocab.py: exact sizes, no [UNK] on its own text, same bytes, refusals."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What is taken out of raw text, and above all what is not."""
+"""Removals from raw text, and above all the text that stays."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names what exists, and all packages; workflow and hooks run the project's own commands."""
+"""CONTRIBUTING.md names existing files, and all packages; workflow and hooks run the project's own commands."""
 
 import re
 

@@ -127,7 +127,7 @@ def test_a_shard_taken_away_is_made_again(larger, expected, tmp_path, monkeypatc
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of its own: → its folder, and what gives it another size in kilobytes."""
+    """A disk of its own: → its folder, and a function that gives it another size in kilobytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
 

@@ -20,7 +20,7 @@ def _prose(text):
 
 
 def _headings(text):
-    """Levels of the headings and what they name in code."""
+    """Levels of the headings and the code that they name."""
     found = re.findall(r"^(#+) (.*)$", _prose(text), re.M)
     return [(len(level), tuple(re.findall(r"`[^`]+`", title))) for level, title in found]
 

@@ -1,4 +1,4 @@
-"""ELECTRA's pretraining: what is sampled, both losses, and runs of `run_pretraining.py --objective=electra`."""
+"""ELECTRA's pretraining: samples, both losses, and runs of `run_pretraining.py --objective=electra`."""
 
 import json
 
@@ -36,7 +36,7 @@ def networks(**changes):
 
 
 def batch_of(rows=6, length=20, seed=3):
-    """Masked pieces with places that no mask takes, and what decides the samples."""
+    """Masked pieces with places that no mask takes, and the keys that decide the samples."""
     random = np.random.default_rng(seed)
     lengths = np.resize([length, 12, 9], rows)
     mask = (np.arange(length)[None] < lengths[:, None]).astype(np.int32)
@@ -57,7 +57,7 @@ def batch_of(rows=6, length=20, seed=3):
     return {**batch, electra.DRAW_KEYS: electra.draw_keys(batch["input_ids"], tf.constant([1, 2]))}
 
 
-# ── what is sampled ────────────────────────────────────────────────────────────────────────────────────
+# ── samples ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_samples_have_the_probabilities_of_the_scores():

@@ -1,4 +1,4 @@
-"""The page on which masks are filled: in a real browser, and what it refuses."""
+"""The page on which masks are filled: in a real browser, and its refusals."""
 
 import http.client
 import json
@@ -108,7 +108,7 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         browser.run("document.getElementById('top_k').value = 7")
         browser._send("POST", browser._element("#text") + "/value", text="\ue007")
         assert len(results(browser, 4)) == 7
-        # What is typed is text and stays text; what is wrong is said.
+        # Typed text stays text; an error is shown.
         browser.type("#text", BOLD)
         browser.click("#fill")
         results(browser, 5)
@@ -214,7 +214,7 @@ def look_at_both(browser, server, sentence, tokenizers, models):
     assert browser.run(background) != light
 
 
-# ── what it answers and refuses ────────────────────────────────────────────────────────────────────────
+# ── answers and refusals ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_answer_is_what_the_command_gives(server, run):
@@ -303,7 +303,7 @@ def test_what_is_wrong_is_refused_with_a_word(asked, status, words, server):
 
 
 def raw(server, *parts, read=True):
-    """Sends bytes as they are; returns what comes back until the server closes or has answered."""
+    """Sends bytes as they are; returns the bytes that come back until the server closes or has answered."""
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
         for part in parts:
             connection.sendall(part.replace(b"PORT", str(server.server_port).encode()))

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import MECAB_VOCABULARY, ROOT, write_config, write_random_model
-from tasks import figures, tiny_flags
+from samples import MECAB_VOCABULARY, ROOT, write_random_model
+from tasks import figures, tiny_flags, write_tiny_config
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from morphbert.cli.export_model import main as export
@@ -46,8 +46,7 @@ def data(tmp_path_factory):
     rows = [rows[index] for index in np.random.default_rng(1).permutation(len(rows))]
     for name, part in (("train", rows[:32]), ("test", rows[32:])):
         (folder / f"{name}.tsv").write_text("document\tlabel\n" + "\n".join(part) + "\n", encoding="utf-8")
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     return folder
 
 

@@ -107,7 +107,7 @@ def of_answers(folder):
     return [f"--train_file={train}", f"--predict_file={test}", "--max_query_length=8", "--doc_stride=4"]
 
 
-# What each is: command, flags of its files, flags of its head, file with its predictions.
+# Of each: command, flags of its files, flags of its head, file with its predictions.
 HEADS = {
     "classes": (run_classifier, of_classes, [], "test_results.tsv"),
     "classes of an LSTM": (run_classifier, of_classes, ["--lstm_units=8"], "test_results.tsv"),

@@ -54,7 +54,7 @@ def test_tables_hold_the_same_rows_however_they_are_packed(tmp_path, name, endin
     path = tmp_path / (name + ending)
     path.write_bytes(PACK[ending](TABLES[name].encode()))
     assert read_table(str(path), ["document", "label"]) == ROWS
-    # Without an ending the content says how it is packed, and what it is.
+    # Without an ending the content says its compression and its kind.
     bare = tmp_path / "part-00000"
     bare.write_bytes(path.read_bytes())
     assert [dict(row) for row in rows_of(str(bare))] == ROWS
@@ -133,7 +133,7 @@ def test_an_unknown_encoding_is_a_wrong_flag():
 
 
 def test_a_line_and_a_document_have_a_largest_size(tmp_path, monkeypatch):
-    """A gigabyte packs into a few megabytes: what is read of it is bounded."""
+    """A gigabyte packs into a few megabytes: the reading is bounded."""
     monkeypatch.setattr(lines_module, "LONGEST_LINE", 1 << 20)
     monkeypatch.setattr(lines_module, "LARGEST_DOCUMENT", 1 << 20)
     path = tmp_path / "bomb.txt.gz"

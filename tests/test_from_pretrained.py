@@ -1,4 +1,4 @@
-"""`from_pretrained` and `save_pretrained`: what users of transformers expect of them."""
+"""`from_pretrained` and `save_pretrained`: as users of transformers expect them."""
 
 import numpy as np
 import pytest

@@ -137,4 +137,4 @@ def test_training_says_its_hint_when_it_begins(
         )
         evaluation = [flag for flag in flags if flag != "--do_train"]
         assert main(["run_pretraining", *evaluation, "--do_eval", "--max_eval_steps=1"]) == 0
-    assert seen == [1]  # before what takes long, also where nothing is trained
+    assert seen == [1]  # before the long work, also without training

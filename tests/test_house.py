@@ -185,6 +185,18 @@ print(*sorted(loaded & {"tensorflow", "keras", "torch", "transformers", "konlpy"
     assert done.stdout.strip() == ""
 
 
+def shipped(name, vocab_size):
+    """A shipped configuration with another vocabulary, and the weights of its pretraining model."""
+    from morphbert.model.config import BertConfig
+    from morphbert.model.parameters import pretraining_parameters
+
+    path = ROOT / "morphbert" / "model" / "configs" / f"{name}.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["vocab_size"] == 32000
+    config = BertConfig.from_dict({**values, "vocab_size": vocab_size})
+    return config, {name: math.prod(one.shape) for name, one in pretraining_parameters(config).items()}
+
+
 # Millions of parameters with the masked LM head, as published with the models ("Well-Read Students Learn
 # Better", table 1); BERT-large is the 24-layer model of the first paper.
 @pytest.mark.parametrize(
@@ -192,46 +204,26 @@ print(*sorted(loaded & {"tensorflow", "keras", "torch", "transformers", "konlpy"
     [("tiny", 4.4), ("mini", 11.3), ("small", 29.1), ("medium", 41.7), ("base", 110.1), ("large", 336.2)],
 )
 def test_configurations_have_the_published_sizes(size, millions):
-    from morphbert.model.config import BertConfig
-    from morphbert.model.parameters import pretraining_parameters
-
-    path = ROOT / "morphbert" / "model" / "configs" / f"{size}.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    assert values["vocab_size"] == 32000
-    assert values["hidden_size"] == 64 * values["num_attention_heads"]
-    shapes = pretraining_parameters(BertConfig.from_dict({**values, "vocab_size": 30522}))
-    weights = sum(math.prod(p.shape) for name, p in shapes.items() if not name.startswith("cls/seq_"))
-    assert round(weights / 1e6, 1) == millions
+    config, weights = shipped(size, 30522)
+    assert config.hidden_size == 64 * config.num_attention_heads
+    total = sum(weights[name] for name in weights if not name.startswith("cls/seq_"))
+    assert round(total / 1e6, 1) == millions
 
 
 @pytest.mark.parametrize(("size", "millions"), [("base", 149), ("large", 395)])
 def test_modern_configurations_have_the_published_sizes(size, millions):
     """With its vocabulary and head (Warner et al. 2024, section 2.1.3)."""
-    from morphbert.model.config import BertConfig
-    from morphbert.model.parameters import pretraining_parameters
-
-    path = ROOT / "morphbert" / "model" / "configs" / f"modern-{size}.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    assert values["vocab_size"] == 32000
-    config = BertConfig.from_dict({**values, "vocab_size": 50368})
+    config, weights = shipped(f"modern-{size}", 50368)
     assert config.kind == "ModernBERT"
-    weights = sum(math.prod(p.shape) for p in pretraining_parameters(config).values())
-    assert weights // 10**6 == millions
+    assert sum(weights.values()) // 10**6 == millions
 
 
 @pytest.mark.parametrize(("size", "millions"), [("small", 14), ("base", 110)])
 def test_electra_configurations_have_the_published_sizes(size, millions):
     """With BERT's vocabulary (Clark et al. 2020, table 1)."""
-    from morphbert.model.config import BertConfig
-    from morphbert.model.parameters import pretraining_parameters
-
-    path = ROOT / "morphbert" / "model" / "configs" / f"electra-{size}.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    assert values["vocab_size"] == 32000
-    config = BertConfig.from_dict({**values, "vocab_size": 30522})
+    config, weights = shipped(f"electra-{size}", 30522)
     assert (config.kind, config.electra) == ("ELECTRA", "discriminator")
-    weights = sum(math.prod(p.shape) for p in pretraining_parameters(config).values())
-    assert round(weights / 1e6) == pytest.approx(millions, abs=1)
+    assert round(sum(weights.values()) / 1e6) == pytest.approx(millions, abs=1)
 
 
 @pytest.mark.parametrize("size", ["tiny", "mini", "small"])

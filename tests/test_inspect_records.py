@@ -1,4 +1,4 @@
-"""inspect_records.py: what it shows of sound records, and that it finds what is wrong with others."""
+"""inspect_records.py: its figures of sound records, and the faults that it finds in others."""
 
 import shutil
 from pathlib import Path

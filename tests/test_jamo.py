@@ -17,7 +17,7 @@ from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
 
-# Conjoining Jamo that stand alone, or follow what they could not join, are characters of their own.
+# Conjoining Jamo that stand alone, or follow a character that they cannot join, are characters of their own.
 AWKWARD = "가각한힣ㅎ\u1112\u1161\u11aba\u0301éé韓.\ufb01"
 
 

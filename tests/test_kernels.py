@@ -1,4 +1,4 @@
-"""The network's fast kernels: on hosts that cannot compile, and what they leave in a compiled program."""
+"""The network's fast kernels: on hosts that cannot compile, and their traces in a compiled program."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ LABELS = tf.constant([3, 0, 49, 7], tf.int32)
 ANGLES = rotation(tf.range(6)[None], 8, 1e4)
 HEADS_FIRST = tuple(normal(2, 3, 6, 8) for _ in range(3))
 POSITIONS_FIRST = tuple(normal(2, 6, 3, 8) for _ in range(3))
-# By name: which function, of which tensors (the first so many have a gradient) and what else.
+# By name: the function, its tensors (the first so many have a gradient) and other arguments.
 CASES = {
     "affine": ("affine", (normal(2, 5, 8), normal(8, 12), normal(12)), 3, ()),
     "affine to fewer": ("affine", (normal(2, 5, 12), normal(12, 4), normal(4)), 3, ()),
@@ -50,7 +50,7 @@ CASES = {
     ),
     "cross_entropy": ("cross_entropy", (normal(50, 4, scale=3.0), normal(50), LABELS), 2, ()),
 }
-# What is given in float32 whatever the dtype to compute in.
+# Tensors in float32 whatever the dtype to compute in.
 KEPT_IN_FLOAT32 = {"layer_norm": (1, 2), "rotate": (1, 2), "cross_entropy": (1,)}
 
 
@@ -68,7 +68,7 @@ def value_and_gradients(function, inputs, differentiable, more):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_kernel_has_the_plain_functions_value_and_gradient(name, dtype):
-    """The plain function computes in float32 what the kernel computes in the dtype given."""
+    """The plain function computes in float32, the kernel in the dtype given."""
     function, inputs, differentiable, more = CASES[name]
     kept = KEPT_IN_FLOAT32.get(function, ())
     narrow = [
@@ -148,7 +148,7 @@ def test_one_table_for_both_uses_has_the_sum_of_their_gradients():
 
 
 def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch):
-    """The choice is by device; what it changes is the order of axes, not the result."""
+    """The choice is by device; it changes the order of axes, not the result."""
     from variants import random_weights, tensors
 
     from morphbert.model.encoder import EncoderInputs, encode
@@ -189,7 +189,7 @@ def test_the_platform_is_that_of_the_strategy():
     assert kernels.platform() == "CPU"
 
 
-# A TensorFlow that cannot compile for the CPU fails when what is to be compiled runs, within a graph too.
+# A TensorFlow that cannot compile for the CPU fails when the compiled function runs, within a graph too.
 ON_A_HOST_WITHOUT_XLA = """
 import tensorflow as tf
 
@@ -255,7 +255,7 @@ def test_a_host_without_a_compiler_trains_by_plain_functions():
 
 @pytest.mark.parametrize("shape", [[3], [2, 3], [4, 2, 7, 5]])
 def test_masks_are_those_of_one_numbering_of_all_elements(shape):
-    """Numbers that are made axis by axis are the elements' numbers: the masks of checkpoints stay what they were."""
+    """Numbers that are made axis by axis are the elements' numbers: the masks of checkpoints stay the same."""
     kept = Dropout(0.3, tf.constant([5, 11], tf.int32))
     known = tf.function(lambda values: dropped(values, *kept.tensors))
     unknown = tf.function(known.python_function, [tf.TensorSpec([None] * len(shape))])

@@ -277,7 +277,7 @@ def test_the_tokenizer_does_what_transformers_does(number, loaded, hub_folder):
     ],
 )
 def test_windows_are_those_of_a_fast_tokenizer(call, tmp_path):
-    """Python tokenizers of transformers make no rows of what is over: the authority is a stock, fast one."""
+    """Python tokenizers of transformers make no rows of the rest: the authority is a stock, fast one."""
     transformers = pytest.importorskip("transformers")
     from morphbert.interop.huggingface.pretrained_tokenizer import PretrainedTokenizer
     from morphbert.interop.huggingface.tokenizer_files import write_tokenizer

@@ -1,4 +1,4 @@
-"""Attention within a window along the band, rotary positions and gates, against what they are short for."""
+"""Attention within a window along the band, rotary positions and gates, against the long forms."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_the_cost_of_a_window_grows_with_the_length():
     short, long = (
         of_attention(everywhere, length) - of_attention(windowed, length) for length in (1024, 8192)
     )
-    assert long / short > 60  # what is saved is the square
+    assert long / short > 60  # the saving is the square
     rest = [2 * of_attention(windowed, n) - of_attention(everywhere, n) for n in (1024, 8192)]
     assert rest[1] / rest[0] == pytest.approx(8, rel=0.01)
 

@@ -223,7 +223,7 @@ def test_real_pieces():
 
 
 def test_chance_is_what_it_was():
-    """Records of a seed stay what they are from version to version: SplitMix64's known outputs."""
+    """Records of a seed stay the same from version to version: SplitMix64's known outputs."""
     # Sebastiano Vigna's splitmix64.c with state 1234567 gives these first numbers.
     assert bits(np.array(1234567, np.uint64), np.arange(3)).tolist() == [
         6457827717110365317,

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from hugging_face_reference import (
     CONFIG,
+    bfloat16_gradients,
     hugging_face_losses,
     hugging_face_model,
     hugging_face_name,
@@ -210,7 +211,7 @@ def test_a_forgotten_graph_lets_its_weights_go():
 
         with gradients_released():
             before = slope()
-        np.testing.assert_array_equal(slope(), before)  # what is in use goes on
+        np.testing.assert_array_equal(slope(), before)  # the functions in use go on
         return weakref.ref(slope.get_concrete_function().graph)
 
     graph = graph_of_a_slope()
@@ -339,15 +340,7 @@ def test_gradients_in_bfloat16_are_added_up_in_float32():
     """
     weights = {name: tf.constant(value) for name, value in random_weights().items()}
     batch, part = random_batch(1, batch=288), 24
-    declared, denominators = pretraining_parameters(CONFIG), counts(batch)
-
-    @tf.function
-    def gradients(rows):
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            sums = pretraining_sums(in_dtype(weights, declared, "bfloat16"), CONFIG, rows)
-            loss = total_loss(sums, denominators)
-        return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
+    gradients = bfloat16_gradients(CONFIG, weights, counts(batch))
 
     def of_part(begin):
         return gradients({name: values[begin : begin + part] for name, values in batch.items()})

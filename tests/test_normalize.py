@@ -1,4 +1,4 @@
-"""Normalisation: what it does to each kind of character, and the way back."""
+"""Normalisation: its effect on each kind of character, and the way back."""
 
 import sys
 import unicodedata

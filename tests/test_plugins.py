@@ -11,8 +11,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import MECAB_VOCABULARY, ROOT, write_config
-from tasks import figures, ner_texts, relations, tiny_flags, write_ner
+from samples import MECAB_VOCABULARY, ROOT
+from tasks import figures, ner_texts, relations, tiny_flags, write_ner, write_tiny_config
 
 import morphbert
 from morphbert import plugins
@@ -55,8 +55,7 @@ def folder(tmp_path_factory):
         name = re.match(r"# (\w+\.py)\n", code)[1]
         assert len(code.splitlines()) < 30
         (folder / name).write_text(code, encoding="utf-8")
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     rows = ["title\tbody\tlabel"]
     for number in range(24):
         title, body = number % 2, number // 2 % 2

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import tensorflow as tf
-from samples import GOLDEN, MECAB_VOCABULARY, save_tensorflow_1, write_config
-from tasks import ner_texts, relations, tiny_flags, write_json, write_ner
+from samples import GOLDEN, save_tensorflow_1
+from tasks import ner_texts, relations, tiny_flags, write_json, write_ner, write_tiny_config
 from variants import DISCRIMINATOR, VARIANTS
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
@@ -37,8 +37,7 @@ FEW = ["--num_train_steps=4", "--do_train"]
 
 def _model_flags(folder, **changes):
     folder.mkdir(exist_ok=True)
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size, **changes)
+    write_tiny_config(folder, **changes)
     return [*tiny_flags(folder), f"--output_dir={folder}/model"]
 
 

@@ -1,4 +1,4 @@
-"""prepare_corpus.py: every input format, filters, shards, the report, and what goes wrong."""
+"""prepare_corpus.py: every input format, filters, shards, the report, and errors."""
 
 import bz2
 import csv

@@ -64,7 +64,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(place):
-    """A finished run: its folder and what it said."""
+    """A finished run: its folder and its output."""
     done = _run("말뭉치 모음/*.txt", "결과 하나", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     return place / "결과 하나", done.stdout

@@ -12,7 +12,7 @@ import pytest
 from samples import GOLDEN, ROOT
 
 NOT_COPIED = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__")
-# What is made smaller, so that a command takes seconds: nothing else of it changes.
+# These values become smaller, so that a command takes seconds: nothing else of it changes.
 SMALLER = [
     (r"--num_train_steps=\d+", "--num_train_steps=2"),
     (r"--num_warmup_steps=\d+", "--num_warmup_steps=1"),
@@ -88,7 +88,7 @@ def test_the_commands_run(checkout):
     filled = 0
     for command in commands:
         if command.startswith("make "):
-            # They install; that they are there is what can be seen from here.
+            # They install; from here only their presence can be seen.
             command = command.replace("make ", "make -n ")
         done = _run(command, checkout)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

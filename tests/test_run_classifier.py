@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, write_config
+from tasks import write_tiny_config
 
 import morphbert
 from morphbert.cli.run_classifier import main
@@ -48,8 +49,7 @@ def data(tmp_path_factory):
     made = reviews()
     write_tsv(folder / "train.tsv", made[:120])
     write_tsv(folder / "test.tsv", made[120:])
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import MECAB_VOCABULARY, write_config
-from tasks import choices, figures, tiny_flags, write_json_lines
+from tasks import choices, figures, tiny_flags, write_json_lines, write_tiny_config
 from variants import DISCRIMINATOR
 
 from morphbert.cli import export_model, predict
@@ -31,8 +31,7 @@ def data(tmp_path_factory):
     rows = choices()
     write_json_lines(folder / "train.jsonl", rows[:18])
     write_json_lines(folder / "dev.jsonl", rows[18:])
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     return folder
 
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from samples import MECAB_VOCABULARY, write_config
-from tasks import figures, ner_texts, tiny_flags, write_ner
+from samples import MECAB_VOCABULARY
+from tasks import figures, ner_texts, tiny_flags, write_ner, write_tiny_config
 
 from morphbert.cli.run_ner import main
 from morphbert.finetune import text_windows
@@ -19,8 +19,7 @@ def data(tmp_path_factory):
     texts = ner_texts()
     write_ner(folder / "train.tsv", texts[:40])
     write_ner(folder / "dev.tsv", texts[40:])
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     return folder
 
 

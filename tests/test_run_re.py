@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from samples import MECAB_VOCABULARY, write_config
-from tasks import figures, relations, tiny_flags, write_json
+from samples import MECAB_VOCABULARY
+from tasks import figures, relations, tiny_flags, write_json, write_tiny_config
 
 from morphbert.cli.run_re import main
 from morphbert.finetune.relations import read_relations
@@ -20,8 +20,7 @@ def data(tmp_path_factory):
     rows = relations()
     write_json(folder / "train.json", rows[:80])
     write_json(folder / "dev.json", rows[80:])
-    size = len((MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    write_config(folder / "bert_config.json", vocab_size=size)
+    write_tiny_config(folder)
     return folder
 
 

@@ -229,7 +229,7 @@ KLUE_FIGURES = json.loads((GOLDEN / "klue_mrc_metrics.json").read_text(encoding=
 
 
 def test_figures_are_those_that_klues_baseline_gave():
-    """Odd predictions too: marks, nothing, and texts so long that difflib passes over what is frequent in them."""
+    """Odd predictions too: marks, nothing, and texts so long that difflib passes over their frequent characters."""
     cases = KLUE_FIGURES["cases"]
     for prediction, golds, exact, rouge in cases:
         assert scores_of(prediction, golds, "klue") == (exact, pytest.approx(rouge, abs=1e-12)), prediction

@@ -1,4 +1,4 @@
-"""task.json: what earlier versions wrote is read, and written alike."""
+"""task.json: the files of earlier versions are read, and written alike."""
 
 import pytest
 

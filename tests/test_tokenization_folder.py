@@ -1,4 +1,4 @@
-"""Our tokenizer: Mecab, the ## convention, offsets, metadata and what it refuses."""
+"""Our tokenizer: Mecab, the ## convention, offsets, metadata and refusals."""
 
 import json
 import pickle
@@ -48,7 +48,7 @@ def folder(tmp_path, analyzer):
 def test_eojeol_convention(analyzer):
     tokenizer = tokenizer_of(analyzer)
     assert tokenizer.tokenize(SENTENCE) == ["사과", "##나무", "##를", "심", "##었", "##습니다", "."]
-    # Punctuation and ideographs are words of their own, and what follows them starts one.
+    # Punctuation and ideographs are words of their own, and the next piece starts one.
     assert tokenizer.tokenize("한국어(韓國語)는 BERT") == "한국어 ( 韓 國 語 ) 는 B ##E ##R ##T".split()
 
 
@@ -153,7 +153,7 @@ def test_a_mismatch_can_be_overridden_and_is_said(folder, analyzer, caplog):
         "lines",
         "mecab-python3",
     ]
-    # What it is now, not what the folder says, is what records will name.
+    # Records will name its present properties, not those of the folder.
     assert tokenizer.describe()["do_lower_case"] is True
     assert tokenizer.describe()["analyzer"] == analyzer.describe()
 

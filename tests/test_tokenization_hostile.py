@@ -1,4 +1,4 @@
-"""Any Unicode string: never a crash, no character lost, offsets that point at what the piece says."""
+"""Any Unicode string: never a crash, no character lost, offsets that point at the piece's text."""
 
 import sys
 from collections import Counter
@@ -149,7 +149,7 @@ def spaced_out(text):
     "piece", ["a", "!", " ", "　", "ㅋ", "가", "0", "\u0301", "나는 간다. ", "\0", "👍", "ab\u200b"]
 )
 def test_work_is_linear_and_nothing_is_lost(piece):
-    """Counted in calls, of Python and of C, because a time depends on what else the machine does."""
+    """The measure is calls, of Python and of C, because a time depends on other work of the machine."""
     tokenizer = next(t for t in TOKENIZERS if t.splitter.analyzer is not None)
     work = []
     for length in (10_000, 40_000):
@@ -162,7 +162,7 @@ def test_work_is_linear_and_nothing_is_lost(piece):
 
 
 def calls_of(function):
-    """→ what it returns, and the number of function calls made on the way."""
+    """→ its value, and the number of function calls made on the way."""
     counts = Counter()
     sys.setprofile(lambda frame, event, argument: counts.update([event]))
     try:

@@ -67,7 +67,7 @@ def all_operations(function):
 
 
 def check_for_a_device(function, *arguments):
-    """Compiles with XLA and looks at what the host would have to do."""
+    """Compiles with XLA and looks at the work left to the host."""
     concrete = function.get_concrete_function(*arguments)
     for tensor in [*concrete.inputs, *concrete.outputs]:
         if tensor.dtype != tf.resource:
@@ -216,7 +216,7 @@ def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny
 
 
 def test_the_scripts_flags_are_those_of_the_command(records, tiny_config, tmp_path):
-    """scripts/pretrain_tpu.sh with a program in Python's place that writes down what it is called with."""
+    """scripts/pretrain_tpu.sh with a program in Python's place that writes down its arguments."""
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     fake.chmod(0o755)

@@ -36,7 +36,7 @@ PEAK = 1e12
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on records of the shipped Mecab vocabulary, masked by whole eojeols: (folder, flags, what it printed)."""
+    """A run on records of the shipped Mecab vocabulary, masked by whole eojeols: (folder, flags, output)."""
     folder = tmp_path_factory.mktemp("run")
     records = folder / "train.tfrecord"
     made = create_pretraining_data(
@@ -177,7 +177,7 @@ def test_a_step_begins_when_the_wait_for_its_batch_is_over():
     assert [op.type for op in seen].count("Timestamp") == 2
 
 
-# ── What stood behind the masks ────────────────────────────────────────────────────────────────────────
+# ── Pieces behind the masks ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_pieces_have_the_kind_of_their_morphemes():
@@ -305,7 +305,7 @@ def test_a_folder_without_a_run_is_said(tmp_path, capsys):
     assert "format_version 99" in capsys.readouterr().err
 
 
-# ── What a step costs ──────────────────────────────────────────────────────────────────────────────────
+# ── Cost of a step ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_operations_are_those_of_the_graph():

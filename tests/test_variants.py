@@ -1,4 +1,4 @@
-"""ALBERT, RoBERTa, pre-LN and the modern block: their configurations, and what a model of them computes."""
+"""ALBERT, RoBERTa, pre-LN and the modern block: their configurations, and the output of their models."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from hugging_face_reference import bfloat16_gradients
 from samples import ROOT
 from variants import CUSTOM, VARIANTS, config_of, padded_batch, random_weights, tensors
 
@@ -15,7 +16,6 @@ from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.optimizers.optimizer import layer_scales
-from morphbert.train.step import in_dtype
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_alberts_have_the_published_sizes(variant, millions):
     assert round(weights / 1e6, 1) == millions
 
 
-# ── what is computed ───────────────────────────────────────────────────────────────────────────────────
+# ── output ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_layers_that_share_weights_learn_at_one_rate():
@@ -163,20 +163,7 @@ def test_gradients_of_the_modern_block_in_bfloat16_are_added_up_in_float32():
     }
     batch = {name: tf.constant(value, tf.int32) for name, value in batch.items()}
     batch["masked_lm_weights"] = tf.ones([rows, 4])
-    weights, declared, denominators = (
-        tensors(random_weights(config)),
-        pretraining_parameters(config),
-        counts(batch),
-    )
-
-    @tf.function
-    def gradients(some):
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            sums = pretraining_sums(in_dtype(weights, declared, "bfloat16"), config, some)
-            loss = total_loss(sums, denominators)
-        return {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, weights).items()}
-
+    gradients = bfloat16_gradients(config, tensors(random_weights(config)), counts(batch))
     parts = [
         gradients({name: values[begin : begin + part] for name, values in batch.items()})
         for begin in range(0, rows, part)

@@ -136,13 +136,13 @@ def test_gradients_are_those_of_torch(theirs, tmp_path):
         if name.endswith("word_embeddings") and model.get_input_embeddings().padding_idx == padding:
             value[padding] = found[padding]  # torch leaves the padding's row out
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5, err_msg=name)
-    # Left out are pooler and the head for pairs, which this loss does not reach.
+    # Without the pooler and the head for pairs, which this loss does not reach.
     assert len(expected) >= len(gradients) - 4
 
 
 @pytest.mark.parity
 def test_in_out_and_in_again_is_bit_equal(theirs, tmp_path):
-    """Their folder → ours → theirs: the same tensors in the file, but for the mapping of what we complete."""
+    """Their folder → ours → theirs: the same tensors in the file, except the ones that we complete."""
     from safetensors.numpy import load_file
 
     model, folder = theirs

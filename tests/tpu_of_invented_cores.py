@@ -1,7 +1,7 @@
 """Traces a step and an evaluation under a real `TPUStrategy` whose two cores are invented; a program of its own.
 
 Nothing is run. Variables lie on two logical devices of the CPU, and the loop's graph is built as on a TPU: replicated
-handles of the variables, input for each host, sums across replicas. What the Python of TPUStrategy refuses is refused
+handles of the variables, input for each host, sums across replicas. Refusals of the Python of TPUStrategy are refusals
 here too. TensorFlow splits the CPU once in a process, before anything else.
 """
 
@@ -51,7 +51,7 @@ def main():
     from morphbert.model.kernels import lowered_for
 
     strategy = invented_tpu()
-    # The strategy now names its cores as what they are, by which layouts are chosen.
+    # The strategy now names its cores as TPU cores, by which layouts are chosen.
     with lowered_for("TPU"):
         print(json.dumps(traced(strategy)))
 
@@ -100,7 +100,7 @@ def traced(strategy):
     }
     nodes = all_nodes(Evaluator(run, objective, model, devices)._batch.get_concrete_function(evaluated))
     found["evaluation"] = collections.Counter(node.op for node in nodes)
-    # What goes to the cores besides the weights, which are resources: how many different tensors.
+    # The number of different tensors that go to the cores besides the weights, which are resources.
     found["batches_of_evaluation"] = [
         len(set(node.input))
         for node in nodes

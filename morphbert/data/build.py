@@ -163,7 +163,7 @@ class _Split(NamedTuple):
 class Source:
     """One source of a mixture on one side of the split.
 
-    inputs: base names of its files. weight: its share of the pieces that are taken. documents, pieces: what it has.
+    inputs: base names of its files. weight: its share of the pieces that are taken. documents, pieces: their numbers.
     end: the number in the store after its last document. times: how often each document is gone through on average;
     taken: pieces in all of these.
     """

@@ -15,7 +15,7 @@ from morphbert.finetune.heads import (
     lstm_parameters,
     sentence_vector,
 )
-from morphbert.finetune.plugin_head import check_shape, own_head, own_parameters, own_scores
+from morphbert.finetune.plugin_head import check_shape, own_head, own_parameters, own_states
 from morphbert.finetune.plugins import Head
 from morphbert.finetune.task import Task
 from morphbert.model.config import BertConfig
@@ -31,6 +31,8 @@ class HeadTask(Task, Protocol):
     output: ClassVar[str] = "output"
     #: Whether every piece has scores, as opposed to every sequence.
     of_pieces: ClassVar[bool] = False
+    #: Whether the linear layer reads its vectors through dropout.
+    drops: ClassVar[bool] = True
 
     @property
     def custom_head(self) -> str | None:
@@ -62,17 +64,30 @@ class HeadTask(Task, Protocol):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Returns the scores of each sequence, float32 [B, C], or of each piece, float32 [B, L, C]."""
+        """Returns `finished` scores of each sequence, float32 [B, C], or of each piece, float32 [B, L, C]."""
+        head, sequences = self.plugin_head, self.sequences(batch)
 
         def dropped(inputs: tf.Tensor) -> tf.Tensor:
             return head_dropout(inputs, config, key)
 
-        if self.plugin_head is not None:
-            scores = own_scores(self.plugin_head, parameters, hidden, batch, dropped)
-            check_shape(self.plugin_head, scores, self.outputs, self.of_pieces)
-            return tf.cast(scores, tf.float32)
-        hidden = contextual(parameters, hidden, batch["input_mask"], self.head)
-        return linear(parameters, self.output, dropped(self.vector(parameters, config, hidden, batch)))
+        if head is not None:
+            states = own_states(head, hidden, sequences)
+            scores = head.scores(parameters, states, sequences, dropped)
+            check_shape(head, scores, self.outputs, self.of_pieces)
+            return self.finished(tf.cast(scores, tf.float32), batch)
+        hidden = contextual(parameters, hidden, sequences["input_mask"], self.head)
+        vector = self.vector(parameters, config, hidden, sequences)
+        return self.finished(
+            linear(parameters, self.output, dropped(vector) if self.drops else vector), batch
+        )
+
+    def sequences(self, batch: Batch) -> Batch:
+        """Returns the arrays [B, L] of the sequences that the encoder reads."""
+        return batch
+
+    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Returns the task's scores of those of sequences or pieces."""
+        return scores
 
     def vector_width(self, config: BertConfig) -> int:
         """Returns the size of a vector, D."""

@@ -12,7 +12,6 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig, PieceHeadConfig
 from morphbert.finetune.plugins import HEADS, METRICS, Head
-from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
 from morphbert.plugins import place_of
@@ -55,22 +54,12 @@ def own_parameters(head: Head, width: int, classes: int) -> dict[str, Parameter]
     return declared
 
 
-def own_scores(
-    head: Head,
-    parameters: Parameters,
-    hidden: tf.Tensor,
-    batch: Batch,
-    dropout: Callable[[tf.Tensor], tf.Tensor],
-) -> tf.Tensor:
-    """Returns the scores of a plugin's head.
-
-    Args:
-      hidden: states [B, L, D]; for a head with separate texts [B × T, L, D].
-    """
-    if head.separate_texts:
-        ids = batch["input_ids"]  # [B, T, L]
-        hidden = tf.reshape(hidden, [-1, ids.shape[1], tf.shape(ids)[2], hidden.shape[-1]])
-    return head.scores(parameters, hidden, batch, dropout)
+def own_states(head: Head, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
+    """Returns the states [B, L, D] that a plugin's head reads; [B, T, L, D] of B × T sequences for separate texts."""
+    if not head.separate_texts:
+        return hidden
+    ids = batch["input_ids"]  # [B, T, L]
+    return tf.reshape(hidden, [-1, ids.shape[1], tf.shape(ids)[2], hidden.shape[-1]])
 
 
 def check_shape(head: Head, scores: tf.Tensor, classes: int, of_pieces: bool) -> None:

@@ -180,15 +180,10 @@ class FineTuning:
             return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
 
         try:
-            return loop.TrainingLoop(
-                config=config,
-                feed=feed,
-                training=training,
-                checkpoints=checkpoints,
-                state=state,
-                log=log,
-                evaluate=evaluate_and_keep,
-            ).run(step)
+            going = loop.TrainingLoop(
+                config, feed, training, checkpoints, state, log=log, evaluate=evaluate_and_keep
+            )
+            return going.run(step)
         finally:
             log.close()
 

@@ -186,7 +186,7 @@ class FillMaskConfig(ModelWithTokenizer):
         default=False,
         group="Page",
         help="Show a page in the browser instead: type a sentence, see the most likely pieces with bars and the "
-        "sentence's pieces, click a piece for what else the model would put in its place, switch between the "
+        "sentence's pieces, click a piece for the model's alternatives, switch between the "
         "checkpoints of the run. Only this machine can reach it.",
     )
     compare_checkpoint: str | None = option(

@@ -152,8 +152,8 @@ def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[M
     """The tokenizer of a training run's vocabulary, which is held against the model and the records.
 
     Args:
-      vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or where they say
-        nothing what the vocabulary shows.
+      vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or else the one
+        that the vocabulary shows.
       config: of the model.
       manifests: of the records, as far as they have them.
 

@@ -4,7 +4,7 @@
 
 The content by path: `model/NAME` (weights under google-research/bert's names), `optimizer/step`,
 `optimizer/adam_m/NAME`, `optimizer/adam_v/NAME`, `average/NAME` (with `--ema_decay`: the moving average of the
-weights, which is what other commands read), `loss_scale` (with float16), `iterator` (position in the data, or
+weights, which other commands read), `loss_scale` (with float16), `iterator` (position in the data, or
 `iterator/L` for each length) and `run` (a JSON string,
 see `morphbert.train.run_state`). A run that is killed while saving leaves the previous checkpoint as the newest; see
 `morphbert.train.checkpoint_files`.

@@ -72,7 +72,7 @@ class Folder:
         """`keep`: how many are kept; only those that the file `checkpoint` lists are ever removed."""
         self.directory, self._checkpoint, self._keep, self._name = directory, checkpoint, keep, name
         self._background = background
-        # Of the folder, so that what a killed run has left of it is found again.
+        # Of the folder, so that the remains of a killed run are found again.
         self._local = f"morphbert-checkpoint-{hashlib.sha256(directory.encode()).hexdigest()[:12]}-"
         if background is not None and is_remote(directory):
             for left in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), self._local + "*")):

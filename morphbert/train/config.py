@@ -47,7 +47,7 @@ class RunConfig(LoopConfig):
 
     With `electra`, `bert_config` is the discriminator's configuration.
     `records` and `eval_records` are the files of `--input_file` and `--eval_input_file`, one set for each length; with
-    `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is only for what a run shows:
+    `phases`, `records` are in their order, and a set's share is its steps. `vocab_file` is for a run's output only:
     it is not needed to train. `train_time` is in seconds. `plugins` are the names and digests of the plugin files.
     """
 

@@ -86,8 +86,8 @@ class Diverged(MorphbertError):
         self.batch = batch
 
 
-# (step, what tells whether a signal wants the run to end) → whether that is enough of training, or None for an
-# evaluation that was left for that reason; it is made up for when the run goes on.
+# (step, a function that tells whether a signal ends the run) → whether that is enough of training, or None for an
+# evaluation that was left for that reason; the next run makes up for it.
 Evaluate = Callable[[int, Callable[[], bool]], "bool | None"]
 
 

@@ -153,7 +153,7 @@ def write_run(directory: str, facts: dict[str, Any]) -> None:
 def check_records_of_run(directory: str, restored: Restored, files: Sequence[str]) -> None:
     """Refuses to resume a run on records of another vocabulary.
 
-    Its vocabulary is what its checkpoint says; where that says nothing, what `run.json` has of its records.
+    Its vocabulary is that of its checkpoint, or else the one that `run.json` has of its records.
 
     Raises:
       MorphbertError: the vocabularies differ.

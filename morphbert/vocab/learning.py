@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import sentencepiece
 from tqdm import tqdm
@@ -35,7 +35,6 @@ _LONGEST_PIECE = 16
 
 
 Learner = Literal["bpe", "unigram", "wordpiece", "char"]
-LEARNERS: tuple[Learner, ...] = get_args(Learner)
 
 
 class NewPiece(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from runs import arguments, assert_same
-from samples import MECAB_VOCABULARY
+from samples import MECAB_VOCABULARY, flipped_bit, zeros
 
 import morphbert
 from morphbert.cli.fill_mask import main as fill_mask
@@ -23,16 +23,6 @@ from morphbert.train.log import read_metrics
 from morphbert.train.run_state import Description, RunState
 
 DATA = ".data-00000-of-00001"
-
-
-def zeros(path):
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-def flipped_bit(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def cut(path):

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from creating import create, files_of, flags
+from samples import flipped_bit, zeros
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.data.store import ARRAYS
@@ -14,16 +15,6 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     create(folder / "r", num_workers=1)
     return folder
-
-
-def zeros(path):
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-def flipped_byte(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
 
 
 def cut(path):
@@ -38,7 +29,7 @@ def gone(path):
     path.unlink()
 
 
-DAMAGE = [zeros, flipped_byte, cut, emptied, gone]
+DAMAGE = [zeros, flipped_bit, cut, emptied, gone]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=[damage.__name__ for damage in DAMAGE])

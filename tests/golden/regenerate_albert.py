@@ -1,8 +1,8 @@
-"""Regenerates albert.json: what google-research/albert's own modeling.py computes with a checkpoint that we export.
+"""Regenerates albert.json: the output of google-research/albert's own modeling.py with a checkpoint that we export.
 
     python tests/golden/regenerate_albert.py PATH_OF_A_CHECKOUT
 
-Its modeling.py (last commit, b772393) runs under TensorFlow 2's `compat.v1`. Of what it asks for, `tf.contrib` and
+Its modeling.py (last commit, b772393) runs under TensorFlow 2's `compat.v1`. Of its imports, `tf.contrib` and
 `tf.layers` are gone; `tensorflow_1.py` has stand-ins for the two functions that it calls.
 """
 

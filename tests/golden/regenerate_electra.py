@@ -1,10 +1,10 @@
-"""Regenerates electra.json: what google-research/electra's own code computes with a checkpoint that we export.
+"""Regenerates electra.json: the output of google-research/electra's own code with a checkpoint that we export.
 
     python tests/golden/regenerate_electra.py PATH_OF_A_CHECKOUT
 
 The checkpoint holds both networks, which share embeddings wider than the generator. Of that project (last commit,
 8a46635), `modeling.BertModel`, the generator's `get_token_logits` and `get_softmax_output` and the discriminator's
-`_get_discriminator_output` run under TensorFlow 2's `compat.v1`. Of what they ask for, `tf.contrib` and `tf.layers` are
+`_get_discriminator_output` run under TensorFlow 2's `compat.v1`. Of their imports, `tf.contrib` and `tf.layers` are
 gone; `tensorflow_1.py` has stand-ins for the two functions that they call.
 """
 

@@ -1,11 +1,11 @@
-"""Regenerates model.json: what google-research/bert's own modeling.py computes with a checkpoint that we export.
+"""Regenerates model.json: the output of google-research/bert's own modeling.py with a checkpoint that we export.
 
     pip install tf_keras                  # for the layers of TensorFlow 1 that TensorFlow 2 no longer has
     python tests/golden/regenerate_model.py PATH_OF_A_CHECKOUT
 
 That project's modeling.py and run_pretraining.py (last commit, eedf571) run in a process of their own under
-TensorFlow 2's `compat.v1`: `modeling.BertModel`, its way of reading a checkpoint, and both heads. Of what they ask
-for, `tf.contrib` is gone; `tensorflow_1.py` has a stand-in for its `layer_norm`.
+TensorFlow 2's `compat.v1`: `modeling.BertModel`, its way of reading a checkpoint, and both heads. Of their
+imports, `tf.contrib` is gone; `tensorflow_1.py` has a stand-in for its `layer_norm`.
 """
 
 import json

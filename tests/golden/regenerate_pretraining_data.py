@@ -1,4 +1,4 @@
-"""Regenerates pretraining_data.json: digests of what google-research/bert makes of the documents here.
+"""Regenerates pretraining_data.json: digests of google-research/bert's records of the documents here.
 
     python tests/golden/regenerate_pretraining_data.py PATH_OF_A_CHECKOUT
 

@@ -1,4 +1,4 @@
-"""Makes tokenization.json: what google-research/bert's own tokenizer says to the texts below.
+"""Makes tokenization.json: the pieces of the texts below from google-research/bert's own tokenizer.
 
     git clone https://github.com/google-research/bert
     python tests/golden/regenerate_tokenization.py bert
@@ -88,7 +88,7 @@ def every_character_digest(basic_tokenizer_class):
     return digests
 
 
-# Where tokenizers part: marks and ideographs, spaces and what is nearly one, accents, Jamo, what is dropped.
+# Tokenizers differ here: marks and ideographs, spaces and similar characters, accents, Jamo, dropped characters.
 AWKWARD = (
     "가각나는을습니다사과심었ㅋㅠabZ09.!?,()[]#'\"$^`韓國々。～·…ー한é\u0301\u0308\u1112\u1161\u11ab\0\u200b\u200d\u202e\ufeff\u2028"
     "\u2029\u0085\u3000\u00a0 \t\n\r\x0b\x0c\x1c\x1f\ufffd😀👨❤\ufe0fßİıΣσςﬁ①㈜ㅤ\u115f\u3099\ue000\U0002a6d6\U0001f1f0"
@@ -105,7 +105,7 @@ def random_texts(number=4000, seed=7):
 
 
 def random_texts_digest(full_tokenizer_class, vocabulary_path):
-    """One digest for each casing of what a tokenizer says to the random texts."""
+    """One digest for each casing of a tokenizer's pieces of the random texts."""
     digests = {}
     for casing, do_lower_case in (("cased", False), ("uncased", True)):
         tokenizer = full_tokenizer_class(vocabulary_path, do_lower_case=do_lower_case)

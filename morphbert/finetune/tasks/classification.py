@@ -319,12 +319,12 @@ def label_arrays(values: Sequence[Any], task: Classification, source: str) -> np
     """Returns the table's labels as int32 [N], for several labels as float32 [N, C], and for scores as float32 [N].
 
     Raises:
-      MorphbertError: a label is not in `task.labels`, or a score is not a number.
+      MorphbertError: a label is not in `task.labels`.
     """
     if task.kind == "class":
         return classes.class_numbers(values, task.labels, source)
     if task.kind == "score":
-        return np.asarray([_number(value, row, source) for row, value in enumerate(values, 1)], np.float32)
+        return np.asarray(values, np.float32)
     numbers = {label: index for index, label in enumerate(task.labels)}
     several = np.zeros((len(values), len(numbers)), np.float32)
     for row, value in enumerate(values):
@@ -344,16 +344,6 @@ def _labels_in(values: Sequence[Any], kind: str) -> tuple[str, ...]:
     found = classes.labels_in(split if kind == "labels" else map(str, values))
     classes.check_several(found, 1 if kind == "labels" else 2)
     return found
-
-
-def _number(value: Any, row: int, source: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise MorphbertError(f"{source}: row {row} has the score {value!r}, which is not a number.")
-    return number
 
 
 def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:

@@ -38,7 +38,6 @@ from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.structured import load_json
 from morphbert.text.sequences import encode_sequence
@@ -244,24 +243,19 @@ class MultipleChoice(HeadTask):
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
-        """Returns scores, float32 [B, N], of the states of B × N sequences; those of empty sequences are lowered."""
-        sequences = {  # [B × N, L]
+    def sequences(self, batch: Batch) -> Batch:
+        """Returns the arrays of B × N sequences."""
+        return {
             name: tf.reshape(values, [-1, values.shape[-1]])
             for name, values in batch.items()
             if values.shape.rank == 3
         }
-        each = super().scores(parameters, config, hidden, sequences, key)  # [B × N, 1]
+
+    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Returns float32 [B, N] of the scores [B × N, 1] of all sequences; those of empty ones are lowered."""
         # [B, N]: a candidate has at least [CLS].
         real = tf.cast(tf.reduce_max(batch["input_mask"], -1), tf.float32)
-        return tf.reshape(each, tf.shape(real)) - 10000.0 * (1.0 - real)
+        return tf.reshape(scores, tf.shape(real)) - 10000.0 * (1.0 - real)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns the cross entropy over each question's candidates: float32 [B]."""

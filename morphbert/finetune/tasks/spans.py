@@ -26,7 +26,6 @@ from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
 from morphbert.model.config import BertConfig
-from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
@@ -53,6 +52,7 @@ class Spans(HeadTask):
     name: ClassVar[str] = "span"
     output: ClassVar[str] = HEAD
     of_pieces: ClassVar[bool] = True
+    drops: ClassVar[bool] = False  # as in google-research/bert's run_squad.py
 
     head: HeadConfig = NO_POOLING
     max_seq_length: int = 384
@@ -165,17 +165,8 @@ class Spans(HeadTask):
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def scores(
-        self,
-        parameters: Parameters,
-        config: BertConfig,
-        hidden: tf.Tensor,
-        batch: Batch,
-        key: tf.Tensor | None,
-    ) -> tf.Tensor:
+    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
-        # As in google-research/bert's run_squad.py, whose linear layer has no dropout.
-        scores = super().scores(parameters, config, hidden, batch, key if self.custom_head else None)
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:

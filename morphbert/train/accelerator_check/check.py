@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +181,3 @@ def largest_batch(fits: Callable[[int], bool], start: int, step: int = 1) -> int
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle * step) else (low, middle)
     return low * step
-
-
-def reports_of(programs: Sequence[tuple[str, StepProgram]], targets: Sequence[Target]) -> Iterator[Report]:
-    """A report for each target and program, as they come."""
-    with Checker() as checker:
-        for target in targets:
-            for model, program in programs:
-                yield checker.report(program, target, model)

@@ -124,7 +124,7 @@ def result_of(executable: Any, device: Any, seconds: float) -> tuple[dict[str, A
     }
     try:
         return result, executable.hlo_modules()[0].to_string()
-    except Exception as error:  # a compiler that is newer than what reads its result
+    except Exception as error:  # a compiler that is newer than the reader of its result
         return {**result, "unread": str(error)}, ""
 
 

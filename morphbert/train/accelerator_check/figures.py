@@ -1,7 +1,7 @@
 """Reads figures from the text of a compiled program: its fusions, cycles, bytes, constants and host operations.
 
 The text is XLA's own (`HloModule.to_string`): a computation is a block of instructions, each
-`%name = SHAPE opcode(operands), attributes`; what runs is the block ENTRY and the bodies of the loops that it calls.
+`%name = SHAPE opcode(operands), attributes`; the block ENTRY runs, with the bodies of the loops that it calls.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class _FunctionalStep(TrainingStep):
     def __init__(self, cells: Sequence[Cell], *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
         self.cells = cells
-        # A function of its own would keep what it writes in its graph. The program is compiled as a whole in any case.
+        # A function of its own would keep its writes in its graph. The program is compiled as a whole in any case.
         self.update = self._update
 
     def _choose(self, condition: tf.Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:

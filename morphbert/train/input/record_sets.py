@@ -161,7 +161,7 @@ class SetFinder:
 
     Attributes:
       model: that is trained on them.
-      shape: what the flags say of the records; of the longest, with `by_length`, or None where the manifests alone
+      shape: the flags' shape of the records; of the longest, with `by_length`, or None where only the manifests
         tell.
       by_length: the flag that asks for several lengths, which the manifests then tell apart; None for one length.
       layout: of the records, which all of them have to share.
