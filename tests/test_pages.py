@@ -1,5 +1,6 @@
 """Pages and plots: well-formed, self-contained, and true to their numbers."""
 
+import ast
 import itertools
 import re
 import xml.etree.ElementTree as ElementTree
@@ -8,6 +9,7 @@ import jinja2
 import numpy as np
 import pytest
 from browser import Browser, check_report, needs_browser
+from samples import ROOT
 
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import surest_mistakes
@@ -141,6 +143,21 @@ def test_a_page_needs_nothing_from_anywhere_and_shows_text_as_text():
     assert len(list(ElementTree.fromstring(svg).iter("polyline"))) == 2
     with pytest.raises(jinja2.UndefinedError):
         render("fine_tuning.html", title="x")
+
+
+def test_every_phrase_with_a_korean_form_is_on_a_page():
+    """A phrase that was changed on its page alone would be English there."""
+    said = []
+    for path in (ROOT / "morphbert").rglob("*.py"):
+        if path.name != "korean.py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            said += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    pages = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "morphbert" / "pages").rglob("*.html")
+    )
+    # Names of figures and kinds are made from keys with underscores.
+    words = {text.replace("_", " ") for text in said if isinstance(text, str)}
+    assert [phrase for phrase in KOREAN if phrase not in words and f'"{phrase}"' not in pages] == []
 
 
 def test_phrases_are_korean_where_the_browser_is():

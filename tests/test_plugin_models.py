@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,33 @@ def test_a_variant_is_trained_and_used_by_name(run, plugin, tmp_path, capsys):
     assert classify([*fine_tuning(folder, tmp_path), f"--plugin={plugin}"]) == 0
     task = json.loads((tmp_path / "out" / "task.json").read_text())
     assert task["plugin"] == [f"parallel.py {digest}"]
+
+
+def test_a_saved_model_of_a_variant_needs_no_plugin(run, plugin, tmp_path):
+    folder, _ = run
+    given = [f"--checkpoint={folder}", f"--vocab_file={VOCABULARY}", "--do_lower_case=false"]
+    assert (
+        export_main([*given, f"--output_dir={tmp_path}/served", "--format=saved_model", f"--plugin={plugin}"])
+        == 0
+    )
+    model, tokenizer = morphbert.load(folder, vocab_file=str(VOCABULARY), do_lower_case=False)
+    inputs = tokenizer(["나는 학교에 간다.", "비가 온다."], padding=True, return_tensors="np")
+    hidden, _ = model(**inputs)
+    names = {
+        "input_ids": "input_ids",
+        "input_mask": "attention_mask",
+        "segment_ids": "token_type_ids",
+    }
+    given = {ours: inputs[theirs].astype(np.int32).tolist() for ours, theirs in names.items()}
+    (tmp_path / "in.json").write_text(json.dumps(given))
+    code = (
+        "import json, sys; sys.modules['morphbert'] = None; import numpy as np, tensorflow as tf\n"
+        "given = {name: tf.constant(value) for name, value in json.load(open('in.json')).items()}\n"
+        "served = tf.saved_model.load('served').signatures['serving_default'](**given)\n"
+        "np.save('out.npy', served['hidden_states'].numpy())"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), hidden, atol=1e-5)
 
 
 def test_a_model_of_a_missing_variant_is_refused_with_the_remedy(run, plugin, tmp_path, capsys):

@@ -76,6 +76,16 @@ def _run(command, folder):
     )
 
 
+def test_no_stage_by_hand_goes_into_a_folder_of_make_pretrain():
+    """Who has run it, as the READMEs begin, would be refused there: the model is of another vocabulary."""
+    script = (ROOT / "scripts" / "pretrain.sh").read_text(encoding="utf-8")
+    taken = {f"out/{name}" for name in re.findall(r'--(?:output_dir|vocab_dir)="\$output/(\w+)"', script)}
+    assert taken == {"out/model", "out/vocab"}
+    written = re.findall(r"--(?:output|vocab)_dir=(\S+)", "\n".join(_commands("README.md")))
+    assert "out/bert" in written
+    assert taken.isdisjoint(written)
+
+
 def test_both_readmes_have_the_same_commands():
     assert _commands("README.ko.md") == _commands("README.md")
     assert _programs("README.ko.md") == _programs("README.md")

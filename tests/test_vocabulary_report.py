@@ -140,8 +140,9 @@ def test_the_page_in_a_browser(tokenizer, tmp_path):
     for names in (["하나"], [f"vocab/{number}-{'긴이름' * 8}" for number in range(4)]):
         columns = tuple(Measured(name, tokenizer, measured) for name in names)
         path = tmp_path / f"{len(names)}.html"
-        path.write_text(page(Report("사전", (), "On lines", columns, (), (TEXT, unbroken))), encoding="utf-8")
-        check_report(path, tmp_path / f"profile-{len(names)}", "예문")
+        report = Report("Vocabulary", (), "On lines that were held out", columns, (), (TEXT, unbroken))
+        path.write_text(page(report), encoding="utf-8")
+        check_report(path, tmp_path / f"profile-{len(names)}", "학습에 쓰지 않은 줄에서")
 
 
 def test_markdown_of_awkward_lines(tokenizer):

@@ -10,7 +10,7 @@ from typing import Any
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import Judgement
 from morphbert.pages.figures import LinePlot, line_plot, shown
-from morphbert.pages.rendering import render
+from morphbert.pages.rendering import render, translated
 from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.storage import write_text
 
@@ -35,6 +35,7 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
     page = render(
         "fine_tuning.html",
         title=f"Fine-tuning: {settings.get('task', '')}",
+        heading=translated("Fine-tuning") + f": {settings.get('task', '')}",
         summary=f"{judgement.figures['num_examples']:,} held-out examples, step {step:,}.",
         figures=[
             (_named(name), shown(value))

@@ -16,6 +16,20 @@ KOREAN = {
     "By length": "길이별 결과",
     "Settings": "설정",
     # A pretraining run
+    "Pretraining": "사전학습",
+    "Fine-tuning": "파인튜닝",
+    "nouns": "명사",
+    "josa and endings": "조사와 어미",
+    "frequent": "자주 나오는 조각",
+    "middle": "중간",
+    "rare": "드문 조각",
+    "whole eojeols": "어절 전체",
+    "records": "레코드",
+    "documents": "문서",
+    "sentences": "문장 수",
+    "pieces in a record, at most": "레코드의 최대 조각 수",
+    "masked pieces in a record, at most": "레코드에서 가리는 최대 조각 수",
+    "sentence objective": "문장 과제",
     "steps": "스텝",
     "parameters": "파라미터",
     "started": "시작",
@@ -79,10 +93,10 @@ KOREAN = {
     "grammar: pairs right": "문법: 맞힌 쌍",
     "grammar: pairs right without spaces": "문법: 띄어쓰기 없이 맞힌 쌍",
     "None yet (--do_eval, --eval_every).": "아직 없습니다(--do_eval, --eval_every).",
-    "By the kind of what is masked. An eojeol counts where all of its pieces are masked, and is right where all are. "
+    "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth.": (
         "가려진 조각의 종류별 결과입니다. 어절은 모든 조각이 가려졌을 때만 세고, 모두 맞아야 정답입니다. "
-        "frequent는 본문의 절반을 이루는 조각, middle은 그다음 40%, rare는 마지막 10%입니다."
+        "자주 나오는 조각은 본문의 앞 절반, 중간은 그다음 40%, 드문 조각은 마지막 10%를 이룹니다."
     ),
     # A fine-tuned model
     "figure": "지표",
@@ -110,6 +124,22 @@ KOREAN = {
     "{piece} has {share}, rank {rank} of {pieces}": "{piece}: {share}, {pieces}개 가운데 {rank}위",
     "The program does not answer. Is it still running?": "프로그램이 응답하지 않습니다. 아직 실행 중인지 확인하세요.",
     # Vocabularies
+    "Vocabulary": "사전",
+    "On lines that were held out": "학습에 쓰지 않은 줄에서",
+    "On this text": "이 글에서",
+    "this vocabulary": "이 사전",
+    "lines of the vocabulary": "사전의 줄 수",
+    "analyser": "분석기",
+    "lines": "줄",
+    "eojeols": "어절",
+    "characters covered": "사전에 있는 글자",
+    "eojeols with [UNK]": "[UNK]가 든 어절",
+    "[UNK] among the pieces": "조각 가운데 [UNK]",
+    "pieces per eojeol": "어절당 조각 수",
+    "pieces per character": "글자당 조각 수",
+    "eojeols in one piece": "조각 하나로 된 어절",
+    "eojeols cut alike by a stock BERT tokenizer": "일반 BERT 토크나이저와 똑같이 잘린 어절",
+    "answers that token boundaries can hit": "조각 경계로 맞힐 수 있는 답",
     "Pieces of an eojeol": "어절의 조각 수",
     "Share of the eojeols that are cut into so many pieces.": "조각 수별 어절의 비율",
     "Pieces of a line": "줄의 조각 수",

@@ -26,7 +26,7 @@ def translated(text: str) -> Markup:
     A phrase without a Korean form, such as the name of a figure, is shown as it is.
     """
     if text not in KOREAN:
-        return escape(text)
+        return escape(text)  # markup, such as a heading in which a part is translated, stays
     return Markup('<span data-ko="{}">{}</span>').format(KOREAN[text], text)
 
 

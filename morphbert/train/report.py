@@ -12,6 +12,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.pages.figures import LinePlot, line_plot, shown
 from morphbert.pages.rendering import render as render_page
+from morphbert.pages.rendering import translated
 from morphbert.train.log import METRICS_FILE, duration, read_metrics
 from morphbert.train.run_facts import read_run
 from morphbert.train.storage import write_text
@@ -42,15 +43,15 @@ _KINDS_NOTE = (
     "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth."
 )
-# The entries of a manifest that readers look for first.
-_COUNTS = (
-    "num_records",
-    "num_documents",
-    "num_sentences",
-    "max_seq_length",
-    "max_predictions_per_seq",
-    "objective",
-)
+# The entries of a manifest that readers look for first, in words.
+_COUNTS = {
+    "num_records": "records",
+    "num_documents": "documents",
+    "num_sentences": "sentences",
+    "max_seq_length": "pieces in a record, at most",
+    "max_predictions_per_seq": "masked pieces in a record, at most",
+    "objective": "sentence objective",
+}
 
 
 def write_report(directory: str, filled: Sequence[Filled] = (), path: str | None = None) -> str:
@@ -84,7 +85,7 @@ def render(directory: str, filled: Sequence[Filled] = ()) -> str:
     return render_page(
         "pretraining.html",
         title=f"Pretraining: {name}",
-        heading=f"Pretraining: {name}",
+        heading=translated("Pretraining") + f": {name}",
         summary=_summary(facts, trained, evaluated),
         curves=_learning(trained, evaluated),
         **_evaluation(evaluated),
@@ -239,6 +240,10 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else _word(value)
+
+
 def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each part's files, the counts of its first manifest, and the manifests as rows."""
     made = []
@@ -248,13 +253,17 @@ def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         more = f" and {len(files) - 8} more" if len(files) > 8 else ""
         counts = (
-            {} if not manifests else {name: manifests[0][name] for name in _COUNTS if name in manifests[0]}
+            []
+            if not manifests
+            else [
+                (word, _count(manifests[0][name])) for name, word in _COUNTS.items() if name in manifests[0]
+            ]
         )
         made.append(
             {
                 "name": title,
                 "files": ", ".join(files[:8]) + more,
-                "counts": _facts(counts),
+                "counts": counts,
                 "manifests": [_facts(manifest) for manifest in manifests],
             }
         )
