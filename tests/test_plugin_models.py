@@ -21,13 +21,19 @@ from morphbert.cli.fill_mask import main as fill_main
 from morphbert.cli.run_classifier import main as classify
 from morphbert.cli.run_pretraining import main as pretrain
 from morphbert.cli.training_report import main as report
-from morphbert.errors import MorphbertError
+from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import EncoderInputs, encode, transformer_block
 from morphbert.model.parameters import encoder_parameters
 from morphbert.model.variants import VARIANTS
+from morphbert.train.accelerator_check.of_run import batch_of
+from morphbert.train.accelerator_check.program import StepProgram
 from morphbert.train.checkpoint import latest, read_shapes
+from morphbert.train.input.records import RecordFormat
+from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.step_config import StepConfig
 
 VOCABULARY = GOLDEN / "vocab_ko.txt"
 
@@ -112,6 +118,34 @@ def test_a_saved_model_of_a_variant_needs_no_plugin(run, plugin, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, timeout=300)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), hidden, atol=1e-5)
+
+
+def test_the_step_of_a_variant_is_lowered_in_another_process(plugin, tmp_path, monkeypatch):
+    """As `--compile_for` does in the compiler's environment, which has not loaded the plugin."""
+    plugins.load_plugins([str(plugin)])
+    size = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    form = RecordFormat(RecordShape(16, 3), size["vocab_size"], 2, RecordLayout())
+    sizes = []
+    for variant in ("parallel", None):
+        program = StepProgram(
+            BertConfig(**size, variant=variant),
+            OptimizerConfig(num_train_steps=10, num_warmup_steps=0),
+            StepConfig(),
+            batch_of(form, 4),
+        )
+        folder = tmp_path / str(variant)
+        folder.mkdir()
+        asked = json.dumps({"program": program.to_dict(), "platform": "CPU"})
+        (folder / "program.json").write_text(asked)
+        command = [sys.executable, "-m", "morphbert.train.accelerator_check.lowering", str(folder)]
+        subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=ROOT)
+        assert "error" not in json.loads((folder / "lowering.json").read_text())
+        sizes.append((folder / "step.hlo").stat().st_size)
+    assert 10_000 < sizes[0] < sizes[1]  # one norm less
+    monkeypatch.setattr(VARIANTS, "_entries", {"here": (object(), "__main__")})  # as a notebook registers it
+    program = dataclasses.replace(program, bert_config=BertConfig(**size, variant="here"))
+    with pytest.raises(UsageError, match=r"registered in __main__: put it into a Python file"):
+        program.to_dict()
 
 
 def test_a_model_of_a_missing_variant_is_refused_with_the_remedy(run, plugin, tmp_path, capsys):

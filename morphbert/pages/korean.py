@@ -99,6 +99,8 @@ KOREAN = {
         "자주 나오는 조각은 본문의 앞 절반, 중간은 그다음 40%, 드문 조각은 마지막 10%를 이룹니다."
     ),
     # A fine-tuned model
+    "accuracy": "정확도",
+    "num examples": "예제 수",
     "figure": "지표",
     "value": "값",
     "text": "텍스트",

@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.electra import Electra
+from morphbert.model.variants import VARIANTS
+from morphbert.plugins import load_plugins
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
@@ -66,15 +69,28 @@ class StepProgram:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """JSON-able, with the file of the plugin that registers the model's variant.
+
+        Raises:
+          UsageError: a notebook registers the variant, and no file.
+        """
         values = {**dataclasses.asdict(self), "bert_config": self.bert_config.to_dict()}
+        if self.bert_config.variant is not None:
+            values["plugin"] = path = VARIANTS.source(self.bert_config.variant)
+            if not path.endswith(".py"):
+                raise UsageError(
+                    f"--compile_for runs in another process, and the model variant {self.bert_config.variant!r} is "
+                    f"registered in {path}: put it into a Python file, and give --plugin=FILE.py."
+                )
         if self.electra is not None:
             values["electra"]["generator"] = self.electra.generator.to_dict()
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StepProgram:
-        """Returns the program of a `to_dict`, also after a round trip through JSON."""
+        """Returns the program of a `to_dict`, also after a round trip through JSON; runs its plugin."""
+        if "plugin" in values:
+            load_plugins([values["plugin"]])
         electra = values["electra"]
         if electra is not None:
             electra = Electra(**{**electra, "generator": BertConfig.from_dict(electra["generator"])})
