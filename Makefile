@@ -147,7 +147,7 @@ fix: .venv/ready
 
 .venv/ready-parity: .venv/ready
 	@echo "Adding torch and transformers to .venv …" >&2
-	@$(RUN) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[parity]'
+	@$(RUN) -m pip install -qq --no-compile -c constraints.txt --no-build-isolation -e '.[parity]'
 	@touch $@
 
 .venv-tf2.20/ready: pyproject.toml setup.py constraints-tf2.20.txt
@@ -181,6 +181,7 @@ endef
 
 # $(call environment,FOLDER,CONSTRAINTS,WHAT): an environment with every version as pinned. One that was cut off
 # in the middle, or whose interpreter is gone, is made again. seqeval comes as source alone and needs setuptools-scm.
+# Python compiles what is imported when it is imported; pip would compile all of it.
 define environment
 	if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
 		if [ -z "$(PYTHON)" ]; then \
@@ -190,7 +191,7 @@ define environment
 		$(PYTHON) -m venv --clear $(1); \
 	else echo "Bringing $(1) up to date …" >&2; fi; \
 	start=$$SECONDS; \
-	$(1)/bin/python -m pip install -qq -c $(2) setuptools setuptools-scm; \
-	$(1)/bin/python -m pip install -qq -c $(2) --no-build-isolation $(3); \
+	$(1)/bin/python -m pip install -qq --no-compile -c $(2) setuptools setuptools-scm; \
+	$(1)/bin/python -m pip install -qq --no-compile -c $(2) --no-build-isolation $(3); \
 	echo "$(1) is ready ($$((SECONDS - start)) s)." >&2
 endef
