@@ -144,13 +144,12 @@ def test_a_checkpoint_is_grown_with_its_positions(tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_a_larger_model_trains_on_from_a_smaller_one(records, tiny_config, tmp_path, capsys):
-    assert main(arguments(records, tiny_config, tmp_path / "first", "--num_train_steps=1")) == 0
+def test_a_larger_model_trains_on_from_a_smaller_one(trained, records, tiny_config, tmp_path, capsys):
     content = json.loads(pathlib.Path(tiny_config).read_text())
     width, heads = content["hidden_size"], content["num_attention_heads"]
     content |= {"hidden_size": width // heads * 3, "num_attention_heads": 3, "num_hidden_layers": 3}
     (tmp_path / "larger.json").write_text(json.dumps(content))
-    flags = ("--num_train_steps=2", f"--init_checkpoint={tmp_path}/first")
+    flags = ("--num_train_steps=2", f"--init_checkpoint={trained}")
     assert main(arguments(records, tmp_path / "larger.json", tmp_path / "out", *flags)) == 0
     said = capsys.readouterr().out
     assert f"training: 2 layers of {width} grown to 3 layers of {width // heads * 3}" in said

@@ -197,7 +197,7 @@ def test_the_newest_checkpoints_are_kept(records, tiny_config, tmp_path):
 @pytest.mark.long
 @pytest.mark.distributed
 def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
-    finished, records, tiny_config, tmp_path, command
+    finished, records, tiny_config, tmp_path, replicas
 ):
     output = tmp_path / "other"
     go_back_to(16, finished, output)
@@ -213,9 +213,7 @@ def test_what_changes_the_trajectory_is_in_the_checkpoint_and_a_resume_says_it(
     }
     now = {name: value for name, (_, value) in changed.items()}
     flags = [f"--{name}={str(value).lower()}" for name, value in now.items()]
-    done = command(
-        "run_pretraining.py", *arguments(records, tiny_config, output, *flags, "--strategy=mirrored")
-    )
+    done = replicas("run_pretraining", *arguments(records, tiny_config, output, *flags))
     assert done.returncode == 0, done.stderr
     said = re.findall(
         r"^warning: (\w+) was (\S+), is (\S+): the run continues, but does not reach", done.stdout, re.M
