@@ -171,7 +171,7 @@ MIRRORED = ["--strategy=mirrored", "--num_replicas=2"]
 @pytest.mark.long
 @pytest.mark.distributed
 def test_replicas_processes_and_accumulation_reach_the_weights_of_one_batch(
-    records, still_config, tmp_path, command, capsys
+    records, still_config, tmp_path, replicas, capsys
 ):
     """Masks are uneven from sequence to sequence: a mean per replica or part would give other weights."""
     steps = "--learning_rate=1e-4"
@@ -181,7 +181,7 @@ def test_replicas_processes_and_accumulation_reach_the_weights_of_one_batch(
 
     assert main(flags("one")) == 0
     assert main(flags("parts", "--gradient_accumulation_steps=4")) == 0
-    result = command("run_pretraining.py", *flags("replicas", *MIRRORED))
+    result = replicas("run_pretraining", *flags("replicas"))
     assert result.returncode == 0, result.stderr
     result = subprocess.run(
         [*CLUSTER, *flags("processes", "--strategy=auto")], capture_output=True, text=True, check=False

@@ -47,8 +47,7 @@ def test_another_optimizer_cannot_go_on_without_its_moments(
 
 @pytest.mark.long
 @pytest.mark.distributed
-def test_two_replicas_reach_the_weights_of_one(finished, records, still_config, tmp_path, command):
-    flags = (*FLAGS, "--strategy=mirrored", "--num_replicas=2")
-    done = command("run_pretraining.py", *arguments(records, still_config, tmp_path / "two", *flags))
+def test_two_replicas_reach_the_weights_of_one(finished, records, still_config, tmp_path, replicas):
+    done = replicas("run_pretraining", *arguments(records, still_config, tmp_path / "two", *FLAGS))
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same(finished / "model.ckpt-6", tmp_path / "two" / "model.ckpt-6", tolerance=2e-5)
