@@ -1,4 +1,4 @@
-"""ELECTRA's pretraining: samples, both losses, and runs of `run_pretraining.py --objective=electra`."""
+"""ELECTRA's pretraining: what is sampled, both losses, and runs of `run_pretraining.py --objective=electra`."""
 
 import json
 
@@ -36,7 +36,7 @@ def networks(**changes):
 
 
 def batch_of(rows=6, length=20, seed=3):
-    """Masked pieces with places that no mask takes, and the keys that decide the samples."""
+    """Masked pieces with places that no mask takes, and what decides the samples."""
     random = np.random.default_rng(seed)
     lengths = np.resize([length, 12, 9], rows)
     mask = (np.arange(length)[None] < lengths[:, None]).astype(np.int32)
@@ -57,7 +57,7 @@ def batch_of(rows=6, length=20, seed=3):
     return {**batch, electra.DRAW_KEYS: electra.draw_keys(batch["input_ids"], tf.constant([1, 2]))}
 
 
-# ── samples ────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is sampled ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_samples_have_the_probabilities_of_the_scores():
@@ -428,11 +428,10 @@ def test_a_resumed_run_reaches_the_same_bits(flags, finished, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.distributed
-def test_replicas_and_parts_reach_the_weights_of_one(flags, finished, tmp_path, command):
+def test_replicas_and_parts_reach_the_weights_of_one(flags, finished, tmp_path, replicas):
     """The samples are the same, so only the order of sums differs."""
-    several = ["--strategy=mirrored", "--num_replicas=2", "--gradient_accumulation_steps=2", "--recompute"]
-    arguments = [flag for flag in flags(tmp_path / "two", "--num_train_steps=4") if flag != "--strategy=cpu"]
-    done = command("run_pretraining.py", *arguments, *several)
+    arguments = flags(tmp_path / "two", "--num_train_steps=4")
+    done = replicas("run_pretraining", *arguments, "--gradient_accumulation_steps=2", "--recompute")
     assert done.returncode == 0, done.stdout + done.stderr
     one, two = map(read_weights, (finished, tmp_path / "two"))
     for name, value in one.items():
