@@ -187,7 +187,7 @@ define environment
 		if [ -z "$(PYTHON)" ]; then \
 			echo "Python 3.10 to 3.13 with its module venv is needed (Debian: apt-get install python3-venv)." \
 				"Or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
-		echo "Making $(1) with $$($(PYTHON) --version); pip needs some minutes …" >&2; \
+		echo "Making $(1) with $$($(PYTHON) --version) …" >&2; \
 		$(PYTHON) -m venv --clear $(1); \
 	else echo "Bringing $(1) up to date …" >&2; fi; \
 	start=$$SECONDS; \

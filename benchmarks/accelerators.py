@@ -85,6 +85,8 @@ def main():
     for name, found in (("morphbert", ours), ("JAX", jax)):
         if isinstance(found, Refusal):
             sys.exit(f"the step of {name} does not compile: {found.message}")
+        if found.program is None:
+            sys.exit(f"the compiled program of {name} could not be read: it has no cycles by instruction")
     layers = step.bert_config.num_hidden_layers
     print(
         f"{arguments.case}, {layers} layers, {step.rows} × {step.length}, {arguments.dtype}, {target.name}\n"

@@ -5,10 +5,11 @@
 FOLDER/program.json is a `StepProgram`, FOLDER/target.json a target's request; FOLDER/compilation.json and
 FOLDER/optimized.txt come out, as from `accelerator_check/compilation.py`. Needs only JAX.
 
-The step computes what the step of morphbert computes: the same model, dropout at the same places and rates, losses,
-clipping, Adam with weight decay in float32. It is written as Hugging Face's Flax and PyTorch models are: three dense
-layers and heads behind positions for BERT, one joined dense layer for ModernBERT, scores as [B, N, L, L], masks added
-to them, gradients by JAX. Random bits come from the device's own generator (`unsafe_rbg`), JAX's fastest.
+The step has the operations of the step of morphbert: the same model, dropout at the same places and rates, losses,
+clipping, Adam with weight decay in float32. Only the warm-up of the learning rate is shifted by one step. It is written
+as Hugging Face's Flax and PyTorch models are: three dense layers and heads behind positions for BERT, one joined dense
+layer for ModernBERT, scores as [B, N, L, L], masks added to them, gradients by JAX. Random bits come from the device's
+own generator (`unsafe_rbg`), JAX's fastest.
 """
 
 import functools
@@ -225,6 +226,9 @@ def main(folder):
     from compilation import device_of, result_of
 
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))["program"]
+    activation = program["bert_config"]["hidden_act"]
+    if not activation.startswith("gelu"):
+        sys.exit(f"hidden_act is {activation!r}: this step has GELU only")
     target = json.loads((folder / "target.json").read_text(encoding="utf-8"))["target"]
     device = device_of(target)
     place = jax.sharding.SingleDeviceSharding(device)

@@ -71,10 +71,10 @@ class Ours:
         from morphbert.model.parameters import TrainableModel
         from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
         from morphbert.train.input.records import evaluation_dataset, training_dataset
-        from morphbert.train.learner import Learner
         from morphbert.train.objective import pretraining_objective
         from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
         from morphbert.train.step import StepConfig, TrainingStep
+        from morphbert.train.train_state import TrainState
 
         share_processors()
         config = model_config(arguments, modern)
@@ -89,9 +89,9 @@ class Ours:
                 num_train_steps=10**9,
                 num_warmup_steps=WARMUP_STEPS,
             )
-            learner = Learner(model, Optimizer(rate, model.declared))
+            train_state = TrainState(model, Optimizer(rate, model.declared))
         step = StepConfig(dtype=arguments.dtype, seed=arguments.seed)
-        self._training = TrainingStep(objective, learner, strategy, step)
+        self._training = TrainingStep(objective, train_state, strategy, step)
         form = record_format(arguments, config.vocab_size)
         dataset = training_dataset([arguments.train_file], form, arguments.batch, arguments.seed, 10_000)
         self._iterator = iter(dataset)

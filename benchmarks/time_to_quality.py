@@ -6,19 +6,19 @@
         --vocab_file=vocab/ko-mecab-8k --minutes=60 --output=out/quality
 
 Each contestant trains models on the same records with the same masks, each in a process of its own. They take turns of
-some seconds, and the clock of a contestant runs in its own turns alone, so that what else the machine does meets all
-alike. With `--clock=processor` each has one thread on one core, and its clock is the processor time of its process:
-minutes of a core that it has for itself, whatever the machine does besides. Compilation and evaluation are not
-counted. First each of `--rates` is tried for `--tuning_minutes`; with the one that has the lowest held-out loss, each
-of `--seeds` is trained for `--minutes`. After the warm-up the rate is constant, so that every point of a curve is the
-result of a run of that length.
+some seconds, and the clock of a contestant runs in its own turns alone, so that other work of the machine meets all
+alike. With `--clock=processor` each has one thread on one core, and its clock is the processor time of its process,
+which does not count waiting for other programs. Compilation and evaluation are not counted. First each of `--rates` is
+tried for `--tuning_minutes`; with the one that has the lowest held-out loss, each of `--seeds` is trained for
+`--minutes`. After the warm-up the rate is constant, so that every point of a curve is the result of a run of that
+length.
 
 - ours: the step and the input of run_pretraining.py, BERT's block and the modern one, both without dropout.
 - Hugging Face: BertForMaskedLM and ModernBertForMaskedLM, scores of the masked positions only, fused AdamW, no
   dropout, and the fastest of attention as written out or SDPA, float32 or autocast, compiled or not, timed first.
 
-The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A run that results.json has is not made
-again, so the same command goes on where it was stopped.
+The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A round of runs that results.json has is
+not made again; a round that was stopped begins again.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ NAMES = {
     "hf-modernbert": "HF ModernBertForMaskedLM",
 }
 Curve = list[tuple[float, float]]
+# The flags that every contestant gets, and that all runs of an output folder must share.
+_OF_ALL = ("train_file", "eval_file", "vocab_file", "model", "batch", "dtype", "eval_batches", "clock")
 
 
 def contestant(arguments: argparse.Namespace) -> None:
@@ -80,12 +82,21 @@ def contestant(arguments: argparse.Namespace) -> None:
 
 @dataclasses.dataclass
 class Run:
-    """What a contestant reached with one rate and one seed: minutes and losses, steps, and its setting."""
+    """A contestant with one rate and one seed.
+
+    Attributes:
+      minutes: of training.
+      points: the number of evaluations.
+      choice: Hugging Face's setting.
+      taken: steps.
+      curve: minutes and held-out loss of each evaluation.
+    """
 
     name: str
     rate: float
     seed: int
     minutes: float
+    points: int
     choice: str = ""
     taken: int = 0
     curve: Curve = dataclasses.field(default_factory=list)
@@ -96,33 +107,16 @@ class Child:
 
     def __init__(self, arguments: argparse.Namespace, run: Run):
         self.run, self.seconds = run, 0.0
-        name = run.name
-        passed = [
-            f"--{flag}={getattr(arguments, flag)}"
-            for flag in (
-                *(
-                    "train_file",
-                    "eval_file",
-                    "vocab_file",
-                    "model",
-                    "batch",
-                    "dtype",
-                    "eval_batches",
-                    "clock",
-                ),
-            )
+        flags = [f"--{flag}={getattr(arguments, flag)}" for flag in _OF_ALL]
+        own = [
+            f"--contestant={run.name}",
+            f"--rate={run.rate}",
+            f"--seed={run.seed}",
+            f"--choice={run.choice}",
         ]
         self._words = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, __file__, *passed),
-                *(
-                    f"--contestant={name}",
-                    f"--rate={run.rate}",
-                    f"--seed={run.seed}",
-                    f"--choice={run.choice}",
-                ),
-            ],
+            [sys.executable, __file__, *flags, *own],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -184,21 +178,32 @@ class Contest:
     def __init__(self, arguments: argparse.Namespace):
         self._arguments = arguments
         self.folder = Path(arguments.output)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._file = self.folder / "results.json"
-        self._runs = (
-            [Run(**facts) for facts in json.loads(self._file.read_text())] if self._file.exists() else []
-        )
+        self._settings = {flag: getattr(arguments, flag) for flag in _OF_ALL}
+        self._runs: list[Run] = []
+        if not self._file.exists():
+            return
+        found = json.loads(self._file.read_text())
+        before = found.get("settings") if isinstance(found, dict) else None
+        if before != self._settings:
+            sys.exit(
+                f"{self._file} has runs with other settings: {before}, and now {self._settings}. Give another --output."
+            )
+        self._runs = [Run(**facts) for facts in found["runs"]]
 
     def runs(self, rates: dict[str, float], seed: int, minutes: float, points: int) -> list[Run]:
         """The run of each name with its rate: those that are there, and the others, trained in turns."""
-        wanted = [Run(name, rate, seed, minutes, self._choice(name)) for name, rate in rates.items()]
+        wanted = [Run(name, rate, seed, minutes, points, self._choice(name)) for name, rate in rates.items()]
         children = [Child(self._arguments, run) for run in wanted if self._find(run) is None]
         take_turns(children, 60 * minutes, self._arguments.turn, points)
         for child in children:
             child.end()
             self._runs.append(child.run)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps([dataclasses.asdict(run) for run in self._runs], indent=1))
+        facts = {"settings": self._settings, "runs": [dataclasses.asdict(run) for run in self._runs]}
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(json.dumps(facts, indent=1))
+        partial.replace(self._file)
         return [found for run in wanted if (found := self._find(run))]
 
     def _choice(self, name: str) -> str:
@@ -206,8 +211,8 @@ class Contest:
         return next((run.choice for run in self._runs if run.name == name), "")
 
     def _find(self, wanted: Run) -> Run | None:
-        def key(run: Run) -> tuple[str, float, int, float]:
-            return run.name, run.rate, run.seed, run.minutes
+        def key(run: Run) -> tuple[str, float, int, float, int]:
+            return run.name, run.rate, run.seed, run.minutes, run.points
 
         return next((run for run in self._runs if key(run) == key(wanted)), None)
 
@@ -331,7 +336,7 @@ def main() -> None:
     contest = Contest(arguments)
     rates = contest.tuned(arguments.only.split(","))
     runs: list[Run] = []
-    # One seed of all, then the next: what is stopped early has fewer seeds, not fewer contestants.
+    # One seed of all, then the next: a contest that is stopped early has fewer seeds, not fewer contestants.
     for seed in map(int, arguments.seeds.split(",")):
         runs += contest.runs(rates, seed, arguments.minutes, arguments.points)
         words = report(arguments, runs)

@@ -66,10 +66,10 @@ def training_step(config, settings):
     """The step of run_pretraining.py, and the objective, model and optimizer that it is made of."""
     from morphbert.model.parameters import TrainableModel
     from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
-    from morphbert.train.learner import Learner
     from morphbert.train.objective import pretraining_objective
     from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
     from morphbert.train.step import TrainingStep
+    from morphbert.train.train_state import TrainState
 
     share_processors()
     strategy = build_strategy(DeviceConfig()).strategy
@@ -79,7 +79,12 @@ def training_step(config, settings):
         optimizer = Optimizer(
             OptimizerConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.declared
         )
-    return TrainingStep(objective, Learner(model, optimizer), strategy, settings), objective, model, optimizer
+    return (
+        TrainingStep(objective, TrainState(model, optimizer), strategy, settings),
+        objective,
+        model,
+        optimizer,
+    )
 
 
 def our_training(arguments):

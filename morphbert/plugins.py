@@ -43,10 +43,11 @@ class Registry(Generic[_Entry]):
         self._entries[name] = (entry, source)
 
     def decorator(self, name: str, entry_of: Callable[[Any], _Entry]) -> Callable[[Any], Any]:
-        """Returns a decorator that adds `entry_of(part)` by the name, with the file of the part."""
+        """Returns a decorator that adds `entry_of(part)` by the name, with the plugin that runs or the part's file."""
 
         def register(part: Any) -> Any:
-            self.add(name, entry_of(part), source_of(part))
+            # The part may be of a module that the plugin imports.
+            self.add(name, entry_of(part), _running[-1] if _running else source_of(part))
             return part
 
         return register
@@ -89,8 +90,9 @@ class Registry(Generic[_Entry]):
         return self._entries[name][1]
 
 
-# The digest of each loaded file, by its real path.
+# The digest of each loaded file, by its real path; and the files that are being run, the innermost last.
 _loaded: dict[str, str] = {}
+_running: list[str] = []
 
 
 def model_plugin_option() -> Any:
@@ -128,6 +130,7 @@ def load_plugins(paths: Sequence[str]) -> None:
         module = types.ModuleType("morphbert_plugin_" + os.path.basename(path).removesuffix(".py"))
         module.__file__ = real
         sys.modules[module.__name__] = module
+        _running.append(real)
         try:
             # Not by an import, which may take the code from a file of bytecode: the digest is that of this source.
             exec(compile(source, real, "exec", dont_inherit=True), vars(module))
@@ -135,6 +138,8 @@ def load_plugins(paths: Sequence[str]) -> None:
             raise
         except Exception as error:
             raise MorphbertError(f"--plugin={path} cannot be loaded: {place_of(error, real)}") from error
+        finally:
+            _running.pop()
         _loaded[real] = digest
 
 
@@ -152,17 +157,17 @@ def say_changed(folder: str, saved: Any) -> None:
       folder: the model's, for the message.
       saved: the `identities` of the training, or another value for none.
     """
-    before = [one.rsplit(" ", 1) for one in saved or () if " " in one]
-    for name, digest in before:
+    before: dict[str, list[str]] = {}
+    for name, digest in (one.rsplit(" ", 1) for one in saved or () if " " in one):
+        before.setdefault(name, []).append(digest)
+    for name, known in before.items():
         named = {path: found for path, found in _loaded.items() if os.path.basename(path) == name}
-        if digest in named.values():
-            continue
-        known = [other for one, other in before if one == name]
+        missing = " or ".join(f"{digest[:12]}…" for digest in known if digest not in named.values())
         for path, found in named.items():
-            if found not in known:
+            if missing and found not in known:
                 print(
                     f"warning: {path} has SHA-256 {found[:12]}…, and the model in {folder} was trained with a {name} "
-                    f"of SHA-256 {digest[:12]}…: its results may differ.",
+                    f"of SHA-256 {missing}: its results may differ.",
                     flush=True,
                 )
 

@@ -16,7 +16,7 @@ from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_r
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # A path that is not there may look like a name of the Hugging Face Hub: no test asks the network for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Most objects that tracing makes live as long as their graph: Python's own thresholds look through them too often.
+# Most objects that tracing makes live as long as their graph, so frequent collections find little.
 gc.set_threshold(10_000, 20, 10)
 
 

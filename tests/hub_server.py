@@ -10,7 +10,7 @@ import urllib.parse
 
 
 class HubServer(http.server.ThreadingHTTPServer):
-    """Models by name: {file name: bytes}. `requests` has the names of requests, `uploads` the sent files."""
+    """Models by name: {file name: bytes}. `requests` has the names of the requested files, `uploads` the sent files."""
 
     def __init__(self, models):
         super().__init__(("127.0.0.1", 0), _Handler)

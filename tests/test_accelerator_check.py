@@ -24,12 +24,12 @@ from morphbert.train.accelerator_check.program import StepProgram
 from morphbert.train.accelerator_check.report import COLUMNS, Compiled, Report, describe, refusal, table
 from morphbert.train.accelerator_check.targets import DEVICES, gpu_description, parse_targets
 from morphbert.train.input.records import RecordFormat
-from morphbert.train.learner import Learner
 from morphbert.train.objective import objective_of, pretraining_objective
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
 from morphbert.train.step_config import StepConfig
+from morphbert.train.train_state import TrainState
 
 # ── targets ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,8 +103,8 @@ def one_step_of_training(program, batch, initial):
     with strategy.scope():
         model = TrainableModel(program.bert_config, objective.parameters, program.step.seed)
         optimizer = Optimizer(program.optimizer, objective.parameters)
-        learner = Learner.of(model, optimizer, program.step.dtype, program.ema_decay)
-    scale, average = learner.loss_scale, learner.average
+        train_state = TrainState.of(model, optimizer, program.step.dtype, program.ema_decay)
+    scale, average = train_state.loss_scale, train_state.average
     moments = [getattr(optimizer, name) for name in ("adam_m", "adam_v")]
     variables = [*model.parameters.values(), optimizer.step, *(v for one in moments for v in one.values())]
     variables += [scale.scale, scale.good_steps] if scale else []
@@ -112,7 +112,7 @@ def one_step_of_training(program, batch, initial):
     for variable, value in zip(variables, initial, strict=True):
         variable.assign(value)
     step = dataclasses.replace(program.step, xla=True)
-    training = TrainingStep(objective, learner, strategy, step)
+    training = TrainingStep(objective, train_state, strategy, step)
     row = training.run(iter(tf.data.Dataset.from_tensors(batch).repeat()), tf.constant(1))[0][0]
     return row.numpy(), [variable.numpy() for variable in variables]
 

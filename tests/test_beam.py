@@ -276,7 +276,7 @@ def test_a_cluster_of_dask_that_loses_a_worker(stage, beam, dask, tmp_path, monk
             sign = (watched / f"{stage}-*", workers[0], tmp_path / engine / "r-00000-of-00003", killed)
             threading.Thread(target=_kill_at, args=sign, daemon=True).start()
         flags = [flag.format(engine) for flag in settings]
-        # The workers are in another folder: what is relative is so to this one.
+        # The workers are in another folder: relative paths start here.
         assert _create(f"{engine}/r", f"--engine={engine}", *flags, *more) == 0
     assert killed
     assert workers[0].wait(10) == -signal.SIGKILL

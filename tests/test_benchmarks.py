@@ -1,7 +1,9 @@
 """The benchmarks: what they import of the package is there, and how curves are read and drawn."""
 
+import argparse
 import ast
 import importlib
+import json
 
 import pytest
 from samples import ROOT
@@ -48,17 +50,24 @@ def test_curves_are_drawn_as_a_picture_of_its_own(quality, tmp_path):
 
 
 def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
-    import argparse
-    import json
-
     names = ["modern", "hf-modernbert"]
-    run = {"seed": 0, "minutes": 2.0, "choice": "", "taken": 90, "curve": [[2.0, 5.5]]}
+    run = {"seed": 0, "minutes": 2.0, "points": 1, "choice": "", "taken": 90, "curve": [[2.0, 5.5]]}
     tried = [{**run, "name": name, "rate": rate} for name in names for rate in (1e-3, 2e-3)]
     tried[1]["curve"] = [[2.0, 5.2]]
     tried[2]["choice"] = "sdpa, bfloat16"
-    (tmp_path / "results.json").write_text(json.dumps(tried))
-    flags = {"tuning_minutes": 2.0, "rates": "1e-3,2e-3", "turn": 10.0, "clock": "processor", "model": "tiny"}
-    arguments = argparse.Namespace(output=str(tmp_path), batch=16, dtype="bfloat16", **flags)
+    settings = {
+        "train_file": "a",
+        "eval_file": "b",
+        "vocab_file": "c",
+        "model": "tiny",
+        "batch": 16,
+        "dtype": "bfloat16",
+        "eval_batches": 40,
+        "clock": "processor",
+    }
+    (tmp_path / "results.json").write_text(json.dumps({"settings": settings, "runs": tried}))
+    others = {"tuning_minutes": 2.0, "rates": "1e-3,2e-3", "turn": 10.0, "output": str(tmp_path)}
+    arguments = argparse.Namespace(**settings, **others)
     contest = quality.Contest(arguments)
     assert contest.tuned(names) == {"modern": 2e-3, "hf-modernbert": 1e-3}  # without a contestant's process
     words = quality.report(arguments, contest.runs(dict.fromkeys(names, 1e-3), 0, 2.0, 1))
@@ -67,3 +76,6 @@ def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
     )
     assert "seed 0: rate 0.001, sdpa, bfloat16, 90 steps" in words
     assert words.endswith("- tiny, 16 sequences a step, bfloat16, one core\n")
+    arguments.batch = 32
+    with pytest.raises(SystemExit, match=r"other settings.*'batch': 16.*'batch': 32.*another --output"):
+        quality.Contest(arguments)

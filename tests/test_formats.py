@@ -54,7 +54,7 @@ def test_tables_hold_the_same_rows_however_they_are_packed(tmp_path, name, endin
     path = tmp_path / (name + ending)
     path.write_bytes(PACK[ending](TABLES[name].encode()))
     assert read_table(str(path), ["document", "label"]) == ROWS
-    # Without an ending the content says its compression and its kind.
+    # Without an ending, the content shows the compression and the format.
     bare = tmp_path / "part-00000"
     bare.write_bytes(path.read_bytes())
     assert [dict(row) for row in rows_of(str(bare))] == ROWS

@@ -19,7 +19,7 @@ from morphbert.model.parameters import pretraining_parameters
 
 
 def tiled(value, *sizes):
-    """NumPy's own way to repeat the middle."""
+    """The larger tensor as NumPy tiles the smaller one, which stays in the middle."""
     pads = [
         ((new - old) // 2, new - old - (new - old) // 2) for old, new in zip(value.shape, sizes, strict=True)
     ]

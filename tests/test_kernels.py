@@ -124,9 +124,7 @@ def test_a_tpu_gets_dense_layers_whose_inputs_keep_their_axes():
         with kernels.lowered_for(device), tf.Graph().as_default() as graph:
             tensors = [tf.zeros(one.shape) for one in (inputs, kernel, bias)]
             tf.gradients(
-                kernels.affine(
-                    *tensors,
-                ),
+                kernels.affine(*tensors),
                 tensors,
             )
         return {operation.type for operation in graph.get_operations()}

@@ -77,7 +77,7 @@ def test_workers_with_folders_of_their_own_are_refused(records, tiny_config, tmp
 
 
 def agreeing(directory, newest):
-    """What `check_shared` says to each of two workers, with the checkpoint that each finds."""
+    """The answer of `check_shared` to each of two workers, with the checkpoint that each finds."""
     barrier, numbers, said = threading.Barrier(2, timeout=30), {}, {}
 
     def come(index):

@@ -23,10 +23,10 @@ from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
-from morphbert.train.learner import Learner
 from morphbert.train.objective import pretraining_objective
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
+from morphbert.train.train_state import TrainState
 
 # Kinds of operations that run on a host: Python, text, files, datasets, printing and the checks that decode() makes.
 ON_THE_HOST = (
@@ -113,8 +113,8 @@ def parts(folder, step, optimizer=None):
     with strategy.scope():
         model = TrainableModel(config, objective.parameters, seed=1)
         rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.declared)
-        learner = Learner.of(model, rule, step.dtype)
-    return config, strategy, model, TrainingStep(objective, learner, strategy, step)
+        train_state = TrainState.of(model, rule, step.dtype)
+    return config, strategy, model, TrainingStep(objective, train_state, strategy, step)
 
 
 SLOW = ("float16", "adamw", "accumulated, recomputed")

@@ -14,11 +14,11 @@ from morphbert.cli.run_pretraining import main
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop
-from morphbert.train.learner import Learner
 from morphbert.train.objective import pretraining_objective
 from morphbert.train.optimizers.loss_scale import FIRST, LossScale
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
 from morphbert.train.step import StepConfig, TrainingStep
+from morphbert.train.train_state import TrainState
 
 # ── memory ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -89,9 +89,9 @@ def one_step(tmp_path_factory):
             objective = pretraining_objective(config)
             model = TrainableModel(config, objective.parameters, seed=1)
             optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
-            learner = Learner.of(model, optimizer, dtype)
-        scaling = learner.loss_scale
-        step = TrainingStep(objective, learner, strategy, StepConfig(dtype=dtype))
+            train_state = TrainState.of(model, optimizer, dtype)
+        scaling = train_state.loss_scale
+        step = TrainingStep(objective, train_state, strategy, StepConfig(dtype=dtype))
         modules = [model, optimizer] + ([] if scaling is None else [scaling])
         start = [(variable, variable.numpy()) for module in modules for variable in module.variables]
         assert len(start) > 100

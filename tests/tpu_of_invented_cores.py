@@ -66,17 +66,17 @@ def traced(strategy):
     from morphbert.train.config import RunConfig
     from morphbert.train.evaluation import Evaluator
     from morphbert.train.input.records import RecordFormat
-    from morphbert.train.learner import Learner
     from morphbert.train.objective import pretraining_objective
     from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
     from morphbert.train.step import StepConfig, TrainingStep
+    from morphbert.train.train_state import TrainState
 
     devices = Devices(strategy, "invented")
     config = BertConfig.from_json_file(sys.argv[1])
     objective = pretraining_objective(config)
     with strategy.scope():
         model = TrainableModel(config, objective.parameters)
-        learner = Learner(model, Optimizer(OptimizerConfig(), objective.parameters))
+        train_state = TrainState(model, Optimizer(OptimizerConfig(), objective.parameters))
     rows = batch_of(RecordFormat(RecordShape(32, 5), config.vocab_size, config.type_vocab_size), 4)
     batch = {one.name: tf.zeros(one.shape, one.dtype) for one in rows}
     dataset = strategy.distribute_datasets_from_function(
@@ -88,7 +88,7 @@ def traced(strategy):
         StepConfig(dtype="bfloat16", xla=True),
         StepConfig(xla=True, gradient_accumulation_steps=2, recompute=True),
     ):
-        training = TrainingStep(objective, learner, strategy, step, devices.sharers_of_batch)
+        training = TrainingStep(objective, train_state, strategy, step, devices.sharers_of_batch)
         nodes = all_nodes(training.run.get_concrete_function(iterator, tf.constant(2)))
         inside = collections.Counter(node.op for node in nodes if "_tpu_replicate" in node.attr)
         kinds = collections.Counter(node.op for node in nodes)

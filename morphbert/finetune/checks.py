@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 
 from morphbert import atomic_files, files
@@ -48,8 +48,12 @@ def check_packages(config: FineTuneConfig) -> None:
     """
     if config.do_eval or config.eval_every or config.metrics:
         for module, package in config.scored_with.items():
-            if importlib.util.find_spec(module) is None:
-                raise MorphbertError(f"figures need {package}: pip install 'morphbert[finetune]'")
+            try:
+                importlib.import_module(module)  # one that is there may be broken
+            except ImportError as error:
+                raise MorphbertError(
+                    f"figures need {package}: pip install 'morphbert[finetune]' ({error})"
+                ) from error
 
 
 def _check_table(config: FineTuneConfig, path: str, labelled: bool) -> None:

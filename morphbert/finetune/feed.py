@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from morphbert.finetune.features import REWEIGHTED, Features, cut_lengths, plan
 from morphbert.train.input.record_sets import Portion
+from morphbert.train.input.records import unconverted
 
 
 class ExampleFeed:
@@ -49,7 +50,7 @@ class ExampleFeed:
             for length in np.unique(self._lengths[step:])
         }
 
-    @tf.autograph.experimental.do_not_convert
+    @unconverted
     def _dataset(self, steps: np.ndarray, length: int) -> tf.data.Dataset:
         def batch(chosen: tf.Tensor, reweighted: tf.Tensor) -> dict[str, tf.Tensor]:
             pieces = {name: tf.gather(values, chosen)[..., :length] for name, values in self._pieces.items()}

@@ -32,7 +32,7 @@ class HeadTask(Task, Protocol):
     #: Whether every piece has scores, as opposed to every sequence.
     of_pieces: ClassVar[bool] = False
     #: Whether the linear layer reads its vectors through dropout.
-    drops: ClassVar[bool] = True
+    output_dropout: ClassVar[bool] = True
 
     @property
     def custom_head(self) -> str | None:
@@ -64,7 +64,7 @@ class HeadTask(Task, Protocol):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Returns `finished` scores of each sequence, float32 [B, C], or of each piece, float32 [B, L, C]."""
+        """Returns the scores of each sequence, float32 [B, C], or of each piece, float32 [B, L, C]."""
         head, sequences = self.plugin_head, self.sequences(batch)
 
         def dropped(inputs: tf.Tensor) -> tf.Tensor:
@@ -74,19 +74,19 @@ class HeadTask(Task, Protocol):
             states = own_states(head, hidden, sequences)
             scores = head.scores(parameters, states, sequences, dropped)
             check_shape(head, scores, self.outputs, self.of_pieces)
-            return self.finished(tf.cast(scores, tf.float32), batch)
+            return self.postprocess(tf.cast(scores, tf.float32), batch)
         hidden = contextual(parameters, hidden, sequences["input_mask"], self.head)
         vector = self.vector(parameters, config, hidden, sequences)
-        return self.finished(
-            linear(parameters, self.output, dropped(vector) if self.drops else vector), batch
+        return self.postprocess(
+            linear(parameters, self.output, dropped(vector) if self.output_dropout else vector), batch
         )
 
     def sequences(self, batch: Batch) -> Batch:
         """Returns the arrays [B, L] of the sequences that the encoder reads."""
         return batch
 
-    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Returns the task's scores of those of sequences or pieces."""
+    def postprocess(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """Returns the task's scores, from those of its sequences or pieces."""
         return scores
 
     def vector_width(self, config: BertConfig) -> int:

@@ -26,11 +26,11 @@ from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, check_shapes, latest, load_weights, read_shapes
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
-from morphbert.train.learner import Learner
 from morphbert.train.log import RunLog
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.run_state import Description, RunState
 from morphbert.train.step import TrainingStep
+from morphbert.train.train_state import TrainState
 from morphbert.train.trajectory import differences, say_differences
 
 
@@ -112,7 +112,9 @@ class FineTuning:
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, expected, config.step.seed)
             trained = {name: p for name, p in expected.items() if not config.freezes(p)}
-            self.learner = Learner.of(self.model, Optimizer(config.optimizer, trained), config.step.dtype)
+            self.train_state = TrainState.of(
+                self.model, Optimizer(config.optimizer, trained), config.step.dtype
+            )
         #: Scores examples with the current weights.
         self.scores = Scorer(
             task, config.bert_config, self.model.parameters, config.eval_batch_size, config.step.dtype
@@ -156,7 +158,9 @@ class FineTuning:
             reweighted_from=config.reweighted_from,
         )
         state = RunState(self._description(len(features)), len(self.objective.columns))
-        checkpoints = Checkpoints(config.output_dir, self.learner, None, state, config.keep_checkpoint_max)
+        checkpoints = Checkpoints(
+            config.output_dir, self.train_state, None, state, config.keep_checkpoint_max
+        )
         step = self._go_on(checkpoints, state)
         if loop.finished(config, state, step):
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
@@ -165,7 +169,7 @@ class FineTuning:
             print(f"training: stopped early at step {step} before, nothing to do", flush=True)
             return step, None
         objective = dataclasses.replace(self.objective, warn=self.advice(step).of_line)
-        training = TrainingStep(objective, self.learner, self.strategy, config.step)
+        training = TrainingStep(objective, self.train_state, self.strategy, config.step)
         follow = self._follower(state)
         log = RunLog(
             config.output_dir,

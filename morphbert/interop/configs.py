@@ -186,8 +186,8 @@ class FillMaskConfig(ModelWithTokenizer):
         default=False,
         group="Page",
         help="Show a page in the browser instead: type a sentence, see the most likely pieces with bars and the "
-        "sentence's pieces, click a piece for the model's alternatives, switch between the "
-        "checkpoints of the run. Only this machine can reach it.",
+        "sentence's pieces, click a piece for the model's alternatives, switch between the checkpoints of the run. "
+        "Only this machine can reach it.",
     )
     compare_checkpoint: str | None = option(
         path=True,

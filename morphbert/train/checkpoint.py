@@ -43,10 +43,10 @@ from morphbert.train.checkpoint_files import (
     vouch,
 )
 from morphbert.train.cluster.workers import ALONE, Cluster
-from morphbert.train.learner import Learner
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.run_state import FORMAT_VERSION, Description, Position, RunState
 from morphbert.train.storage import writing
+from morphbert.train.train_state import TrainState
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = re.compile(r"/adam_[mv]$")
@@ -79,7 +79,7 @@ class Checkpoints:
     def __init__(
         self,
         directory: str,
-        learner: Learner,
+        train_state: TrainState,
         iterator: Any,
         state: RunState,
         max_to_keep: int,
@@ -90,12 +90,16 @@ class Checkpoints:
     ):
         self._cluster = cluster
         self._reached = reached
-        self._optimizer = learner.optimizer
-        self._parts = {"model": learner.model.parameters, "optimizer": learner.optimizer, "run": state}
-        if learner.loss_scale is not None:
-            self._parts["loss_scale"] = learner.loss_scale
-        if learner.average is not None:
-            self._parts["average"] = learner.average.model.parameters
+        self._optimizer = train_state.optimizer
+        self._parts = {
+            "model": train_state.model.parameters,
+            "optimizer": train_state.optimizer,
+            "run": state,
+        }
+        if train_state.loss_scale is not None:
+            self._parts["loss_scale"] = train_state.loss_scale
+        if train_state.average is not None:
+            self._parts["average"] = train_state.average.model.parameters
         self._iterator = iterator
         position = {} if iterator is None else {"iterator": iterator}
         self._checkpoint = checkpoint = tf.train.Checkpoint(**self._parts, **position)

@@ -194,7 +194,7 @@ def describe_pretraining(values: Mapping[str, float]) -> str:
     if "replaced_recall" in values:
         words.append(
             f"replaced {values['replaced_share']:.1%}: {values['replaced_recall']:.1%} found, "
-            f"{values['replaced_precision']:.1%} of what was said is right"
+            f"{values['replaced_precision']:.1%} of those named are right"
         )
     if "grammar_accuracy" in values:
         words.append(f"grammar {values['grammar_accuracy']:.1%} of {values['grammar_pairs']} pairs right")

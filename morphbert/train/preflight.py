@@ -128,7 +128,7 @@ def check_whole(sets: Sequence[RecordSet]) -> None:
     whole_files = not any(chosen.form.skip_corrupt for chosen in sets)
     problems = list(problems_of(paths, known, WITH_TENSORFLOW, whole_files=whole_files))
     for path in {problem.path for problem in problems}.intersection(paths):
-        for _ in checked_records(path):  # names the first damaged record, if there is one
+        for _ in checked_records(path):  # names the first damaged record, if damage is the fault
             pass
     if problems:
         shown = [problem.what for problem in problems[:_LISTED]]

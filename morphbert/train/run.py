@@ -46,7 +46,6 @@ from morphbert.train.input.record_sets import (
     RecordSet,
     one_after_the_other,
 )
-from morphbert.train.learner import Learner
 from morphbert.train.log import RunLog, duration, no_log
 from morphbert.train.mask_schedule import parse_mask_schedule, with_schedule
 from morphbert.train.objective import describe_pretraining, objective_of
@@ -58,6 +57,7 @@ from morphbert.train.run_state import Description, Position, RunState
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
 from morphbert.train.time_plan import TIMED_AT_MOST, TIMED_SHARE, Costs, Stops, planned_before, steps_in
+from morphbert.train.train_state import TrainState
 from morphbert.train.trajectory import same_data
 
 # TensorFlow's errors for a worker that is gone; they often come before its connection reports it.
@@ -191,8 +191,8 @@ class _Run:
         with self.strategy.scope():
             self.model = TrainableModel(config.bert_config, self.expected, config.step.seed)
             optimizer = Optimizer(config.optimizer, self.expected)
-            self.learner = Learner.of(self.model, optimizer, config.step.dtype, config.ema_decay)
-        self.average = self.learner.average
+            self.train_state = TrainState.of(self.model, optimizer, config.step.dtype, config.ema_decay)
+        self.average = self.train_state.average
         #: The model that is evaluated.
         self.result = self.average.model if self.average else self.model
         self.evaluator = self._evaluator(tokenizer) if config.eval_records else None
@@ -299,8 +299,8 @@ class _Run:
         stops = Stops(config.save_checkpoints_steps, config.eval_every, config.eval_at_start, config.do_eval)
         steps = steps_in(seconds, costs, stops)
         self.config = self._planned(steps)
-        self.learner.optimizer.config = self.config.optimizer
-        for part in (self.model, self.learner.optimizer, self.learner.loss_scale):
+        self.train_state.optimizer.config = self.config.optimizer
+        for part in (self.model, self.train_state.optimizer, self.train_state.loss_scale):
             if part is not None:
                 part.reset()
         if self.average:
@@ -330,7 +330,7 @@ class _Run:
     def _checkpoints(self, feed: Feed, state: RunState) -> Checkpoints:
         return Checkpoints(
             self.config.output_dir,
-            self.learner,
+            self.train_state,
             feed.position,
             state,
             self.config.keep_checkpoint_max,
@@ -342,7 +342,7 @@ class _Run:
     def _train(self) -> tuple[int, int | None]:
         training = TrainingStep(
             self.objective,
-            self.learner,
+            self.train_state,
             self.strategy,
             self.config.step,
             self._devices.sharers_of_batch,

@@ -10,9 +10,9 @@ import tensorflow as tf
 from morphbert.model.electra import DRAW_KEYS, draw_keys
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
-from morphbert.train.learner import Learner
 from morphbert.train.objective import Objective
 from morphbert.train.step_config import StepConfig
+from morphbert.train.train_state import TrainState
 
 
 def in_dtype(
@@ -97,19 +97,19 @@ class TrainingStep:
     def __init__(
         self,
         objective: Objective,
-        learner: Learner,
+        train_state: TrainState,
         strategy: tf.distribute.Strategy,
         config: StepConfig,
         sharers_of_batch: int | None = None,
     ):
         self.objective = objective
-        self._model = learner.model
-        self._optimizer = learner.optimizer
+        self._model = train_state.model
+        self._optimizer = train_state.optimizer
         self._strategy = strategy
         self._config = config
-        self._loss_scale = learner.loss_scale
-        self._average = learner.average
-        self._trained = {name: learner.model.parameters[name] for name in learner.optimizer.trained}
+        self._loss_scale = train_state.loss_scale
+        self._average = train_state.average
+        self._trained = {name: train_state.model.parameters[name] for name in train_state.optimizer.trained}
         self._by_halves = computes_by_halves(strategy, config.xla)
         self._sharers = sharers_of_batch or strategy.num_replicas_in_sync
         self.gradients = tf.function(self._gradients, autograph=False, jit_compile=config.xla or None)
@@ -143,7 +143,7 @@ class TrainingStep:
         counts = (denominators[name] for name in (*self.objective.counts, "tokens"))
         return tf.stack([*sums, *counts, norm, rate, scale])
 
-    # AutoGraph's conversion of Python statements would take a second at the start of each run.
+    # No Python statement depends on a tensor: AutoGraph's conversion would only make each start slower.
     @tf.function(autograph=False)
     def run(self, iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes `num_steps` global batches from a host iterator.

@@ -18,9 +18,9 @@ from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
 from morphbert.train import checkpoint, checkpoint_files, loop
-from morphbert.train.learner import Learner
 from morphbert.train.log import read_metrics
 from morphbert.train.run_state import Description, RunState
+from morphbert.train.train_state import TrainState
 
 DATA = ".data-00000-of-00001"
 
@@ -227,7 +227,7 @@ def test_a_run_that_fails_waits_for_its_checkpoint_and_keeps_its_error(held_back
     model.parameters, model.declared = {"a": tf.Variable(np.zeros(4))}, {}
     state = RunState(Description(config={}, settings={}, data={}, vocabulary={}), 1)
     saved = checkpoint.Checkpoints(
-        str(tmp_path), Learner(model, tf.Module()), None, state, 2, asynchronous=True
+        str(tmp_path), TrainState(model, tf.Module()), None, state, 2, asynchronous=True
     )
     threading.Timer(0.5, held_back.set).start()
 

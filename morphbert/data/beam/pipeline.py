@@ -424,7 +424,7 @@ def construct_survey(pipeline: beam.Pipeline, job: BeamJob, ranges: list[Range])
 def construct_from_survey(pipeline: beam.Pipeline, job: BeamJob, survey: list[Kept]) -> None:
     """Builds the second of two pipelines, which makes the records from the blocks of a survey."""
     corpus = Corpus.of([one.summary for one in survey], job.config.eval_fraction)
-    sides_of(job.config, corpus)  # what is wrong with the text is said before the workers begin
+    sides_of(job.config, corpus)  # errors in the text are reported before the workers begin
     numbered = sorted((corpus.numbers[one.summary.place], one.path) for one in survey)
     blocks = (
         pipeline

@@ -324,7 +324,12 @@ def label_arrays(values: Sequence[Any], task: Classification, source: str) -> np
     if task.kind == "class":
         return classes.class_numbers(values, task.labels, source)
     if task.kind == "score":
-        return np.asarray(values, np.float32)
+        scores = np.asarray(values, np.float32)
+        if not np.isfinite(scores).all():  # a custom task has a reader of its own
+            raise MorphbertError(
+                f"{source}: row {int(np.flatnonzero(~np.isfinite(scores))[0]) + 1} has no score"
+            )
+        return scores
     numbers = {label: index for index, label in enumerate(task.labels)}
     several = np.zeros((len(values), len(numbers)), np.float32)
     for row, value in enumerate(values):

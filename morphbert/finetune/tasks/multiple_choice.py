@@ -251,7 +251,7 @@ class MultipleChoice(HeadTask):
             if values.shape.rank == 3
         }
 
-    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+    def postprocess(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns float32 [B, N] of the scores [B × N, 1] of all sequences; those of empty ones are lowered."""
         # [B, N]: a candidate has at least [CLS].
         real = tf.cast(tf.reduce_max(batch["input_mask"], -1), tf.float32)

@@ -52,7 +52,7 @@ class Spans(HeadTask):
     name: ClassVar[str] = "span"
     output: ClassVar[str] = HEAD
     of_pieces: ClassVar[bool] = True
-    drops: ClassVar[bool] = False  # as in google-research/bert's run_squad.py
+    output_dropout: ClassVar[bool] = False  # as in google-research/bert's run_squad.py
 
     head: HeadConfig = NO_POOLING
     max_seq_length: int = 384
@@ -165,7 +165,7 @@ class Spans(HeadTask):
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def finished(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
+    def postprocess(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
         return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 

@@ -121,7 +121,7 @@ class Checker:
 
 
 def compiled_by(script: Path, folder: Path, target: Target) -> Compiled | Refusal:
-    """Runs a program of the compilers' environment, which leaves in its folder what `compilation` leaves there.
+    """Runs a program of the compilers' environment, which leaves the files of `compilation` in its folder.
 
     Raises:
       MorphbertError: the environment is missing.

@@ -56,7 +56,8 @@ class Cost:
     """The compiler's estimate for all instructions that are alike: of one kind, shape and origin.
 
     Attributes:
-      kind: `product`, `scatter`, `reduction`, `copy` or `elementwise`; a fusion is the first of them that is in it.
+      kind: `product`, `scatter`, `reduction`, `copy` or `elementwise`; a fusion is the first of them that is in it,
+        and `scatter` includes gathers.
       shape: of the result, without layout.
       origin: the operation in the source's graph, without numbers.
       number: of instructions.
@@ -180,8 +181,10 @@ def _costs(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int])
         for one in blocks[name]:
             if found := _CYCLES.search(one.rest):
                 key = _kind(one, blocks), re.sub(r"\{[^}]*\}", "", one.shape), _origin(one)
-                alike.setdefault(key, []).extend([int(found.group(1))] * times)
-    costs = [Cost(*key, len(cycles), sum(cycles)) for key, cycles in alike.items()]
+                total = alike.setdefault(key, [0, 0])
+                total[0] += times
+                total[1] += times * int(found.group(1))
+    costs = [Cost(*key, number, cycles) for key, (number, cycles) in alike.items()]
     return tuple(sorted(costs, key=lambda cost: -cost.cycles))
 
 
@@ -194,7 +197,7 @@ def _kind(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> str:
 
 
 def _opcodes(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> set[str]:
-    """Those of an instruction and, for a fusion, of what is in it, without those that do nothing."""
+    """Those of an instruction and, for a fusion, of its parts, without those that do nothing."""
     if one.opcode != "fusion":
         return {one.opcode}
     found: set[str] = set()

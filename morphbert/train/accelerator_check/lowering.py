@@ -25,10 +25,10 @@ import tensorflow as tf
 from morphbert.model.kernels import lowered_for
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.accelerator_check.program import StepProgram
-from morphbert.train.learner import Learner
 from morphbert.train.objective import objective_of
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
+from morphbert.train.train_state import TrainState
 
 
 class Cell:
@@ -107,11 +107,11 @@ def _build(program: StepProgram, create: Callable[[tf.Tensor, str], Cell]) -> _F
     with tf.variable_creator_scope(creator):
         model = TrainableModel(program.bert_config, objective.parameters, program.step.seed)
         optimizer = Optimizer(program.optimizer, objective.parameters)
-        learner = Learner.of(model, optimizer, program.step.dtype, program.ema_decay)
+        train_state = TrainState.of(model, optimizer, program.step.dtype, program.ema_decay)
     # Its replica function is called without the strategy, as one replica of one.
     strategy = tf.distribute.OneDeviceStrategy("/CPU:0")
     step = dataclasses.replace(program.step, xla=True)
-    training = _FunctionalStep(cells, objective, learner, strategy, step)
+    training = _FunctionalStep(cells, objective, train_state, strategy, step)
     training.put(before)  # an average begins by copying the weights
     return training
 

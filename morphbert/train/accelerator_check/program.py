@@ -69,7 +69,7 @@ class StepProgram:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, with the file of the plugin that registers the model's variant.
+        """JSON-able, with the plugin that registers the model's variant.
 
         Raises:
           UsageError: a notebook registers the variant, and no file.

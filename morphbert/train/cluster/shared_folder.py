@@ -52,7 +52,7 @@ def check_shared(
         if cluster.is_chief and (absent := _absent(directory, cluster, word)):
             raise MorphbertError(
                 f"--output_dir={directory} of {' and '.join(absent)} is another folder than that of "
-                f"{cluster.name(0)}: what they write does not appear there. Give a folder on a shared file system, "
+                f"{cluster.name(0)}: their files do not appear there. Give a folder on a shared file system, "
                 "or in a bucket."
             )
         step = -1 if newest is None else newest

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import gzip
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import tensorflow as tf
 
@@ -30,8 +30,15 @@ from morphbert.data.records import (
 from morphbert.errors import MorphbertError
 from morphbert.train.input.dynamic_masks import MaskRules, record_keys, share_of_batch, with_masks
 
-# For what builds datasets: AutoGraph's conversion of their functions would take half a second at the start of each run.
-_as_it_is = tf.autograph.experimental.do_not_convert
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def unconverted(build: _F) -> _F:
+    """Decorates a function that builds datasets: AutoGraph does not convert the functions that it maps.
+
+    No Python statement in them depends on a tensor, so a conversion would only make each start slower.
+    """
+    return cast(_F, tf.autograph.experimental.do_not_convert(build))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ class RecordFormat:
         return {name: limits[name] for name in features(self.shape, self.layout) if name in limits}
 
 
-@_as_it_is
+@unconverted
 def training_dataset(
     files: Sequence[str],
     form: RecordFormat,
@@ -208,14 +215,14 @@ def _in_order(files: Sequence[str], order: _Order, start: tuple[int, int]) -> tf
     return dataset.skip(left_out) if left_out else dataset
 
 
-@_as_it_is
+@unconverted
 def count_usable(files: Sequence[str], form: RecordFormat) -> int:
     """How many records a pass of `training_dataset` holds; reads all files."""
     read = tf.data.Dataset.from_tensor_slices(list(files)).flat_map(_reader(form, numbered=False))
     return int(read.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
 
 
-@_as_it_is
+@unconverted
 def per_replica(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
     """Batches [B, …] → for each one after the other its `replicas` parts, [B / replicas, …] each."""
 
@@ -229,7 +236,7 @@ def per_replica(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
     return dataset.flat_map(parts)
 
 
-@_as_it_is
+@unconverted
 def find_batch(
     files: Sequence[str],
     form: RecordFormat,
@@ -249,7 +256,7 @@ def find_batch(
     return [(files[int(file)], int(place)) for file, place in places.take(batch_size)]
 
 
-@_as_it_is
+@unconverted
 def evaluation_dataset(
     files: Sequence[str], form: RecordFormat, batch_size: int, first_file: int = 0
 ) -> tf.data.Dataset:

@@ -28,7 +28,7 @@ class OptimizerConfig:
       learning_rate: the highest rate, reached at the end of the warm-up.
       num_train_steps: the step at which the rate has fallen to its end. A command sets it.
       num_warmup_steps: steps over which the rate rises linearly from 0. A command sets it.
-      schedule: how the rate falls, see `scheduled`, also for the next three.
+      schedule: how the rate falls, see `learning_rate_at`, also for the next three.
       end_learning_rate: the rate at the end.
       power: of the schedule `polynomial`.
       decay_share: of the schedule `warmup_stable_decay`.

@@ -11,7 +11,7 @@ from morphbert.train.optimizers.optimizer import Optimizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Learner:
+class TrainState:
     """The variables of a training step, which a checkpoint stores.
 
     Attributes:
@@ -28,7 +28,7 @@ class Learner:
     @classmethod
     def of(
         cls, model: TrainableModel, optimizer: Optimizer, dtype: str, ema_decay: float | None = None
-    ) -> Learner:
+    ) -> TrainState:
         """Adds the variables that computing in `dtype` and a moving average need; within a strategy's scope."""
         return cls(
             model,
