@@ -104,14 +104,14 @@ def test_the_commands_run(checkout):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         if "fill_mask.py" in command:
             filled += done.stdout.count("[MASK]: ")
-    assert "masked_lm_loss" in (checkout / "out" / "model" / "eval_results.txt").read_text()
+    assert "masked_lm_loss" in (checkout / "out" / "bert" / "eval_results.txt").read_text()
     vocabulary = (checkout / "vocab" / "mine" / "vocab.txt").read_text(encoding="utf-8")
     assert len(vocabulary.splitlines()) == 8000
     assert filled == 1
     assert (checkout / "out" / "huggingface" / "model.safetensors").is_file()
     assert (checkout / "out" / "start" / "bert_config.json").is_file()
     assert (checkout / "out" / "features.parquet").is_file()
-    assert (checkout / "out" / "model" / "morphbert_tokenizer.json").is_file()
+    assert (checkout / "out" / "bert" / "morphbert_tokenizer.json").is_file()
     for name in ("mine", "small"):
         assert (checkout / "out" / name / "fill_mask.txt").is_file()
     (program,) = _programs("README.md")
