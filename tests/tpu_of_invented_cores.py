@@ -98,7 +98,8 @@ def traced(strategy):
         **{name: tf.concat([one, one], 0) for name, one in batch.items()},
         "example_weights": tf.ones([8]),
     }
-    nodes = all_nodes(Evaluator(run, objective, model, devices)._batch.get_concrete_function(evaluated))
+    evaluator = Evaluator(run, objective, model, devices)  # a method's graph does not keep its object
+    nodes = all_nodes(evaluator._batch.get_concrete_function(evaluated))
     found["evaluation"] = collections.Counter(node.op for node in nodes)
     # The number of different tensors that go to the cores besides the weights, which are resources.
     found["batches_of_evaluation"] = [
