@@ -101,9 +101,8 @@ def say_unknown_ids(
 def _say_found(tokenizer: Tokenizer, found: UnknownShare, source: str, say: Callable[[str], None]) -> None:
     if not found.pieces:
         return
-    say(
-        f"tokenizer: {found.share:.2%} of the pieces are [UNK] in the first {found.texts:,} texts of {source}"
-    )
+    texts = "text" if found.texts == 1 else f"{found.texts:,} texts"
+    say(f"tokenizer: {found.share:.2%} of the pieces are [UNK] in the first {texts} of {source}")
     if warning := unknown_warning(tokenizer, found):
         say(f"tokenizer: warning: {warning}")
 
