@@ -1,6 +1,5 @@
 """Mistakes that are found before TensorFlow is imported, which takes seconds."""
 
-import importlib.util
 import json
 import os
 import sys
@@ -106,7 +105,7 @@ def test_a_missing_package_is_found_before(flags, module, message, folder, capsy
 
 
 def test_python_refuses_a_missing_package_too(folder, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     files = {"train_file": "train.tsv", "eval_file": "train.tsv", "output_dir": "out"}
     config = morphbert.ClassificationConfig(do_train=True, do_eval=True, **files)
     with pytest.raises(MorphbertError, match="figures need scikit-learn: pip install"):
