@@ -144,15 +144,12 @@ def program_figures(text: str) -> ProgramFigures:
     if entry not in blocks:
         raise ValueError("the text has no ENTRY computation: it is not the program of XLA")
     runs = _runs(blocks, entry)
-    cycles, bytes_moved, estimated, uncounted = 0, 0, 0, 0
+    bytes_moved, uncounted = 0, 0
     host: collections.Counter[str] = collections.Counter()
     calls: collections.Counter[str] = collections.Counter()
     for name, times in runs.items():
         shapes = {one.name: one.shape for one in blocks[name]}
         for one in blocks[name]:
-            found = _CYCLES.search(one.rest)
-            estimated += found is not None
-            cycles += times * int(found.group(1)) if found else 0
             bytes_moved += times * _moved(one, shapes)
             uncounted += one.opcode == "while" and _TRIPS.search(one.rest) is None
             if target := _CUSTOM.search(one.rest):
@@ -161,17 +158,18 @@ def program_figures(text: str) -> ProgramFigures:
                 host[reason] += 1
     literals = [size_of(one.shape) for block in blocks.values() for one in block if one.opcode == "constant"]
     working = [one for one in blocks[entry] if one.opcode not in _FREE]
+    costs = _costs(blocks, runs)
     return ProgramFigures(
         instructions=len(working),
         fusions=sum(one.opcode == "fusion" for one in working),
-        cycles=cycles if estimated else None,
+        cycles=sum(cost.cycles for cost in costs) if costs else None,
         bytes=bytes_moved,
         constants=sum(literals),
         largest_constant=max(literals, default=0),
         host=dict(host),
         calls=dict(calls),
         uncounted_loops=uncounted,
-        costs=_costs(blocks, runs),
+        costs=costs,
     )
 
 
