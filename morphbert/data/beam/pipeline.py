@@ -169,9 +169,20 @@ class _Survey(beam.DoFn):
         yield survey_path(self._job)
 
 
+def read_survey(job: BeamJob) -> list[Kept]:
+    """Returns the blocks of a finished survey; none if the text has none."""
+    path = survey_path(job)
+    return _loaded(path) if FileSystems.exists(path) else []
+
+
 def _read(number: int, path: str) -> tuple[int, TokenStore]:
+    return number, _loaded(path)
+
+
+def _loaded(path: str) -> Any:
+    """Reads a file that a worker of this run wrote to the run's own folder."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        return number, pickle.loads(stream.read())
+        return pickle.loads(stream.read())
 
 
 class _Plan(beam.DoFn):

@@ -8,7 +8,6 @@ import importlib
 import json
 import logging
 import os
-import pickle
 import re
 import uuid
 from collections.abc import Callable, Sequence
@@ -39,8 +38,8 @@ from morphbert.data.beam.pipeline import (
     construct,
     construct_from_survey,
     construct_survey,
+    read_survey,
     result_path,
-    survey_path,
 )
 from morphbert.data.beam.text import Range, ranges_of
 from morphbert.data.beam.vocabulary import PackedVocabulary
@@ -210,11 +209,7 @@ def _run_stages(job: BeamJob, ranges: list[Range], runner: Any, options: Pipelin
         run(construct, ranges)
         return
     run(construct_survey, ranges)
-    survey = []
-    if FileSystems.exists(survey_path(job)):
-        with FileSystems.open(survey_path(job)) as stream:
-            survey = pickle.loads(stream.read())
-    run(construct_from_survey, survey)
+    run(construct_from_survey, read_survey(job))
 
 
 def _make_folder(folder: str) -> None:
