@@ -5,21 +5,25 @@ shows that all have one; a shape that depends on the data, or a call back into P
 the graph.
 """
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 
+import pod_of_two_hosts
 import pytest
 import tensorflow as tf
 from runs import arguments, assert_same, curve
-from samples import ROOT, write_config
+from samples import GOLDEN, ROOT, SHAPE, write_config
 
+from morphbert.cli.create_pretraining_data import main as create
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
-from morphbert.train.cluster.strategy import Devices
+from morphbert.train.cluster.config import DeviceConfig
+from morphbert.train.cluster.strategy import Devices, build_strategy
 from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
@@ -210,6 +214,68 @@ def test_input_per_host_gives_the_same_run_and_resumes_by_counting(records, tiny
     out = run("parts", "--num_train_steps=24")
     assert "continuing from" in out
     assert_same(tmp_path / "whole" / "model.ckpt-24", tmp_path / "parts" / "model.ckpt-24")
+
+
+@pytest.fixture
+def two_hosts():
+    """Addresses of two processes that serve as the hosts of a pod."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        addresses = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    with contextlib.ExitStack() as stack:
+        hosts = []
+        for index in range(2):
+            program = [sys.executable, pod_of_two_hosts.__file__, "host", str(index), addresses]
+            host = stack.enter_context(
+                subprocess.Popen(
+                    program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+            )
+            stack.callback(host.kill)
+            hosts.append(host)
+        assert [host.stdout.readline() for host in hosts] == [b"ready\n"] * 2
+        yield addresses
+
+
+@pytest.mark.long
+@pytest.mark.distributed
+def test_two_hosts_of_a_pod_read_the_batches_of_one(records, tiny_config, tmp_path, two_hosts):
+    """Each host's process reads half of each batch, and hands each of its cores half of that; also after a resume."""
+    texts = ",".join(f"{GOLDEN}/{name}" for name in ("documents_ko.txt", "documents_ko_2.txt"))
+    unmasked = [str(tmp_path / f"{part}.tfrecord") for part in range(3)]
+    flags = [
+        f"--input_file={texts}",
+        f"--vocab_file={GOLDEN}/vocab_ko.txt",
+        f"--output_file={','.join(unmasked)}",
+    ]
+    assert create([*flags, "--masking=dynamic", *SHAPE]) == 0
+    masked = [str(records / f"{name}.tfrecord") for name in "ab"]
+    feeds = [(skipped, files) for files in (masked, unmasked) for skipped in (0, 3)]
+    program = [
+        sys.executable,
+        pod_of_two_hosts.__file__,
+        "read",
+        two_hosts,
+        str(tiny_config),
+        json.dumps(feeds),
+    ]
+    done = subprocess.run(
+        program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = build_strategy(DeviceConfig(strategy="cpu"))
+    cores = [f"/job:worker/replica:0/task:{host}/device:CPU:{core}" for host in range(2) for core in range(2)]
+    for (skipped, files), read in zip(feeds, json.loads(done.stdout), strict=True):
+        feed = pod_of_two_hosts.feed_of(alone, tiny_config, files, skipped)
+        expected = pod_of_two_hosts.batches_of(
+            feed, lambda batch: [batch[name].numpy().tolist() for name in pod_of_two_hosts.NAMES]
+        )
+        for batch, whole in zip(read, expected, strict=True):
+            assert [core["device"] for core in batch] == cores
+            for name, values in zip(pod_of_two_hosts.NAMES, whole, strict=True):
+                assert [row for core in batch for row in core[name]] == values
 
 
 # ── the script ─────────────────────────────────────────────────────────────────────────────────────────
