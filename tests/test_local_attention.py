@@ -7,7 +7,16 @@ import tensorflow as tf
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
 from morphbert.model.kernels import activation, attention, gated, rotate
-from morphbert.model.local_attention import banded_attention, banded_bias, block_size, window_bias
+from morphbert.model.local_attention import (
+    banded_attention,
+    banded_bias,
+    block_size,
+    tile_bias,
+    tile_size,
+    tiled_attention,
+    tiles,
+    window_bias,
+)
 from morphbert.model.rotary import rotation
 
 
@@ -19,9 +28,31 @@ def values_and_gradients(function, inputs, upstream):
     return [value, *tape.gradient(kept, inputs)]
 
 
+def in_bands(query, key, value, mask, sequences, half):
+    """The CPU's form."""
+    band = banded_bias(mask, sequences, half, tf.float32)
+    assert band.shape[-2:] == (block_size(half), 3 * block_size(half))
+    return banded_attention(query, key, value, band, half, None)
+
+
+def in_tiles(query, key, value, mask, sequences, half):
+    """The accelerators' form, with their axes put back: [B, N, L, D] → [B, N, L, D]."""
+    rows, heads, length, width = query.shape
+    bias = tile_bias(mask, sequences, half, tf.float32)
+    assert bias.shape[-2:] == (tile_size(half), 2 * tile_size(half))
+
+    def cut(values):
+        states = tf.reshape(tf.transpose(values, [0, 2, 1, 3]), [rows, length, heads * width])
+        return tf.reshape(tiles(states, half), [rows, -1, tile_size(half), heads, width])
+
+    context = tiled_attention(cut(query), cut(key), cut(value), bias, None)
+    return tf.transpose(tf.reshape(context, [rows, -1, heads, width])[:, :length], [0, 2, 1, 3])
+
+
+@pytest.mark.parametrize("form", [in_bands, in_tiles])
 @pytest.mark.parametrize(("length", "half"), [(97, 32), (130, 4), (200, 40)])
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_band_gives_what_the_masked_square_gives(length, half, packed):
+def test_the_band_gives_what_the_masked_square_gives(form, length, half, packed):
     """Values and gradients, with padding, other examples, and a last block that is not full."""
     random = np.random.default_rng(length)
     query, key, value, upstream = (
@@ -32,13 +63,11 @@ def test_the_band_gives_what_the_masked_square_gives(length, half, packed):
     sequences, mask = numbers if packed else None, tf.constant(mask)
     upstream *= tf.cast(mask, tf.float32)[:, None, :, None]  # what padding sees is looked at by nobody
     square = window_bias(mask, sequences, half, tf.float32)
-    band = banded_bias(mask, sequences, half, tf.float32)
-    assert band.shape[-2:] == (block_size(half), 3 * block_size(half))
     expected = values_and_gradients(
         lambda *parts: attention(*parts, square, None), [query, key, value], upstream
     )
     found = values_and_gradients(
-        lambda *parts: banded_attention(*parts, band, half, None), [query, key, value], upstream
+        lambda *parts: form(*parts, mask, sequences, half), [query, key, value], upstream
     )
     real = np.asarray(mask)[:, None, :, None] == 1
     for one, other in zip(expected, found, strict=True):

@@ -114,9 +114,22 @@ def self_attention(
     keys: DropoutKeys,
 ) -> tf.Tensor:
     """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
+    context = _attention_of_cut(parameters, name, config, view.cut(hidden), view, keys)
+    return view.join(context, length_of(hidden, 1))
+
+
+def _attention_of_cut(
+    parameters: Parameters,
+    name: str,
+    config: BertConfig,
+    hidden: tf.Tensor,
+    view: View,
+    keys: DropoutKeys,
+) -> tf.Tensor:
+    """`self_attention` from states that `view` has cut to states that it can join."""
     length, heads = length_of(hidden, 1), config.num_attention_heads
     size = config.hidden_size // heads
-    if kernels.keeps_heads_behind_positions() and view.sees_all_at_once:
+    if kernels.keeps_heads_behind_positions():
         query, key, value = (
             tf.reshape(
                 dense(parameters, f"{name}/{part}", hidden, config.attention_bias), [-1, length, heads, size]
@@ -124,7 +137,7 @@ def self_attention(
             for part in ("query", "key", "value")
         )  # [B, L, N, D] each
         dropout = keys.next(config.attention_probs_dropout_prob)
-        context = kernels.attention_by_position(query, key, value, *view.tensors, dropout)  # [B, L, N, D]
+        context = view.attention_by_position(query, key, value, dropout)  # [B, L, N, D]
         return tf.reshape(context, [-1, length, config.hidden_size])
     # One product for all three reads the hidden states once, and is a wide one.
     kernel, offset = (
@@ -162,8 +175,9 @@ def transformer_block(
 
     normed = config.pre_layer_norm and names.normalizes_attention
     before = norm(parameters, names.attention_norm, config, hidden) if normed else hidden
-    context = self_attention(parameters, names.self_attention, config, before, view, keys)
-    hidden = add(dense(parameters, names.attention_output, context, config.attention_bias), hidden)
+    context = _attention_of_cut(parameters, names.self_attention, config, view.cut(before), view, keys)
+    update = dense(parameters, names.attention_output, context, config.attention_bias)
+    hidden = add(view.join(update, length_of(hidden, 1)), hidden)
     if config.pre_layer_norm:
         before = norm(parameters, names.output_norm, config, hidden)
     else:

@@ -3,10 +3,16 @@
 A query sees the keys at a distance of at most `half` positions on either side. Queries are taken in blocks of S ≥ half
 positions; the keys that a block can see lie in it and in its two neighbours, so the products are [S, 3 S] for each of
 the L / S blocks: their cost grows with L · S, not with L². Masks cut the corners exactly.
-Axes: B sequences, N heads, L positions, D dimensions a head, C = ⌈L / S⌉ blocks.
+
+Accelerators get tiles (`tile_bias`, `tiled_attention`): T = 2 S queries and 2 T keys, those of the tile itself and the
+nearer halves of its neighbours. All keys keep their place in the tile, so that nothing moves along the fast axis of a
+TPU's memory, and with S = 64 a tile fills its 128 lanes.
+Axes: B sequences, N heads, L positions, D dimensions a head, C = ⌈L / S⌉ blocks or ⌈L / T⌉ tiles.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -88,6 +94,92 @@ def banded_attention(
     context = tf.reshape(context, [-1, blocks, heads, size, width])
     context = tf.reshape(tf.transpose(context, [0, 2, 1, 3, 4]), [-1, heads, blocks * size, width])
     return context[:, :, :length]
+
+
+def is_tiled(length: int | tf.Tensor, half: int) -> bool:
+    """Whether tiles save anything: not where two of them are the whole sequence."""
+    return not isinstance(length, int) or length > 2 * tile_size(half)
+
+
+def tile_size(half: int) -> int:
+    """Positions of a tile of queries, T."""
+    return 2 * block_size(half)
+
+
+def tiles(values: tf.Tensor, half: int) -> tf.Tensor:
+    """[B, L, X] → [B, C, T, X], the last tile filled up with zeros."""
+    size = tile_size(half)
+    padded = tf.pad(values, [[0, 0], [0, -length_of(values, 1) % size], [0, 0]])
+    return tf.reshape(padded, [-1, length_of(padded, 1) // size, size, values.shape[2]])
+
+
+def tile_bias(input_mask: tf.Tensor, sequence_ids: tf.Tensor | None, half: int, dtype: tf.DType) -> tf.Tensor:
+    """`window_bias` for `tiled_attention`: int32 [B, L] → [B, C, 1, T, 2 T], 0 or -10000."""
+    size = tile_size(half)
+    row, column = tf.range(size)[:, None], tf.range(size)[None, :]
+    beside = column + tf.where(_first_half(size), size, -size)
+    near = tf.abs(tf.concat([column, beside], 1) - row) <= half  # [T, 2 T]
+    # Counted from 1, so that the zeros beyond the ends are no example.
+    numbers = input_mask if sequence_ids is None else sequence_ids + 1
+    queries = tiles(numbers[:, :, None], half)[:, :, :, 0, None, None]  # [B, C, T, 1, 1]
+    keys = _with_neighbours(queries)[:, :, 0, 0]  # [B C, 2 T]
+    if sequence_ids is None:
+        visible = tf.cast(keys, tf.bool)[:, None, :]
+    else:
+        visible = tf.equal(tf.reshape(queries, [-1, size, 1]), keys[:, None, :])
+    return tf.reshape(_bias(near & visible, dtype), [-1, length_of(queries, 1), 1, size, 2 * size])
+
+
+def tiled_attention(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: Dropout | None
+) -> tf.Tensor:
+    """`attention` under `window_bias`, in tiles.
+
+    Args:
+      query: [B, C, T, N, D], as are key and value.
+      key: the keys, which are compared with the queries.
+      value: the values, which are summed.
+      bias: `tile_bias`, [B, C, 1, T, 2 T].
+      dropout: of the weights [B C, N, T, 2 T].
+
+    Returns:
+      [B C, T, N, D].
+    """
+    queries, biases = (tf.reshape(one, [-1, *one.shape[2:]]) for one in (query, bias))
+    return kernels.attention_by_position(
+        queries, _with_neighbours(key), _with_neighbours(value), biases, dropout
+    )
+
+
+def _with_neighbours(values: tf.Tensor) -> tf.Tensor:
+    """[B, C, T, N, D] → [B C, 2 T, N, D]: each tile, then the near halves of its neighbours, zeros beyond the ends."""
+    size, *rest = values.shape[2:]
+    return tf.reshape(tf.concat([values, _beside(values)], 2), [-1, 2 * size, *rest])
+
+
+@tf.custom_gradient
+def _beside(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """[B, C, T, N, D] → the same: the first half of the next tile, then the second half of the one before."""
+    first = _first_half(values.shape[2])[:, None, None]
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return tf.where(first, _before(upstream), _next(upstream))
+
+    return tf.where(first, _next(values), _before(values)), gradient
+
+
+def _first_half(size: int) -> tf.Tensor:
+    return tf.range(size) < size // 2
+
+
+def _next(values: tf.Tensor) -> tf.Tensor:
+    """Each tile of [B, C, T, N, D] replaced by the next one, the last one by zeros."""
+    return tf.pad(values[:, 1:], [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]])
+
+
+def _before(values: tf.Tensor) -> tf.Tensor:
+    """Each tile of [B, C, T, N, D] replaced by the one before, the first one by zeros."""
+    return tf.pad(values[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]])
 
 
 def _bias(visible: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
