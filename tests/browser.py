@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -123,8 +124,41 @@ class Browser:
         return base64.b64decode(self._send("GET", "/screenshot"))
 
 
+# Words that Korean has too, or that no reader translates.
+_ALLOWED = ("F1", "ROUGE-W", "[MASK]", "morphbert: [MASK]")
+
+
+def english_left(browser):
+    """The texts of a page for Korean readers that are English: unfolded, under the pointer, and read aloud.
+
+    A text without Hangul that has a word, or three Latin words in a row, is English. Data, which `translate="no"` or
+    <code> encloses, is not looked at.
+    """
+    found = browser.run(
+        """for (const folded of document.querySelectorAll("details")) folded.open = true;
+        const texts = [document.title], data = "script, style, code, [translate=no]";
+        const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (nodes.nextNode()) {
+          const parent = nodes.currentNode.parentElement;
+          if (!parent.closest(data) && (parent.tagName === "title" || parent.checkVisibility()))
+            texts.push(nodes.currentNode.textContent.trim());
+        }
+        for (const element of document.querySelectorAll("[aria-label], [title], [placeholder]"))
+          if (!element.closest(data)) texts.push(element.ariaLabel || element.title || element.placeholder);
+        return texts"""
+    )
+    assert len(found) > 5
+    word, row = re.compile(r"[A-Za-z]{2}"), re.compile(r"[A-Za-z]+[ ,]+[A-Za-z]+[ ,]+[A-Za-z]+")
+    return [
+        text
+        for text in dict.fromkeys(found)
+        if text not in _ALLOWED
+        and (row.search(text) or (word.search(text) and not re.search("[가-힣]", text)))
+    ]
+
+
 def check_report(path, profile, heading):
-    """Opens a page about a run: Korean, as wide as the screen, dark at night, with values under the pointer.
+    """Opens a page about a run: Korean throughout, as wide as the screen, dark at night, with values under the pointer.
 
     Args:
       path: of the HTML file.
@@ -141,6 +175,7 @@ def check_report(path, profile, heading):
             assert browser.run("return document.documentElement.scrollWidth") <= width
             backs.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
         assert backs[0] == backs[1] != backs[2]
+        assert not (english := english_left(browser)), english
         shown = browser.run(
             """return [...document.querySelectorAll("figure[data-curves]")].map(figure => {
               const svg = figure.querySelector("svg"), box = svg.getBoundingClientRect();

@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser import Browser, needs_browser
+from browser import Browser, english_left, needs_browser
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, write_random_model
 
 from morphbert.cli.fill_mask import main
@@ -94,7 +94,8 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         assert browser.texts("#mecab .eojeol") == ["사과나무를", "[MASK]에", "심었습니다."]
         assert browser.texts(".wordpiece .part") == [part for eojeol in cut.pieces for part in eojeol]
         assert browser.texts(".unknown") == [f"조각 {sum(map(len, cut.pieces))}개 가운데 [UNK] 0개"]
-        assert browser.texts(".checkpoint option") == ["step 2,000", "step 1,000", "best, step 1,000"]
+        assert browser.texts(".checkpoint option") == ["2,000 스텝", "1,000 스텝", "최고, 1,000 스텝"]
+        assert english_left(browser) == []
         browser.run(
             "const s = document.querySelector('.checkpoint'); s.value = arguments[0];"
             "s.dispatchEvent(new Event('change'))",
@@ -120,6 +121,7 @@ def test_a_person_types_sees_bars_and_both_segmentations_and_switches_checkpoint
         browser.click("#fill")
         browser.wait("return document.getElementById('error').textContent.includes('<b>마스크</b>')")
         assert browser.run("return document.getElementById('error').children.length") == 0
+        assert english_left(browser) == []
         assert browser.run("return document.getElementById('results').hidden")
         assert browser.picture().startswith(b"\x89PNG")
 

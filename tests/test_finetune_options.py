@@ -313,7 +313,7 @@ def test_the_confusion_matrix_and_its_picture():
 def test_figures_by_length_go_over_all_examples_once():
     lengths = np.array([9, 1, 5, 7, 3, 2] * 6)
     groups = by_length(lengths, lambda rows: {"num_examples": len(rows), "rows": rows.tolist()})
-    assert list(groups) == ["1 to 2 pieces", "3 to 5 pieces", "7 to 9 pieces"]
+    assert list(map(str, groups)) == ["1 to 2 pieces", "3 to 5 pieces", "7 to 9 pieces"]
     assert sorted(row for group in groups.values() for row in group["rows"]) == list(range(36))
     assert by_length(lengths[:20], lambda rows: {}) == {}
 

@@ -14,9 +14,14 @@ from samples import ROOT
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import surest_mistakes
 from morphbert.finetune.report import confusion_table
+from morphbert.grammar.phenomena import PHENOMENA
 from morphbert.pages.figures import axis_range, bar_plot, line_plot, shown, smoothed, tick_labels, ticks
 from morphbert.pages.korean import KOREAN
+from morphbert.pages.phrases import phrase
 from morphbert.pages.rendering import render, translated
+from morphbert.text.piece_kinds import KINDS
+from morphbert.train import report
+from morphbert.train.prediction_kinds import BANDS
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def fine_tuning(**more):
     values = {
         "title": "제목 <&>",
         "summary": "",
-        "figures": [("accuracy", "0.9")],
+        "figures": [(phrase("accuracy"), "0.9")],
         "curves": [],
         "confusion": None,
         "mistakes": [("가 <b>", "1", "0", "99%")],
@@ -145,54 +150,58 @@ def test_a_page_needs_nothing_from_anywhere_and_shows_text_as_text():
         render("fine_tuning.html", title="x")
 
 
-def test_every_phrase_with_a_korean_form_is_on_a_page():
-    """A phrase that was changed on its page alone would be English there."""
-    said = []
+def test_phrases_of_pages_and_korean_forms_are_the_same_set():
+    """A phrase without a Korean form would be English there, and a form without its phrase would be dead."""
+    shown = set()
     for path in (ROOT / "morphbert").rglob("*.py"):
-        if path.name != "korean.py":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            said += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    pages = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "morphbert" / "pages").rglob("*.html")
-    )
-    # Names of figures and kinds are made from keys with underscores.
-    words = {text.replace("_", " ") for text in said if isinstance(text, str)}
-    assert [phrase for phrase in KOREAN if phrase not in words and f'"{phrase}"' not in pages] == []
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "phrase":
+                assert isinstance(node.args[0], ast.Constant) or path.name == "rendering.py", ast.unparse(
+                    node
+                )
+                shown |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+    for path in (ROOT / "morphbert" / "pages" / "templates").glob("*.html"):
+        shown |= set(re.findall(r'"([^"]+)" \| t\b', path.read_text(encoding="utf-8")))
+    assert shown ^ KOREAN.keys() == set()
+    names = re.compile(r"{(\w+)}")
+    assert [
+        form for form, korean in KOREAN.items() if set(names.findall(form)) != set(names.findall(korean))
+    ] == []
 
 
 def test_phrases_are_korean_where_the_browser_is():
-    assert translated("Curves") == '<span data-ko="학습 곡선">Curves</span>'
-    assert translated("entity f1 <") == "entity f1 &lt;"
+    assert translated(phrase("accuracy")) == '<span data-ko="정확도">accuracy</span>'
+    assert translated("my metric <") == "my metric &lt;"
+    group = phrase(
+        "{lines} lines, {characters} characters, of {files} file(s).", lines="<2>", characters=3, files=1
+    )
+    assert str(group) == "<2> lines, 3 characters, of 1 file(s)."
+    assert group.korean == "파일 1개, <2>줄, 3자입니다."
+    assert "&lt;2&gt; lines" in translated(group)
+    task = phrase("Fine-tuning: {task}", task=phrase("multiple choice"))
+    assert (str(task), task.korean) == ("Fine-tuning: multiple choice", "파인튜닝: 객관식 문제")
     assert 'data-ko="가장 확신한 오답"' in fine_tuning()
 
 
 @needs_browser
 def test_a_fine_tuned_models_page_in_a_browser(tmp_path):
-    plot = line_plot("accuracy", {"held out": [(0, 0.5), (50, 0.75), (100, 1.0)]}, "step")
+    plot = line_plot(
+        phrase("accuracy"), {phrase("held out"): [(0, 0.5), (50, 0.75), (100, 1.0)]}, phrase("step")
+    )
     labels = [f"{number}번 갈래" for number in range(30)]  # wider than a telephone
     matrix = confusion_table(Confusion.of(np.arange(30), np.arange(30)[::-1], labels))
     page = tmp_path / "report.html"
     page.write_text(fine_tuning(curves=[plot], confusion=matrix), encoding="utf-8")
-    assert check_report(page, tmp_path / "profile", "학습 곡선") == ["held out 0.75 (50)"]
+    assert check_report(page, tmp_path / "profile", "학습 곡선") == ["평가 0.75 (50)"]
     with Browser(tmp_path / "english", "en-US") as browser:
         browser.open(page.as_uri())
         assert browser.run("return document.documentElement.lang") == "en"
         assert "Curves" in browser.texts("h2")
 
 
-def test_every_phrase_of_the_templates_has_a_korean_form():
-    import pathlib
-
-    import morphbert.pages
-
-    folder = pathlib.Path(morphbert.pages.__file__).parent / "templates"
-    phrases = {
-        phrase
-        for path in folder.glob("*.html")
-        for phrase in re.findall(r'{{ "([^"]+)" \| t }}', path.read_text(encoding="utf-8"))
-    }
-    assert len(phrases) > 15
-    assert phrases <= KOREAN.keys()
+def test_every_kind_of_piece_and_grammar_has_a_name_on_the_page():
+    names = {*PHENOMENA, *KINDS, *BANDS, "whole_eojeols"}
+    assert names == report._NAMES.keys()
 
 
 def test_the_confusion_matrix_shows_its_counts():

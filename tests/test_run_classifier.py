@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
 from tasks import write_tiny_config
 
@@ -92,6 +93,11 @@ def trained(data, tmp_path_factory):
 def test_it_learns_what_decides_a_review(trained):
     assert results(trained)["accuracy"] > 0.95
     assert list((trained / "best").glob("model.ckpt-*.index"))
+
+
+@needs_browser
+def test_its_page_in_a_browser(trained, tmp_path):
+    check_report(trained / "report.html", tmp_path, "평가 결과")
 
 
 def test_evaluating_again_needs_only_the_folder(trained, data, capsys):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
 from tasks import choices, figures, tiny_flags, write_json_lines, write_tiny_config
 from variants import DISCRIMINATOR
@@ -69,6 +70,11 @@ def test_it_learns_which_candidate_is_right(trained):
         assert one["label"] == row["label"]
         assert len(one["probabilities"]) == len(row["choices"])
         assert sum(one["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+
+@needs_browser
+def test_its_page_in_a_browser(trained, tmp_path):
+    check_report(trained / "report.html", tmp_path, "평가 결과")
 
 
 def test_the_same_command_evaluates_from_the_folder(trained, data):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
 from tasks import figures, ner_texts, tiny_flags, write_ner, write_tiny_config
 
@@ -37,6 +38,11 @@ def test_it_learns_names_and_places(trained):
     assert found["entity_f1"] > 0.9
     assert found["character_f1"] > 0.9
     assert "<svg" in (trained / "report.html").read_text(encoding="utf-8")
+
+
+@needs_browser
+def test_its_page_in_a_browser(trained, tmp_path):
+    check_report(trained / "report.html", tmp_path, "평가 결과")
 
 
 def test_new_texts_are_tagged_with_their_own_characters(trained, tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
 from tasks import figures, relations, tiny_flags, write_json, write_tiny_config
 
@@ -40,6 +41,11 @@ def test_it_learns_relations(trained):
     saved = json.loads((trained / "task.json").read_text(encoding="utf-8"))
     assert saved["labels"] == ["no_relation", "org:founded_by", "per:employee_of"]
     assert saved["entity_types"] == ["ORG", "PER"]
+
+
+@needs_browser
+def test_its_page_in_a_browser(trained, tmp_path):
+    check_report(trained / "report.html", tmp_path, "평가 결과")
 
 
 def test_predictions_need_no_label(trained, tmp_path):

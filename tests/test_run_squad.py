@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import tasks
+from browser import check_report, needs_browser
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 from morphbert.cli.run_squad import main
@@ -178,6 +179,16 @@ def test_the_command_trains_answers_and_goes_by_its_folder(questions, random_mod
     assert {"rouge_w", "rouge_w_unstripped", "best_threshold_rouge_w"} <= tasks.figures(output).keys()
     assert main(ask) == 0
     assert json.loads((output / "predictions.json").read_text(encoding="utf-8")) == first
+
+
+@needs_browser
+def test_its_page_in_a_browser(questions, random_model, tmp_path):
+    files = [f"--train_file={questions}", f"--predict_file={questions}", f"--output_dir={tmp_path / 'out'}"]
+    shape = ["--max_seq_length=48", "--max_query_length=12", "--strategy=cpu"]
+    metric = ["--metric=klue", "--version_2_with_negative", "--strip_particles"]
+    steps = ["--do_train", "--do_predict", "--num_train_steps=2", "--train_batch_size=4", "--eval_every=1"]
+    assert main([f"--init_checkpoint={random_model}", *files, *shape, *metric, *steps]) == 0
+    check_report(tmp_path / "out" / "report.html", tmp_path / "profile", "평가 결과")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from browser import check_report, needs_browser
 from samples import GOLDEN, ROOT
 
 from morphbert.cli.build_vocab import main
+from morphbert.pages.phrases import phrase
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.loading import bert_tokenizer, make_tokenizer
 from morphbert.text.normalize import Normalizer
@@ -140,7 +141,9 @@ def test_the_page_in_a_browser(tokenizer, tmp_path):
     for names in (["하나"], [f"vocab/{number}-{'긴이름' * 8}" for number in range(4)]):
         columns = tuple(Measured(name, tokenizer, measured) for name in names)
         path = tmp_path / f"{len(names)}.html"
-        report = Report("Vocabulary", (), "On lines that were held out", columns, (), (TEXT, unbroken))
+        report = Report(
+            phrase("Vocabulary"), (), phrase("On lines that were held out"), columns, (), (TEXT, unbroken)
+        )
         path.write_text(page(report), encoding="utf-8")
         check_report(path, tmp_path / f"profile-{len(names)}", "학습에 쓰지 않은 줄에서")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from morphbert.finetune.confusion import Confusion
+from morphbert.pages.phrases import Phrase, phrase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Judgement:
 
     figures: dict[str, float]
     confusion: Confusion | None = None
-    groups: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    groups: Mapping[Phrase, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     line: str | None = None
     mistakes: Sequence[Mistake] = ()
 
@@ -38,23 +39,28 @@ class Judgement:
 def by_length(
     lengths: np.ndarray,
     figures_of: Callable[[np.ndarray], Mapping[str, float]],
-    unit: str = "pieces",
+    of_characters: bool = False,
     least: int = 10,
-) -> dict[str, Mapping[str, float]]:
+) -> dict[Phrase, Mapping[str, float]]:
     """Returns the figures of the shortest, middle and longest third of the examples; nothing for thirds below `least`.
 
     Args:
       lengths: the length of each example.
       figures_of: returns the figures of the examples with some numbers.
-      unit: the unit of the lengths.
+      of_characters: whether the lengths count characters instead of pieces.
     """
     order = np.argsort(lengths, kind="stable")
     thirds: Sequence[np.ndarray] = np.array_split(order, 3)
     if len(thirds[-1]) < least:
         return {}
-    return {
-        f"{lengths[rows].min()} to {lengths[rows].max()} {unit}": figures_of(np.sort(rows)) for rows in thirds
-    }
+
+    def named(of_group: np.ndarray) -> Phrase:
+        ends = {"shortest": int(of_group.min()), "longest": int(of_group.max())}
+        if of_characters:
+            return phrase("{shortest} to {longest} characters", **ends)
+        return phrase("{shortest} to {longest} pieces", **ends)
+
+    return {named(lengths[rows]): figures_of(np.sort(rows)) for rows in thirds}
 
 
 def surest_mistakes(

@@ -10,7 +10,8 @@ from typing import Any
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import Judgement
 from morphbert.pages.figures import LinePlot, line_plot, shown
-from morphbert.pages.rendering import render, translated
+from morphbert.pages.phrases import Text, phrase
+from morphbert.pages.rendering import render
 from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.storage import write_text
 
@@ -19,6 +20,40 @@ REPORT_NAME = "report.html"
 _MOST_CLASSES = 40
 # A figure with fewer evaluations than this has no curve.
 _FEWEST_POINTS = 2
+_TASKS = {
+    "classification": phrase("classification"),
+    "tagging": phrase("tagging of entities"),
+    "relation": phrase("relations of entities"),
+    "span": phrase("answers to questions"),
+    "multiple_choice": phrase("multiple choice"),
+}
+# Figures of the tasks and of the log.
+_FIGURES = {
+    "loss": phrase("loss"),
+    "learning_rate": phrase("learning rate"),
+    "num_examples": phrase("examples"),
+    "accuracy": phrase("accuracy"),
+    "precision": phrase("precision"),
+    "recall": phrase("recall"),
+    "f1": phrase("F1"),
+    "f1_micro": phrase("F1, micro"),
+    "f1_macro": phrase("F1, macro"),
+    "auprc": phrase("area under precision and recall"),
+    "pearson": phrase("Pearson's correlation"),
+    "spearman": phrase("Spearman's correlation"),
+    "exact_match": phrase("exact match"),
+    "rouge_w": phrase("ROUGE-W"),
+    "exact_match_unstripped": phrase("exact match with particles"),
+    "f1_unstripped": phrase("F1 with particles"),
+    "rouge_w_unstripped": phrase("ROUGE-W with particles"),
+    "no_answer_accuracy": phrase("accuracy without an answer"),
+    "best_threshold": phrase("best threshold"),
+    "best_threshold_f1": phrase("F1 at the best threshold"),
+    "best_threshold_rouge_w": phrase("ROUGE-W at the best threshold"),
+    "entity_f1": phrase("F1 of entities"),
+    "entity_f1_micro": phrase("F1 of entities, micro"),
+    "character_f1": phrase("F1 of characters"),
+}
 
 
 def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping[str, Any]) -> str:
@@ -31,12 +66,16 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
       settings: the settings of the run, as JSON values.
     """
     groups = judgement.groups
+    task = str(settings.get("task", ""))
     names = list(next(iter(groups.values()))) if groups else []
     page = render(
         "fine_tuning.html",
-        title=f"Fine-tuning: {settings.get('task', '')}",
-        heading=translated("Fine-tuning") + f": {settings.get('task', '')}",
-        summary=f"{judgement.figures['num_examples']:,} held-out examples, step {step:,}.",
+        title=phrase("Fine-tuning: {task}", task=_TASKS.get(task, task)),
+        summary=phrase(
+            "{count} held-out examples, step {step}.",
+            count=f"{judgement.figures['num_examples']:,}",
+            step=f"{step:,}",
+        ),
         figures=[
             (_named(name), shown(value))
             for name, value in judgement.figures.items()
@@ -57,25 +96,26 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
     return path
 
 
-def _named(name: str) -> str:
-    """`"entity_f1"` → `"entity f1"`."""
-    return name.replace("_", " ")
+def _named(name: str) -> Text:
+    """Returns the name of a figure; of a plugin's metric `"my_score"` → `"my score"`."""
+    return _FIGURES.get(name, name.replace("_", " "))
 
 
 def _curves(folder: str) -> list[LinePlot]:
     path = os.path.join(folder, METRICS_FILE)
     if not os.path.exists(path):
         return []
-    series: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    series: dict[str, dict[Text, list[tuple[float, float]]]] = {}
+    training, held_out = phrase("training"), phrase("held out")
     for line in read_metrics(path):
-        kind = "training" if line["kind"] == "train" else "held out"
+        kind = training if line["kind"] == "train" else held_out
         for name, value in line.items():
             if name not in ("kind", "step", "num_examples") and isinstance(value, (int, float)):
                 series.setdefault(name, {}).setdefault(kind, []).append((line["step"], value))
     plots = [
-        line_plot(_named(name), kinds, "step", exact=name == "learning_rate")
+        line_plot(_named(name), kinds, phrase("step"), exact=name == "learning_rate")
         for name, kinds in series.items()
-        if ("held out" in kinds or name in ("loss", "learning_rate"))
+        if (held_out in kinds or name in ("loss", "learning_rate"))
         and max(map(len, kinds.values())) >= _FEWEST_POINTS
     ]
     return [plot for plot in plots if plot is not None]

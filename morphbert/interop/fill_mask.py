@@ -15,6 +15,7 @@ from morphbert.interop.vocabularies import check_rows
 from morphbert.model.electra import DISCRIMINATOR_HEAD, GENERATOR_CONFIG
 from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
+from morphbert.pages.phrases import phrase
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
@@ -250,7 +251,11 @@ class MaskFiller:
         positions = [index for index, piece in enumerate(pieces) if piece == MASK]
         if not positions:
             raise MorphbertError(
-                f"there is no {MASK} in {text!r}: write it in the place of the piece to predict."
+                phrase(
+                    "there is no {mask} in {text}: write it in the place of the piece to predict.",
+                    mask=MASK,
+                    text=repr(text),
+                )
             )
         return pieces, positions
 
@@ -259,8 +264,11 @@ class MaskFiller:
         pieces = [CLS, *encode_special(self.tokenizer, text).tokens, SEP]
         if len(pieces) > self.config.max_position_embeddings:
             raise MorphbertError(
-                f"the text has {len(pieces)} pieces, but the model has {self.config.max_position_embeddings} "
-                "positions: shorten it."
+                phrase(
+                    "the text has {pieces} pieces, but the model has {positions} positions: shorten it.",
+                    pieces=len(pieces),
+                    positions=self.config.max_position_embeddings,
+                )
             )
         return pieces
 

@@ -34,7 +34,8 @@ from waitress.parser import HTTPRequestParser
 from morphbert.errors import MorphbertError
 from morphbert.interop.fill_mask import FIRST, MaskFiller, Origin, Segmenter
 from morphbert.pages.korean import KOREAN
-from morphbert.pages.rendering import render, translated
+from morphbert.pages.phrases import Text, in_korean, phrase
+from morphbert.pages.rendering import render
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.unknown_share import UnknownShare, unknown_warning
@@ -55,7 +56,7 @@ _POLICY = (
 class BadRequest(Exception):
     """A request that cannot be answered: the status and the message."""
 
-    def __init__(self, status: HTTPStatus, message: str):
+    def __init__(self, status: HTTPStatus, message: Text):
         super().__init__(message)
         self.status = status
 
@@ -164,7 +165,11 @@ class Filling:
         if len(text) > LONGEST_TEXT:
             raise BadRequest(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the text has {len(text):,} characters; {LONGEST_TEXT:,} are taken.",
+                phrase(
+                    "the text has {characters} characters; {most} are taken.",
+                    characters=f"{len(text):,}",
+                    most=f"{LONGEST_TEXT:,}",
+                ),
             )
         if not isinstance(top_k, int) or isinstance(top_k, bool) or not 1 <= top_k <= _MOST_PIECES:
             raise BadRequest(HTTPStatus.BAD_REQUEST, f"top_k is a number from 1 to {_MOST_PIECES}.")
@@ -177,7 +182,8 @@ class Filling:
         prefix = checkpoints_of(self.name).get(label)
         if prefix is None:
             raise BadRequest(
-                HTTPStatus.NOT_FOUND, f"there is no checkpoint {label!r} any more: load the page again."
+                HTTPStatus.NOT_FOUND,
+                phrase("there is no checkpoint {name} any more: load the page again.", name=repr(label)),
             )
         while len(self._kept) >= _KEPT:
             self._kept.popitem(last=False)
@@ -303,9 +309,9 @@ class _Application:
                 raise BadRequest(HTTPStatus.NOT_FOUND, "there is nothing here.")
             return route(request)
         except BadRequest as error:
-            return _json({"error": str(error)}, error.status)
+            return _refusal(error, error.status)
         except MorphbertError as error:
-            return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+            return _refusal(error, HTTPStatus.BAD_REQUEST)
         except Exception:
             traceback.print_exc()
             return _json(
@@ -326,22 +332,25 @@ class _Application:
         page = render(
             "fill_mask.html",
             title=f"morphbert: {MASK}",
-            heading=translated("What stands at [MASK]"),
+            heading=phrase("What stands at [MASK]"),
             nonce_attribute=Markup(' nonce="{}"').format(nonce),
             longest=LONGEST_TEXT,
-            korean_of={phrase: KOREAN[phrase] for phrase in _PHRASES},
+            korean_of={one.form: KOREAN[one.form] for one in _PHRASES},
         )
         return _Answer(page.encode("utf-8"), "text/html; charset=utf-8", policy=_POLICY.format(nonce=nonce))
 
 
 # Texts of the page's program.
 _PHRASES = (
-    "Checkpoint",
-    "Pieces (WordPiece)",
-    "{unknown} of {pieces} pieces are [UNK]",
-    "In place of {piece}",
-    "{piece} has {share}, rank {rank} of {pieces}",
-    "The program does not answer. Is it still running?",
+    phrase("Checkpoint"),
+    phrase("step {step}"),
+    phrase("best, step {step}"),
+    phrase("Pieces (WordPiece)"),
+    phrase("{unknown} of {pieces} pieces are [UNK]"),
+    phrase("The vocabulary does not know much of the text. Is it that of this model and of this language?"),
+    phrase("In place of {piece}"),
+    phrase("{piece} has {share}, rank {rank} of {pieces}"),
+    phrase("The program does not answer. Is it still running?"),
 )
 
 
@@ -362,6 +371,11 @@ class _Answer:
 def _json(values: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> _Answer:
     body = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
     return _Answer(body, "application/json; charset=utf-8", status)
+
+
+def _refusal(error: Exception, status: HTTPStatus) -> _Answer:
+    """Returns the message of an error, and its Korean form if it has one."""
+    return _json({"error": str(error), "korean": str(in_korean(error.args[0]))}, status)
 
 
 def _body(request: Mapping[str, Any]) -> dict[str, Any]:

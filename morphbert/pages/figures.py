@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from morphbert.pages.phrases import Text
+
 # Distinct with red-green colour blindness (Okabe and Ito's set, without black and yellow).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 WIDTH, HEIGHT, RIGHT, TOP, BOTTOM = 520, 230, 14, 14, 36
@@ -45,7 +47,7 @@ class Dot:
 class Curve:
     """A series: `path` is drawn, over `faint`, its raw values where `path` is smoothed."""
 
-    name: str
+    name: Text
     colour: str
     path: str
     faint: str
@@ -67,33 +69,36 @@ class LinePlot:
       absent: names of series that are 0 throughout.
     """
 
-    title: str
-    across: str
+    title: Text
+    across: Text
     left: float
     rows: tuple[Tick, ...]
     columns: tuple[Tick, ...]
     curves: tuple[Curve, ...]
-    absent: tuple[str, ...] = ()
+    absent: tuple[Text, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
     right: int = RIGHT
     bottom: int = BOTTOM
 
     @property
-    def legend(self) -> list[tuple[str, str]]:
+    def legend(self) -> list[tuple[Text, str]]:
         """Name and colour of each curve."""
         return [(curve.name, curve.colour) for curve in self.curves]
 
     @property
-    def readout(self) -> list[tuple[str, list[tuple[float, str, str]]]]:
-        """The values that the page shows under the pointer: by curve, pixels from the left, x and y as text."""
-        return [
-            (curve.name, [(dot.left, dot.across, dot.value) for dot in curve.dots]) for curve in self.curves
-        ]
+    def names(self) -> list[Text]:
+        """The names of the curves."""
+        return [curve.name for curve in self.curves]
+
+    @property
+    def readout(self) -> list[list[tuple[float, str, str]]]:
+        """The values that the page shows under the pointer: of each curve, pixels from the left, x and y as text."""
+        return [[(dot.left, dot.across, dot.value) for dot in curve.dots] for curve in self.curves]
 
 
 def line_plot(
-    title: str, series: Mapping[str, Points], across: str, percent: bool = False, exact: bool = False
+    title: Text, series: Mapping[Text, Points], across: Text, percent: bool = False, exact: bool = False
 ) -> LinePlot | None:
     """Returns curves over one axis; None where no series has a point.
 
@@ -109,7 +114,7 @@ def line_plot(
         for name, points in series.items()
     }
     curves = {name: _thinned(points) for name, points in finite.items() if points}
-    absent: tuple[str, ...] = ()
+    absent: tuple[Text, ...] = ()
     if percent and len(curves) > 2:
         largest = max(y for points in curves.values() for _, y in points)
         absent = tuple(
@@ -133,7 +138,7 @@ def line_plot(
     def path(points: Points) -> str:
         return " ".join(f"{from_left(x)},{from_top(y)}" for x, y in points)
 
-    def curve(index: int, name: str, points: Points) -> Curve:
+    def curve(index: int, name: Text, points: Points) -> Curve:
         smooth = points if exact or len(points) < _FEWEST_SMOOTHED else smoothed(points)
         dots = tuple(Dot(from_left(x), from_top(y), shown(x), shown(y, percent)) for x, y in points)
         faint = path(points) if smooth is not points else ""
@@ -154,13 +159,14 @@ def line_plot(
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar in pixels, and its value as text."""
+    """A bar in pixels, the name of its series, and its bucket and value as text."""
 
     left: float
     top: float
     width: float
     height: float
     colour: str
+    name: Text
     label: str
 
 
@@ -168,8 +174,8 @@ class Bar:
 class BarPlot:
     """Bars in groups, a group for each bucket; `columns` name the buckets."""
 
-    title: str
-    explanation: str
+    title: Text
+    explanation: Text
     left: float
     rows: tuple[Tick, ...]
     columns: tuple[Tick, ...]
@@ -181,7 +187,7 @@ class BarPlot:
 
 
 def bar_plot(
-    title: str, explanation: str, buckets: Sequence[str], series: Mapping[str, Sequence[float]]
+    title: Text, explanation: Text, buckets: Sequence[str], series: Mapping[Text, Sequence[float]]
 ) -> BarPlot:
     """Returns bars in groups: a group for each bucket, in it a bar for each series.
 
@@ -204,7 +210,8 @@ def bar_plot(
             width=round(width, 1),
             height=round(shares[index] * scale, 1),
             colour=COLOURS[number % len(COLOURS)],
-            label=f"{name}: {bucket}: {shares[index]:.1f}%",
+            name=name,
+            label=f"{bucket}: {shares[index]:.1f}%",
         )
         for index, bucket in enumerate(buckets)
         for number, (name, shares) in enumerate(series.items())
@@ -221,7 +228,7 @@ def bar_plot(
     )
 
 
-def legend(names: Sequence[str]) -> list[tuple[str, str]]:
+def legend(names: Sequence[Text]) -> list[tuple[Text, str]]:
     """Returns (name, colour) in the order of the series."""
     return [(name, COLOURS[index % len(COLOURS)]) for index, name in enumerate(names)]
 

@@ -16,8 +16,33 @@ KOREAN = {
     "By length": "길이별 결과",
     "Settings": "설정",
     # A pretraining run
-    "Pretraining": "사전학습",
-    "Fine-tuning": "파인튜닝",
+    "Pretraining: {name}": "사전학습: {name}",
+    "{step} of {steps}": "{steps} 중 {step}",
+    "{step} of {steps}, in progress or stopped": "{steps} 중 {step}(진행 중이거나 중단됨)",
+    "{share} of {wall} moved the weights": "전체 {wall} 가운데 {share}가 실제 학습에 쓰임",
+    "{loss}, at best {best} at step {step}": "{loss}(최저 {best}, {step} 스텝)",
+    " and {count} more": " 외 {count}개",
+    "last: step {step}": "마지막: {step} 스텝",
+    "best: step {step}": "최고: {step} 스텝",
+    "topic 은/는": "은/는",
+    "topic 은/는, noun masked": "은/는(명사를 가림)",
+    "subject 이/가": "이/가",
+    "subject 이/가, noun masked": "이/가(명사를 가림)",
+    "object 을/를": "을/를",
+    "object 을/를, noun masked": "을/를(명사를 가림)",
+    "and 와/과": "와/과",
+    "and 와/과, noun masked": "와/과(명사를 가림)",
+    "direction 으로/로": "으로/로",
+    "direction 으로/로, noun masked": "으로/로(명사를 가림)",
+    "case": "격 조사",
+    "order of particles": "조사의 순서",
+    "order of endings": "어미의 순서",
+    "agreement of honorifics": "높임 호응",
+    "honorifics for oneself": "자기를 높임",
+    "tense": "시제",
+    "negative polarity": "부정 표현과의 호응",
+    "negative adverb": "안/못",
+    "negative spelling": "않다의 표기",
     "nouns": "명사",
     "josa and endings": "조사와 어미",
     "frequent": "자주 나오는 조각",
@@ -41,8 +66,6 @@ KOREAN = {
     "held out": "평가",
     "step": "스텝",
     "median": "중앙값",
-    "last": "마지막",
-    "best": "최고",
     "sentence": "문장",
     "the likeliest pieces": "확률이 높은 조각",
     "Trained on": "학습 데이터",
@@ -99,8 +122,37 @@ KOREAN = {
         "자주 나오는 조각은 본문의 앞 절반, 중간은 그다음 40%, 드문 조각은 마지막 10%를 이룹니다."
     ),
     # A fine-tuned model
+    "Fine-tuning: {task}": "파인튜닝: {task}",
+    "classification": "분류",
+    "tagging of entities": "개체명 인식",
+    "relations of entities": "관계 추출",
+    "answers to questions": "질의응답",
+    "multiple choice": "객관식 문제",
+    "{count} held-out examples, step {step}.": "평가 예제 {count}개, {step} 스텝.",
+    "{shortest} to {longest} pieces": "조각 {shortest}~{longest}개",
+    "{shortest} to {longest} characters": "{shortest}~{longest}자",
+    "learning rate": "학습률",
+    "precision": "정밀도",
+    "recall": "재현율",
+    "F1": "F1",
+    "F1, micro": "F1(micro 평균)",
+    "F1, macro": "F1(macro 평균)",
+    "area under precision and recall": "정밀도-재현율 곡선 아래 면적",
+    "Pearson's correlation": "피어슨 상관계수",
+    "Spearman's correlation": "스피어만 상관계수",
+    "exact match": "완전 일치",
+    "ROUGE-W": "ROUGE-W",
+    "exact match with particles": "조사를 떼지 않은 완전 일치",
+    "F1 with particles": "조사를 떼지 않은 F1",
+    "ROUGE-W with particles": "조사를 떼지 않은 ROUGE-W",
+    "accuracy without an answer": "답이 없는 질문의 정확도",
+    "best threshold": "최적 임곗값",
+    "F1 at the best threshold": "최적 임곗값에서의 F1",
+    "ROUGE-W at the best threshold": "최적 임곗값에서의 ROUGE-W",
+    "F1 of entities": "개체 F1",
+    "F1 of entities, micro": "개체 F1(micro 평균)",
+    "F1 of characters": "글자 F1",
     "accuracy": "정확도",
-    "num examples": "예제 수",
     "figure": "지표",
     "value": "값",
     "text": "텍스트",
@@ -117,6 +169,23 @@ KOREAN = {
         "조각 자리에 [MASK]를 쓰세요. 문장의 조각을 누르면 모델이 그 자리에 넣을 조각이 나옵니다."
     ),
     "Checkpoint": "체크포인트",
+    "step {step}": "{step} 스텝",
+    "best, step {step}": "최고, {step} 스텝",
+    "The vocabulary does not know much of the text. Is it that of this model and of this language?": (
+        "사전에 없는 글자가 많습니다. 이 모델과 이 언어의 사전이 맞는지 확인하세요."
+    ),
+    "there is no {mask} in {text}: write it in the place of the piece to predict.": (
+        "{text}에 {mask}가 없습니다. 예측할 조각 자리에 쓰세요."
+    ),
+    "the text has {pieces} pieces, but the model has {positions} positions: shorten it.": (
+        "글의 조각이 {pieces}개인데 모델은 {positions}개까지 받습니다. 글을 줄이세요."
+    ),
+    "the text has {characters} characters; {most} are taken.": (
+        "글이 {characters}자입니다. {most}자까지 쓸 수 있습니다."
+    ),
+    "there is no checkpoint {name} any more: load the page again.": (
+        "체크포인트 {name}이(가) 이제 없습니다. 페이지를 새로 고치세요."
+    ),
     "Pieces": "개수",
     "Fill": "채우기",
     "Morphemes (Mecab)": "형태소 (Mecab)",
@@ -127,6 +196,44 @@ KOREAN = {
     "The program does not answer. Is it still running?": "프로그램이 응답하지 않습니다. 아직 실행 중인지 확인하세요.",
     # Vocabularies
     "Vocabulary": "사전",
+    "Vocabularies compared": "사전 비교",
+    "{lines} lines, {characters} characters, of {files} file(s).": "파일 {files}개, {lines}줄, {characters}자입니다.",
+    "{lines} lines: {reserved} special tokens, {alphabet} characters (plain and with `##`), {learned} learned "
+    "pieces, {unused} unused.": (
+        "모두 {lines}줄: 특수 토큰 {reserved}개, 글자 {alphabet}개(그대로와 `##` 붙은 것), 학습한 조각 {learned}개, "
+        "빈자리 {unused}개."
+    ),
+    "{lines} lines: those of another vocabulary with their ids, {filled} new pieces in its `[unusedN]` and "
+    "{appended} behind it (which ones, `{file}` says); {unused} unused.": (
+        "모두 {lines}줄: 기존 사전의 조각은 번호를 그대로 두고, `[unusedN]` 자리에 새 조각 {filled}개, 그 뒤에 "
+        "{appended}개를 더했습니다(목록은 `{file}`). 빈자리 {unused}개."
+    ),
+    "Learned with `{learner}` from {files} file(s): {lines} lines, {characters} characters, {words} distinct "
+    "words (analyser {analyser}, continuation {continuation}, {casing}).": (
+        "`{learner}`로 파일 {files}개에서 학습: {lines}줄, {characters}자, 서로 다른 단어 {words}개(분석기 {analyser}, "
+        "이어짐 표시 {continuation}, {casing})."
+    ),
+    "lower-cased": "소문자로 바꿈",
+    "cased": "대소문자 구분",
+    "{analyser}, lower-cased": "{analyser}, 소문자로 바꿈",
+    "Characters left out: {characters}, {occurrences} occurrences.": (
+        "제외한 글자 {characters}개(출현 {occurrences}번)."
+    ),
+    "No lines were held out, so nothing was measured.": "따로 둔 줄이 없어 측정하지 않았습니다.",
+    "A character that only these lines have counts as unknown here, though the vocabulary has it.": (
+        "이 줄에만 나오는 글자는 사전에 있어도 여기서는 모르는 글자로 셉니다."
+    ),
+    "A stock BERT tokenizer is google-research/bert's, without an analyser, on the same `vocab.txt`: where it "
+    "cuts an eojeol alike, a program that knows no Mecab reads the text as the model does.": (
+        "일반 BERT 토크나이저는 분석기 없이 같은 `vocab.txt`를 쓰는 google-research/bert의 것입니다. "
+        "어절을 똑같이 자르면 Mecab을 모르는 프로그램도 글을 모델과 똑같이 읽습니다."
+    ),
+    "An answer can be hit where its first and last characters are the first and last of a token: no model "
+    "that marks a first and a last token can give more answers exactly.": (
+        "답의 첫 글자와 마지막 글자가 각각 어느 조각의 처음과 끝이면 맞힐 수 있는 답입니다. 시작 조각과 끝 조각을 "
+        "고르는 모델은 이보다 많은 답을 정확히 맞힐 수 없습니다."
+    ),
+    "{share} ({reachable} of {answers})": "{share}({answers}개 중 {reachable}개)",
     "On lines that were held out": "학습에 쓰지 않은 줄에서",
     "On this text": "이 글에서",
     "this vocabulary": "이 사전",

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from morphbert.pages.korean import KOREAN
+from morphbert.pages.phrases import Phrase, Text, in_korean, phrase
 
 
 def render(template: str, **values: Any) -> str:
@@ -20,14 +20,16 @@ def render(template: str, **values: Any) -> str:
     return _templates().get_template(template).render(**values)
 
 
-def translated(text: str) -> Markup:
-    """Returns an English phrase with its Korean form, which the page shows in a browser whose language is Korean.
+def translated(text: Text) -> Markup:
+    """Returns a text as HTML; of a phrase both forms, and a browser whose language is Korean shows the Korean one."""
+    if not isinstance(text, Phrase):
+        return escape(text)
+    return Markup("<span{}>{}</span>").format(_korean_attribute(text), code_marked(str(text)))
 
-    A phrase without a Korean form, such as the name of a figure, is shown as it is.
-    """
-    if text not in KOREAN:
-        return escape(text)  # markup, such as a heading in which a part is translated, stays
-    return Markup('<span data-ko="{}">{}</span>').format(KOREAN[text], text)
+
+def untranslated(text: str) -> Markup:
+    """Returns data, such as a name or a path, as HTML that no translator of a browser changes."""
+    return Markup('<span translate="no">{}</span>').format(text)
 
 
 def code_marked(text: str) -> Markup:
@@ -36,6 +38,13 @@ def code_marked(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
         for index, part in enumerate(text.split("`"))
     )
+
+
+def _korean_attribute(text: Text, name: str = "ko") -> Markup:
+    """Returns the attribute from which the page takes the Korean form of an element's text; none for other texts."""
+    if not isinstance(text, Phrase):
+        return Markup()
+    return Markup(' data-{}="{}"').format(name, text.korean)
 
 
 @cache
@@ -48,7 +57,10 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["t"] = translated
-    made.filters["code_marked"] = code_marked
-    made.globals["korean"] = KOREAN
+    made.filters["t"] = lambda form: translated(phrase(form))
+    made.filters["shown"] = translated
+    made.filters["data"] = untranslated
+    made.filters["korean"] = in_korean
+    made.filters["ko"] = _korean_attribute
+    made.filters["ko_label"] = lambda text: _korean_attribute(text, "ko-label")
     return made

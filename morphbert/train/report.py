@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from morphbert.errors import MorphbertError
 from morphbert.pages.figures import LinePlot, line_plot, shown
+from morphbert.pages.phrases import Phrase, Text, phrase
 from morphbert.pages.rendering import render as render_page
-from morphbert.pages.rendering import translated
+from morphbert.pages.rendering import untranslated
 from morphbert.train.log import METRICS_FILE, duration, read_metrics
 from morphbert.train.run_facts import read_run
 from morphbert.train.storage import write_text
@@ -23,34 +24,63 @@ Filled = tuple[str, Sequence[Sequence[tuple[str, float]]]]
 
 _KIND = "masked_lm_accuracy_"
 _PHENOMENON = "grammar_accuracy_"
+# Figures of an evaluation.
 _SHOWN = {
-    "loss": "loss",
-    "masked_lm_loss": "masked LM loss",
-    "masked_lm_accuracy": "masked LM accuracy",
-    "masked_lm_perplexity": "masked LM perplexity",
-    "next_sentence_loss": "next sentence loss",
-    "next_sentence_accuracy": "next sentence accuracy",
-    "discriminator_loss": "discriminator loss",
-    "discriminator_accuracy": "discriminator accuracy",
-    "replaced_share": "replaced pieces",
-    "replaced_recall": "replaced pieces found",
-    "replaced_precision": "named as replaced and so",
-    "grammar_accuracy": "grammar: pairs right",
-    "grammar_unspaced_accuracy": "grammar: pairs right without spaces",
-    "num_examples": "examples",
+    "loss": phrase("loss"),
+    "masked_lm_loss": phrase("masked LM loss"),
+    "masked_lm_accuracy": phrase("masked LM accuracy"),
+    "masked_lm_perplexity": phrase("masked LM perplexity"),
+    "next_sentence_loss": phrase("next sentence loss"),
+    "next_sentence_accuracy": phrase("next sentence accuracy"),
+    "discriminator_loss": phrase("discriminator loss"),
+    "discriminator_accuracy": phrase("discriminator accuracy"),
+    "replaced_share": phrase("replaced pieces"),
+    "replaced_recall": phrase("replaced pieces found"),
+    "replaced_precision": phrase("named as replaced and so"),
+    "grammar_accuracy": phrase("grammar: pairs right"),
+    "grammar_unspaced_accuracy": phrase("grammar: pairs right without spaces"),
+    "num_examples": phrase("examples"),
 }
-_KINDS_NOTE = (
+_KINDS_NOTE = phrase(
     "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth."
 )
 # The entries of a manifest that readers look for first, in words.
 _COUNTS = {
-    "num_records": "records",
-    "num_documents": "documents",
-    "num_sentences": "sentences",
-    "max_seq_length": "pieces in a record, at most",
-    "max_predictions_per_seq": "masked pieces in a record, at most",
-    "objective": "sentence objective",
+    "num_records": phrase("records"),
+    "num_documents": phrase("documents"),
+    "num_sentences": phrase("sentences"),
+    "max_seq_length": phrase("pieces in a record, at most"),
+    "max_predictions_per_seq": phrase("masked pieces in a record, at most"),
+    "objective": phrase("sentence objective"),
+}
+# Kinds of pieces, and the phenomena of grammar.
+_NAMES = {
+    "nouns": phrase("nouns"),
+    "josa_and_endings": phrase("josa and endings"),
+    "frequent": phrase("frequent"),
+    "middle": phrase("middle"),
+    "rare": phrase("rare"),
+    "whole_eojeols": phrase("whole eojeols"),
+    "topic": phrase("topic 은/는"),
+    "topic_masked_noun": phrase("topic 은/는, noun masked"),
+    "subject": phrase("subject 이/가"),
+    "subject_masked_noun": phrase("subject 이/가, noun masked"),
+    "object": phrase("object 을/를"),
+    "object_masked_noun": phrase("object 을/를, noun masked"),
+    "and": phrase("and 와/과"),
+    "and_masked_noun": phrase("and 와/과, noun masked"),
+    "direction": phrase("direction 으로/로"),
+    "direction_masked_noun": phrase("direction 으로/로, noun masked"),
+    "case": phrase("case"),
+    "particle_order": phrase("order of particles"),
+    "ending_order": phrase("order of endings"),
+    "honorific_agreement": phrase("agreement of honorifics"),
+    "honorific_self": phrase("honorifics for oneself"),
+    "tense": phrase("tense"),
+    "negative_polarity": phrase("negative polarity"),
+    "negative_adverb": phrase("negative adverb"),
+    "negative_spelling": phrase("negative spelling"),
 }
 
 
@@ -81,11 +111,15 @@ def render(directory: str, filled: Sequence[Filled] = ()) -> str:
     trained = [line for line in lines if line["kind"] == "train"]
     evaluated = [line for line in lines if line["kind"] == "eval"]
     name = os.path.basename(os.path.abspath(directory))
-    parts = (("run", "Run"), ("model", "Model"), ("optimizer", "Optimizer"), ("step", "Step"))
+    parts = (
+        ("run", phrase("Run")),
+        ("model", phrase("Model")),
+        ("optimizer", phrase("Optimizer")),
+        ("step", phrase("Step")),
+    )
     return render_page(
         "pretraining.html",
-        title=f"Pretraining: {name}",
-        heading=translated("Pretraining") + f": {name}",
+        title=phrase("Pretraining: {name}", name=name),
         summary=_summary(facts, trained, evaluated),
         curves=_learning(trained, evaluated),
         **_evaluation(evaluated),
@@ -99,29 +133,41 @@ def render(directory: str, filled: Sequence[Filled] = ()) -> str:
 
 def _summary(
     facts: Mapping[str, Any], trained: Sequence[Any], evaluated: Sequence[Any]
-) -> list[tuple[str, str]]:
+) -> list[tuple[Phrase, Text]]:
     steps = facts["optimizer"]["num_train_steps"]
     step = max(line["step"] for line in (*trained, *evaluated))
-    rows = [
-        ("steps", f"{step:,} of {steps:,}" + ("" if step >= steps else ", in progress or stopped")),
-        ("parameters", f"{facts['parameters']:,}"),
-        ("started", facts["started"]),
+    done = {"step": f"{step:,}", "steps": f"{steps:,}"}
+    rows: list[tuple[Phrase, Text]] = [
+        (
+            phrase("steps"),
+            phrase("{step} of {steps}", **done)
+            if step >= steps
+            else phrase("{step} of {steps}, in progress or stopped", **done),
+        ),
+        (phrase("parameters"), f"{facts['parameters']:,}"),
+        (phrase("started"), facts["started"]),
     ]
     if facts["continued"]:
-        rows.append(("continued", ", ".join(facts["continued"])))
+        rows.append((phrase("continued"), ", ".join(facts["continued"])))
     if trained:
-        rows.append(("loss in training", shown(trained[-1]["loss"])))
+        rows.append((phrase("loss in training"), shown(trained[-1]["loss"])))
         if goodput := [line for line in trained if "goodput" in line]:
             share, wall = goodput[-1]["goodput"], duration(goodput[-1]["wall_seconds"])
-            rows.append(("goodput", f"{shown(share, percent=True)} of {wall} moved the weights"))
+            moved = phrase("{share} of {wall} moved the weights", share=shown(share, percent=True), wall=wall)
+            rows.append((phrase("goodput"), moved))
         if step < steps and "seconds_left" in trained[-1]:
-            rows.append(("time left", duration(trained[-1]["seconds_left"])))
+            rows.append((phrase("time left"), duration(trained[-1]["seconds_left"])))
     if evaluated:
         best = min(evaluated, key=lambda line: line["loss"])
         rows.append(
             (
-                "held-out loss",
-                f"{shown(evaluated[-1]['loss'])}, at best {shown(best['loss'])} at step {best['step']:,}",
+                phrase("held-out loss"),
+                phrase(
+                    "{loss}, at best {best} at step {step}",
+                    loss=shown(evaluated[-1]["loss"]),
+                    best=shown(best["loss"]),
+                    step=f"{best['step']:,}",
+                ),
             )
         )
     return rows
@@ -132,53 +178,62 @@ def _curve(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, f
 
 
 def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot]:
-    def both(title: str, name: str, percent: bool = False, exact: bool = False) -> LinePlot | None:
-        series = {"training": _curve(trained, name), "held out": _curve(evaluated, name)}
-        return line_plot(title, series, "step", percent, exact)
+    across = phrase("step")
 
-    kinds = dict.fromkeys(key for line in evaluated for key in line if key.startswith(_KIND))
-    of_kinds = {kind.removeprefix(_KIND).replace("_", " "): _curve(evaluated, kind) for kind in kinds}
-    phenomena = dict.fromkeys(key for line in evaluated for key in line if key.startswith(_PHENOMENON))
-    of_phenomena = {
-        name.removeprefix(_PHENOMENON).replace("_", " "): _curve(evaluated, name) for name in phenomena
-    }
+    def both(title: Phrase, name: str, percent: bool = False, exact: bool = False) -> LinePlot | None:
+        series: dict[Text, Any] = {
+            phrase("training"): _curve(trained, name),
+            phrase("held out"): _curve(evaluated, name),
+        }
+        return line_plot(title, series, across, percent, exact)
+
+    def of_names(prefix: str) -> dict[Text, Any]:
+        keys = dict.fromkeys(key for line in evaluated for key in line if key.startswith(prefix))
+        return {_named(key.removeprefix(prefix)): _curve(evaluated, key) for key in keys}
+
     names = {
-        "are replaced": "replaced_share",
-        "of them found": "replaced_recall",
-        "right of those named": "replaced_precision",
+        phrase("are replaced"): "replaced_share",
+        phrase("of them found"): "replaced_recall",
+        phrase("right of those named"): "replaced_precision",
     }
-    of_replaced = {shown_as: _curve(evaluated, name) for shown_as, name in names.items()}
+    of_replaced: dict[Text, Any] = {shown_as: _curve(evaluated, name) for shown_as, name in names.items()}
+    kinds, phenomena = of_names(_KIND), of_names(_PHENOMENON)
+    by_kind = phrase("Masked LM: held-out accuracy by kind")
+    of_grammar = phrase("Grammar: minimal pairs in the right order")
     plots = (
-        both("Loss", "loss"),
-        both("Masked LM: loss", "masked_lm_loss"),
-        both("Masked LM: accuracy", "masked_lm_accuracy", percent=True),
-        line_plot("Masked LM: held-out accuracy by kind", of_kinds, "step", percent=True),
-        line_plot("Grammar: minimal pairs in the right order", of_phenomena, "step", percent=True),
-        both("Next sentence: loss", "next_sentence_loss"),
-        both("Next sentence: accuracy", "next_sentence_accuracy", percent=True),
-        both("Discriminator: loss", "discriminator_loss"),
-        line_plot("Replaced pieces, held out", of_replaced, "step", percent=True),
-        both("z-loss", "z_loss"),
-        both("Learning rate", "learning_rate", exact=True),
-        both("Norm of the gradient", "gradient_norm"),
-        both("Loss scale", "loss_scale", exact=True),
+        both(phrase("Loss"), "loss"),
+        both(phrase("Masked LM: loss"), "masked_lm_loss"),
+        both(phrase("Masked LM: accuracy"), "masked_lm_accuracy", percent=True),
+        line_plot(by_kind, kinds, across, percent=True),
+        line_plot(of_grammar, phenomena, across, percent=True),
+        both(phrase("Next sentence: loss"), "next_sentence_loss"),
+        both(phrase("Next sentence: accuracy"), "next_sentence_accuracy", percent=True),
+        both(phrase("Discriminator: loss"), "discriminator_loss"),
+        line_plot(phrase("Replaced pieces, held out"), of_replaced, across, percent=True),
+        both(phrase("z-loss"), "z_loss"),
+        both(phrase("Learning rate"), "learning_rate", exact=True),
+        both(phrase("Norm of the gradient"), "gradient_norm"),
+        both(phrase("Loss scale"), "loss_scale", exact=True),
     )
     return [plot for plot in plots if plot is not None]
 
 
 def _throughput(trained: Sequence[Any]) -> dict[str, Any]:
     figures = (
-        ("Sequences a second", "sequences_per_second", False),
-        ("Pieces a second, padding left out", "tokens_per_second", False),
-        ("Share of the time spent waiting for input", "input_wait_share", True),
-        ("Model FLOPs utilisation", "model_flops_utilization", True),
+        (phrase("Sequences a second"), "sequences_per_second", False),
+        (phrase("Pieces a second, padding left out"), "tokens_per_second", False),
+        (phrase("Share of the time spent waiting for input"), "input_wait_share", True),
+        (phrase("Model FLOPs utilisation"), "model_flops_utilization", True),
     )
     rows = []
     for title, name, percent in figures:
         values = sorted(value for _, value in _curve(trained, name))
         if values:
             rows.append((title, shown(values[len(values) // 2], percent)))
-    plots = [line_plot(title, {title: _curve(trained, name)}, "step", part) for title, name, part in figures]
+    plots = [
+        line_plot(title, {title: _curve(trained, name)}, phrase("step"), part)
+        for title, name, part in figures
+    ]
     return {"throughput": rows, "throughput_curves": [plot for plot in plots if plot is not None]}
 
 
@@ -187,7 +242,9 @@ def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
     if not evaluated:
         return {"evaluation": (), "evaluation_head": (), "kinds": (), "kinds_note": "", "phenomena": ()}
     best, last = min(evaluated, key=lambda line: line["loss"]), evaluated[-1]
-    columns = [("last", last)] if best["step"] == last["step"] else [("last", last), ("best", best)]
+    columns = [(phrase("last: step {step}", step=f"{last['step']:,}"), last)]
+    if best["step"] != last["step"]:
+        columns.append((phrase("best: step {step}", step=f"{best['step']:,}"), best))
     rows = [
         (name, *(_figure(key, line[key]) for _, line in columns))
         for key, name in _SHOWN.items()
@@ -196,10 +253,10 @@ def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
     kinds = [key.removeprefix(_KIND) for key in last if key.startswith(_KIND)]
     return {
         "evaluation": rows,
-        "evaluation_head": ("", *(f"{word}: step {line['step']:,}" for word, line in columns)),
+        "evaluation_head": ("", *(head for head, _ in columns)),
         "kinds": [
             (
-                kind.replace("_", " "),
+                _named(kind),
                 shown(last[_KIND + kind], percent=True),
                 f"{last['masked_lm_predictions_' + kind]:,}",
             )
@@ -207,7 +264,7 @@ def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
         ],
         "kinds_note": _KINDS_NOTE,
         "phenomena": [
-            (key.removeprefix(_PHENOMENON).replace("_", " "), shown(last[key], percent=True))
+            (_named(key.removeprefix(_PHENOMENON)), shown(last[key], percent=True))
             for key in last
             if key.startswith(_PHENOMENON)
         ],
@@ -241,17 +298,22 @@ def _word(value: Any) -> str:
 
 
 def _count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else _word(value)
+    return f"{value:,}" if isinstance(value, int) else untranslated(_word(value))
+
+
+def _named(key: str) -> Text:
+    """Returns the name of a kind of piece or of a phenomenon of grammar."""
+    return _NAMES.get(key, key.replace("_", " "))
 
 
 def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each part's files, the counts of its first manifest, and the manifests as rows."""
     made = []
-    for part, title in (("train", "Trained on"), ("eval", "Evaluated on")):
+    for part, title in (("train", phrase("Trained on")), ("eval", phrase("Evaluated on"))):
         files, manifests = data[part]["files"], data[part]["manifests"]
         if not files:
             continue
-        more = f" and {len(files) - 8} more" if len(files) > 8 else ""
+        more = phrase(" and {count} more", count=len(files) - 8) if len(files) > 8 else ""
         counts = (
             []
             if not manifests
@@ -262,7 +324,8 @@ def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         made.append(
             {
                 "name": title,
-                "files": ", ".join(files[:8]) + more,
+                "files": ", ".join(files[:8]),
+                "more": more,
                 "counts": counts,
                 "manifests": [_facts(manifest) for manifest in manifests],
             }

@@ -13,6 +13,7 @@ from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import exists, expand
 from morphbert.options import configuration, option
+from morphbert.pages.phrases import phrase
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.jamo import word_characters_of_jamo
@@ -246,7 +247,7 @@ def build_vocabulary(
         vocabulary_from_tokens(token for token in pieces.tokens if token not in only_held_out), splitter
     )
     column = Measured(
-        "this vocabulary",  # not the folder's name: the same input and settings give the same bytes
+        phrase("this vocabulary"),  # not the folder's name: the same input and settings give the same bytes
         tokenizer,
         measure(measured, counts.held_out),
         None if questions is None else answer_ceiling(tokenizer, questions),
@@ -426,32 +427,56 @@ def _report(
 ) -> Report:
     reserved = _reserved(config)
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
-    lines = (
-        f"{len(pieces.tokens):,} lines: {reserved:,} special tokens, {pieces.alphabet:,} characters (plain and with "
-        f"`##`), {learned:,} learned pieces, {pieces.unused:,} unused."
+    lines = phrase(
+        "{lines} lines: {reserved} special tokens, {alphabet} characters (plain and with `##`), {learned} learned "
+        "pieces, {unused} unused.",
+        lines=f"{len(pieces.tokens):,}",
+        reserved=f"{reserved:,}",
+        alphabet=f"{pieces.alphabet:,}",
+        learned=f"{learned:,}",
+        unused=f"{pieces.unused:,}",
     )
     if config.init_vocab:
-        lines = (
-            f"{len(pieces.tokens):,} lines: those of another vocabulary with their ids, {pieces.filled:,} new pieces "
-            f"in its `[unusedN]` and {pieces.appended:,} behind it (which ones, `{METADATA_NAME}` says); "
-            f"{pieces.unused:,} unused."
+        lines = phrase(
+            "{lines} lines: those of another vocabulary with their ids, {filled} new pieces in its `[unusedN]` and "
+            "{appended} behind it (which ones, `{file}` says); {unused} unused.",
+            lines=f"{len(pieces.tokens):,}",
+            filled=f"{pieces.filled:,}",
+            appended=f"{pieces.appended:,}",
+            file=METADATA_NAME,
+            unused=f"{pieces.unused:,}",
         )
     notes = (
         lines,
-        f"Learned with `{config.learner}` from {len(paths):,} file(s): {counts.lines:,} lines, "
-        f"{counts.characters_read:,} characters, {len(counts.words) + counts.dropped_words:,} distinct words "
-        f"(analyser {config.analyzer}, continuation {config.continuation}, "
-        f"{'lower-cased' if config.do_lower_case else 'cased'}).",
-        f"Characters left out: {len(pieces.uncovered):,}, {pieces.uncovered.total():,} occurrences.",
+        phrase(
+            "Learned with `{learner}` from {files} file(s): {lines} lines, {characters} characters, {words} distinct "
+            "words (analyser {analyser}, continuation {continuation}, {casing}).",
+            learner=config.learner,
+            files=f"{len(paths):,}",
+            lines=f"{counts.lines:,}",
+            characters=f"{counts.characters_read:,}",
+            words=f"{len(counts.words) + counts.dropped_words:,}",
+            analyser=config.analyzer,
+            continuation=config.continuation,
+            casing=phrase("lower-cased") if config.do_lower_case else phrase("cased"),
+        ),
+        phrase(
+            "Characters left out: {characters}, {occurrences} occurrences.",
+            characters=f"{len(pieces.uncovered):,}",
+            occurrences=f"{pieces.uncovered.total():,}",
+        ),
     )
     measured = bool(column.figures.lines)
+    nothing = phrase("No lines were held out, so nothing was measured.")
     return Report(
-        title="Vocabulary",
-        notes=notes if measured else (*notes, "No lines were held out, so nothing was measured."),
-        text="On lines that were held out" if measured else "",
+        title=phrase("Vocabulary"),
+        notes=notes if measured else (*notes, nothing),
+        text=phrase("On lines that were held out") if measured else "",
         columns=(column,),
         remarks=(
-            "A character that only these lines have counts as unknown here, though the vocabulary has it.",
+            phrase(
+                "A character that only these lines have counts as unknown here, though the vocabulary has it."
+            ),
         ),
         examples=(*EXAMPLES, *example_lines(counts.held_out, config.num_examples)),
     )

@@ -14,6 +14,7 @@ from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.hints import held_back
 from morphbert.options import configuration, option
+from morphbert.pages.phrases import phrase
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
@@ -108,9 +109,16 @@ def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None)
         )
     )
     report = Report(
-        title="Vocabularies compared",
-        notes=(f"{lines:,} lines, {characters:,} characters, of {len(paths):,} file(s).",),
-        text="On this text",
+        title=phrase("Vocabularies compared"),
+        notes=(
+            phrase(
+                "{lines} lines, {characters} characters, of {files} file(s).",
+                lines=f"{lines:,}",
+                characters=f"{characters:,}",
+                files=f"{len(paths):,}",
+            ),
+        ),
+        text=phrase("On this text"),
         columns=columns,
         examples=(*EXAMPLES, *example_lines(shown, config.num_examples)),
     )

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from morphbert.pages.phrases import Phrase, Text, phrase
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.figures import AnswerCeiling, Figures, lengths_of_pieces
 
@@ -35,7 +36,7 @@ class Measured:
       answers: the figures on a file of questions, if there is one.
     """
 
-    name: str
+    name: Text
     tokenizer: Tokenizer
     figures: Figures
     answers: AnswerCeiling | None = None
@@ -46,17 +47,17 @@ class Report:
     """The content of both forms of a report.
 
     Attributes:
-      notes: sentences before the figures, as plain Markdown text with `code`.
+      notes: sentences before the figures, with `code`.
       text: the heading of the figures, which names the measured text; empty if nothing was measured.
       remarks: sentences after the figures.
       examples: texts to show as pieces.
     """
 
-    title: str
-    notes: tuple[str, ...]
-    text: str
+    title: Text
+    notes: tuple[Text, ...]
+    text: Text
     columns: tuple[Measured, ...]
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Phrase, ...] = ()
     examples: tuple[str, ...] = EXAMPLES
 
 
@@ -64,27 +65,27 @@ class Report:
 class Histogram:
     """Shares in percent, one row per vocabulary, with the names of the buckets."""
 
-    title: str
-    explanation: str
+    title: Phrase
+    explanation: Phrase
     buckets: tuple[str, ...]
     shares: tuple[tuple[float, ...], ...]
 
 
-def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
+def figure_rows(columns: Sequence[Measured]) -> list[tuple[Phrase, list[Text]]]:
     """Returns the rows of the table: a figure's name and its value for each vocabulary, without rows empty for all."""
-    rows: list[tuple[str, Callable[[Measured], str]]] = [
-        ("lines of the vocabulary", lambda c: f"{len(c.tokenizer.vocabulary):,}"),
-        ("analyser", _analyser),
-        ("lines", lambda c: f"{c.figures.lines:,}"),
-        ("eojeols", lambda c: f"{c.figures.eojeols:,}"),
-        ("characters covered", lambda c: f"{100 * c.figures.coverage:.3f}%"),
-        ("eojeols with [UNK]", lambda c: f"{100 * c.figures.unknown_share:.3f}%"),
-        ("[UNK] among the pieces", lambda c: _share(c.figures.unknown_pieces, c.figures.pieces, 3)),
-        ("pieces per eojeol", lambda c: f"{c.figures.pieces_per_eojeol:.3f}"),
-        ("pieces per character", lambda c: f"{c.figures.pieces_per_character:.3f}"),
-        ("eojeols in one piece", lambda c: _share(c.figures.whole_eojeols, c.figures.eojeols, 1)),
+    rows: list[tuple[Phrase, Callable[[Measured], Text]]] = [
+        (phrase("lines of the vocabulary"), lambda c: f"{len(c.tokenizer.vocabulary):,}"),
+        (phrase("analyser"), _analyser),
+        (phrase("lines"), lambda c: f"{c.figures.lines:,}"),
+        (phrase("eojeols"), lambda c: f"{c.figures.eojeols:,}"),
+        (phrase("characters covered"), lambda c: f"{100 * c.figures.coverage:.3f}%"),
+        (phrase("eojeols with [UNK]"), lambda c: f"{100 * c.figures.unknown_share:.3f}%"),
+        (phrase("[UNK] among the pieces"), lambda c: _share(c.figures.unknown_pieces, c.figures.pieces, 3)),
+        (phrase("pieces per eojeol"), lambda c: f"{c.figures.pieces_per_eojeol:.3f}"),
+        (phrase("pieces per character"), lambda c: f"{c.figures.pieces_per_character:.3f}"),
+        (phrase("eojeols in one piece"), lambda c: _share(c.figures.whole_eojeols, c.figures.eojeols, 1)),
         (
-            "eojeols cut alike by a stock BERT tokenizer",
+            phrase("eojeols cut alike by a stock BERT tokenizer"),
             lambda c: (
                 "–"
                 if c.figures.as_stock_bert is None
@@ -92,11 +93,16 @@ def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
             ),
         ),
         (
-            "answers that token boundaries can hit",
+            phrase("answers that token boundaries can hit"),
             lambda c: (
                 ""
                 if c.answers is None
-                else f"{100 * c.answers.share:.2f}% ({c.answers.reachable:,} of {c.answers.answers:,})"
+                else phrase(
+                    "{share} ({reachable} of {answers})",
+                    share=f"{100 * c.answers.share:.2f}%",
+                    reachable=f"{c.answers.reachable:,}",
+                    answers=f"{c.answers.answers:,}",
+                )
             ),
         ),
     ]
@@ -104,17 +110,21 @@ def figure_rows(columns: Sequence[Measured]) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, values in shown if any(values)]
 
 
-def remarks(report: Report) -> list[str]:
+def remarks(report: Report) -> list[Phrase]:
     """Returns the explanations of the table."""
     found = [
         *report.remarks,
-        "A stock BERT tokenizer is google-research/bert's, without an analyser, on the same `vocab.txt`: where it cuts "
-        "an eojeol alike, a program that knows no Mecab reads the text as the model does.",
+        phrase(
+            "A stock BERT tokenizer is google-research/bert's, without an analyser, on the same `vocab.txt`: where it "
+            "cuts an eojeol alike, a program that knows no Mecab reads the text as the model does."
+        ),
     ]
     if any(column.answers for column in report.columns):
         found.append(
-            "An answer can be hit where its first and last characters are the first and last of a token: no model that "
-            "marks a first and a last token can give more answers exactly."
+            phrase(
+                "An answer can be hit where its first and last characters are the first and last of a token: no model "
+                "that marks a first and a last token can give more answers exactly."
+            )
         )
     return found
 
@@ -123,42 +133,42 @@ def _share(part: int, whole: int, digits: int) -> str:
     return f"{100 * part / max(1, whole):.{digits}f}%"
 
 
-def _analyser(column: Measured) -> str:
+def _analyser(column: Measured) -> Text:
     description = column.tokenizer.describe()
     parts = [
         str(description["analyzer"]["name"]),
         description["analyzer"].get("morpheme_tags", ""),
         "" if description["analyzer"]["name"] in ("none", "sentencepiece") else description["continuation"],
         "" if description["normalization"] == "nfc" else description["normalization"],
-        "lower-cased" if description["do_lower_case"] else "",
     ]
-    return ", ".join(part for part in parts if part)
+    words = ", ".join(part for part in parts if part)
+    return phrase("{analyser}, lower-cased", analyser=words) if description["do_lower_case"] else words
 
 
 def histograms(columns: Sequence[Measured]) -> list[Histogram]:
     """Returns the distributions of the lengths of eojeols, lines and pieces, in the text and in the vocabulary."""
     return [
         _histogram(
-            "Pieces of an eojeol",
-            "Share of the eojeols that are cut into so many pieces.",
+            phrase("Pieces of an eojeol"),
+            phrase("Share of the eojeols that are cut into so many pieces."),
             [column.figures.eojeols_by_pieces for column in columns],
             (1, 2, 3, 4, 5, 6, 7),
         ),
         _histogram(
-            "Pieces of a line",
-            "Share of the lines that have so many pieces, special tokens not counted.",
+            phrase("Pieces of a line"),
+            phrase("Share of the lines that have so many pieces, special tokens not counted."),
             [column.figures.lines_by_pieces for column in columns],
             (8, 16, 32, 64, 128, 256, 510),
         ),
         _histogram(
-            "Length of the pieces in the text",
-            "Share of the pieces that have so many characters, as often as they occur.",
+            phrase("Length of the pieces in the text"),
+            phrase("Share of the pieces that have so many characters, as often as they occur."),
             [column.figures.pieces_by_length for column in columns],
             (1, 2, 3, 4, 5, 6, 7),
         ),
         _histogram(
-            "Length of the pieces in the vocabulary",
-            "Share of the pieces that have so many characters, each once.",
+            phrase("Length of the pieces in the vocabulary"),
+            phrase("Share of the pieces that have so many characters, each once."),
             [lengths_of_pieces(column.tokenizer.vocabulary.tokens) for column in columns],
             (1, 2, 3, 4, 5, 6, 7),
         ),
@@ -166,7 +176,7 @@ def histograms(columns: Sequence[Measured]) -> list[Histogram]:
 
 
 def _histogram(
-    title: str, explanation: str, counts: Sequence[Counter[int]], bounds: tuple[int, ...]
+    title: Phrase, explanation: Phrase, counts: Sequence[Counter[int]], bounds: tuple[int, ...]
 ) -> Histogram:
     """Returns a bucket for each bound, which ends at it, and one for values above the last bound."""
     names = []
@@ -219,15 +229,15 @@ def _histogram_table(histogram: Histogram, columns: Sequence[Measured]) -> str:
     return _table("", [column.name for column in columns], rows)
 
 
-def _table(corner: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _table(corner: str, heads: Sequence[Text], rows: Sequence[tuple[Text, Sequence[Text]]]) -> str:
     lines = [f"| {corner} | {' | '.join(map(_plain, heads))} |", f"|---|{'---:|' * len(heads)}"]
-    lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows]
+    lines += [f"| {name} | {' | '.join(map(str, values))} |" for name, values in rows]
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def _plain(text: Text) -> str:
     r"""Returns text with Markdown's signs escaped: `"a_b|c"` → `"a\_b\|c"`."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", str(text))
 
 
 def _code(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from morphbert.pages.figures import bar_plot, legend
-from morphbert.pages.rendering import render
+from morphbert.pages.phrases import Text
+from morphbert.pages.rendering import render, untranslated
 from morphbert.vocab.report import Measured, Report, figure_rows, histograms, remarks
 
 
@@ -22,8 +23,10 @@ def html(report: Report) -> str:
         text=report.text,
         names=names,
         legend=legend(names),
-        figures=[(name, *values) for name, values in figure_rows(columns)] if report.text else (),
-        figures_head=("", *names),
+        figures=[(name, *map(_value, values)) for name, values in figure_rows(columns)]
+        if report.text
+        else (),
+        figures_head=("", *map(_value, names)),
         remarks=remarks(report),
         histograms=plots,
         examples=[
@@ -31,6 +34,10 @@ def html(report: Report) -> str:
             for text in report.examples
         ],
     )
+
+
+def _value(text: Text) -> Text:
+    return untranslated(text) if isinstance(text, str) else text
 
 
 def _pieces(text: str, column: Measured) -> list[tuple[str, str]]:

@@ -234,7 +234,7 @@ class Tagging(HeadTask):
         def figures_of(rows: np.ndarray) -> dict[str, float]:
             return tag_metrics([texts[row] for row in rows], [found[row] for row in rows], self.labels)
 
-        groups = by_length(np.asarray([len(text.text) for text in texts]), figures_of, "characters")
+        groups = by_length(np.asarray([len(text.text) for text in texts]), figures_of, of_characters=True)
         confusion = Confusion.of(
             of_characters([text.tags or () for text in texts]), of_characters(found), kinds
         )
