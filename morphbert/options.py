@@ -2,14 +2,16 @@
 
     @configuration
     class VocabularyConfig:
-        vocab_dir: str = option(help="Folder for vocab.txt.", group="Output")
+        vocab_dir: PathStr = option(help="Folder for vocab.txt.", group="Output")
         vocab_size: int = option(default=32_000, help="Lines of vocab.txt, exactly.", at_least=6)
+        num_workers: NonNegativeInt = option(default=0, help="Processes; 0 uses all cores.")
         learner: Literal["bpe", "unigram"] = option(default="bpe", help="bpe: byte-pair merges. …")
         filters: FilterConfig = options(default=FilterConfig(), group="Filters")
 
 `vocab_dir` is required, `learner` has two choices, and the fields of `filters` become flags too. A field without
 `option` is not a flag. The types are str, int, float, bool, a Literal of strings, a tuple of str or int (a flag has
-commas between its elements), and each of them or None.
+commas between its elements), and each of them or None. `PathStr`, `PositiveInt` and the like are str, int or float
+with the attributes of `Option` that many fields share.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import os
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
 from morphbert.errors import UsageError
 from morphbert.files import in_form_of_disk
@@ -85,6 +87,13 @@ class Option(NamedTuple):
         ]
         return " and ".join(words)
 
+    def with_details(self, more: Option) -> Option:
+        """Returns the option with the attributes that `more` sets."""
+        unset = Option._field_defaults
+        return self._replace(
+            **{name: value for name, value in more._asdict().items() if value != unset[name]}
+        )
+
     def holds(self, value: float) -> bool:
         """Returns whether a number is finite and within the bounds."""
         return (
@@ -94,6 +103,15 @@ class Option(NamedTuple):
             and (self.below is None or value < self.below)
             and math.isfinite(value)
         )
+
+
+# An int or a float within bounds, and a text that is one path: types of fields.
+PositiveInt = Annotated[int, Option(at_least=1)]
+NonNegativeInt = Annotated[int, Option(at_least=0)]
+PositiveFloat = Annotated[float, Option(above=0)]
+NonNegativeFloat = Annotated[float, Option(at_least=0)]
+Share = Annotated[float, Option(at_least=0, at_most=1)]
+PathStr = Annotated[str, Option(path=True)]
 
 
 def option(*, help: str, default: Any = dataclasses.MISSING, **details: Any) -> Any:
@@ -269,7 +287,7 @@ def _branches(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
 def _flags(
     kind: type, default: Any, path: tuple[str, ...], group: str, section: str | None
 ) -> Iterator[Flag]:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         found: Option | None = field.metadata.get(_KEY)
         if found is None:
@@ -282,19 +300,18 @@ def _flags(
         else:
             group, section = inner_group, inner_section
             name = found.flag or field.name
-            one, choices, many, optional = _described(hints[field.name])
-            choices = choices or found.choices
+            one, choices, details, many, optional = _described(hints[field.name])
             yield Flag(
                 name=name,
                 path=here,
                 kind=one,
-                choices=choices,
+                choices=choices or found.choices,
                 many=many,
                 optional=optional,
                 default=given,
                 group=group,
                 section=section,
-                option=found,
+                option=found.with_details(details),
             )
 
 
@@ -304,8 +321,18 @@ def _own_options(kind: type) -> tuple[Flag, ...]:
     return tuple(flag for flag in flags_of(kind) if len(flag.path) == 1)
 
 
-def _described(hint: Any) -> tuple[type, tuple[str, ...], bool, bool]:
-    """Returns the type of one value, its choices, whether there are several values, and whether None is allowed."""
+class _Described(NamedTuple):
+    """A type: that of one value with its choices and bounds, whether there are several, and whether None is allowed."""
+
+    kind: type
+    choices: tuple[str, ...]
+    details: Option
+    many: bool
+    optional: bool
+
+
+def _described(hint: Any) -> _Described:
+    details = Option()
     optional = False
     if typing.get_origin(hint) in (Union, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
@@ -313,6 +340,8 @@ def _described(hint: Any) -> tuple[type, tuple[str, ...], bool, bool]:
     many = typing.get_origin(hint) is tuple
     if many:
         hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) is Annotated:
+        hint, details = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
-        return str, typing.get_args(hint), many, optional
-    return hint, (), many, optional
+        return _Described(str, typing.get_args(hint), details, many, optional)
+    return _Described(hint, (), details, many, optional)

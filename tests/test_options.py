@@ -168,3 +168,31 @@ def test_a_whole_number_in_another_form_is_refused_with_the_form(value, capsys):
     said = capsys.readouterr().err
     assert "it must be a whole number in digits, such as 1000" in said
     assert "4300" not in said
+
+
+@configuration
+class Kinds:
+    folder: options.PathStr | None = option(default=None, help="A folder.")
+    files: tuple[options.PathStr, ...] = option(default=(), help="Files.")
+    steps: options.PositiveInt | None = option(default=None, help="Steps.")
+    rate: options.Share = option(default=0.5, help="A share.")
+    small: options.NonNegativeInt = option(default=0, at_most=3, help="A number with one more bound.")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "--steps=0 is out of range: it must be at least 1."),
+        ({"rate": 1.5}, "--rate=1.5 is out of range: it must be between 0 and 1."),
+        ({"small": 4}, "--small=4 is out of range: it must be between 0 and 3."),
+        ({"small": -1}, "--small=-1 is out of range: it must be between 0 and 3."),
+    ],
+)
+def test_the_type_of_a_field_sets_its_bounds(values, message):
+    with pytest.raises(UsageError, match=message):
+        Kinds(**values)
+
+
+def test_paths_are_known_by_their_type(monkeypatch):
+    monkeypatch.setattr(options, "in_form_of_disk", lambda path: path.upper())
+    assert Kinds(folder="a", files=("b", "c")) == Kinds(folder="A", files=("B", "C"))

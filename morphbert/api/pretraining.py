@@ -13,7 +13,17 @@ from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, c
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.hints import held_back
 from morphbert.hub import pinned
-from morphbert.options import configuration, option, options
+from morphbert.options import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PathStr,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    configuration,
+    option,
+    options,
+)
 from morphbert.plugins import load_plugins, model_plugin_option
 from morphbert.train.accelerator_check.targets import parse_targets
 from morphbert.train.cluster.config import GROUP as DEVICES
@@ -36,8 +46,7 @@ _OPTIMIZER = "Optimizer (the defaults are BERT's)"
 class PretrainingConfig:
     """The configuration of a pretraining run. `run_pretraining.py --help` explains each field."""
 
-    bert_config_file: str = option(
-        path=True,
+    bert_config_file: PathStr = option(
         group="Input and output",
         help="The model's configuration, a JSON file like google-research/bert's bert_config.json. Its vocab_size "
         "must be the number of lines of the records' vocabulary.",
@@ -47,18 +56,16 @@ class PretrainingConfig:
         help="Training records, made by create_pretraining_data.py: a path, a glob in quotes, or several of both "
         "with commas. With a weight after each, PATTERN:WEIGHT, every batch mixes them in these shares, and each is "
         "repeated as often as its share needs. Examples: --input_file='data/train.tfrecord*', "
-        "--input_file='news*:0.7,wiki*:0.3'",
+        "--input_file='news*:0.7,wiki*:0.3'"
     )
-    output_dir: str = option(
-        path=True,
+    output_dir: PathStr = option(
         help="The folder for checkpoints, metrics.jsonl and TensorBoard logs. If it contains a checkpoint, the run "
-        "continues from it exactly.",
+        "continues from it exactly."
     )
     eval_input_file: str | None = option(
         default=None, help="Held-out records for --do_eval. Default: the records of --input_file."
     )
-    vocab_file: str | None = option(
-        path=True,
+    vocab_file: PathStr | None = option(
         default=None,
         help="The records' vocabulary, a folder of build_vocab.py or a vocab.txt. Training does not need it. With "
         "it, the folder gets a copy beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
@@ -67,9 +74,8 @@ class PretrainingConfig:
         "embedding, and a new one starts from the mean of the old pieces that spell it. Example: "
         "--vocab_file=vocab/mine",
     )
-    max_seq_length: int | None = option(
+    max_seq_length: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="The number of pieces in a sequence, [CLS] and [SEP] included. It must equal that of the records. "
         f"Default: {MAX_SEQ_LENGTH}, or the longest of --phases.",
     )
@@ -86,9 +92,8 @@ class PretrainingConfig:
         "manifests give lengths and places for masks, so --max_seq_length and --max_predictions_per_seq are not "
         "needed. Example, as BERT was trained: --phases=128:0.9,512:0.1",
     )
-    max_predictions_per_seq: int = option(
+    max_predictions_per_seq: PositiveInt = option(
         default=20,
-        at_least=1,
         help="The number of places for masked pieces in a record. It must equal that of the records: the length "
         "times the share of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. A "
         "larger number only adds padding; a smaller one drops masks of long sequences.",
@@ -114,14 +119,12 @@ class PretrainingConfig:
         help="With --objective=electra: the generator's width, feed-forward width and heads as a share of the "
         "discriminator's; it has as many layers, and the same embeddings.",
     )
-    generator_config_file: str | None = option(
-        path=True,
+    generator_config_file: PathStr | None = option(
         default=None,
         help="With --objective=electra: the generator's configuration, instead of --generator_size.",
     )
-    discriminator_weight: float = option(
+    discriminator_weight: PositiveFloat = option(
         default=50.0,
-        above=0,
         help="With --objective=electra: the factor of the discriminator's loss; the generator's has 1.",
     )
     embedding_sharing: Literal["shared", "gradient_disentangled"] = option(
@@ -133,9 +136,8 @@ class PretrainingConfig:
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
     eval_at_start: bool = option(default=False, help="Also evaluate before the first step, for comparison.")
-    eval_every: int | None = option(
+    eval_every: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="Also evaluate every this many steps, and keep the checkpoint with the lowest held-out loss in "
         "OUTPUT_DIR/best. Example: --eval_every=1000",
     )
@@ -155,32 +157,27 @@ class PretrainingConfig:
         help="With --compile_for: find the largest batch that fits into the devices' memory, by compiling several; "
         "--train_batch_size is tried first.",
     )
-    train_batch_size: int = option(
-        default=32, at_least=1, help="The number of sequences in a step, over all devices. BERT used 256."
+    train_batch_size: PositiveInt = option(
+        default=32, help="The number of sequences in a step, over all devices. BERT used 256."
     )
-    eval_batch_size: int = option(
-        default=8, at_least=1, help="The number of sequences in a step of the evaluation."
+    eval_batch_size: PositiveInt = option(
+        default=8, help="The number of sequences in a step of the evaluation."
     )
-    max_eval_steps: int = option(
-        default=100,
-        at_least=1,
-        help="The largest number of steps of the evaluation; each record counts once.",
+    max_eval_steps: PositiveInt = option(
+        default=100, help="The largest number of steps of the evaluation; each record counts once."
     )
-    grammar_file: str | None = option(
-        path=True,
+    grammar_file: PathStr | None = option(
         default=None,
         help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also measure how often the model "
         "prefers the correct sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
     )
-    num_train_steps: int | None = option(
+    num_train_steps: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help=f"The number of training steps, including those already done. Default: {STEPS:,}, without "
         "--num_train_epochs.",
     )
-    num_train_epochs: float | None = option(
+    num_train_epochs: PositiveFloat | None = option(
         default=None,
-        above=0,
         instead_of="num_train_steps",
         help="The number of passes over the records, instead of --num_train_steps. With records made at "
         "--dupe_factor=10, one pass is ten passes over the text. Example: --num_train_epochs=3",
@@ -193,23 +190,18 @@ class PretrainingConfig:
         "that time. The checkpoints keep the number, so an interrupted run continues exactly. Example: "
         "--train_time=30m",
     )
-    hidden_dropout_prob: float | None = option(
+    hidden_dropout_prob: Share | None = option(
         default=None,
-        at_least=0,
-        at_most=1,
         help="Dropout rate of embeddings and both sub-layers, instead of the one in --bert_config_file. Example: "
         "--hidden_dropout_prob=0",
     )
-    attention_probs_dropout_prob: float | None = option(
+    attention_probs_dropout_prob: Share | None = option(
         default=None,
-        at_least=0,
-        at_most=1,
         help="Dropout rate of the attention weights, instead of the one in --bert_config_file. Example: "
         "--attention_probs_dropout_prob=0",
     )
-    z_loss: float = option(
+    z_loss: NonNegativeFloat = option(
         default=0.0,
-        at_least=0,
         help="Add this factor times the squared log-sum-exp of the scores to the masked LM's loss, which keeps the "
         "scores from growing. The printed loss excludes it. Example: --z_loss=1e-4",
     )
@@ -230,8 +222,7 @@ class PretrainingConfig:
         help="Skip unreadable parts of damaged record files instead of stopping. All files are read first, to list "
         "the skipped parts.",
     )
-    init_checkpoint: str | None = option(
-        path=True,
+    init_checkpoint: PathStr | None = option(
         default=None,
         group="Starting from a model",
         help="The initial weights instead of random ones: a checkpoint of this program, or a TensorFlow 1 checkpoint "
@@ -240,55 +231,48 @@ class PretrainingConfig:
         "fewer layers or a smaller width is tiled into the larger one, as ModernBERT-large began; for another "
         "vocabulary see --vocab_file.",
     )
-    init_generator_checkpoint: str | None = option(
-        path=True,
+    init_generator_checkpoint: PathStr | None = option(
         default=None,
         help="With --objective=electra: the generator's initial weights, where --init_checkpoint holds the "
         "discriminator alone. Default: the generator in --init_checkpoint, if there is one. Example: "
         "--init_generator_checkpoint=koelectra-small-v3-generator",
     )
-    init_vocab_file: str | None = option(
-        path=True,
+    init_vocab_file: PathStr | None = option(
         default=None,
         help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
     )
     optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=_OPTIMIZER)
-    num_warmup_steps: int | None = option(
+    num_warmup_steps: NonNegativeInt | None = option(
         default=None,
-        at_least=0,
         group=_OPTIMIZER,
         help="The number of steps over which the learning rate rises from 0, usually 1% to 10% of all steps. Default: "
         f"{WARMUP_STEPS:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
-    warmup_proportion: float | None = option(
+    warmup_proportion: Share | None = option(
         default=None,
-        at_least=0,
-        at_most=1,
         instead_of="num_warmup_steps",
         help="The warm-up as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
     )
-    save_checkpoints_steps: int = option(
-        default=1000, at_least=1, group="Checkpoints and log", help="The number of steps between checkpoints."
+    save_checkpoints_steps: PositiveInt = option(
+        default=1000, group="Checkpoints and log", help="The number of steps between checkpoints."
     )
-    keep_checkpoint_max: int = option(default=5, at_least=1, help="The number of newest checkpoints to keep.")
+    keep_checkpoint_max: PositiveInt = option(default=5, help="The number of newest checkpoints to keep.")
     async_checkpoints: bool = option(
         default=False,
         help="Train on while a checkpoint is synced to the disk, digested and named, or copied to a remote "
         "--output_dir. Only writing the data into memory is waited for. The guarantees are the same, and the next save "
         "waits for the one before.",
     )
-    log_steps: int = option(default=100, at_least=1, help="The number of steps between lines of progress.")
-    shuffle_buffer_size: int = option(
+    log_steps: PositiveInt = option(default=100, help="The number of steps between lines of progress.")
+    shuffle_buffer_size: PositiveInt = option(
         default=1000,
-        at_least=1,
         help="The number of records in the shuffle window of training. create_pretraining_data.py shuffles all "
         "records, so a small window is enough.",
     )
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES)
     step: StepConfig = options(default=StepConfig(), group=_TO_DO)
-    iterations_per_loop: int = option(
+    iterations_per_loop: PositiveInt = option(
         default=1000,
-        at_least=1,
         group=DEVICES,
         help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",
     )

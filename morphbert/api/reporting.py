@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
-from morphbert.options import configuration, option
+from morphbert.options import PathStr, configuration, option
 from morphbert.plugins import load_plugins, model_plugin_option
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ _TOP = 5
 class TrainingReportConfig:
     """The configuration of a report: the run, and the page."""
 
-    output_dir: str = option(path=True, group="Run", help="The --output_dir of the run.")
-    vocab_file: str | None = option(
-        path=True,
+    output_dir: PathStr = option(group="Run", help="The --output_dir of the run.")
+    vocab_file: PathStr | None = option(
         default=None,
         help="The vocabulary of the run's records, with which the newest checkpoint fills in masks. Default: the one "
         "beside the checkpoints, a copy of the run's --vocab_file.",
@@ -38,8 +37,8 @@ class TrainingReportConfig:
         default=None, help="A sentence with [MASK] to fill in, instead of the program's examples."
     )
     plugin: tuple[str, ...] = model_plugin_option()
-    report_file: str | None = option(
-        path=True, default=None, group="Output", help="The page. Default: report.html in --output_dir."
+    report_file: PathStr | None = option(
+        default=None, group="Output", help="The page. Default: report.html in --output_dir."
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, configuration, option
 from morphbert.text.normalize import Normalizer, normalize_unicode
 
 Form = Literal["nfc", "nfkc", "none"]
@@ -117,9 +117,8 @@ class Cleaning:
         help="Remove the remains of wikitext, WikiExtractor's marks and Markdown: {{…}}, [[…|…]], '''…''', "
         "== … ==, [1].",
     )
-    max_repeats: int = option(
+    max_repeats: NonNegativeInt = option(
         default=0,
-        at_least=0,
         help="Shorten longer runs of one character except digits to this length; 0 keeps them. With 3, ㅋㅋㅋㅋㅋ "
         "becomes ㅋㅋㅋ.",
     )

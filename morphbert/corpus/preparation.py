@@ -35,7 +35,7 @@ from morphbert.formats.raw_documents import (
     read_documents,
     where,
 )
-from morphbert.options import changed, configuration, option, options
+from morphbert.options import NonNegativeInt, PathStr, Share, changed, configuration, option, options
 from morphbert.parallel import default_workers, run_tasks
 
 _BLOCK_CHARACTERS = 500_000
@@ -65,7 +65,7 @@ class CorpusConfig:
         "any corpus. kiwipiepy, kss: libraries that analyse the text, 90 and 190 times slower (pip install kiwipiepy "
         "or kss; docs/corpus.md compares them). line: every line is one sentence.",
     )
-    output_file: str = option(path=True, help="The output file; the ending .gz compresses it.")
+    output_file: PathStr = option(help="The output file; the ending .gz compresses it.")
     num_shards: int | None = option(
         default=None,
         at_least=1,
@@ -73,8 +73,7 @@ class CorpusConfig:
         help="Write this many files of similar size instead, NAME-00000-of-00004 and so on. Their concatenation in "
         "order is the single file.",
     )
-    report_file: str | None = option(
-        path=True,
+    report_file: PathStr | None = option(
         default=None,
         help="The report of omitted documents and removed text, with examples: JSON with the ending .json, else "
         "Markdown. Default: the output file's name with .report.md.",
@@ -82,37 +81,30 @@ class CorpusConfig:
     cleaning: Cleaning = options(
         default=Cleaning(), group="Changes to the text (white space always becomes one space)"
     )
-    min_characters: int = option(
-        default=0, at_least=0, group="Omitted documents", help="Leave out documents with fewer characters."
+    min_characters: NonNegativeInt = option(
+        default=0, group="Omitted documents", help="Leave out documents with fewer characters."
     )
-    max_characters: int = option(
-        default=0, at_least=0, help="Leave out documents with more characters; 0 means no limit."
+    max_characters: NonNegativeInt = option(
+        default=0, help="Leave out documents with more characters; 0 means no limit."
     )
-    min_sentences: int = option(
-        default=0,
-        at_least=0,
-        help="Leave out documents with fewer sentences. Predicting the next sentence needs 2.",
+    min_sentences: NonNegativeInt = option(
+        default=0, help="Leave out documents with fewer sentences. Predicting the next sentence needs 2."
     )
-    min_hangul_share: float = option(
+    min_hangul_share: Share = option(
         default=0.0,
-        at_least=0,
-        at_most=1,
         help="Leave out documents with a smaller share of Hangul among their characters without spaces. Example: 0.5",
     )
     drop_duplicates: bool = option(
         default=False, help="Leave out documents with the same text as an earlier one."
     )
-    near_duplicates: float = option(
+    near_duplicates: Share = option(
         default=0.0,
-        at_least=0,
-        at_most=1,
         help="Leave out documents with at least this similarity to an earlier one (Jaccard of runs of five "
         "characters, by MinHash); 0 is off, 0.8 is usual. Needs: pip install datasketch. The folder that TMPDIR "
         "names needs about 1 KB of disk space per document.",
     )
-    num_workers: int = option(
+    num_workers: NonNegativeInt = option(
         default=0,
-        at_least=0,
         group="Machine",
         help="The number of processes; 0 uses all cores. The result does not depend on it.",
     )

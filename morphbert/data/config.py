@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, PositiveInt, Share, configuration, option
 
 Objective = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
@@ -56,23 +56,19 @@ class InstanceConfig:
     max_seq_length: int = option(
         default=128, at_least=5, help="The number of pieces in a sequence, with [CLS] and both [SEP]."
     )
-    max_predictions_per_seq: int = option(
+    max_predictions_per_seq: PositiveInt = option(
         default=20,
-        at_least=1,
         help="The largest number of masked pieces in a sequence: --max_seq_length × --masked_lm_prob, rounded up. 20 "
         "at 128 and 0.15, 77 at 512.",
     )
     masked_lm_prob: float = option(default=0.15, above=0, at_most=1, help="The share of the pieces to mask.")
-    short_seq_prob: float = option(
+    short_seq_prob: Share = option(
         default=0.1,
-        at_least=0,
-        at_most=1,
         help="The share of sequences with a random target length instead of the full one, because fine-tuning has "
         "short inputs. 0.1 makes every tenth sequence short.",
     )
-    dupe_factor: int = option(
+    dupe_factor: PositiveInt = option(
         default=10,
-        at_least=1,
         help="The number of passes over the corpus, each with other masks and pairs. Held-out documents are gone "
         "through once.",
     )
@@ -98,19 +94,14 @@ class InstanceConfig:
         "and --masked_lm_prob: models that are trained on different masks are evaluated on the same ones. Example: "
         "0.15",
     )
-    mask_token_prob: float = option(
-        default=0.8, at_least=0, at_most=1, help="The share of the pieces to predict that [MASK] replaces."
+    mask_token_prob: Share = option(
+        default=0.8, help="The share of the pieces to predict that [MASK] replaces."
     )
-    random_token_prob: float = option(
-        default=0.1,
-        at_least=0,
-        at_most=1,
-        help="The share that a random piece replaces; the rest is not replaced.",
+    random_token_prob: Share = option(
+        default=0.1, help="The share that a random piece replaces; the rest is not replaced."
     )
-    max_span_length: int = option(
-        default=1,
-        at_least=1,
-        help="Above 1, spans of up to this many units are masked, as in SpanBERT, which uses 10.",
+    max_span_length: PositiveInt = option(
+        default=1, help="Above 1, spans of up to this many units are masked, as in SpanBERT, which uses 10."
     )
     span_prob: float = option(
         default=0.2,
@@ -118,9 +109,8 @@ class InstanceConfig:
         at_most=1,
         help="A span ends after each unit with this probability: 0.2 gives spans of 4 units on average.",
     )
-    max_word_pieces: int = option(
+    max_word_pieces: NonNegativeInt = option(
         default=0,
-        at_least=0,
         help="Never mask units of more pieces than this: such units are often numbers, names or addresses. 0 means "
         "no limit.",
     )

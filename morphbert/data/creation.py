@@ -21,7 +21,7 @@ from morphbert.data.mixture import split_weight, split_weights
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_lines, text_encoding
 from morphbert.hints import held_back
-from morphbert.options import configuration, option
+from morphbert.options import PathStr, PositiveInt, configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
@@ -53,12 +53,11 @@ class PretrainingDataConfig:
     )
     output_file: str = option(
         help="The record files: a path, or several with commas, each written under exactly its name. A name that "
-        "ends with .gz is compressed. NAME.manifest.json beside each file describes it.",
+        "ends with .gz is compressed. NAME.manifest.json beside each file describes it."
     )
-    vocab_file: str = option(
-        path=True,
+    vocab_file: PathStr = option(
         help="A vocabulary folder made by build_vocab.py, which describes its tokenizer; a Hugging Face folder, "
-        "whose tokenizer is reproduced; or a plain vocab.txt, which is used as by google-research/bert.",
+        "whose tokenizer is reproduced; or a plain vocab.txt, which is used as by google-research/bert."
     )
     do_lower_case: bool | None = option(
         default=None,
@@ -72,9 +71,8 @@ class PretrainingDataConfig:
         help="Continue with a warning if Mecab, its dictionary, the casing or vocab.txt differ from those of the "
         "vocabulary folder. Text may then be cut into other pieces.",
     )
-    num_shards: int | None = option(
+    num_shards: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "
         "good for training on several machines.",
     )
@@ -111,23 +109,20 @@ class PretrainingDataConfig:
         help="The unit that is masked together (piece, unless --do_whole_word_mask is given). A punctuation mark is "
         "a separate unit.",
     )
-    mask_words_file: str | None = option(
-        path=True,
+    mask_words_file: PathStr | None = option(
         default=None,
         group=MASKS,
         help="A file of important words, such as names or terms, one per line. They are masked --mask_words_factor "
         "times as often as others; the share of masked pieces stays the same.",
     )
-    token_store: str | None = option(
-        path=True,
+    token_store: PathStr | None = option(
         default=None,
         group="Machine" + FAST_ONLY,
         help="The folder on this machine for the tokenized text, which later runs with the same input and vocabulary "
         "use again. Default: token_store beside the first output file.",
     )
-    num_workers: int | None = option(
+    num_workers: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="The number of processes; the default is one per core. The output does not depend on it.",
     )
     engine: Literal["local", "beam"] = option(

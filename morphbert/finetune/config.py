@@ -16,7 +16,16 @@ import numpy as np
 from morphbert.errors import UsageError
 from morphbert.finetune.advice import entropy
 from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
-from morphbert.options import configuration, option, options
+from morphbert.options import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PathStr,
+    PositiveInt,
+    Share,
+    configuration,
+    option,
+    options,
+)
 from morphbert.plugins import load_plugins
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -43,9 +52,8 @@ class HeadConfig:
         help="The encoder's layers whose concatenation the head reads: 0 is the embeddings, -1 the last. Example: "
         "--layers=-1,-2,-3,-4",
     )
-    lstm_units: int = option(
+    lstm_units: NonNegativeInt = option(
         default=0,
-        at_least=0,
         help="Put an LSTM with this many units in each direction between encoder and head; 0 for none.",
     )
 
@@ -127,18 +135,16 @@ class LossConfig:
     label_smoothing: float = option(
         default=0.0, at_least=0, at_most=0.999, help="For cross_entropy. Example: 0.1"
     )
-    focal_gamma: float = option(default=2.0, at_least=0, help="For focal: 0 is cross entropy.")
-    ldam_margin: float = option(default=0.5, at_least=0, help="For ldam: the margin of the rarest class.")
+    focal_gamma: NonNegativeFloat = option(default=2.0, help="For focal: 0 is cross entropy.")
+    ldam_margin: NonNegativeFloat = option(default=0.5, help="For ldam: the margin of the rarest class.")
     ldam_scale: float = option(
         default=30.0, at_least=1e-6, help="For ldam: the factor of scores minus margins."
     )
     class_weights: bool = option(
         default=False, help="Give rare classes larger weights, by their effective number."
     )
-    deferred_reweighting: float | None = option(
+    deferred_reweighting: Share | None = option(
         default=None,
-        at_least=0,
-        at_most=1,
         help="Give rare classes larger weights after this share of the training, as LDAM's authors do. Example: 0.8",
     )
     counts: tuple[int, ...] = ()
@@ -213,8 +219,7 @@ class FineTuneConfig:
     evaluates_on_predict_file: ClassVar[bool] = False
     scored_with: ClassVar[Mapping[str, str]] = {}
 
-    vocab_file: str | None = option(
-        path=True,
+    vocab_file: PathStr | None = option(
         default=None,
         group="Tokenizer",
         section="tokenizer",
@@ -225,8 +230,7 @@ class FineTuneConfig:
         default=None,
         help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters.",
     )
-    init_checkpoint: str | None = option(
-        path=True,
+    init_checkpoint: PathStr | None = option(
         default=None,
         group="Model",
         section="model",
@@ -234,11 +238,10 @@ class FineTuneConfig:
         help="The pretrained model: a folder or checkpoint of this program or of google-research/bert, or a Hugging "
         "Face folder. Without it, or with an empty value, the weights are random.",
     )
-    bert_config_file: str | None = option(
-        path=True, default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
+    bert_config_file: PathStr | None = option(
+        default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
-    plugin: tuple[str, ...] = option(
-        path=True,
+    plugin: tuple[PathStr, ...] = option(
         default=(),
         repeatable=True,
         help="A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, "
@@ -248,17 +251,14 @@ class FineTuneConfig:
         default=None,
         help="The name of a task of --plugin, which takes the place of this command's and reads the same files.",
     )
-    word_embeddings: str | None = option(
-        path=True,
+    word_embeddings: PathStr | None = option(
         default=None,
         help="A word2vec text file. Pieces in it start from its vectors, whose size must be that of the model's "
         "embeddings.",
     )
     freeze_embeddings: bool = option(default=False, help="Do not train the embeddings.")
-    freeze_layers: int = option(
-        default=0,
-        at_least=0,
-        help="Do not train the embeddings and this many of the lowest layers.",
+    freeze_layers: NonNegativeInt = option(
+        default=0, help="Do not train the embeddings and this many of the lowest layers."
     )
     adapt_on: str | None = option(
         default=None,
@@ -266,15 +266,15 @@ class FineTuneConfig:
         "only, in OUTPUT_DIR/adapted. train: the text of --train_file; otherwise files of the task's format, or .txt "
         "with one sentence per line and an empty line between documents.",
     )
-    adapt_steps: int = option(default=1000, at_least=1, help="The number of steps of --adapt_on.")
-    adapt_batch_size: int = option(
-        default=32, at_least=1, help="The number of sequences in a step of --adapt_on."
+    adapt_steps: PositiveInt = option(default=1000, help="The number of steps of --adapt_on.")
+    adapt_batch_size: PositiveInt = option(
+        default=32, help="The number of sequences in a step of --adapt_on."
     )
-    adapt_learning_rate: float = option(
-        default=5e-5, at_least=0, help="The highest learning rate of --adapt_on."
+    adapt_learning_rate: NonNegativeFloat = option(
+        default=5e-5, help="The highest learning rate of --adapt_on."
     )
-    adapt_dupe_factor: int = option(
-        default=5, at_least=1, help="The number of passes of --adapt_on over the text, each with other masks."
+    adapt_dupe_factor: PositiveInt = option(
+        default=5, help="The number of passes of --adapt_on over the text, each with other masks."
     )
     train_file: str | None = option(
         default=None, group="Data", section="data", help="The labelled training examples."
@@ -286,8 +286,7 @@ class FineTuneConfig:
         help="The encoding of the files of examples. Example: --encoding=cp949, the encoding of Excel's Korean CSV "
         "files.",
     )
-    output_dir: str = option(
-        path=True,
+    output_dir: PathStr = option(
         group="Training",
         section="train",
         help="The folder for the fine-tuned model, its figures and TensorBoard logs. If it contains a checkpoint, "
@@ -295,13 +294,12 @@ class FineTuneConfig:
     )
     do_train: bool = option(default=False, help="Train on --train_file.")
     max_seq_length: int = max_seq_length_option(128)
-    train_batch_size: int = option(
-        default=32, at_least=1, help="The number of examples in a step, over all devices."
+    train_batch_size: PositiveInt = option(
+        default=32, help="The number of examples in a step, over all devices."
     )
     num_train_epochs: float = num_train_epochs_option(3.0)
-    num_train_steps: int | None = option(
+    num_train_steps: PositiveInt | None = option(
         default=None,
-        at_least=1,
         instead_of="num_train_epochs",
         help="The number of steps, instead of --num_train_epochs.",
     )
@@ -309,20 +307,16 @@ class FineTuneConfig:
         default=True,
         help="Batch examples of similar length and cut the batch to their length: the same result in less time.",
     )
-    num_seeds: int = option(
+    num_seeds: PositiveInt = option(
         default=1,
-        at_least=1,
         help="Train this many times, with --seed, --seed + 1, …, in the folders OUTPUT_DIR/seed-N, and report mean ± "
         "standard deviation. Finished seeds are skipped.",
     )
-    eval_every: int | None = option(
-        default=None,
-        at_least=1,
-        help="Evaluate every this many steps and keep the best checkpoint in OUTPUT_DIR/best.",
+    eval_every: PositiveInt | None = option(
+        default=None, help="Evaluate every this many steps and keep the best checkpoint in OUTPUT_DIR/best."
     )
-    early_stopping: int | None = option(
+    early_stopping: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="With --eval_every: end after this many consecutive evaluations without an improvement.",
     )
     best_metric: str | None = option(
@@ -330,14 +324,13 @@ class FineTuneConfig:
         help="The figure of the evaluation that determines the best checkpoint; a leading - means the lowest value. "
         "Default: the task's figure. Example: --best_metric=-loss",
     )
-    save_checkpoints_steps: int = option(
-        default=1000, at_least=1, help="The number of steps between checkpoints."
+    save_checkpoints_steps: PositiveInt = option(
+        default=1000, help="The number of steps between checkpoints."
     )
-    keep_checkpoint_max: int = option(default=2, at_least=1, help="The number of newest checkpoints to keep.")
-    log_steps: int = option(default=100, at_least=1, help="The number of steps between lines of progress.")
+    keep_checkpoint_max: PositiveInt = option(default=2, help="The number of newest checkpoints to keep.")
+    log_steps: PositiveInt = option(default=100, help="The number of steps between lines of progress.")
     wandb_project: str | None = option(
-        default=None,
-        help="Also log to this project of Weights & Biases (extra wandb). Default: off.",
+        default=None, help="Also log to this project of Weights & Biases (extra wandb). Default: off."
     )
     do_eval: bool = False
     do_predict: bool = False
@@ -347,10 +340,9 @@ class FineTuneConfig:
         section="test",
         help="Evaluate and predict with the best checkpoint if --eval_every kept one, else with the last.",
     )
-    eval_batch_size: int = option(default=32, at_least=1, help="The number of examples in a scoring batch.")
+    eval_batch_size: PositiveInt = option(default=32, help="The number of examples in a scoring batch.")
     metrics: tuple[str, ...] = option(
-        default=(),
-        help="More figures for the evaluation: names of metrics of --plugin, divided by commas.",
+        default=(), help="More figures for the evaluation: names of metrics of --plugin, divided by commas."
     )
     head: HeadConfig = NO_POOLING
     custom_head: str | None = option(
@@ -363,25 +355,21 @@ class FineTuneConfig:
     optimizer: OptimizerConfig = options(
         default=OptimizerConfig(), group="Optimizer (the defaults are BERT's)", section="optimizer"
     )
-    warmup_proportion: float = option(
+    warmup_proportion: Share = option(
         default=0.1,
-        at_least=0,
-        at_most=1,
         group="Optimizer (the defaults are BERT's)",
         section="optimizer",
         help="The share of the steps over which the learning rate rises from 0.",
     )
-    num_warmup_steps: int | None = option(
+    num_warmup_steps: NonNegativeInt | None = option(
         default=None,
-        at_least=0,
         instead_of="warmup_proportion",
         help="The number of these steps, instead of --warmup_proportion.",
     )
     step: StepConfig = options(default=StepConfig(), group="Training", section="train")
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES, section="train")
-    iterations_per_loop: int = option(
+    iterations_per_loop: PositiveInt = option(
         default=1000,
-        at_least=1,
         group=DEVICES,
         section="train",
         help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",

@@ -23,7 +23,7 @@ from morphbert.finetune.config import (
     max_seq_length_option,
     num_train_epochs_option,
 )
-from morphbert.options import configuration, option, options
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, options
 
 _TABLE = (
     "Tab-separated with a first line of names (NSMC, KorSTS), .csv, .jsonl, .json (KLUE) or .parquet; .gz and the like "
@@ -176,15 +176,14 @@ class SpanConfig(FineTuneConfig):
         default=None,
         help="The questions to answer. If they have answers, exact match and F1 (--metric) are printed.",
     )
-    doc_stride: int = option(
+    doc_stride: PositiveInt = option(
         default=128,
-        at_least=1,
         group="Data",
         section="data",
         help="The number of pieces between the beginnings of consecutive windows of a long paragraph.",
     )
-    max_query_length: int = option(
-        default=64, at_least=1, help="The number of the question's pieces that are kept."
+    max_query_length: PositiveInt = option(
+        default=64, help="The number of the question's pieces that are kept."
     )
     max_seq_length: int = max_seq_length_option(384)
     num_train_epochs: float = num_train_epochs_option(2.0)
@@ -194,14 +193,10 @@ class SpanConfig(FineTuneConfig):
         group=_TEST,
         section="test",
     )
-    n_best_size: int = option(
-        default=20,
-        at_least=1,
-        help="The number of spans to keep for each question.",
-        group=_TEST,
-        section="test",
+    n_best_size: PositiveInt = option(
+        default=20, help="The number of spans to keep for each question.", group=_TEST, section="test"
     )
-    max_answer_length: int = option(default=30, at_least=1, help="The largest number of pieces in an answer.")
+    max_answer_length: PositiveInt = option(default=30, help="The largest number of pieces in an answer.")
     metric: Literal["korquad", "squad", "klue"] = option(
         default="korquad",
         help="The official script to follow. korquad: F1 over characters. squad: F1 over words. klue: ROUGE-W "
@@ -268,8 +263,8 @@ class MultipleChoiceConfig(FineTuneConfig):
         help="The column of the correct candidate: its number, its letter (A for the first), or the name of its "
         "column.",
     )
-    first_label: int = option(
-        default=0, at_least=0, help="The number of the first candidate, if labels are numbers."
+    first_label: NonNegativeInt = option(
+        default=0, help="The number of the first candidate, if labels are numbers."
     )
     do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
     do_predict: bool = option(
@@ -301,8 +296,7 @@ class MultipleChoiceConfig(FineTuneConfig):
 class PredictConfig:
     """The configuration of `predict.py`, which adds a fine-tuned model's predictions to the rows of a file."""
 
-    model: str = option(
-        path=True,
+    model: PathStr = option(
         group="Input and output",
         help="The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; "
         "for several seeds one folder, such as out/nsmc/seed-12345.",
@@ -311,20 +305,18 @@ class PredictConfig:
         help="JSON Lines, one object per line, or an array of objects; .csv, .tsv and .parquet by their endings; may "
         "be compressed. Texts for classes and entities (see --text_column); question and context for answers; "
         "sentence, subject_entity and object_entity, as in KLUE-RE, for relations; the columns of the training data "
-        "for multiple choice.",
+        "for multiple choice."
     )
     encoding: str = option(default="utf-8", help="The encoding of the input. Example: --encoding=cp949")
-    output_file: str = option(
-        path=True,
-        help="The same objects, each with `prediction`, or with `error` if there is none. It appears at the end.",
+    output_file: PathStr = option(
+        help="The same objects, each with `prediction`, or with `error` if there is none. It appears at the end."
     )
     text_column: tuple[str, ...] = option(
         default=(),
         help="The key of the text; two keys, divided by a comma, for pairs. Default: the columns of the training data "
         "where an object has them, else text, and text_pair for the second.",
     )
-    plugin: tuple[str, ...] = option(
-        path=True,
+    plugin: tuple[PathStr, ...] = option(
         default=(),
         repeatable=True,
         group="Model",
@@ -332,17 +324,13 @@ class PredictConfig:
         "with the flag repeated.",
     )
     load_best: bool = option(
-        default=True,
-        help="Use the best checkpoint that training kept (--eval_every), not the newest one.",
+        default=True, help="Use the best checkpoint that training kept (--eval_every), not the newest one."
     )
-    batch_size: int = option(default=32, at_least=1, help="The number of examples in a batch.")
-    n_best_size: int = option(
-        default=1,
-        at_least=1,
-        group="Answers",
-        help="Above 1, also return the next best answers in `n_best`.",
+    batch_size: PositiveInt = option(default=32, help="The number of examples in a batch.")
+    n_best_size: PositiveInt = option(
+        default=1, group="Answers", help="Above 1, also return the next best answers in `n_best`."
     )
-    max_answer_length: int = option(default=30, at_least=1, help="The largest number of pieces in an answer.")
+    max_answer_length: PositiveInt = option(default=30, help="The largest number of pieces in an answer.")
     null_score_diff_threshold: float = option(
         default=0.0,
         at_least=-1e30,

@@ -32,7 +32,7 @@ from morphbert.grammar.change import Change
 from morphbert.grammar.pairs import MinimalPair
 from morphbert.grammar.phenomena import PHENOMENA, Phenomenon
 from morphbert.grammar.sentence import Sentence, analyze
-from morphbert.options import configuration, option, options
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, options
 from morphbert.parallel import default_workers, run_tasks
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.normalize import Normalizer
@@ -57,24 +57,21 @@ class GrammarPairsConfig:
         "quotes, several with commas, or @LIST. With this flag pairs are written to --grammar_file; without it they "
         "are read from there.",
     )
-    grammar_file: str = option(
-        path=True,
+    grammar_file: PathStr = option(
         help="The minimal pairs, JSON Lines: a right sentence, a wrong one, the phenomenon and the characters that "
-        "differ, a pair a line.",
+        "differ, a pair a line."
     )
     input_format: InputFormat = options(default=InputFormat())
-    max_pairs: int = option(default=1000, at_least=1, help="Pairs of each phenomenon at most.")
-    max_pairs_per_word: int = option(
-        default=10,
-        at_least=1,
-        help="Pairs of a phenomenon in which the same words are changed in the same way at most.",
+    max_pairs: PositiveInt = option(default=1000, help="Pairs of each phenomenon at most.")
+    max_pairs_per_word: PositiveInt = option(
+        default=10, help="Pairs of a phenomenon in which the same words are changed in the same way at most."
     )
     max_characters: int = option(
         default=100, at_least=10, at_most=1000, help="Longer sentences are passed over."
     )
-    seed: int = option(default=12345, at_least=0, help="Of the choice where there are more.")
-    num_workers: int | None = option(
-        default=None, at_least=1, help="Processes. Default: all cores. The pairs do not depend on it."
+    seed: NonNegativeInt = option(default=12345, help="Of the choice where there are more.")
+    num_workers: PositiveInt | None = option(
+        default=None, help="Processes. Default: all cores. The pairs do not depend on it."
     )
 
 

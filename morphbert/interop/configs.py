@@ -6,7 +6,7 @@ from typing import Literal
 
 from morphbert.errors import UsageError
 from morphbert.grammar.cutting import Positions
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option
 from morphbert.plugins import model_plugin_option
 
 EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
@@ -18,14 +18,12 @@ Pooling = Literal["none", "cls", "mean"]
 class ModelParts:
     """The parts of a model, which are beside it or elsewhere."""
 
-    bert_config_file: str | None = option(
-        path=True,
+    bert_config_file: PathStr | None = option(
         default=None,
         group="Model",
         help="Its configuration. Default: bert_config.json beside the checkpoint.",
     )
-    vocab_file: str | None = option(
-        path=True,
+    vocab_file: PathStr | None = option(
         default=None,
         help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
         "the one beside the model, if there is one.",
@@ -41,14 +39,13 @@ class ModelParts:
 class ExportConfig(ModelParts):
     """One export. `export_model.py --help` explains each field."""
 
-    checkpoint: str = option(
-        path=True,
+    checkpoint: PathStr = option(
         group="Model",
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints work too. A fine-tuned model's "
         "folder is exported with its head, to Hugging Face.",
     )
-    output_dir: str = option(path=True, group="Output", help="The new folder.")
+    output_dir: PathStr = option(group="Output", help="The new folder.")
     format: str = option(
         choices=EXPORT_FORMATS,
         help="huggingface: transformers' files, tokenizer and model card. google: a TensorFlow 1 checkpoint under "
@@ -75,8 +72,7 @@ class ExportConfig(ModelParts):
         group="Details of single formats",
         help="huggingface: the model card's title. Default: the folder's name.",
     )
-    sample_text_file: str | None = option(
-        path=True,
+    sample_text_file: PathStr | None = option(
         default=None,
         help="huggingface: a text with one sentence per line, on which the agreement of the stock tokenizer with the "
         "exact one is measured for the model card. Example: --sample_text_file=data/corpus.txt",
@@ -103,17 +99,16 @@ class SaveConfig(ExportConfig):
 class ImportConfig:
     """One import. `import_model.py --help` explains each field."""
 
-    checkpoint: str = option(
-        path=True,
+    checkpoint: PathStr = option(
         group="Model",
         help="The model: a Hugging Face folder (BERT, RoBERTa, ALBERT, ModernBERT or ELECTRA), or a TensorFlow 1 "
         "checkpoint of google-research's bert, albert or electra (a folder or a prefix), or one of this program.",
     )
-    bert_config_file: str | None = option(
-        path=True, default=None, help="Its configuration. Default: the one beside the checkpoint."
+    bert_config_file: PathStr | None = option(
+        default=None, help="Its configuration. Default: the one beside the checkpoint."
     )
-    vocab_file: str | None = option(
-        path=True, default=None, help="Its vocabulary. Default: the one beside it, if there is one."
+    vocab_file: PathStr | None = option(
+        default=None, help="Its vocabulary. Default: the one beside it, if there is one."
     )
     do_lower_case: bool | None = option(
         default=None,
@@ -131,21 +126,19 @@ class ImportConfig:
         "trust.",
     )
     plugin: tuple[str, ...] = model_plugin_option()
-    output_dir: str = option(
-        path=True, group="Output", help="The new folder: for --init_checkpoint and export_model.py."
+    output_dir: PathStr = option(
+        group="Output", help="The new folder: for --init_checkpoint and export_model.py."
     )
-    new_vocab_file: str | None = option(
-        path=True,
+    new_vocab_file: PathStr | None = option(
         default=None,
         help="Another vocabulary for it. Pieces of both keep their embeddings; others start from the mean of the old "
         "pieces that spell them. Example: --new_vocab_file=vocab/ko-mecab-32k",
     )
-    max_position_embeddings: int | None = option(
+    max_position_embeddings: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="The new number of positions, larger or smaller; the existing ones are repeated. Example: 1024",
     )
-    seed: int = option(default=12345, at_least=0, help="The seed of the initial values of missing weights.")
+    seed: NonNegativeInt = option(default=12345, help="The seed of the initial values of missing weights.")
     overwrite: bool = option(default=False, help="Replace the folder if there is one.")
 
 
@@ -153,8 +146,7 @@ class ImportConfig:
 class ModelWithTokenizer(ModelParts):
     """A pretrained model and its tokenizer."""
 
-    checkpoint: str = option(
-        path=True,
+    checkpoint: PathStr = option(
         group="Model",
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
@@ -181,7 +173,7 @@ class FillMaskConfig(ModelWithTokenizer):
         help="A sentence with one or more [MASK]. Without it, fill_mask.py reads sentences from standard input, one a "
         "line.",
     )
-    top_k: int = option(default=5, at_least=1, help="The number of pieces to show for each [MASK].")
+    top_k: PositiveInt = option(default=5, help="The number of pieces to show for each [MASK].")
     serve: bool = option(
         default=False,
         group="Page",
@@ -189,22 +181,16 @@ class FillMaskConfig(ModelWithTokenizer):
         "sentence's pieces, click a piece for the model's alternatives, switch between the checkpoints of the run. "
         "Only this machine can reach it.",
     )
-    compare_checkpoint: str | None = option(
-        path=True,
+    compare_checkpoint: PathStr | None = option(
         default=None,
         help="A second model, which the page shows beside the first, also with another vocabulary. Example: "
         "--compare_checkpoint=out/other_model",
     )
-    compare_vocab_file: str | None = option(
-        path=True,
-        default=None,
-        help="The vocabulary of --compare_checkpoint. Default: the one beside it.",
+    compare_vocab_file: PathStr | None = option(
+        default=None, help="The vocabulary of --compare_checkpoint. Default: the one beside it."
     )
     port: int = option(
-        default=8501,
-        at_least=0,
-        at_most=65535,
-        help="The port of the page on 127.0.0.1; 0 for any free one.",
+        default=8501, at_least=0, at_most=65535, help="The port of the page on 127.0.0.1; 0 for any free one."
     )
 
     def __post_init__(self) -> None:
@@ -221,8 +207,8 @@ class FillMaskConfig(ModelWithTokenizer):
 class GrammarConfig(ModelWithTokenizer):
     """A model, and minimal pairs for it to order. `evaluate_grammar.py --help` explains each field."""
 
-    grammar_file: str = option(
-        path=True, group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
+    grammar_file: PathStr = option(
+        group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
     )
     electra_network: Literal["discriminator", "generator"] | None = option(
         default=None,
@@ -234,16 +220,14 @@ class GrammarConfig(ModelWithTokenizer):
         help="The pieces of a sentence whose log-probabilities are added up. changed: those that differ, and those of "
         "the words around (--context_words). all: every piece, as in Salazar et al. 2020; takes several times as long.",
     )
-    context_words: int = option(
-        default=2, at_least=0, help="With --positions=changed: words on either side of the changed ones."
+    context_words: NonNegativeInt = option(
+        default=2, help="With --positions=changed: words on either side of the changed ones."
     )
-    batch_pieces: int = option(
-        default=8192,
-        at_least=1,
-        help="Pieces in a call of the network, padding included: lower it to save memory.",
+    batch_pieces: PositiveInt = option(
+        default=8192, help="Pieces in a call of the network, padding included: lower it to save memory."
     )
-    output_file: str | None = option(
-        path=True, default=None, group="Output", help="JSON with the counts of every phenomenon."
+    output_file: PathStr | None = option(
+        default=None, group="Output", help="JSON with the counts of every phenomenon."
     )
 
 
@@ -251,8 +235,7 @@ class GrammarConfig(ModelWithTokenizer):
 class ExtractConfig(ModelParts):
     """One extraction. `extract_features.py --help` explains each field."""
 
-    init_checkpoint: str = option(
-        path=True,
+    init_checkpoint: PathStr = option(
         group="Model",
         help="The model: a folder or checkpoint of this program or of google-research/bert, or a Hugging Face folder.",
     )
@@ -274,8 +257,7 @@ class ExtractConfig(ModelParts):
     text_pair_field: str | None = option(
         default=None, help="In a table: the column with the second text, if there is one."
     )
-    output_file: str = option(
-        path=True,
+    output_file: PathStr = option(
         group="Output",
         help="The output in input order: JSON Lines as google-research/bert writes them, or Parquet if the name ends "
         "in .parquet.",
@@ -289,9 +271,8 @@ class ExtractConfig(ModelParts):
         help="none: a vector for each piece. cls: the vector of [CLS] only. mean: the mean of all pieces, one vector "
         "per text.",
     )
-    batch_size: int = option(
+    batch_size: PositiveInt = option(
         default=32,
-        at_least=1,
         group="Computing",
         help="The number of texts at a time; texts of similar length are batched.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, PositiveInt, configuration, option
 from morphbert.train.cluster.config import GROUP
 
 
@@ -23,9 +23,8 @@ class StepConfig:
         made with None does not compile.
     """
 
-    gradient_accumulation_steps: int = option(
+    gradient_accumulation_steps: PositiveInt = option(
         default=1,
-        at_least=1,
         help="Compute each batch in this many parts, for batches that do not fit into memory; the update is the same.",
     )
     recompute: bool = option(
@@ -33,8 +32,8 @@ class StepConfig:
         help="Compute each layer a second time for its gradients instead of keeping its activations: far less memory, "
         "about a third more time, the same numbers.",
     )
-    seed: int = option(
-        default=12345, at_least=0, help="The seed of initial weights, dropout and the order of the examples."
+    seed: NonNegativeInt = option(
+        default=12345, help="The seed of initial weights, dropout and the order of the examples."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = option(
         default="float32",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import exists, expand
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, Share, configuration, option
 from morphbert.pages.phrases import phrase
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
@@ -77,10 +77,9 @@ class VocabularyConfig:
     encoding: str = option(
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
     )
-    vocab_dir: str = option(
-        path=True,
+    vocab_dir: PathStr = option(
         help="The folder for vocab.txt, morphbert_tokenizer.json (the other settings of the tokenizer), and "
-        "report.md and report.html (the vocabulary's figures on held-out text). Required, except with --compare.",
+        "report.md and report.html (the vocabulary's figures on held-out text). Required, except with --compare."
     )
     analyzer: str = option(
         default="mecab",
@@ -97,8 +96,7 @@ class VocabularyConfig:
         "사과나무 ##를 심었습니다; J,E: particles and endings; -E: endings stay with their stem, 사과 ##나무 ##를 "
         "심었습니다.",
     )
-    user_dictionary: str = option(
-        path=True,
+    user_dictionary: PathStr = option(
         default="",
         help="A file of additional words for Mecab, one per line: WORD, or WORD,TAG, or WORD,TAG,COST (a lower cost "
         "wins more often; the default 0 nearly always), or lines as in mecab-ko-dic. The compiled words are stored "
@@ -133,13 +131,11 @@ class VocabularyConfig:
         "frequent substrings, by tensorflow_text. char: the most frequent characters, as many as --vocab_size has "
         "room for; the others become [UNK].",
     )
-    min_character_count: int = option(
-        default=1, at_least=1, help="Rarer characters are left out and become [UNK]."
+    min_character_count: PositiveInt = option(
+        default=1, help="Rarer characters are left out and become [UNK]."
     )
-    character_coverage: float = option(
+    character_coverage: Share = option(
         default=1.0,
-        at_least=0,
-        at_most=1,
         help="The share of the text that stays covered when the rarest characters are left out. 1 keeps every "
         "character, which takes 7,000 lines for noisy text; 0.9995 is better for small vocabularies.",
     )
@@ -155,13 +151,11 @@ class VocabularyConfig:
         'flag. Example: --special_tokens_map=\'{"pad_token": "<PAD>", "unk_token": "<UNK>", "cls_token": "<CLS>", '
         '"sep_token": "<SEP>", "mask_token": "<MASK>"}\'',
     )
-    unused_slots: int = option(
+    unused_slots: NonNegativeInt = option(
         default=0,
-        at_least=0,
         help="The number of lines [unused0], [unused1]… to reserve for later words that must not change other ids.",
     )
-    init_vocab: str = option(
-        path=True,
+    init_vocab: PathStr = option(
         default="",
         help="Extend this vocabulary (a folder, or a plain vocab.txt) instead of learning all pieces, to continue "
         "pretraining on another domain. Every old piece keeps its id; new pieces replace [unusedN] and then follow "
@@ -173,22 +167,19 @@ class VocabularyConfig:
         at_most=0.5,
         help="The share of the lines (at most 5,000) that is held out and measured for the report.",
     )
-    num_workers: int = option(
+    num_workers: NonNegativeInt = option(
         default=0,
-        at_least=0,
         help="The number of processes for the analysis; 0 uses all cores. The result does not depend on it.",
     )
-    answers_file: str = option(
-        path=True,
+    answers_file: PathStr = option(
         default="",
         group="Report and comparison",
         help="Questions in the format of SQuAD and KorQuAD. The report then has the share of answers that begin and "
         "end at token boundaries, the upper bound of a model's exact match. Example: "
         "--answers_file=KorQuAD_v1.0_dev.json",
     )
-    num_examples: int = option(
+    num_examples: NonNegativeInt = option(
         default=5,
-        at_least=0,
         help="The number of lines of the measured text that the report shows as pieces, after some fixed sentences.",
     )
 

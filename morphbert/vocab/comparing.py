@@ -13,7 +13,7 @@ from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.lines import read_lines
 from morphbert.hints import held_back
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeInt, PathStr, configuration, option
 from morphbert.pages.phrases import phrase
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
@@ -47,13 +47,11 @@ class CompareConfig:
     encoding: str = option(
         default="utf-8", help="The encoding of the text. Example: --encoding=cp949, of older Korean files."
     )
-    report_dir: str = option(
-        path=True,
+    report_dir: PathStr = option(
         default="",
         help="With --compare, the folder for report.md and report.html. Without it the figures are only printed.",
     )
-    answers_file: str = option(
-        path=True,
+    answers_file: PathStr = option(
         default="",
         help="Questions in the format of SQuAD and KorQuAD, for the share of answers at token boundaries.",
     )
@@ -62,8 +60,8 @@ class CompareConfig:
         default=False,
         help="With --compare, only warn if a folder was made with another engine or dictionary than the installed one.",
     )
-    num_examples: int = option(
-        default=5, at_least=0, help="The number of lines of the text that the report shows as pieces."
+    num_examples: NonNegativeInt = option(
+        default=5, help="The number of lines of the text that the report shows as pieces."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from morphbert.errors import UsageError
-from morphbert.options import configuration, option
+from morphbert.options import PositiveInt, configuration, option
 
 GROUP = "Devices"
 
@@ -37,9 +37,8 @@ class DeviceConfig:
         "several, else the GPU or the CPU; it says which. multi_worker: this process is one of several, on one machine "
         "or more (docs/training.md).",
     )
-    num_replicas: int | None = option(
+    num_replicas: PositiveInt | None = option(
         default=None,
-        at_least=1,
         help="GPUs to use with --strategy=mirrored. Without a GPU, and with --strategy=cpu, it splits the CPU, to try "
         "things out.",
     )
@@ -59,8 +58,8 @@ class DeviceConfig:
     )
     tpu_zone: str | None = option(default=None, help="Its zone, where it cannot be found out.")
     gcp_project: str | None = option(default=None, help="Its project, where it cannot be found out.")
-    num_tpu_cores: int | None = option(
-        default=None, at_least=1, help="Cores that it is expected to have; all are used in any case."
+    num_tpu_cores: PositiveInt | None = option(
+        default=None, help="Cores that it is expected to have; all are used in any case."
     )
     master: str | None = option(
         default=None, help="No meaning in TensorFlow 2: give --tpu_name, or TF_CONFIG for several hosts."

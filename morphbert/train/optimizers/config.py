@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from morphbert.options import configuration, option
+from morphbert.options import NonNegativeFloat, PositiveFloat, Share, configuration, option
 
 if TYPE_CHECKING:
     from morphbert.model.parameters import Parameter
@@ -63,18 +63,16 @@ class OptimizerConfig:
         help="How the learning rate falls to --end_learning_rate at the last step. warmup_stable_decay keeps it and "
         "falls at the end, so that a run can be lengthened.",
     )
-    end_learning_rate: float = option(default=0.0, at_least=0, help="The learning rate of the last step.")
-    power: float = option(default=1.0, at_least=0, help="Exponent of --schedule=polynomial.")
+    end_learning_rate: NonNegativeFloat = option(default=0.0, help="The learning rate of the last step.")
+    power: NonNegativeFloat = option(default=1.0, help="Exponent of --schedule=polynomial.")
     decay_share: float = option(
         default=0.1,
         above=0,
         at_most=1,
         help="Share of the steps in which --schedule=warmup_stable_decay falls.",
     )
-    layer_decay: float = option(
+    layer_decay: Share = option(
         default=1.0,
-        at_least=0,
-        at_most=1,
         help="Each layer learns at the rate of the layer above times this; for going on from a trained model. "
         "Example: 0.8",
     )
@@ -83,24 +81,15 @@ class OptimizerConfig:
         default=BIASES_AND_NORMS,
         help="Weights whose names contain one of these (regular expressions) are not decayed.",
     )
-    beta_1: float = option(
-        default=0.9, at_least=0, at_most=1, flag="adam_beta_1", help="Decay of the mean of gradients."
+    beta_1: Share = option(default=0.9, flag="adam_beta_1", help="Decay of the mean of gradients.")
+    beta_2: Share = option(default=0.999, flag="adam_beta_2", help="Decay of the mean of squares.")
+    epsilon: NonNegativeFloat = option(
+        default=1e-6, flag="adam_epsilon", help="Added to the root of the mean of squares."
     )
-    beta_2: float = option(
-        default=0.999, at_least=0, at_most=1, flag="adam_beta_2", help="Decay of the mean of squares."
+    clip_norm: PositiveFloat = option(
+        default=1.0, help="Gradients are scaled down to this norm, over the whole batch."
     )
-    epsilon: float = option(
-        default=1e-6, at_least=0, flag="adam_epsilon", help="Added to the root of the mean of squares."
-    )
-    clip_norm: float = option(
-        default=1.0, above=0, help="Gradients are scaled down to this norm, over the whole batch."
-    )
-    muon_momentum: float = option(
-        default=0.95,
-        at_least=0,
-        at_most=1,
-        help="Of --optimizer=muon: decay of the sum of gradients.",
-    )
+    muon_momentum: Share = option(default=0.95, help="Of --optimizer=muon: decay of the sum of gradients.")
 
     def settings(self) -> dict[str, Any]:
         """Returns the values that a checkpoint records, JSON-able: all that change the run."""
