@@ -27,6 +27,7 @@ from morphbert.finetune.features import Features
 from morphbert.finetune.heads import linear, linear_parameters
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
+from morphbert.finetune.pretrained_start import Start
 from morphbert.finetune.questions import Question
 from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.tasks.classification import Classification, metrics
@@ -496,7 +497,8 @@ def test_answers_and_choices_have_metrics():
         Question("2", "어디?", "부산은 항구이다.", golds=("부산",)),
     ]
     spans = Spans(max_seq_length=32)
-    asked = spans.data(Examples(questions), tokenizer, BertConfig(), "predict")
+    start = Start(BertConfig(), tokenizer, str(MECAB_VOCABULARY), None)
+    asked = spans.data(Examples(questions), start, "predict")
     scores = []
     for window in asked.windows:
         scores.append(np.zeros((32, 2), np.float32))

@@ -352,7 +352,7 @@ def _ours(model, *rows, **lengths):
     task = dataclasses.replace(loaded.task, **lengths)
     config = PredictConfig(model=str(model), input_file="", output_file="")
     examples = Examples([task.from_row(row, number, config) for number, row in enumerate(rows)])
-    data = task.data(examples, loaded.tokenizer, loaded.config, "predict")
+    data = task.data(examples, loaded, "predict")
     return np.stack(Scorer(task, loaded.config, loaded.weights, 8)(data.features))
 
 

@@ -19,6 +19,7 @@ from morphbert.errors import UsageError
 from morphbert.finetune import losses
 from morphbert.finetune.config import class_weights
 from morphbert.finetune.features import Features, plan
+from morphbert.finetune.pretrained_start import Start
 from morphbert.formats.tables import read_table
 from morphbert.train import checkpoint
 
@@ -350,7 +351,8 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
     assert running.load() == 60
     texts = [("재미있다.", None), ("정말 재미있는 영화였다. " * 3, None), ("참 뻔한 드라마예요!", "정말?")]
     examples = Examples([TextExample(*text) for text in texts])
-    features = task.data(examples, load_tokenizer(str(trained)), config.bert_config, "predict").features
+    start = Start(config.bert_config, load_tokenizer(str(trained)), str(trained), None)
+    features = task.data(examples, start, "predict").features
     together = running.scores(features)
     for row in range(3):
         alone = {name: values[row : row + 1] for name, values in features.pieces.items()}

@@ -16,6 +16,7 @@ from morphbert.cli.run_multiple_choice import main
 from morphbert.finetune.features import Features
 from morphbert.finetune.feed import ExampleFeed, scoring_batches
 from morphbert.finetune.loading import load_task
+from morphbert.finetune.pretrained_start import Start
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Examples
 from morphbert.finetune.task_configs import PredictConfig
@@ -54,7 +55,7 @@ def scores_of(folder, rows):
     model = load_task(str(folder))
     config = PredictConfig(model=str(folder), input_file="", output_file="")
     examples = Examples([model.task.from_row(row, number, config) for number, row in enumerate(rows)])
-    made = model.task.data(examples, model.tokenizer, model.config, "predict")
+    made = model.task.data(examples, model, "predict")
     return np.stack(Scorer(model.task, model.config, model.weights, 4)(made.features))
 
 
@@ -111,10 +112,8 @@ def test_arrays_have_an_axis_of_candidates_and_fit_the_feed():
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     rows = choices()[:8]
     examples = Examples([ChoiceExample(row["question"], tuple(row["choices"]), row["label"]) for row in rows])
-    config = BertConfig(vocab_size=len(tokenizer.vocabulary))
-    made = dataclasses.replace(MultipleChoice(), max_seq_length=LENGTH).data(
-        examples, tokenizer, config, "train"
-    )
+    start = Start(BertConfig(vocab_size=len(tokenizer.vocabulary)), tokenizer, str(MECAB_VOCABULARY), None)
+    made = dataclasses.replace(MultipleChoice(), max_seq_length=LENGTH).data(examples, start, "train")
     features = made.features
     assert features.pieces["input_ids"].shape == (8, 4, LENGTH)
     for row, mask in zip(rows, features.pieces["input_mask"], strict=True):

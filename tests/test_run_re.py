@@ -9,6 +9,7 @@ from samples import MECAB_VOCABULARY
 from tasks import figures, relations, tiny_flags, write_json, write_tiny_config
 
 from morphbert.cli.run_re import main
+from morphbert.finetune.pretrained_start import Start
 from morphbert.finetune.relations import read_relations
 from morphbert.finetune.tasks.relation import MARKERS, Relation, _kept, features_of, relation_metrics
 from morphbert.model.config import BertConfig
@@ -93,7 +94,8 @@ def test_markers_stand_around_both_entities(tmp_path, subject, object_, expected
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     config = BertConfig(vocab_size=len(tokenizer.vocabulary), type_vocab_size=2)
     task = Relation(("a", "b"), ("LOC", "ORG", "PER"), max_seq_length=length)
-    arrays = features_of(tokenizer, examples, task, config, None).pieces
+    start = Start(config, tokenizer, str(MECAB_VOCABULARY), None)
+    arrays = features_of(start, examples, task, None).pieces
     names = [*tokenizer.vocabulary.tokens, *MARKERS]
     shown = " ".join(names[number] for number in arrays["input_ids"][0])
     # 이순신 is more than one piece here.

@@ -133,7 +133,7 @@ class _Problem:
         kind, train = kind_of(config), None
         if config.do_train:
             examples = kind.read(config, str(config.train_file), "train")
-            task, train = kind.learn(config, examples, start.tokenizer, start.config)
+            task, train = kind.learn(config, examples, start)
             say_unknown_ids(start.tokenizer, train.features.pieces, str(config.train_file))
             saved = task.to_dict()
         else:
@@ -153,7 +153,7 @@ class _Problem:
 
         def read(path: str | None, purpose: Any) -> Data:
             examples = kind.read(config, str(path), purpose)
-            data = task.data(examples, start.tokenizer, start.config, purpose, config)
+            data = task.data(examples, start, purpose, config)
             say_unknown_ids(start.tokenizer, data.features.pieces, str(path))
             return data
 

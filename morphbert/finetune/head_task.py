@@ -100,3 +100,20 @@ class HeadTask(Task, Protocol):
         if self.of_pieces:
             return hidden
         return sentence_vector(parameters, config, hidden, batch["input_mask"], self.head)
+
+
+class LabelTask(HeadTask, Protocol):
+    """A task with one score for each label, of which one is correct."""
+
+    labels: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return len(self.labels)
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing a label."""
+        assert self.loss is not None
+        return self.loss.guessing(len(self.labels))

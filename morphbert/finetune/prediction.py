@@ -80,7 +80,7 @@ def predictor(model: TaskModel, config: PredictConfig, source: str | None = None
     scorer = Scorer(task, model.config, model.weights, config.batch_size)
 
     def data_of(examples: Sequence[Any]) -> Data:
-        return task.data(Examples(examples), model.tokenizer, model.config, "predict")
+        return task.data(Examples(examples), model, "predict")
 
     def make(rows: Sequence[Row]) -> list[dict[str, Any]]:
         nonlocal source

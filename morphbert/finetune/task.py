@@ -76,6 +76,18 @@ class Data:
     windows: Sequence[Any] = ()
 
 
+class Reader(Protocol):
+    """The parts of a model that turn examples into its input, as a `Start` and a `TaskModel` have them."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the model's vocabulary."""
+
+    @property
+    def config(self) -> BertConfig:
+        """The model's configuration."""
+
+
 class Task(Protocol):
     """A task as a frozen value, which `task.json` stores.
 
@@ -142,19 +154,10 @@ class Task(Protocol):
         """Yields the texts of a file for continued pretraining, the parts of one document at a time."""
 
     @classmethod
-    def learn(
-        cls, config: Any, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
-    ) -> tuple[Task, Data]:
+    def learn(cls, config: Any, examples: Examples, reader: Reader) -> tuple[Task, Data]:
         """Returns the task that training examples define, with its labels, and the examples as data with labels."""
 
-    def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: Any = None,
-    ) -> Data:
+    def data(self, examples: Examples, reader: Reader, purpose: Purpose, config: Any = None) -> Data:
         """Returns examples as arrays, with labels for training, and for evaluation if the task compares arrays.
 
         Args:

@@ -29,14 +29,12 @@ from morphbert.finetune.plugin_head import (
     with_own_figures,
 )
 from morphbert.finetune.rows import Row, texts_in
-from morphbert.finetune.task import Data, Examples, Purpose, Scores
+from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
-from morphbert.model.config import BertConfig
 from morphbert.model.losses import Batch
 from morphbert.model.names import HUGGING_FACE_PREFIXES
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
 
 # The separator between the labels of a text with several.
@@ -168,11 +166,7 @@ class Classification(HeadTask):
 
     @classmethod
     def learn(
-        cls,
-        config: ClassificationConfig,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
+        cls, config: ClassificationConfig, examples: Examples, reader: Reader
     ) -> tuple[Classification, Data]:
         """Uses the given labels, or those that occur."""
         given = [example.label for example in examples.items]
@@ -193,7 +187,7 @@ class Classification(HeadTask):
         check_metrics(
             config.metrics, lambda scores, wanted: metrics(scores, wanted, task), *task.some_scores()
         )
-        return task, task.data(examples, tokenizer, bert_config, "train", config)
+        return task, task.data(examples, reader, "train", config)
 
     def some_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels, as `label_arrays` does, and scores [N, C] of invented examples, half of them right."""
@@ -207,12 +201,7 @@ class Classification(HeadTask):
         return several[:, : len(self.labels)], scores[:, : len(self.labels)] - 0.5
 
     def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: ClassificationConfig | None = None,
+        self, examples: Examples, reader: Reader, purpose: Purpose, config: ClassificationConfig | None = None
     ) -> Data:
         """Returns texts truncated to the sequence's length; `labels` are those of `label_arrays`."""
         labels = {}
@@ -223,7 +212,9 @@ class Classification(HeadTask):
         texts: list[tuple[str, str | None]] = [(example.text, example.pair) for example in examples.items]
         if apart:
             texts = [(part or "", None) for both in texts for part in both[: self.text_columns]]
-        encoded = [encode_sequence(tokenizer, text, pair, self.max_seq_length)[0] for text, pair in texts]
+        encoded = [
+            encode_sequence(reader.tokenizer, text, pair, self.max_seq_length)[0] for text, pair in texts
+        ]
         pieces = piece_arrays(encoded, self.max_seq_length)
         if apart:
             pieces = {

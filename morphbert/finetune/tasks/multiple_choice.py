@@ -34,14 +34,12 @@ from morphbert.finetune.plugin_head import (
     with_own_figures,
 )
 from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
-from morphbert.finetune.task import Data, Examples, Purpose, Scores
+from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
-from morphbert.model.config import BertConfig
 from morphbert.model.losses import Batch
 from morphbert.structured import load_json
 from morphbert.text.sequences import encode_sequence
-from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_json_lines
 
 # The least number of labels that indicate the first number.
@@ -197,7 +195,7 @@ class MultipleChoice(HeadTask):
 
     @classmethod
     def learn(
-        cls, config: MultipleChoiceConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
+        cls, config: MultipleChoiceConfig, examples: Examples, reader: Reader
     ) -> tuple[MultipleChoice, Data]:
         """Determines the largest number of candidates, the only property that depends on the examples."""
         most = max(len(example.choices) for example in examples.items)
@@ -208,22 +206,17 @@ class MultipleChoice(HeadTask):
             lambda scores, wanted: choice_metrics(shares_of_scores(scores), wanted),
             *some_scores(most),
         )
-        return task, task.data(examples, tokenizer, bert_config, "train", config)
+        return task, task.data(examples, reader, "train", config)
 
     def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: MultipleChoiceConfig | None = None,
+        self, examples: Examples, reader: Reader, purpose: Purpose, config: MultipleChoiceConfig | None = None
     ) -> Data:
         """Returns arrays [N, candidates, L], zero after a question's last candidate; `labels` int32 [N]."""
         items = examples.items
         most = max((len(example.choices) for example in items), default=1)
         arrays = piece_arrays(
             [
-                encode_sequence(tokenizer, example.question, choice, self.max_seq_length)[0]
+                encode_sequence(reader.tokenizer, example.question, choice, self.max_seq_length)[0]
                 for example in items
                 for choice in example.choices
             ],

@@ -24,7 +24,7 @@ from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, ENTITIES, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.head_task import HeadTask
+from morphbert.finetune.head_task import LabelTask
 from morphbert.finetune.heads import head_width, mean_over
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
@@ -45,7 +45,7 @@ from morphbert.finetune.relations import (
     relation_example,
 )
 from morphbert.finetune.rows import Row, RowError
-from morphbert.finetune.task import Data, Examples, Purpose, Scores
+from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, RelationConfig
 from morphbert.formats.labels import counted
 from morphbert.model.config import BertConfig
@@ -54,7 +54,6 @@ from morphbert.model.losses import Batch
 from morphbert.model.names import SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter
 from morphbert.text.sequences import Sequence as Encoded
-from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
 from morphbert.train.storage import write_json_lines
 
@@ -64,7 +63,7 @@ _SPECIAL = 2 + len(MARKERS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Relation(HeadTask):
+class Relation(LabelTask):
     """A class from [CLS] and both entities (`--pooling=entities`), or from the pooled sentence.
 
     Attributes:
@@ -82,16 +81,6 @@ class Relation(HeadTask):
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
     custom_head: str | None = None
-
-    @property
-    def outputs(self) -> int:
-        """The number of relations."""
-        return len(self.labels)
-
-    @property
-    def guessing(self) -> float:
-        """The loss of guessing a relation."""
-        return self.loss.guessing(len(self.labels))
 
     def best_metric(self, config: RelationConfig) -> str:
         """KLUE-RE's figure."""
@@ -146,13 +135,7 @@ class Relation(HeadTask):
             yield [example.sentence]
 
     @classmethod
-    def learn(
-        cls,
-        config: RelationConfig,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-    ) -> tuple[Relation, Data]:
+    def learn(cls, config: RelationConfig, examples: Examples, reader: Reader) -> tuple[Relation, Data]:
         """Uses the given relations, or those that occur, and the entity types that occur."""
         given = [str(example.label) for example in examples.items]
         labels = config.labels or classes.labels_in(given)
@@ -173,15 +156,10 @@ class Relation(HeadTask):
             lambda scores, wanted: relation_metrics(scores, wanted, labels),
             *some_scores(len(labels)),
         )
-        return task, task.data(examples, tokenizer, bert_config, "train", config)
+        return task, task.data(examples, reader, "train", config)
 
     def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: RelationConfig | None = None,
+        self, examples: Examples, reader: Reader, purpose: Purpose, config: RelationConfig | None = None
     ) -> Data:
         """Returns sentences with markers; `labels` are the numbers of relations."""
         items, labels = examples.items, None
@@ -189,7 +167,7 @@ class Relation(HeadTask):
             labels = classes.class_numbers(
                 [example.label for example in items], self.labels, str(examples.source)
             )
-        return Data(items, features_of(tokenizer, items, self, bert_config, labels))
+        return Data(items, features_of(reader, items, self, labels))
 
     # ── Network ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,14 +269,10 @@ class Relation(HeadTask):
 
 
 def features_of(
-    tokenizer: Tokenizer,
-    examples: Sequence[RelationExample],
-    task: Relation,
-    bert_config: BertConfig,
-    labels: np.ndarray | None,
+    reader: Reader, examples: Sequence[RelationExample], task: Relation, labels: np.ndarray | None
 ) -> Features:
     """Returns sentences with markers as arrays; `subject` and `object` are 1 on the entities' pieces and markers."""
-    marked = [_marked(tokenizer, example, bert_config, task) for example in examples]
+    marked = [_marked(reader, example, task) for example in examples]
     pieces = piece_arrays([sequence for sequence, _, _ in marked], task.max_seq_length)
     pieces |= {name: np.zeros_like(pieces["input_ids"]) for name in ("subject", "object")}
     for row, (_, *places) in enumerate(marked):
@@ -308,27 +282,24 @@ def features_of(
 
 
 def _marked(
-    tokenizer: Tokenizer,
-    example: RelationExample,
-    config: BertConfig,
-    task: Relation,
+    reader: Reader, example: RelationExample, task: Relation
 ) -> tuple[Encoded, tuple[int, int], tuple[int, int]]:
     """Returns the sequence and the positions of the markers of subject and object.
 
     The sentence is tokenized without markers, so they do not change the analysis; a piece that contains the end of an
     entity is included whole.
     """
-    encoding = tokenizer.encode(example.sentence)
+    encoding = reader.tokenizer.encode(example.sentence)
     spans = [_pieces_of(encoding.offsets, mention) for mention in (example.subject, example.object)]
     kept = _kept(len(encoding.ids), spans, task.max_seq_length - _SPECIAL)
-    cls, sep = tokenizer.convert_tokens_to_ids((CLS, SEP))
+    cls, sep = reader.tokenizer.convert_tokens_to_ids((CLS, SEP))
     ids, tokens, offsets, places = [cls], [CLS], [(0, 0)], [0] * 4
     # If both entities end at one place, the one that began later ends first.
     closing = sorted((0, 1), key=lambda entity: -spans[entity][0])
 
     def mark(number: int) -> None:
         places[number] = len(ids)
-        ids.append(config.vocab_size + number)
+        ids.append(reader.config.vocab_size + number)
         tokens.append(MARKERS[number])
         offsets.append((0, 0))
 
@@ -345,13 +316,13 @@ def _marked(
                 mark(2 * entity + 1)
     ids, tokens, offsets = [*ids, sep], [*tokens, SEP], [*offsets, (0, 0)]
     segments = [0] * len(ids)
-    rows = {kind: config.type_vocab_size + number for number, kind in enumerate(task.entity_types)}
+    rows = {kind: reader.config.type_vocab_size + number for number, kind in enumerate(task.entity_types)}
     for mention, (first, last) in zip(
         (example.subject, example.object), (places[:2], places[2:]), strict=True
     ):
         segments[first : last + 1] = [rows.get(mention.type, 0)] * (last + 1 - first)
     nothing = [-1] * len(ids)
-    special = [int(piece >= config.vocab_size or piece in (cls, sep)) for piece in ids]
+    special = [int(piece >= reader.config.vocab_size or piece in (cls, sep)) for piece in ids]
     sequence = Encoded(
         ids=ids,
         tokens=tokens,

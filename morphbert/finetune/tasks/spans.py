@@ -23,11 +23,9 @@ from morphbert.finetune.particles import ParticleStripper
 from morphbert.finetune.plugin_head import check_metrics, head_input, saved_head, with_own_figures
 from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
-from morphbert.finetune.task import Data, Examples, Purpose, Scores
+from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
-from morphbert.model.config import BertConfig
 from morphbert.model.losses import Batch
-from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_text
 
 HEAD = "cls/squad/output"
@@ -121,9 +119,7 @@ class Spans(HeadTask):
             yield context.splitlines()
 
     @classmethod
-    def learn(
-        cls, config: SpanConfig, examples: Examples, tokenizer: Tokenizer, bert_config: BertConfig
-    ) -> tuple[Spans, Data]:
+    def learn(cls, config: SpanConfig, examples: Examples, reader: Reader) -> tuple[Spans, Data]:
         """Checks that questions have answers, unless some may have none."""
         head = head_input(config.head, config.custom_head)
         task = cls(head, *_windowing(config), config.version_2_with_negative, config.custom_head)
@@ -135,7 +131,7 @@ class Spans(HeadTask):
             lambda given, right: figures,
             *_as_arrays([("서울", "서울시"), ()], ["서울", "부산"]),
         )
-        data = task.data(examples, tokenizer, bert_config, "train", config)
+        data = task.data(examples, reader, "train", config)
         if not _known(examples.items) and not config.version_2_with_negative:
             raise MorphbertError(
                 f"{examples.source} has no answer to learn from. Questions without answers need "
@@ -144,17 +140,12 @@ class Spans(HeadTask):
         return task, data
 
     def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: SpanConfig | None = None,
+        self, examples: Examples, reader: Reader, purpose: Purpose, config: SpanConfig | None = None
     ) -> Data:
         """Returns windows of the paragraphs; prints the figures of a perfect choice of spans."""
         questions = examples.items
         shape = answers.WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
-        windows = list(answers.windows_of(tokenizer, questions, shape))
+        windows = list(answers.windows_of(reader.tokenizer, questions, shape))
         examples.say(f"; {len(windows)} windows")
         if config is not None and _known(questions):
             best = evaluate(questions, answers.ceiling(windows, questions), config.metric)

@@ -16,7 +16,7 @@ from morphbert.finetune import huggingface
 from morphbert.finetune.config import CROSS_ENTROPY, NO_POOLING, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED
-from morphbert.finetune.head_task import HeadTask
+from morphbert.finetune.head_task import LabelTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
@@ -29,7 +29,7 @@ from morphbert.finetune.plugin_head import (
 )
 from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
-from morphbert.finetune.task import Data, Examples, Purpose, Scores
+from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, TaggingConfig
 from morphbert.finetune.text_windows import (
     NO_TAG,
@@ -48,14 +48,12 @@ from morphbert.finetune.text_windows import (
 )
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import plain_ending
-from morphbert.model.config import BertConfig
 from morphbert.model.losses import Batch
-from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.storage import write_json_lines
 
 
 @dataclasses.dataclass(frozen=True)
-class Tagging(HeadTask):
+class Tagging(LabelTask):
     """Dropout and one linear layer on each piece, `output_weights` [C, D] and `output_bias` [C].
 
     Attributes:
@@ -72,16 +70,6 @@ class Tagging(HeadTask):
     loss: LossConfig = CROSS_ENTROPY
     max_seq_length: int = 128
     custom_head: str | None = None
-
-    @property
-    def outputs(self) -> int:
-        """The number of labels."""
-        return len(self.labels)
-
-    @property
-    def guessing(self) -> float:
-        """The loss of guessing a label."""
-        return self.loss.guessing(len(self.labels))
 
     def best_metric(self, config: TaggingConfig) -> str:
         """KLUE-NER's figure."""
@@ -132,16 +120,10 @@ class Tagging(HeadTask):
             yield [text.text]
 
     @classmethod
-    def learn(
-        cls,
-        config: TaggingConfig,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-    ) -> tuple[Tagging, Data]:
+    def learn(cls, config: TaggingConfig, examples: Examples, reader: Reader) -> tuple[Tagging, Data]:
         """Uses the labels of the pieces, including those of straddling pieces."""
         texts = examples.items
-        windows = windows_of(tokenizer, [text.text for text in texts], config.max_seq_length)
+        windows = windows_of(reader.tokenizer, [text.text for text in texts], config.max_seq_length)
         labels = labels_of_windows(windows, texts)
         _say_pieces(examples, windows, labels)
         if config.straddling == "first":
@@ -163,16 +145,11 @@ class Tagging(HeadTask):
         return task, Data(texts, features_of(windows, labels, known, config.max_seq_length), windows)
 
     def data(
-        self,
-        examples: Examples,
-        tokenizer: Tokenizer,
-        bert_config: BertConfig,
-        purpose: Purpose,
-        config: TaggingConfig | None = None,
+        self, examples: Examples, reader: Reader, purpose: Purpose, config: TaggingConfig | None = None
     ) -> Data:
         """Returns windows of the texts; before an evaluation, prints the figures of perfect labels."""
         texts = examples.items
-        windows = windows_of(tokenizer, [text.text for text in texts], self.max_seq_length)
+        windows = windows_of(reader.tokenizer, [text.text for text in texts], self.max_seq_length)
         if purpose == "eval":
             _say_pieces(examples, windows, labels_of_windows(windows, texts))
             self._check_tags(examples)
