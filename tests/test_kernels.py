@@ -239,6 +239,7 @@ except tf.errors.InvalidArgumentError:
 
 import numpy as np
 from variants import config_of, random_weights, tensors
+from morphbert.model.encoder import ForwardPass
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, pretraining_parameters
 from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
@@ -256,7 +257,7 @@ def step():
     weights = {name: tf.convert_to_tensor(value) for name, value in model.parameters.items()}
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        loss = total_loss(pretraining_sums(weights, config, batch, tf.constant([1, 2])), counts(batch))
+        loss = total_loss(pretraining_sums(weights, config, batch, ForwardPass(tf.constant([1, 2]))), counts(batch))
     gradients = {n: tf.convert_to_tensor(g) for n, g in tape.gradient(loss, weights).items()}
     return loss, optimizer.apply(model.parameters, gradients)[0]
 

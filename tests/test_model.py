@@ -21,7 +21,7 @@ from morphbert.errors import MorphbertError
 from morphbert.model import functions, kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
-from morphbert.model.encoder import EncoderInputs, embed, encode, pool
+from morphbert.model.encoder import EncoderInputs, ForwardPass, embed, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.model.kernels import attention, cross_entropy, gelu, layer_norm
 from morphbert.model.kernels.compiled import gradients_released
@@ -110,7 +110,7 @@ def test_dropout_is_a_function_of_its_key():
     batch = random_batch(5)
 
     def hidden(key):
-        return encode(tensors, CONFIG, EncoderInputs.of(batch), tf.constant(key)).numpy()
+        return encode(tensors, CONFIG, EncoderInputs.of(batch), ForwardPass(tf.constant(key))).numpy()
 
     np.testing.assert_array_equal(hidden([1, 2]), hidden([1, 2]))
     assert np.abs(hidden([1, 2]) - hidden([1, 3])).max() > 0.1

@@ -25,7 +25,7 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
-from morphbert.model.encoder import EncoderInputs, encode, transformer_block
+from morphbert.model.encoder import EncoderInputs, ForwardPass, encode, transformer_block
 from morphbert.model.parameters import encoder_parameters
 from morphbert.model.variants import VARIANTS
 from morphbert.train.accelerator_check.of_run import batch_of
@@ -197,7 +197,7 @@ def test_the_usual_block_as_a_variant_computes_the_usual_model(recompute):
     def computed(config):
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            hidden = encode(weights, config, inputs, tf.constant([1, 2]), recompute)
+            hidden = encode(weights, config, inputs, ForwardPass(tf.constant([1, 2]), recompute))
         return hidden, tape.gradient(hidden, [weights[name] for name in weights if "layer_" in name])
 
     one, other = (computed(config) for config in (plain, dataclasses.replace(plain, variant="usual")))

@@ -12,7 +12,7 @@ from variants import CUSTOM, VARIANTS, config_of, padded_batch, random_weights, 
 
 from morphbert.errors import MorphbertError
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import EncoderInputs, encode_layers
+from morphbert.model.encoder import EncoderInputs, ForwardPass, encode_layers
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.train.optimizers.optimizer import layer_scales
@@ -133,7 +133,9 @@ def test_recomputed_and_compiled_gradients_are_the_same(variant):
     def gradients(recompute, key):
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss = total_loss(pretraining_sums(weights, config, batch, key, recompute), counts(batch))
+            loss = total_loss(
+                pretraining_sums(weights, config, batch, ForwardPass(key, recompute)), counts(batch)
+            )
         found = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
         return [tf.convert_to_tensor(gradient) for gradient in found]
 

@@ -27,14 +27,8 @@ from morphbert.corpus.report import CorpusReport, Example, excerpt
 from morphbert.corpus.splitters import Splitter, load_splitter, require_splitter
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import COMPRESSED, REPORT_ENDING, STANDARD_INPUT, expand, identity, shard_names
-from morphbert.formats.raw_documents import (
-    InputFormat,
-    RawDocument,
-    blocks_of,
-    json_paragraphs,
-    read_documents,
-    where,
-)
+from morphbert.formats import raw_documents
+from morphbert.formats.raw_documents import InputFormat, RawDocument
 from morphbert.options import NonNegativeInt, PathStr, Share, changed, configuration, option, options
 from morphbert.parallel import default_workers, run_tasks
 
@@ -169,9 +163,16 @@ def prepare_corpus(config: CorpusConfig) -> CorpusReport:
                 file=sys.stderr,
             )
         )
-        raw = (doc for path in paths for doc in read_documents(path, config.input_format, progress.update))
+        raw = (
+            doc
+            for path in paths
+            for doc in raw_documents.read_documents(path, config.input_format, progress.update)
+        )
         for block in run_tasks(
-            _prepare_block, config, blocks_of(raw, _BLOCK_CHARACTERS), config.num_workers or default_workers()
+            _prepare_block,
+            config,
+            raw_documents.blocks_of(raw, _BLOCK_CHARACTERS),
+            config.num_workers or default_workers(),
         ):
             for done in block:
                 _take(done, config, store, write, report)
@@ -253,11 +254,11 @@ def _prepare_block(config: CorpusConfig, block: list[RawDocument]) -> list[_Done
 
 
 def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
-    name = where(raw)
+    name = raw_documents.where(raw)
     lines, problem = raw.lines, raw.problem
     if raw.is_json:
         try:
-            lines = json_paragraphs(raw, config.input_format.fields)
+            lines = raw_documents.json_paragraphs(raw, config.input_format.fields)
         except MorphbertError as error:
             problem = str(error)
     if problem:

@@ -24,7 +24,7 @@ from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.rows import Row
 from morphbert.finetune.task_configs import PredictConfig
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import EncoderInputs, encode_layers
+from morphbert.model.encoder import NO_DROPOUT, EncoderInputs, ForwardPass, encode_layers
 from morphbert.model.heads import transform
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -239,8 +239,7 @@ def outputs(
     config: BertConfig,
     parameters: Parameters,
     batch: Batch,
-    key: tf.Tensor | None = None,
-    recompute: bool = False,
+    forward: ForwardPass = NO_DROPOUT,
 ) -> tf.Tensor:
     """Returns the task's scores for a batch, float32 [B, …].
 
@@ -250,13 +249,12 @@ def outputs(
         task.extended(parameters),
         config,
         EncoderInputs(*(_sequences(batch[name]) for name in ("input_ids", "input_mask", "segment_ids"))),
-        key,
-        recompute,
+        forward,
     )
     chosen = chosen_states(states, task.head.layers)
     if not config.pooler and config.electra is None and task.head.uses_transform:
         chosen = transform(parameters, config, chosen)
-    return task.scores(parameters, config, chosen, batch, key)
+    return task.scores(parameters, config, chosen, batch, forward.dropout_key)
 
 
 def _sequences(pieces: tf.Tensor) -> tf.Tensor:
@@ -284,10 +282,8 @@ def parameters_of(task: Task, config: BertConfig) -> dict[str, Parameter]:
 def objective_of(task: Task, config: BertConfig) -> Objective:
     """Returns the task's objective for the training step: the mean of the examples' losses."""
 
-    def compute(
-        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
-    ) -> Mapping[str, tf.Tensor]:
-        scores = outputs(task, config, weights, batch, key, recompute)
+    def compute(weights: Parameters, batch: Batch, forward: ForwardPass) -> Mapping[str, tf.Tensor]:
+        scores = outputs(task, config, weights, batch, forward)
         right = task.right(scores, batch)
         return {
             "loss_sum": tf.reduce_sum(task.losses(scores, batch)),

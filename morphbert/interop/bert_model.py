@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from morphbert.interop.loading import read_with_tokenizer
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.saving import write_into, write_with_tokenizer
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import EncoderInputs, encode_layers, pool
+from morphbert.model.encoder import EncoderInputs, ForwardPass, encode_layers, pool
 from morphbert.model.graphs import any_shape, specifications
 from morphbert.model.heads import discriminator_logits, masked_lm_logits, next_sentence_logits
 
@@ -95,15 +97,8 @@ class BertModel(tf.Module):
         Raises:
           MorphbertError: a shape is another, or a number is out of its range.
         """
-        inputs = self._inputs(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            input_mask=input_mask,
-            segment_ids=segment_ids,
-            position_ids=position_ids,
-        )
-        hidden = self._encode(inputs, training)[-1]
+        given = {"input_mask": input_mask, "segment_ids": segment_ids, "position_ids": position_ids}
+        hidden = self.layers(input_ids, attention_mask, token_type_ids, training=training, **given)[-1]
         return ModelOutput(hidden, pool(self._weights(), hidden) if self.config.pooler else None)
 
     def layers(self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any) -> list[tf.Tensor]:
@@ -215,21 +210,15 @@ class BertModel(tf.Module):
             encode = any_shape(_encode_all, self.config, specifications(self.parameters), len(found))
             return list(encode(self._weights(), *found))
         key = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
-        return encode_layers(self._weights(), self.config, inputs, key)
+        return encode_layers(self._weights(), self.config, inputs, ForwardPass(key))
 
-    def _inputs(
-        self,
-        input_ids: Any,
-        attention_mask: Any = None,
-        token_type_ids: Any = None,
-        input_mask: Any = None,
-        segment_ids: Any = None,
-        position_ids: Any = None,
-    ) -> EncoderInputs:
-        mask = _either("attention_mask", attention_mask, "input_mask", input_mask)
-        segments = _either("token_type_ids", token_type_ids, "segment_ids", segment_ids)
-        config = self.config
-        ids = _rows("input_ids", input_ids, config.vocab_size)
+    def _inputs(self, *positional: Any, **named: Any) -> EncoderInputs:
+        """Checks the arguments of a call."""
+        given = inspect.signature(self.__call__).bind(*positional, **named).arguments
+        mask = _either(given, "attention_mask", "input_mask")
+        segments = _either(given, "token_type_ids", "segment_ids")
+        position_ids, config = given.get("position_ids"), self.config
+        ids = _rows("input_ids", given["input_ids"], config.vocab_size)
         longest = config.max_position_embeddings
         if position_ids is None and ids.shape[1] is not None and ids.shape[1] > longest:
             raise MorphbertError(
@@ -265,7 +254,8 @@ def _score_all(config: BertConfig, weights: dict[str, tf.Tensor], hidden: tf.Ten
     return masked_lm_logits(weights, config, hidden, every)
 
 
-def _either(name: str, value: Any, other_name: str, other: Any) -> Any:
+def _either(given: Mapping[str, Any], name: str, other_name: str) -> Any:
+    value, other = given.get(name), given.get(other_name)
     if value is not None and other is not None:
         raise MorphbertError(f"{name} and {other_name} are two names of the same argument: give one of them.")
     return other if value is None else value

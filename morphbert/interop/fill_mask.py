@@ -177,11 +177,7 @@ class MaskFiller:
     """A model and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
 
     def __init__(
-        self,
-        checkpoint: str,
-        tokenizer: Tokenizer,
-        config_file: str | None = None,
-        origin: Origin = FIRST,
+        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
     ):
         """Loads the weights.
 

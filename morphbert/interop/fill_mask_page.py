@@ -82,11 +82,7 @@ class Filling:
     """Answers the page's requests, one at a time, with models by the label of their checkpoint."""
 
     def __init__(
-        self,
-        checkpoint: str,
-        tokenizer: Tokenizer,
-        config_file: str | None = None,
-        origin: Origin = FIRST,
+        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
     ):
         """Loads the named checkpoint, so that its errors are known before the page is served.
 

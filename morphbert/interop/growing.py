@@ -13,23 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert.errors import MorphbertError
+from morphbert.model import names as weight_names
 from morphbert.model.config import BertConfig
-from morphbert.model.names import (
-    DISCRIMINATOR,
-    DISCRIMINATOR_SCORE,
-    EMBEDDING_NORM,
-    FINAL_NORM,
-    NEXT_SENTENCE,
-    POOLER,
-    POSITION_EMBEDDINGS,
-    SEGMENT_EMBEDDINGS,
-    TRANSFORM,
-    TRANSFORM_NORM,
-    WORD_EMBEDDINGS,
-    BlockNames,
-    layer_blocks,
-    mapping_name,
-)
+from morphbert.model.names import BlockNames, layer_blocks
 
 # The keys that may grow, and those that do not affect shapes or are adapted elsewhere.
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -86,10 +72,14 @@ def grown(
         for kind, taken in of_kind.items():
             if (value := weights.get(f"{origins[name]}/{kind}")) is not None:
                 found[f"{name}/{kind}"] = value[np.ix_(*taken)]
-    for table in (WORD_EMBEDDINGS, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS):
+    for table in (
+        weight_names.WORD_EMBEDDINGS,
+        weight_names.POSITION_EMBEDDINGS,
+        weight_names.SEGMENT_EMBEDDINGS,
+    ):
         if table in found:
             found[table] = found[table][:, axes.embedding]
-    output = f"{NEXT_SENTENCE}/output_weights"
+    output = f"{weight_names.NEXT_SENTENCE}/output_weights"
     if output in found:
         found[output] = found[output][:, axes.hidden]
     return found, (
@@ -134,7 +124,7 @@ class _Axes:
         self.hidden = _from_middle(old.hidden_size, new.hidden_size)
         # Embeddings with a separate width keep it.
         self.embedding = self.hidden if old.embedding_size is None else np.arange(old.embedding_size)
-        self.mapping = mapping_name(old)
+        self.mapping = weight_names.mapping_name(old)
         self.inner = _from_middle(old.intermediate_size, new.intermediate_size)
         self.first = (
             np.concatenate([self.inner, old.intermediate_size + self.inner]) if old.mlp_gate else self.inner
@@ -145,13 +135,13 @@ class _Axes:
 
     def outside_of_layers(self) -> Iterator[tuple[str, tuple[_Index, _Index]]]:
         """Module → rows and columns of its kernel; its vectors have the columns."""
-        for name in (FINAL_NORM, POOLER, DISCRIMINATOR):
+        for name in (weight_names.FINAL_NORM, weight_names.POOLER, weight_names.DISCRIMINATOR):
             yield name, (self.hidden, self.hidden)
-        for name in (EMBEDDING_NORM, TRANSFORM_NORM):
+        for name in (weight_names.EMBEDDING_NORM, weight_names.TRANSFORM_NORM):
             yield name, (self.embedding, self.embedding)
         yield self.mapping, (self.embedding, self.hidden)
-        yield TRANSFORM, (self.hidden, self.embedding)
-        yield DISCRIMINATOR_SCORE, (self.hidden, np.arange(1))
+        yield weight_names.TRANSFORM, (self.hidden, self.embedding)
+        yield weight_names.DISCRIMINATOR_SCORE, (self.hidden, np.arange(1))
 
     def of_block(self, names: BlockNames) -> Iterator[tuple[str, tuple[_Index, _Index]]]:
         """The same for the modules of a block."""

@@ -20,23 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import morphbert
 from morphbert.interop.pretrained import Pretrained
+from morphbert.model import names as weight_names
 from morphbert.model.config import BertConfig
-from morphbert.model.names import (
-    DISCRIMINATOR,
-    DISCRIMINATOR_SCORE,
-    EMBEDDING_NORM,
-    FINAL_NORM,
-    MASKED_LM,
-    POOLER,
-    POSITION_EMBEDDINGS,
-    SEGMENT_EMBEDDINGS,
-    TRANSFORM,
-    TRANSFORM_NORM,
-    WORD_EMBEDDINGS,
-    BlockNames,
-    layer_blocks,
-    mapping_name,
-)
+from morphbert.model.names import BlockNames, layer_blocks
 from morphbert.model.rotary import rotation
 
 ENCODER_NAME = "model.onnx"
@@ -139,20 +125,20 @@ class _Graph:
 
     def embeddings(self) -> str:
         """input_ids, token_type_ids [B, L] → [B, L, H]."""
-        total = self.apply("Gather", self.weight(WORD_EMBEDDINGS), "input_ids")
+        total = self.apply("Gather", self.weight(weight_names.WORD_EMBEDDINGS), "input_ids")
         if self.config.type_vocab_size:
-            segments = self.apply("Gather", self.weight(SEGMENT_EMBEDDINGS), "token_type_ids")
+            segments = self.apply("Gather", self.weight(weight_names.SEGMENT_EMBEDDINGS), "token_type_ids")
             total = self.apply("Add", total, segments)
         if self.config.position_embedding_type == "absolute":
             total = self.apply("Add", total, self.positions())
         if self.config.embedding_norm or not self.config.pre_layer_norm:
-            total = self.norm(EMBEDDING_NORM, total)
+            total = self.norm(weight_names.EMBEDDING_NORM, total)
         narrow = self.config.embedding_width != self.config.hidden_size
-        return self.dense(mapping_name(self.config), total) if narrow else total
+        return self.dense(weight_names.mapping_name(self.config), total) if narrow else total
 
     def positions(self) -> str:
         """→ [L, E], or [B, L, E] for RoBERTa, which counts the pieces that are not padding."""
-        table = self.weight(POSITION_EMBEDDINGS)
+        table = self.weight(weight_names.POSITION_EMBEDDINGS)
         if not self.config.position_offset:
             return self.first_rows(table)
         counted = self.apply("CumSum", "attention_mask", self.constant("int_axis", np.array(1, np.int64)))
@@ -244,7 +230,7 @@ class _Graph:
         for layer, blocks in enumerate(layer_blocks(self.config)):
             for names in blocks:
                 hidden = self.block(names, hidden, self.view(layer))
-        return self.norm(FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
+        return self.norm(weight_names.FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
 
     def block(self, names: BlockNames, hidden: str, view: _View) -> str:
         """[B, L, H] → [B, L, H]: `transformer_block` without dropout."""
@@ -262,19 +248,21 @@ class _Graph:
 
     def pool(self, hidden: str) -> str:
         first = self.apply("Gather", hidden, self.constant("int_first", np.array(0, np.int64)), axis=1)
-        return self.apply("Tanh", self.dense(POOLER, first))
+        return self.apply("Tanh", self.dense(weight_names.POOLER, first))
 
     def masked_lm(self, hidden: str) -> str:
         act = self.config.classifier_activation or self.config.hidden_act
-        inner = self.norm(TRANSFORM_NORM, self.activation(act, self.dense(TRANSFORM, hidden)))
+        inner = self.norm(
+            weight_names.TRANSFORM_NORM, self.activation(act, self.dense(weight_names.TRANSFORM, hidden))
+        )
         # Transposed in the graph: the table is stored once, and runtimes transpose it once, when they load it.
-        table = self.apply("Transpose", self.weight(WORD_EMBEDDINGS), perm=[1, 0])
-        return self.shift(self.apply("MatMul", inner, table), f"{MASKED_LM}/output_bias")
+        table = self.apply("Transpose", self.weight(weight_names.WORD_EMBEDDINGS), perm=[1, 0])
+        return self.shift(self.apply("MatMul", inner, table), f"{weight_names.MASKED_LM}/output_bias")
 
     def discriminator(self, hidden: str) -> str:
         """[B, L, H] → [B, L]."""
-        inner = self.activation(self.config.hidden_act, self.dense(DISCRIMINATOR, hidden))
-        return self.apply("Squeeze", self.dense(DISCRIMINATOR_SCORE, inner), self.integers(-1))
+        inner = self.activation(self.config.hidden_act, self.dense(weight_names.DISCRIMINATOR, hidden))
+        return self.apply("Squeeze", self.dense(weight_names.DISCRIMINATOR_SCORE, inner), self.integers(-1))
 
     def output(self, name: str, value: str) -> None:
         """Names a result, which is float32 in any case."""

@@ -16,7 +16,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import EncoderInputs, encode
+from morphbert.model.encoder import NO_DROPOUT, EncoderInputs, ForwardPass, encode
 from morphbert.model.heads import discriminator_logits, masked_lm_scores
 from morphbert.model.kernels.hashing import hashed, numbered, shape_of
 from morphbert.model.kernels.sampling import sample
@@ -238,8 +238,7 @@ def electra_sums(
     discriminator: BertConfig,
     generator: BertConfig,
     batch: Batch,
-    dropout_key: tf.Tensor | None = None,
-    recompute: bool = False,
+    forward: ForwardPass = NO_DROPOUT,
     disentangles: bool = False,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Losses and right answers of both networks, summed over the batch.
@@ -248,8 +247,7 @@ def electra_sums(
       parameters: weights by the names of `electra_parameters`, in the dtype to compute in.
       discriminator, generator: the configurations.
       batch: as for `losses.pretraining_sums`, with `draw_keys`.
-      dropout_key: int32 [2], or None for no dropout.
-      recompute: as in `encode`.
+      forward: dropout and recomputation.
       disentangles: as in `Electra`.
 
     Returns:
@@ -257,17 +255,20 @@ def electra_sums(
       the discriminator found, and of all that it said were replaced; and which predictions of the generator are right,
       float32 [B, P].
     """
-    keys = [
-        None if dropout_key is None else tf.random.experimental.stateless_fold_in(dropout_key, number)
+    key = forward.dropout_key
+    first, second = (
+        forward
+        if key is None
+        else forward._replace(dropout_key=tf.random.experimental.stateless_fold_in(key, number))
         for number in (1, 2)
-    ]
+    )
     own = {name: parameters[name_in_both(name, disentangles)] for name in pretraining_parameters(generator)}
     looked_up, scored = kernels.both_uses(own[WORD_EMBEDDINGS])
     table = looked_up
     if disentangles:
         table = tf.stop_gradient(own[WORD_EMBEDDINGS]) + parameters[TABLE_DIFFERENCE]
     inputs = EncoderInputs.of(batch)
-    hidden = encode({**own, WORD_EMBEDDINGS: looked_up}, generator, inputs, keys[0], recompute)
+    hidden = encode({**own, WORD_EMBEDDINGS: looked_up}, generator, inputs, first)
     scores, bias = masked_lm_scores(
         {**own, WORD_EMBEDDINGS: scored}, generator, hidden, batch["masked_lm_positions"]
     )
@@ -275,13 +276,8 @@ def electra_sums(
     losses, right = kernels.cross_entropy(scores, bias, labels)
 
     ids, replaced = corrupted(batch, sample(scores, bias, batch[DRAW_KEYS]))
-    told = encode(
-        {**parameters, WORD_EMBEDDINGS: table},
-        discriminator,
-        inputs._replace(input_ids=ids),
-        keys[1],
-        recompute,
-    )
+    replaced_inputs = inputs._replace(input_ids=ids)
+    told = encode({**parameters, WORD_EMBEDDINGS: table}, discriminator, replaced_inputs, second)
     logits = discriminator_logits(parameters, discriminator, told)
     judged = _judged(batch)
     of_pieces = tf.nn.sigmoid_cross_entropy_with_logits(labels=replaced, logits=logits)

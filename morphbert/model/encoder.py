@@ -63,6 +63,21 @@ class EncoderInputs(NamedTuple):
         )
 
 
+class ForwardPass(NamedTuple):
+    """The settings of one forward pass.
+
+    Attributes:
+      dropout_key: int32 [2]; None switches dropout off.
+      recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
+    """
+
+    dropout_key: tf.Tensor | None = None
+    recompute: bool = False
+
+
+NO_DROPOUT = ForwardPass()
+
+
 def embed(
     parameters: Parameters,
     config: BertConfig,
@@ -213,22 +228,14 @@ def recomputed_block(
 
 
 def encode(
-    parameters: Parameters,
-    config: BertConfig,
-    inputs: EncoderInputs,
-    dropout_key: tf.Tensor | None = None,
-    recompute: bool = False,
+    parameters: Parameters, config: BertConfig, inputs: EncoderInputs, forward: ForwardPass = NO_DROPOUT
 ) -> tf.Tensor:
     """The last of `encode_layers`, [B, L, H]."""
-    return encode_layers(parameters, config, inputs, dropout_key, recompute)[-1]
+    return encode_layers(parameters, config, inputs, forward)[-1]
 
 
 def encode_layers(
-    parameters: Parameters,
-    config: BertConfig,
-    inputs: EncoderInputs,
-    dropout_key: tf.Tensor | None = None,
-    recompute: bool = False,
+    parameters: Parameters, config: BertConfig, inputs: EncoderInputs, forward: ForwardPass = NO_DROPOUT
 ) -> list[tf.Tensor]:
     """Runs the encoder.
 
@@ -236,18 +243,17 @@ def encode_layers(
       parameters: weights by name, in the dtype to compute in.
       config: the model's configuration.
       inputs: the batch.
-      dropout_key: int32 [2]; None switches dropout off.
-      recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
+      forward: dropout and recomputation.
 
     Returns:
       The embeddings, then each layer's output: [B, L, H] each. With pre-LN the last is normalised.
     """
-    keys = DropoutKeys(dropout_key)
+    keys = DropoutKeys(forward.dropout_key)
     if config.position_offset and inputs.position_ids is None:
         inputs = inputs._replace(position_ids=roberta_positions(inputs.input_mask))
     outputs = [embed(parameters, config, inputs, keys)]
     seen = views(config, inputs.input_mask, inputs.sequence_ids, inputs.position_ids, outputs[0].dtype)
-    block = recomputed_block if recompute else transformer_block
+    block = recomputed_block if forward.recompute else transformer_block
     for layer, blocks in enumerate(layer_blocks(config)):
         hidden = outputs[-1]
         for names in blocks:

@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from morphbert.model.shapes import length_of
 
+WeightDropout = Callable[[tf.Tensor], tf.Tensor] | None
+
 
 def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
     """Returns inputs [B, ..., in] times kernel [in, out], plus bias [out] if there is one: [B, ..., out]."""
@@ -100,11 +102,7 @@ def rotate(values: tf.Tensor, cosines: tf.Tensor, sines: tf.Tensor) -> tf.Tensor
 
 
 def attention(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    value: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: Callable[[tf.Tensor], tf.Tensor] | None,
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: WeightDropout
 ) -> tf.Tensor:
     """Returns softmax(query keyᵀ / √D + bias) value, with dropout on the softmax (Vaswani et al. 2017, section 3.2.1).
 
@@ -123,11 +121,7 @@ def attention(
 
 
 def attention_by_position(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    value: tf.Tensor,
-    bias: tf.Tensor,
-    dropout: Callable[[tf.Tensor], tf.Tensor] | None,
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: WeightDropout
 ) -> tf.Tensor:
     """Computes `attention` in the layout of dense layers, with heads after positions: [B, L, N, D] each."""
     query, key, value = (tf.transpose(values, [0, 2, 1, 3]) for values in (query, key, value))

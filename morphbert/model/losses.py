@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from morphbert.model import kernels
 from morphbert.model.config import BertConfig
-from morphbert.model.encoder import EncoderInputs, encode, pool
+from morphbert.model.encoder import NO_DROPOUT, EncoderInputs, ForwardPass, encode, pool
 from morphbert.model.heads import masked_lm_scores, next_sentence_logits
 from morphbert.model.layers import Parameters
 from morphbert.model.names import WORD_EMBEDDINGS
@@ -60,8 +60,7 @@ def pretraining_sums(
     parameters: Parameters,
     config: BertConfig,
     batch: Batch,
-    dropout_key: tf.Tensor | None = None,
-    recompute: bool = False,
+    forward: ForwardPass = NO_DROPOUT,
     z_loss: float = 0.0,
 ) -> dict[str, tf.Tensor]:
     """Loss and number of right predictions of both tasks, summed over the batch.
@@ -72,8 +71,7 @@ def pretraining_sums(
       batch: the records' features: int32 [B, L] and [B, P], float32 `masked_lm_weights` [B, P], int32
         `next_sentence_labels` [B, 1], without which the sums of that task are 0. Packed ones have `sequence_ids`
         and `position_ids` [B, L], labels [B, E] and `cls_positions` [B, E] besides.
-      dropout_key: int32 [2], or None for no dropout.
-      recompute: as in `encode`.
+      forward: dropout and recomputation.
       z_loss: the factor of the square of ln Σ exp(scores), which it keeps near 0 (PaLM: Chowdhery et al.
         2022, section 5).
 
@@ -81,26 +79,19 @@ def pretraining_sums(
       float32 scalars `masked_lm_loss`, `masked_lm_correct`, `next_sentence_loss`, `next_sentence_correct`:
       cross entropy in nats, and counts; with a `z_loss` above 0 also `z_loss`.
     """
-    return sums_and_right(parameters, config, batch, dropout_key, recompute, z_loss)[0]
+    return sums_and_right(parameters, config, batch, forward, z_loss)[0]
 
 
 def sums_and_right(
     parameters: Parameters,
     config: BertConfig,
     batch: Batch,
-    dropout_key: tf.Tensor | None = None,
-    recompute: bool = False,
+    forward: ForwardPass = NO_DROPOUT,
     z_loss: float = 0.0,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """The values of `pretraining_sums`, and which predictions are right: float32 [B, P], 1 or 0."""
     looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
-    hidden = encode(
-        {**parameters, WORD_EMBEDDINGS: looked_up},
-        config,
-        EncoderInputs.of(batch),
-        dropout_key,
-        recompute,
-    )
+    hidden = encode({**parameters, WORD_EMBEDDINGS: looked_up}, config, EncoderInputs.of(batch), forward)
     scores, bias = masked_lm_scores(
         {**parameters, WORD_EMBEDDINGS: scored}, config, hidden, batch["masked_lm_positions"]
     )

@@ -15,11 +15,12 @@ from morphbert.model import electra, losses
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import step_flops
 from morphbert.model.electra import Electra
+from morphbert.model.encoder import ForwardPass
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, pretraining_parameters
 
-Compute = Callable[[Parameters, Batch, "tf.Tensor | None", bool], Mapping[str, tf.Tensor]]
+Compute = Callable[[Parameters, Batch, ForwardPass], Mapping[str, tf.Tensor]]
 Evaluate = Callable[[Parameters, Batch], tuple[Mapping[str, tf.Tensor], tf.Tensor]]
 # A discriminator that finds less than this share of the replaced pieces says "original" of all.
 _FOUND_AT_LEAST = 0.01
@@ -36,8 +37,7 @@ class Objective:
       sums: names of the values of `compute`.
       counts: names of the values of `count`.
       count: a batch → float32 scalars, the denominators of its means.
-      compute: (weights in the dtype to compute in, batch, dropout key int32 [2] or None, recompute) → float32
-        scalars, sums over the batch.
+      compute: (weights in the dtype to compute in, batch, forward pass) → float32 scalars, sums over the batch.
       loss: (sums of a part of the global batch, counts of all of it) → that part's share of the loss.
       averages: sums and counts over any number of batches → figures, `loss` among them.
       describe: figures → the words of a line of progress, without the loss.
@@ -107,10 +107,8 @@ def pretraining_objective(config: BertConfig, z_loss: float = 0.0) -> Objective:
             '--objective=electra, or set electra to "generator" for a masked LM with ELECTRA\'s encoder.'
         )
 
-    def compute(
-        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
-    ) -> Mapping[str, tf.Tensor]:
-        return losses.pretraining_sums(weights, config, batch, key, recompute, z_loss)
+    def compute(weights: Parameters, batch: Batch, forward: ForwardPass) -> Mapping[str, tf.Tensor]:
+        return losses.pretraining_sums(weights, config, batch, forward, z_loss)
 
     guessing = math.log(config.vocab_size) + math.log(2.0)
     return Objective(
@@ -135,12 +133,10 @@ def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective
     """Replaced-token detection: a generator's masked LM, and a discriminator (Clark et al. 2020, section 2)."""
     generator, weight = networks.generator, networks.discriminator_weight
 
-    def compute(
-        weights: Parameters, batch: Batch, key: tf.Tensor | None, recompute: bool
-    ) -> Mapping[str, tf.Tensor]:
-        return electra.electra_sums(
-            weights, discriminator, generator, batch, key, recompute, networks.disentangles
-        )[0]
+    def compute(weights: Parameters, batch: Batch, forward: ForwardPass) -> Mapping[str, tf.Tensor]:
+        return electra.electra_sums(weights, discriminator, generator, batch, forward, networks.disentangles)[
+            0
+        ]
 
     def evaluate(weights: Parameters, batch: Batch) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
         return electra.electra_sums(

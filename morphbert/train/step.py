@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from morphbert.model.electra import DRAW_KEYS, draw_keys
+from morphbert.model.encoder import ForwardPass
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
 from morphbert.train.objective import Objective
@@ -225,7 +226,7 @@ class TrainingStep:
         trained = [weights[name] for name in self._trained]
         with tf.GradientTape() as tape:
             tape.watch(trained)
-            sums = self.objective.compute(weights, batch, key, self._config.recompute)
+            sums = self.objective.compute(weights, batch, ForwardPass(key, self._config.recompute))
             loss = self.objective.loss(sums, denominators)
             if self._loss_scale is not None:
                 loss *= self._loss_scale.scale

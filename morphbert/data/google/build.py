@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from morphbert import atomic_files
+from morphbert.data import manifest
 from morphbert.data.batches import Statistics
 from morphbert.data.build import NOTHING_TO_HOLD_OUT, BuildConfig, SplitResult, known_pieces
 from morphbert.data.config import InstanceConfig
@@ -17,14 +18,6 @@ from morphbert.data.google import instances as google_mode
 from morphbert.data.google.instances import Document, TrainingInstance
 from morphbert.data.leftovers import check_replaceable, remove_leftovers
 from morphbert.data.locks import only_writer
-from morphbert.data.manifest import (
-    Written,
-    corpus_digest,
-    inputs_of,
-    make_manifest,
-    output_names,
-    write_manifests,
-)
 from morphbert.data.records import RecordWriter, serialize_example
 from morphbert.data.store_build import no_text
 from morphbert.errors import MorphbertError, UsageError
@@ -81,7 +74,7 @@ def build(config: BuildConfig, tokenizer: Tokenizer, say: Callable[[str], None])
         if config.eval_output_file is not None:
             once = replace(config.instances, dupe_factor=1)
             sides.append(_Side("eval", held, once, [config.eval_output_file]))
-        corpus = corpus_digest(digests)
+        corpus = manifest.corpus_digest(digests)
         results = [_build_split(config, tokenizer, pieces, side, corpus) for side in sides]
         remove_leftovers(config.all_outputs, say)
     for result in results:
@@ -123,13 +116,15 @@ def _build_split(
             writers[index % len(writers)].write(serialize_example(features))
             _count(statistics, instance, unknown)
     written = [
-        Written(len(range(index, len(made), len(outputs))), stream.bytes, stream.sha256)
+        manifest.Written(len(range(index, len(made), len(outputs))), stream.bytes, stream.sha256)
         for index, stream in enumerate(streams)
     ]
     result = SplitResult(side.name, len(side.documents), sum(map(len, side.documents)), statistics)
-    origin = result.origin(config, inputs_of(config.input_files), corpus)
-    named = dict(zip(output_names(outputs), written, strict=True))
-    write_manifests(make_manifest(tokenizer, side.instances, "google", origin, named), outputs)
+    origin = result.origin(config, manifest.inputs_of(config.input_files), corpus)
+    named = dict(zip(manifest.output_names(outputs), written, strict=True))
+    manifest.write_manifests(
+        manifest.make_manifest(tokenizer, side.instances, "google", origin, named), outputs
+    )
     return result
 
 

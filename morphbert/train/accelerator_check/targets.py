@@ -69,12 +69,21 @@ def _tpu(name: str, memory: int, bandwidth: float, clock: float | None, axes: in
     )
 
 
+# The parts of a GPU's description that differ, in the order of the rows of `DEVICES`.
+_GPU_COLUMNS = (
+    *("core_count", "fpus_per_core", "threads_per_core_limit", "shared_memory_per_core"),
+    *("shared_memory_per_block_optin", "l2_cache_size", "clock_rate_ghz"),
+)
+
+
 def _gpu(
-    name: str, memory: int, bandwidth: float, capability: tuple[int, int], **description: float
+    name: str, memory: int, bandwidth: float, capability: tuple[int, int], *description: float
 ) -> Device:
-    return Device("GPU", name, memory, bandwidth, description=description, capability=capability)
+    described = dict(zip(_GPU_COLUMNS, description, strict=True))
+    return Device("GPU", name, memory, bandwidth, description=described, capability=capability)
 
 
+_KIB, _MIB = 2**10, 2**20
 DEVICES: Mapping[str, Device] = {
     "v2": _tpu("v2", 8, 350e9, 0.70e9, 2, cores=2),
     "v3": _tpu("v3", 16, 450e9, 0.94e9, 2, cores=2),
@@ -83,44 +92,12 @@ DEVICES: Mapping[str, Device] = {
     "v5p": _tpu("v5p", 95, 2765e9, 1.75e9, 3),
     "v6e": _tpu("v6e", 32, 1640e9, None, 2),
     "h100": _gpu(
-        "H100",
-        84_929_347_584,
-        3352e9,
-        (9, 0),
-        core_count=132,
-        fpus_per_core=128,
-        threads_per_core_limit=2048,
-        shared_memory_per_core=228 * 1024,
-        shared_memory_per_block_optin=227 * 1024,
-        l2_cache_size=50 * 2**20,
-        clock_rate_ghz=1.98,
+        "H100", 84_929_347_584, 3352e9, (9, 0), 132, 128, 2048, 228 * _KIB, 227 * _KIB, 50 * _MIB, 1.98
     ),
     "a100": _gpu(
-        "A100",
-        84_987_740_160,
-        2039e9,
-        (8, 0),
-        core_count=108,
-        fpus_per_core=64,
-        threads_per_core_limit=2048,
-        shared_memory_per_core=164 * 1024,
-        shared_memory_per_block_optin=163 * 1024,
-        l2_cache_size=40 * 2**20,
-        clock_rate_ghz=1.41,
+        "A100", 84_987_740_160, 2039e9, (8, 0), 108, 64, 2048, 164 * _KIB, 163 * _KIB, 40 * _MIB, 1.41
     ),
-    "l4": _gpu(
-        "L4",
-        23_580_639_232,
-        300e9,
-        (8, 9),
-        core_count=58,
-        fpus_per_core=128,
-        threads_per_core_limit=1536,
-        shared_memory_per_core=100 * 1024,
-        shared_memory_per_block_optin=99 * 1024,
-        l2_cache_size=48 * 2**20,
-        clock_rate_ghz=2.04,
-    ),
+    "l4": _gpu("L4", 23_580_639_232, 300e9, (8, 9), 58, 128, 1536, 100 * _KIB, 99 * _KIB, 48 * _MIB, 2.04),
 }
 # Of every GPU of the table.
 _ALL_GPUS = {
