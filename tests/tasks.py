@@ -32,6 +32,14 @@ def write_tiny_config(folder, **values):
     return write_config(folder / "bert_config.json", vocab_size=size, **values)
 
 
+def write_split(folder, write, rows, num_train, ending):
+    """Writes rows as train and dev files with `write`, and the configuration of a tiny model; returns the folder."""
+    write(folder / f"train{ending}", rows[:num_train])
+    write(folder / f"dev{ending}", rows[num_train:])
+    write_tiny_config(folder)
+    return folder
+
+
 def write_ner(path, texts):
     """Writes texts, each parts of (characters, type or None), in KLUE-NER's format."""
     lines = ["## 문장 구분자 : \\n\\n"]

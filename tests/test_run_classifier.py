@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import write_tiny_config
+from tasks import write_split
 
 import morphbert
 from morphbert.cli.run_classifier import main
@@ -47,12 +47,7 @@ def write_tsv(path, rows, names=("id", "document", "label")):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reviews")
-    made = reviews()
-    write_tsv(folder / "train.tsv", made[:120])
-    write_tsv(folder / "test.tsv", made[120:])
-    write_tiny_config(folder)
-    return folder
+    return write_split(tmp_path_factory.mktemp("reviews"), write_tsv, reviews(), 120, ".tsv")
 
 
 def arguments(data, output, *more):
@@ -60,7 +55,7 @@ def arguments(data, output, *more):
         f"--bert_config_file={data}/bert_config.json",
         f"--vocab_file={MECAB_VOCABULARY}",
         f"--train_file={data}/train.tsv",
-        f"--eval_file={data}/test.tsv",
+        f"--eval_file={data}/dev.tsv",
         f"--output_dir={output}",
         "--max_seq_length=16",
         "--train_batch_size=16",
@@ -103,7 +98,7 @@ def test_its_page_in_a_browser(trained, tmp_path):
 
 def test_evaluating_again_needs_only_the_folder(trained, data, capsys):
     before = results(trained)
-    again = [f"--output_dir={trained}", f"--eval_file={data}/test.tsv", "--do_eval", "--max_seq_length=16"]
+    again = [f"--output_dir={trained}", f"--eval_file={data}/dev.tsv", "--do_eval", "--max_seq_length=16"]
     assert main([*again, "--strategy=cpu"]) == 0
     assert results(trained) == before
     assert "accuracy" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import choices, figures, tiny_flags, write_json_lines, write_tiny_config
+from tasks import choices, figures, tiny_flags, write_json_lines, write_split
 from variants import DISCRIMINATOR
 
 from morphbert.cli import export_model, predict
@@ -29,12 +29,7 @@ LENGTH = 24
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("choices")
-    rows = choices()
-    write_json_lines(folder / "train.jsonl", rows[:18])
-    write_json_lines(folder / "dev.jsonl", rows[18:])
-    write_tiny_config(folder)
-    return folder
+    return write_split(tmp_path_factory.mktemp("choices"), write_json_lines, choices(), 18, ".jsonl")
 
 
 def arguments(data, output, *more):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
-from tasks import figures, ner_texts, tiny_flags, write_ner, write_tiny_config
+from tasks import figures, ner_texts, tiny_flags, write_ner, write_split
 
 from morphbert.cli.run_ner import main
 from morphbert.finetune import text_windows
@@ -16,12 +16,7 @@ from morphbert.text.loading import load_tokenizer
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ner")
-    texts = ner_texts()
-    write_ner(folder / "train.tsv", texts[:40])
-    write_ner(folder / "dev.tsv", texts[40:])
-    write_tiny_config(folder)
-    return folder
+    return write_split(tmp_path_factory.mktemp("ner"), write_ner, ner_texts(), 40, ".tsv")
 
 
 @pytest.fixture(scope="module")

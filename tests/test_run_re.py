@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
-from tasks import figures, relations, tiny_flags, write_json, write_tiny_config
+from tasks import figures, relations, tiny_flags, write_json, write_split
 
 from morphbert.cli.run_re import main
 from morphbert.finetune.pretrained_start import Start
@@ -18,12 +18,7 @@ from morphbert.text.loading import load_tokenizer
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("re")
-    rows = relations()
-    write_json(folder / "train.json", rows[:80])
-    write_json(folder / "dev.json", rows[80:])
-    write_tiny_config(folder)
-    return folder
+    return write_split(tmp_path_factory.mktemp("re"), write_json, relations(), 80, ".json")
 
 
 @pytest.fixture(scope="module")
