@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # google-research/bert's `exclude_from_weight_decay`.
 BIASES_AND_NORMS = ("LayerNorm", "layer_norm", "bias")
 _MOST = 1e30
+# The fields that one optimizer alone reads. Checkpoints of others do not record them.
+_OWN = {"muon": ("muon_momentum",)}
 
 
 @configuration
@@ -93,9 +95,8 @@ class OptimizerConfig:
 
     def settings(self) -> dict[str, Any]:
         """Returns the values that a checkpoint records, JSON-able: all that change the run."""
-        values = dataclasses.asdict(self)
-        if self.optimizer != "muon":  # nor do older checkpoints name it
-            del values["muon_momentum"]
+        others = {name for owner, names in _OWN.items() if owner != self.optimizer for name in names}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in others}
         return {**values, "exclude_from_weight_decay": list(self.exclude_from_weight_decay)}
 
     def decays(self, name: str, parameter: Parameter) -> bool:

@@ -44,13 +44,7 @@ class Optimizer(tf.Module):
         scales = layer_scales(parameters, config.layer_decay)
         self._movements = tuple(
             _Movement(
-                Constants(
-                    config.weight_decay_rate,
-                    config.beta_1,
-                    config.beta_2,
-                    config.epsilon,
-                    config.muon_momentum,
-                ),
+                Constants.of(config),
                 tuple(
                     (name, rule, scales[name], config.decays(name, parameters[name])) for name, rule in some
                 ),

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 from morphbert.model.parameters import Parameter
+from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.optimizers.muon import orthogonal, rms_of_adamw
 
 Moments = Mapping[str, tf.Tensor]
@@ -21,13 +22,18 @@ Moments = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """The values that all rules may read; see `OptimizerConfig`."""
+    """The values that all rules may read: fields of `OptimizerConfig`."""
 
     weight_decay_rate: float
     beta_1: float
     beta_2: float
     epsilon: float
     muon_momentum: float
+
+    @classmethod
+    def of(cls, config: OptimizerConfig) -> Constants:
+        """Returns the values of a configuration."""
+        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
 
 
 class WeightState(NamedTuple):
