@@ -27,6 +27,25 @@ class RepeatedKey(ValueError):
         self.line = line
 
 
+def refuse_newer(path: str, version: int, newest: int, made_by: str | None = None) -> None:
+    """Refuses a format version above the newest that this program reads.
+
+    Args:
+      path: the file, for the message.
+      version: its format version.
+      newest: the newest that is read.
+      made_by: the version of morphbert that wrote the file, if it is known.
+
+    Raises:
+      MorphbertError: the version is newer.
+    """
+    if version > newest:
+        remedy = f"use morphbert {made_by} or newer." if made_by else "pip install --upgrade morphbert"
+        raise MorphbertError(
+            f"{path} has format version {version}, and this program reads versions up to {newest}: {remedy}"
+        )
+
+
 def load_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text, as `json.loads` does, for untrusted texts. A byte order mark is dropped.
 

@@ -1,4 +1,4 @@
-"""Compiles training steps of given models for TPUs and GPUs that are not there, and prints a table of what comes out.
+"""Compiles training steps of given models for TPUs and GPUs that this machine lacks, and prints a table of the results.
 
     python scripts/check_accelerators.py --targets=v5e:1x1,h100                   # tiny ones: minutes
     python scripts/check_accelerators.py --targets=v5e:1x1 --cases=base,large     # by name

@@ -16,16 +16,16 @@ INPUT_GLOB (in quotes): text with one sentence per line and an empty line betwee
 sentences first. So it does with text where PREPARE_FLAGS are given.
 
 Ctrl-C, SIGTERM and SIGUSR1 stop it; training saves first. The same command continues an interrupted run and passes
-over what is finished. Where settings of a stage changed, it and all after it are done again, unless a model
-was trained with them: that is never overwritten.
+over finished stages. A stage whose settings changed is done again, with all stages after it. A trained model
+is never overwritten.
 
 Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
 
   Corpus      TEXT_FIELD=text             of JSON Lines, or the column of tables
               PREPARE_FLAGS               more flags for prepare_corpus.py, e.g. --near_duplicates=0.8
   Vocabulary  VOCAB_SIZE=32000 (4000)     pieces
-              ANALYZER=mecab              mecab or none: what finds the morphemes
-              CONTINUATION=eojeol         what ## continues: eojeol or morpheme
+              ANALYZER=mecab              mecab or none: the analyser of morphemes
+              CONTINUATION=eojeol         the unit that ## continues: eojeol or morpheme
   Records     MAX_SEQ_LENGTH=128 (64)     pieces in a sequence
               MAX_PREDICTIONS_PER_SEQ     default: MASKED_LM_PROB of the length, rounded up (20 at 128)
               DUPE_FACTOR=10 (20)         times the text is gone through, with other masks
@@ -47,7 +47,7 @@ Settings are environment variables (default with INPUT_GLOB; without it, where i
               SAVE_CHECKPOINTS_STEPS=500
               TRAIN_FLAGS                 more flags for run_pretraining.py, e.g. --dtype=bfloat16
   All         SEED=12345
-              SENTENCES                   with [MASK], one a line: what the model is asked at the end
+              SENTENCES                   with [MASK], one a line; the model fills them at the end
               PYTHON                      default: .venv/bin/python of the checkout, else python3
 HELP
 }
@@ -88,7 +88,7 @@ find_python() {
   fi
   export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
   "$PYTHON" -c 'import absl, importlib.util as i, sentencepiece; assert i.find_spec("tensorflow")' 2>/dev/null ||
-    fail "$PYTHON lacks what training needs: make pretrain installs it, or: pip install '$root[cpu]'." \
+    fail "$PYTHON lacks packages for training: make pretrain installs them, or: pip install '$root[cpu]'." \
       "PYTHON=/path/to/python names another interpreter."
 }
 
@@ -156,7 +156,7 @@ default_rate() {
   esac
 }
 
-# What made a stage's output, one setting a line: when a line changes, the stage is done again.
+# Prints the settings of a stage, one a line: when a line changes, the stage is done again.
 settings() {
   case $1 in
     corpus)
@@ -235,8 +235,8 @@ has_output() {
   esac
 }
 
-# Finds the first stage whose settings are others than those recorded, and clears it and what comes after.
-forget_what_changed() {
+# Finds the first stage whose settings differ from those recorded, and clears it and the stages after it.
+forget_changed_stages() {
   local stage recorded changed=""
   for stage in "${stages[@]}"; do
     recorded=$output/stages/$stage.settings
@@ -391,7 +391,7 @@ main() {
   text=${makes_corpus:+$output/corpus.txt}
   text=${text:-$input}
 
-  forget_what_changed
+  forget_changed_stages
   trap '[[ $? -eq 0 ]] || echo "pretrain.sh: stopped at the stage \"$current\"; the same command continues." >&2' EXIT
   trap 'stop TERM' TERM
   trap 'stop HUP' HUP

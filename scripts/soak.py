@@ -1,8 +1,8 @@
 """Kills and full disks at random moments, for as long as asked, comparing bits: `make soak SECONDS=600`.
 
 Data creation and training of a tiny model run again and again in processes of their own. Each attempt is killed at a
-random moment (SIGKILL, SIGTERM or SIGHUP), or may write no file beyond a random size, as on a full disk. What the
-command says then is a message and no traceback; and the same command, left alone, ends with the bytes (data) and the
+random moment (SIGKILL, SIGTERM or SIGHUP), or may write no file beyond a random size, as on a full disk. The
+command then prints a message and no traceback; and the same command, left alone, ends with the bytes (data) and the
 values (training) of a run that was never disturbed.
 
 It ends with the counts and status 0, or at the first difference with status 1.

@@ -302,7 +302,7 @@ def test_a_folder_without_a_run_is_said(tmp_path, capsys):
     assert "run_pretraining.py" in capsys.readouterr().err
     (tmp_path / "run.json").write_text('{"format_version": 99}')
     assert training_report.main([f"--output_dir={tmp_path}"]) == 1
-    assert "format_version 99" in capsys.readouterr().err
+    assert "format version 99" in capsys.readouterr().err
 
 
 # ── Cost of a step ─────────────────────────────────────────────────────────────────────────────────────

@@ -120,7 +120,7 @@ class CorpusReport:
             ]
             lines += [""]
         if self.removed:
-            lines += ["## What was taken out of the texts", "", "| what | times |", "| --- | ---: |"]
+            lines += ["## Text removed from documents", "", "| kind | times |", "| --- | ---: |"]
             lines += [f"| {kind} | {count:,} |" for kind, count in self.removed.most_common()]
             lines += [""]
         for name, _ in self.dropped.most_common() + self.removed.most_common():

@@ -70,16 +70,27 @@ class Cut(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Random next segments to find; all [N], those of `Cut` among them.
+    """Random next segments to find; all [N].
 
     Attributes:
       sentence: the number of their first sentence among the sentences of the split.
+      cut: how they are cut from it.
     """
 
     sentence: Int64
-    within: Bool
-    room: Int64
-    key: Keys
+    cut: Cut
+
+    def at(self, rows: Int64) -> Wanted:
+        """Returns the segments of some rows."""
+        within, room, key = self.cut
+        return Wanted(self.sentence[rows], Cut(within[rows], room[rows], key[rows]))
+
+    @classmethod
+    def joined(cls, parts: list[Wanted]) -> Wanted:
+        """Returns the segments of several values, one after the other."""
+        within, room, key = zip(*(part.cut for part in parts), strict=True)
+        cut = Cut(np.concatenate(within), np.concatenate(room), np.concatenate(key))
+        return cls(np.concatenate([part.sentence for part in parts]), cut)
 
 
 # Finds segments: their first pieces and their numbers of pieces, both [N].
@@ -256,7 +267,7 @@ def _next_sentence(
     if split.num_documents == 1:
         found = _segment(store, place[drawn], limit[drawn], cut)
     else:
-        found = find(Wanted(_random_sentence(split, rank[drawn], cut.key), *cut))
+        found = find(Wanted(_random_sentence(split, rank[drawn], cut.key), cut))
     rows["second"][drawn], rows["second_length"][drawn] = found
     return np.where(random_next, boundary, end), divisible | random_next
 
@@ -277,7 +288,7 @@ def finder(store: TokenStore, split: Split) -> Find:
         number = split.documents[rank]
         sentence = store.documents[number] + wanted.sentence - split.before[rank]
         place, limit = store.sentences[sentence], store.document_tokens[number + 1]
-        return _segment(store, place, limit, Cut(*wanted[1:]))
+        return _segment(store, place, limit, wanted.cut)
 
     return find
 

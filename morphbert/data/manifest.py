@@ -22,7 +22,7 @@ from morphbert.data.config import InstanceConfig
 from morphbert.data.masking import real_pieces
 from morphbert.data.records import RecordLayout
 from morphbert.errors import MorphbertError
-from morphbert.structured import load_json
+from morphbert.structured import load_json, refuse_newer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import MASK
 
@@ -108,12 +108,8 @@ class Manifest:
             raise MorphbertError(
                 f"{origin} is not a manifest of records (it has no format_version): make the records again."
             )
-        if content["format_version"] > FORMAT_VERSION:
-            raise MorphbertError(
-                f"{origin} has format version {content['format_version']}, and this program reads versions up to "
-                f"{FORMAT_VERSION}: use the version of morphbert that made the records "
-                f"({content.get('morphbert_version', 'unknown')}) or a newer one."
-            )
+        made_by = content.get("morphbert_version")
+        refuse_newer(origin, content["format_version"], FORMAT_VERSION, made_by)
         known = {f.name for f in fields(cls)}
         for name, value in content.items():
             if name in known and not _is_of(_TYPES[name], value):

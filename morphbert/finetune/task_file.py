@@ -11,7 +11,7 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import Start
 from morphbert.interop.vocabularies import put_beside_run
-from morphbert.structured import load_json
+from morphbert.structured import load_json, refuse_newer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.storage import write_text
@@ -113,11 +113,7 @@ def read_task(folder: str) -> dict[str, Any]:
         raise MorphbertError(f"{path} is damaged: {error}") from error
     if not isinstance(version, int):
         raise MorphbertError(f"{path} is damaged: format_version is {version!r}, where a number is expected.")
-    if version > FORMAT_VERSION:
-        raise MorphbertError(
-            f"{path} has format version {version}, and this program reads versions up to {FORMAT_VERSION}: use "
-            f"morphbert {content.get('morphbert_version')} or newer."
-        )
+    refuse_newer(path, version, FORMAT_VERSION, content.get("morphbert_version"))
     for name in ("labels", "entity_types", "plugin"):
         values = content.get(name, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):

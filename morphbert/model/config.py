@@ -1,8 +1,8 @@
 """The configuration of a model: google-research/bert's `bert_config.json`, frozen and checked, and its variants.
 
 A variant is a few keys more: ALBERT's are those of its `albert_config.json`, the modern block's those of Hugging
-Face's ModernBERT where it has a name, and a `config.json` of Hugging Face's (one with `model_type`) is read by what
-its keys mean there.
+Face's ModernBERT where it has a name, and a `config.json` of Hugging Face's (one with `model_type`) is read with
+its keys' meaning there.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from morphbert.errors import MorphbertError
-from morphbert.structured import load_json
+from morphbert.structured import load_json, refuse_newer
 from morphbert.text.analyzers import OVERRIDE
 from morphbert.text.vocabulary import VOCABULARY_NAME, special_tokens_of_map
 
@@ -62,11 +62,7 @@ def parse_metadata(data: bytes, path: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
         raise MorphbertError(f"{path} is not a tokenizer description: it has no format_version.")
-    if content["format_version"] > FORMAT_VERSION:
-        raise MorphbertError(
-            f"{path} has format_version {content['format_version']}, and this version of morphbert reads versions up "
-            f"to {FORMAT_VERSION}: pip install --upgrade morphbert"
-        )
+    refuse_newer(path, content["format_version"], FORMAT_VERSION)
     for key, choices in _CHOICES.items():
         if content.get(key) not in choices:
             shown = "nothing" if key not in content else json.dumps(content[key], ensure_ascii=False)

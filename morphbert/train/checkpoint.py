@@ -28,7 +28,7 @@ import tensorflow as tf
 from morphbert.errors import MorphbertError
 from morphbert.model.electra import GENERATOR, TABLE_DIFFERENCE, with_differences, with_whole_tables
 from morphbert.model.parameters import Parameter, TrainableModel
-from morphbert.structured import parse_json
+from morphbert.structured import parse_json, refuse_newer
 from morphbert.train.checkpoint_files import (
     DAMAGED,
     Background,
@@ -278,11 +278,7 @@ def read_state(prefix: str) -> State | None:
         raise MorphbertError(
             f"{prefix}: the state of its run has no format_version: the checkpoint is damaged, or of another program."
         )
-    if state["format_version"] > FORMAT_VERSION:
-        raise MorphbertError(
-            f"{prefix} has format version {state['format_version']}, and this program reads versions up to "
-            f"{FORMAT_VERSION}: use morphbert {state['morphbert_version']} or newer."
-        )
+    refuse_newer(prefix, state["format_version"], FORMAT_VERSION, state.get("morphbert_version"))
     step = "optimizer/step" + _VALUE
     return State(int(tensor(prefix, reader, step)) if step in keys else None, state)
 

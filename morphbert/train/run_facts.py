@@ -16,7 +16,7 @@ import tensorflow as tf
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.model.electra import Electra
-from morphbert.structured import load_json
+from morphbert.structured import load_json, refuse_newer
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
 from morphbert.train.checkpoint import Restored
 from morphbert.train.cluster.strategy import Devices
@@ -203,9 +203,7 @@ def read_run(directory: str) -> dict[str, Any]:
             f"{path} cannot be read ({type(error).__name__}): give the --output_dir of a run of run_pretraining.py."
         ) from error
     version = facts.get("format_version") if isinstance(facts, dict) else None
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise MorphbertError(
-            f"{path} has format_version {version}, and this version of morphbert reads versions up to "
-            f"{FORMAT_VERSION}: pip install --upgrade morphbert"
-        )
+    if not isinstance(version, int):
+        raise MorphbertError(f"{path} is damaged: format_version is {version!r}, where a number is expected.")
+    refuse_newer(path, version, FORMAT_VERSION)
     return dict(facts)

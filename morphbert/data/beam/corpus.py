@@ -271,7 +271,7 @@ def planned(
     if not wanted:
         return plan, np.zeros(0, np.int64), None
     rows = np.flatnonzero(plan["label"] == 1)
-    return plan, rows, instances.Wanted(*(np.concatenate(column) for column in zip(*wanted, strict=True)))
+    return plan, rows, instances.Wanted.joined(wanted)
 
 
 def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> Rows:

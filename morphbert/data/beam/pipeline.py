@@ -222,7 +222,7 @@ class _Plan(beam.DoFn):
         for chosen, key in _groups(target * side.num_parts + part):
             request = Requests(
                 order[chosen],
-                Wanted(*(column[chosen] for column in wanted)),
+                wanted.at(chosen),
                 (side.number << _SIDE) + key % side.num_parts,
             )
             yield key // side.num_parts, request

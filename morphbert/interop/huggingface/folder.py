@@ -252,8 +252,8 @@ def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
         parts = [name for name in sorted(os.listdir(folder)) if name.endswith(".safetensors")]
         if parts:
             raise MorphbertError(
-                f"{folder} has {', '.join(parts[:2])}{' …' if parts[2:] else ''} and no {INDEX_NAME}, which says "
-                "what is in each: copy the whole folder again."
+                f"{folder} has {', '.join(parts[:2])}{' …' if parts[2:] else ''} and no {INDEX_NAME}, which lists "
+                "the content of each: copy the whole folder again."
             )
         raise MorphbertError(
             f"{folder} has no {WEIGHTS_NAME}: give a folder with {CONFIG_NAME} and the weights."
