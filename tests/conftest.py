@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 from replicas import Replicas
-from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, write_config, write_random_model
+from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, make_records, write_config, write_random_model
 
 # TensorFlow's notes about the machine would bury a failure's own words.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -56,22 +56,7 @@ def memory():
 @pytest.fixture(scope="session")
 def records(tmp_path_factory):
     """Two files of records (64 pieces, 10 masks) of real Korean sentences, in BERT's own way."""
-    from morphbert.cli.create_pretraining_data import main
-
-    folder = tmp_path_factory.mktemp("records")
-    outputs = ",".join(str(folder / name) for name in ("a.tfrecord", "b.tfrecord"))
-    status = main(
-        [
-            f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
-            f"--vocab_file={GOLDEN}/vocab_ko.txt",
-            f"--output_file={outputs}",
-            "--mode=google",
-            "--do_lower_case=false",
-            *SHAPE,
-        ]
-    )
-    assert status == 0
-    return folder
+    return make_records(tmp_path_factory.mktemp("records"), "a.tfrecord,b.tfrecord", "--mode=google")
 
 
 @pytest.fixture(scope="session")

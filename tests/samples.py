@@ -73,3 +73,25 @@ def flipped_bit(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def make_records(folder, outputs, *flags):
+    """Writes records of real Korean sentences, 64 pieces and 10 masks each; returns the folder."""
+    from morphbert.cli.create_pretraining_data import main
+
+    files = [
+        f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
+        f"--vocab_file={GOLDEN}/vocab_ko.txt",
+        "--output_file=" + ",".join(f"{folder}/{name}" for name in outputs.split(",")),
+    ]
+    assert main([*files, "--do_lower_case=false", *SHAPE, *flags]) == 0
+    return folder
+
+
+def learn_vocabulary(folder, text, size, *flags):
+    """Learns a vocabulary of a text file; returns its folder."""
+    from morphbert.cli.build_vocab import main
+
+    files = [f"--input_file={text}", f"--vocab_dir={folder}"]
+    assert main([*files, f"--vocab_size={size}", "--num_workers=1", *flags]) == 0
+    return folder

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from runs import go_back_to
-from samples import GOLDEN, SHAPE, write_config
+from samples import GOLDEN, SHAPE, make_records, write_config
 
-from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
 from morphbert.data import masking
 from morphbert.data.chance import fold, key_of
@@ -88,23 +87,9 @@ def test_keys_are_those_of_the_data_floor():
 def dynamic(tmp_path_factory):
     """Three files of records without masks, of real Korean sentences, and held-out ones."""
     folder = tmp_path_factory.mktemp("dynamic")
-    status = create(
-        [
-            f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
-            f"--vocab_file={GOLDEN}/vocab_ko.txt",
-            f"--output_file={folder}/train.tfrecord",
-            "--num_shards=3",
-            f"--eval_output_file={folder}/eval.tfrecord",
-            "--eval_fraction=0.2",
-            "--do_lower_case=false",
-            "--masking=dynamic",
-            "--do_whole_word_mask",
-            "--dupe_factor=1",
-            *SHAPE,
-        ]
-    )
-    assert status == 0
-    return folder
+    held_out = [f"--eval_output_file={folder}/eval.tfrecord", "--eval_fraction=0.2"]
+    masks = ["--masking=dynamic", "--do_whole_word_mask", "--dupe_factor=1"]
+    return make_records(folder, "train.tfrecord", "--num_shards=3", *held_out, *masks)
 
 
 def form_of(folder, seed=1):

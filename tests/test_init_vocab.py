@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from samples import GOLDEN
+from samples import GOLDEN, learn_vocabulary
 
 from morphbert.cli.build_vocab import main
 from morphbert.errors import MorphbertError
@@ -19,9 +19,7 @@ DOMAIN = "환자는 갑상선기능저하증으로 내원하였다. 갑상선 �
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old") / "v"
-    flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_dir={folder}", "--vocab_size=700"]
-    assert main([*flags, "--unused_slots=20", "--num_workers=1"]) == 0
-    return folder
+    return learn_vocabulary(folder, GOLDEN / "documents_ko.txt", 700, "--unused_slots=20")
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import GOLDEN, SHAPE
+from samples import GOLDEN, SHAPE, learn_vocabulary
 
-from morphbert.cli.build_vocab import main as build_vocab
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.jamo import compose, decompose, syllable_numbers
@@ -69,9 +68,7 @@ def test_an_unknown_morpheme_has_its_syllables():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("jamo") / "v"
-    flags = [f"--input_file={GOLDEN}/documents_ko.txt", f"--vocab_dir={path}", "--vocab_size=700"]
-    assert build_vocab([*flags, "--normalization=jamo", "--num_workers=1"]) == 0
-    return path
+    return learn_vocabulary(path, GOLDEN / "documents_ko.txt", 700, "--normalization=jamo")
 
 
 def test_a_vocabulary_learned_on_jamo(folder):

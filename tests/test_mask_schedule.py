@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from runs import go_back_to, tensors
-from samples import GOLDEN, SHAPE, write_config
+from samples import GOLDEN, SHAPE, make_records, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
@@ -30,21 +30,8 @@ FALLING = MaskSchedule(0.3, 0.1)
 
 
 def make(folder, *more):
-    status = create(
-        [
-            f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
-            f"--vocab_file={GOLDEN}/vocab_ko.txt",
-            f"--output_file={folder}/train.tfrecord",
-            f"--eval_output_file={folder}/eval.tfrecord",
-            "--eval_fraction=0.2",
-            "--do_lower_case=false",
-            "--dupe_factor=1",
-            *SHAPE,
-            *more,
-        ]
-    )
-    assert status == 0
-    return folder
+    held_out = [f"--eval_output_file={folder}/eval.tfrecord", "--eval_fraction=0.2"]
+    return make_records(folder, "train.tfrecord", *held_out, "--dupe_factor=1", *more)
 
 
 @pytest.fixture(scope="module")

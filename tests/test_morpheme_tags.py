@@ -7,8 +7,8 @@ import mecab_ko
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import learn_vocabulary
 
-from morphbert.cli.build_vocab import main
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.loading import load_tokenizer, make_analyzer
@@ -87,19 +87,12 @@ def test_long_words_and_texts():
 
 def test_a_folder_keeps_its_tags(tmp_path):
     (tmp_path / "c.txt").write_text(f"{SENTENCE}\n" * 30, encoding="utf-8")
-    folder = tmp_path / "v"
-    flags = [
-        f"--input_file={tmp_path / 'c.txt'}",
-        f"--vocab_dir={folder}",
-        "--vocab_size=100",
-        "--num_workers=1",
-    ]
-    assert main([*flags, "--morpheme_tags=J"]) == 0
+    folder = learn_vocabulary(tmp_path / "v", tmp_path / "c.txt", 100, "--morpheme_tags=J")
     metadata = json.loads((folder / "morphbert_tokenizer.json").read_text(encoding="utf-8"))
     assert (metadata["format_version"], metadata["analyzer"]["morpheme_tags"]) == (2, "J")
     expected = ["할아버지", "##께서", "##는", "사과나무", "##를", "심었습니다", "."]
     assert load_tokenizer(str(folder)).tokenize(SENTENCE) == expected
-    assert main(flags) == 0  # without anything new, a version that older programs read
+    learn_vocabulary(folder, tmp_path / "c.txt", 100)  # without tags, a version that older programs read
     assert (
         json.loads((folder / "morphbert_tokenizer.json").read_text(encoding="utf-8"))["format_version"] == 1
     )
