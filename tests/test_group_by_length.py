@@ -1,5 +1,6 @@
 """Training on records of several lengths: the right shares, nothing lost, the same numbers, exact after a stop."""
 
+import functools
 import json
 
 import numpy as np
@@ -79,16 +80,32 @@ def test_each_set_gets_its_turns(shares, count):
     assert (abs(taken - count * np.array(shares) / sum(shares)) < max(1, len(shares) - 1) + 1e-9).all()
 
 
-def test_an_evaluation_of_bins_is_that_of_the_whole(texts, config, tmp_path):
-    results = []
-    for name, records, more in (
-        ("plain", texts / "static" / "plain", ()),
-        ("bins", texts / "static" / "r-len*", ("--group_by_length",)),
-    ):
-        flags = ("--do_train", "--num_train_steps=1", "--eval_at_start", f"--eval_input_file={records}")
-        assert run(config, records, tmp_path / name, *flags, *more) == 0
-        results.append(next(line for line in lines(tmp_path / name) if line["kind"] == "eval"))
-    plain, bins = results
+FLAGS = ("--do_train", "--group_by_length", "--save_checkpoints_steps=7", "--num_train_steps=14")
+
+
+@pytest.fixture(scope="module")
+def whole(texts, config, tmp_path_factory):
+    """(masking) → 14 steps on bins, which are evaluated before the first; each is run once."""
+    base = tmp_path_factory.mktemp("whole")
+
+    @functools.cache
+    def trained(masking):
+        records = texts / masking / "r-len*"
+        evaluated = ("--eval_at_start", f"--eval_input_file={records}")
+        assert run(config, records, base / masking, *FLAGS, *evaluated) == 0
+        return base / masking
+
+    return trained
+
+
+def test_an_evaluation_of_bins_is_that_of_the_whole(texts, config, tmp_path, whole):
+    records = texts / "static" / "plain"
+    flags = ("--do_train", "--num_train_steps=1", "--eval_at_start", f"--eval_input_file={records}")
+    assert run(config, records, tmp_path, *flags) == 0
+    plain, bins = (
+        next(line for line in lines(folder) if line["kind"] == "eval")
+        for folder in (tmp_path, whole("static"))
+    )
     assert plain["num_examples"] == bins["num_examples"] > 80
     for name in ("masked_lm_loss", "next_sentence_loss", "masked_lm_accuracy"):
         assert bins[name] == pytest.approx(plain[name], rel=1e-5), name
@@ -96,22 +113,19 @@ def test_an_evaluation_of_bins_is_that_of_the_whole(texts, config, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("masking", ["static", "dynamic"])
-def test_a_stopped_run_goes_on_as_if_it_had_not(masking, texts, config, tmp_path):
-    records = texts / masking / "r-len*"
-    flags = ("--do_train", "--group_by_length", "--save_checkpoints_steps=7")
-    assert run(config, records, tmp_path / "whole", *flags, "--num_train_steps=14") == 0
-    (tmp_path / "part").mkdir()
-    for path in (tmp_path / "whole").glob("model.ckpt-7*"):
-        (tmp_path / "part" / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "part" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
-    assert run(config, records, tmp_path / "part", *flags, "--num_train_steps=14") == 0
-    one, other = (weights(tmp_path / name / "model.ckpt-14") for name in ("whole", "part"))
+def test_a_stopped_run_goes_on_as_if_it_had_not(masking, texts, config, tmp_path, whole):
+    for path in whole(masking).glob("model.ckpt-7*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
+    assert run(config, texts / masking / "r-len*", tmp_path, *FLAGS) == 0
+    one, other = (weights(folder / "model.ckpt-14") for folder in (whole(masking), tmp_path))
     assert one.keys() == other.keys()
     assert len(one) > 100
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name], err_msg=name)
-    losses = [line["loss"] for line in lines(tmp_path / "whole")]
-    assert losses[7:] == [line["loss"] for line in lines(tmp_path / "part")]
+    losses = [line["loss"] for line in lines(whole(masking)) if line["kind"] == "train"]
+    assert len(losses) == 14
+    assert losses[7:] == [line["loss"] for line in lines(tmp_path)]
 
 
 def test_what_is_wrong_is_said(texts, config, tmp_path, capsys):
