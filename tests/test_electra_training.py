@@ -1,11 +1,12 @@
 """ELECTRA's pretraining: what is sampled, both losses, and runs of `run_pretraining.py --objective=electra`."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import assert_same, curve, objective_none
+from runs import assert_same, curve, go_back_to, objective_none
 from samples import GOLDEN, SHAPE, write_config
 from variants import DISCRIMINATOR, VARIANTS, random_weights_of, tensors
 
@@ -310,26 +311,50 @@ def finished(flags, tmp_path_factory):
     return output
 
 
-@pytest.mark.parametrize("sharing", ["shared", "gradient_disentangled"])
-def test_pairs_are_scored_by_the_discriminator_during_training(sharing, finished, flags, tmp_path):
-    """The figures are those of evaluate_grammar.py on the checkpoint, and the weights those of a run without pairs."""
-    pairs = tmp_path / "pairs.jsonl"
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A file of two minimal pairs."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
     spans = (
         ("나는 책을 읽었다.", "나는 책를 읽었다.", (4, 5), (4, 5)),
         ("나는 간다.", "나은 간다.", (1, 2), (1, 2)),
     )
-    pairs.write_text("".join(MinimalPair("case", *one).to_json() + "\n" for one in spans), encoding="utf-8")
-    given = [f"--grammar_file={pairs}", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
-    run = ["--num_train_steps=8", f"--embedding_sharing={sharing}", "--do_eval", "--eval_every=4"]
-    assert train(flags(tmp_path / "out", *run, *given)) == 0
-    config = morphbert.GrammarConfig(checkpoint=str(tmp_path / "out"), grammar_file=str(pairs))
+    path.write_text("".join(MinimalPair("case", *one).to_json() + "\n" for one in spans), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def apart(flags, pairs, tmp_path_factory):
+    """Four steps with disentangled gradients, with pairs in the evaluation at the end."""
+    output = tmp_path_factory.mktemp("apart") / "out"
+    given = [f"--grammar_file={pairs}", f"--vocab_file={GOLDEN}/vocab_ko.txt", "--do_eval"]
+    assert (
+        train(flags(output, "--num_train_steps=4", "--embedding_sharing=gradient_disentangled", *given)) == 0
+    )
+    return output
+
+
+def assert_scored_as_by_the_command(output, pairs):
+    """The figures of a run's last evaluation are those of evaluate_grammar.py on its checkpoint."""
+    config = morphbert.GrammarConfig(checkpoint=str(output), grammar_file=str(pairs))
     expected = morphbert.evaluate_grammar(config).metrics()
     assert expected["grammar_pairs"] == 2
-    lines = map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines())
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
     last = [line for line in lines if line["kind"] == "eval"][-1]
     assert {name: last[name] for name in expected} == expected
-    if sharing == "shared":
-        assert_same(finished / "model.ckpt-8", tmp_path / "out" / "model.ckpt-8")
+
+
+def test_pairs_are_scored_by_the_discriminator_during_training(finished, flags, pairs, tmp_path):
+    """The weights are those of a run without pairs."""
+    given = [f"--grammar_file={pairs}", f"--vocab_file={GOLDEN}/vocab_ko.txt"]
+    run = ["--num_train_steps=8", "--do_eval", "--eval_every=4"]
+    assert train(flags(tmp_path / "out", *run, *given)) == 0
+    assert_scored_as_by_the_command(tmp_path / "out", pairs)
+    assert_same(finished / "model.ckpt-8", tmp_path / "out" / "model.ckpt-8")
+
+
+def test_with_disentangled_gradients_pairs_are_scored_by_the_whole_table(apart, pairs):
+    assert_scored_as_by_the_command(apart, pairs)
 
 
 def test_figures_of_both_networks_are_logged(finished):
@@ -399,29 +424,35 @@ def assert_close(one, other):
 
 
 @pytest.mark.long
-def test_a_run_with_disentangled_gradients_is_read_as_two_whole_networks(flags, tmp_path):
+def test_a_run_with_disentangled_gradients_is_read_as_two_whole_networks(apart, flags, tmp_path):
     output = tmp_path / "apart"
-    more = ["--embedding_sharing=gradient_disentangled", "--do_eval"]
-    assert train(flags(output, "--num_train_steps=4", *more)) == 0
-    held_out = (output / "eval_results.txt").read_text()
-    assert train([flag for flag in flags(output, *more) if flag != "--do_train"]) == 0
-    assert (output / "eval_results.txt").read_text() == held_out
+    shutil.copytree(apart, output)
+    sharing, vocabulary = "--embedding_sharing=gradient_disentangled", f"--vocab_file={GOLDEN}/vocab_ko.txt"
+
+    def held_out():
+        lines = (output / "eval_results.txt").read_text().splitlines()
+        return [line for line in lines if not line.startswith("grammar")]
+
+    before = held_out()
+    (output / "eval_results.txt").unlink()
+    run = flags(output, sharing, vocabulary, "--do_eval")
+    assert train([flag for flag in run if flag != "--do_train"]) == 0
+    assert held_out() == before
     judge = sources.read(str(output))
     filler = sources.read(str(output), str(output / "generator_config.json"))
     assert (judge.missing(), filler.missing()) == ([], [])
     table = "bert/embeddings/word_embeddings"
     assert np.abs(judge.weights[table] - filler.weights[table]).max() > 1e-4
     again, start = tmp_path / "again", ["--learning_rate=1e-30", f"--init_checkpoint={output}"]
-    assert train(flags(again, "--num_train_steps=1", *start, *more[:1])) == 0
+    assert train(flags(again, "--num_train_steps=1", *start, sharing)) == 0
     assert_close(read_weights(again, 1), read_weights(output, 4))
 
 
 @pytest.mark.long
 def test_a_resumed_run_reaches_the_same_bits(flags, finished, tmp_path):
     parts = tmp_path / "parts"
-    more = ["--do_eval", "--eval_every=4"]
-    assert train(flags(parts, "--num_train_steps=4", *more)) == 0
-    assert train(flags(parts, "--num_train_steps=8", *more)) == 0
+    go_back_to(4, finished, parts)
+    assert train(flags(parts, "--num_train_steps=8", "--do_eval", "--eval_every=4")) == 0
     assert_same(finished / "model.ckpt-8", parts / "model.ckpt-8")
     assert curve(finished) == curve(parts)
 
