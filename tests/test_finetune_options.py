@@ -1,6 +1,8 @@
 """Heads, losses, freezing, word vectors, early stopping and seeds of the fine-tuning commands."""
 
+import contextlib
 import gc
+import io
 import json
 import re
 import signal
@@ -101,9 +103,11 @@ def test_an_lstm_reads_both_ways_and_no_padding():
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
-        ("layers", ["--layers=-1,-2,0", "--pooling=cls"]),
+        (
+            "layers and ldam",
+            ["--layers=-1,-2,0", "--pooling=cls", "--loss=ldam", "--deferred_reweighting=0.5"],
+        ),
         ("lstm", ["--lstm_units=8", "--pooling=max"]),
-        ("ldam", ["--loss=ldam", "--deferred_reweighting=0.5"]),
     ],
 )
 def test_heads_train_and_are_found_again(data, tmp_path, name, flags):
@@ -161,16 +165,25 @@ def test_word_vectors_of_the_pieces_that_are_known(data, tmp_path, capsys):
         read_word_vectors(str(path), tokens, 64)
 
 
-def test_training_stops_when_nothing_gets_better_and_stays_stopped(data, tmp_path, capsys):
-    output = tmp_path / "early"
-    flags = ["--eval_every=2", "--early_stopping=2", "--num_train_steps=50", "--learning_rate=0"]
-    assert run(data, output, *flags) == 0
-    said = capsys.readouterr().out
+EARLY = ("--eval_every=2", "--early_stopping=2", "--num_train_steps=50", "--learning_rate=0")
+
+
+@pytest.fixture(scope="module")
+def early(data, tmp_path_factory):
+    """A run that nothing makes better, and what it printed."""
+    output, said = tmp_path_factory.mktemp("early"), io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert run(data, output, *EARLY) == 0
+    return output, said.getvalue()
+
+
+def test_training_stops_when_nothing_gets_better_and_stays_stopped(early, data, capsys):
+    output, said = early
     assert "was no better in 2 evaluations" in said
     assert "steps 0 to 6 of 50" in said
     # The best is the first, and the figures are of it.
     assert figures(output)["global_step"] == 2
-    assert run(data, output, *flags) == 0
+    assert run(data, output, *EARLY) == 0
     assert "stopped early at step 6 before" in capsys.readouterr().out
 
 
@@ -318,9 +331,8 @@ def test_figures_by_length_go_over_all_examples_once():
     assert by_length(lengths[:20], lambda rows: {}) == {}
 
 
-def test_the_pictures_lie_where_tensorboard_finds_them(data, tmp_path):
-    output = tmp_path / "pictures"
-    assert run(data, output, "--num_train_steps=2", "--eval_every=2") == 0
+def test_the_pictures_lie_where_tensorboard_finds_them(early):
+    output, _ = early
     events = [
         value
         for path in (output / "eval").glob("events*")
