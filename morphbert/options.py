@@ -263,16 +263,36 @@ def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
     return kind(**_branches(kind, tree))
 
 
+def values_of(config: Any) -> dict[str, Any]:
+    """Returns the values of all flags of a configuration, by flag name."""
+    return {each.name: functools.reduce(getattr, each.path, config) for each in flags_of(type(config))}
+
+
 def changed(config: Any) -> dict[str, Any]:
     """Returns the flags whose values differ from their defaults, as on a command line."""
-    found = {}
-    for each in flags_of(type(config)):
-        value = config
-        for name in each.path:
-            value = getattr(value, name)
-        if each.required or value != each.default:
-            found[each.name] = ",".join(map(str, value)) if isinstance(value, tuple) else value
-    return found
+    values = values_of(config)
+    return {
+        each.name: ",".join(map(str, values[each.name]))
+        if isinstance(values[each.name], tuple)
+        else values[each.name]
+        for each in flags_of(type(config))
+        if each.required or values[each.name] != each.default
+    }
+
+
+def from_text(flag: Flag, text: str) -> Any:
+    """Returns the value of a flag that a command line gives as text; `checked` refuses one that is not allowed.
+
+    Raises:
+      UsageError: it is not of the flag's type.
+    """
+    if flag.many or flag.kind is str or (text == "" and flag.optional):
+        return text
+    readers: dict[type, Any] = {int: int, float: float, bool: {"true": True, "false": False}.__getitem__}
+    try:
+        return readers[flag.kind](text.strip().lower())
+    except (ValueError, KeyError):
+        raise UsageError(f"--{flag.name}={text!r} must be {_WORDS[flag.kind]}.") from None
 
 
 def _branches(kind: type, tree: dict[str, Any]) -> dict[str, Any]:

@@ -382,3 +382,23 @@ def test_records_given_as_text_are_named(tmp_path):
     path.write_bytes(stream.getvalue())
     with pytest.raises(MorphbertError, match="is a TFRecord file, not text"):
         list(read_lines(str(path)))
+
+
+def test_semicolons_are_a_hint_in_tables_and_not_in_json(tmp_path):
+    csv_file, json_file = tmp_path / "a.csv", tmp_path / "a.jsonl"
+    csv_file.write_text("문장;정답\n좋은 영화;1\n", encoding="utf-8")
+    json_file.write_text('{"문장;정답": "좋은 영화"}\n', encoding="utf-8")
+    for path, hinted in ((csv_file, True), (json_file, False)):
+        with pytest.raises(MorphbertError, match="there is no column '정답'") as refused:
+            read_table(str(path), ["정답"])
+        assert ("Semicolons seem to divide the columns" in str(refused.value)) == hinted
+
+
+def test_a_value_is_found_under_the_name_as_typed_however_it_is_asked_for(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({unicodedata.normalize("NFC", "문장"): "좋은 영화"}), encoding="utf-8")
+    (row,) = rows_of(str(path))
+    typed = unicodedata.normalize("NFD", "문장")
+    assert typed in row
+    assert row[typed] == row.get(typed) == "좋은 영화"
+    assert (row.get("정답"), row.get("정답", "모름")) == (None, "모름")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from morphbert.cli.run_classifier import main
 from morphbert.cli.run_ner import main as run_ner_main
 from morphbert.cli.run_re import main as run_re_main
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.finetune import task_options
 from morphbert.finetune.config import PieceHeadConfig, RelationHeadConfig, TextHeadConfig
 from morphbert.finetune.features import Features
 from morphbert.finetune.heads import linear, linear_parameters
@@ -30,12 +32,14 @@ from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
 from morphbert.finetune.pretrained_start import Start
 from morphbert.finetune.questions import Question
 from morphbert.finetune.task import Data, Examples
+from morphbert.finetune.tasks import kind_of, task_of
 from morphbert.finetune.tasks.classification import Classification, metrics
 from morphbert.finetune.tasks.multiple_choice import ChoiceExample, MultipleChoice
 from morphbert.finetune.tasks.relation import Relation
 from morphbert.finetune.tasks.spans import HEAD, Spans
 from morphbert.finetune.tasks.tagging import Tagging
 from morphbert.model.config import BertConfig
+from morphbert.options import configuration, option
 from morphbert.train import checkpoint
 
 
@@ -335,6 +339,91 @@ def test_a_model_of_a_missing_or_changed_task_says_so(ordinal, folder, tmp_path,
     changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert predicted(output, tmp_path, f"--plugin={changed}") is not None
     assert re.search(r"warning: .*ordinal\.py has SHA-256 \w+…, and the model in", capsys.readouterr().out)
+
+
+def test_a_task_has_options_that_go_with_its_model(folder, tmp_path, capsys):
+    plugin, output = f"--plugin={folder}/distance.py", tmp_path / "out"
+    (tmp_path / "run.yaml").write_text("model:\n  custom_task: distance\n  task_option: {power: 3}\n")
+    trained = arguments(folder, output, plugin, "--do_train")
+    assert main([*trained, f"--config={tmp_path}/run.yaml"]) == 0
+    assert json.loads((output / "task.json").read_text())["task_options"] == {"power": 3.0}
+    assert predicted(output, tmp_path, plugin)["label"] in ("0", "1")
+    again = [
+        f"--output_dir={output}",
+        f"--eval_file={folder}/data.tsv",
+        "--do_eval",
+        "--max_seq_length=16",
+        plugin,
+    ]
+    again += ["--custom_task=distance", "--text_column=title,body"]
+    assert main(again) == 0  # with the options of the model
+    capsys.readouterr()
+    assert main([*again, "--task_option=power=2"]) == 1
+    assert (
+        "was trained with {'power': 3.0}, and --task_option makes it {'power': 2.0}"
+        in capsys.readouterr().err
+    )
+    assert main([*trained, "--custom_task=distance"]) == 1
+    assert "whose task_options is {'power': 3.0}, but this run has {'power': 2.0}" in capsys.readouterr().err
+
+
+def test_the_options_of_a_task_are_in_its_losses(folder):
+    config_of = {"plugin": [f"{folder}/distance.py"], "custom_task": "distance"}
+    scores = tf.math.log([[0.5, 0.25, 0.25]])
+    for power, expected in ((1, 0.25 + 0.5), (3, 0.25 + 0.25 * 8)):
+        kind = kind_of(config(**config_of, task_option=[f"power={power}"]))
+        assert kind is kind_of(config(**config_of, task_option=[f"power={power}.0"]))
+        task = kind("class", labels=("나쁨", "보통", "좋음"))
+        assert task.losses(scores, {"labels": tf.constant([0])}).numpy() == pytest.approx([expected])
+        assert type(task_of(json.loads(json.dumps(task.to_dict())))) is kind
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ["powr=2"],
+            "the task 'distance' has no option 'powr'. Its options: power (default 2.0; The power of",
+        ),
+        (["power=0.5"], "--task_option=power=0.5 is out of range: it must be at least 1."),
+        (["power=세제곱"], "--task_option=power='세제곱' must be a number."),
+        (["power"], "--task_option=power has no value: write --task_option=NAME=VALUE."),
+        (["power=2", "power=3"], "--task_option=power is given twice: 2 and 3."),
+    ],
+)
+def test_a_wrong_option_of_a_task_is_refused(given, message, folder):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        config(plugin=[f"{folder}/distance.py"], custom_task="distance", task_option=given)
+
+
+def test_options_without_a_task_or_an_option_are_refused(folder, tmp_path):
+    with pytest.raises(UsageError, match="--task_option=power=2 goes with --custom_task"):
+        config(task_option=["power=2"])
+    with pytest.raises(UsageError, match=r"the task 'ordinal' has no option 'power'\. Its options: none"):
+        config(plugin=[f"{folder}/ordinal.py"], custom_task="ordinal", task_option=["power=2"])
+    code = (folder / "distance.py").read_text(encoding="utf-8")
+    (tmp_path / "bare.py").write_text(code.replace("@configuration\n", ""), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"bare\.py: DistanceOptions has no options: decorate it"):
+        config(plugin=[f"{tmp_path}/bare.py"], custom_task="distance")
+    (tmp_path / "required.py").write_text(code.replace("default=2.0, ", ""), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"required\.py: DistanceOptions\.power needs a default"):
+        config(plugin=[f"{tmp_path}/required.py"], custom_task="distance")
+
+
+def test_values_of_options_are_read_as_their_types():
+    @configuration
+    class Options:
+        many: tuple[int, ...] = option(default=(), help="")
+        on: bool = option(default=False, help="")
+        kind: Literal["a", "b"] = option(default="a", help="")
+
+    kind = type("Kind", (), {"option_class": Options})
+    assert task_options.given(kind, "t", ["many=1", "2", "on=true", "kind=b"]) == Options(
+        many=(1, 2), on=True, kind="b"
+    )
+    for wrong in ("on=yes", "kind=c", "many=x"):
+        with pytest.raises(UsageError, match=f"--task_option={wrong.split('=')[0]}"):
+            task_options.given(kind, "t", [wrong])
 
 
 def test_files_of_one_name_are_told_apart(tmp_path, capsys):

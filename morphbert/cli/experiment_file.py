@@ -84,6 +84,8 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _as_flag(path: str, key: str, value: Any) -> str | bool | int | float:
+    if isinstance(value, dict) and key == "task_option":
+        return ",".join(f"{name}={_as_flag(path, key, one)}" for name, one in value.items())
     if isinstance(value, list):
         return ",".join(str(_as_flag(path, key, one)) for one in value)
     if isinstance(value, (str, bool, int, float)):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from morphbert.errors import UsageError
+from morphbert.finetune import task_options
 from morphbert.finetune.advice import entropy
 from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
 from morphbert.options import (
@@ -251,6 +252,12 @@ class FineTuneConfig:
         default=None,
         help="The name of a task of --plugin, which takes the place of this command's and reads the same files.",
     )
+    task_option: tuple[str, ...] = option(
+        default=(),
+        repeatable=True,
+        help="NAME=VALUE: an option of the task of --custom_task (docs/plugins.md); several, divided by commas or with "
+        "the flag repeated.",
+    )
     word_embeddings: PathStr | None = option(
         default=None,
         help="A word2vec text file. Pieces in it start from its vectors, whose size must be that of the model's "
@@ -402,6 +409,10 @@ class FineTuneConfig:
             METRICS.check(name, self.plugin)
         if self.custom_task is not None:
             CUSTOM_TASKS.check(self.custom_task, self.plugin)
+            kind = CUSTOM_TASKS.get(self.custom_task, f"--custom_task={self.custom_task}")
+            task_options.given(kind, self.custom_task, self.task_option)
+        elif self.task_option:
+            raise UsageError(f"--task_option={','.join(self.task_option)} goes with --custom_task.")
         if self.custom_head is None:
             return
         HEADS.check(self.custom_head, self.plugin)

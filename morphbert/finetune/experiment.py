@@ -26,6 +26,7 @@ from morphbert.finetune.task_file import (
     read_task,
     write_folder,
 )
+from morphbert.finetune.task_options import of_saved
 from morphbert.finetune.tasks import TASKS, kind_of
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.hints import held_back
@@ -149,6 +150,8 @@ class _Problem:
                 )
             check_vocabulary(config.output_dir, saved, start.tokenizer)
             say_changed(config.output_dir, saved.get("plugin"))
+            asked = getattr(kind, "options", None) if config.task_option else None
+            kind = of_saved(kind, saved, asked)
             task = kind.from_dict(saved).used_by(config)
 
         def read(path: str | None, purpose: Any) -> Data:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from morphbert.errors import UsageError
+from morphbert.finetune import task_options
 from morphbert.plugins import Registry, source_of
 
 if TYPE_CHECKING:
@@ -104,13 +105,18 @@ def register_metric(name: str) -> Callable[[_Function], _Function]:
     return METRICS.decorator(name, lambda function: function)
 
 
-def register_task(name: str) -> Callable[[_Class], _Class]:
+def register_task(name: str, options: type | None = None) -> Callable[[_Class], _Class]:
     """Registers a class as a task for `--custom_task=NAME`; see `morphbert.finetune.task.Task`.
 
     The class extends one of those in `morphbert.finetune.tasks`, and is then for the command of that task.
 
+    Args:
+      options: a class made with `morphbert.options.configuration`. Its fields are the names of `--task_option`, and the
+        task's methods find the values in `self.options`.
+
     Raises:
-      UsageError: the name is taken, the class is no task, or it is registered under another name.
+      UsageError: the name is taken, the class is no task, it is registered under another name, or an option has no
+        default.
     """
 
     def register(kind: _Class) -> _Class:
@@ -128,6 +134,7 @@ def register_task(name: str) -> Callable[[_Class], _Class]:
             raise UsageError(
                 f"{source_of(kind)}: the class of the task {name!r} has another name already: extend it."
             )
+        task_options.declare(kind, options, source_of(kind))
         CUSTOM_TASKS.add(name, kind, source_of(kind))
         kind.name = name  # type: ignore[attr-defined]
         return kind

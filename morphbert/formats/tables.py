@@ -43,12 +43,15 @@ COLUMNS_REMEDY = {
 class Row(dict[str, Any]):
     """One row: values by column name, and its place, as in `"train.tsv, line 3"`.
 
-    Readers clean the names (`clean_name`), so that a name is found as a user types it.
+    Readers clean the names (`clean_name`), so that a name is found as a user types it. `divided` says whether commas or
+    tabs divide the columns.
     """
 
-    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str) -> None:
+    def __init__(
+        self, values: Mapping[str, Any] | Iterable[tuple[str, Any]], where: str, divided: bool = False
+    ) -> None:
         super().__init__(values)
-        self.where = where
+        self.where, self.divided = where, divided
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or super().__contains__(clean_name(str(name)))
@@ -58,6 +61,9 @@ class Row(dict[str, Any]):
         if clean == name:
             raise KeyError(name)
         return self[clean]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name if super().__contains__(name) else clean_name(name), default)
 
 
 def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -> list[Row]:
@@ -99,7 +105,7 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
         if not isinstance(value, dict) or part not in value:
             raise MorphbertError(
                 f"{row.where}: there is no column {name!r} (found: {', '.join(map(repr, _names(row)))}). Name the "
-                f"columns with {flags}.{divider_hint(row)}"
+                f"columns with {flags}.{divider_hint(row) if row.divided else ''}"
             )
         value = value[part]
     return value
@@ -215,7 +221,7 @@ def _named_rows(path: str, kind: Kind, encoding: str) -> Iterator[Row]:
                 f"({', '.join(names)}). {divider_hint(names).strip() or COLUMNS_REMEDY[kind]}"
             )
         else:
-            yield Row(zip(names, fields, strict=True), where)
+            yield Row(zip(names, fields, strict=True), where, divided=True)
 
 
 def tsv_rows(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:

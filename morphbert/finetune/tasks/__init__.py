@@ -9,6 +9,7 @@ from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.plugins import CUSTOM_TASKS
 from morphbert.finetune.task import Task
+from morphbert.finetune.task_options import given, of_saved, with_options
 from morphbert.finetune.tasks.classification import Classification
 from morphbert.finetune.tasks.multiple_choice import MultipleChoice
 from morphbert.finetune.tasks.relation import Relation
@@ -30,7 +31,7 @@ def task_of(saved: Mapping[str, Any]) -> Task:
     if name in TASKS:
         return TASKS[name].from_dict(saved)
     if name in CUSTOM_TASKS or saved.get("plugin"):
-        return CUSTOM_TASKS.get(name, "the model").from_dict(saved)
+        return of_saved(CUSTOM_TASKS.get(name, "the model"), saved).from_dict(saved)
     raise MorphbertError(
         f"the task {name!r} is unknown: use a newer version of morphbert, or, if it is a plugin's, name the Python "
         "file that registers it, --plugin=FILE.py."
@@ -52,4 +53,4 @@ def kind_of(config: FineTuneConfig) -> type[Task]:
             f"--custom_task={config.custom_task} extends {extended[0].__name__}, and this command trains "
             f"{TASKS[config.task_name].__name__}: use the command of that task."
         )
-    return kind
+    return with_options(kind, given(kind, config.custom_task, config.task_option))
