@@ -34,11 +34,16 @@ def step_in_jax(step, target):
 
 def comparison(ours, jax):
     """The figures side by side, in Markdown, with their ratio."""
-    rows = [("GFLOP", ours.flops, jax.flops, 1e9), ("bytes accessed, GB", ours.bytes, jax.bytes, 1e9)]
+    moved = [one.bytes or (one.program and one.program.bytes) for one in (ours, jax)]
+    rows = [("GFLOP", ours.flops, jax.flops, 1e9), ("bytes accessed, GB", *moved, 1e9)]
     rows.append(("HBM, GB", ours.hbm, jax.hbm, 1e9))
     if ours.program and jax.program:
         rows.append(("million cycles", ours.program.cycles, jax.program.cycles, 1e6))
         rows.append(("fusions", ours.program.fusions, jax.program.fusions, 1))
+        rows += [
+            (f"products of {dtype}", *(one.program.products.get(dtype, 0) for one in (ours, jax)), 1)
+            for dtype in sorted({*ours.program.products, *jax.program.products})
+        ]
         rows += [
             (f"million cycles, {kind}", *(one.program.kinds.get(kind, 0) for one in (ours, jax)), 1e6)
             for kind in sorted({*ours.program.kinds, *jax.program.kinds})

@@ -219,11 +219,32 @@ def step(weights, means, squares, count, batch, config, optimizer, dtype):
     return after, new_means, new_squares, count + 1, (loss, norm, rate, right)
 
 
+def compiled_for_tpu(function, arguments, device):
+    """Figures and text, as `compilation.result_of` returns them."""
+    from compilation import result_of
+
+    place = jax.sharding.SingleDeviceSharding(device)
+    compiled = jax.jit(function, donate_argnums=(0, 1, 2, 3), in_shardings=place, out_shardings=place)
+    started = time.monotonic()
+    done = compiled.lower(*arguments).compile()
+    return result_of(done.runtime_executable(), device, time.monotonic() - started)
+
+
+def compiled_for_gpu(function, arguments, device):
+    """The same; JAX places nothing on a described GPU, so that the module goes to the compiler without a place."""
+    from compilation import compiled_for
+
+    traced = jax.jit(function, donate_argnums=(0, 1, 2, 3)).trace(*arguments)
+    module = traced.lower(lowering_platforms=("cuda",)).compiler_ir("stablehlo")
+    with module.context:
+        return compiled_for(device, module)
+
+
 def main(folder):
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_default_prng_impl", "unsafe_rbg")
     sys.path.insert(0, str(COMPILATION))
-    from compilation import device_of, result_of
+    from compilation import device_of
 
     program = json.loads((folder / "program.json").read_text(encoding="utf-8"))["program"]
     activation = program["bert_config"]["hidden_act"]
@@ -231,7 +252,6 @@ def main(folder):
         sys.exit(f"hidden_act is {activation!r}: this step has GELU only")
     target = json.loads((folder / "target.json").read_text(encoding="utf-8"))["target"]
     device = device_of(target)
-    place = jax.sharding.SingleDeviceSharding(device)
     weights = {
         name: jax.ShapeDtypeStruct(shape, jnp.float32)
         for name, shape in shapes(program["bert_config"]).items()
@@ -246,10 +266,10 @@ def main(folder):
         optimizer=program["optimizer"],
         dtype=jnp.dtype(program["step"]["dtype"]),
     )
-    compiled = jax.jit(function, donate_argnums=(0, 1, 2, 3), in_shardings=place, out_shardings=place)
-    started = time.monotonic()
-    done = compiled.lower(weights, weights, weights, jax.ShapeDtypeStruct((), jnp.int32), batch).compile()
-    result, text = result_of(done.runtime_executable(), device, time.monotonic() - started)
+    arguments = weights, weights, weights, jax.ShapeDtypeStruct((), jnp.int32), batch
+    result, text = (compiled_for_tpu if target["platform"] == "tpu" else compiled_for_gpu)(
+        function, arguments, device
+    )
     (folder / "optimized.txt").write_text(text, encoding="utf-8")
     (folder / "compilation.json").write_text(json.dumps(result))
 

@@ -4,7 +4,8 @@
     python scripts/check_accelerators.py --targets=v5e:1x1 --cases=base,large     # by name
     python scripts/check_accelerators.py --targets=v5e:1x1,h100 --all --table=table.md
 
-The exit status is 1 if a step does not compile or does not fit. `run_pretraining.py --compile_for` is the same for a
+The exit status is 1 if a step does not compile or does not fit, or if a small one in bfloat16 has products of another
+dtype on a GPU. `run_pretraining.py --compile_for` is the same for a
 run's own model and records. Needs `make compilers`.
 """
 
@@ -43,7 +44,7 @@ CASES = {
     "average, z-loss": ("mini", 32, 128, 20, {"ema_decay": 0.999, "z_loss": 1e-4}),
 }
 # In place of float32 and bfloat16.
-DTYPES = {"base-512": ("bfloat16",), "large": ("bfloat16",), "modern-base-1024": ("bfloat16",)}
+DTYPES = dict.fromkeys(("base-512", "large", "modern-base-1024"), ("bfloat16",))
 
 
 def program(name, dtype):
@@ -111,9 +112,22 @@ def main():
     print(f"\n{table(reports)}")
     if arguments.table:
         arguments.table.write_text(table(reports) + "\n")
-    failed = sum(not report.fits for report in reports)
+    failed = sum(not report.fits or has_wide_products(report) for report in reports)
     print(f"\n{len(reports) - failed} of {len(reports)} steps compile and fit")
     return 1 if failed else 0
+
+
+def has_wide_products(report):
+    """Whether a small step in bfloat16 multiplies float32 on a GPU, without its matrix units' full speed; says so."""
+    from morphbert.train.accelerator_check.report import Compiled
+
+    program = report.result.program if isinstance(report.result, Compiled) else None
+    asked = report.target.device.platform == "GPU" and report.dtype == "bfloat16" and report.model in QUICK
+    wide = {} if program is None else {one: n for one, n in program.products.items() if one != "bf16"}
+    if not asked or not wide:
+        return False
+    print(f"{report.target.name}, {report.model}: products in bfloat16 are of other dtypes: {wide}")
+    return True
 
 
 def _steps(names, target, arguments):

@@ -231,6 +231,14 @@ def test_cycles_are_counted_by_the_kind_of_what_is_fused(opcode, kind):
     assert [(one.number, one.cycles) for one in found.costs] == [(3, 30), (1, 7)]
 
 
+def test_products_are_counted_by_the_dtype_of_their_operands():
+    """Those within a fusion, in a loop as often as it runs, and those of NVIDIA's libraries."""
+    text = TEXT.replace("multiply(", "dot(").replace("xla_python_cpu_callback", "__cublas$gemm")
+    found = program_figures(text).products
+    assert found == {"f32": 4, "bf16": 1}
+    assert program_figures(TEXT).products == {}
+
+
 def test_a_text_that_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         program_figures("HloModule nothing")
@@ -370,6 +378,19 @@ def test_a_missing_environment_says_how_to_make_it(records, tiny_config, tmp_pat
     assert main(flags) == 1
     assert "run `make compilers`" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("dtype", "wide"), [("f32", True), ("bf16", False)])
+def test_a_small_step_in_bfloat16_with_products_of_float32_fails_the_check(monkeypatch, dtype, wide):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import check_accelerators
+
+    report = report_of("h100")
+    program = dataclasses.replace(report.result.program, products={dtype: 3})
+    result = dataclasses.replace(report.result, program=program)
+    report = dataclasses.replace(report, model="bert", result=result)
+    assert check_accelerators.has_wide_products(report) is wide
+    assert not check_accelerators.has_wide_products(dataclasses.replace(report, dtype="float32"))
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(records, tiny_config, tmp_path, capsys):

@@ -85,8 +85,6 @@ def compile_for(target: dict[str, Any], program: bytes, inputs: int) -> tuple[di
       in text; an empty text where it cannot be read back.
     """
     device = device_of(target)  # before anything starts JAX: it reads its flags once
-    import numpy as np
-    from jax._src import compiler
     from jax._src.interpreters import mlir
     from jax._src.lib import xla_client
     from jax._src.lib.mlir import ir
@@ -96,15 +94,23 @@ def compile_for(target: dict[str, Any], program: bytes, inputs: int) -> tuple[di
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         parameters, results = donate(module, inputs, ir)
-        placed = np.array([[device.id]])
-        options = compiler.get_compile_options(1, 1, device_assignment=placed, backend=device.client)
-        started = time.monotonic()
-        executable = compiler.backend_compile_and_load(
-            device.client, module, xla_client.DeviceList((device,)), options, []
-        )
-        seconds = time.monotonic() - started
-    result, text = result_of(executable, device, seconds)
+        result, text = compiled_for(device, module)
     return {**result, "parameters": parameters, "results": results}, text
+
+
+def compiled_for(device: Any, module: Any) -> tuple[dict[str, Any], str]:
+    """Compiles a module of StableHLO, and returns what `result_of` does."""
+    import numpy as np
+    from jax._src import compiler
+    from jax._src.lib import xla_client
+
+    placed = np.array([[device.id]])
+    options = compiler.get_compile_options(1, 1, device_assignment=placed, backend=device.client)
+    started = time.monotonic()
+    executable = compiler.backend_compile_and_load(
+        device.client, module, xla_client.DeviceList((device,)), options, []
+    )
+    return result_of(executable, device, time.monotonic() - started)
 
 
 def result_of(executable: Any, device: Any, seconds: float) -> tuple[dict[str, Any], str]:

@@ -30,6 +30,7 @@ _KINDS = {
     "scatter": {"scatter", "gather", "dynamic-update-slice"},
     "reduction": {"reduce", "reduce-window"},
 }
+_PRODUCT_CALLS = re.compile(r"^__(?:cublas|cudnn)\$")
 _COPIES = {"copy", "transpose", "reshape", "copy-start", "copy-done", "slice", "concatenate", "pad"}
 # They neither compute nor move anything.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call")
@@ -85,6 +86,7 @@ class ProgramFigures:
       calls: custom calls, by their target.
       uncounted_loops: loops that are counted as if they ran once.
       costs: all cycles, the most expensive first.
+      products: matrix products by the dtype of their first operand, whether XLA's own, within a fusion, or a library's.
     """
 
     instructions: int
@@ -97,6 +99,7 @@ class ProgramFigures:
     calls: Mapping[str, int]
     uncounted_loops: int
     costs: tuple[Cost, ...] = ()
+    products: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -170,7 +173,23 @@ def program_figures(text: str) -> ProgramFigures:
         calls=dict(calls),
         uncounted_loops=uncounted,
         costs=costs,
+        products=_products(blocks, runs),
     )
+
+
+def _products(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int]) -> dict[str, int]:
+    found: collections.Counter[str] = collections.Counter()
+    waiting = list(runs.items())
+    while waiting:
+        name, times = waiting.pop()
+        shapes = {one.name: one.shape for one in blocks.get(name, ())}
+        for one in blocks.get(name, ()):
+            target = _CUSTOM.search(one.rest)
+            if one.opcode in _KINDS["product"] or (target and _PRODUCT_CALLS.search(target.group(1))):
+                found[shapes[one.operands[0]].partition("[")[0]] += times
+            if one.opcode == "fusion":
+                waiting += [(called, times) for called in _FUSED.findall(one.rest)]
+    return dict(found)
 
 
 def _costs(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int]) -> tuple[Cost, ...]:
