@@ -227,7 +227,8 @@ def test_an_answer_is_what_the_command_gives(server, run):
     assert [[(p["piece"], p["probability"]) for p in mask] for mask in found["masks"]] == [
         list(filled.pieces)
     ]
-    assert found["unknown"] == {"pieces": sum(map(len, found["wordpiece"])), "unknown": 0, "warning": None}
+    pieces = sum(map(len, found["wordpiece"]))
+    assert found["unknown"] == {"pieces": pieces, "unknown": 0, "warning": None, "lowering": False}
     assert found["mecab"][0] == ["사과나무", "를"]
     assert "".join(found["wordpiece"][0]).replace("##", "") == "사과나무를"
 

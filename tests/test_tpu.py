@@ -262,7 +262,7 @@ def test_two_hosts_of_a_pod_read_the_batches_of_one(records, tiny_config, tmp_pa
         json.dumps(feeds),
     ]
     done = subprocess.run(
-        program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     alone = build_strategy(DeviceConfig(strategy="cpu"))

@@ -38,7 +38,7 @@ from morphbert.pages.phrases import Text, in_korean, phrase
 from morphbert.pages.rendering import render
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.unknown_share import UnknownShare, unknown_warning
+from morphbert.text.unknown_share import UnknownShare, lowering_hides_hangul, unknown_warning
 from morphbert.text.vocabulary import MASK
 
 ADDRESS = "127.0.0.1"
@@ -130,6 +130,7 @@ class Filling:
                 "pieces": len(pieces),
                 "unknown": unknown,
                 "warning": unknown_warning(self._tokenizer, found),
+                "lowering": lowering_hides_hangul(self._tokenizer),
             },
         }
 
@@ -344,6 +345,9 @@ _PHRASES = (
     phrase("Pieces (WordPiece)"),
     phrase("{unknown} of {pieces} pieces are [UNK]"),
     phrase("The vocabulary does not know much of the text. Is it that of this model and of this language?"),
+    phrase(
+        "BERT's lower-casing decomposes Hangul, and the vocabulary has syllables: give --do_lower_case=false."
+    ),
     phrase("In place of {piece}"),
     phrase("{piece} has {share}, rank {rank} of {pieces}"),
     phrase("The program does not answer. Is it still running?"),

@@ -42,7 +42,7 @@ KOREAN = {
     "tense": "시제",
     "negative polarity": "부정 표현과의 호응",
     "negative adverb": "안/못",
-    "negative spelling": "않다의 표기",
+    "negative spelling": "안/않의 표기",
     "nouns": "명사",
     "josa and endings": "조사와 어미",
     "frequent": "자주 나오는 조각",
@@ -119,7 +119,8 @@ KOREAN = {
     "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
     "Frequent pieces make up the first half of the text, middle ones the next 40%, rare ones the last tenth.": (
         "가려진 조각의 종류별 결과입니다. 어절은 모든 조각이 가려졌을 때만 세고, 모두 맞아야 정답입니다. "
-        "자주 나오는 조각은 본문의 앞 절반, 중간은 그다음 40%, 드문 조각은 마지막 10%를 이룹니다."
+        "자주 나오는 순서로 늘어놓아 출현 횟수의 절반까지가 자주 나오는 조각, 그다음 40%가 중간, "
+        "마지막 10%가 드문 조각입니다."
     ),
     # A fine-tuned model
     "Fine-tuning: {task}": "파인튜닝: {task}",
@@ -173,6 +174,9 @@ KOREAN = {
     "best, step {step}": "최고, {step} 스텝",
     "The vocabulary does not know much of the text. Is it that of this model and of this language?": (
         "사전에 없는 글자가 많습니다. 이 모델과 이 언어의 사전이 맞는지 확인하세요."
+    ),
+    "BERT's lower-casing decomposes Hangul, and the vocabulary has syllables: give --do_lower_case=false.": (
+        "BERT의 소문자 변환이 한글을 자모로 분해하는데 사전에는 음절이 있습니다. --do_lower_case=false를 지정하세요."
     ),
     "there is no {mask} in {text}: write it in the place of the piece to predict.": (
         "{text}에 {mask}가 없습니다. 예측할 조각 자리에 쓰세요."

@@ -111,16 +111,20 @@ def unknown_warning(tokenizer: Tokenizer, found: UnknownShare) -> str | None:
     """Returns a warning with the probable cause if more than 3% of the pieces are `[UNK]`, or None."""
     if found.share <= _WARN_FROM:
         return None
-    normalizer = tokenizer.splitter.normalizer
     examples = f", such as {', '.join(found.examples)}" if found.examples else ""
     cause = ""
-    if normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables():
+    if lowering_hides_hangul(tokenizer):
         cause = " BERT's lower-casing decomposes Hangul, and the vocabulary has syllables: give --do_lower_case=false."
     return (
         f"{found.share:.1%} of the text is unknown to the vocabulary{examples}, so the model "
         "cannot read or learn it. Is it the vocabulary of this model and of this language "
-        f"(do_lower_case={str(normalizer.do_lower_case).lower()})?{cause}"
+        f"(do_lower_case={str(tokenizer.splitter.normalizer.do_lower_case).lower()})?{cause}"
     )
+
+
+def lowering_hides_hangul(tokenizer: Tokenizer) -> bool:
+    """Whether BERT's lower-casing decomposes Hangul, and the vocabulary has syllables, which are then never found."""
+    return tokenizer.splitter.normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables()
 
 
 class UnknownWatch:
