@@ -151,3 +151,14 @@ def command():
         )
 
     return run
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch):
+    """The test begins as a new process, without the names of plugins that another test registered."""
+    from morphbert import plugins
+    from morphbert.finetune.plugins import CUSTOM_TASKS, HEADS, LOSSES, METRICS
+
+    monkeypatch.setattr(plugins, "_loaded", {})
+    for registry in (CUSTOM_TASKS, HEADS, LOSSES, METRICS):
+        monkeypatch.setattr(registry, "_entries", {})
