@@ -273,20 +273,22 @@ def test_an_output_folder_that_is_a_file_is_refused(records, tiny_config, tmp_pa
 
 @pytest.mark.long
 def test_a_disk_that_fills_up_stops_the_run_at_the_last_whole_checkpoint(
-    records, tiny_config, tmp_path, command
+    records, tiny_config, tmp_path, capsys
 ):
     import resource
 
-    def limit():  # on the size of any one file: the operating system then refuses the write, as a full disk does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    result = command(
-        "run_pretraining.py", *arguments(records, tiny_config, tmp_path / "out"), preexec_fn=limit
-    )
-    assert result.returncode == 1, result.stderr
-    assert "cannot be written" in result.stderr
-    assert "Free some space" in result.stderr
-    assert "Traceback" not in result.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # On the size of any one file: the operating system then refuses the write, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        status = main(arguments(records, tiny_config, tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    errors = capsys.readouterr().err
+    assert status == 1, errors
+    assert "cannot be written" in errors
+    assert "Free some space" in errors
+    assert "Traceback" not in errors
     assert tf.train.latest_checkpoint(str(tmp_path / "out")) is None
     assert main(arguments(records, tiny_config, tmp_path / "out")) == 0  # with space again
 
