@@ -1,5 +1,7 @@
 """What one can see of a run: its lines, its scalars, accuracies by kind, and the HTML report."""
 
+import contextlib
+import io
 import itertools
 import json
 import math
@@ -75,25 +77,31 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(run):
-    folder, flags = run
-    assert main(flags) == 0
+def printed(run):
+    """What the run printed."""
+    _, flags = run
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(flags) == 0
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(run, printed):
+    folder, _ = run
     return folder / "model"
 
 
-def test_every_line_tells_loss_speed_and_time_left(run, tmp_path, capsys):
-    _, flags = run
-    assert main([*flags, f"--output_dir={tmp_path}"]) == 0
-    said = capsys.readouterr().out
+def test_every_line_tells_loss_speed_and_time_left(printed, finished):
     lines = re.findall(
         r"^step (\d+)/10  loss [\d.]+  masked LM [\d.]+ \([\d.]+% right\)  next sentence [\d.]+ \([\d.]+% right\)  "
         r"[\d.]+ steps/s  [\d.]+ sequences/s  [\d,]+ tokens/s  [\d.]+% waiting for input  \d+% of peak FLOPs  "
         r"\d+:\d\d left$",
-        said,
+        printed,
         re.M,
     )
     assert lines == ["3", "6", "9", "10"]
-    assert f"report: {tmp_path}/report.html" in said
+    assert f"report: {finished}/report.html" in printed
 
 
 def test_speed_is_consistent_with_itself(finished):
