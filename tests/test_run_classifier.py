@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import write_split
+from tasks import write_split, write_tiny_config
 
 import morphbert
 from morphbert.cli.run_classifier import main
