@@ -380,13 +380,13 @@ def test_a_missing_environment_says_how_to_make_it(records, tiny_config, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("dtype", "wide"), [("f32", True), ("bf16", False)])
-def test_a_small_step_in_bfloat16_with_products_of_float32_fails_the_check(monkeypatch, dtype, wide):
+@pytest.mark.parametrize(("dtype", "wide"), [("f32", True), ("bf16", False), (None, True)])
+def test_a_small_step_in_bfloat16_with_other_products_or_none_fails_the_check(monkeypatch, dtype, wide):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     import check_accelerators
 
     report = report_of("h100")
-    program = dataclasses.replace(report.result.program, products={dtype: 3})
+    program = dataclasses.replace(report.result.program, products={dtype: 3} if dtype else {})
     result = dataclasses.replace(report.result, program=program)
     report = dataclasses.replace(report, model="bert", result=result)
     assert check_accelerators.has_wide_products(report) is wide

@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,13 +178,14 @@ def early(data, tmp_path_factory):
     return output, said.getvalue()
 
 
-def test_training_stops_when_nothing_gets_better_and_stays_stopped(early, data, capsys):
+def test_training_stops_when_nothing_gets_better_and_stays_stopped(early, data, tmp_path, capsys):
     output, said = early
     assert "was no better in 2 evaluations" in said
     assert "steps 0 to 6 of 50" in said
     # The best is the first, and the figures are of it.
     assert figures(output)["global_step"] == 2
-    assert run(data, output, *EARLY) == 0
+    again = shutil.copytree(output, tmp_path / "again")
+    assert run(data, again, *EARLY) == 0
     assert "stopped early at step 6 before" in capsys.readouterr().out
 
 

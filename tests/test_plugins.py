@@ -345,6 +345,11 @@ def test_the_options_of_a_task_are_in_its_losses(folder):
         task = kind("class", labels=("나쁨", "보통", "좋음"))
         assert task.losses(scores, {"labels": tf.constant([0])}).numpy() == pytest.approx([expected])
         assert type(task_of(json.loads(json.dumps(task.to_dict())))) is kind
+    damaged = {**task.to_dict(), "task_options": {"power": "셋"}}
+    with pytest.raises(
+        MorphbertError, match=r"task.json is damaged: task_options: power='셋' must be a number"
+    ):
+        task_of(damaged)
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,9 @@ def test_layers_that_share_weights_learn_at_one_rate():
 )
 def test_recomputed_and_compiled_gradients_are_the_same(variant):
     """Also with dropout on, which recomputation has to repeat."""
-    # Two layers are one of each kind: with global and with local attention, of each group of shared weights.
-    layers = max(2, {**VARIANTS, **CUSTOM}[variant].get("num_hidden_groups", 0))
+    # Two layers are one of each kind, with global and with local attention; of each group of shared weights two,
+    # whose gradients are summed.
+    layers = max(2, 2 * {**VARIANTS, **CUSTOM}[variant].get("num_hidden_groups", 0))
     config = config_of(variant, vocab_size=300, num_hidden_layers=layers)
     ids, mask, segments = padded_batch(config.type_vocab_size, padding=0, length=20)
     batch = {"input_ids": ids, "input_mask": mask, "segment_ids": segments}

@@ -98,7 +98,10 @@ def of_saved(kind: _Class, saved: Mapping[str, Any], asked: Any = None) -> _Clas
         )
     if declared is None:
         return kind
-    options: Any = make(declared, values)
+    try:
+        options: Any = make(declared, values)
+    except UsageError as error:
+        raise MorphbertError(f"task.json is damaged: {SAVED}: {str(error).removeprefix('--')}") from error
     if asked is not None and asked != options:
         raise MorphbertError(
             f"the model was trained with {values_of(options)}, and --{FLAG} makes it {values_of(asked)}: leave the "

@@ -186,7 +186,8 @@ def _products(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, in
         for one in blocks.get(name, ()):
             target = _CUSTOM.search(one.rest)
             if one.opcode in _KINDS["product"] or (target and _PRODUCT_CALLS.search(target.group(1))):
-                found[shapes[one.operands[0]].partition("[")[0]] += times
+                shape = shapes.get(one.operands[0], "") if one.operands else ""
+                found[shape.partition("[")[0] or "unknown"] += times
             if one.opcode == "fusion":
                 waiting += [(called, times) for called in _FUSED.findall(one.rest)]
     return dict(found)
