@@ -178,28 +178,41 @@ def test_the_optimizer_goes_along_when_asked(trained, tmp_path):
     assert np.any(reader.get_tensor("bert/pooler/dense/kernel/adam_m"))
 
 
-@pytest.mark.parametrize("form", ["huggingface", "google"])
-def test_training_from_an_exported_model_is_training_from_our_own(
-    form, trained, records, tiny_config, tmp_path
-):
-    flags = [f"--checkpoint={trained}", f"--output_dir={tmp_path}/other", f"--format={form}"]
-    flags += [f"--vocab_file={GOLDEN}/vocab_ko.txt", "--do_lower_case=false"]
-    assert export(flags) == 0
-    curves = []
-    for name, start in (("own", trained), ("from", tmp_path / "other")):
-        run = [
+@pytest.fixture(scope="module")
+def losses_from(records, tiny_config, tmp_path_factory):
+    """(start) → the losses of twenty steps from it."""
+
+    def run(start):
+        output = tmp_path_factory.mktemp("from")
+        flags = [
             f"--bert_config_file={tiny_config}",
             f"--input_file={records}/*.tfrecord",
-            f"--output_dir={tmp_path}/{name}",
+            f"--output_dir={output}",
             f"--init_checkpoint={start}",
             *("--num_train_steps=20", "--num_warmup_steps=2", "--train_batch_size=4", "--log_steps=1"),
             *(*SHAPE, "--do_train", "--strategy=cpu"),
         ]
-        assert train(run) == 0
-        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        curves.append([json.loads(line)["loss"] for line in lines])
-    assert len(curves[0]) == 20
-    assert curves[0] == curves[1]
+        assert train(flags) == 0
+        lines = (output / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def losses_from_our_own(losses_from, trained):
+    return losses_from(trained)
+
+
+@pytest.mark.parametrize("form", ["huggingface", "google"])
+def test_training_from_an_exported_model_is_training_from_our_own(
+    form, trained, losses_from, losses_from_our_own, tmp_path
+):
+    flags = [f"--checkpoint={trained}", f"--output_dir={tmp_path}/other", f"--format={form}"]
+    flags += [f"--vocab_file={GOLDEN}/vocab_ko.txt", "--do_lower_case=false"]
+    assert export(flags) == 0
+    assert len(losses_from_our_own) == 20
+    assert losses_from_our_own == losses_from(tmp_path / "other")
 
 
 def test_training_takes_a_model_with_fewer_positions_and_prints_what_it_took(
