@@ -156,10 +156,11 @@ def test_every_learner_gives_the_exact_size_the_same_bytes_and_no_unknown(corpus
         assert "##었" in tokens
 
 
-def test_characters_alone_are_the_most_frequent_that_have_room(corpus, tmp_path):
+def test_characters_alone_are_the_most_frequent_that_have_room(corpus, tmp_path, capsys):
     folder = tmp_path / "v"
     flags = ["--learner=char", "--vocab_size=65", "--analyzer=none", "--held_out_share=0"]
     assert build(corpus, folder, *flags) == 0
+    assert "warning" not in capsys.readouterr().err  # as asked for: characters leave no room for words
     tokens = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     assert len(tokens) == 65
     tokenizer = load_tokenizer(str(folder))

@@ -72,6 +72,7 @@ def test_a_level_curve_does_not_look_like_a_trend():
     assert axis_range([0.0, 0.002], percent=True) == pytest.approx((0.0, 0.01), abs=0.005)
     assert axis_range([10.0, 6.0]) == (6.0, 10.0)
     assert axis_range([10.0, 4.0])[0] == 0.0
+    assert axis_range([0.0, 0.0]) == (0.0, 1.0)
 
 
 def test_a_curve_goes_through_its_points():

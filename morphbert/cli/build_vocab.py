@@ -40,7 +40,7 @@ def _outcome(config: VocabularyConfig, built: BuiltVocabulary, seconds: float) -
     )
 
 
-def _warn(built: BuiltVocabulary) -> None:
+def _warn(built: BuiltVocabulary, learner: str) -> None:
     size, pieces = len(built.pieces.tokens), built.pieces
     if pieces.unused:
         print(
@@ -48,7 +48,7 @@ def _warn(built: BuiltVocabulary) -> None:
             f"{pieces.unused:,} of {size:,} lines are [unused0], [unused1]… Give more text or a smaller --vocab_size.",
             file=sys.stderr,
         )
-    elif 2 * pieces.alphabet > size:
+    elif 2 * pieces.alphabet > size and learner != "char":
         print(
             f"build_vocab.py: warning: {pieces.alphabet:,} of the {size:,} lines are single characters, which leaves "
             "few for words. --character_coverage=0.9995 leaves out the rarest.",
@@ -70,7 +70,7 @@ def _compare(config: CompareConfig) -> None:
 def _build(config: VocabularyConfig) -> None:
     start = time.monotonic()
     built = build_vocab(config)
-    _warn(built)
+    _warn(built, config.learner)
     print(_outcome(config, built, time.monotonic() - start))
 
 

@@ -240,6 +240,8 @@ def axis_range(values: Sequence[float], percent: bool = False) -> tuple[float, f
     (ten points, of shares): on a narrower one the noise of a level curve looks like a trend.
     """
     low, high = min(values), max(values)
+    if low == high == 0.0 and not percent:
+        return 0.0, 1.0  # a figure that is 0 throughout is rarely one below 0
     least = min(_LEAST_SPAN, max(high, 0.01)) if percent else _LEAST_SPAN * max(abs(low), abs(high))
     if high - low < least:
         middle = (low + high) / 2
