@@ -166,6 +166,8 @@ CLUSTER = [
     "run_pretraining.py",
 ]
 MIRRORED = ["--strategy=mirrored", "--num_replicas=2"]
+# The last step of the runs that are interrupted.
+LAST = 200
 
 
 @pytest.mark.long
@@ -241,32 +243,34 @@ def interrupted(command, number, worker):
     return process.returncode, out, errors
 
 
-def check_interruptions(command, whole, killed, last, worker, other, *more):
-    """SIGUSR1, then SIGKILL, then on to the end: the same as a run that was never stopped, and without `more`."""
-    assert (
-        subprocess.run([*command, f"--output_dir={whole}"], capture_output=True, check=False).returncode == 0
-    )
-    run = [*command, f"--output_dir={killed}", *more]
+def check_interruptions(command, flags, finish, whole, killed, worker, other, *more):
+    """SIGUSR1, then SIGKILL, then on to the end: the same as a run that was never stopped, and without `more`.
+
+    `finish` runs flags to the end, where nothing is sent to the process: → CompletedProcess.
+    """
+    done = finish([*flags, f"--output_dir={whole}"])
+    assert done.returncode == 0, done.stderr
+    rest = [*flags, f"--output_dir={killed}", *more]
+    run = [*command, *rest]
     status, out, errors = interrupted(run, signal.SIGUSR1, other)
     assert status == 128 + signal.SIGUSR1, errors
     stopped_at = int(re.search(r"steps 0 to (\d+) of", out)[1])
-    assert stopped_at < last
+    assert stopped_at < LAST
     assert tf.train.latest_checkpoint(str(killed)).endswith(f"-{stopped_at}")
     status, _, errors = interrupted(run, signal.SIGKILL, worker)
     assert status in (1, 128 + signal.SIGKILL, -signal.SIGKILL), errors
     assert "Traceback" not in errors
-    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    done = finish(rest)
     assert done.returncode == 0, done.stderr
     assert "continuing from" in done.stdout
-    assert_same(whole / f"model.ckpt-{last}", killed / f"model.ckpt-{last}")
+    assert_same(whole / f"model.ckpt-{LAST}", killed / f"model.ckpt-{LAST}")
     assert curve(whole) == curve(killed)
     return errors
 
 
 def long_run(records, config, *more):
-    flags = arguments(
-        records, config, "", "--num_train_steps=200", "--save_checkpoints_steps=7", "--log_steps=10", *more
-    )
+    steps = f"--num_train_steps={LAST}"
+    flags = arguments(records, config, "", steps, "--save_checkpoints_steps=7", "--log_steps=10", *more)
     return [flag for flag in map(str, flags) if not flag.startswith("--output_dir")]
 
 
@@ -277,22 +281,30 @@ def test_two_processes_stopped_and_killed_equal_never_stopped(worker, dynamic_re
     """A signal to one of the two saves in both; when one is killed the other says so and ends. Its checkpoints are
     named beside training.
     """
-    command = [*CLUSTER, *long_run(dynamic_records, tiny_config, "--strategy=multi_worker")]
+    flags = long_run(dynamic_records, tiny_config, "--strategy=multi_worker")
     folders = (tmp_path / "whole", tmp_path / "killed")
-    errors = check_interruptions(command, *folders, 200, worker, 1, "--async_checkpoints")
+
+    def finish(flags):
+        return subprocess.run([*CLUSTER, *flags], capture_output=True, text=True, check=False)
+
+    errors = check_interruptions(CLUSTER, flags, finish, *folders, worker, 1, "--async_checkpoints")
     assert re.search(rf"worker {worker} \(127\.0\.0\.1:\d+\) is gone", errors), errors
-    assert (tmp_path / "killed" / "workers" / "1" / "position.ckpt-200.index").exists()
+    assert (tmp_path / "killed" / "workers" / "1" / f"position.ckpt-{LAST}.index").exists()
 
 
 @pytest.mark.long
 @pytest.mark.distributed
-def test_two_replicas_stopped_and_killed_equal_never_stopped(dynamic_records, tiny_config, tmp_path):
-    command = [
-        sys.executable,
-        str(ROOT / "run_pretraining.py"),
-        *long_run(dynamic_records, tiny_config, *MIRRORED),
-    ]
-    check_interruptions(command, tmp_path / "whole", tmp_path / "killed", 200, None, None)
+def test_two_replicas_stopped_and_killed_equal_never_stopped(
+    dynamic_records, tiny_config, tmp_path, replicas
+):
+    command = [sys.executable, str(ROOT / "run_pretraining.py")]
+    flags = long_run(dynamic_records, tiny_config, *MIRRORED)
+    folders = (tmp_path / "whole", tmp_path / "killed")
+
+    def finish(flags):
+        return replicas("run_pretraining", *flags)
+
+    check_interruptions(command, flags, finish, *folders, None, None)
 
 
 @pytest.mark.long
