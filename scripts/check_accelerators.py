@@ -35,6 +35,7 @@ CASES = {
     "large": ("large", 32, 128, 20, {}),
     "modern-base": ("modern-base", 32, 128, 20, {}),
     "modern-base-1024": ("modern-base", 8, 1024, 154, {}),
+    "modern-base-8192": ("modern-base", 1, 8192, 1229, {}),
     "recompute": ("mini", 32, 512, 77, {"recompute": True}),
     "accumulate": ("mini", 32, 128, 20, {"gradient_accumulation_steps": 4}),
     "packed": ("mini", 32, 128, 20, {"examples": 4}),
@@ -44,7 +45,7 @@ CASES = {
     "average, z-loss": ("mini", 32, 128, 20, {"ema_decay": 0.999, "z_loss": 1e-4}),
 }
 # In place of float32 and bfloat16.
-DTYPES = dict.fromkeys(("base-512", "large", "modern-base-1024"), ("bfloat16",))
+DTYPES = dict.fromkeys(("base-512", "large", "modern-base-1024", "modern-base-8192"), ("bfloat16",))
 
 
 def program(name, dtype):

@@ -11,6 +11,7 @@ from samples import ROOT
 
 from morphbert.model import functions, kernels
 from morphbert.model.config import ACTIVATIONS, BertConfig
+from morphbert.model.kernels import long_attention
 from morphbert.model.kernels.dropout import Dropout, dropped
 from morphbert.model.rotary import rotation
 
@@ -87,6 +88,34 @@ def test_a_kernel_has_the_plain_functions_value_and_gradient(name, dtype):
     bound = 2e-6 if dtype == "float32" else 2**-6
     for one, other in zip(found, wanted, strict=True):
         assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rows_of_bias", [1, 6])
+def test_attention_of_a_long_sequence_is_the_same_in_parts(monkeypatch, rows_of_bias, dtype):
+    """Values and gradients, with a bias of all queries and one of each; and no tensor has all pairs of places."""
+    monkeypatch.setattr(long_attention, "PART", 2)
+    monkeypatch.setattr(long_attention, "LONG", 6)
+    bias = tf.where(normal(2, 1, rows_of_bias, 6) > 1.0, -10000.0, 0.0)
+    narrow = [tf.cast(value, dtype) for value in (*POSITIONS_FIRST, bias)]
+    wide = [tf.cast(value, tf.float32) for value in narrow]
+    wanted = value_and_gradients(functions.attention_by_position, wide, 3, (None,))
+
+    @tf.function(autograph=False, jit_compile=True)
+    def inside(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            first = tf.cast(kernels.attention_by_position(*tensors, None), tf.float32)
+            weighed = first * tf.reshape(tf.cos(tf.range(tf.size(first), dtype=tf.float32)), first.shape)
+        return first, *tape.gradient(weighed, tensors[:3])
+
+    found = [tf.cast(one, tf.float32).numpy() for one in inside(*narrow)]
+    bound = 2e-6 if dtype == "float32" else 2**-6
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other).max() <= bound * max(1.0, np.abs(other).max())
+    program = inside.experimental_get_compiler_ir(*narrow)(stage="hlo")
+    assert "[2,3,2,6]" in program
+    assert "[2,3,6,6]" not in program
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

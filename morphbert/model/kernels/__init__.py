@@ -20,8 +20,10 @@ from morphbert.model.kernels import cross_entropy as _cross_entropy
 from morphbert.model.kernels import gated as _gated
 from morphbert.model.kernels import gelu as _gelu
 from morphbert.model.kernels import layer_norm as _layer_norm
+from morphbert.model.kernels import long_attention as _long_attention
 from morphbert.model.kernels import rotary as _rotary
 from morphbert.model.kernels import tied_table as _tied_table
+from morphbert.model.kernels.dropout import Dropout
 
 
 def _chosen(plain: Callable[..., Any], fast: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,13 +43,21 @@ def _affine_by_device(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | No
     return (_affine.affine_by_position if by_position else _affine.affine)(inputs, kernel, bias)
 
 
+def _attention_by_length(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, dropout: Dropout | None
+) -> tf.Tensor:
+    if dropout is None and _long_attention.is_long(query):
+        return _long_attention.attention_in_parts(query, key, value, bias)
+    return _attention.attention_by_position(query, key, value, bias, dropout)
+
+
 affine = _chosen(functions.affine, _affine_by_device)
 layer_norm = _chosen(functions.layer_norm, _layer_norm.layer_norm)
 gelu = _chosen(functions.gelu, _gelu.gelu)
 gated = _chosen(functions.gated, _gated.gated)
 rotate = _chosen(functions.rotate, _rotary.rotate)
 attention = _chosen(functions.attention, _attention.attention)
-attention_by_position = _chosen(functions.attention_by_position, _attention.attention_by_position)
+attention_by_position = _chosen(functions.attention_by_position, _attention_by_length)
 cross_entropy = _chosen(functions.cross_entropy, _cross_entropy.cross_entropy)
 cross_entropy_and_total = _chosen(functions.cross_entropy_and_total, _cross_entropy.cross_entropy_and_total)
 both_uses = _tied_table.both_uses

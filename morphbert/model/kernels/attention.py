@@ -27,7 +27,7 @@ def attention(
     def attend(
         query: tf.Tensor, key: tf.Tensor, value: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[Any, ...]]]:
-        scores = _fused_scores(tf.matmul(query, key, transpose_b=True), bias, scale)
+        scores = scores_of(tf.matmul(query, key, transpose_b=True), bias, scale)
         # TensorFlow's optimizer of graphs does not look into the compiled loop: without a shape here, it warns of a
         # softmax of unknown rank in 600 characters, for each layer and graph.
         weights = tf.nn.softmax(tf.ensure_shape(scores, scores.shape))
@@ -36,9 +36,9 @@ def attention(
 
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             of_used = tf.matmul(upstream, value, transpose_b=True)
-            level = _fused_level(context, upstream)
+            level = level_of(context, upstream)
             mask = () if dropout is None else dropout.tensors
-            of_scores = _fused_scores_gradient(weights, of_used, level, scale, *mask)
+            of_scores = scores_gradient(weights, of_used, level, scale, *mask)
             of_query, of_key = tf.matmul(of_scores, key), tf.matmul(of_scores, query, transpose_a=True)
             return of_query, of_key, tf.matmul(used, upstream, transpose_a=True)
 
@@ -62,15 +62,15 @@ def attention_by_position(
         query: tf.Tensor, key: tf.Tensor, value: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[Any, ...]]]:
         products = tf.einsum("bqnd,bknd->bnqk", query, key)
-        weights = tf.nn.softmax(_fused_scores(products, bias, scale))
+        weights = tf.nn.softmax(scores_of(products, bias, scale))
         used = weights if dropout is None else dropout(weights)
         context = tf.einsum("bnqk,bknd->bqnd", used, value)
 
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             of_used = tf.einsum("bqnd,bknd->bnqk", upstream, value)
-            level = tf.transpose(_fused_level(context, upstream), [0, 2, 1, 3])  # [B, N, L, 1]
+            level = tf.transpose(level_of(context, upstream), [0, 2, 1, 3])  # [B, N, L, 1]
             mask = () if dropout is None else dropout.tensors
-            of_scores = _fused_scores_gradient(weights, of_used, level, scale, *mask)
+            of_scores = scores_gradient(weights, of_used, level, scale, *mask)
             of_query = tf.einsum("bnqk,bknd->bqnd", of_scores, key)
             of_key = tf.einsum("bnqk,bqnd->bknd", of_scores, query)
             return of_query, of_key, tf.einsum("bnqk,bqnd->bknd", used, upstream)
@@ -96,6 +96,6 @@ def _scores_gradient(
     return tf.cast(tf.cast(weights, tf.float32) * (of_weights - level) * scale, weights.dtype)
 
 
-_fused_scores = compiled(_scores)
-_fused_level = compiled(_level)
-_fused_scores_gradient = compiled(_scores_gradient)
+scores_of = compiled(_scores)
+level_of = compiled(_level)
+scores_gradient = compiled(_scores_gradient)
