@@ -77,7 +77,7 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
             step=f"{step:,}",
         ),
         figures=[
-            (_named(name), shown(value))
+            (_named(name), shown(value), name)
             for name, value in judgement.figures.items()
             if name != "num_examples"
         ],

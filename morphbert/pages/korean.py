@@ -11,6 +11,7 @@ KOREAN = {
     "Environment": "실행 환경",
     "Examples": "예문",
     "Figures": "평가 결과",
+    "in eval_results.txt": "eval_results.txt의 이름",
     "What is taken for what": "혼동 행렬",
     "The most confident mistakes": "가장 확신한 오답",
     "By length": "길이별 결과",
