@@ -1,4 +1,4 @@
-"""Attention of long sequences, a part of the queries after another, so that no [B, N, L, L] is stored.
+"""Attention of long sequences, one part of the queries at a time, so that no [B, N, L, L] is stored.
 
 The gradient computes the weights of a part again from the scores and the logarithm of their sum, as Dao et al. 2022
 ("FlashAttention") do, but with all keys at once.
@@ -22,7 +22,12 @@ LONG = 4096
 
 
 def is_long(query: tf.Tensor) -> bool:
-    """Whether [B, L, N, D] has so many positions that the weights of all pairs take too much memory."""
+    """Whether [B, L, N, D] has so many positions that the weights of all pairs take too much memory.
+
+    Parts need shapes that are known when the graph is made, and a length that they divide.
+    """
+    if not query.shape.is_fully_defined():
+        return False
     length = query.shape[1]
     return length >= LONG and length % PART == 0
 
