@@ -11,7 +11,7 @@ from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.judgement import Judgement
 from morphbert.pages.figures import LinePlot, line_plot, shown
 from morphbert.pages.phrases import Text, phrase
-from morphbert.pages.rendering import render
+from morphbert.pages.rendering import render, untranslated
 from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.storage import write_text
 
@@ -77,7 +77,7 @@ def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping
             step=f"{step:,}",
         ),
         figures=[
-            (_named(name), shown(value), name)
+            (_named(name), shown(value), untranslated(name))
             for name, value in judgement.figures.items()
             if name != "num_examples"
         ],
