@@ -145,6 +145,7 @@ def test_the_last_checkpoint_knows_the_last_evaluation(evaluated):
     state = read_state(str(evaluated / "model.ckpt-9")).state
     best = min(losses, key=losses.get)
     assert state["best"] == {"step": best, "loss": losses[best]}
+    assert tf.train.latest_checkpoint(str(evaluated / "best")).endswith(f"model.ckpt-{best}")
     assert state["evaluated"] == 9
 
 

@@ -266,7 +266,9 @@ class FineTuning:
     def _go_on(self, checkpoints: Checkpoints, state: RunState) -> int:
         if not self.restored:
             return 0
-        say_differences(differences(self.restored.description.settings, state.description.settings))
+        before, now = self.restored.description, state.description
+        pairs = (before.config, now.config), (before.settings, now.settings)
+        say_differences(found for pair in pairs for found in differences(*pair))
         checkpoints.restore(self.restored.path, with_data_position=False)
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step
