@@ -41,8 +41,8 @@ sys.path.insert(0, str(REPOSITORY))
 NAMES = {
     "bert": "ours, BERT's block",
     "modern": "ours, modern block",
-    "hf-bert": "HF BertForMaskedLM",
-    "hf-modernbert": "HF ModernBertForMaskedLM",
+    "hf-bert": "HF BERT",
+    "hf-modernbert": "HF ModernBERT",
 }
 Curve = list[tuple[float, float]]
 # The flags that every contestant gets, and that all runs of an output folder must share.

@@ -71,9 +71,7 @@ def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
     contest = quality.Contest(arguments)
     assert contest.tuned(names) == {"modern": 2e-3, "hf-modernbert": 1e-3}  # without a contestant's process
     words = quality.report(arguments, contest.runs(dict.fromkeys(names, 1e-3), 0, 2.0, 1))
-    assert (
-        "HF ModernBertForMaskedLM has 5.500 after 2.0 minutes; ours, modern block reaches it in 2.0" in words
-    )
+    assert "HF ModernBERT has 5.500 after 2.0 minutes; ours, modern block reaches it in 2.0" in words
     assert "seed 0: rate 0.001, sdpa, bfloat16, 90 steps" in words
     assert words.endswith("- tiny, 16 sequences a step, bfloat16, one core\n")
     arguments.batch = 32
