@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -29,6 +30,12 @@ class Contestant(Protocol):
 
     def evaluate(self) -> float:
         """Returns the masked-LM loss of the held-out records, in nats a prediction."""
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads, and the model for fine-tuning."""
+
+    def load(self, folder: Path) -> None:
+        """Goes on from there, after `arguments.taken` steps."""
 
 
 def model_config(arguments: argparse.Namespace, modern: bool) -> Any:
@@ -72,7 +79,7 @@ class Ours:
         from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
         from morphbert.train.input.records import evaluation_dataset, training_dataset
         from morphbert.train.objective import pretraining_objective
-        from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+        from morphbert.train.optimizers.optimizer import Optimizer
         from morphbert.train.step import StepConfig, TrainingStep
         from morphbert.train.train_state import TrainState
 
@@ -82,19 +89,14 @@ class Ours:
         objective = pretraining_objective(config)
         with strategy.scope():
             model = TrainableModel(config, objective.parameters, arguments.seed)
-            rate = OptimizerConfig(
-                optimizer="adamw",
-                learning_rate=arguments.rate,
-                schedule="constant",
-                num_train_steps=10**9,
-                num_warmup_steps=WARMUP_STEPS,
-            )
-            train_state = TrainState(model, Optimizer(rate, model.declared))
+            train_state = TrainState(model, Optimizer(_rate(arguments), model.declared))
         step = StepConfig(dtype=arguments.dtype, seed=arguments.seed)
         self._training = TrainingStep(objective, train_state, strategy, step)
         form = record_format(arguments, config.vocab_size)
         dataset = training_dataset([arguments.train_file], form, arguments.batch, arguments.seed, 10_000)
-        self._iterator = iter(dataset)
+        self._iterator = iter(dataset.skip(arguments.taken))
+        self._state = tf.train.Checkpoint(model=model.parameters, optimizer=train_state.optimizer)
+        self._config = config
         held_out = evaluation_dataset([arguments.eval_file], form, arguments.batch)
         # Whole batches: the last one may hold copies.
         self._held_out = list(held_out.take(arguments.eval_batches))[:-1]
@@ -116,6 +118,28 @@ class Ours:
         loss, number = np.sum([self._sums(batch).numpy() for batch in self._held_out], 0)
         return float(loss / number)
 
+    def save(self, folder: Path) -> None:
+        self._state.write(str(folder / "model.ckpt-0"))
+        (folder / "bert_config.json").write_text(self._config.to_json(), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        self._state.read(str(folder / "model.ckpt-0")).assert_consumed()
+
+
+def _rate(arguments: argparse.Namespace) -> Any:
+    """AdamW with a constant rate, which falls to 0 over the last steps where these are known."""
+    from morphbert.train.optimizers.config import OptimizerConfig
+
+    falls = arguments.last_step > 0
+    return OptimizerConfig(
+        optimizer="adamw",
+        learning_rate=arguments.rate,
+        schedule="warmup_stable_decay" if falls else "constant",
+        decay_share=arguments.falling_steps / arguments.last_step if falls else 0.1,
+        num_train_steps=arguments.last_step or 10**9,
+        num_warmup_steps=WARMUP_STEPS,
+    )
+
 
 class HuggingFace:
     """A model of transformers, scored at the masked positions, in the fastest of several settings."""
@@ -134,7 +158,8 @@ class HuggingFace:
         attention, dtype, *compiled = self.choice.split(", ")
         torch.manual_seed(arguments.seed)
         self._build(modern, config, attention, dtype, bool(compiled))
-        self._order = _shuffled(len(self._train["input_ids"]), arguments.batch, arguments.seed)
+        order = _shuffled(len(self._train["input_ids"]), arguments.batch, arguments.seed)
+        self._order = itertools.islice(order, arguments.taken, None)
         if compiled:
             self._compile_only()
 
@@ -201,8 +226,10 @@ class HuggingFace:
         others = [p for _, p in model.named_parameters() if p.ndim == 1]
         groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
         self._optimizer = torch.optim.AdamW(groups, lr=self._arguments.rate, eps=1e-6, fused=True)
+        last, falling = self._arguments.last_step, self._arguments.falling_steps
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: min(1.0, step / WARMUP_STEPS)
+            self._optimizer,
+            lambda step: min(1.0, step / WARMUP_STEPS, max(0.0, (last - step) / falling) if falling else 1.0),
         )
         self._loss = torch.compile(self._loss_sum) if compiled else self._loss_sum
 
@@ -252,6 +279,16 @@ class HuggingFace:
                 number += float(part["weights"].sum())
         self._model.train()
         return loss / number
+
+    def save(self, folder: Path) -> None:
+        parts = (self._model, self._optimizer, self._schedule)
+        self._torch.save([part.state_dict() for part in parts], folder / "state.pt")
+        self._model.save_pretrained(folder / "model")
+
+    def load(self, folder: Path) -> None:
+        states = self._torch.load(folder / "state.pt", weights_only=True)
+        for part, state in zip((self._model, self._optimizer, self._schedule), states, strict=True):
+            part.load_state_dict(state)
 
 
 def _arrays(arguments: argparse.Namespace, vocab_size: int, train: bool) -> dict[str, np.ndarray]:

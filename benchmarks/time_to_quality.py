@@ -11,14 +11,15 @@ alike. With `--clock=processor` each has one thread on one core, and its clock i
 which does not count waiting for other programs. Compilation and evaluation are not counted. First each of `--rates` is
 tried for `--tuning_minutes`; with the one that has the lowest held-out loss, each of `--seeds` is trained for
 `--minutes`. After the warm-up the rate is constant, so that every point of a curve is the result of a run of that
-length.
+length. With `--decay=0.1` it falls to 0 in the last tenth of the minutes, and the last point is the result of the fall.
 
 - ours: the step and the input of run_pretraining.py, BERT's block and the modern one, both without dropout.
 - Hugging Face: BertForMaskedLM and ModernBertForMaskedLM, scores of the masked positions only, fused AdamW, no
   dropout, and the fastest of attention as written out or SDPA, float32 or autocast, compiled or not, timed first.
 
-The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A round of runs that results.json has is
-not made again; a round that was stopped begins again.
+The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A run that results.json has is not made
+again; a run that was stopped goes on from its last point, in OUTPUT/runs/, which keeps the models for fine-tuning
+(`--init_checkpoint=OUTPUT/runs/RUN/model.ckpt-0`, or `RUN/model` of Hugging Face).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -50,7 +53,7 @@ _OF_ALL = ("train_file", "eval_file", "vocab_file", "model", "batch", "dtype", "
 
 
 def contestant(arguments: argparse.Namespace) -> None:
-    """A child process: `train SECONDS` trains for about so long, `evaluate` evaluates; each answers with a line."""
+    """A child process: `train SECONDS` (about), `evaluate` and `save FOLDER`; each is answered with a line."""
     answers = os.fdopen(os.dup(1), "w")  # a library's output must not be taken for an answer
     os.dup2(2, 1)
     clock = time.perf_counter
@@ -62,18 +65,26 @@ def contestant(arguments: argparse.Namespace) -> None:
     from contestants import CONTESTANTS, Ours
 
     model = CONTESTANTS[arguments.contestant](arguments)
+    each, taken, last = 0.0, arguments.taken, arguments.last_step or math.inf
+    if arguments.state:
+        model.load(Path(arguments.state))
     if isinstance(model, Ours):
-        model.steps(1)  # compiles; its update has a rate of nearly 0
-    each, taken = 0.0, 0
+        model.steps(1)  # compiles
+        taken += 1
     print(model.choice, file=answers, flush=True)
     for line in sys.stdin:
-        words = line.split()
+        words = line.split(maxsplit=1)
         if words[0] == "evaluate":
             print(model.evaluate(), file=answers, flush=True)
             continue
+        if words[0] == "save":
+            model.save(Path(words[1].rstrip("\n")))
+            print(file=answers, flush=True)
+            continue
         started, seconds = clock(), float(words[1])
-        while (left := seconds - (clock() - started)) > 0.5 * each:
+        while (left := seconds - (clock() - started)) > 0.5 * each and taken < last:
             count = max(1, round(min(left, 2.0) / each)) if each else 1
+            count = min(count, last - taken)
             before = clock()
             model.steps(count)
             each, taken = (clock() - before) / count, taken + count
@@ -90,6 +101,8 @@ class Run:
       choice: Hugging Face's setting.
       taken: steps.
       curve: minutes and held-out loss of each evaluation.
+      decay: the share of the minutes in which the rate falls.
+      last_step, falling_steps: those of the fall, once it has begun, and else 0.
     """
 
     name: str
@@ -100,20 +113,49 @@ class Run:
     choice: str = ""
     taken: int = 0
     curve: Curve = dataclasses.field(default_factory=list)
+    decay: float = 0.0
+    last_step: int = 0
+    falling_steps: int = 0
+
+    @property
+    def label(self) -> str:
+        """Its name in the folder of runs."""
+        fall = f"-decay{self.decay:g}" if self.decay else ""
+        return f"{self.name}-{self.rate:g}-seed{self.seed}-{self.minutes:g}min{fall}"
+
+    def times(self) -> list[float]:
+        """Minutes of its evaluations: of equal distance until the rate falls, then its beginning and the end."""
+        equal = [self.minutes * point / self.points for point in range(1, self.points + 1)]
+        falls = self.minutes * (1 - self.decay)
+        return [*(one for one in equal if one < falls), falls, self.minutes] if self.decay else equal
 
 
 class Child:
     """A contestant in its process, with its clock."""
 
     def __init__(self, arguments: argparse.Namespace, run: Run):
-        self.run, self.seconds = run, 0.0
+        self._arguments = arguments
+        self._folder = Path(arguments.output) / "runs" / run.label
+        if (self._folder / "run.json").exists():
+            run = Run(**json.loads((self._folder / "run.json").read_text()))
+        self.run = run
+        self._start()
+
+    def _start(self) -> None:
+        arguments, run = self._arguments, self.run
+        self.seconds = 60 * run.curve[-1][0] if run.curve else 0.0
         flags = [f"--{flag}={getattr(arguments, flag)}" for flag in _OF_ALL]
         own = [
             f"--contestant={run.name}",
             f"--rate={run.rate}",
             f"--seed={run.seed}",
             f"--choice={run.choice}",
+            f"--taken={run.taken}",
+            f"--last_step={run.last_step}",
+            f"--falling_steps={run.falling_steps}",
         ]
+        if run.curve:
+            own.append(f"--state={self._folder}")
         self._words = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self._process = subprocess.Popen(
             [sys.executable, __file__, *flags, *own],
@@ -137,15 +179,36 @@ class Child:
         self._process.stdin.flush()  # type: ignore[union-attr]
         return [float(word) for word in self._answer().split()]
 
-    def train(self, seconds: float) -> None:
-        """One turn."""
-        spent, taken = self._ask(f"train {seconds}")
+    def train(self, turn: float) -> bool:
+        """One turn of up to so many seconds; returns whether the next evaluation is due."""
+        run = self.run
+        until = 60 * run.times()[len(run.curve)]
+        spent, taken = self._ask(f"train {turn if run.last_step else min(turn, until - self.seconds)}")
         self.seconds += spent
-        self.run.taken = int(taken)
+        run.taken = int(taken)
+        return run.taken >= run.last_step if run.last_step else self.seconds > until - 0.2
 
     def evaluate(self) -> None:
-        """Adds a point to the curve."""
-        self.run.curve.append((self.seconds / 60, self._ask("evaluate")[0]))
+        """Adds a point to the curve and saves all. Where the rate begins to fall, the process begins again."""
+        run = self.run
+        run.curve.append((self.seconds / 60, self._ask("evaluate")[0]))
+        falls = run.decay and len(run.curve) == len(run.times()) - 1
+        if falls:
+            run.falling_steps = round(run.taken * run.decay / (1 - run.decay))
+            run.last_step = run.taken + run.falling_steps
+        self._save()
+        if falls:
+            self.end()
+            self._start()
+
+    def _save(self) -> None:
+        partial = self._folder.with_name(self._folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self._ask(f"save {partial}")
+        (partial / "run.json").write_text(json.dumps(dataclasses.asdict(self.run)))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        partial.rename(self._folder)
 
     def end(self) -> None:
         """Ends the process."""
@@ -154,15 +217,15 @@ class Child:
         self._words.close()
 
 
-def take_turns(children: list[Child], seconds: float, turn: float, points: int) -> None:
-    """Trains all for so many seconds each, in turns, and evaluates them at as many points."""
-    for point in range(1, points + 1):
-        until = seconds * point / points
-        while any(child.seconds < until - 0.2 for child in children):
-            for child in children:
-                if child.seconds < until - 0.2:
-                    child.train(min(turn, until - child.seconds))
-        for child in children:
+def take_turns(children: list[Child], turn: float) -> None:
+    """Trains all in turns of so many seconds until each has its evaluations; those that are due earlier come first."""
+    while waiting := [child for child in children if len(child.run.curve) < len(child.run.times())]:
+        number = min(len(child.run.curve) for child in waiting)
+        due = [child for child in waiting if len(child.run.curve) == number]
+        training = list(due)
+        while training:
+            training = [child for child in training if not child.train(turn)]
+        for child in due:
             child.evaluate()
             run = child.run
             print(
@@ -192,11 +255,16 @@ class Contest:
             )
         self._runs = [Run(**facts) for facts in found["runs"]]
 
-    def runs(self, rates: dict[str, float], seed: int, minutes: float, points: int) -> list[Run]:
+    def runs(
+        self, rates: dict[str, float], seed: int, minutes: float, points: int, decay: float = 0.0
+    ) -> list[Run]:
         """The run of each name with its rate: those that are there, and the others, trained in turns."""
-        wanted = [Run(name, rate, seed, minutes, points, self._choice(name)) for name, rate in rates.items()]
+        wanted = [
+            Run(name, rate, seed, minutes, points, self._choice(name), decay=decay)
+            for name, rate in rates.items()
+        ]
         children = [Child(self._arguments, run) for run in wanted if self._find(run) is None]
-        take_turns(children, 60 * minutes, self._arguments.turn, points)
+        take_turns(children, self._arguments.turn)
         for child in children:
             child.end()
             self._runs.append(child.run)
@@ -211,8 +279,8 @@ class Contest:
         return next((run.choice for run in self._runs if run.name == name), "")
 
     def _find(self, wanted: Run) -> Run | None:
-        def key(run: Run) -> tuple[str, float, int, float, int]:
-            return run.name, run.rate, run.seed, run.minutes, run.points
+        def key(run: Run) -> tuple[str, int]:
+            return run.label, run.points
 
         return next((run for run in self._runs if key(run) == key(wanted)), None)
 
@@ -307,6 +375,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument(
+        "--decay", type=float, default=0.0, help="share of the minutes in which the rate falls"
+    )
     parser.add_argument("--tuning_minutes", type=float, default=5)
     parser.add_argument("--rates", default="5e-4,1e-3,2e-3")
     parser.add_argument("--seeds", default="1,2,3")
@@ -327,6 +398,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--choice", help=argparse.SUPPRESS)
+    parser.add_argument("--state", help=argparse.SUPPRESS)
+    for steps in ("taken", "last_step", "falling_steps"):
+        parser.add_argument(f"--{steps}", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
         contestant(arguments)
@@ -338,7 +412,7 @@ def main() -> None:
     runs: list[Run] = []
     # One seed of all, then the next: a contest that is stopped early has fewer seeds, not fewer contestants.
     for seed in map(int, arguments.seeds.split(",")):
-        runs += contest.runs(rates, seed, arguments.minutes, arguments.points)
+        runs += contest.runs(rates, seed, arguments.minutes, arguments.points, arguments.decay)
         words = report(arguments, runs)
         (contest.folder / "table.md").write_text(words, encoding="utf-8")
         draw(contest.folder / "curve.svg", mean_curves(runs))
