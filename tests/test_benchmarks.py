@@ -77,3 +77,11 @@ def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
     arguments.batch = 32
     with pytest.raises(SystemExit, match=r"other settings.*'batch': 16.*'batch': 32.*another --output"):
         quality.Contest(arguments)
+
+
+def test_evaluations_are_at_equal_distances_until_the_rate_falls(quality):
+    steady = quality.Run("modern", 1e-3, 1, 120.0, 12)
+    assert steady.times() == [10.0 * point for point in range(1, 13)]
+    falling = quality.Run("modern", 1e-3, 1, 120.0, 12, decay=0.1)
+    assert falling.times() == [*steady.times()[:10], pytest.approx(108.0), 120.0]
+    assert steady.label != falling.label
