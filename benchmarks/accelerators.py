@@ -34,7 +34,9 @@ def step_in_jax(step, target):
 
 def comparison(ours, jax):
     """The figures side by side, in Markdown, with their ratio."""
-    moved = [one.bytes or (one.program and one.program.bytes) for one in (ours, jax)]
+    moved = [one.bytes for one in (ours, jax)]
+    if None in moved:  # the compiler counts otherwise than `program_figures`
+        moved = [one.program and one.program.bytes for one in (ours, jax)]
     rows = [("GFLOP", ours.flops, jax.flops, 1e9), ("bytes accessed, GB", *moved, 1e9)]
     rows.append(("HBM, GB", ours.hbm, jax.hbm, 1e9))
     if ours.program and jax.program:

@@ -217,8 +217,32 @@ def test_figures_of_a_program():
     assert found.host == found.calls == {"xla_python_cpu_callback": 1}
     assert found.uncounted_loops == 0
     once = program_figures(TEXT.replace("known_trip_count", "x"))
-    assert (once.cycles, once.uncounted_loops) == (17, 1)
+    assert (once.cycles, once.loops, once.uncounted_loops) == (17, 1, 1)
     assert program_figures(TEXT.replace("estimated_cycles", "x")).cycles is None
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "end", "runs"), [(0, 1, 3, 3), (2, 4, 15, 4), (3, 1, 3, 0), (0, 0, 3, None)]
+)
+def test_the_length_of_a_loop_is_read_from_its_counter(start, step, end, runs):
+    """A TPU's compiler leaves the counter in the text and writes no number down."""
+    text = TEXT.replace("known_trip_count", "x").replace("body=%body,", "condition=%condition, body=%body,")
+    text = text.replace(
+        "  %v = f32",
+        f"  %one = s32[]{{:T(128)}} constant({step})\n  %i0 = s32[] "
+        "get-tuple-element(%s), index=0\n  %i = s32[] add(%i0, %one), x={{}}\n  %v = f32",
+    )
+    text = text.replace(
+        "  ROOT %less = pred[] compare(%a, %b)",
+        f"  %b = s32[] constant({end}), x={{}}\n  %a = s32[] "
+        "get-tuple-element(%s), index=0\n  ROOT %less = pred[] compare(%a, %b)",
+    )
+    text = text.replace(
+        "  %start =", f"  %null = s32[] constant({start})\n  %zero = s32[] copy(%null)\n  %start ="
+    )
+    found = program_figures(text)
+    assert found.uncounted_loops == (runs is None)
+    assert found.cycles == 7 + 10 * (1 if runs is None else runs)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Reads figures from the text of a compiled program: its fusions, cycles, bytes, constants and host operations.
 
-The text is XLA's own (`HloModule.to_string`): a computation is a block of instructions, each
-`%name = SHAPE opcode(operands), attributes`; the block ENTRY runs, with the bodies of the loops that it calls.
+The block ENTRY runs, with the bodies of the loops that it calls; see `program_text`.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
+from morphbert.train.accelerator_check.program_text import Instruction, computations, turns
+
 _ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+\w*)\[([\d,]*)\]")
 _CYCLES = re.compile(r'"estimated_cycles":"?(\d+)')
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"?(\d+)')
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 _BRANCHES = re.compile(
     r"\b(?:branch_computations=\{([^}]*)\}|true_computation=([^,\s]+), false_computation=([^,\s]+))"
@@ -35,21 +33,6 @@ _COPIES = {"copy", "transpose", "reshape", "copy-start", "copy-done", "slice", "
 # They neither compute nor move anything.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call")
 _HOST = ("infeed", "outfeed", "send", "recv")
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    """One of a computation: `%a = f32[8]{0} add(%b, %c), x=1` → a, f32[8]{0}, add, `%b, %c), x=1`."""
-
-    name: str
-    shape: str
-    opcode: str
-    rest: str
-
-    @property
-    def operands(self) -> list[str]:
-        """Names of its operands."""
-        return re.findall(r"%([\w.\-]+)", self.rest.split("), ", 1)[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +57,7 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class ProgramFigures:
-    """The counts of a program; a loop's body as often as it runs, where the compiler says how often.
+    """The counts of a program; a loop's body as often as it runs, where the program says how often.
 
     Attributes:
       instructions: of ENTRY, apart from those that do nothing when they run.
@@ -84,7 +67,8 @@ class ProgramFigures:
       constants: bytes of all literals, and of the largest.
       host: the operations on the host, by name.
       calls: custom calls, by their target.
-      uncounted_loops: loops that are counted as if they ran once.
+      loops: the number of loops.
+      uncounted_loops: of those, how many are counted as if they ran once.
       costs: all cycles, the most expensive first.
       products: matrix products by the dtype of their first operand, whether XLA's own, within a fusion, or a library's.
     """
@@ -97,6 +81,7 @@ class ProgramFigures:
     largest_constant: int
     host: Mapping[str, int]
     calls: Mapping[str, int]
+    loops: int
     uncounted_loops: int
     costs: tuple[Cost, ...] = ()
     products: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -124,19 +109,6 @@ def _bits(kind: str) -> int:
     return 8 if found is None else int(found.group())
 
 
-def computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    """All computations by name, and the name of ENTRY."""
-    found: dict[str, list[Instruction]] = {}
-    entry, current = "", None
-    for line in text.splitlines():
-        if header := _HEADER.match(line):
-            current = found.setdefault(header.group(2), [])
-            entry = header.group(2) if header.group(1) else entry
-        elif current is not None and (instruction := _INSTRUCTION.match(line)):
-            current.append(Instruction(*instruction.groups()))
-    return found, entry
-
-
 def program_figures(text: str) -> ProgramFigures:
     """Counts the operations in a program's text.
 
@@ -147,14 +119,15 @@ def program_figures(text: str) -> ProgramFigures:
     if entry not in blocks:
         raise ValueError("the text has no ENTRY computation: it is not the program of XLA")
     runs = _runs(blocks, entry)
-    bytes_moved, uncounted = 0, 0
+    bytes_moved, lengths = 0, []
     host: collections.Counter[str] = collections.Counter()
     calls: collections.Counter[str] = collections.Counter()
     for name, times in runs.items():
         shapes = {one.name: one.shape for one in blocks[name]}
         for one in blocks[name]:
             bytes_moved += times * _moved(one, shapes)
-            uncounted += one.opcode == "while" and _TRIPS.search(one.rest) is None
+            if one.opcode == "while":
+                lengths.append(turns(one, blocks, blocks[name]))
             if target := _CUSTOM.search(one.rest):
                 calls[target.group(1)] += 1
             if reason := _on_host(one):
@@ -171,7 +144,8 @@ def program_figures(text: str) -> ProgramFigures:
         largest_constant=max(literals, default=0),
         host=dict(host),
         calls=dict(calls),
-        uncounted_loops=uncounted,
+        loops=len(lengths),
+        uncounted_loops=lengths.count(None),
         costs=costs,
         products=_products(blocks, runs),
     )
@@ -239,10 +213,10 @@ def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, 
         name, times = waiting.pop()
         runs[name] += times
         for one in blocks.get(name, ()):
-            trips = _TRIPS.search(one.rest)
+            number = turns(one, blocks, blocks[name]) if one.opcode == "while" else None
             for called in _called(one):
                 if called in blocks:
-                    waiting.append((called, times * (int(trips.group(1)) if trips else 1)))
+                    waiting.append((called, times * (1 if number is None else number)))
     return dict(runs)
 
 

@@ -51,7 +51,7 @@ class Compiled:
       device: its name as the compiler gives it.
       seconds: that compiling took.
       memory: bytes of `arguments`, `results`, `aliased` (results in the memory of arguments), `temporary` and `code`.
-      flops, bytes: as the compiler counts them; None where it does not.
+      flops, bytes: as the compiler counts them; None where it does not, or has a loop.
       program: None where its text could not be read.
     """
 
