@@ -21,6 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from morphbert.cli import FINE_TUNING
 from morphbert.pages.figures import line_plot
 from morphbert.pages.rendering import render
 
@@ -50,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["run_classifier.py", "run_ner.py", "run_re.py", "run_squad.py", "run_multiple_choice.py"]
+    commands = [f"{command}.py" for command in FINE_TUNING]
     parser.add_argument("command", choices=commands, help="the task's command")
     parser.add_argument(
         "--model", action="append", required=True, help="a pretrained model, or random; repeat it"

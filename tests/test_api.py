@@ -12,7 +12,7 @@ import pytest
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 import morphbert
-from morphbert.cli import COMMANDS
+from morphbert.cli import COMMANDS, FINE_TUNING
 from morphbert.cli.main import main
 from morphbert.options import changed, flags_of
 
@@ -32,11 +32,7 @@ CHAIN = {
 }
 # Each is a call of `fine_tune`.
 TASKS = {
-    "run_classifier": "ClassificationConfig",
-    "run_ner": "TaggingConfig",
-    "run_re": "RelationConfig",
-    "run_squad": "SpanConfig",
-    "run_multiple_choice": "MultipleChoiceConfig",
+    name: importlib.import_module(f"morphbert.cli.{name}")._command()._config.__name__ for name in FINE_TUNING
 }
 
 

@@ -62,6 +62,11 @@ MODEL = ["--bert_config_file=bert_config.json", f"--vocab_file={MECAB_VOCABULARY
         ),
         (run_classifier, [*CLASSIFIER, *MODEL, "--output_dir=file/out"], "file is not a folder"),
         (run_multiple_choice, [*CLASSIFIER, "--train_file=train.jsonl"], "there is no column 'label'"),
+        (
+            run_multiple_choice,
+            [*CLASSIFIER, "--train_file=train.jsonl", "--question_column=문제"],
+            "Name the column with --question_column.",
+        ),
         (run_ner, [*CLASSIFIER, "--train_file=none.tsv"], "none.tsv"),
         (
             predict,

@@ -11,7 +11,10 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 QUOTED = sorted(set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.S))))
 PATHS = [name for name in QUOTED if re.fullmatch(r"[.\w][\w./-]*(/|\.(py|md|toml|yaml))|\.ci/run", name)]
 NAMES = [name for name in QUOTED if re.fullmatch(r"_?[A-Za-z]\w+", name) and name not in ("make",)]
-SOURCES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "morphbert").rglob("*.py")}
+SOURCES = {
+    path: path.read_text(encoding="utf-8")
+    for path in [*(ROOT / "morphbert").rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -24,8 +27,8 @@ def test_a_named_file_or_folder_exists(path):
 def test_a_name_is_defined_in_a_file_that_its_paragraph_names(name):
     blocks = [block for block in re.split(r"\n\s*\n", PAGE) if f"`{name}`" in block]
     for block in blocks:
-        files = [ROOT / path for path in re.findall(r"`(morphbert/[\w/]+\.py)`", block)]
-        definition = re.compile(rf"^(?:class |def )?{name}\b(?=[:(\[ ])", re.M)
+        files = [ROOT / path for path in re.findall(r"`((?:morphbert|tests)/[\w/]+\.py)`", block)]
+        definition = re.compile(rf"^(?:    )?(?:class |def )?{name}\b(?=[:(\[ ])", re.M)
         imported = re.compile(rf"^from [\w.]+ import .*\b{name}\b", re.M)
         assert any(definition.search(SOURCES[f]) or imported.search(SOURCES[f]) for f in files), block
 

@@ -1,22 +1,31 @@
 """`--config`: experiments in YAML."""
 
+import importlib
 import re
 
 import pytest
 from samples import MECAB_VOCABULARY, ROOT
 from tasks import choices, ner_texts, relations, write_json, write_json_lines, write_ner
 
-from morphbert.cli import run_classifier, run_multiple_choice, run_ner, run_re, run_squad
+from morphbert.cli import FINE_TUNING, run_classifier, run_squad
 from morphbert.errors import UsageError
 
-COMMANDS = {
-    "nsmc": run_classifier,
-    "korsts": run_classifier,
-    "klue_ner": run_ner,
-    "korquad": run_squad,
-    "klue_re": run_re,
-    "kobest_hellaswag": run_multiple_choice,
-}
+
+def experiments():
+    """The command of each file in `configs/` but those of pretraining, from the command line in its comment."""
+    found = {}
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        if not path.stem.startswith("pretrain_"):
+            line = rf"^#   python (\w+)\.py --config=configs/{path.name} "
+            command = re.search(line, path.read_text(encoding="utf-8"), re.M)
+            assert command, (
+                f"{path.name}: a comment shows the command: #   python run_….py --config=configs/{path.name} …"
+            )
+            found[path.stem] = importlib.import_module(f"morphbert.cli.{command[1]}")
+    return found
+
+
+COMMANDS = experiments()
 SECTIONS = {"tokenizer", "model", "head", "loss", "optimizer", "data", "train", "test"}
 
 
@@ -111,7 +120,7 @@ def test_the_experiments_that_come_with_it(name, module, monkeypatch):
 
 
 def test_there_is_an_experiment_for_each_task():
-    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} >= set(COMMANDS)
+    assert {module.__name__.split(".")[-1] for module in COMMANDS.values()} == set(FINE_TUNING)
 
 
 def write_data(folder):

@@ -283,7 +283,9 @@ def test_every_command_is_in_the_readmes():
     for readme in ("README.md", "README.ko.md"):
         text = (ROOT / readme).read_text(encoding="utf-8")
         for script in COMMANDS:
-            assert script in text
+            assert script in text, (
+                f"{readme} does not name {script}: its section on the subject does for each command"
+            )
 
 
 def test_the_documented_features_and_versions_are_those_of_the_files():

@@ -21,8 +21,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
       output_dir="out/reviews", do_train=True, do_eval=True)).figures["accuracy"]`
 
     Args:
-      config: the task's configuration: `ClassificationConfig`, `TaggingConfig`, `RelationConfig`, `SpanConfig` or
-        `MultipleChoiceConfig`.
+      config: the task's configuration, such as `ClassificationConfig` or `TaggingConfig`.
 
     Returns:
       The figures of the held-out examples, and the signal that stopped the run early, if any.

@@ -1,5 +1,12 @@
 """The commands: one module each, which makes flags of a configuration class and calls one function with it."""
 
+FINE_TUNING = (
+    "run_classifier",
+    "run_ner",
+    "run_squad",
+    "run_re",
+    "run_multiple_choice",
+)
 # In the order in which they are used. A command's module has its name, and `main`.
 COMMANDS = (
     "prepare_corpus",
@@ -13,10 +20,6 @@ COMMANDS = (
     "evaluate_grammar",
     "export_model",
     "extract_features",
-    "run_classifier",
-    "run_ner",
-    "run_squad",
-    "run_re",
-    "run_multiple_choice",
+    *FINE_TUNING,
     "predict",
 )

@@ -62,5 +62,5 @@ def _check_table(config: FineTuneConfig, path: str, labelled: bool) -> None:
     columns = config.columns(labelled)
     row = next(iter(rows_of(first, config.encoding)), None) if columns else None
     if row is not None:
-        for name in columns:
-            value_at(row, name)
+        for name, flag in columns.items():
+            value_at(row, name, flag)

@@ -428,9 +428,13 @@ class FineTuneConfig:
                 "separate_texts to False."
             )
 
-    def columns(self, labelled: bool) -> tuple[str, ...]:
-        """Returns the columns that each row needs, with or without labels; none if the files are no tables."""
-        return ()
+    def columns(self, labelled: bool) -> Mapping[str, str]:
+        """Returns the columns that each row of a table needs, each with its flag; none if the files are no tables.
+
+        Args:
+          labelled: whether to include the column of the label.
+        """
+        return {}
 
     def _check_files(self) -> None:
         if not (self.do_train or self.do_eval or self.do_predict):

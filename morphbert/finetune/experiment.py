@@ -32,6 +32,7 @@ from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.hints import held_back
 from morphbert.hub import pinned
 from morphbert.model.kernels.compiled import gradients_released
+from morphbert.pages.phrases import Text
 from morphbert.plugins import identities, say_changed
 from morphbert.text.unknown_share import say_unknown_ids
 from morphbert.train import preflight
@@ -279,14 +280,14 @@ def _one(
         return FineTuned()
     # The same weights are not evaluated twice.
     judgement = judged[step] if step in judged else judge(step)
-    figures = _report(run, step, judgement)
+    figures = _report(run, task.title, step, judgement)
     warning = one_class(judgement.confusion)
     if warning is not None:
         print(f"{warning} {running.advice().remedies() if config.do_train else ''}".rstrip(), flush=True)
     return FineTuned(figures)
 
 
-def _report(config: TaskRunConfig, step: int, judgement: Judgement) -> dict[str, float]:
+def _report(config: TaskRunConfig, title: Text, step: int, judgement: Judgement) -> dict[str, float]:
     figures = judgement.figures
     path = write_results(config.output_dir, step, figures)
     settings = {
@@ -296,7 +297,7 @@ def _report(config: TaskRunConfig, step: int, judgement: Judgement) -> dict[str,
         "seed": config.step.seed,
         "train_batch_size": config.train_batch_size,
     }
-    write_report(config.output_dir, step, judgement, settings)
+    write_report(config.output_dir, step, title, judgement, settings)
     shown = judgement.line or _line(figures)
     print(
         f"evaluation: {shown} ({figures['num_examples']} examples, step {step}), written to {path}",

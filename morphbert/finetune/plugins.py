@@ -137,6 +137,8 @@ def register_task(name: str, options: type | None = None) -> Callable[[_Class], 
         task_options.declare(kind, options, source_of(kind))
         CUSTOM_TASKS.add(name, kind, source_of(kind))
         kind.name = name  # type: ignore[attr-defined]
+        if "title" not in vars(kind):
+            kind.title = name  # type: ignore[attr-defined]
         return kind
 
     return register

@@ -20,13 +20,6 @@ REPORT_NAME = "report.html"
 _MOST_CLASSES = 40
 # A figure with fewer evaluations than this has no curve.
 _FEWEST_POINTS = 2
-_TASKS = {
-    "classification": phrase("classification"),
-    "tagging": phrase("tagging of entities"),
-    "relation": phrase("relations of entities"),
-    "span": phrase("answers to questions"),
-    "multiple_choice": phrase("multiple choice"),
-}
 # Figures of the tasks and of the log.
 _FIGURES = {
     "loss": phrase("loss"),
@@ -56,21 +49,23 @@ _FIGURES = {
 }
 
 
-def write_report(folder: str, step: int, judgement: Judgement, settings: Mapping[str, Any]) -> str:
+def write_report(
+    folder: str, step: int, title: Text, judgement: Judgement, settings: Mapping[str, Any]
+) -> str:
     """Writes the page; returns its path.
 
     Args:
       folder: the run's folder, whose `metrics.jsonl` has the curves.
       step: the step of the evaluated model.
+      title: the task's `title`.
       judgement: the evaluation on held-out examples.
       settings: the settings of the run, as JSON values.
     """
     groups = judgement.groups
-    task = str(settings.get("task", ""))
     names = list(next(iter(groups.values()))) if groups else []
     page = render(
         "fine_tuning.html",
-        title=phrase("Fine-tuning: {task}", task=_TASKS.get(task, task)),
+        title=phrase("Fine-tuning: {task}", task=title),
         summary=phrase(
             "{count} held-out examples, step {step}.",
             count=f"{judgement.figures['num_examples']:,}",

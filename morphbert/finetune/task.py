@@ -29,6 +29,7 @@ from morphbert.model.heads import transform
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter, encoder_parameters, pooler_parameters, transform_parameters
+from morphbert.pages.phrases import Text
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.objective import Objective
 
@@ -96,6 +97,8 @@ class Task(Protocol):
 
     #: The task's key in `TASKS` and in `task.json`.
     name: ClassVar[str]
+    #: The task's name on the page of a model; `morphbert/pages/korean.py` has the Korean form of a phrase.
+    title: ClassVar[Text]
 
     @property
     def head(self) -> HeadConfig:

@@ -86,9 +86,10 @@ class ClassificationConfig(FineTuneConfig):
             )
         self._check_loss()
 
-    def columns(self, labelled: bool) -> tuple[str, ...]:
-        """Returns the columns of the texts and of the label."""
-        return (*self.text_column, *((self.label_column,) if labelled else ()))
+    def columns(self, labelled: bool) -> Mapping[str, str]:
+        """Returns the columns of the texts and of the label, with their flags."""
+        label = {self.label_column: "--label_column"} if labelled else {}
+        return {**dict.fromkeys(self.text_column, "--text_column"), **label}
 
     def _check_loss(self) -> None:
         if self.task != "class" and (self.loss.loss != "cross_entropy" or self.loss.weighs):
@@ -280,9 +281,10 @@ class MultipleChoiceConfig(FineTuneConfig):
             raise UsageError("--question_column names no column.")
         self._check_choices()
 
-    def columns(self, labelled: bool) -> tuple[str, ...]:
-        """Returns the columns of the question and of the label; a row may lack candidates."""
-        return (*self.question_column, *((self.label_column,) if labelled else ()))
+    def columns(self, labelled: bool) -> Mapping[str, str]:
+        """Returns the columns of the question and of the label, with their flags; a row may lack candidates."""
+        label = {self.label_column: "--label_column"} if labelled else {}
+        return {**dict.fromkeys(self.question_column, "--question_column"), **label}
 
     def _check_choices(self) -> None:
         if len(self.choice_columns) == 1:
@@ -298,8 +300,8 @@ class PredictConfig:
 
     model: PathStr = option(
         group="Input and output",
-        help="The --output_dir of run_classifier.py, run_ner.py, run_squad.py, run_re.py or run_multiple_choice.py; "
-        "for several seeds one folder, such as out/nsmc/seed-12345.",
+        help="The --output_dir of a fine-tuning command such as run_classifier.py; for several seeds one folder, "
+        "such as out/nsmc/seed-12345.",
     )
     input_file: str = option(
         help="JSON Lines, one object per line, or an array of objects; .csv, .tsv and .parquet by their endings; may "

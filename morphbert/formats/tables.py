@@ -92,8 +92,8 @@ def read_table(patterns: str, columns: Sequence[str], encoding: str = "utf-8") -
     return rows
 
 
-def value_at(row: Row, name: str, flags: str = "--text_column and --label_column") -> Any:
-    """Returns the value of a column, or of a dotted name within an object.
+def value_at(row: Row, name: str, flag: str | None = None) -> Any:
+    """Returns the value of a column, or of a dotted name within an object; an error names the `flag` of the column.
 
     Raises:
       MorphbertError: no column has this name.
@@ -103,9 +103,10 @@ def value_at(row: Row, name: str, flags: str = "--text_column and --label_column
     value: Any = row
     for part in map(clean_name, name.split(".")):
         if not isinstance(value, dict) or part not in value:
+            remedy = "Correct its name." if flag is None else f"Name the column with {flag}."
             raise MorphbertError(
-                f"{row.where}: there is no column {name!r} (found: {', '.join(map(repr, _names(row)))}). Name the "
-                f"columns with {flags}.{divider_hint(row) if row.divided else ''}"
+                f"{row.where}: there is no column {name!r} (found: {', '.join(map(repr, _names(row)))}). "
+                f"{remedy}{divider_hint(row) if row.divided else ''}"
             )
         value = value[part]
     return value

@@ -34,6 +34,7 @@ from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
 from morphbert.model.losses import Batch
 from morphbert.model.names import HUGGING_FACE_PREFIXES
+from morphbert.pages.phrases import Text, phrase
 from morphbert.text.sequences import encode_sequence
 from morphbert.train.storage import write_text
 
@@ -71,6 +72,7 @@ class Classification(HeadTask):
     """
 
     name: ClassVar[str] = "classification"
+    title: ClassVar[Text] = phrase("classification")
 
     kind: str
     labels: tuple[str, ...] = ()

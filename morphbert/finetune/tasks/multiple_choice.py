@@ -38,6 +38,7 @@ from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
 from morphbert.model.losses import Batch
+from morphbert.pages.phrases import Text, phrase
 from morphbert.structured import load_json
 from morphbert.text.sequences import encode_sequence
 from morphbert.train.storage import write_json_lines
@@ -103,6 +104,7 @@ class MultipleChoice(HeadTask):
     """
 
     name: ClassVar[str] = "multiple_choice"
+    title: ClassVar[Text] = phrase("multiple choice")
 
     columns: Columns = Columns()
     head: HeadConfig = POOLER

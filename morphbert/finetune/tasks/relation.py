@@ -53,6 +53,7 @@ from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.names import SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter
+from morphbert.pages.phrases import Text, phrase
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.vocabulary import CLS, SEP
 from morphbert.train.storage import write_json_lines
@@ -74,6 +75,7 @@ class Relation(LabelTask):
     """
 
     name: ClassVar[str] = "relation"
+    title: ClassVar[Text] = phrase("relations of entities")
 
     labels: tuple[str, ...]
     entity_types: tuple[str, ...]

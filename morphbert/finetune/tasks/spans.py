@@ -26,6 +26,7 @@ from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
 from morphbert.model.losses import Batch
+from morphbert.pages.phrases import Text, phrase
 from morphbert.train.storage import write_text
 
 HEAD = "cls/squad/output"
@@ -48,6 +49,7 @@ class Spans(HeadTask):
     """
 
     name: ClassVar[str] = "span"
+    title: ClassVar[Text] = phrase("answers to questions")
     output: ClassVar[str] = HEAD
     of_pieces: ClassVar[bool] = True
     output_dropout: ClassVar[bool] = False  # as in google-research/bert's run_squad.py

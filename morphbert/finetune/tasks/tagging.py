@@ -49,6 +49,7 @@ from morphbert.finetune.text_windows import (
 from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import plain_ending
 from morphbert.model.losses import Batch
+from morphbert.pages.phrases import Text, phrase
 from morphbert.train.storage import write_json_lines
 
 
@@ -63,6 +64,7 @@ class Tagging(LabelTask):
     """
 
     name: ClassVar[str] = "tagging"
+    title: ClassVar[Text] = phrase("tagging of entities")
     of_pieces: ClassVar[bool] = True
 
     labels: tuple[str, ...]
