@@ -130,13 +130,14 @@ def _rate(arguments: argparse.Namespace) -> Any:
     """AdamW with a constant rate, which falls to 0 over the last steps where these are known."""
     from morphbert.train.optimizers.config import OptimizerConfig
 
-    falls = arguments.last_step > 0
+    falling = arguments.falling_steps
+    last = arguments.taken + falling
     return OptimizerConfig(
         optimizer="adamw",
         learning_rate=arguments.rate,
-        schedule="warmup_stable_decay" if falls else "constant",
-        decay_share=arguments.falling_steps / arguments.last_step if falls else 0.1,
-        num_train_steps=arguments.last_step or 10**9,
+        schedule="warmup_stable_decay" if falling else "constant",
+        decay_share=falling / last if falling else 0.1,
+        num_train_steps=last if falling else 10**9,
         num_warmup_steps=WARMUP_STEPS,
     )
 
@@ -226,7 +227,8 @@ class HuggingFace:
         others = [p for _, p in model.named_parameters() if p.ndim == 1]
         groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
         self._optimizer = torch.optim.AdamW(groups, lr=self._arguments.rate, eps=1e-6, fused=True)
-        last, falling = self._arguments.last_step, self._arguments.falling_steps
+        falling = self._arguments.falling_steps
+        last = self._arguments.taken + falling
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer,
             lambda step: min(1.0, step / WARMUP_STEPS, max(0.0, (last - step) / falling) if falling else 1.0),

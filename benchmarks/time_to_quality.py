@@ -11,7 +11,8 @@ alike. With `--clock=processor` each has one thread on one core, and its clock i
 which does not count waiting for other programs. Compilation and evaluation are not counted. First each of `--rates` is
 tried for `--tuning_minutes`; with the one that has the lowest held-out loss, each of `--seeds` is trained for
 `--minutes`. After the warm-up the rate is constant, so that every point of a curve is the result of a run of that
-length. With `--decay=0.1` it falls to 0 in the last tenth of the minutes, and the last point is the result of the fall.
+length. With `--ends=40,60` the models of 36 and 54 minutes are trained on in copies, whose rate falls to 0 in a tenth
+of the time: these are the results of 40 and 60 minutes with such a schedule, beside the curve.
 
 - ours: the step and the input of run_pretraining.py, BERT's block and the modern one, both without dropout.
 - Hugging Face: BertForMaskedLM and ModernBertForMaskedLM, scores of the masked positions only, fused AdamW, no
@@ -19,7 +20,7 @@ length. With `--decay=0.1` it falls to 0 in the last tenth of the minutes, and t
 
 The results are OUTPUT/results.json, OUTPUT/table.md and OUTPUT/curve.svg. A run that results.json has is not made
 again; a run that was stopped goes on from its last point, in OUTPUT/runs/, which keeps the models for fine-tuning
-(`--init_checkpoint=OUTPUT/runs/RUN/model.ckpt-0`, or `RUN/model` of Hugging Face).
+(`--init_checkpoint=OUTPUT/runs/RUN/model.ckpt-0`, or `RUN/model` of Hugging Face; RUN-60min has an end).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,15 @@ NAMES = {
     "hf-modernbert": "HF ModernBERT",
 }
 Curve = list[tuple[float, float]]
+# The share of a run in which the rate falls at an end.
+FALL = 0.1
+
+
+def fall_of(end: float) -> float:
+    """The minute at which the rate begins to fall for an end."""
+    return round(end * (1 - FALL), 6)
+
+
 # The flags that every contestant gets, and that all runs of an output folder must share.
 _OF_ALL = ("train_file", "eval_file", "vocab_file", "model", "batch", "dtype", "eval_batches", "clock")
 
@@ -65,7 +76,8 @@ def contestant(arguments: argparse.Namespace) -> None:
     from contestants import CONTESTANTS, Ours
 
     model = CONTESTANTS[arguments.contestant](arguments)
-    each, taken, last = 0.0, arguments.taken, arguments.last_step or math.inf
+    each, taken = 0.0, arguments.taken
+    last = taken + arguments.falling_steps if arguments.falling_steps else math.inf
     if arguments.state:
         model.load(Path(arguments.state))
     if isinstance(model, Ours):
@@ -101,8 +113,8 @@ class Run:
       choice: Hugging Face's setting.
       taken: steps.
       curve: minutes and held-out loss of each evaluation.
-      decay: the share of the minutes in which the rate falls.
-      last_step, falling_steps: those of the fall, once it has begun, and else 0.
+      ends: minutes of its ends with a falling rate.
+      ended: minutes and held-out loss of those that are reached.
     """
 
     name: str
@@ -113,21 +125,25 @@ class Run:
     choice: str = ""
     taken: int = 0
     curve: Curve = dataclasses.field(default_factory=list)
-    decay: float = 0.0
-    last_step: int = 0
-    falling_steps: int = 0
+    ends: list[float] = dataclasses.field(default_factory=list)
+    ended: Curve = dataclasses.field(default_factory=list)
 
     @property
     def label(self) -> str:
         """Its name in the folder of runs."""
-        fall = f"-decay{self.decay:g}" if self.decay else ""
-        return f"{self.name}-{self.rate:g}-seed{self.seed}-{self.minutes:g}min{fall}"
+        return f"{self.name}-{self.rate:g}-seed{self.seed}-{self.minutes:g}min"
 
     def times(self) -> list[float]:
-        """Minutes of its evaluations: of equal distance until the rate falls, then its beginning and the end."""
-        equal = [self.minutes * point / self.points for point in range(1, self.points + 1)]
-        falls = self.minutes * (1 - self.decay)
-        return [*(one for one in equal if one < falls), falls, self.minutes] if self.decay else equal
+        """Minutes of its evaluations: at equal distances, and where a fall begins."""
+        equal = {self.minutes * point / self.points for point in range(1, self.points + 1)}
+        return sorted({round(one, 6) for one in equal} | {fall_of(end) for end in self.ends})
+
+    def due(self) -> float | None:
+        """The end whose fall begins now."""
+        passed = len(self.curve)
+        now = self.times()[passed - 1] if passed else 0.0
+        open_ends = sorted(self.ends)[len(self.ended) :]
+        return next((end for end in open_ends if fall_of(end) == now), None)
 
 
 class Child:
@@ -141,7 +157,7 @@ class Child:
         self.run = run
         self._start()
 
-    def _start(self) -> None:
+    def _start(self, falling_steps: int = 0) -> None:
         arguments, run = self._arguments, self.run
         self.seconds = 60 * run.curve[-1][0] if run.curve else 0.0
         flags = [f"--{flag}={getattr(arguments, flag)}" for flag in _OF_ALL]
@@ -151,8 +167,7 @@ class Child:
             f"--seed={run.seed}",
             f"--choice={run.choice}",
             f"--taken={run.taken}",
-            f"--last_step={run.last_step}",
-            f"--falling_steps={run.falling_steps}",
+            f"--falling_steps={falling_steps}",
         ]
         if run.curve:
             own.append(f"--state={self._folder}")
@@ -181,34 +196,54 @@ class Child:
 
     def train(self, turn: float) -> bool:
         """One turn of up to so many seconds; returns whether the next evaluation is due."""
-        run = self.run
-        until = 60 * run.times()[len(run.curve)]
-        spent, taken = self._ask(f"train {turn if run.last_step else min(turn, until - self.seconds)}")
+        until = 60 * self.run.times()[len(self.run.curve)]
+        self._train(min(turn, until - self.seconds))
+        return self.seconds > until - 0.2
+
+    def _train(self, turn: float) -> None:
+        spent, taken = self._ask(f"train {turn}")
         self.seconds += spent
-        run.taken = int(taken)
-        return run.taken >= run.last_step if run.last_step else self.seconds > until - 0.2
+        self.run.taken = int(taken)
 
     def evaluate(self) -> None:
-        """Adds a point to the curve and saves all. Where the rate begins to fall, the process begins again."""
-        run = self.run
-        run.curve.append((self.seconds / 60, self._ask("evaluate")[0]))
-        falls = run.decay and len(run.curve) == len(run.times()) - 1
-        if falls:
-            run.falling_steps = round(run.taken * run.decay / (1 - run.decay))
-            run.last_step = run.taken + run.falling_steps
-        self._save()
-        if falls:
-            self.end()
-            self._start()
+        """Adds a point to the curve and saves all."""
+        self._tell("evaluated", point := (self.seconds / 60, self._ask("evaluate")[0]))
+        self.run.curve.append(point)
+        self._save(self._folder)
 
-    def _save(self) -> None:
-        partial = self._folder.with_name(self._folder.name + ".partial")
+    def fall(self, end: float, turn: float) -> None:
+        """Trains a copy in which the rate falls to 0, keeps its model, and returns to where it began."""
+        run, taken = self.run, self.run.taken
+        steps = round(taken * FALL / (1 - FALL))
+        self.end()
+        self._start(steps)
+        while run.taken < taken + steps:
+            self._train(turn)
+        point = (self.seconds / 60, self._ask("evaluate")[0])
+        self._tell("rate fallen", point)
+        self._save(self._folder.with_name(f"{run.label}-{end:g}min"))
+        run.ended.append(point)
+        run.taken = taken
+        (self._folder / "run.json").write_text(json.dumps(dataclasses.asdict(run)))
+        self.end()
+        self._start()
+
+    def _tell(self, what: str, point: tuple[float, float]) -> None:
+        run = self.run
+        print(
+            f"{NAMES[run.name]}, rate {run.rate:g}, seed {run.seed}, {what}: {point[0]:.1f} minutes, "
+            f"step {run.taken}, held-out loss {point[1]:.4f}",
+            flush=True,
+        )
+
+    def _save(self, folder: Path) -> None:
+        partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self._ask(f"save {partial}")
         (partial / "run.json").write_text(json.dumps(dataclasses.asdict(self.run)))
-        shutil.rmtree(self._folder, ignore_errors=True)
-        partial.rename(self._folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
 
     def end(self) -> None:
         """Ends the process."""
@@ -227,12 +262,8 @@ def take_turns(children: list[Child], turn: float) -> None:
             training = [child for child in training if not child.train(turn)]
         for child in due:
             child.evaluate()
-            run = child.run
-            print(
-                f"{NAMES[run.name]}, rate {run.rate:g}, seed {run.seed}: {child.seconds / 60:.1f} minutes, "
-                f"step {run.taken}, held-out loss {run.curve[-1][1]:.4f}",
-                flush=True,
-            )
+            if end := child.run.due():
+                child.fall(end, turn)
 
 
 class Contest:
@@ -256,14 +287,17 @@ class Contest:
         self._runs = [Run(**facts) for facts in found["runs"]]
 
     def runs(
-        self, rates: dict[str, float], seed: int, minutes: float, points: int, decay: float = 0.0
+        self, rates: dict[str, float], seed: int, minutes: float, points: int, ends: Sequence[float] = ()
     ) -> list[Run]:
         """The run of each name with its rate: those that are there, and the others, trained in turns."""
         wanted = [
-            Run(name, rate, seed, minutes, points, self._choice(name), decay=decay)
+            Run(name, rate, seed, minutes, points, self._choice(name), ends=list(ends))
             for name, rate in rates.items()
         ]
         children = [Child(self._arguments, run) for run in wanted if self._find(run) is None]
+        for child in children:
+            if end := child.run.due():  # it was stopped in the fall
+                child.fall(end, self._arguments.turn)
         take_turns(children, self._arguments.turn)
         for child in children:
             child.end()
@@ -279,8 +313,8 @@ class Contest:
         return next((run.choice for run in self._runs if run.name == name), "")
 
     def _find(self, wanted: Run) -> Run | None:
-        def key(run: Run) -> tuple[str, int]:
-            return run.label, run.points
+        def key(run: Run) -> tuple[str, list[float]]:
+            return run.label, run.times()
 
         return next((run for run in self._runs if key(run) == key(wanted)), None)
 
@@ -357,6 +391,7 @@ def report(arguments: argparse.Namespace, runs: list[Run]) -> str:
         lines.append(
             f"- {NAMES[run.name]}, seed {run.seed}: rate {run.rate:g}{setting}, {run.taken} steps, "
             f"{6e4 * minutes / run.taken:.0f} ms a step, final loss {loss:.4f}"
+            + "".join(f"; with an end, {loss:.4f} after {minutes:.1f} minutes" for minutes, loss in run.ended)
         )
     cores = "one core" if arguments.clock == "processor" else f"{os.cpu_count()} cores"
     lines.append(f"- {arguments.model}, {arguments.batch} sequences a step, {arguments.dtype}, {cores}")
@@ -375,9 +410,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument(
-        "--decay", type=float, default=0.0, help="share of the minutes in which the rate falls"
-    )
+    parser.add_argument("--ends", default="", help="minutes of ends with a falling rate")
     parser.add_argument("--tuning_minutes", type=float, default=5)
     parser.add_argument("--rates", default="5e-4,1e-3,2e-3")
     parser.add_argument("--seeds", default="1,2,3")
@@ -399,7 +432,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--choice", help=argparse.SUPPRESS)
     parser.add_argument("--state", help=argparse.SUPPRESS)
-    for steps in ("taken", "last_step", "falling_steps"):
+    for steps in ("taken", "falling_steps"):
         parser.add_argument(f"--{steps}", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
@@ -408,11 +441,16 @@ def main() -> None:
     if not arguments.output:
         parser.error("give --output")
     contest = Contest(arguments)
+    ends = [float(end) for end in arguments.ends.split(",") if end]
+    if any(fall_of(end) > arguments.minutes for end in ends):
+        parser.error(
+            f"--ends={arguments.ends}: the rate begins to fall at {1 - FALL:g} of an end, within --minutes"
+        )
     rates = contest.tuned(arguments.only.split(","))
     runs: list[Run] = []
     # One seed of all, then the next: a contest that is stopped early has fewer seeds, not fewer contestants.
     for seed in map(int, arguments.seeds.split(",")):
-        runs += contest.runs(rates, seed, arguments.minutes, arguments.points, arguments.decay)
+        runs += contest.runs(rates, seed, arguments.minutes, arguments.points, ends)
         words = report(arguments, runs)
         (contest.folder / "table.md").write_text(words, encoding="utf-8")
         draw(contest.folder / "curve.svg", mean_curves(runs))

@@ -79,9 +79,15 @@ def test_a_contest_goes_on_where_it_was_stopped(quality, tmp_path):
         quality.Contest(arguments)
 
 
-def test_evaluations_are_at_equal_distances_until_the_rate_falls(quality):
-    steady = quality.Run("modern", 1e-3, 1, 120.0, 12)
-    assert steady.times() == [10.0 * point for point in range(1, 13)]
-    falling = quality.Run("modern", 1e-3, 1, 120.0, 12, decay=0.1)
-    assert falling.times() == [*steady.times()[:10], pytest.approx(108.0), 120.0]
-    assert steady.label != falling.label
+def test_evaluations_are_at_equal_distances_and_where_a_rate_begins_to_fall(quality):
+    steady = quality.Run("modern", 1e-3, 1, 60.0, 6)
+    assert steady.times() == [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    assert steady.due() is None
+    ending = quality.Run("modern", 1e-3, 1, 60.0, 6, ends=[40.0, 60.0])
+    assert ending.times() == [10.0, 20.0, 30.0, 36.0, 40.0, 50.0, 54.0, 60.0]
+    ending.curve = [(minutes, 5.0) for minutes in (10.0, 20.0, 30.0)]
+    assert ending.due() is None
+    ending.curve.append((36.0, 5.0))
+    assert ending.due() == 40.0
+    ending.ended.append((40.1, 4.9))
+    assert ending.due() is None
