@@ -2,7 +2,8 @@
 
 Runs are those of create_pretraining_data.py and run_pretraining.py, each on one core. The time of a step is measured
 first, from the fastest ten steps in a row, and the number of steps follows from it, so that other work of the machine
-changes nothing. A result that is in results.json is not computed again.
+changes nothing. A result that is in results.json is not computed again, and a training that was stopped goes on from
+its last tenth.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BATCH, LENGTH, PREDICTIONS = 16, 128, 20
+# Steps of the run that takes the time of one: it is saved at its end alone.
+_TIMED = 60
 # A recipe that is tuned by itself has these rates unless it says others.
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 NO_DROPOUT = ("--hidden_dropout_prob=0", "--attention_probs_dropout_prob=0")
@@ -150,9 +153,9 @@ class Bench:
                 f"--num_warmup_steps={steps // 10}",
             ),
             *(f"--learning_rate={rate}", f"--optimizer={recipe.optimizer}", f"--seed={seed}"),
-            *("--dtype=bfloat16", f"--save_checkpoints_steps={10**6}", *recipe.flags),
+            *("--dtype=bfloat16", f"--save_checkpoints_steps={max(_TIMED, steps // 10)}", *recipe.flags),
             *(() if recipe.dropout else NO_DROPOUT),
-            f"--log_steps={10 if steps <= 60 else 100}",
+            f"--log_steps={10 if steps <= _TIMED else 100}",
         ]
         self.command("run_pretraining.py", flags, folder / "log", core)
 
@@ -177,7 +180,7 @@ class Bench:
         return self.once(f"{name} time", lambda folder, core: self._timed(name, folder, core))
 
     def _timed(self, name: str, folder: Path, core: int) -> float:
-        self.train(name, 1e-3, 0, 60, folder, core)
+        self.train(name, 1e-3, 0, _TIMED, folder, core)
         lines = [json.loads(line) for line in (folder / "model" / "metrics.jsonl").read_text().splitlines()]
         return 1 / max(line["steps_per_second"] for line in lines[1:] if line["kind"] == "train")
 
