@@ -199,17 +199,20 @@ read_input_files() {
 import os, sys
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, is_remote
+from morphbert.formats.raw_documents import is_plain_text
 try:
-    for name in expand(sys.argv[1]):
+    names = expand(sys.argv[1])
+    for name in names:
         about = (0, 0) if is_remote(name) else (os.stat(name).st_size, int(os.stat(name).st_mtime))
         print(os.path.abspath(name) if not is_remote(name) else name, *about, sep="\t")
+    print("text" if all(map(is_plain_text, names)) else "other")
 except MorphbertError as error:
     sys.exit(f"pretrain.sh: {error}")
 PY
   )
-  local raw endings='(\.(jsonl|ndjson|json|tsv|csv)|(^|/)wiki_[0-9]+)(\.(gz|bz2|xz|zst))?$'
-  raw=$(cut -f 1 <<<"$input_files" | grep -cE "$endings" || true)
-  ((raw == 0)) && [[ -z $PREPARE_FLAGS ]] || makes_corpus=yes
+  local kind=${input_files##*$'\n'}
+  input_files=${input_files%$'\n'*}
+  [[ $kind == text && -z $PREPARE_FLAGS ]] || makes_corpus=yes
 }
 
 stages=(corpus vocab records model filled)

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import os
+import typing
 import unicodedata
 
 import pytest
@@ -21,7 +22,14 @@ from morphbert.finetune.relations import read_relations
 from morphbert.formats import lines as lines_module
 from morphbert.formats.labels import read_labelled
 from morphbert.formats.lines import read_lines, read_text
-from morphbert.formats.raw_documents import InputFormat, json_paragraphs, read_documents
+from morphbert.formats.raw_documents import (
+    LINE_FORMATS,
+    Format,
+    InputFormat,
+    is_plain_text,
+    json_paragraphs,
+    read_documents,
+)
 from morphbert.formats.tables import read_table, rows_of
 
 ROWS = [
@@ -402,3 +410,28 @@ def test_a_value_is_found_under_the_name_as_typed_however_it_is_asked_for(tmp_pa
     assert typed in row
     assert row[typed] == row.get(typed) == "좋은 영화"
     assert (row.get("정답"), row.get("정답", "모름")) == (None, "모름")
+
+
+def test_every_format_has_a_reader():
+    """One that lacked it would be read as a table."""
+    of_rows = {"jsonl", "tsv", "csv", "parquet"}
+    assert {*LINE_FORMATS, *of_rows, "auto"} == set(typing.get_args(Format))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "plain"),
+    [
+        ("a.txt", "첫 문장이다.\n", True),
+        ("a.txt", '{"글"은 낱말이다.\n', True),
+        ("a", "", True),
+        ("a.txt.gz", gzip.compress("첫 문장이다.\n".encode()), True),
+        ("a.jsonl", '{"text": "첫 문장이다."}\n', False),
+        ("wiki_00", '{"text": "첫 문장이다."}\n', False),
+        ("wiki_00", '\n<doc id="1" url="" title="글">\n글\n\n첫 문장이다.\n</doc>\n', False),
+        ("a.csv.gz", b"", False),
+        ("a.parquet", b"PAR1", False),
+    ],
+)
+def test_plain_text_is_known_by_name_and_first_line(tmp_path, name, content, plain):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert is_plain_text(str(tmp_path / name)) == plain

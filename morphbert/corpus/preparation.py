@@ -28,7 +28,8 @@ from morphbert.corpus.splitters import Splitter, load_splitter, require_splitter
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import COMPRESSED, REPORT_ENDING, STANDARD_INPUT, expand, identity, shard_names
 from morphbert.formats import raw_documents
-from morphbert.formats.raw_documents import InputFormat, RawDocument
+from morphbert.formats.document import RawDocument, where
+from morphbert.formats.raw_documents import InputFormat
 from morphbert.options import NonNegativeInt, PathStr, Share, changed, configuration, option, options
 from morphbert.parallel import default_workers, run_tasks
 
@@ -254,7 +255,7 @@ def _prepare_block(config: CorpusConfig, block: list[RawDocument]) -> list[_Done
 
 
 def _prepare(config: CorpusConfig, raw: RawDocument) -> _Done:
-    name = raw_documents.where(raw)
+    name = where(raw)
     lines, problem = raw.lines, raw.problem
     if raw.is_json:
         try:

@@ -36,7 +36,7 @@ from morphbert.data.store import (
     token_dtype,
 )
 from morphbert.errors import MorphbertError
-from morphbert.formats.lines import lines_of, read_lines
+from morphbert.formats.lines import is_blank, lines_of, read_lines
 from morphbert.parallel import run_tasks
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
@@ -209,9 +209,7 @@ def _refuse_without_text(input_files: Sequence[str], encoding: str) -> None:
     """Raises if no file has a line with text. Pipes and remote files are not read ahead."""
     if not all(os.path.isfile(path) for path in input_files):
         return
-    if all(
-        line.isspace() or not line for path in input_files for line in read_lines(path, encoding=encoding)
-    ):
+    if all(is_blank(line) for path in input_files for line in read_lines(path, encoding=encoding)):
         raise no_text(input_files)
 
 

@@ -143,6 +143,11 @@ def read_text(path: str, encoding: str | None = None) -> str:
         raise _not_readable(f"{name} cannot be read", error) from error
 
 
+def is_blank(line: str) -> bool:
+    """Returns whether a line has no text."""
+    return not line or line.isspace()
+
+
 def shown(path: str) -> str:
     """Returns the name of a file in messages: `"-"` → `"standard input"`."""
     return "standard input" if path == STANDARD_INPUT else path

@@ -11,18 +11,21 @@ The workers parse lines of JSON later; parsing here would be a bottleneck.
 
 from __future__ import annotations
 
-import html
+import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import STANDARD_INPUT
-from morphbert.formats.lines import read_lines, shown, text_encoding
+from morphbert.formats.document import RawDocument
+from morphbert.formats.lines import is_blank, read_lines, shown, text_encoding
+from morphbert.formats.plain_text import text_documents
 from morphbert.formats.tables import (
     COLUMNS_REMEDY,
+    KINDS,
     clean_name,
     csv_rows,
     divider_hint,
@@ -33,27 +36,39 @@ from morphbert.formats.tables import (
     tsv_rows,
     with_clean_names,
 )
+from morphbert.formats.wikiextractor import begins_document, wiki_documents
 from morphbert.options import configuration, option
 from morphbert.structured import RepeatedKey, load_json, parse_json
 
 Format = Literal["auto", "text", "jsonl", "tsv", "csv", "parquet", "wikiextractor"]
 
-# A text document with more characters is divided. A corpus without empty lines is one document, which need not fit in
-# memory.
-_LONGEST_DOCUMENT = 4_000_000
 # The number of lines that decide between a table and text.
 _LOOKED_AT = 20
 _FEWEST_ROWS = 3
 
-_KNOWN_NAMES: dict[str, Format] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".tsv": "tsv",
-    ".csv": "csv",
-    ".parquet": "parquet",
+# JSON Lines and arrays have one name here.
+_KNOWN_NAMES = {ending: "jsonl" if kind == "json" else kind for ending, kind in KINDS.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class LineFormat:
+    """A format of text files without fields or columns.
+
+    Attributes:
+      read: returns the documents of a file, from its path and its numbered lines from the first one with text.
+      endings: the endings of file names for `auto`, such as `.srt`.
+      begins: whether a line begins a file of this format, for `auto` and files with another ending.
+    """
+
+    read: Callable[[str, Iterable[tuple[int, str]]], Iterator[RawDocument]]
+    endings: tuple[str, ...] = ()
+    begins: Callable[[str], bool] = lambda line: False
+
+
+LINE_FORMATS: Mapping[str, LineFormat] = {
+    "text": LineFormat(text_documents),
+    "wikiextractor": LineFormat(wiki_documents, begins=begins_document),
 }
-_DOC = re.compile(r"<doc\s+id=\"[^\"]*\"(?:.*?\stitle=\"(?P<title>.*)\")?[^\"]*>\s*")
 
 
 @configuration
@@ -95,7 +110,7 @@ class InputFormat:
         text_encoding(self.encoding)
         if not all(self.text_fields):
             raise UsageError("--text_field is empty: name the field or column with the text.")
-        if self.format in ("text", "wikiextractor"):
+        if self.format in LINE_FORMATS:
             self.refuse_fields(f"--format={self.format}")
         if not self.header:
             for field in self.fields:
@@ -120,26 +135,6 @@ class InputFormat:
             )
 
 
-class RawDocument(NamedTuple):
-    """One document before its text is known.
-
-    Attributes:
-      path, line: the place of its beginning; for Parquet and JSON arrays, the number of the row.
-      lines: its lines; for JSON, the one unparsed line.
-      problem: the reason why it cannot be read, as one or more whole sentences.
-      divided: whether the document was too long and ends here for that reason.
-      follows_file: whether `lines` are those of the file, from `line` on, one after the other.
-    """
-
-    path: str
-    line: int
-    lines: list[str]
-    is_json: bool = False
-    problem: str = ""
-    divided: bool = False
-    follows_file: bool = False
-
-
 def read_documents(
     path: str, form: InputFormat, count: Callable[[int], object] | None = None
 ) -> Iterator[RawDocument]:
@@ -162,14 +157,15 @@ def read_documents(
         return
     first = ahead[0][1]
     lines = itertools.chain(ahead, lines)
-    kind = form.format
+    kind: str = form.format
     if kind == "auto":
         kind = _guess(path, [line for _, line in ahead], form)
     elif kind == "wikiextractor" and first.startswith("{"):
         kind = "jsonl"
-    if kind in ("text", "wikiextractor"):
+    if kind in LINE_FORMATS:
         form.refuse_fields(f"{shown(path)} (read as {kind})")
-    if kind == "jsonl" and first.lstrip().startswith("["):
+        yield from LINE_FORMATS[kind].read(path, lines)
+    elif kind == "jsonl" and first.lstrip().startswith("["):
         if path == STANDARD_INPUT:
             raise MorphbertError(
                 "standard input is a JSON array. Give it as a file, or send JSON Lines, one object per line."
@@ -178,14 +174,22 @@ def read_documents(
             yield RawDocument(path, number, [json.dumps(row)], is_json=True)
     elif kind == "jsonl":
         for number, line in lines:
-            if not _is_blank(line):
+            if not is_blank(line):
                 yield RawDocument(path, number, [line], is_json=True)
-    elif kind == "wikiextractor":
-        yield from _wiki_documents(path, lines)
-    elif kind == "text":
-        yield from _text_documents(path, lines)
     else:
         yield from _table_documents(path, lines, form, kind)
+
+
+def is_plain_text(path: str) -> bool:
+    """Returns whether a file is plain text, by its name and its first line, as opposed to JSON, a table or markup.
+
+    Raises:
+      MorphbertError: the file cannot be read, unpacked or decoded.
+    """
+    if plain_ending(path) in _KNOWN_NAMES:
+        return False
+    _, first = next(_from_first_text(read_lines(path)), (0, ""))
+    return _kind_of(path, first) is None
 
 
 def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:
@@ -210,26 +214,20 @@ def _is_parquet(path: str, form: InputFormat) -> bool:
 
 def _from_first_text(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Yields lines with their numbers, without the blank lines at the beginning."""
-    return itertools.dropwhile(lambda numbered: _is_blank(numbered[1]), enumerate(lines, start=1))
+    return itertools.dropwhile(lambda numbered: is_blank(numbered[1]), enumerate(lines, start=1))
 
 
-def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
+def _guess(path: str, lines: Sequence[str], form: InputFormat) -> str:
     """Returns the format of a file by its name and its first lines.
 
     Raises:
       MorphbertError: the file is a table and no flag names its text column.
     """
-    ending = plain_ending(path)
-    if ending in _KNOWN_NAMES:
-        return _KNOWN_NAMES[ending]
     first = lines[0]
-    if _DOC.fullmatch(first):
-        return "wikiextractor"
-    if (
-        ending != ".txt" and first.startswith("{") and _is_object(first)
-    ):  # WikiExtractor's files are called wiki_00
-        return "jsonl"
-    rows = [line for line in lines if not _is_blank(line)]
+    kind = _kind_of(path, first)
+    if kind is not None:
+        return kind
+    rows = [line for line in lines if not is_blank(line)]
     columns = [clean_name(column) for column in first.split("\t")]
     if len(columns) < 2:
         return "text"
@@ -247,6 +245,18 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> Format:
     return "text"
 
 
+def _kind_of(path: str, first: str) -> str | None:
+    """Returns the format that the name or the first line of a file shows; None for text and tables named `.txt`."""
+    ending = plain_ending(path)
+    if ending in _KNOWN_NAMES:
+        return _KNOWN_NAMES[ending]
+    for name, form in LINE_FORMATS.items():
+        if ending in form.endings or form.begins(first):
+            return name
+    # WikiExtractor's files are called wiki_00
+    return "jsonl" if ending != ".txt" and first.startswith("{") and _is_object(first) else None
+
+
 def _is_object(line: str) -> bool:
     try:
         return isinstance(load_json(line), dict)
@@ -256,60 +266,8 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _is_blank(line: str) -> bool:
-    return not line or line.isspace()
-
-
-def _text_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[RawDocument]:
-    begin = size = 0
-    lines: list[str] = []
-    for number, line in numbered:
-        if not _is_blank(line):
-            begin = begin or number
-            lines.append(line)
-            size += len(line)
-            if size < _LONGEST_DOCUMENT:
-                continue
-        if lines:
-            yield RawDocument(path, begin, lines, divided=size >= _LONGEST_DOCUMENT, follows_file=True)
-        begin, size, lines = 0, 0, []
-    if lines:
-        yield RawDocument(path, begin, lines, follows_file=True)
-
-
-def _wiki_documents(path: str, numbered: Iterable[tuple[int, str]]) -> Iterator[RawDocument]:
-    """Yields documents without the title line above the text, as in the extractor's JSON form."""
-    begin = 0
-    title = ""
-    lines: list[str] = []
-    for number, line in numbered:
-        line = line.rstrip()
-        header = _DOC.fullmatch(line)
-        if begin and line == "</doc>":
-            yield RawDocument(path, begin, lines)
-            begin, lines = 0, []
-        elif begin and header:
-            break
-        elif begin:
-            line = html.unescape(line)
-            if line and (lines or line != title):
-                lines.append(line)
-        elif header:
-            begin, title = number, html.unescape(header["title"] or "")
-        elif line:
-            yield RawDocument(
-                path,
-                number,
-                [],
-                problem="there is text outside of <doc …> and </doc>: is this WikiExtractor's output?",
-            )
-            return
-    if begin:
-        yield RawDocument(path, begin, [], problem="this <doc> has no end: was the file cut off?")
-
-
 def _table_documents(
-    path: str, numbered: Iterable[tuple[int, str]], form: InputFormat, kind: Format
+    path: str, numbered: Iterable[tuple[int, str]], form: InputFormat, kind: str
 ) -> Iterator[RawDocument]:
     rows = csv_rows(shown(path), numbered) if kind == "csv" else tsv_rows(numbered)
     columns: list[int] = []
@@ -331,7 +289,7 @@ def _table_documents(
         yield RawDocument(path, number, [line for column in columns for line in row[column].splitlines()])
 
 
-def _columns(where: str, first: list[str], form: InputFormat, kind: Format) -> list[int]:
+def _columns(where: str, first: list[str], form: InputFormat, kind: str) -> list[int]:
     """Returns the positions of the text's columns.
 
     Raises:
@@ -400,8 +358,3 @@ def _no_field(field: str, found: str) -> MorphbertError:
         f"there is no field {field!r} (found: {found}). Name the field with the text: --text_field=NAME, with "
         "dots for nested ones."
     )
-
-
-def where(raw: RawDocument) -> str:
-    """Returns the place of a document for messages: `"posts.jsonl, line 3"` or `"standard input, line 3"`."""
-    return f"{shown(raw.path)}, line {raw.line}"

@@ -24,7 +24,7 @@ from morphbert.structured import parse_json
 Kind = Literal["tsv", "csv", "json", "parquet"]
 
 _LONGEST_FIELD = 100_000_000  # characters; the csv module's default of 131,072 is a long article
-_KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     ".tsv": "tsv",
     ".csv": "csv",
     ".json": "json",
@@ -135,7 +135,7 @@ def plain_ending(path: str) -> str:
 
 def is_table(path: str) -> bool:
     """Returns whether the name of a file is that of a table, as opposed to plain lines of text."""
-    return plain_ending(path) in _KINDS
+    return plain_ending(path) in KINDS
 
 
 def rows_of(path: str, encoding: str = "utf-8") -> Iterator[Row]:
@@ -149,7 +149,7 @@ def rows_of(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     Raises:
       MorphbertError: the file cannot be read or is not of its kind, or a row has another number of columns.
     """
-    kind = _KINDS.get(plain_ending(path)) or _kind_by_content(path, encoding)
+    kind = KINDS.get(plain_ending(path)) or _kind_by_content(path, encoding)
     if kind == "parquet":
         yield from parquet_rows(path)
     elif kind == "json":

@@ -20,13 +20,12 @@ from morphbert.atomic_files import atomic_write
 from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand, is_remote
+from morphbert.formats.document import RawDocument, where
 from morphbert.formats.raw_documents import (
     InputFormat,
-    RawDocument,
     blocks_of,
     json_paragraphs,
     read_documents,
-    where,
 )
 from morphbert.grammar.change import Change
 from morphbert.grammar.pairs import MinimalPair

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.formats.lines import is_blank
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import CLS, SEP
@@ -43,7 +44,7 @@ def unknown_share(tokenizer: Tokenizer, texts: Iterable[str], most: int = MOST_T
     """Counts `[UNK]` in the first 1,000 characters of each of the first `most` texts that are not blank."""
     counted = pieces = unknown = 0
     examples: dict[str, None] = {}
-    for text in islice((text for text in texts if text and not text.isspace()), most):
+    for text in islice((text for text in texts if not is_blank(text)), most):
         encoding = encode_special(tokenizer, text[:_CHARACTERS])
         counted += 1
         pieces += len(encoding.tokens)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError
 from morphbert.files import expand
-from morphbert.formats.lines import read_lines
+from morphbert.formats.lines import is_blank, read_lines
 from morphbert.hints import held_back
 from morphbert.options import NonNegativeInt, PathStr, configuration, option
 from morphbert.pages.phrases import phrase
@@ -144,5 +144,5 @@ def _names(paths: Sequence[str]) -> list[str]:
 def _lines(paths: Iterable[str], encoding: str) -> Iterable[str]:
     for path in paths:
         for line in read_lines(path, encoding=encoding):
-            if line and not line.isspace():
+            if not is_blank(line):
                 yield line

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError, naming
-from morphbert.formats.lines import read_lines
+from morphbert.formats.lines import is_blank, read_lines
 from morphbert.parallel import run_tasks
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
@@ -175,7 +175,7 @@ class _Reader:
     def _lines(self) -> Iterator[str]:
         for path in self._paths:
             for line in read_lines(path, encoding=self._encoding):
-                if not line or line.isspace():
+                if is_blank(line):
                     continue
                 self.lines += 1
                 self.characters += len(line)
