@@ -271,7 +271,7 @@ def test_broken_documents_can_be_left_out(run, capsys, tmp_path):
 
 
 def test_a_text_without_empty_lines_is_divided(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("morphbert.formats.raw_documents._LONGEST_DOCUMENT", 30)
+    monkeypatch.setattr("morphbert.formats.plain_text._LONGEST_DOCUMENT", 30)
     text = "".join(f"{number}번째 문장이다.\n" for number in range(10))
     written = run(text).decode()
     assert written.replace("\n\n", "\n") == text
