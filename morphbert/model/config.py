@@ -19,8 +19,8 @@ from morphbert.atomic_files import atomic_write
 from morphbert.errors import MorphbertError
 from morphbert.hub import local_path
 from morphbert.model import variants
-from morphbert.model.hugging_face_config import from_hugging_face, from_modern_bert
-from morphbert.model.variants import PLAIN, first_set
+from morphbert.model.hugging_face_config import MODERN_BLOCK, MODERN_KEYS, from_hugging_face, from_modern_bert
+from morphbert.model.variants import first_set
 from morphbert.structured import load_json
 
 # Keys that released configurations carry and that do not change this network: Google's multilingual and
@@ -71,37 +71,34 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_erf", "silu", "relu", "tanh", "linear")
 POSITIONS = ("absolute", "rotary")
 NORMS = ("layer_norm", "rms_norm")
 ELECTRA_NETWORKS = ("discriminator", "generator")
-# The modern block's keys, each of which makes a network that google-research/bert, ALBERT and RoBERTa do not have.
-_MODERN = (
-    "embedding_norm",
-    "position_embedding_type",
-    "local_attention",
-    "mlp_gate",
-    "norm_type",
-    "attention_bias",
-    "mlp_bias",
-    "norm_bias",
-    "classifier_bias",
-    "decoder_bias",
-    "classifier_activation",
-    "pooler",
-    "variant",
+# The keys of plain BERT, which every file has. All others make a variant; files leave those with default values out.
+_OF_BERT = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "initializer_range",
+    "layer_norm_eps",
 )
-# The fixed values of Hugging Face's ModernBERT; the modern block's other keys are its own.
-_OF_MODERN_BERT = {
-    "position_embedding_type": "rotary",
-    "mlp_gate": True,
-    "pre_layer_norm": True,
-    "embedding_norm": True,
-    "norm_type": "layer_norm",
-    "type_vocab_size": 0,
-    "pooler": False,
-    "next_sentence_head": False,
-    "num_hidden_groups": None,
-    "electra": None,
-    "variant": None,
-}
-
+# The keys of ALBERT, RoBERTa, pre-LN BERT and ELECTRA, and those that need one of the modern block's keys.
+_OF_PUBLISHED = (
+    "embedding_size",
+    "num_hidden_groups",
+    "inner_group_num",
+    "position_offset",
+    "next_sentence_head",
+    "pre_layer_norm",
+    "electra",
+    "global_rope_theta",
+    "local_rope_theta",
+    "global_attn_every_n_layers",
+)
 
 # Above these a number is a mistake, or made to take all memory; the largest models have some hundred layers.
 _MOST = {
@@ -214,7 +211,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            self._check_type(field.name, field.type, getattr(self, field.name))
+            self._check_type(field.name, str(field.type), getattr(self, field.name))
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if getattr(self, name) >= 1:
                 raise MorphbertError(f"model configuration: {name} is {getattr(self, name)}; it is under 1.")
@@ -241,19 +238,20 @@ class BertConfig:
         variants.check(self)
 
     @staticmethod
-    def _check_type(name: str, kind: Any, value: Any) -> None:
-        if kind in ("int | None", "str | None") and value is None:
+    def _check_type(name: str, kind: str, value: Any) -> None:
+        if value is None and kind.endswith(" | None"):
             return
-        if kind == "str | None" and not isinstance(value, str):
+        kind = kind.removesuffix(" | None")
+        if kind == "str" and not isinstance(value, str):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is a name.")
         if kind == "bool" and not isinstance(value, bool):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is true or false.")
         least = 0 if name in ("position_offset", "type_vocab_size") else 1
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if kind.startswith("int") and not (whole and value >= least):
+        if kind == "int" and not (whole and value >= least):
             raise MorphbertError(f"model configuration: {name} is {value!r}; it is a number from {least} up.")
         most = _MOST.get(name, _MOST_ROWS)
-        if kind.startswith("int") and value > most:
+        if kind == "int" and value > most:
             raise MorphbertError(
                 f"model configuration: {name} is {value!r}; at most {most:,} are taken, which no model reaches."
             )
@@ -283,11 +281,11 @@ class BertConfig:
         if not self.beside_modern_bert():
             return "ModernBERT"
         if self.electra is not None:
-            others = [name for name in _MODERN if name != "pooler"]
+            others = [name for name in _modern_names() if name != "pooler"]
             is_bert = not (first_set(self, *others) or self.pre_layer_norm) and self.type_vocab_size
             return "ELECTRA" if is_bert else "custom encoder"
         albert = self.num_hidden_groups is not None
-        if first_set(self, *_MODERN) or not self.type_vocab_size or (albert and self.pre_layer_norm):
+        if first_set(self, *_modern_names()) or not self.type_vocab_size or (albert and self.pre_layer_norm):
             return "custom encoder"
         if albert:
             return "ALBERT"
@@ -297,15 +295,16 @@ class BertConfig:
 
     def beside_modern_bert(self) -> list[str]:
         """The keys, with their values, by which the network is none of Hugging Face's ModernBERT."""
+        plain = {name: getattr(BertConfig, name) for name in _variant_names() if name not in MODERN_KEYS}
         return [
             f"{name}={json.dumps(getattr(self, name))}"
-            for name, value in _OF_MODERN_BERT.items()
+            for name, value in {**plain, **MODERN_BLOCK}.items()
             if getattr(self, name) != value
         ]
 
     def modern_keys(self) -> list[str]:
         """The keys, with their values, by which the network is none of google-research's."""
-        names = (*_MODERN, "electra")
+        names = (*_modern_names(), "electra")
         values = [f"{name}={json.dumps(getattr(self, name))}" for name in names if first_set(self, name)]
         return values if self.type_vocab_size else [*values, "type_vocab_size=0"]
 
@@ -377,9 +376,19 @@ class BertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the values by key, without the keys of a variant that the model is not."""
-        values = dataclasses.asdict(self)
-        return {key: value for key, value in values.items() if key not in PLAIN or value != PLAIN[key]}
+        left_out = {name for name in _variant_names() if not first_set(self, name)}
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in left_out}
 
     def to_json(self) -> str:
         """The configuration as google-research/bert writes it: sorted keys, two spaces."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def _variant_names() -> list[str]:
+    """Returns the keys that make a variant of BERT."""
+    return [field.name for field in dataclasses.fields(BertConfig) if field.name not in _OF_BERT]
+
+
+def _modern_names() -> list[str]:
+    """Returns the keys each of which makes a network that google-research/bert, ALBERT and RoBERTa do not have."""
+    return [name for name in _variant_names() if name not in _OF_PUBLISHED]

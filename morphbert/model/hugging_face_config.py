@@ -115,6 +115,22 @@ _MODERN_THETAS = {
     "sliding_attention": ("local_rope_theta", 10000.0),
 }
 
+# The fixed values of ModernBERT.
+MODERN_BLOCK = {
+    "type_vocab_size": 0,
+    "position_embedding_type": "rotary",
+    "mlp_gate": True,
+    "pre_layer_norm": True,
+    "embedding_norm": True,
+    "pooler": False,
+    "next_sentence_head": False,
+}
+# The keys of `BertConfig` that a ModernBERT's configuration sets freely.
+MODERN_KEYS = frozenset(
+    {ours for ours, _ in (*_MODERN_NAMES.values(), *_MODERN_THETAS.values())}
+    | {"hidden_act", "classifier_activation", "global_attn_every_n_layers", "local_attention"}
+)
+
 
 def from_modern_bert(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """ModernBERT's `config.json` → the values of a `BertConfig`, in the form of transformers 4 or 5.
@@ -148,19 +164,7 @@ def from_modern_bert(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             raise refuse(key, f"computed here are {known}")
     if chosen["classifier_activation"] == chosen["hidden_act"]:
         chosen["classifier_activation"] = None
-    return {**chosen, **_modern_attention(values, chosen["num_hidden_layers"], source), **_MODERN_BLOCK}
-
-
-# The fixed values of ModernBERT.
-_MODERN_BLOCK = {
-    "type_vocab_size": 0,
-    "position_embedding_type": "rotary",
-    "mlp_gate": True,
-    "pre_layer_norm": True,
-    "embedding_norm": True,
-    "pooler": False,
-    "next_sentence_head": False,
-}
+    return {**chosen, **_modern_attention(values, chosen["num_hidden_layers"], source), **MODERN_BLOCK}
 
 
 def _modern_attention(values: Mapping[str, Any], layers: int, source: str) -> dict[str, Any]:

@@ -61,37 +61,9 @@ def register_model(name: str) -> Callable[[_Class], _Class]:
     return VARIANTS.decorator(name, lambda kind: kind())
 
 
-# The keys of variants, with the values of plain BERT, which files leave out.
-PLAIN = {
-    "embedding_size": None,
-    "num_hidden_groups": None,
-    "inner_group_num": 1,
-    "position_offset": 0,
-    "next_sentence_head": True,
-    "pre_layer_norm": False,
-    "embedding_norm": False,
-    "position_embedding_type": "absolute",
-    "global_rope_theta": 160000.0,
-    "local_rope_theta": 10000.0,
-    "global_attn_every_n_layers": 1,
-    "local_attention": None,
-    "mlp_gate": False,
-    "norm_type": "layer_norm",
-    "attention_bias": True,
-    "mlp_bias": True,
-    "norm_bias": True,
-    "classifier_bias": True,
-    "decoder_bias": True,
-    "classifier_activation": None,
-    "pooler": True,
-    "electra": None,
-    "variant": None,
-}
-
-
 def first_set(config: BertConfig, *names: str) -> str | None:
-    """Returns the first of the keys whose value is not plain BERT's, or None."""
-    return next((name for name in names if getattr(config, name) != PLAIN[name]), None)
+    """Returns the first of the keys whose value is not the default, plain BERT's; None if all have it."""
+    return next((name for name in names if getattr(config, name) != getattr(type(config), name)), None)
 
 
 def check(config: BertConfig) -> None:
@@ -112,7 +84,7 @@ def _check_albert(config: BertConfig) -> None:
     groups, layers = config.num_hidden_groups, config.num_hidden_layers
     if groups is None:
         for name in ("embedding_size", "inner_group_num"):
-            if getattr(config, name) != PLAIN[name] and (config.electra is None or name != "embedding_size"):
+            if first_set(config, name) and (config.electra is None or name != "embedding_size"):
                 electra = ' For an ELECTRA, set electra to "discriminator" or "generator" instead.'
                 raise MorphbertError(
                     f"model configuration: {name} is ALBERT's, and num_hidden_groups is missing: 1 for one set of "
