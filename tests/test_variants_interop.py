@@ -25,6 +25,7 @@ from variants import (
 
 from morphbert.cli.export_model import main as export
 from morphbert.cli.import_model import main as bring_in
+from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.config import BertConfig
@@ -228,6 +229,20 @@ def test_served_graphs_give_the_same_numbers(variant, tmp_path):
         # Products of a gate's halves are large with these weights, and their rounding with them.
         close = 5e-5 if config.mlp_gate else 1e-5
         np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=close)
+
+
+def test_a_graph_that_leaves_weights_out_is_refused(monkeypatch):
+    """The graph is written separately from the encoder, so a new weight may be missing there."""
+    pytest.importorskip("onnx")
+    from morphbert.interop import onnx_graph
+
+    config = config_of("pre_ln", num_hidden_layers=1)
+    model = Pretrained(config, random_weights(config), "test")
+    monkeypatch.setattr(onnx_graph._Graph, "shift", lambda self, inputs, bias: inputs)
+    with pytest.raises(MorphbertError, match="layer_0/attention/self/query/bias"):
+        onnx_graph.encoder(model)
+    with pytest.raises(MorphbertError, match="'mish' cannot be exported"):
+        onnx_graph._Graph(config, {}).activation("mish", "x")
 
 
 # ── TensorFlow 1 ───────────────────────────────────────────────────────────────────────────────────────

@@ -32,10 +32,11 @@ def write(folder: str, model: Pretrained, slots: Mapping[str, np.ndarray] | None
     config = model.config
     if config.kind not in ("BERT", "ALBERT", "ELECTRA"):
         keys = model.config.modern_keys()
+        others = "saved_model" if config.kind == "custom encoder" else "huggingface or saved_model"
         has = f" with {', '.join(keys)}, for which there are no TensorFlow 1 names" if keys else ""
         raise MorphbertError(
             f"{model.source} is a {model.config.kind}{has}, and google-research/bert's modeling.py computes BERT "
-            "alone: export it with --format=huggingface or saved_model."
+            f"alone: export it with --format={others}."
         )
     values = {**model.weights, **(slots or {})}
     if config.electra is not None:

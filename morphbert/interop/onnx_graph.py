@@ -19,10 +19,12 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 import morphbert
+from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model import names as weight_names
 from morphbert.model.config import BertConfig
 from morphbert.model.names import BlockNames, layer_blocks
+from morphbert.model.parameters import encoder_parameters, pooler_parameters
 from morphbert.model.rotary import rotation
 
 ENCODER_NAME = "model.onnx"
@@ -114,6 +116,8 @@ class _Graph:
             return x
         if act == "gelu_erf":
             inner = self.apply("Erf", self.apply("Mul", x, self.number(math.sqrt(0.5))))
+        elif act not in ("gelu", "gelu_new"):
+            raise MorphbertError(f"hidden_act {act!r} cannot be exported as ONNX. Use --format=saved_model.")
         else:  # the tanh form: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
             cubic = self.apply("Mul", self.apply("Mul", x, x), self.number(0.044715))
             factor = self.apply(
@@ -225,12 +229,33 @@ class _Graph:
         return self.apply("Reshape", joined, self.integers(0, 0, self.config.hidden_size))
 
     def encode(self) -> str:
-        """The last layer's output, [B, L, H]."""
+        """The last layer's output, [B, L, H].
+
+        Raises:
+          MorphbertError: the graph lacks a part of the network.
+        """
         hidden = self.embeddings()
         for layer, blocks in enumerate(layer_blocks(self.config)):
             for names in blocks:
                 hidden = self.block(names, hidden, self.view(layer))
-        return self.norm(weight_names.FINAL_NORM, hidden) if self.config.pre_layer_norm else hidden
+        if self.config.pre_layer_norm:
+            hidden = self.norm(weight_names.FINAL_NORM, hidden)
+        self._refuse_unread()
+        return hidden
+
+    def _refuse_unread(self) -> None:
+        """Raises MorphbertError if a weight of the encoder is not in the graph, which then computes another network."""
+        pooler = pooler_parameters(self.config)
+        unread = [
+            name
+            for name in encoder_parameters(self.config)
+            if name not in pooler and name not in self.constants
+        ]
+        if unread:
+            raise MorphbertError(
+                f"the model cannot be exported as ONNX, because morphbert/interop/onnx_graph.py does not compute with "
+                f"the weight {unread[0]}. Use --format=saved_model."
+            )
 
     def block(self, names: BlockNames, hidden: str, view: _View) -> str:
         """[B, L, H] → [B, L, H]: `transformer_block` without dropout."""
