@@ -8,7 +8,6 @@ which the step captures them. It returns loss, norm and the variables' new value
 compiles it for its device.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -19,21 +18,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="base", help="a name in morphbert/model/configs")
-    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--predictions", type=int, default=20)
-    parser.add_argument("--vocab_size", type=int, default=32000)
+    import training as benchmark
+
+    parser = benchmark.parser_of_step(__doc__, "base", "bfloat16")
     parser.add_argument("--output", required=True)
     arguments = parser.parse_args()
     arguments.xla = True
 
     import tensorflow as tf
-    import training as benchmark
 
     training, objective, model, optimizer = benchmark.our_training(arguments)
     names = sorted(batch := benchmark.batch_of(arguments))

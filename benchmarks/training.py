@@ -407,17 +407,23 @@ def step_flops(arguments):
     )
 
 
-def main():
+def parser_of_step(description, model, dtype):
+    """A parser of the flags that `our_training` and `batch_of` read, with a default model and dtype."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--measure", choices=("steps", "input", "start", "cost"), default="steps")
-    parser.add_argument("--model", default="mini", help="a name in morphbert/model/configs")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--model", default=model, help="a name in morphbert/model/configs")
+    parser.add_argument("--dtype", default=dtype, choices=("float32", "bfloat16"))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--predictions", type=int, default=20)
     parser.add_argument("--vocab_size", type=int, default=32000)
+    return parser
+
+
+def main():
+    parser = parser_of_step(__doc__, "mini", "float32")
+    parser.add_argument("--measure", choices=("steps", "input", "start", "cost"), default="steps")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=1, help="steps of a contestant's turn")
     parser.add_argument("--limit", type=float, default=100, help="seconds after which no round is begun")

@@ -4,11 +4,11 @@ import collections
 import contextlib
 import gc
 import os
-import subprocess
 import sys
 import tempfile
 
 import pytest
+from processes import run_process
 from replicas import Replicas
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SHAPE, make_records, write_config, write_random_model
 
@@ -140,15 +140,7 @@ def command():
     """Runs a command of the checkout in a process of its own: → CompletedProcess with text output."""
 
     def run(script, *arguments, **options):
-        return subprocess.run(
-            [sys.executable, str(ROOT / script), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=options.pop("timeout", 300),
-            check=False,
-            **options,
-        )
+        return run_process([sys.executable, ROOT / script, *arguments], **options)
 
     return run
 

@@ -38,6 +38,17 @@ def arguments(records, config, output, *more):
     return [*(f"--{name}={value}" for name, value in flags.items()), *SHAPE, "--do_train", *switches]
 
 
+def evaluation_of(bert_config, **options):
+    """The run of an evaluation whose records a test makes itself, with the flags' defaults."""
+    from morphbert.api.pretraining import PretrainingConfig
+    from morphbert.train.config import RunConfig
+
+    paths = dict.fromkeys(("bert_config_file", "input_file", "output_dir"), "")
+    nothing = dict.fromkeys(("records", "eval_records", "phases", "plugins"), ())
+    config = PretrainingConfig(**paths, **options, do_eval=True)
+    return RunConfig.of(config, bert_config=bert_config, electra=None, **nothing)
+
+
 def objective_none(folder):
     """Records as RoBERTa's: full sentences, no pairs, masks drawn in training."""
     from morphbert.cli.create_pretraining_data import main as create

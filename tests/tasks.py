@@ -40,6 +40,12 @@ def write_split(folder, write, rows, num_train, ending):
     return folder
 
 
+def split_flags(folder, ending, output, *more, length=32):
+    """Flags of a tiny model for the files of `write_split`; of a flag given twice the last counts."""
+    files = [f"--train_file={folder}/train{ending}", f"--eval_file={folder}/dev{ending}"]
+    return [*tiny_flags(folder, length), *files, f"--output_dir={output}", *more]
+
+
 def write_ner(path, texts):
     """Writes texts, each parts of (characters, type or None), in KLUE-NER's format."""
     lines = ["## 문장 구분자 : \\n\\n"]

@@ -9,6 +9,7 @@ import sys
 import typing
 
 import pytest
+from processes import run_process
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 import morphbert
@@ -77,9 +78,7 @@ def test_every_name_is_there_and_loads_no_tensorflow_before_it_is_needed():
     ]
     program = f"import morphbert, sys\nfor name in {light}: getattr(morphbert, name)\n"
     program += "print('tensorflow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=100
-    )
+    done = run_process([sys.executable, "-c", program], check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
     assert typing.get_type_hints(morphbert.load_tokenizer)["do_lower_case"] == bool | None
 
@@ -102,14 +101,7 @@ from tensorflow.keras.activations import relu
 print(relu(tf.constant(-1.0)).numpy(), tf.keras.optimizers.Adam().name)
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_CPP")}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=100,
-    )
+    done = run_process([sys.executable, "-c", program], cwd=ROOT, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n0.0 adam\n", "")
 
 
@@ -136,13 +128,7 @@ def test_morphbert_runs_a_command_or_names_the_nearest(capsys):
     assert "--input_file is required" in capsys.readouterr().err
     assert main(["run_pretrainig"]) == 2
     assert "Did you mean run_pretraining?" in capsys.readouterr().err
-    done = subprocess.run(
-        [sys.executable, "-m", "morphbert", "--version"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=100,
-    )
+    done = run_process([sys.executable, "-m", "morphbert", "--version"], cwd=ROOT)
     assert done.stdout == f"morphbert {morphbert.__version__}\n"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_process
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 from morphbert.cli import create_pretraining_data
@@ -212,14 +213,10 @@ def test_worker_processes(tmp_path):
         "--max_predictions_per_seq=10",
     ]
     for engine, more in (("local", []), ("beam", workers)):
-        done = subprocess.run(
+        done = run_process(
             [*map(str, command), f"--output_file={tmp_path / engine / 'r'}", f"--engine={engine}", *more],
-            capture_output=True,
-            encoding="utf-8",
-            timeout=300,
             cwd=tmp_path,
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            check=False,
         )
         assert done.returncode == 0, done.stderr
     assert _files(tmp_path / "beam") == _files(tmp_path / "local")

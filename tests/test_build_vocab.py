@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes import run_process
 
 from morphbert.cli.build_vocab import main
 from morphbert.text.loading import load_tokenizer
@@ -289,7 +290,7 @@ def test_learning_shows_its_time_on_a_terminal_alone(corpus, tmp_path):
 
 def test_the_script_runs(corpus, tmp_path):
     script = Path(__file__).parent.parent / "build_vocab.py"
-    done = subprocess.run(
+    done = run_process(
         [
             sys.executable,
             script,
@@ -297,8 +298,6 @@ def test_the_script_runs(corpus, tmp_path):
             f"--vocab_dir={tmp_path / 'v'}",
             "--vocab_size=400",
         ],
-        capture_output=True,
-        text=True,
         check=True,
     )
     assert done.stdout.startswith("Vocabulary: read 360 lines")

@@ -1,12 +1,12 @@
 """The command: google-research/bert's records, recovery, the token store, and everything that can be wrong."""
 
 import gzip
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
+import regenerate_pretraining_data as golden
 from creating import KOREAN, VOCABULARY, create, files_of, flags, read
 from samples import GOLDEN, MECAB_VOCABULARY
 
@@ -15,9 +15,6 @@ from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import load_manifest
 from morphbert.data.records import RecordShape, features, read_records
 
-_spec = importlib.util.spec_from_file_location("regenerate", GOLDEN / "regenerate_pretraining_data.py")
-golden = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golden)
 DIGESTS = json.loads(Path(golden.DIGESTS).read_text())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from creating import create, files_of, flags
+from processes import run_process
 
 from morphbert.cli.create_pretraining_data import main
 
@@ -75,7 +76,7 @@ def test_killed_at_twenty_random_moments_and_started_again(larger, expected, tmp
         for name, content in files_of(tmp_path).items():
             if not name.startswith("."):
                 assert content == expected[name], "a file under its final name is whole"
-        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        again = run_process(command)
         assert again.returncode == 0, again.stderr
         assert {n: c for n, c in files_of(tmp_path).items() if not n.startswith(".")} == expected
     assert finished < 15, "most of the runs were meant to be interrupted"
@@ -133,7 +134,7 @@ def small_disk(tmp_path):
 
     def mount(*options):
         command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return run_process(command)
 
     try:
         made = mount("-o", "size=64k")

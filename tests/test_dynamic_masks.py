@@ -5,8 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import VOCAB_SIZE as SIZE
+from runs import arguments as short_run
 from runs import go_back_to
-from samples import GOLDEN, SHAPE, make_records, write_config
+from samples import make_records, write_config
 
 from morphbert.cli.run_pretraining import main as train
 from morphbert.data import masking
@@ -20,7 +22,6 @@ from morphbert.train.input.record_sets import mask_rules
 from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
 
 MASK_ID, RANGES = 4, ((5, 90), (95, 300))
-SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
 
 
 def batch_of(rows=64, length=64, seed=0):
@@ -144,16 +145,9 @@ def test_an_evaluation_masks_the_same_each_time_and_fills_up_its_last_batch(dyna
 
 def arguments(folder, output, *more):
     config = write_config(output.parent / "bert_config.json", vocab_size=SIZE)
-    return [
-        f"--bert_config_file={config}",
-        f"--input_file={folder}/train.tfrecord-*",
-        f"--eval_input_file={folder}/eval.tfrecord",
-        f"--output_dir={output}",
-        *("--do_train", "--do_eval", "--strategy=cpu", "--train_batch_size=8", "--num_warmup_steps=2"),
-        *("--save_checkpoints_steps=4", "--log_steps=4", "--learning_rate=1e-3"),
-        *SHAPE,
-        *more,
-    ]
+    files = (f"--input_file={folder}/train.tfrecord-*", f"--eval_input_file={folder}/eval.tfrecord")
+    steps = ("--train_batch_size=8", "--num_warmup_steps=2", "--save_checkpoints_steps=4", "--log_steps=4")
+    return short_run(folder, config, output, "--do_eval", *files, *steps, *more)
 
 
 @pytest.mark.long
@@ -193,8 +187,6 @@ def test_records_without_masks_need_their_manifest(dynamic, tmp_path):
 
 
 def test_static_and_dynamic_records_do_not_mix(dynamic, records, tmp_path, capsys):
-    flags = arguments(dynamic, tmp_path / "out", "--num_train_steps=2")
-    flags = [flag for flag in flags if not flag.startswith("--input_file")]
-    both = f"{dynamic}/train.tfrecord-00000-of-00003,{records}/a.tfrecord"
-    assert train([*flags, f"--input_file={both}"]) == 1
+    both = f"--input_file={dynamic}/train.tfrecord-00000-of-00003,{records}/a.tfrecord"
+    assert train(arguments(dynamic, tmp_path / "out", "--num_train_steps=2", both)) == 1
     assert "a.tfrecord" in capsys.readouterr().err

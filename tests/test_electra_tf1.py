@@ -1,13 +1,13 @@
 """Both networks of an ELECTRA in one checkpoint: google-research/electra's, and those of runs."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+import regenerate_electra
 import tensorflow as tf
 from electra_models import VOCABULARY, config_of, write_networks
 from samples import GOLDEN, save_tensorflow_1, write_config, write_random_model
@@ -140,12 +140,9 @@ def test_both_networks_of_googles_checkpoint_come_in_and_go_out(network, release
 
 def test_numbers_are_those_of_googles_own_code():
     """Of google-research/electra's modeling.py and run_pretraining.py, for a checkpoint of both that we exported."""
-    spec = importlib.util.spec_from_file_location("regenerate_electra", GOLDEN / "regenerate_electra.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    weights = {name: tensors(values) for name, values in made.weights_of_both().items()}
-    configs = {name: BertConfig(**values) for name, values in made.CONFIGS.items()}
-    batch = {name: tf.constant(values) for name, values in made.BATCH.items()}
+    weights = {name: tensors(values) for name, values in regenerate_electra.weights_of_both().items()}
+    configs = {name: BertConfig(**values) for name, values in regenerate_electra.CONFIGS.items()}
+    batch = {name: tf.constant(values) for name, values in regenerate_electra.BATCH.items()}
 
     def states(network, ids):
         inputs = EncoderInputs(batch[ids], batch["input_mask"], batch["segment_ids"])

@@ -5,12 +5,12 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import run_process
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
@@ -298,15 +298,7 @@ tokenizer.save_pretrained("again")
 again = AutoTokenizer.from_pretrained("again", trust_remote_code=True)
 assert again("갑분싸였다") == tokenizer("갑분싸였다")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_process([sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr
     ours = load_tokenizer(str(vocabulary))
     cls, sep = ours.vocab["[CLS]"], ours.vocab["[SEP]"]

@@ -3,12 +3,12 @@
 import gzip
 import itertools
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import run_process
 from samples import GOLDEN, ROOT, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
@@ -71,9 +71,7 @@ def test_the_plain_loader_serves_the_same_numbers_without_morphbert(
     assert (folder / "tokenizer" / "tokenization_morphbert.py").is_file()
     np.savez(tmp_path / "in.npz", **batch)
     command = [sys.executable, "-c", BLOCKED, folder, tmp_path / "in.npz", tmp_path / "out.npz"]
-    done = subprocess.run(
-        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = run_process(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     served = np.load(tmp_path / "out.npz")
     assert set(served.files) == set(expected)

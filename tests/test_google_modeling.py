@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import regenerate_model as regenerate
 import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, save_tensorflow_1
 
@@ -19,9 +20,6 @@ from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.sequences import encode_batch
 
-_spec = importlib.util.spec_from_file_location("regenerate_model", GOLDEN / "regenerate_model.py")
-regenerate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(regenerate)
 CHECKOUT = os.environ.get("GOOGLE_RESEARCH_BERT", "")
 
 

@@ -5,11 +5,11 @@ import math
 import os
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 
 import pytest
+from processes import run_process
 from samples import GOLDEN, ROOT
 
 # {"build_vocab.py": "morphbert-build-vocab", …}
@@ -24,25 +24,13 @@ COMMANDS = {
 NOT_COPIED = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__")
 
 
-def _run(arguments, **options):
-    return subprocess.run(
-        list(map(str, arguments)),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-        **options,
-    )
-
-
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel that `pip install .` makes, built from a copy of the checkout with what is installed."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
     pip = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = _run([*pip, "-w", folder, folder / "source"])
+    done = run_process([*pip, "-w", folder, folder / "source"])
     assert done.returncode == 0, done.stderr
     return next(folder.glob("*.whl"))
 
@@ -52,7 +40,7 @@ def installed(wheel, tmp_path_factory):
     """A folder with the installed package, its commands in `bin`, and an environment that finds it first."""
     folder = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--no-index", "--target", folder]
-    done = _run([*pip, wheel])
+    done = run_process([*pip, wheel])
     assert done.returncode == 0, done.stderr
     return folder, {**os.environ, "PYTHONPATH": str(folder)}
 
@@ -83,13 +71,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 @pytest.mark.parametrize(("script", "console"), COMMANDS.items())
 def test_the_console_command_is_the_script(script, console, installed, tmp_path):
     folder, environment = installed
-    from_checkout = _run([sys.executable, ROOT / script, "--help"])
-    from_package = _run([folder / "bin" / console, "--help"], env=environment, cwd=tmp_path)
+    from_checkout = run_process([sys.executable, ROOT / script, "--help"])
+    from_package = run_process([folder / "bin" / console, "--help"], env=environment, cwd=tmp_path)
     assert from_checkout.returncode == from_package.returncode == 0
     assert from_package.stdout == from_checkout.stdout
     wrong = [
-        _run([sys.executable, ROOT / script, "--no_such_flag=1"]),
-        _run([folder / "bin" / console, "--no_such_flag=1"], env=environment, cwd=tmp_path),
+        run_process([sys.executable, ROOT / script, "--no_such_flag=1"]),
+        run_process([folder / "bin" / console, "--no_such_flag=1"], env=environment, cwd=tmp_path),
     ]
     assert {(done.returncode, done.stderr) for done in wrong} == {(2, wrong[0].stderr)}
     assert "no_such_flag" in wrong[0].stderr
@@ -114,7 +102,7 @@ def test_both_make_the_same_vocabulary_and_records(installed, tmp_path):
             [*build, text, "--vocab_dir=vocab", "--vocab_size=500"],
             [*create, text, "--vocab_file=vocab", "--output_file=a.tfrecord", "--dupe_factor=2"],
         ):
-            done = _run(step, cwd=here, **options)
+            done = run_process(step, cwd=here, **options)
             assert done.returncode == 0, done.stderr
     for name in ("vocab/vocab.txt", "vocab/morphbert_tokenizer.json", "a.tfrecord"):
         ours, theirs = (tmp_path / side / name for side in ("checkout", "package"))
@@ -124,7 +112,7 @@ def test_both_make_the_same_vocabulary_and_records(installed, tmp_path):
 
 @pytest.mark.parametrize("script", COMMANDS)
 def test_help_needs_no_tensorflow_and_is_grouped(script, without_tensorflow):
-    done = _run([sys.executable, ROOT / script, "--help"], env=without_tensorflow)
+    done = run_process([sys.executable, ROOT / script, "--help"], env=without_tensorflow)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(script + " - ")
@@ -139,7 +127,7 @@ def test_help_needs_no_tensorflow_and_is_grouped(script, without_tensorflow):
 
 
 def test_training_without_tensorflow_says_what_to_install(without_tensorflow, tmp_path):
-    done = _run(
+    done = run_process(
         [sys.executable, ROOT / "run_pretraining.py", "--do_train", f"--input_file={ROOT}/README.md"]
         + [f"--bert_config_file={ROOT}/bert_config.json"]
         + [f"--output_dir={tmp_path}/c"],
@@ -162,7 +150,7 @@ def test_text_becomes_records_without_tensorflow(without_tensorflow, tmp_path):
         + ["--output_file=a.tfrecord"],
         ["evaluate_grammar.py", f"--input_file={GOLDEN}/documents_ko.txt", "--grammar_file=pairs.jsonl"],
     ):
-        done = _run([sys.executable, ROOT / step[0], *step[1:]], env=without_tensorflow, cwd=tmp_path)
+        done = run_process([sys.executable, ROOT / step[0], *step[1:]], env=without_tensorflow, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.tfrecord").stat().st_size > 10_000
 
@@ -180,7 +168,7 @@ for package in light:
 loaded = {name.split(".")[0] for name in sys.modules}
 print(*sorted(loaded & {"tensorflow", "keras", "torch", "transformers", "konlpy"}))
 """
-    done = _run([sys.executable, "-c", program], cwd=ROOT)
+    done = run_process([sys.executable, "-c", program], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
 

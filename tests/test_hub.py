@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
 from hub_server import HubServer
+from processes import run_process
 from samples import GOLDEN, ROOT
 
 from morphbert.hub import is_hub_name
@@ -28,14 +28,9 @@ def in_process(home, server, code, *arguments, **more):
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment = {**kept, **{name: value for name, value in settings.items() if value is not None}}
-    return subprocess.run(
+    return run_process(
         [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
         cwd=home,
-        check=False,
         env={
             **environment,
             "PYTHONPATH": str(ROOT),

@@ -1,12 +1,12 @@
 """The network's fast kernels: on hosts that cannot compile, and their traces in a compiled program."""
 
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import run_process
 from samples import ROOT
 
 from morphbert.model import functions, kernels
@@ -306,14 +306,10 @@ print("trained")
 
 def test_a_host_without_a_compiler_trains_by_plain_functions():
     """As the host of a TPU, whose TensorFlow has no XLA for the CPU."""
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-c", ON_A_HOST_WITHOUT_XLA],
-        capture_output=True,
-        text=True,
         cwd=ROOT / "tests",
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": ""},
-        check=False,
-        timeout=300,
     )
     assert done.stdout.split("\n") == ["cannot compile", "trained", ""], done.stderr
 

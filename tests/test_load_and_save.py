@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import run_process
 from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES
 
 import morphbert
@@ -150,9 +150,7 @@ def test_the_folder_that_was_loaded_is_not_replaced(loaded, tmp_path):
 
 def test_importing_the_package_loads_no_tensorflow():
     program = "import sys, morphbert; print('load' in dir(morphbert), 'tensorflow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = run_process([sys.executable, "-c", program], cwd=ROOT, check=True)
     assert done.stdout.split() == ["True", "False"]
     with pytest.raises(AttributeError, match="no_such_name"):
         morphbert.no_such_name  # noqa: B018

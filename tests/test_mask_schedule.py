@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import VOCAB_SIZE as SIZE
+from runs import arguments as short_run
 from runs import go_back_to, tensors
-from samples import GOLDEN, SHAPE, make_records, write_config
+from samples import GOLDEN, make_records, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main as train
@@ -25,7 +27,6 @@ from morphbert.train.mask_schedule import (
     with_schedule,
 )
 
-SIZE = len((GOLDEN / "vocab_ko.txt").read_text(encoding="utf-8").splitlines())
 FALLING = MaskSchedule(0.3, 0.1)
 
 
@@ -145,21 +146,14 @@ def test_places_hold_the_highest_share():
 
 def arguments(folder, output, *more):
     config = write_config(output.parent / "bert_config.json", vocab_size=SIZE)
-    return [
-        f"--bert_config_file={config}",
-        f"--input_file={folder}/train.tfrecord",
-        f"--output_dir={output}",
-        *("--do_train", "--strategy=cpu", "--train_batch_size=8", "--num_warmup_steps=2"),
-        *("--save_checkpoints_steps=3", "--log_steps=3", "--learning_rate=1e-3", "--num_train_steps=6"),
-        *SHAPE,
-        *more,
-    ]
+    file = f"--input_file={folder}/train.tfrecord"
+    steps = ("--num_train_steps=6", "--num_warmup_steps=2", "--save_checkpoints_steps=3", "--log_steps=3")
+    return short_run(folder, config, output, file, "--train_batch_size=8", *steps, *more)
 
 
 def test_static_records_have_no_schedule(records, tmp_path, capsys):
-    flags = arguments(records, tmp_path / "out", "--masked_lm_schedule=0.3:0.1")
-    flags[1] = f"--input_file={records}/a.tfrecord"
-    assert train(flags) == 1
+    flags = ("--masked_lm_schedule=0.3:0.1", f"--input_file={records}/a.tfrecord")
+    assert train(arguments(records, tmp_path / "out", *flags)) == 1
     assert "--masking=dynamic" in capsys.readouterr().err
 
 

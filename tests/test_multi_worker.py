@@ -12,10 +12,10 @@ import time
 
 import pytest
 import tensorflow as tf
+from processes import run_process
 from runs import arguments, assert_same, curve, go_back_to
-from samples import GOLDEN, ROOT, SHAPE
+from samples import ROOT, make_records
 
-from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.run_pretraining import main
 from morphbert.errors import MorphbertError
 from morphbert.train.cluster.workers import Cluster, expand_counts, expand_hosts, find_cluster, joined
@@ -185,9 +185,7 @@ def test_replicas_processes_and_accumulation_reach_the_weights_of_one_batch(
     assert main(flags("parts", "--gradient_accumulation_steps=4")) == 0
     result = replicas("run_pretraining", *flags("replicas"))
     assert result.returncode == 0, result.stderr
-    result = subprocess.run(
-        [*CLUSTER, *flags("processes", "--strategy=auto")], capture_output=True, text=True, check=False
-    )
+    result = run_process([*CLUSTER, *flags("processes", "--strategy=auto")])
     assert result.returncode == 0, result.stderr
     assert "auto: several workers found, 2 replica(s) on 2 workers" in result.stdout
     for name in ("parts", "replicas", "processes"):
@@ -206,16 +204,7 @@ def test_replicas_processes_and_accumulation_reach_the_weights_of_one_batch(
 def dynamic_records(tmp_path_factory):
     """Records whose masks are drawn in training."""
     folder = tmp_path_factory.mktemp("dynamic")
-    made = create(
-        [
-            f"--input_file={GOLDEN}/documents_ko.txt,{GOLDEN}/documents_ko_2.txt",
-            f"--vocab_file={GOLDEN}/vocab_ko.txt",
-            f"--output_file={folder}/a.tfrecord,{folder}/b.tfrecord",
-            *("--do_lower_case=false", "--masking=dynamic", "--dupe_factor=3", *SHAPE),
-        ]
-    )
-    assert made == 0
-    return folder
+    return make_records(folder, "a.tfrecord,b.tfrecord", "--masking=dynamic", "--dupe_factor=3")
 
 
 def workers_of(process):
@@ -285,7 +274,7 @@ def test_two_processes_stopped_and_killed_equal_never_stopped(worker, dynamic_re
     folders = (tmp_path / "whole", tmp_path / "killed")
 
     def finish(flags):
-        return subprocess.run([*CLUSTER, *flags], capture_output=True, text=True, check=False)
+        return run_process([*CLUSTER, *flags])
 
     errors = check_interruptions(CLUSTER, flags, finish, *folders, worker, 1, "--async_checkpoints")
     assert re.search(rf"worker {worker} \(127\.0\.0\.1:\d+\) is gone", errors), errors

@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
+from processes import run_process
 from samples import GOLDEN, ROOT
 
 NOTEBOOK = ROOT / "scripts" / "pretrain_colab.ipynb"
@@ -32,15 +32,10 @@ SMALL = {
 
 
 def execute(folder):
-    return subprocess.run(
+    return run_process(
         [sys.executable, "-c", EXECUTE, str(NOTEBOOK)],
         env={**os.environ, **SMALL, "DRIVE_FOLDER": str(folder)},
         cwd=ROOT / "scripts",
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=400,
-        check=False,
     )
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 import variants
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import run_process
 from samples import GOLDEN, ROOT, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
@@ -184,9 +184,7 @@ def test_the_script_runs_the_chain_and_passes_over_what_is_finished(tmp_path):
     def script(*arguments):
         path = ROOT / "scripts" / "pretrain_two_phase.sh"
         environment = {**os.environ, **settings}
-        return subprocess.run(
-            [path, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        return run_process([path, *arguments], cwd=tmp_path, env=environment)
 
     done = script(f"{GOLDEN}/documents_ko*.txt", "결과 둘")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -52,19 +52,9 @@ def folder(tmp_path_factory):
 
 
 def arguments(folder, output, *more):
-    return [
-        f"--bert_config_file={folder}/bert_config.json",
-        f"--vocab_file={MECAB_VOCABULARY}",
-        f"--train_file={folder}/data.tsv",
-        f"--eval_file={folder}/data.tsv",
-        f"--output_dir={output}",
-        "--text_column=title,body",
-        "--max_seq_length=16",
-        "--train_batch_size=8",
-        "--num_train_steps=2",
-        "--strategy=cpu",
-        *more,
-    ]
+    files = [f"--train_file={folder}/data.tsv", f"--eval_file={folder}/data.tsv", f"--output_dir={output}"]
+    own = ["--text_column=title,body", "--train_batch_size=8", "--num_train_steps=2"]
+    return [*tiny_flags(folder, 16), *files, *own, *more]
 
 
 def test_a_loss_and_a_metric_by_name_from_yaml(folder, tmp_path, capsys, monkeypatch):

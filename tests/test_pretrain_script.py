@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+from processes import run_process
 from samples import GOLDEN, ROOT
 
 SCRIPT = ROOT / "scripts" / "pretrain.sh"
@@ -35,16 +36,7 @@ def _environment(**settings):
 
 
 def _run(*arguments, cwd, **settings):
-    return subprocess.run(
-        [str(SCRIPT), *map(str, arguments)],
-        cwd=cwd,
-        env=_environment(**settings),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return run_process([SCRIPT, *arguments], cwd=cwd, env=_environment(**settings))
 
 
 def _eval_results(folder):
@@ -243,12 +235,10 @@ def _settings(place, stage, **settings):
     """What the script's functions write down of a stage, without running it."""
     functions = f'source <(sed "s/^main .*//" "{SCRIPT}"); root="{ROOT}"'
     program = f"{functions}; input=a output=b; find_python; set_defaults; settings {stage}"
-    done = subprocess.run(
+    done = run_process(
         ["bash", "-c", program],
         cwd=place,
         env={**os.environ, "PYTHON": sys.executable, **settings},
-        capture_output=True,
-        text=True,
         check=True,
     )
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
@@ -335,7 +325,7 @@ def test_help_names_every_setting():
 def test_the_text_of_konlpy_is_all_there(tmp_path):
     script = ROOT / "scripts" / "konlpy_corpus.py"
     target = tmp_path / "글.txt"
-    done = subprocess.run([sys.executable, script, target], capture_output=True, text=True, check=False)
+    done = run_process([sys.executable, script, target])
     assert done.returncode == 0, done.stderr
     documents = target.read_text(encoding="utf-8").split("\n\n")
     assert 100 <= len(documents) <= 200

@@ -5,10 +5,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
+from processes import run_process
 from samples import GOLDEN, ROOT
 
 NOT_COPIED = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__")
@@ -64,16 +64,7 @@ def _run(command, folder):
     python = os.path.dirname(sys.executable)
     environment = {**os.environ, **SETTINGS, "PYTHON": sys.executable}
     environment["PATH"] = python + os.pathsep + os.environ["PATH"]
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return run_process(["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment)
 
 
 def test_no_stage_by_hand_goes_into_a_folder_of_make_pretrain():
@@ -148,7 +139,5 @@ def test_every_flag_that_is_named_exists():
 def _help(script):
     if script.name in ("setup.py", "tokenization.py"):
         return ""
-    done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, encoding="utf-8", check=True
-    )
+    done = run_process([sys.executable, script, "--help"], check=True)
     return done.stdout

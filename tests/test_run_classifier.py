@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import write_split, write_tiny_config
+from tasks import split_flags, write_split, write_tiny_config
 
 import morphbert
 from morphbert.cli.run_classifier import main
@@ -51,17 +51,7 @@ def data(tmp_path_factory):
 
 
 def arguments(data, output, *more):
-    return [
-        f"--bert_config_file={data}/bert_config.json",
-        f"--vocab_file={MECAB_VOCABULARY}",
-        f"--train_file={data}/train.tsv",
-        f"--eval_file={data}/dev.tsv",
-        f"--output_dir={output}",
-        "--max_seq_length=16",
-        "--train_batch_size=16",
-        "--strategy=cpu",
-        *more,
-    ]
+    return split_flags(data, ".tsv", output, *more, length=16)
 
 
 def results(folder):
@@ -334,17 +324,22 @@ def test_scores_do_not_depend_on_the_padding(trained, data):
     from morphbert.finetune.config import HeadConfig
     from morphbert.finetune.run import FineTuning, TaskRunConfig
     from morphbert.finetune.task import Examples
+    from morphbert.finetune.task_configs import ClassificationConfig
     from morphbert.finetune.tasks.classification import Classification, TextExample
     from morphbert.model.config import BertConfig
     from morphbert.text.loading import load_tokenizer
     from morphbert.train.cluster.strategy import DeviceConfig, build_strategy
 
-    config = TaskRunConfig(
-        bert_config=BertConfig.from_json_file(str(trained / "bert_config.json")),
-        output_dir=str(trained),
+    asked = ClassificationConfig(
+        output_dir=trained,
+        do_predict=True,
+        predict_file=f"{data}/dev.tsv",
         devices=DeviceConfig(strategy="cpu"),
         eval_batch_size=2,
     )
+    model = BertConfig.from_json_file(str(trained / "bert_config.json"))
+    once = {"on_divergence": "stop", "best_metric": "-loss", "reweighted_from": None, "task": {}}
+    config = TaskRunConfig.of(asked, bert_config=model, **once)
     strategy = build_strategy(config.devices)
     task = Classification("class", ("0", "1"), HeadConfig(pooling="mean"), max_seq_length=32)
     running = FineTuning(config, task, None, strategy)

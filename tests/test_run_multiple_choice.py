@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import choices, figures, tiny_flags, write_json_lines, write_split
+from tasks import choices, figures, split_flags, write_json_lines, write_split
 from variants import DISCRIMINATOR
 
 from morphbert.cli import export_model, predict
@@ -33,8 +33,7 @@ def data(tmp_path_factory):
 
 
 def arguments(data, output, *more):
-    files = [f"--train_file={data}/train.jsonl", f"--eval_file={data}/dev.jsonl", f"--output_dir={output}"]
-    return [*tiny_flags(data, LENGTH), "--train_batch_size=6", *files, *more]
+    return split_flags(data, ".jsonl", output, "--train_batch_size=6", *more, length=LENGTH)
 
 
 @pytest.fixture(scope="module")

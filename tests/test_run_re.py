@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
-from tasks import figures, relations, tiny_flags, write_json, write_split
+from tasks import figures, relations, split_flags, tiny_flags, write_json, write_split
 
 from morphbert.cli.run_re import main
 from morphbert.finetune.pretrained_start import Start
@@ -24,9 +24,8 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("trained") / "model"
-    flags = [f"--train_file={data}/train.json", f"--eval_file={data}/dev.json", f"--output_dir={output}"]
     steps = ["--num_train_steps=100", "--learning_rate=3e-3", "--do_train", "--do_eval"]
-    assert main([*tiny_flags(data), *flags, *steps]) == 0
+    assert main(split_flags(data, ".json", output, *steps)) == 0
     return output
 
 

@@ -5,13 +5,13 @@ without one its recorded answers are compared instead (tests/test_tokenization.p
 """
 
 import functools
-import importlib.util
 import os
 import sys
 import unicodedata
 
 import mecab_ko
 import pytest
+import regenerate_tokenization as generator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import GOLDEN, MECAB_VOCABULARY
@@ -26,14 +26,11 @@ from morphbert.text.wordpiece import LongestMatch, longest_match
 from morphbert.text.words import BEGINS_WORD, WordSplitter
 
 VOCABULARIES = [str(GOLDEN / "tokenization_vocab.txt"), str(MECAB_VOCABULARY / "vocab.txt")]
-_SPEC = importlib.util.spec_from_file_location("regenerate", GOLDEN / "regenerate_tokenization.py")
-GENERATOR = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(GENERATOR)
 
 ANY_TEXT = st.one_of(
     st.text(max_size=80),
-    st.text(alphabet=GENERATOR.AWKWARD, max_size=80),
-    st.lists(st.sampled_from([*GENERATOR.PIECES, *GENERATOR.TEXTS, " ", "를", "##"]), max_size=12).map(
+    st.text(alphabet=generator.AWKWARD, max_size=80),
+    st.lists(st.sampled_from([*generator.PIECES, *generator.TEXTS, " ", "를", "##"]), max_size=12).map(
         "".join
     ),
 )
@@ -48,7 +45,7 @@ def vocabulary(request):
 @pytest.mark.skipif(not CHECKOUT, reason="GOOGLE_BERT names no checkout of google-research/bert")
 @pytest.mark.parametrize("do_lower_case", [False, True])
 def test_google_research_berts_own_tokens(vocabulary, do_lower_case):
-    original = GENERATOR.load_original(CHECKOUT).FullTokenizer(vocabulary, do_lower_case)
+    original = generator.load_original(CHECKOUT).FullTokenizer(vocabulary, do_lower_case)
     ours = bert_tokenizer(load_vocabulary(vocabulary), do_lower_case)
 
     @settings(max_examples=1500, deadline=None)

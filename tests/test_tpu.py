@@ -15,7 +15,8 @@ import sys
 import pod_of_two_hosts
 import pytest
 import tensorflow as tf
-from runs import arguments, assert_same, curve, go_back_to
+from processes import run_process
+from runs import arguments, assert_same, curve, evaluation_of, go_back_to
 from samples import GOLDEN, ROOT, SHAPE, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
@@ -24,7 +25,6 @@ from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.cluster.strategy import Devices, build_strategy
-from morphbert.train.config import RunConfig
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
 from morphbert.train.objective import pretraining_objective
@@ -149,7 +149,7 @@ def test_a_replicas_whole_step_compiles_as_one(tmp_path):
 
 def test_the_evaluation_compiles(tmp_path):
     config, strategy, model, _ = parts(tmp_path, StepConfig())
-    run = RunConfig(bert_config=config, output_dir="", records=(), step=StepConfig(xla=True))
+    run = evaluation_of(config, step=StepConfig(xla=True))
     objective = pretraining_objective(config)
     batch = {n: tf.zeros(one.shape, one.dtype) for n, one in specification(PLAIN).items()}
     check_for_a_device(
@@ -261,9 +261,7 @@ def test_two_hosts_of_a_pod_read_the_batches_of_one(records, tiny_config, tmp_pa
         str(tiny_config),
         json.dumps(feeds),
     ]
-    done = subprocess.run(
-        program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
-    )
+    done = run_process(program, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-2000:]
     alone = build_strategy(DeviceConfig(strategy="cpu"))
     cores = [f"/job:worker/replica:0/task:{host}/device:CPU:{core}" for host in range(2) for core in range(2)]
@@ -287,12 +285,10 @@ def test_the_scripts_flags_are_those_of_the_command(records, tiny_config, tmp_pa
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     fake.chmod(0o755)
     script = [str(ROOT / "scripts" / "pretrain_tpu.sh"), f"{records}/*.tfrecord", f"{records}/a.tfrecord"]
-    called = subprocess.run(
+    called = run_process(
         [*script, str(tmp_path / "out")],
         env={**os.environ, "PYTHON": str(fake), "MAX_SEQ_LENGTH": "64", "MAX_PREDICTIONS_PER_SEQ": "10"}
         | {"BERT_CONFIG_FILE": str(tiny_config), "TPU_NAME": "pod-1"},
-        capture_output=True,
-        text=True,
         check=True,
     )
     program, *flags = called.stdout.splitlines()
@@ -314,12 +310,9 @@ def test_the_loop_and_the_evaluation_are_traced_by_a_strategy_of_tpus(tmp_path):
     """Two cores that are not there, in a process of their own; nothing is run."""
     config = write_config(tmp_path / "c.json", num_hidden_layers=1)
     program = str(ROOT / "tests" / "tpu_of_invented_cores.py")
-    traced = subprocess.run(
+    traced = run_process(
         [sys.executable, program, str(config)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TPU_SKIP_MDS_QUERY": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
         cwd=ROOT,
     )
     assert traced.returncode == 0, traced.stderr[-2000:]

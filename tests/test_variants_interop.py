@@ -1,11 +1,12 @@
 """ALBERT, RoBERTa and pre-LN: transformers' numbers and TensorFlow 1's, in and out."""
 
-import importlib.util
 import json
 import shutil
 
 import numpy as np
 import pytest
+import regenerate_albert
+import regenerate_model
 import tensorflow as tf
 from samples import GOLDEN, SENTENCES, write_random_model
 from variants import (
@@ -271,21 +272,14 @@ cls/seq_relationship/output_bias cls/seq_relationship/output_weights
 )
 
 
-def module_of(name):
-    """A script of tests/golden as a module."""
-    spec = importlib.util.spec_from_file_location(name, GOLDEN / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_our_numbers_are_those_of_googles_albert():
     """Of its own modeling.py, for a checkpoint that we exported: two groups of two blocks in four layers."""
-    batch, albert = module_of("regenerate_model"), module_of("regenerate_albert")
-    config = BertConfig(**albert.CONFIG)
+    config = BertConfig(**regenerate_albert.CONFIG)
     shapes = {name: parameter.shape for name, parameter in pretraining_parameters(config).items()}
-    weights = tensors(batch.weights_by_formula(shapes))
-    inputs = [tf.constant(batch.BATCH[name]) for name in ("input_ids", "input_mask", "segment_ids")]
+    weights = tensors(regenerate_model.weights_by_formula(shapes))
+    inputs = [
+        tf.constant(regenerate_model.BATCH[name]) for name in ("input_ids", "input_mask", "segment_ids")
+    ]
     hidden = encode_layers(weights, config, EncoderInputs(*inputs))[-1]
     expected = json.loads((GOLDEN / "albert.json").read_text())
     for name, found in (("hidden_states", hidden), ("pooled_output", pool(weights, hidden))):

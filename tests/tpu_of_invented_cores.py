@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+from runs import evaluation_of
 from tensorflow.python.distribute import tpu_strategy
 from tensorflow.python.tpu import tpu_system_metadata
 
@@ -63,7 +64,6 @@ def traced(strategy):
     from morphbert.model.parameters import TrainableModel
     from morphbert.train.accelerator_check.of_run import batch_of
     from morphbert.train.cluster.strategy import Devices
-    from morphbert.train.config import RunConfig
     from morphbert.train.evaluation import Evaluator
     from morphbert.train.input.records import RecordFormat
     from morphbert.train.objective import pretraining_objective
@@ -93,7 +93,7 @@ def traced(strategy):
         inside = collections.Counter(node.op for node in nodes if "_tpu_replicate" in node.attr)
         kinds = collections.Counter(node.op for node in nodes)
         found["steps"].append({"inside": inside, "kinds": kinds})
-    run = RunConfig(bert_config=config, output_dir="", records=(), step=StepConfig(xla=True))
+    run = evaluation_of(config, step=StepConfig(xla=True))
     evaluated = {
         **{name: tf.concat([one, one], 0) for name, one in batch.items()},
         "example_weights": tf.ones([8]),

@@ -25,10 +25,12 @@ from morphbert.options import (
     options,
 )
 from morphbert.plugins import load_plugins, model_plugin_option
+from morphbert.train import loop_options
 from morphbert.train.accelerator_check.targets import parse_targets
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.mask_schedule import parse_mask_schedule
+from morphbert.train.optimizers.config import GROUP as OPTIMIZER
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.phases import Phase, parse_phases
 from morphbert.train.step_config import StepConfig
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 
 _TO_DO = "What to do"
-_OPTIMIZER = "Optimizer (the defaults are BERT's)"
 
 
 @configuration
@@ -241,10 +242,10 @@ class PretrainingConfig:
         default=None,
         help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
     )
-    optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=_OPTIMIZER)
+    optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=OPTIMIZER)
     num_warmup_steps: NonNegativeInt | None = option(
         default=None,
-        group=_OPTIMIZER,
+        group=OPTIMIZER,
         help="The number of steps over which the learning rate rises from 0, usually 1% to 10% of all steps. Default: "
         f"{WARMUP_STEPS:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
@@ -253,17 +254,15 @@ class PretrainingConfig:
         instead_of="num_warmup_steps",
         help="The warm-up as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
     )
-    save_checkpoints_steps: PositiveInt = option(
-        default=1000, group="Checkpoints and log", help="The number of steps between checkpoints."
-    )
-    keep_checkpoint_max: PositiveInt = option(default=5, help="The number of newest checkpoints to keep.")
+    save_checkpoints_steps: PositiveInt = loop_options.save_checkpoints_steps("Checkpoints and log")
+    keep_checkpoint_max: PositiveInt = loop_options.keep_checkpoint_max(5)
     async_checkpoints: bool = option(
         default=False,
         help="Train on while a checkpoint is synced to the disk, digested and named, or copied to a remote "
         "--output_dir. Only writing the data into memory is waited for. The guarantees are the same, and the next save "
         "waits for the one before.",
     )
-    log_steps: PositiveInt = option(default=100, help="The number of steps between lines of progress.")
+    log_steps: PositiveInt = loop_options.log_steps()
     shuffle_buffer_size: PositiveInt = option(
         default=1000,
         help="The number of records in the shuffle window of training. create_pretraining_data.py shuffles all "
@@ -271,11 +270,7 @@ class PretrainingConfig:
     )
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES)
     step: StepConfig = options(default=StepConfig(), group=_TO_DO)
-    iterations_per_loop: PositiveInt = option(
-        default=1000,
-        group=DEVICES,
-        help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",
-    )
+    iterations_per_loop: PositiveInt = loop_options.iterations_per_loop()
 
     def __post_init__(self) -> None:
         """Raises UsageError for settings that contradict each other."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from morphbert.atomic_files import check_writable
 from morphbert.data.mixture import split_weight
@@ -84,19 +84,18 @@ def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> R
     records, eval_records = _records(config, bert_config, num_train_steps, input_files, eval_files)
     if shares:
         records = mixed(records, sources, shares)
-    resolved: dict[str, Any] = {
-        "bert_config": bert_config,
-        "electra": _electra(config, bert_config),
-        "records": records,
-        "phases": config.parsed_phases,
-        "eval_records": eval_records,
-        "optimizer": optimizer,
-        "step": step,
-        "plugins": tuple(identities(config.plugin)),
-        "train_time": parse_train_time(config.train_time) if config.train_time is not None else None,
-    }
-    names = {field.name for field in dataclasses.fields(RunConfig)} - set(resolved)
-    return RunConfig(**resolved, **{name: getattr(config, name) for name in names})
+    return RunConfig.of(
+        config,
+        bert_config=bert_config,
+        electra=_electra(config, bert_config),
+        records=records,
+        phases=config.parsed_phases,
+        eval_records=eval_records,
+        optimizer=optimizer,
+        step=step,
+        plugins=tuple(identities(config.plugin)),
+        train_time=parse_train_time(config.train_time) if config.train_time is not None else None,
+    )
 
 
 def _bert_config(config: PretrainingConfig) -> BertConfig:

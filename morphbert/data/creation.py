@@ -25,6 +25,7 @@ from morphbert.options import PathStr, PositiveInt, configuration, option
 from morphbert.parallel import default_workers
 from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
+from morphbert.text.text_options import text_encoding_option, tokenizer_mismatch_option
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.unknown_share import say_unknown_share
 from morphbert.text.vocabulary import VOCABULARY_NAME
@@ -48,9 +49,7 @@ class PretrainingDataConfig:
         "decompressed. With a weight behind each, PATTERN:WEIGHT, each document is used as often as gives the pieces "
         "these shares. Examples: --input_file='corpus/*.txt.gz', --input_file='news/*:0.7,wiki/*:0.3'",
     )
-    encoding: str = option(
-        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
-    )
+    encoding: str = text_encoding_option()
     output_file: str = option(
         help="The record files: a path, or several with commas, each written under exactly its name. A name that "
         "ends with .gz is compressed. NAME.manifest.json beside each file describes it."
@@ -66,11 +65,7 @@ class PretrainingDataConfig:
         "Hangul syllables the capital letters of the vocabulary decide, and Hangul stays whole (except with "
         "--mode=google).",
     )
-    allow_tokenizer_mismatch: bool = option(
-        default=False,
-        help="Continue with a warning if Mecab, its dictionary, the casing or vocab.txt differ from those of the "
-        "vocabulary folder. Text may then be cut into other pieces.",
-    )
+    allow_tokenizer_mismatch: bool = tokenizer_mismatch_option()
     num_shards: PositiveInt | None = option(
         default=None,
         help="Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "

@@ -28,8 +28,10 @@ from morphbert.options import (
     options,
 )
 from morphbert.plugins import load_plugins
+from morphbert.train import loop_options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
+from morphbert.train.optimizers.config import GROUP as OPTIMIZER
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
@@ -331,11 +333,9 @@ class FineTuneConfig:
         help="The figure of the evaluation that determines the best checkpoint; a leading - means the lowest value. "
         "Default: the task's figure. Example: --best_metric=-loss",
     )
-    save_checkpoints_steps: PositiveInt = option(
-        default=1000, help="The number of steps between checkpoints."
-    )
-    keep_checkpoint_max: PositiveInt = option(default=2, help="The number of newest checkpoints to keep.")
-    log_steps: PositiveInt = option(default=100, help="The number of steps between lines of progress.")
+    save_checkpoints_steps: PositiveInt = loop_options.save_checkpoints_steps()
+    keep_checkpoint_max: PositiveInt = loop_options.keep_checkpoint_max(2)
+    log_steps: PositiveInt = loop_options.log_steps()
     wandb_project: str | None = option(
         default=None, help="Also log to this project of Weights & Biases (extra wandb). Default: off."
     )
@@ -359,12 +359,10 @@ class FineTuneConfig:
         section="head",
         help="The name of a head of --plugin, which takes the place of this command's.",
     )
-    optimizer: OptimizerConfig = options(
-        default=OptimizerConfig(), group="Optimizer (the defaults are BERT's)", section="optimizer"
-    )
+    optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=OPTIMIZER, section="optimizer")
     warmup_proportion: Share = option(
         default=0.1,
-        group="Optimizer (the defaults are BERT's)",
+        group=OPTIMIZER,
         section="optimizer",
         help="The share of the steps over which the learning rate rises from 0.",
     )
@@ -375,12 +373,7 @@ class FineTuneConfig:
     )
     step: StepConfig = options(default=StepConfig(), group="Training", section="train")
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES, section="train")
-    iterations_per_loop: PositiveInt = option(
-        default=1000,
-        group=DEVICES,
-        section="train",
-        help="The largest number of steps in one call of the compiled loop; a call ends after about 10 s in any case.",
-    )
+    iterations_per_loop: PositiveInt = loop_options.iterations_per_loop(section="train")
 
     def __post_init__(self) -> None:
         """Refuses values that contradict each other.

@@ -217,28 +217,14 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
     learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
     warmup = warmup_steps(config.num_warmup_steps, config.warmup_proportion, steps)
     plugins = {"plugin": identities(config.plugin)} if config.plugin else {}
-    return TaskRunConfig(
+    return TaskRunConfig.of(
+        config,
         bert_config=start.config,
-        output_dir=config.output_dir,
-        init_checkpoint=config.init_checkpoint,
-        do_train=config.do_train,
-        eval_every=config.eval_every,
-        train_batch_size=config.train_batch_size,
-        eval_batch_size=config.eval_batch_size,
-        save_checkpoints_steps=config.save_checkpoints_steps,
-        keep_checkpoint_max=config.keep_checkpoint_max,
-        iterations_per_loop=config.iterations_per_loop,
-        log_steps=config.log_steps,
+        on_divergence="stop",
         optimizer=dataclasses.replace(config.optimizer, num_train_steps=steps, num_warmup_steps=warmup),
         step=decide_xla(config.step, config.devices),
-        devices=config.devices,
-        group_by_length=config.group_by_length,
         best_metric=config.best_metric or problem.task.best_metric(config),
-        early_stopping=config.early_stopping,
-        freeze_embeddings=config.freeze_embeddings,
-        freeze_layers=config.freeze_layers,
         reweighted_from=None if loss is None else loss.begins(steps),
-        wandb_project=config.wandb_project,
         task={**problem.saved, **learned, **plugins},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import tensorflow as tf
 
@@ -46,6 +46,16 @@ class HeadTask(Task, Protocol):
     def plugin_head(self) -> Head | None:
         """The plugin's head, if there is one."""
         return own_head(self.custom_head)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `task.json` that all these tasks have; a task adds its own values."""
+        own_head = {} if self.custom_head is None else {"custom_head": self.custom_head}
+        return {
+            "task": self.name,
+            **self.head.to_dict(),
+            "max_seq_length": self.max_seq_length,
+            **own_head,
+        }
 
     def parameters(self, config: BertConfig) -> dict[str, Parameter]:
         """Returns the head's weights, [C, D] and [C], and an LSTM's."""
@@ -106,6 +116,10 @@ class LabelTask(HeadTask, Protocol):
     """A task with one score for each label, of which one is correct."""
 
     labels: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `task.json`."""
+        return {**super().to_dict(), "labels": list(self.labels)}
 
     @property
     def outputs(self) -> int:

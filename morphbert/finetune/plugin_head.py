@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,11 +30,6 @@ def own_head(name: str | None) -> Head | None:
 def head_input(head: HeadConfig, custom_head: str | None) -> HeadConfig:
     """Returns the input of a task's head. A plugin's reads the pieces: neither a pooler nor another vector of them."""
     return head if custom_head is None else PieceHeadConfig(layers=head.layers)
-
-
-def saved_head(custom_head: str | None) -> dict[str, Any]:
-    """Returns a plugin's head as content of `task.json`."""
-    return {} if custom_head is None else {"custom_head": custom_head}
 
 
 def own_parameters(head: Head, width: int, classes: int) -> dict[str, Parameter]:

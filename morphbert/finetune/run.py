@@ -50,14 +50,14 @@ class TaskRunConfig(LoopConfig):
       task: the description of the task as JSON values, for the checkpoint.
     """
 
-    group_by_length: bool = True
-    best_metric: str = "-loss"
-    early_stopping: int | None = None
-    freeze_embeddings: bool = False
-    freeze_layers: int = 0
-    reweighted_from: int | None = None
-    wandb_project: str | None = None
-    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    group_by_length: bool
+    best_metric: str
+    early_stopping: int | None
+    freeze_embeddings: bool
+    freeze_layers: int
+    reweighted_from: int | None
+    wandb_project: str | None
+    task: Mapping[str, Any]
 
     @property
     def frozen(self) -> tuple[str, ...]:

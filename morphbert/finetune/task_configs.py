@@ -30,7 +30,15 @@ _TABLE = (
     "too."
 )
 _TEST = "Evaluation and prediction"
-_EVALUATE = "Evaluate on --eval_file and write eval_results.txt."
+
+
+def _train_file_option(help: str) -> Any:
+    return option(default=None, group="Data", section="data", help=help)
+
+
+def _do_eval_option() -> Any:
+    help = "Evaluate on --eval_file and write eval_results.txt."
+    return option(default=False, help=help, group=_TEST, section="test")
 
 
 def _head(default: HeadConfig) -> Any:
@@ -44,9 +52,7 @@ class ClassificationConfig(FineTuneConfig):
     task_name: ClassVar[str] = "classification"
     scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn", "scipy": "scipy"}
 
-    train_file: str | None = option(
-        default=None, group="Data", section="data", help=f"Labelled examples to train on. {_TABLE}"
-    )
+    train_file: str | None = _train_file_option(f"Labelled examples to train on. {_TABLE}")
     eval_file: str | None = option(default=None, help="The labelled examples to evaluate on.")
     predict_file: str | None = option(
         default=None, help="The examples to predict; they need no label column."
@@ -70,7 +76,7 @@ class ClassificationConfig(FineTuneConfig):
         default=(),
         help="All labels, divided by commas. Default: the labels of the training data. Example: --labels=0,1",
     )
-    do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
+    do_eval: bool = _do_eval_option()
     do_predict: bool = option(
         default=False, help="Write test_results.tsv for --predict_file, one line per example."
     )
@@ -103,12 +109,9 @@ class TaggingConfig(FineTuneConfig):
     task_name: ClassVar[str] = "tagging"
     scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn", "seqeval": "seqeval"}
 
-    train_file: str | None = option(
-        default=None,
-        group="Data",
-        section="data",
-        help="The training texts, in KLUE-NER's format: a character, a tab and its tag (O, B-PS, I-PS …) on each "
-        "line, spaces included, and an empty line after each text. May be compressed.",
+    train_file: str | None = _train_file_option(
+        "The training texts, in KLUE-NER's format: a character, a tab and its tag (O, B-PS, I-PS …) on each "
+        "line, spaces included, and an empty line after each text. May be compressed."
     )
     eval_file: str | None = option(default=None, help="The texts to evaluate on.")
     predict_file: str | None = option(
@@ -122,7 +125,7 @@ class TaggingConfig(FineTuneConfig):
         help="The labels of pieces within which an entity begins or ends. split: labels with the positions, which "
         "restore all tags. first: the tag of the first character, as in KLUE's baseline.",
     )
-    do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
+    do_eval: bool = _do_eval_option()
     do_predict: bool = option(
         default=False,
         help="Write predictions.jsonl for --predict_file: text, tags and entities with their characters.",
@@ -138,12 +141,9 @@ class RelationConfig(FineTuneConfig):
     task_name: ClassVar[str] = "relation"
     scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn"}
 
-    train_file: str | None = option(
-        default=None,
-        group="Data",
-        section="data",
-        help="The training examples, in KLUE-RE's JSON: sentence, subject_entity and object_entity (word, start_idx, "
-        "end_idx, type), label; one list, or one object per line. May be compressed.",
+    train_file: str | None = _train_file_option(
+        "The training examples, in KLUE-RE's JSON: sentence, subject_entity and object_entity (word, start_idx, "
+        "end_idx, type), label; one list, or one object per line. May be compressed."
     )
     eval_file: str | None = option(default=None, help="The examples to evaluate on.")
     labels: tuple[str, ...] = option(
@@ -152,7 +152,7 @@ class RelationConfig(FineTuneConfig):
         section="data",
         help="All relations, divided by commas. Default: the relations of the training data, sorted.",
     )
-    do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
+    do_eval: bool = _do_eval_option()
     do_predict: bool = option(
         default=False, help="Write predictions.jsonl for --predict_file: relation and probabilities."
     )
@@ -167,11 +167,8 @@ class SpanConfig(FineTuneConfig):
     task_name: ClassVar[str] = "span"
     evaluates_on_predict_file: ClassVar[bool] = True
 
-    train_file: str | None = option(
-        default=None,
-        group="Data",
-        section="data",
-        help="The training questions with answers, in SQuAD's JSON; may be compressed.",
+    train_file: str | None = _train_file_option(
+        "The training questions with answers, in SQuAD's JSON; may be compressed."
     )
     predict_file: str | None = option(
         default=None,
@@ -233,12 +230,9 @@ class MultipleChoiceConfig(FineTuneConfig):
 
     task_name: ClassVar[str] = "multiple_choice"
 
-    train_file: str | None = option(
-        default=None,
-        group="Data",
-        section="data",
-        help="The training questions: .jsonl, .csv, .parquet, or tab-separated with a first line of names; may be "
-        "compressed. Questions may have different numbers of candidates.",
+    train_file: str | None = _train_file_option(
+        "The training questions: .jsonl, .csv, .parquet, or tab-separated with a first line of names; may be "
+        "compressed. Questions may have different numbers of candidates."
     )
     eval_file: str | None = option(default=None, help="The questions to evaluate on.")
     predict_file: str | None = option(
@@ -267,7 +261,7 @@ class MultipleChoiceConfig(FineTuneConfig):
     first_label: NonNegativeInt = option(
         default=0, help="The number of the first candidate, if labels are numbers."
     )
-    do_eval: bool = option(default=False, help=_EVALUATE, group=_TEST, section="test")
+    do_eval: bool = _do_eval_option()
     do_predict: bool = option(
         default=False,
         help="Write predictions.jsonl for --predict_file: the predicted candidate and the probabilities of all.",

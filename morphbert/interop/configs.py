@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from morphbert.errors import UsageError
 from morphbert.grammar.cutting import Positions
 from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option
 from morphbert.plugins import model_plugin_option
+from morphbert.text.text_options import text_encoding_option, tokenizer_mismatch_option
 
 EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
 SAVE_FORMATS = ("ours", *EXPORT_FORMATS)
 Pooling = Literal["none", "cls", "mean"]
+Network = Literal["discriminator", "generator"]
+
+
+def _electra_network_option() -> Any:
+    return option(
+        default=None,
+        help="Of a checkpoint that holds both networks of an ELECTRA: the one to take. Default: the one that its "
+        "configuration describes; of a run of this program the discriminator.",
+    )
+
+
+def _overwrite_option() -> Any:
+    return option(default=False, help="Replace the folder if there is one.")
 
 
 @configuration
@@ -52,12 +66,8 @@ class ExportConfig(ModelParts):
         "google-research/bert's names, albert's or electra's. saved_model: TensorFlow's, for TF Serving. onnx: encoder "
         "and masked LM, or an ELECTRA's discriminator.",
     )
-    electra_network: Literal["discriminator", "generator"] | None = option(
-        default=None,
-        help="Of a checkpoint that holds both networks of an ELECTRA: the one to take. Default: the one that its "
-        "configuration describes; of a run of this program the discriminator.",
-    )
-    overwrite: bool = option(default=False, help="Replace the folder if there is one.")
+    electra_network: Network | None = _electra_network_option()
+    overwrite: bool = _overwrite_option()
     push_to_hub: str | None = option(
         default=None,
         help="huggingface: also upload the folder to the Hugging Face Hub under this name, OWNER/NAME. Needs the extra "
@@ -115,11 +125,7 @@ class ImportConfig:
         help="Whether its plain vocab.txt is for lower-cased text. Default: the value in its tokenizer_config.json, "
         "else true if it has no capital letters.",
     )
-    electra_network: Literal["discriminator", "generator"] | None = option(
-        default=None,
-        help="Of a checkpoint that holds both networks of an ELECTRA: the one to take. Default: the one that its "
-        "configuration describes; of a run of this program the discriminator.",
-    )
+    electra_network: Network | None = _electra_network_option()
     allow_pickle: bool = option(
         default=False,
         help="Read pytorch_model.bin where there is no model.safetensors. A pickle can run code: only from where you "
@@ -139,7 +145,7 @@ class ImportConfig:
         help="The new number of positions, larger or smaller; the existing ones are repeated. Example: 1024",
     )
     seed: NonNegativeInt = option(default=12345, help="The seed of the initial values of missing weights.")
-    overwrite: bool = option(default=False, help="Replace the folder if there is one.")
+    overwrite: bool = _overwrite_option()
 
 
 @configuration
@@ -156,11 +162,7 @@ class ModelWithTokenizer(ModelParts):
         help="For a plain vocab.txt: lower-case the text. Default: yes, as in BERT; for one beside the model, unless "
         "it has capital letters.",
     )
-    allow_tokenizer_mismatch: bool = option(
-        default=False,
-        help="Continue with a warning if Mecab, its dictionary, the casing or vocab.txt differ from those of the "
-        "vocabulary folder. Text may then be cut into other pieces.",
-    )
+    allow_tokenizer_mismatch: bool = tokenizer_mismatch_option()
 
 
 @configuration
@@ -210,7 +212,7 @@ class GrammarConfig(ModelWithTokenizer):
     grammar_file: PathStr = option(
         group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
     )
-    electra_network: Literal["discriminator", "generator"] | None = option(
+    electra_network: Network | None = option(
         default=None,
         help="Of an ELECTRA: the network that scores. Default: of a checkpoint with both, the discriminator, by its "
         "probabilities that the pieces are original.",
@@ -250,9 +252,7 @@ class ExtractConfig(ModelParts):
         ".parquet, .csv, .tsv. A path, a folder, a glob in quotes, several with commas, or @LIST, a text file with "
         "one of them per line.",
     )
-    encoding: str = option(
-        default="utf-8", help="The encoding of the texts. Example: --encoding=cp949, for older Korean files."
-    )
+    encoding: str = text_encoding_option("texts")
     text_field: str = option(default="text", help="In a table: the column with the text.")
     text_pair_field: str | None = option(
         default=None, help="In a table: the column with the second text, if there is one."

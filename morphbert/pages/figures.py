@@ -59,27 +59,38 @@ class Curve:
         return len(self.dots) <= _MOST_DOTS
 
 
-@dataclass(frozen=True)
-class LinePlot:
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A grid with a title.
+
+    Attributes:
+      left: pixels from the edge to the grid, for the labels of `rows`.
+      right: pixels from the grid to the edge.
+    """
+
+    title: Text
+    left: float
+    rows: tuple[Tick, ...]
+    columns: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    right: int = 0
+    bottom: int = BOTTOM
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinePlot(Plot):
     """Curves over one axis.
 
     Attributes:
       across: the meaning of x.
-      left: pixels from the edge to the grid, for the labels of `rows`.
       absent: names of series that are 0 throughout.
     """
 
-    title: Text
     across: Text
-    left: float
-    rows: tuple[Tick, ...]
-    columns: tuple[Tick, ...]
     curves: tuple[Curve, ...]
     absent: tuple[Text, ...] = ()
-    width: int = WIDTH
-    height: int = HEIGHT
     right: int = RIGHT
-    bottom: int = BOTTOM
 
     @property
     def legend(self) -> list[tuple[Text, str]]:
@@ -170,20 +181,12 @@ class Bar:
     label: str
 
 
-@dataclass(frozen=True)
-class BarPlot:
+@dataclass(frozen=True, kw_only=True)
+class BarPlot(Plot):
     """Bars in groups, a group for each bucket; `columns` name the buckets."""
 
-    title: Text
     explanation: Text
-    left: float
-    rows: tuple[Tick, ...]
-    columns: tuple[Tick, ...]
     bars: tuple[Bar, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    right: int = 0
-    bottom: int = BOTTOM
 
 
 def bar_plot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from morphbert.data.records import RecordShape
 from morphbert.model.config import BertConfig
@@ -13,10 +14,13 @@ from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.phases import Phase
 from morphbert.train.step_config import StepConfig
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The configuration of a run of any objective; the names are those of the flags.
+    """The configuration of a run of any objective; the names are those of the flags, which have the defaults.
 
     Attributes:
       step: how a step is computed.
@@ -25,20 +29,25 @@ class LoopConfig:
 
     bert_config: BertConfig
     output_dir: str
-    init_checkpoint: str | None = None
-    do_train: bool = True
-    do_eval: bool = False
-    eval_every: int | None = None
-    train_batch_size: int = 32
-    eval_batch_size: int = 8
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    iterations_per_loop: int = 1000
-    log_steps: int = 100
-    on_divergence: str = "stop"
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    step: StepConfig = dataclasses.field(default_factory=StepConfig)
-    devices: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
+    init_checkpoint: str | None
+    do_train: bool
+    eval_every: int | None
+    train_batch_size: int
+    eval_batch_size: int
+    save_checkpoints_steps: int
+    keep_checkpoint_max: int
+    iterations_per_loop: int
+    log_steps: int
+    on_divergence: str
+    optimizer: OptimizerConfig
+    step: StepConfig
+    devices: DeviceConfig
+
+    @classmethod
+    def of(cls, config: object, **resolved: Any) -> Self:
+        """Returns a run with the resolved values; a command's configuration has all others, under the same names."""
+        names = {field.name for field in dataclasses.fields(cls)} - resolved.keys()
+        return cls(**resolved, **{name: getattr(config, name) for name in names})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,21 +61,22 @@ class RunConfig(LoopConfig):
     """
 
     records: tuple[RecordSet, ...]
-    masked_lm_schedule: str | None = None
-    z_loss: float = 0.0
-    ema_decay: float | None = None
-    train_time: float | None = None
-    electra: Electra | None = None
-    phases: tuple[Phase, ...] = ()
-    eval_records: tuple[RecordSet, ...] = ()
-    vocab_file: str | None = None
-    eval_at_start: bool = False
-    dry_run: bool = False
-    max_eval_steps: int = 100
-    grammar_file: str | None = None
-    async_checkpoints: bool = False
-    shuffle_buffer_size: int = 1000
-    plugins: tuple[str, ...] = ()
+    do_eval: bool
+    masked_lm_schedule: str | None
+    z_loss: float
+    ema_decay: float | None
+    train_time: float | None
+    electra: Electra | None
+    phases: tuple[Phase, ...]
+    eval_records: tuple[RecordSet, ...]
+    vocab_file: str | None
+    eval_at_start: bool
+    dry_run: bool
+    max_eval_steps: int
+    grammar_file: str | None
+    async_checkpoints: bool
+    shuffle_buffer_size: int
+    plugins: tuple[str, ...]
 
     @property
     def networks(self) -> tuple[BertConfig, ...]:

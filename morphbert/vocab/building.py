@@ -26,6 +26,7 @@ from morphbert.text.loading import (
 )
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer
+from morphbert.text.text_options import text_encoding_option
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.user_dictionary import compile_user_dictionary
 from morphbert.text.vocabulary import (
@@ -74,9 +75,7 @@ class VocabularyConfig:
         "should be sentences or paragraphs, not single words; empty lines are ignored. Example: "
         "--input_file='news/*.txt,wiki.txt.gz'",
     )
-    encoding: str = option(
-        default="utf-8", help="The encoding of the text. Example: --encoding=cp949, for older Korean files."
-    )
+    encoding: str = text_encoding_option()
     vocab_dir: PathStr = option(
         help="The folder for vocab.txt, morphbert_tokenizer.json (the other settings of the tokenizer), and "
         "report.md and report.html (the vocabulary's figures on held-out text). Required, except with --compare."

@@ -11,22 +11,17 @@ import sys
 import types
 
 import tensorflow.compat.v1 as tf
+from regenerate_model import CONFIG as SIZES
+from regenerate_model import regenerate
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VALUES = os.path.join(HERE, "albert.json")
 CONFIG = {
-    "vocab_size": 40,
+    **SIZES,
     "embedding_size": 6,
-    "hidden_size": 12,
     "num_hidden_layers": 4,
     "num_hidden_groups": 2,
     "inner_group_num": 2,
-    "num_attention_heads": 3,
-    "intermediate_size": 20,
-    "max_position_embeddings": 16,
-    "type_vocab_size": 2,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
 }
 
 
@@ -61,6 +56,4 @@ def run_original(checkout, folder, batch):
 
 
 if __name__ == "__main__":
-    from regenerate_model import regenerate
-
     regenerate(VALUES, CONFIG, run_original)

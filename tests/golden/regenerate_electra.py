@@ -8,7 +8,6 @@ The checkpoint holds both networks, which share embeddings wider than the genera
 gone; `tensorflow_1.py` has stand-ins for the two functions that they call.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -17,29 +16,20 @@ import zlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from regenerate_model import CONFIG as SIZES
+from regenerate_model import write_values
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VALUES = os.path.join(HERE, "electra.json")
 _SHARED = {
-    "vocab_size": 40,
+    **SIZES,
     "embedding_size": 8,
-    "num_hidden_layers": 2,
-    "max_position_embeddings": 16,
-    "type_vocab_size": 2,
     "hidden_act": "gelu_erf",
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
     "pooler": False,
     "next_sentence_head": False,
 }
 CONFIGS = {
-    "discriminator": {
-        **_SHARED,
-        "electra": "discriminator",
-        "hidden_size": 12,
-        "num_attention_heads": 3,
-        "intermediate_size": 20,
-    },
+    "discriminator": {**_SHARED, "electra": "discriminator"},
     "generator": {
         **_SHARED,
         "electra": "generator",
@@ -179,11 +169,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         export(folder)
         found = run_original(sys.argv[1], folder, CONFIGS, batch)
-    content = {name: [float(f"{x:.7g}") for x in np.ravel(values)] for name, values in found.items()}
-    with open(VALUES, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=None, sort_keys=True)
-        stream.write("\n")
-    print({name: np.shape(values) for name, values in found.items()})
+    write_values(VALUES, found)
 
 
 if __name__ == "__main__":

@@ -135,11 +135,16 @@ def regenerate(
     with tempfile.TemporaryDirectory() as folder:
         google.write(folder, Pretrained(config, weights_by_formula(shapes), "formula"))
         found = run(sys.argv[1], folder, batch)
-    content = {name: [float(f"{x:.7g}") for x in values.ravel()] for name, values in found.items()}
+    write_values(target, found)
+
+
+def write_values(target: str, found: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name as lists of numbers; prints their shapes."""
+    content = {name: [float(f"{x:.7g}") for x in np.ravel(values)] for name, values in found.items()}
     with open(target, "w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=None, sort_keys=True)
         stream.write("\n")
-    print({name: values.shape for name, values in found.items()})
+    print({name: np.shape(values) for name, values in found.items()})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    saved_head,
     some_scores,
     with_own_figures,
 )
@@ -104,14 +103,11 @@ class Classification(HeadTask):
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `task.json`."""
         return {
-            "task": self.name,
+            **super().to_dict(),
             "kind": self.kind,
             "labels": list(self.labels),
-            **self.head.to_dict(),
-            "max_seq_length": self.max_seq_length,
             "text_columns": self.text_columns,
             **({"text_column": list(self.text_column)} if self.text_column else {}),
-            **saved_head(self.custom_head),
         }
 
     @classmethod

@@ -29,7 +29,6 @@ from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    saved_head,
     some_scores,
     with_own_figures,
 )
@@ -129,14 +128,11 @@ class MultipleChoice(HeadTask):
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `task.json`."""
         return {
-            "task": self.name,
-            **self.head.to_dict(),
-            "max_seq_length": self.max_seq_length,
+            **super().to_dict(),
             "question_column": list(self.columns.question),
             "choices_column": self.columns.choices,
             "choice_columns": list(self.columns.each),
             "first_label": self.columns.first_label,
-            **saved_head(self.custom_head),
         }
 
     @classmethod

@@ -32,7 +32,6 @@ from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    saved_head,
     some_scores,
     with_own_figures,
 )
@@ -90,14 +89,7 @@ class Relation(LabelTask):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `task.json`."""
-        return {
-            "task": self.name,
-            "labels": list(self.labels),
-            "entity_types": list(self.entity_types),
-            **self.head.to_dict(),
-            "max_seq_length": self.max_seq_length,
-            **saved_head(self.custom_head),
-        }
+        return {**super().to_dict(), "entity_types": list(self.entity_types)}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Relation:

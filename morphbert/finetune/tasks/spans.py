@@ -20,7 +20,7 @@ from morphbert.finetune.head_task import HeadTask
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.particles import ParticleStripper
-from morphbert.finetune.plugin_head import check_metrics, head_input, saved_head, with_own_figures
+from morphbert.finetune.plugin_head import check_metrics, head_input, with_own_figures
 from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
@@ -78,13 +78,10 @@ class Spans(HeadTask):
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `task.json`."""
         return {
-            "task": self.name,
-            **self.head.to_dict(),
-            "max_seq_length": self.max_seq_length,
+            **super().to_dict(),
             "doc_stride": self.doc_stride,
             "max_query_length": self.max_query_length,
             "version_2_with_negative": self.version_2_with_negative,
-            **saved_head(self.custom_head),
         }
 
     @classmethod

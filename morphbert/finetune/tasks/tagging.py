@@ -23,7 +23,6 @@ from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugin_head import (
     check_metrics,
     head_input,
-    saved_head,
     some_scores,
     with_own_figures,
 )
@@ -76,16 +75,6 @@ class Tagging(LabelTask):
     def best_metric(self, config: TaggingConfig) -> str:
         """KLUE-NER's figure."""
         return "entity_f1"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the content of `task.json`."""
-        return {
-            "task": self.name,
-            "labels": list(self.labels),
-            **self.head.to_dict(),
-            "max_seq_length": self.max_seq_length,
-            **saved_head(self.custom_head),
-        }
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Tagging:

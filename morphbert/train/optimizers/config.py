@@ -11,6 +11,7 @@ from morphbert.options import NonNegativeFloat, PositiveFloat, Share, configurat
 if TYPE_CHECKING:
     from morphbert.model.parameters import Parameter
 
+GROUP = "Optimizer (the defaults are BERT's)"
 # google-research/bert's `exclude_from_weight_decay`.
 BIASES_AND_NORMS = ("LayerNorm", "layer_norm", "bias")
 _MOST = 1e30
