@@ -23,7 +23,8 @@ import types
 import mecab_ko
 
 from morphbert.formats.lines import read_lines
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import WordSplitter

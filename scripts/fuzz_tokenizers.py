@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import sentencepiece
 
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.tokenizer import Tokenizer

@@ -20,7 +20,8 @@ from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.model.config import ACTIVATIONS
 from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.words import WordSplitter
 
@@ -258,7 +259,9 @@ def test_every_tensor_has_the_name_that_transformers_gives_it():
 
 @pytest.fixture(scope="module")
 def special_vocabulary(tmp_path_factory):
-    """Everything that a vocabulary can have beyond Mecab: words of one's own, a rule of tags; and one of Jamo."""
+    """Everything that a vocabulary can have beyond Mecab: words of one's own, a rule of tags; one of Jamo; and one with
+    the optional settings of the metadata.
+    """
     from morphbert.cli.build_vocab import main as build_vocab
 
     folder = tmp_path_factory.mktemp("special")
@@ -269,11 +272,20 @@ def special_vocabulary(tmp_path_factory):
     assert (
         build_vocab([*flags, "--vocab_size=500", "--normalization=jamo", f"--vocab_dir={folder}/jamo"]) == 0
     )
+    settings = json.loads((MECAB_VOCABULARY / "morphbert_tokenizer.json").read_text(encoding="utf-8"))
+    settings |= {"format_version": 3, "normalization": "transformers", "do_lower_case": True}
+    settings |= {"strip_accents": False, "tokenize_chinese_chars": False, "added_tokens": ["[E1]"]}
+    del settings["vocab"]
+    (folder / "settings").mkdir()
+    (folder / "settings" / "morphbert_tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    lines = (MECAB_VOCABULARY / "vocab.txt").read_text(encoding="utf-8")
+    more = "[E1]\n##é\ncafé\n##國\n"
+    (folder / "settings" / "vocab.txt").write_text(lines + more, encoding="utf-8")
     return folder
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("kind", ["mecab", "words", "jamo"])
+@pytest.mark.parametrize("kind", ["mecab", "words", "jamo", "settings"])
 def test_the_tokenizer_of_the_folder_gives_our_ids_and_offsets_without_morphbert(
     kind, exported, special_vocabulary, tmp_path
 ):
@@ -285,7 +297,12 @@ def test_the_tokenizer_of_the_folder_gives_our_ids_and_offsets_without_morphbert
         exported = tmp_path / "exported"
         assert run_export(model, exported) == 0
         assert load_tokenizer(str(exported)).describe() == load_tokenizer(str(vocabulary)).describe()
-    lines = [*sample_lines(), "갑분싸였다, 개꿀잼이야"]
+    lines = [
+        *sample_lines(),
+        "갑분싸였다, 개꿀잼이야",
+        "[E1] 홍길동 [E1]은 Café에서 韓國을 말했다",
+        "가" * 150,
+    ]
     (tmp_path / "lines.json").write_text(json.dumps(lines), encoding="utf-8")
     (tmp_path / "morphbert.py").write_text("raise ImportError('not installed')\n")
     program = f"""

@@ -98,7 +98,7 @@ def lines_of_korean():
 def test_text_is_cut_in_the_graph_as_by_our_tokenizer(form, lower):
     pytest.importorskip("tensorflow_text")
     from morphbert.interop.text_graph import TextCutter
-    from morphbert.text.loading import make_tokenizer
+    from morphbert.text.description import make_tokenizer
     from morphbert.text.normalize import Normalizer
     from morphbert.text.words import WordSplitter
 

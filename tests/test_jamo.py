@@ -10,8 +10,9 @@ from samples import GOLDEN, SHAPE, learn_vocabulary
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.text.analyzers import MecabAnalyzer
+from morphbert.text.description import make_tokenizer
 from morphbert.text.jamo import compose, decompose, syllable_numbers
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.words import WordSplitter

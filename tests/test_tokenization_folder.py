@@ -9,7 +9,8 @@ import pytest
 from morphbert.errors import MorphbertError
 from morphbert.text import google
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens

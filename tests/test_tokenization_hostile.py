@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.characters import stands_alone
+from morphbert.text.description import make_tokenizer
 from morphbert.text.jamo import decompose
-from morphbert.text.loading import bert_tokenizer, make_tokenizer
+from morphbert.text.loading import bert_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import vocabulary_from_tokens
 from morphbert.text.vocabulary_file import load_vocabulary

@@ -6,7 +6,8 @@ import pytest
 
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import bert_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import bert_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.sequences import encode_batch, encode_sequence
 from morphbert.text.vocabulary_file import load_vocabulary

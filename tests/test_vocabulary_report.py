@@ -11,7 +11,8 @@ from samples import GOLDEN, ROOT
 from morphbert.cli.build_vocab import main
 from morphbert.pages.phrases import phrase
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import bert_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import bert_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS, vocabulary_from_tokens
 from morphbert.text.words import WordSplitter

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from morphbert.text.loading import LONGEST_WORD
+from morphbert.text.description import LONGEST_WORD
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import CLS, PAD, SEP, UNK

@@ -17,10 +17,10 @@ from morphbert.hints import held_back
 from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
+from morphbert.text.description import described_tokenizer
 from morphbert.text.foreign import CONFIG_NAME as TOKENIZER_CONFIG_NAME
 from morphbert.text.foreign import SPECIALS_NAME, is_foreign
 from morphbert.text.loading import (
-    described_tokenizer,
     foreign_folder_of,
     load_tokenizer,
     load_vocabulary_of,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from morphbert.errors import MorphbertError
 from morphbert.files import exists, is_remote, read_bytes
 from morphbert.hub import local_path
 from morphbert.text import konlpy_adapter
 from morphbert.text.analyzers import OVERRIDE, USER_DICTIONARY_NAME, MecabAnalyzer, check_analyzer
+from morphbert.text.description import described_spelling, described_tokenizer, make_tokenizer
 from morphbert.text.foreign import guess_casing, is_foreign, load_foreign, special_tokens_in
 from morphbert.text.konlpy_adapter import KonlpyAnalyzer
 from morphbert.text.metadata import (
@@ -25,12 +24,10 @@ from morphbert.text.normalize import Normalizer
 from morphbert.text.sentencepiece_tokenizer import find_model, load_sentencepiece
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
-    BERT_SPELLING,
     SPECIAL_TOKENS,
     VOCABULARY_NAME,
     SpecialTokens,
     Vocabulary,
-    special_tokens_of_map,
     with_special_tokens,
 )
 from morphbert.text.vocabulary_file import load_vocabulary
@@ -41,12 +38,7 @@ __all__ = [
     "bert_tokenizer",
     "load_tokenizer",
     "make_analyzer",
-    "make_tokenizer",
 ]
-
-# google-research/bert and transformers give [UNK] for longer words, and their tokenizers here do the same. Our
-# tokenizers cut words of any length.
-LONGEST_WORD = {"bert": 200, "transformers": 100}
 
 
 def bert_tokenizer(vocabulary: Vocabulary, do_lower_case: bool = True) -> Tokenizer:
@@ -75,13 +67,6 @@ def make_analyzer(
 
 
 ANALYZERS: Sequence[str] = ("mecab", "none", *(f"konlpy:{name}" for name in konlpy_adapter.CLASSES))
-
-
-def make_tokenizer(vocabulary: Vocabulary, splitter: WordSplitter) -> Tokenizer:
-    """Returns the tokenizer of a splitter and a vocabulary; with BERT's normalisation, BERT's limit for long words
-    holds.
-    """
-    return Tokenizer(vocabulary, splitter, LONGEST_WORD.get(splitter.normalizer.form))
 
 
 def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch: bool = False) -> Tokenizer:
@@ -192,39 +177,7 @@ def _spelling_beside(folder: str) -> tuple[SpecialTokens, str]:
     metadata = os.path.join(folder, METADATA_NAME)
     if not exists(metadata):
         return special_tokens_in(folder), folder or "."
-    return _described_spelling(parse_metadata(read_bytes(metadata), metadata), metadata)
-
-
-def _described_spelling(description: Mapping[str, Any], source: str) -> tuple[SpecialTokens, str]:
-    """Returns the spelling that a tokenizer's description states, BERT's if none, and its name in messages."""
-    source = f"{source}: special_tokens"
-    if "special_tokens" not in description:
-        return BERT_SPELLING, source
-    return special_tokens_of_map(description["special_tokens"], source), source
-
-
-def _as_described(vocabulary: Vocabulary, description: Mapping[str, Any], source: str) -> Vocabulary:
-    """Returns a vocabulary with the spelling of special tokens that a tokenizer's description states, if any."""
-    return with_special_tokens(vocabulary, *_described_spelling(description, source))
-
-
-def described_tokenizer(
-    description: Mapping[str, Any], vocabulary: Vocabulary, analyzer: Analyzer | None = None
-) -> Tokenizer:
-    """Returns the tokenizer of a description (`Tokenizer.describe`) with its vocabulary and its analyser."""
-    vocabulary = _as_described(vocabulary, description, "the tokenizer's description")
-    vocabulary = dataclasses.replace(vocabulary, added=tuple(description.get("added_tokens", ())))
-    normalizer = Normalizer(
-        description["normalization"],
-        description["do_lower_case"],
-        description.get("strip_accents"),
-        vocabulary.added,
-    )
-    ideographs = description.get("tokenize_chinese_chars", True)
-    splitter = WordSplitter(
-        normalizer, analyzer, description["continuation"], ideographs_stand_alone=ideographs
-    )
-    return make_tokenizer(vocabulary, splitter)
+    return described_spelling(parse_metadata(read_bytes(metadata), metadata), metadata)
 
 
 def is_vocabulary_folder(path: str) -> bool:
@@ -277,4 +230,4 @@ def _load_folder(
             check()
         except MorphbertError as error:
             mismatch(error)
-    return described_tokenizer({**content, "do_lower_case": lower}, vocabulary, analyzer)
+    return described_tokenizer({**content, "do_lower_case": lower}, vocabulary, analyzer, path)

@@ -16,13 +16,13 @@ from morphbert.options import NonNegativeInt, PathStr, PositiveInt, Share, confi
 from morphbert.pages.phrases import phrase
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
+from morphbert.text.description import make_tokenizer
 from morphbert.text.jamo import word_characters_of_jamo
 from morphbert.text.loading import (
     ANALYZERS,
     load_tokenizer,
     load_vocabulary_of,
     make_analyzer,
-    make_tokenizer,
 )
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.normalize import Form, Normalizer

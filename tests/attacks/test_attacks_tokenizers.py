@@ -7,7 +7,8 @@ import pytest
 from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.tokenizer_files import write_tokenizer
 from morphbert.text.analyzers import MecabAnalyzer
-from morphbert.text.loading import load_tokenizer, make_tokenizer
+from morphbert.text.description import make_tokenizer
+from morphbert.text.loading import load_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import vocabulary_bytes, vocabulary_from_tokens
 from morphbert.text.vocabulary_file import load_vocabulary

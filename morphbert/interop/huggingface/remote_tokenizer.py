@@ -15,22 +15,14 @@ from transformers import BatchEncoding, PreTrainedTokenizer
 
 from morphbert.errors import MorphbertError
 from morphbert.text.analyzers import MecabAnalyzer, check_analyzer
+from morphbert.text.description import described_tokenizer
 from morphbert.text.jamo import compose
 from morphbert.text.metadata import check_vocabulary, parse_metadata
-from morphbert.text.normalize import Normalizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
-from morphbert.text.tokenizer import Tokenizer, join_pieces
-from morphbert.text.vocabulary import (
-    CLS,
-    PAD,
-    SEP,
-    parse_vocabulary,
-    special_tokens_of_map,
-    with_special_tokens,
-)
+from morphbert.text.tokenizer import join_pieces
+from morphbert.text.vocabulary import CLS, PAD, SEP, parse_vocabulary
 from morphbert.text.wordpiece import CONTINUATION
-from morphbert.text.words import WordSplitter
 
 
 class _Id(int):
@@ -74,10 +66,6 @@ class MorphbertTokenizer(PreTrainedTokenizer):
         vocabulary = parse_vocabulary(_bytes_of(vocab_file), vocab_file)
         content = parse_metadata(_bytes_of(metadata_file), metadata_file)
         check_vocabulary(metadata_file, content, vocabulary.sha256, len(vocabulary))
-        if "special_tokens" in content:
-            special = special_tokens_of_map(content["special_tokens"], metadata_file)
-            vocabulary = with_special_tokens(vocabulary, special, metadata_file)
-        vocabulary.check_for_pretraining(vocab_file)
         analyzer = None
         if content["analyzer"]["name"] != "none":
             words = None
@@ -85,9 +73,8 @@ class MorphbertTokenizer(PreTrainedTokenizer):
                 words = _bytes_of(user_dictionary_file)
             analyzer = MecabAnalyzer(content["analyzer"].get("morpheme_tags", ""), words)
             check_analyzer(metadata_file, content["analyzer"], analyzer.describe())
-        normalizer = Normalizer(content["normalization"], content["do_lower_case"])
-        splitter = WordSplitter(normalizer, analyzer, content["continuation"])
-        self._pieces = Tokenizer(vocabulary, splitter)
+        self._pieces = described_tokenizer(content, vocabulary, analyzer, metadata_file)
+        self._pieces.vocabulary.check_for_pretraining(vocab_file)
         super().__init__(
             unk_token=unk_token,
             sep_token=sep_token,

@@ -19,8 +19,8 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface.copied_code import copied_code
 from morphbert.interop.vocabularies import user_dictionary_of
 from morphbert.text.analyzers import USER_DICTIONARY_NAME
+from morphbert.text.description import LONGEST_WORD, make_tokenizer
 from morphbert.text.foreign import SPECIALS_NAME
-from morphbert.text.loading import LONGEST_WORD, make_tokenizer
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from morphbert.text.tokenizer import Tokenizer
