@@ -5,8 +5,9 @@ import hashlib
 import pytest
 
 from morphbert.errors import MorphbertError
-from morphbert.text.vocabulary import vocabulary_from_tokens
+from morphbert.text.vocabulary import is_bracketed, vocabulary_from_tokens
 from morphbert.text.vocabulary_file import load_vocabulary
+from morphbert.text.wordpiece import is_continuation, piece_text
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -71,3 +72,24 @@ def test_bad_files(read, tmp_path):
         read(b"")
     with pytest.raises(MorphbertError, match=r"none\.txt"):
         load_vocabulary(str(tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [("##를", "를"), ("###", "#"), ("####", "##"), ("##", "##"), ("#", "#"), ("를##", "를##"), ("", "")],
+)
+def test_a_piece_continues_a_word_if_text_follows_its_sign(token, text):
+    assert piece_text(token) == text
+    assert is_continuation(token) == (text != token)
+    assert vocabulary_from_tokens(["[PAD]", token, "##는"]).continuations == (False, text != token, True)
+
+
+@pytest.mark.parametrize(
+    ("token", "special"),
+    [("[UNK]", True), ("[unused0]", True), ("[가]", True), ("[", False), ("[a", False), ("a]", False)]
+    + [("[]", False), ("]", False), ("가", False), ("", False)],
+)
+def test_a_token_is_special_if_brackets_surround_text(token, special):
+    assert is_bracketed(token) == special
+    # In SentencePiece's convention every piece of text without its sign continues a word.
+    assert vocabulary_from_tokens(["▁나", token]).continuations == (False, not special)

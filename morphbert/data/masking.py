@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from morphbert.data.chance import Keys, below, bits, uniform
 from morphbert.data.config import InstanceConfig
+from morphbert.text.vocabulary import is_bracketed
 
 Ids = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -250,13 +251,6 @@ def _replace(
 
 
 def real_pieces(tokens: Any) -> Ids:
-    """Returns the ids that text can become: not `[UNK]`, `[MASK]` or `[unused0]`.
-
-    BERT's tokenizer separates punctuation from words, so every longer token in square brackets is special.
-    """
-    chosen = [
-        number
-        for number, token in enumerate(tokens)
-        if token and not (len(token) > 2 and token[0] == "[" and token[-1] == "]")
-    ]
+    """Returns the ids that text can become: not `[UNK]`, `[MASK]` or `[unused0]`."""
+    chosen = [number for number, token in enumerate(tokens) if token and not is_bracketed(token)]
     return np.array(chosen, np.int64)

@@ -10,8 +10,7 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.formats.lines import read_lines
 from morphbert.text.vocabulary import SPECIAL_TOKENS
-
-_CONTINUES = "##"
+from morphbert.text.wordpiece import piece_text
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordV
     wanted: dict[str, list[int]] = {}
     for number, piece in enumerate(vocabulary):
         if piece not in SPECIAL_TOKENS:
-            for word in dict.fromkeys((piece, piece.removeprefix(_CONTINUES))):
+            for word in dict.fromkeys((piece, piece_text(piece))):
                 wanted.setdefault(word, []).append(number)
     rows: dict[int, np.ndarray] = {}
     exact: set[int] = set()

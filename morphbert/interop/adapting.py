@@ -12,7 +12,8 @@ from morphbert.interop.pretrained import Pretrained
 from morphbert.model.names import MASKED_LM, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.text.jamo import compose
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.vocabulary import is_bracketed
+from morphbert.text.wordpiece import is_continuation, piece_text
 from morphbert.text.words import Word
 
 _BIAS = f"{MASKED_LM}/output_bias"
@@ -82,10 +83,10 @@ def map_pieces(
 
 def _spelled(token: str, old: Tokenizer) -> list[int]:
     """Ids of the old pieces that a new one is written with; none where it cannot be, or is a special token."""
-    if token.startswith("[") and token.endswith("]") and len(token) > 2:
+    if is_bracketed(token):
         return []
-    continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
-    text = old.splitter.normalizer(compose(token.removeprefix(CONTINUATION) if continues else token))
+    continues = is_continuation(token)
+    text = old.splitter.normalizer(compose(piece_text(token)))
     ids: list[int] = []
     for eojeol in text.split():
         pieces = old.cut_word(Word(eojeol, 0, continues or bool(ids), 0))

@@ -33,6 +33,7 @@ from morphbert.text.vocabulary import (
     with_special_tokens,
 )
 from morphbert.text.vocabulary_file import load_vocabulary
+from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
 CONFIG_NAME = "tokenizer_config.json"
@@ -70,7 +71,7 @@ _FIXED: Mapping[str, tuple[Any, ...]] = {
     "subword_tokenizer_type": (None, "wordpiece"),
     "sudachi_kwargs": (None,),
     "word_tokenizer_type": (None, "basic"),
-    "wordpieces_prefix": ("##",),
+    "wordpieces_prefix": (CONTINUATION,),
 }
 # SentencePiece with lower-casing, without accents, and with " for `` and ''.
 _ALBERT_CLASSES = ("AlbertTokenizer", "AlbertTokenizerFast")
@@ -303,7 +304,7 @@ def _vocabulary(folder: str, config: Mapping[str, Any], whole: Mapping[str, Any]
             kind = model.get("type") if isinstance(model, dict) else None
             raise MorphbertError(f"{path}: the model is of type {kind}; only WordPiece is supported.")
         for key, value in (
-            ("continuing_subword_prefix", "##"),
+            ("continuing_subword_prefix", CONTINUATION),
             ("max_input_chars_per_word", 100),
         ):
             if model.get(key, value) != value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 
 from morphbert.text.characters import is_hangul_syllable
+from morphbert.text.wordpiece import CONTINUATION
 
 _LEADING = "".join(map(chr, range(0x1100, 0x1113)))
 _FOLLOWING = "".join(map(chr, [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]))
@@ -40,4 +41,4 @@ def syllable_numbers(decomposed: str) -> list[int]:
 
 def word_characters_of_jamo() -> list[str]:
     """Returns the pieces that spell every modern syllable: leading Jamo plain and with `##`, others with `##`."""
-    return [*_LEADING, *("##" + char for char in _LEADING + _FOLLOWING)]
+    return [*_LEADING, *(CONTINUATION + char for char in _LEADING + _FOLLOWING)]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.vocabulary import MASK, SPECIAL_TOKENS, UNK
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.wordpiece import is_continuation, piece_text
 
 Kind = Literal["nouns", "josa_and_endings"]
 KINDS: tuple[Kind, ...] = ("nouns", "josa_and_endings")
@@ -33,9 +33,8 @@ def piece_kinds(tokens: Sequence[str], analyzer: MecabAnalyzer) -> list[Kind | N
                 _tag(text, spans, analyzer, kinds)
             text, spans = "", []
             continue
-        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
-        shown = _UNKNOWN if token in (UNK, MASK) else token[len(CONTINUATION) :] if continues else token
-        if text and not continues:
+        shown = _UNKNOWN if token in (UNK, MASK) else piece_text(token)
+        if text and not is_continuation(token):
             text += " "
         spans.append((index, len(text), len(text) + len(shown)))
         text += shown

@@ -22,6 +22,7 @@ from morphbert.text.foreign import AlbertSettings, sentencepiece_settings, speci
 from morphbert.text.normalize import Normalizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import (
+    BEGINS,
     BERT_SPELLING,
     CLS,
     PAD,
@@ -36,8 +37,6 @@ from morphbert.text.vocabulary import (
 )
 from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.words import Word, WordSplitter
-
-BEGINS = "\u2581"
 
 # The later value in a protocol buffer wins: normalizer_spec (3) { add_dummy_prefix (3): false }.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"

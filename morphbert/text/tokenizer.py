@@ -14,7 +14,14 @@ from morphbert.text.characters import MAY_STAND_ALONE
 from morphbert.text.jamo import compose, syllable_numbers
 from morphbert.text.normalize import added_char, decomposed_from, has_loose_spaces
 from morphbert.text.vocabulary import BERT_SPELLING, CLS, PAD, SEP, UNK, VOCABULARY_NAME, Vocabulary
-from morphbert.text.wordpiece import CONTINUATION, LONGEST_REMEMBERED, EojeolPieces, LongestMatch
+from morphbert.text.wordpiece import (
+    CONTINUATION,
+    LONGEST_REMEMBERED,
+    EojeolPieces,
+    LongestMatch,
+    is_continuation,
+    piece_text,
+)
 from morphbert.text.words import BEGINS_WORD, Word, WordSplitter
 
 # The number of distinct morphemes whose pieces are cached (30 MB). The petitions have 33,000 in their first half.
@@ -98,7 +105,7 @@ class Tokenizer:
             [token for token in vocabulary.ids if token not in added],
             {added_char(number): token for number, token in enumerate(added)},
         )
-        self._lengths = {token: len(token.removeprefix(CONTINUATION)) or 2 for token in vocabulary.ids}
+        self._lengths = {token: len(piece_text(token)) for token in vocabulary.ids}
         self._lengths |= dict.fromkeys(added, 1)
         self._lengths.pop(UNK, None)
 
@@ -352,9 +359,9 @@ def join_pieces(tokens: Iterable[str]) -> str:
     for token in tokens:
         if token in _LEFT_OUT:
             continue
-        continues = token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+        continues = is_continuation(token)
         if not glue and not continues and token not in _CLOSING:
             parts.append(" ")
-        parts.append(token[len(CONTINUATION) :] if continues else token)
+        parts.append(piece_text(token))
         glue = token in _OPENING
     return "".join(parts)

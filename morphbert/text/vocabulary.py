@@ -15,10 +15,21 @@ from typing import Any
 from morphbert.errors import MorphbertError
 from morphbert.git_lfs import refuse_pointer
 from morphbert.text.characters import is_hangul_syllable
+from morphbert.text.wordpiece import CONTINUATION, is_continuation
 
 VOCABULARY_NAME = "vocab.txt"
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
+# Begins the pieces of SentencePiece that begin an eojeol.
+BEGINS = "\u2581"
+
+
+def is_bracketed(token: str) -> bool:
+    """Returns whether a token is special by its spelling: `[UNK]`, `[unused0]`; not `[`, `[]` or `[a`.
+
+    BERT's tokenizer separates punctuation from words, so no longer token in square brackets is a piece of text.
+    """
+    return len(token) > 2 and token[0] == "[" and token[-1] == "]"
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ def special_tokens_of_map(values: Any, source: str) -> SpecialTokens:
             raise MorphbertError(
                 f"{source}: {role} is {token!r}; it must be a string that is not empty and has no white space."
             )
-        if token.startswith("##"):
+        if token.startswith(CONTINUATION):
             raise MorphbertError(f"{source}: {role} is {token}, and ## marks a piece within a word.")
         if token in found:
             raise MorphbertError(
@@ -133,15 +144,13 @@ class Vocabulary:
     def continuations(self) -> tuple[bool, ...]:
         """For each id, whether its piece continues a word, as its spelling shows.
 
-        A continuation begins with `##`, or, in a vocabulary with SentencePiece's `▁`, does not begin with `▁`.
+        A continuation is one by `is_continuation`, or, in a vocabulary with SentencePiece's `▁`, does not begin with
+        `▁`.
         """
-        by_sharps = tuple(token.startswith("##") for token in self.tokens)
-        if any(by_sharps) or not any(token.startswith("▁") for token in self.tokens):
+        by_sharps = tuple(map(is_continuation, self.tokens))
+        if any(by_sharps) or not any(token.startswith(BEGINS) for token in self.tokens):
             return by_sharps
-        return tuple(
-            not token.startswith("▁") and not (token[:1] == "[" and token[-1:] == "]")
-            for token in self.tokens
-        )
+        return tuple(not token.startswith(BEGINS) and not is_bracketed(token) for token in self.tokens)
 
     def has_hangul_syllables(self) -> bool:
         """Returns whether any token contains a composed syllable, which BERT's lower-casing never produces."""
@@ -152,7 +161,7 @@ class Vocabulary:
         return any(
             token != token.lower()
             for token in self.tokens
-            if not (token.startswith("[") and token.endswith("]")) and token not in self.added
+            if not is_bracketed(token) and token not in self.added
         )
 
     def check_for_pretraining(self, path: str) -> None:

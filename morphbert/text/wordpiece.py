@@ -9,6 +9,17 @@ from morphbert.text.characters import MAY_STAND_ALONE
 
 CONTINUATION = "##"
 
+
+def is_continuation(token: str) -> bool:
+    """Returns whether a token continues a word: `"##를"` and `"###"` do, `"를"` and a bare `"##"` do not."""
+    return len(token) > len(CONTINUATION) and token.startswith(CONTINUATION)
+
+
+def piece_text(token: str) -> str:
+    """Returns the characters that a piece stands for: `"##를"` → `"를"`, `"를"` → `"를"`, `"##"` → `"##"`."""
+    return token[len(CONTINUATION) :] if is_continuation(token) else token
+
+
 # The numbers of cached eojeols (70 MB) and of cached rests after a first piece (15 MB). The petitions, 4 million
 # characters, have 252,000 eojeols, most of which occur once, and 89,000 such rests.
 _EOJEOLS = 400_000
@@ -81,7 +92,7 @@ class LongestMatch:
           written: the text of pieces whose text differs from the piece (added tokens).
         """
         begins = {piece: piece for piece in pieces}
-        continues = {piece[len(CONTINUATION) :]: piece for piece in begins if piece.startswith(CONTINUATION)}
+        continues = {piece_text(piece): piece for piece in begins if is_continuation(piece)}
         self.begins = _Known.of({**begins, **(written or {})})
         self.continues = _Known.of(continues)
 

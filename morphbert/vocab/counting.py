@@ -27,7 +27,7 @@ from tqdm import tqdm
 from morphbert.errors import MorphbertError, naming
 from morphbert.formats.lines import is_blank, read_lines
 from morphbert.parallel import run_tasks
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.wordpiece import CONTINUATION, is_continuation, piece_text
 from morphbert.text.words import WordSplitter
 
 # At most about 100 MB in a worker, with some hundred thousand distinct words.
@@ -133,8 +133,8 @@ def count_words(
 
 def word_characters(word: str) -> Iterator[str]:
     """`"사과"` → `"사"`, `"##과"`; `"##를"` → `"##를"`."""
-    continues = word.startswith(CONTINUATION) and word != CONTINUATION
-    for index, character in enumerate(word[len(CONTINUATION) :] if continues else word):
+    continues = is_continuation(word)
+    for index, character in enumerate(piece_text(word)):
         yield CONTINUATION + character if continues or index else character
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from morphbert.text.loading import bert_tokenizer
 from morphbert.text.tokenizer import Encoding, Tokenizer
-from morphbert.text.vocabulary import SPECIAL_TOKENS
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.vocabulary import BEGINS, SPECIAL_TOKENS, is_bracketed
+from morphbert.text.wordpiece import piece_text
 
 # A paragraph, and the half-open character ranges of its answers.
 Paragraph = tuple[str, list[tuple[int, int]]]
@@ -160,17 +160,13 @@ def answer_ceiling(tokenizer: Tokenizer, paragraphs: Iterable[Paragraph]) -> Ans
 def lengths_of_pieces(tokens: Iterable[str]) -> Counter[int]:
     """Returns the number of pieces of each length in characters, without special tokens and `[unusedN]`."""
     return Counter(
-        _length(token)
-        for token in tokens
-        if token not in SPECIAL_TOKENS and not (token.startswith("[") and token.endswith("]"))
+        _length(token) for token in tokens if token not in SPECIAL_TOKENS and not is_bracketed(token)
     )
 
 
 def _length(token: str) -> int:
     """Returns the length of a piece without its continuation sign (`##`) or beginning sign (SentencePiece's)."""
-    if token.startswith(CONTINUATION) and len(token) > len(CONTINUATION):
-        return len(token) - len(CONTINUATION)
-    return len(token.removeprefix("\u2581")) or 1
+    return len(piece_text(token).removeprefix(BEGINS)) or 1
 
 
 def _covered(offsets: Iterable[tuple[int, int]]) -> int:

@@ -23,14 +23,12 @@ import sentencepiece
 from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
-from morphbert.text.vocabulary import SPECIAL_TOKENS
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.vocabulary import BEGINS, SPECIAL_TOKENS
+from morphbert.text.wordpiece import CONTINUATION, is_continuation, piece_text
 from morphbert.vocab.counting import word_characters
 
-# SentencePiece's sign for the beginning of a word; words without ## are given to SentencePiece with this sign.
-_BEGINS = "\u2581"
 # Characters that SentencePiece reserves. Words with them are excluded from learning, but not from the alphabet.
-_RESERVED = frozenset("\u2581\u2585\t\n\0")
+_RESERVED = frozenset(BEGINS + "\u2585\t\n\0")
 _LONGEST_PIECE = 16
 
 
@@ -275,7 +273,7 @@ def _learn_sentencepiece(
     if first is None:
         return []
     model = io.BytesIO()
-    symbols = len({character.removeprefix(CONTINUATION) for character in alphabet}) + 2
+    symbols = len({piece_text(character) for character in alphabet}) + 2
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=itertools.chain((first,), lines),
@@ -318,7 +316,7 @@ def learn_wordpiece(words: Collection[tuple[str, int]], alphabet: list[str], siz
         ) from error
     known = frozenset(alphabet)
     counts = [
-        (word if not _continues(word) else _BEGINS + word.removeprefix(CONTINUATION), count)
+        (BEGINS + piece_text(word) if is_continuation(word) else word, count)
         for word, count in words
         if _RESERVED.isdisjoint(word) and known.issuperset(word_characters(word))
     ]
@@ -334,9 +332,9 @@ def learn_wordpiece(words: Collection[tuple[str, int]], alphabet: list[str], siz
         include_joiner_token=True,
     )
     pieces = dict.fromkeys(
-        CONTINUATION + piece[1:] if piece.startswith(_BEGINS) else piece for piece in learned
+        CONTINUATION + piece[1:] if piece.startswith(BEGINS) else piece for piece in learned
     )
-    longer = [piece for piece in pieces if len(piece) - _continues(piece) * len(CONTINUATION) > 1]
+    longer = [piece for piece in pieces if len(piece_text(piece)) > 1]
     uses = _substring_counts(words, longer)
     return sorted(longer, key=lambda piece: (-uses[piece], piece))
 
@@ -346,8 +344,8 @@ def _substring_counts(words: Collection[tuple[str, int]], pieces: Iterable[str])
     wanted = frozenset(pieces)
     counts: Counter[str] = Counter()
     for word, count in words:
-        continues = _continues(word)
-        text = word[len(CONTINUATION) :] if continues else word
+        continues = is_continuation(word)
+        text = piece_text(word)
         for start in range(len(text)):
             prefix = CONTINUATION if start or continues else ""
             for end in range(start + 2, min(len(text), start + _LONGEST_PIECE) + 1):
@@ -357,22 +355,19 @@ def _substring_counts(words: Collection[tuple[str, int]], pieces: Iterable[str])
     return counts
 
 
-def _continues(word: str) -> bool:
-    return word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
-
-
 def _sentencepiece_lines(words: Collection[tuple[str, int]], known: frozenset[str]) -> Iterator[str]:
+    """Yields words and counts as SentencePiece reads them: words without `##` begin with its sign."""
     for word, count in words:
         if _RESERVED.isdisjoint(word) and known.issuperset(word_characters(word)):
-            yield f"{word[len(CONTINUATION) :] if _continues(word) else _BEGINS + word}\t{count}"
+            yield f"{piece_text(word) if is_continuation(word) else BEGINS + word}\t{count}"
 
 
 def _as_wordpiece(piece: str) -> str | None:
     """Returns WordPiece's form of a piece: `"▁사과"` → `"사과"`, `"과나무"` → `"##과나무"`; None for a single
     character.
     """
-    begins = piece.startswith(_BEGINS)
-    text = piece.removeprefix(_BEGINS)
+    begins = piece.startswith(BEGINS)
+    text = piece.removeprefix(BEGINS)
     if len(text) < 2:
         return None
     return text if begins else CONTINUATION + text

@@ -22,7 +22,7 @@ from morphbert.text.special_tokens import encode_special
 from morphbert.text.text_batches import texts_and_pairs
 from morphbert.text.tokenizer import join_pieces
 from morphbert.text.vocabulary import CLS, PAD, SEP, parse_vocabulary
-from morphbert.text.wordpiece import CONTINUATION
+from morphbert.text.wordpiece import CONTINUATION, is_continuation
 
 
 class _Id(int):
@@ -113,7 +113,7 @@ class MorphbertTokenizer(PreTrainedTokenizer):
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Pieces → text; as in BERT's, a first piece that continues an eojeol keeps its ##."""
-        begins = CONTINUATION if tokens and tokens[0].startswith(CONTINUATION) else ""
+        begins = CONTINUATION if tokens and is_continuation(tokens[0]) else ""
         named = self._pieces.vocabulary.special.named
         text = begins + join_pieces(token for token in tokens if named(token) not in (PAD, CLS, SEP))
         return compose(text) if self._pieces.splitter.decomposes else text

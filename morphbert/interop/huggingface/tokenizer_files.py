@@ -34,6 +34,7 @@ from morphbert.text.vocabulary import (
     SpecialTokens,
     vocabulary_bytes,
 )
+from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
 STOCK_FOLDER = "stock_tokenizer"
@@ -221,11 +222,11 @@ def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
                 token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (first, last)
             },
         },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
+        "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": False},
         "model": {
             "type": "WordPiece",
             "unk_token": written(UNK),
-            "continuing_subword_prefix": "##",
+            "continuing_subword_prefix": CONTINUATION,
             "max_input_chars_per_word": longest,
             "vocab": ids,
         },
