@@ -304,7 +304,8 @@ def plain_losses(losses_of):
 def test_other_ways_to_compute_reach_about_the_same_loss(flag, plain_losses, losses_of):
     losses = losses_of(flag)
     assert plain_losses == pytest.approx(losses, rel=1e-5 if flag == "--xla" else 0.01)
-    assert plain_losses != losses or flag == "--xla"
+    if flag == "--dtype=bfloat16":  # it rounds; XLA may compute the same
+        assert plain_losses != losses
 
 
 # ── input ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -205,13 +205,21 @@ def test_a_loss_that_rises_far_above_its_mean_is_a_divergence(tiny_config, tmp_p
     assert "--on_divergence=rollback" in message
 
 
-def test_rolling_back_in_vain_ends(records, tiny_config, tmp_path, capsys):
-    flags = ["--learning_rate=1e30", "--num_warmup_steps=0", "--save_checkpoints_steps=1"]
-    run = arguments(records, tiny_config, tmp_path / "out", *flags, "--on_divergence=rollback")
-    assert main(run) == 1
-    message = capsys.readouterr().err
-    assert "has not helped 3 times" in message or "there is no checkpoint yet" in message
-    assert "--on_divergence=rollback" not in message
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (25, "Rolling back to step 20 has not helped 3 times."),
+        (5, "Nothing was saved since; there is no checkpoint yet."),
+    ],
+)
+def test_rolling_back_in_vain_ends(before, reason, tiny_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "BLOWN_UP", 1.05)
+    records = write_batches(tmp_path / "bad.tfrecord", [9] * before + [50] * 30)
+    assert train_on(records, tiny_config, tmp_path / "out", 40, "--on_divergence=rollback") == 1
+    found = capsys.readouterr()
+    assert reason in found.err
+    assert "--on_divergence=rollback" not in found.err
+    assert found.out.count("back to") == (3 if before > 20 else 0)
 
 
 # ── damaged files ──────────────────────────────────────────────────────────────────────────────────────

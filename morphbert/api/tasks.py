@@ -36,7 +36,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
 
 
 def predict(config: PredictConfig) -> Predicted:
-    """Writes each row of a JSON Lines file with a fine-tuned model's `prediction`.
+    """Writes each row of a table with a fine-tuned model's `prediction`, as JSON Lines.
 
     Raises:
       MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.

@@ -332,7 +332,7 @@ def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> Non
 
 
 def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabulary: Vocabulary) -> None:
-    """Returns the numbers of words, as `##` or `▁` marks them, that are masked whole and in part."""
+    """Adds the numbers of words, as `##` or `▁` marks them, that are masked whole and in part."""
     special = {vocabulary.ids.get(CLS), vocabulary.ids.get(SEP)}
     continues = vocabulary.continuations
     words: list[list[int]] = []

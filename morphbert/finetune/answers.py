@@ -15,7 +15,7 @@ from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer
 
-# The number of pieces after a paragraph: [SEP].
+# [CLS], and the [SEP] after question and paragraph.
 _SPECIAL = 3
 
 

@@ -69,9 +69,9 @@ class Evaluator:
           stopping: asked before each batch whether to leave it.
 
         Returns:
-          None if it was left; else
-          The objective's `averages`, `masked_lm_perplexity` (e to the loss) and `num_examples`; with kinds also
-          `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that occurs.
+          None if it was left, and otherwise the objective's `averages`, `masked_lm_perplexity` (e to the loss) and
+          `num_examples`; with kinds also `masked_lm_accuracy_KIND` and `masked_lm_predictions_KIND` for each kind that
+          occurs.
         """
         names = [*self._objective.eval_sums, *self._objective.counts]
         if self._kinds:

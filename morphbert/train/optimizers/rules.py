@@ -1,6 +1,6 @@
 """How one weight moves: the optimizers' update rules, each a function, and the table that chooses one by name.
 
-To add an optimizer is to write an `Update` here or in a file beside this one, and to name it in `OPTIMIZERS`.
+CONTRIBUTING.md says how to add one.
 Sources: `adam` is google-research/bert's `optimization.py`; `adamw` Loshchilov & Hutter 2019; `stable_adamw` Wortsman
 et al. 2023, algorithm 2; `lamb` You et al. 2020, algorithm 2.
 """
