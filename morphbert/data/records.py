@@ -76,9 +76,9 @@ def features(shape: RecordShape, layout: RecordLayout | None = None) -> dict[str
     `RecordShape(128, 20)` → `{"input_ids": Feature(128, "int64"), …}`
 
     Dynamic records have `word_ids`, the number of the masking unit, -1 for special tokens and padding, and
-    nothing about masks; padding begins behind the `[SEP]` after the last number from 0 on. Packed ones have `sequence_ids` (0 = padding,
-    1, 2, … = example), `position_ids` (from 0 in each example) and, with labels, one label for each example at the
-    `[CLS]` of `cls_positions`; an entry after the first with position 0 is unused.
+    nothing about masks; padding begins behind the `[SEP]` after the last unit. Packed ones have `sequence_ids` (0 =
+    padding, 1, 2, … = example), `position_ids` (from 0 in each example) and, with labels, one label for each example
+    at the `[CLS]` of `cls_positions`; an entry after the first with position 0 is unused.
 
     Source: google-research/bert, create_pretraining_data.py, for the features of the default layout.
     """
