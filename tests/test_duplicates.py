@@ -7,14 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from samples import GOLDEN, ROOT
+from real_data import PETITIONS, needs
+from samples import GOLDEN
 
 from morphbert.corpus.duplicates import DuplicateStore, signature
 
 WORDS = (GOLDEN / "documents_ko.txt").read_text(encoding="utf-8").split()
-
-
-PETITIONS = ROOT.parent / "shared" / "data" / "corpus" / "petitions.jsonl.gz"
 
 
 def _shingles(text):
@@ -109,7 +107,7 @@ def test_a_chain_of_changes_is_measured_from_what_was_kept():
     assert _jaccard(kept[0], kept[1]) < 0.8
 
 
-@pytest.mark.skipif(not PETITIONS.is_file(), reason=f"the real data is not at {PETITIONS}")
+@needs(PETITIONS)
 def test_petitions_that_repeat_are_found_as_by_comparing_all():
     with gzip.open(PETITIONS, "rt", encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line, _ in zip(lines, range(300), strict=False)]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from processes import run_process
-from samples import GOLDEN, MECAB_VOCABULARY, ROOT, SENTENCES, write_random_model
+from real_data import REVIEWS
+from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
 from morphbert.errors import MorphbertError
@@ -25,7 +26,6 @@ from morphbert.text.loading import load_tokenizer
 from morphbert.text.special_tokens import encode_special
 from morphbert.text.words import WordSplitter
 
-REVIEWS = ROOT.parent / "shared" / "data" / "corpus" / "movie_reviews.txt.gz"
 CODE_MODULE = "morphbert.interop.huggingface.remote_tokenizer"
 HOSTILE = [
     "",

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from processes import run_process
-from samples import GOLDEN, ROOT, SENTENCES, write_random_model
+from real_data import REVIEWS
+from samples import GOLDEN, SENTENCES, write_random_model
 
 from morphbert.cli.export_model import main
 from morphbert.interop import sources
@@ -17,7 +18,6 @@ from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits
 from morphbert.text.loading import load_tokenizer
 
-REVIEWS = ROOT.parent / "shared" / "data" / "corpus" / "movie_reviews.txt.gz"
 BLOCKED = """
 import sys
 sys.modules["morphbert"] = sys.modules["tensorflow_text"] = None

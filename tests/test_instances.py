@@ -21,7 +21,6 @@ from morphbert.errors import UsageError
 from morphbert.text.loading import load_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
-DATA = Path(__file__).parents[2] / "shared" / "data" / "corpus"
 CLS, SEP, MASK, UNK, FIRST_PIECE, VOCABULARY = 1, 2, 3, 4, 5, 1000
 PIECES = batches.Pieces(CLS, SEP, MASK, UNK, np.arange(FIRST_PIECE, VOCABULARY))
 

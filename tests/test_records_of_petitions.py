@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MECAB_VOCABULARY, ROOT
+from real_data import PETITIONS, needs
+from samples import MECAB_VOCABULARY
 
 from morphbert.cli.create_pretraining_data import main
 from morphbert.corpus.sentences import split_sentences
@@ -19,12 +20,11 @@ from morphbert.data.example_message import parse_example
 from morphbert.data.records import read_records
 from morphbert.text.loading import load_tokenizer
 
-PETITIONS = ROOT.parent / "shared" / "data" / "corpus" / "petitions.jsonl.gz"
 LENGTH, PREDICTIONS = 128, 20
 # Pieces by which a segment is looked up in the text.
 _KEY = 4
 
-pytestmark = pytest.mark.skipif(not PETITIONS.exists(), reason="the petitions are not in ../shared/data")
+pytestmark = needs(PETITIONS)
 
 
 class Text:

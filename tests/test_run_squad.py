@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tasks
 from browser import check_report, needs_browser
-from samples import GOLDEN, MECAB_VOCABULARY, ROOT
+from real_data import KORQUAD, needs
+from samples import GOLDEN, MECAB_VOCABULARY
 
 from morphbert.cli.run_squad import main
 from morphbert.finetune import answers
@@ -19,7 +20,6 @@ CONTEXT = (
     "  대한민국의 수도는 서울특별시이며,  서울은 한강을 끼고 있다. 1394년부터 조선의 수도였다. "
     "《훈민정음》은 세종대왕이 1443년에 만든 문자이다. BERT(2018)는 구글이 발표하였다.\u200e "
 )
-KORQUAD = ROOT.parent / "shared" / "data" / "korquad" / "KorQuAD_v1.0_dev.json"
 
 
 def entry(name, question, *spans, **more):
@@ -207,7 +207,7 @@ def test_other_json_is_refused(tmp_path, random_model, capsys, content, message)
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not KORQUAD.exists(), reason="KorQuAD is not in ../shared/data")
+@needs(KORQUAD)
 def test_korquad_s_ceiling_with_mecab_is_over_99():
     found, account = read_questions(str(KORQUAD))
     assert account.lost == []
@@ -327,7 +327,7 @@ def test_the_format_of_klue_mrc_is_read(tmp_path):
     assert (account.questions, account.answers) == (2, 1)
 
 
-@pytest.mark.skipif(not KORQUAD.exists(), reason="KorQuAD is not in ../shared/data")
+@needs(KORQUAD)
 def test_every_answer_of_korquad_survives():
     """Characters → pieces → characters, all 5,774: at least 99% come back exactly."""
     found, _ = read_questions(str(KORQUAD))

@@ -5,7 +5,8 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import MECAB_VOCABULARY, ROOT
+from real_data import KLUE_NER, needs
+from samples import MECAB_VOCABULARY
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.tags import (
@@ -20,7 +21,6 @@ from morphbert.finetune.tags import (
 )
 from morphbert.text.loading import load_tokenizer
 
-KLUE_NER = ROOT.parent / "shared" / "data" / "klue" / "klue-ner-v1.1_dev.tsv"
 TAGGED = """## 머리말
 ## 예문-1\t<김철수:PS>는 <3일:DT> <부산역:LC>에
 김\tB-PS
@@ -135,7 +135,7 @@ def test_tags_survive_any_pieces(tagged, data):
         assert found[start:end] == tags[start:end]
 
 
-@pytest.mark.skipif(not KLUE_NER.exists(), reason="KLUE-NER is not in ../shared/data")
+@needs(KLUE_NER)
 def test_every_tag_of_klue_ner_survives():
     """All 5,000 sentences, spaces too, by pieces that straddle tags as well."""
     texts, account = read_tagged(str(KLUE_NER))

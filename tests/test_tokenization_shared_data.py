@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mecab_ko
 import pytest
+from real_data import DATA, KORQUAD, needs
 
 from morphbert.text.analyzers import MARK, MecabAnalyzer
 from morphbert.text.loading import bert_tokenizer, load_tokenizer
@@ -19,7 +20,6 @@ from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.vocab.figures import answer_ceiling
 
 REPOSITORY = Path(__file__).parent.parent
-DATA = REPOSITORY.parent / "shared" / "data"
 FOLDER = str(REPOSITORY / "vocab" / "ko-mecab-8k")
 VOCABULARY = FOLDER + "/vocab.txt"
 GOLDEN = REPOSITORY / "tests" / "golden" / "tokenization_shared_data.json"
@@ -35,7 +35,7 @@ FILES = (
     "klue/klue-ner-v1.1_dev.tsv",
 )
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data is not at {DATA}")
+pytestmark = needs(KORQUAD)
 sampled = pytest.mark.parametrize(
     "every", [pytest.param(1, marks=pytest.mark.slow, id="all"), pytest.param(401, id="sample")]
 )
