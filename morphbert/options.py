@@ -115,12 +115,24 @@ PathStr = Annotated[str, Option(path=True)]
 
 
 def option(*, help: str, default: Any = dataclasses.MISSING, **details: Any) -> Any:
-    """Describes a field that is a flag, required without a `default`; `details` are the attributes of `Option`."""
+    """Describes a field that is a flag.
+
+    Args:
+      help: the text for `--help`.
+      default: the value of a flag that is not given; without a default, the flag is required.
+      details: attributes of `Option`, such as `at_least`, `above`, `at_most`, `below` and `group`.
+    """
     return dataclasses.field(default=default, metadata={_KEY: Option(help, **details)})
 
 
 def options(*, default: Any, group: str | None = None, section: str | None = None) -> Any:
-    """Describes a field that is a configuration, whose options become flags too."""
+    """Describes a field that is a configuration, whose options become flags too.
+
+    Args:
+      default: the configuration of flags that are not given.
+      group: the heading of the flags in `--help`.
+      section: their section in a configuration file.
+    """
     return dataclasses.field(default=default, metadata={_KEY: Option(group=group, section=section)})
 
 

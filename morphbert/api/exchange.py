@@ -34,6 +34,9 @@ class WrittenModel:
 def export_model(config: ExportConfig) -> WrittenModel:
     """Writes a checkpoint into a folder that other programs load; a fine-tuned model is exported with its head.
 
+    Returns:
+      The folder, and a line for each note about its content, such as a part that other programs compute differently.
+
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
@@ -67,6 +70,9 @@ def _export_task(config: ExportConfig) -> list[str]:
 def import_model(config: ImportConfig) -> WrittenModel:
     """Imports a pretrained model of another program, optionally for another vocabulary.
 
+    Returns:
+      The folder, and a line for each note about the model and its vocabulary.
+
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
@@ -78,7 +84,10 @@ def import_model(config: ImportConfig) -> WrittenModel:
 
 
 def extract_features(config: ExtractConfig) -> int:
-    """Writes a pretrained model's hidden states of each piece of each text; returns the number of texts.
+    """Writes a pretrained model's hidden states of each piece of each text.
+
+    Returns:
+      The number of texts.
 
     Raises:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
@@ -95,7 +104,16 @@ def extract_features(config: ExtractConfig) -> int:
 
 
 def fill_mask(config: FillMaskConfig) -> list[Filled]:
-    """Returns the most likely pieces for each [MASK] of `config.text`, in order.
+    """Returns the most likely pieces for each [MASK] of a text.
+
+    Example:
+      `fill_mask(FillMaskConfig(checkpoint="out/model", text="나는 [MASK]에 간다."))[0]`
+
+    Args:
+      config: the model, the text and the number of pieces for each mask (`top_k`).
+
+    Returns:
+      One value for each [MASK], in the order of the text, with pieces and probabilities, the most likely first.
 
     Raises:
       MorphbertError: the text is missing or has no [MASK], or model and vocabulary do not belong together.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def evaluate_grammar(config: GrammarConfig) -> GrammarResult:
     """Scores minimal pairs with a pretrained model, and writes the counts where `output_file` says so.
 
+    Returns:
+      The numbers of pairs and of those whose correct sentence has the higher score, by phenomenon.
+
     Raises:
       MorphbertError: pairs, model or vocabulary cannot be read or do not belong together; no file is written then.
     """

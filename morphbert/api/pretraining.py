@@ -378,6 +378,10 @@ class PretrainingResult:
 def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     """Trains and evaluates as configured; an interrupted run continues exactly.
 
+    Returns:
+      The last step, the figures of the held-out records if they were evaluated, and the number of the signal that ended
+      the run, if any.
+
     Raises:
       MorphbertError: the input, the configuration or the machine must change first; nothing was overwritten.
     """

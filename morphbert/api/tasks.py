@@ -36,7 +36,10 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
 
 
 def predict(config: PredictConfig) -> Predicted:
-    """Writes each row of a table with a fine-tuned model's `prediction`, as JSON Lines.
+    """Writes each row of a table as JSON Lines, with a fine-tuned model's `prediction`, or with an `error`.
+
+    Returns:
+      The number of rows, and of rows without a prediction.
 
     Raises:
       MorphbertError: the model is missing, or a line is not an object or lacks a field; no file is written then.

@@ -17,9 +17,12 @@ Masking = Literal["static", "dynamic"]
 _PIECES_PER_EXAMPLE = 8
 
 
-# In the titles of flag groups without a counterpart in google-research/bert.
-FAST_ONLY = " (--mode=fast)"
-MASKS = "Masks" + FAST_ONLY
+# The groups of flags without a counterpart in google-research/bert.
+MASKS = "Masks (--mode=fast)"
+LESS_PADDING = "Less padding (--mode=fast)"
+MACHINE = "Machine (--mode=fast)"
+BEYOND_MACHINE = "Beyond one machine (--mode=fast)"
+FAST_ONLY = (MASKS, LESS_PADDING, MACHINE, BEYOND_MACHINE)
 
 
 @configuration
@@ -120,7 +123,7 @@ class InstanceConfig:
     )
     pack_sequences: bool = option(
         default=False,
-        group="Less padding" + FAST_ONLY,
+        group=LESS_PADDING,
         help="Put several short examples into one sequence. They do not see each other: attention, positions and "
         "labels are each example's own. For corpora of short documents.",
     )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from morphbert import atomic_files, files, options
 from morphbert.data import build
 from morphbert.data.build import BuildConfig, SplitResult
-from morphbert.data.config import FAST_ONLY, MASKS, InstanceConfig, MaskingUnit
+from morphbert.data.config import BEYOND_MACHINE, FAST_ONLY, MACHINE, MASKS, InstanceConfig, MaskingUnit
 from morphbert.data.google import build as google_build
 from morphbert.data.listed_words import read_words
 from morphbert.data.mixture import split_weight, split_weights
@@ -112,7 +112,7 @@ class PretrainingDataConfig:
     )
     token_store: PathStr | None = option(
         default=None,
-        group="Machine" + FAST_ONLY,
+        group=MACHINE,
         help="The folder on this machine for the tokenized text, which later runs with the same input and vocabulary "
         "use again. Default: token_store beside the first output file.",
     )
@@ -122,7 +122,7 @@ class PretrainingDataConfig:
     )
     engine: Literal["local", "beam"] = option(
         default="local",
-        group="Beyond one machine" + FAST_ONLY,
+        group=BEYOND_MACHINE,
         help="local: this machine. beam: an Apache Beam pipeline with the same records, for Dataflow, Flink, Spark or "
         "Dask (pip install 'morphbert[beam]'). Beam's own flags are passed on to it, --num_workers too. Example: "
         "--engine=beam --runner=DataflowRunner --region=asia-northeast3 --temp_location=gs://BUCKET/tmp",
@@ -147,7 +147,7 @@ class PretrainingDataConfig:
 
     def _check_google(self) -> None:
         changed = options.changed(self)
-        fast = [flag.name for flag in options.flags_of(type(self)) if flag.group.endswith(FAST_ONLY)]
+        fast = [flag.name for flag in options.flags_of(type(self)) if flag.group in FAST_ONLY]
         given = [name for name in (*fast, "shard_megabytes") if name in changed and name != "engine"]
         google_build.check_flags(self.instances.objective, self.masking_unit, given)
         if self.engine == "beam":

@@ -76,7 +76,10 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def register_head(name: str) -> Callable[[_Class], _Class]:
-    """Registers a class as a head for `--head=NAME`; see `morphbert.finetune.plugins.Head`.
+    """Returns a decorator that registers a class as a head for `--head=NAME`.
+
+    Args:
+      name: the name, of letters, digits and `_`. `morphbert.finetune.plugins.Head` describes the class's methods.
 
     Raises:
       UsageError: the name is taken.
@@ -85,7 +88,12 @@ def register_head(name: str) -> Callable[[_Class], _Class]:
 
 
 def register_loss(name: str) -> Callable[[_Function], _Function]:
-    """Registers a function of scores, float32 [N, C], and labels, int32 [N], that returns float32 [N] as `--loss=NAME`.
+    """Returns a decorator that registers a function as a loss for `--loss=NAME`.
+
+    The function takes scores, float32 [N, C], and labels, int32 [N], and returns the losses, float32 [N].
+
+    Args:
+      name: the name, of letters, digits and `_`.
 
     Raises:
       UsageError: the name is taken.
@@ -94,10 +102,14 @@ def register_loss(name: str) -> Callable[[_Function], _Function]:
 
 
 def register_metric(name: str) -> Callable[[_Function], _Function]:
-    """Registers a function of labels [N] and scores [N, C] that returns a number as `--metrics=NAME`.
+    """Returns a decorator that registers a function as a metric for `--metrics=NAME`.
 
-    Labels and scores are NumPy arrays: for classes, tags and candidates, integers and logits. For answers they are
-    arrays of objects: tuples of right answers, and the answers given.
+    The function takes labels [N] and scores [N, C], and returns a number. Labels and scores are NumPy arrays:
+    integers and logits for classes, tags and candidates, and objects for answers: tuples of right answers, and the answers
+    given.
+
+    Args:
+      name: the name, of letters, digits and `_`.
 
     Raises:
       UsageError: the name is taken.
@@ -106,11 +118,13 @@ def register_metric(name: str) -> Callable[[_Function], _Function]:
 
 
 def register_task(name: str, options: type | None = None) -> Callable[[_Class], _Class]:
-    """Registers a class as a task for `--custom_task=NAME`; see `morphbert.finetune.task.Task`.
+    """Returns a decorator that registers a class as a task for `--custom_task=NAME`.
 
     The class extends one of those in `morphbert.finetune.tasks`, and is then for the command of that task.
+    `morphbert.finetune.task.Task` describes the methods.
 
     Args:
+      name: the name, of letters, digits and `_`.
       options: a class made with `morphbert.options.configuration`. Its fields are the names of `--task_option`, and the
         task's methods find the values in `self.options`.
 

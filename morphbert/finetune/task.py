@@ -127,7 +127,7 @@ class Task(Protocol):
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Task:
-        """Returns the task of a `task.json`, of an older version too."""
+        """Returns the task of the content of a `task.json`, including one of an older version."""
 
     def used_by(self, config: Any) -> Task:
         """Returns the task with the lengths of a run, which may differ from those of its training."""
@@ -138,14 +138,24 @@ class Task(Protocol):
 
     @classmethod
     def read(cls, config: Any, path: str, purpose: Purpose) -> Examples:
-        """Reads the examples of a file; examples to predict need no labels.
+        """Reads the examples of a file.
+
+        Args:
+          config: the run's configuration.
+          path: the file, or several, divided by commas.
+          purpose: the role of the file; examples to predict need no labels.
 
         Raises:
           MorphbertError: the file has another form; the message names the file and the place.
         """
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> Any:
-        """Returns the example of an object of `predict.py`, the `number`th of its file.
+        """Returns the example of an object of `predict.py`.
+
+        Args:
+          row: the object.
+          number: its place among the rows, from 0.
+          config: the configuration of the command.
 
         Raises:
           RowError: this object cannot be used, but others can.
@@ -164,6 +174,9 @@ class Task(Protocol):
         """Returns examples as arrays, with labels for training, and for evaluation if the task compares arrays.
 
         Args:
+          examples: the examples of a file or of rows.
+          reader: the model's tokenizer and configuration.
+          purpose: the role of the examples; those to predict have no labels.
           config: the run's configuration, for messages about a file; None for predictions of rows.
 
         Raises:
@@ -188,14 +201,27 @@ class Task(Protocol):
         batch: Batch,
         key: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Returns scores, float32 [B, …], of states [B, L, H × layers]; `key` is for dropout, None for no dropout."""
+        """Returns the scores of a batch, float32 [B, …].
+
+        Args:
+          parameters: the weights of encoder and head, by name.
+          config: the model's configuration.
+          hidden: the encoder's states, [B, L, H × layers].
+          batch: the arrays of `Data.features`.
+          key: the key of dropout, int32 [2]; None for no dropout.
+        """
 
     def count(self, batch: Batch) -> tf.Tensor:
         """Returns the denominator of the mean loss, the number of examples or labelled pieces: a float32 scalar."""
         return num_examples(batch)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Returns each example's loss, summed over its pieces if `count` counts them: float32 [B]."""
+        """Returns each example's loss, summed over its pieces if `count` counts them: float32 [B].
+
+        Args:
+          scores: the result of `scores`, float32 [B, …].
+          batch: the arrays of `Data.features`, with labels.
+        """
 
     def right(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor | None:
         """Returns the number of correct items among those of `count`, float32 [B]; None if correctness is undefined."""
@@ -213,7 +239,7 @@ class Task(Protocol):
         """Returns the prediction of each example as JSON values."""
 
     def write(self, folder: str, data: Data, scores: Scores, config: Any) -> str:
-        """Writes predictions in google-research/bert's format; returns a line about them."""
+        """Writes predictions into `folder`, in google-research/bert's format if there is one; returns a line on them."""
 
     # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
 

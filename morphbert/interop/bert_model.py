@@ -21,11 +21,11 @@ from morphbert.model.heads import discriminator_logits, masked_lm_logits, next_s
 
 
 class ModelOutput(NamedTuple):
-    """The result of a model; also by the names of transformers, and by name in brackets.
+    """The result of a model. Its values also have transformers' names; `output["pooled_output"]` works too.
 
     Attributes:
-      hidden_states: of the last layer, [B, L, H].
-      pooled_output: tanh of a dense layer over [CLS], [B, H]; None of a model without a pooler.
+      hidden_states: the states of the last layer, float32 [B, L, H].
+      pooled_output: tanh of a dense layer over [CLS], float32 [B, H]; None for a model without a pooler.
     """
 
     hidden_states: tf.Tensor
@@ -49,13 +49,13 @@ class BertModel(tf.Module):
     Axes: B sequences, L positions, H hidden, V pieces.
 
     Attributes:
-      config: its configuration.
+      config: the configuration.
       parameters: every weight of a pretraining model, by google-research/bert's names.
-      tokenizer: the one that was loaded with it; None where there is none.
+      tokenizer: the tokenizer that was loaded with the model; None without one.
     """
 
-    def __init__(self, config: BertConfig, seed: int = 0):
-        """A model with initial values drawn from the seed."""
+    def __init__(self, config: BertConfig, seed: int = 0) -> None:
+        """Makes a model with initial weights, which depend on configuration and seed alone."""
         super().__init__()
         self._take(Pretrained(config, {}, "a configuration").completed(seed))
         self.tokenizer: PretrainedTokenizer | None = None
@@ -67,7 +67,7 @@ class BertModel(tf.Module):
 
     @classmethod
     def of(cls, model: Pretrained, tokenizer: PretrainedTokenizer | None = None) -> BertModel:
-        """Returns a model with weights that were read; missing weights get initial values."""
+        """Returns a model with the weights of `model` and its `tokenizer`; missing weights get initial values."""
         made = cls.__new__(cls)
         tf.Module.__init__(made)
         made._take(model.completed())
@@ -85,24 +85,30 @@ class BertModel(tf.Module):
         position_ids: Any = None,
         training: bool = False,
     ) -> ModelOutput:
-        """Encodes: `model(**tokenizer(texts, padding=True, return_tensors="np"))`.
+        """Encodes a batch: `model(**tokenizer(texts, padding=True, return_tensors="np"))`.
 
         Args:
-          input_ids: [B, L], under V.
-          attention_mask: [B, L], 1 for pieces and 0 for padding; None for no padding. Also called `input_mask`.
-          token_type_ids: [B, L], the segments; None for 0. Also called `segment_ids`.
-          position_ids: [B, L]; None counts from 0.
-          training: whether to drop out, at random.
+          input_ids: the pieces, integers [B, L] from 0 to V - 1.
+          attention_mask: 1 for pieces and 0 for padding, [B, L]; None for no padding. Also called `input_mask`.
+          token_type_ids: the segments, [B, L]; None for 0. Also called `segment_ids`.
+          position_ids: the positions, [B, L]; None counts from 0.
+          training: whether to apply dropout, with random masks.
 
         Raises:
-          MorphbertError: a shape is another, or a number is out of its range.
+          MorphbertError: an argument has another shape, or a number is out of its range.
         """
         given = {"input_mask": input_mask, "segment_ids": segment_ids, "position_ids": position_ids}
         hidden = self.layers(input_ids, attention_mask, token_type_ids, training=training, **given)[-1]
         return ModelOutput(hidden, pool(self._weights(), hidden) if self.config.pooler else None)
 
     def layers(self, input_ids: Any, *args: Any, training: bool = False, **inputs: Any) -> list[tf.Tensor]:
-        """Returns the embeddings, then the output of each layer: [B, L, H] each; the arguments are those of a call."""
+        """Returns the embeddings, then the output of each layer, float32 [B, L, H] each.
+
+        The arguments are those of a call: `input_ids`, the other arrays by position or name, and `training`.
+
+        Raises:
+          MorphbertError: an argument has another shape, or a number is out of its range.
+        """
         return self._encode(self._inputs(input_ids, *args, **inputs), training)
 
     def masked_lm_logits(
@@ -164,10 +170,10 @@ class BertModel(tf.Module):
 
         Args:
           path: the folder.
-          tokenizer: None takes the one that was loaded with the model, if any.
-          format: "ours", "huggingface", "google", or one of the others of `export_model.py`.
-          overwrite: whether to replace the folder if there is one. The folder of a file that model or tokenizer was
-            loaded from is never replaced: it may hold the optimizer's state and other checkpoints.
+          tokenizer: the tokenizer; None takes the one that was loaded with the model, if any.
+          format: the value of `export_model.py --format`, such as "ours", "huggingface" or "google".
+          overwrite: whether to replace an existing folder. A folder that model or tokenizer was loaded from is never
+            replaced, because it may contain the optimizer's state and other checkpoints.
 
         Raises:
           MorphbertError: the folder is not empty or cannot be written, model or tokenizer was loaded from it, or the
@@ -181,12 +187,12 @@ class BertModel(tf.Module):
         """Loads a model as `morphbert.load(path, **options)` does; its tokenizer is the attribute `tokenizer`.
 
         Raises:
-          MorphbertError: nothing readable there, or its parts do not belong together.
+          MorphbertError: the path has no model that can be read, or its parts do not belong together.
         """
         return cls.of(*read_with_tokenizer(path, **options))
 
     def save_pretrained(self, path: str) -> None:
-        """Writes model and tokenizer as a Hugging Face folder, which transformers loads.
+        """Writes model and tokenizer as a Hugging Face folder at `path`, which transformers loads.
 
         Other files of the folder stay, and those of the same name are replaced.
 

@@ -10,7 +10,7 @@ from morphbert.interop.loading import read_with_tokenizer
 
 
 class Loaded(NamedTuple):
-    """`model, tokenizer = morphbert.load(path)`; without a vocabulary the tokenizer is None."""
+    """A model and its tokenizer, `model, tokenizer = morphbert.load(path)`; no vocabulary gives the tokenizer None."""
 
     model: BertModel
     tokenizer: PretrainedTokenizer | None
@@ -33,7 +33,7 @@ def load(
       path: the output folder of a run or one of its checkpoints (`out/model/model.ckpt-1000`), a TensorFlow 1
         checkpoint of google-research/bert, or a Hugging Face folder, also by its name on the Hub (`klue/bert-base`).
       vocab_file: a vocabulary folder or a plain `vocab.txt`. Default: the one beside the model.
-      bert_config_file: of a checkpoint. Default: the one beside it.
+      bert_config_file: the configuration of a checkpoint. Default: the one beside it.
       do_lower_case: for a plain `vocab.txt`. Default: as its `tokenizer_config.json` says, else unless the
         vocabulary has capital letters.
       allow_pickle: whether a `pytorch_model.bin` may be read.
@@ -43,7 +43,7 @@ def load(
       tokenizer is None. A warning says so.
 
     Raises:
-      MorphbertError: nothing readable there, or its parts do not belong together.
+      MorphbertError: the path has no model that can be read, or its parts do not belong together.
     """
     read, tokenizer = read_with_tokenizer(path, vocab_file, bert_config_file, do_lower_case, allow_pickle)
     return Loaded(BertModel.of(read, tokenizer), tokenizer)
@@ -56,5 +56,16 @@ def save(
     format: str = "ours",
     overwrite: bool = False,
 ) -> None:
-    """Writes model and tokenizer; see `BertModel.save`."""
+    """Writes model and tokenizer into a new folder, which `load` reads again.
+
+    Args:
+      path: the folder.
+      model: the model.
+      tokenizer: its tokenizer; None takes the one that was loaded with the model, if any.
+      format: the value of `export_model.py --format`, such as "ours" or "huggingface".
+      overwrite: whether to replace an existing folder.
+
+    Raises:
+      MorphbertError: the folder is not empty or cannot be written, or model and tokenizer do not belong together.
+    """
     model.save(path, tokenizer, format, overwrite)

@@ -124,53 +124,55 @@ def only_known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Sizes and rates of one model; the names are google-research/bert's, the defaults transformers'.
+    """The sizes and rates of a model. The names are google-research/bert's, the defaults transformers'.
 
     Attributes:
-      vocab_size: number of pieces, V; has to be that of the vocabulary the records were made with.
-      hidden_size: width of every layer's output, H.
-      num_hidden_layers: number of Transformer layers.
-      num_attention_heads: heads, N; H is divisible by it.
-      intermediate_size: width of the feed-forward layer, usually 4 H.
-      hidden_act: `gelu` is the tanh approximation, as in google-research/bert. Hugging Face calls that one
-        `gelu_new`, which is accepted for it, and means by `gelu` the exact form, which is `gelu_erf` here:
-        in a file with Hugging Face's `model_type`, its meaning is taken.
-      hidden_dropout_prob: rate on embeddings and on the output of both sub-layers.
-      attention_probs_dropout_prob: rate on the attention weights.
-      max_position_embeddings: longest sequence that the model can take. (A RoBERTa's `config.json` counts the
-        `position_offset` rows in; they are taken off.)
-      type_vocab_size: number of segments; 0 for none, as ModernBERT. Files of google-research/bert that leave it out
-        have 16.
-      initializer_range: standard deviation of the truncated normal initial weights.
-      layer_norm_eps: added to the variance; 1e-12 in BERT.
-      embedding_size: of ALBERT and ELECTRA: width E of the embeddings, which a matrix takes to H; None for H.
-      num_hidden_groups: of ALBERT: the number of layers with separate weights; the layers are spread over them in
-        equal runs. None for BERT's layers, which all have.
-      inner_group_num: of ALBERT: Transformer blocks in each of the layers.
-      position_offset: of RoBERTa: rows of the position table before that of the first piece, the padding's id + 1.
-      next_sentence_head: false for RoBERTa, which is trained without the task.
+      vocab_size: the number of pieces, V, of the vocabulary that the records were made with.
+      hidden_size: the width of every layer's output, H.
+      num_hidden_layers: the number of Transformer layers.
+      num_attention_heads: the number of heads, N, a divisor of H.
+      intermediate_size: the width of the feed-forward layer, usually 4 H.
+      hidden_act: the activation. `gelu` is the tanh approximation, as in google-research/bert. Hugging Face calls this
+        `gelu_new`, which is accepted too, and calls the exact form `gelu`, which is `gelu_erf` here. A file with
+        `model_type` has Hugging Face's meaning.
+      hidden_dropout_prob: the dropout rate of embeddings and of the output of both sub-layers.
+      attention_probs_dropout_prob: the dropout rate of the attention weights.
+      max_position_embeddings: the length of the longest sequence. (A RoBERTa's `config.json` includes the
+        `position_offset` rows, which are subtracted.)
+      type_vocab_size: the number of segments; 0 for none, as in ModernBERT. Files of google-research/bert that leave it
+        out have 16.
+      initializer_range: the standard deviation of the truncated normal initial weights.
+      layer_norm_eps: the number added to the variance; 1e-12 in BERT.
+      embedding_size: for ALBERT and ELECTRA, the width E of the embeddings, which a matrix maps to H; None for H.
+      num_hidden_groups: for ALBERT, the number of sets of weights, each of which serves an equal run of layers. None
+        for BERT, where each layer has its own.
+      inner_group_num: for ALBERT, the number of Transformer blocks in each layer.
+      position_offset: for RoBERTa, the number of rows of the position table before that of the first piece, which is
+        the padding's id + 1.
+      next_sentence_head: whether the model has this head; false for RoBERTa, which is trained without the task.
       pre_layer_norm: LayerNorm before attention and feed-forward instead of after, and once after the last layer
         (Xiong et al. 2020; with no LayerNorm on the embeddings, as Megatron-LM's BERT).
-      embedding_norm: with `pre_layer_norm`: a norm on the embeddings, in place of the one before the first attention.
+      embedding_norm: with `pre_layer_norm`, whether a norm on the embeddings replaces the one before the first attention.
       position_embedding_type: `absolute`, a learned table, or `rotary` (Su et al. 2021).
-      global_rope_theta: base of the rotary angles in layers whose attention is global.
-      local_rope_theta: the same in layers whose attention is local.
-      global_attn_every_n_layers: with `local_attention`: attention is global in the layers 0, n, 2 n…
-      local_attention: window of attention in the other layers, in pieces: half of it on each side. None for no
-        such layers.
-      mlp_gate: a gated feed-forward layer (Shazeer 2020): GeGLU with a GELU as `hidden_act`, SwiGLU with `silu`.
+      global_rope_theta: the base of the rotary angles in layers with global attention.
+      local_rope_theta: the base of the rotary angles in layers with local attention.
+      global_attn_every_n_layers: with `local_attention`, n: attention is global in the layers 0, n, 2 n…
+      local_attention: the window of attention in the other layers, in pieces, half of it on each side. None if all
+        attention is global.
+      mlp_gate: whether the feed-forward layer is gated (Shazeer 2020): GeGLU with a GELU as `hidden_act`, SwiGLU with
+        `silu`.
       norm_type: `layer_norm`, or `rms_norm` (Zhang & Sennrich 2019).
       attention_bias: whether query, key, value and output of attention have biases.
-      mlp_bias: whether the feed-forward layer has them.
-      norm_bias: whether norms shift.
-      classifier_bias: whether the dense layer of the masked LM's head has a bias.
-      decoder_bias: whether the scores of the pieces have one.
-      classifier_activation: activation in the masked LM's head; None for `hidden_act`.
-      pooler: whether there is BERT's pooler over [CLS]. Without it, tasks of sentences read [CLS] through the masked
-        LM's head, as ModernBERT's, or through a layer of the task's own, as ELECTRA's.
-      electra: of ELECTRA (Clark et al. 2020): the network, `discriminator`, which tells replaced pieces from original
+      mlp_bias: whether the feed-forward layer has biases.
+      norm_bias: whether norms have biases.
+      classifier_bias: whether the dense layer of the masked LM head has a bias.
+      decoder_bias: whether the scores of the pieces have biases.
+      classifier_activation: the activation in the masked LM head; None for `hidden_act`.
+      pooler: whether the model has BERT's pooler over [CLS]. Without it, tasks of sentences read [CLS] through the
+        masked LM head, as in ModernBERT, or through a dense layer of the task, as in ELECTRA.
+      electra: for ELECTRA (Clark et al. 2020), the network: `discriminator`, which tells replaced pieces from original
         ones, or `generator`, a masked LM. Neither has a pooler. None for every other model.
-      variant: the name of a plugin's block (`register_model`), which takes the place of the one described here.
+      variant: the name of a plugin's block (`register_model`), which replaces the one described here.
     """
 
     vocab_size: int = 30522
@@ -314,7 +316,16 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "model configuration") -> BertConfig:
-        """Builds a configuration; a key that is not known is an error that names the nearest known one."""
+        """Returns the configuration of a JSON object, in the form of google-research/bert or Hugging Face.
+
+        Args:
+          values: the object; with `model_type`, keys have Hugging Face's meaning.
+          source: the name of the file, for messages.
+
+        Raises:
+          MorphbertError: a key is unknown (the message names the nearest known one), `vocab_size` is missing, or the
+            values describe no model that is computed here.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         if values.get("model_type") == "modernbert":
             return cls(**from_modern_bert(values, source))
@@ -337,7 +348,11 @@ class BertConfig:
 
     @classmethod
     def from_json_file(cls, path: str) -> BertConfig:
-        """Reads a `bert_config.json` from any path that TensorFlow can open."""
+        """Reads a `bert_config.json` or `config.json` from any path that TensorFlow can open.
+
+        Raises:
+          MorphbertError: the file cannot be read or is not JSON, or `from_dict` refuses it.
+        """
         import tensorflow as tf
 
         try:
@@ -353,10 +368,13 @@ class BertConfig:
 
     @classmethod
     def from_pretrained(cls, path: str) -> BertConfig:
-        """Reads the configuration of a model: its folder, a JSON file, or a name of the Hugging Face Hub.
+        """Reads the configuration of a model.
+
+        Args:
+          path: the model's folder, a JSON file, or a name of the Hugging Face Hub.
 
         Raises:
-          MorphbertError: there is none, or it describes a model that is not known.
+          MorphbertError: there is no configuration, or it describes a model that is not computed here.
         """
         path = local_path(os.fspath(path))
         if os.path.isdir(path):
@@ -375,12 +393,12 @@ class BertConfig:
             stream.write(self.to_json().encode())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the values by key, without the keys of a variant that the model is not."""
+        """Returns the values by key, without the keys of variants that have their defaults."""
         left_out = {name for name in _variant_names() if not first_set(self, name)}
         return {key: value for key, value in dataclasses.asdict(self).items() if key not in left_out}
 
     def to_json(self) -> str:
-        """The configuration as google-research/bert writes it: sorted keys, two spaces."""
+        """Returns the configuration as google-research/bert writes it: sorted keys, two spaces."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
 

@@ -44,7 +44,16 @@ class Variant(Protocol):
         view: View,
         keys: DropoutKeys,
     ) -> tf.Tensor:
-        """Returns the output of one block, [B, L, H], of its input, [B, L, H]; see `encoder.transformer_block`."""
+        """Returns the output of one block, [B, L, H]; `morphbert.model.encoder.transformer_block` is the usual one.
+
+        Args:
+          parameters: the model's weights by name, in the dtype to compute in.
+          names: the modules of the block.
+          config: the model's configuration.
+          hidden: the input, [B, L, H].
+          view: the positions that each position attends to, and their rotary angles, for `encoder.self_attention`.
+          keys: the dropout; `keys.dropout_add(update, residual, rate)` adds the result of a sub-layer to its input.
+        """
 
 
 VARIANTS: Registry[Variant] = Registry("model variant", "variant")
@@ -53,7 +62,10 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def register_model(name: str) -> Callable[[_Class], _Class]:
-    """Registers a class as the block of models with `"variant": NAME` in their configuration; see `Variant`.
+    """Returns a decorator that registers a class as the block of models with `"variant": NAME` in their configuration.
+
+    Args:
+      name: the name, of letters, digits and `_`. `morphbert.model.variants.Variant` describes the class's methods.
 
     Raises:
       UsageError: the name is taken.

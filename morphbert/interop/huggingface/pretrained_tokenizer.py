@@ -1,4 +1,4 @@
-"""The tokenizer that `morphbert.load` gives: our pieces behind the calls that users of transformers know."""
+"""The tokenizer that `morphbert.load` returns, with the calls of a tokenizer of transformers."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class BatchEncoding(dict[str, Any]):
             raise AttributeError(name) from None
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """The pieces of a row, special tokens and padding included."""
+        """Returns the pieces of a row, including special tokens and padding."""
         return self._rows[batch_index].tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each piece of a row the number of its eojeol in its text; None for special tokens and padding."""
+        """Returns the number of each piece's eojeol in its text; None for special tokens and padding."""
         return [None if number < 0 else number for number in self._rows[batch_index].word_ids]
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each piece of a row its text, 0 or 1; None for special tokens and padding."""
+        """Returns the number of each piece's text, 0 or 1; None for special tokens and padding."""
         row = self._rows[batch_index]
         return [
             None if special else segment
@@ -81,8 +81,9 @@ class PretrainedTokenizer:
     `pieces`, the tokenizer of `morphbert.text`, cuts the text.
     """
 
-    def __init__(self, pieces: Tokenizer, source: str, model_max_length: int | None = None):
-        """
+    def __init__(self, pieces: Tokenizer, source: str, model_max_length: int | None = None) -> None:
+        """Makes the tokenizer of a vocabulary.
+
         Args:
           pieces: the tokenizer that cuts the text.
           source: the vocabulary folder or plain `vocab.txt` that it was loaded from; `save` copies its files.
@@ -136,7 +137,7 @@ class PretrainedTokenizer:
         return_offsets_mapping: bool = False,
         return_length: bool = False,
     ) -> BatchEncoding:
-        """Texts → `input_ids`, `token_type_ids`, `attention_mask` and the other requested columns.
+        """Returns `input_ids`, `token_type_ids`, `attention_mask` and the other requested columns of texts.
 
         `tokenizer("사과나무를 심었습니다.")` gives lists of numbers, `tokenizer(["가", "나"])` lists of such lists, and
         with `return_tensors` arrays [batch, length].
@@ -144,21 +145,26 @@ class PretrainedTokenizer:
         Args:
           text: a text, or a list of texts or of pairs (tuples of two).
           text_pair: the second text of each pair.
+          add_special_tokens: whether to add [CLS] and [SEP].
           padding: True or "longest" to the longest row, "max_length", or False.
           truncation: True or "longest_first", "only_first", "only_second", or False.
-          max_length: pieces of a row, special tokens included. Default: the model's limit.
-          stride: with `return_overflowing_tokens`, pieces that a row shares with the one before it.
-          is_split_into_words: texts come as lists of words, each of which is cut on its own.
+          max_length: the number of pieces in a row, special tokens included. Default: the model's limit.
+          stride: with `return_overflowing_tokens`, the number of pieces that a row shares with the one before it.
+          is_split_into_words: whether a text is a list of words, which are cut separately.
+          pad_to_multiple_of: the number of which the length of padded rows is a multiple.
           padding_side: "right" or "left". Default: the attribute of that name.
-          return_tensors: "np", "tf" or "pt".
-          return_overflowing_tokens: truncated pieces make further rows; `overflow_to_sample_mapping`
-            tells the text of each.
-          return_offsets_mapping: the characters of its text that each piece stands for (of its word, with
-            `is_split_into_words`); (0, 0) for special tokens and padding.
+          return_tensors: "np", "tf" or "pt"; None returns lists.
+          return_token_type_ids, return_attention_mask: whether to return these columns.
+          return_overflowing_tokens: whether truncated pieces make further rows; `overflow_to_sample_mapping` has the
+            number of the text of each row.
+          return_special_tokens_mask: whether to return 1 for special tokens and padding, and 0 for pieces of the text.
+          return_offsets_mapping: whether to return the first character of each piece and the one after its last, in its
+            text (in its word, with `is_split_into_words`); (0, 0) for special tokens and padding.
+          return_length: whether to return the number of pieces in each row, including padding.
 
         Raises:
           MorphbertError: the arguments contradict each other, or the text does not fit.
-          ValueError: `text` is no text.
+          ValueError: `text` is of another type.
         """
         padding = _chosen("padding", padding, "longest", "do_not_pad", PADDING)
         truncation = _chosen("truncation", truncation, "longest_first", "do_not_truncate", TRUNCATION)
@@ -273,29 +279,29 @@ class PretrainedTokenizer:
         )
 
     def encode(self, text: Any, text_pair: Any = None, **more: Any) -> list[int]:
-        """The ids of one text or pair, as a call gives them."""
+        """Returns the ids of one text, or of the pair of `text` and `text_pair`; `more` are arguments of a call."""
         ids: list[int] = self(text, text_pair, **more)["input_ids"]
         return ids
 
     def tokenize(self, text: str) -> list[str]:
-        """Text → pieces, without special tokens but those that stand in it."""
+        """Returns the pieces of a text, without added special tokens: `"나무를"` → `["나무", "##를"]`."""
         return list(map(self._written, encode_special(self.pieces, text).tokens))
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """A piece → its id, pieces → a list of theirs; `[UNK]`'s for a piece that the vocabulary lacks."""
+        """Returns the id of a piece, or a list of those of several `tokens`; unknown pieces have the id of [UNK]."""
         known, named = self.pieces.vocab, self.pieces.vocabulary.special.named
         if isinstance(tokens, str):
             return known.get(named(tokens), self.unk_token_id)
         return [known.get(named(token), self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
-        """An id → its piece, ids → a list of theirs."""
+        """Returns the piece of an id, or the list of the pieces of several."""
         if isinstance(ids, (int, np.integer)):
             return self._written(self.pieces.inv_vocab[int(ids)])
         return list(map(self._written, self.pieces.convert_ids_to_tokens(map(int, ids))))
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
-        """Ids → text (see `Tokenizer.decode`); special tokens stay as they are, or are left out."""
+        """Returns the text of ids (see `Tokenizer.decode`), including special tokens unless `skip_special_tokens`."""
         parts: list[str] = []
         run: list[int] = []
         left_out = set(self.all_special_ids) if skip_special_tokens else set()
@@ -312,7 +318,7 @@ class PretrainedTokenizer:
         return " ".join(filter(None, parts))
 
     def batch_decode(self, rows: Iterable[Any], skip_special_tokens: bool = False) -> list[str]:
-        """`decode` of each row."""
+        """Returns `decode` of each of the `rows`, a list of texts."""
         return [self.decode(row, skip_special_tokens) for row in rows]
 
     @classmethod
