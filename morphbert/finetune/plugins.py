@@ -104,8 +104,8 @@ def register_loss(name: str) -> Callable[[_Function], _Function]:
 def register_metric(name: str) -> Callable[[_Function], _Function]:
     """Returns a decorator that registers a function as a metric for `--metrics=NAME`.
 
-    The function takes labels [N] and scores [N, C], and returns a number. Labels and scores are NumPy arrays:
-    integers and logits for classes, tags and candidates, and objects for answers: tuples of right answers, and the answers
+    The function takes labels [N] and scores [N, C], and returns a number. Labels and scores are NumPy arrays: integers
+    and logits for classes, tags and candidates, and objects for answers: tuples of right answers, and the answers
     given.
 
     Args:

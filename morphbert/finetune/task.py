@@ -239,7 +239,7 @@ class Task(Protocol):
         """Returns the prediction of each example as JSON values."""
 
     def write(self, folder: str, data: Data, scores: Scores, config: Any) -> str:
-        """Writes predictions into `folder`, in google-research/bert's format if there is one; returns a line on them."""
+        """Writes predictions, in google-research/bert's format if there is one; returns a line about them."""
 
     # ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -152,7 +152,7 @@ class BertConfig:
       next_sentence_head: whether the model has this head; false for RoBERTa, which is trained without the task.
       pre_layer_norm: LayerNorm before attention and feed-forward instead of after, and once after the last layer
         (Xiong et al. 2020; with no LayerNorm on the embeddings, as Megatron-LM's BERT).
-      embedding_norm: with `pre_layer_norm`, whether a norm on the embeddings replaces the one before the first attention.
+      embedding_norm: with `pre_layer_norm`, whether a norm on the embeddings replaces that before the first attention.
       position_embedding_type: `absolute`, a learned table, or `rotary` (Su et al. 2021).
       global_rope_theta: the base of the rotary angles in layers with global attention.
       local_rope_theta: the base of the rotary angles in layers with local attention.
