@@ -125,6 +125,11 @@ def option(*, help: str, default: Any = dataclasses.MISSING, **details: Any) -> 
     return dataclasses.field(default=default, metadata={_KEY: Option(help, **details)})
 
 
+def optional(*, help: str, **details: Any) -> Any:
+    """Describes a field of a type with None, which is the default; see `option`."""
+    return option(help=help, default=None, **details)
+
+
 def options(*, default: Any, group: str | None = None, section: str | None = None) -> Any:
     """Describes a field that is a configuration, whose options become flags too.
 

@@ -22,6 +22,7 @@ from morphbert.options import (
     Share,
     configuration,
     option,
+    optional,
     options,
 )
 from morphbert.plugins import load_plugins, model_plugin_option
@@ -63,22 +64,20 @@ class PretrainingConfig:
         help="The folder for checkpoints, metrics.jsonl and TensorBoard logs. If it contains a checkpoint, the run "
         "continues from it exactly."
     )
-    eval_input_file: str | None = option(
-        default=None, help="Held-out records for --do_eval. Default: the records of --input_file."
+    eval_input_file: str | None = optional(
+        help="Held-out records for --do_eval. Default: the records of --input_file."
     )
-    vocab_file: PathStr | None = option(
-        default=None,
+    vocab_file: PathStr | None = optional(
         help="The records' vocabulary, a folder of build_vocab.py or a vocab.txt. Training does not need it. With "
         "it, the folder gets a copy beside the checkpoints, where fill_mask.py, export_model.py and others find it; "
         "evaluations distinguish nouns, josa and endings, whole eojeols, frequent and rare pieces; and the report "
         "shows predictions for masks. With an --init_checkpoint of another vocabulary, a piece of both keeps its "
         "embedding, and a new one starts from the mean of the old pieces that spell it. Example: "
-        "--vocab_file=vocab/mine",
+        "--vocab_file=vocab/mine"
     )
-    max_seq_length: PositiveInt | None = option(
-        default=None,
+    max_seq_length: PositiveInt | None = optional(
         help="The number of pieces in a sequence, [CLS] and [SEP] included. It must equal that of the records. "
-        f"Default: {MAX_SEQ_LENGTH}, or the longest of --phases.",
+        f"Default: {MAX_SEQ_LENGTH}, or the longest of --phases."
     )
     group_by_length: bool = option(
         default=False,
@@ -86,12 +85,11 @@ class PretrainingConfig:
         "of one length, each length in proportion to its records. --max_seq_length and --max_predictions_per_seq are "
         "those of the longest.",
     )
-    phases: str | None = option(
-        default=None,
+    phases: str | None = optional(
         help="Train on records of one length after the other, each for a share of the steps: LENGTH:SHARE, and "
         ":BATCH_SIZE if it differs from --train_batch_size. --input_file names the records of all lengths; their "
         "manifests give lengths and places for masks, so --max_seq_length and --max_predictions_per_seq are not "
-        "needed. Example, as BERT was trained: --phases=128:0.9,512:0.1",
+        "needed. Example, as BERT was trained: --phases=128:0.9,512:0.1"
     )
     max_predictions_per_seq: PositiveInt = option(
         default=20,
@@ -99,11 +97,10 @@ class PretrainingConfig:
         "times the share of masked pieces, rounded up: 128 × 15% = 19.2, so 20 at 128, and 77 (BERT: 80) at 512. A "
         "larger number only adds padding; a smaller one drops masks of long sequences.",
     )
-    masked_lm_schedule: str | None = option(
-        default=None,
+    masked_lm_schedule: str | None = optional(
         help="The share of the pieces to predict at the first and at the last step, START:END, linear between them, "
         "for records made with --masking=dynamic, instead of their --masked_lm_prob. Held-out records keep their "
-        "share. Example: --masked_lm_schedule=0.30:0.15",
+        "share. Example: --masked_lm_schedule=0.30:0.15"
     )
     objective: Literal["masked_lm", "electra"] = option(
         default="masked_lm",
@@ -120,9 +117,8 @@ class PretrainingConfig:
         help="With --objective=electra: the generator's width, feed-forward width and heads as a share of the "
         "discriminator's; it has as many layers, and the same embeddings.",
     )
-    generator_config_file: PathStr | None = option(
-        default=None,
-        help="With --objective=electra: the generator's configuration, instead of --generator_size.",
+    generator_config_file: PathStr | None = optional(
+        help="With --objective=electra: the generator's configuration, instead of --generator_size."
     )
     discriminator_weight: PositiveFloat = option(
         default=50.0,
@@ -137,21 +133,19 @@ class PretrainingConfig:
     do_train: bool = option(default=False, group=_TO_DO, help="Train.")
     do_eval: bool = option(default=False, help="Evaluate at the end and write eval_results.txt.")
     eval_at_start: bool = option(default=False, help="Also evaluate before the first step, for comparison.")
-    eval_every: PositiveInt | None = option(
-        default=None,
+    eval_every: PositiveInt | None = optional(
         help="Also evaluate every this many steps, and keep the checkpoint with the lowest held-out loss in "
-        "OUTPUT_DIR/best. Example: --eval_every=1000",
+        "OUTPUT_DIR/best. Example: --eval_every=1000"
     )
     dry_run: bool = option(
         default=False,
         help="Check everything, take three steps, print the estimated time of the whole run, and keep nothing.",
     )
-    compile_for: str | None = option(
-        default=None,
+    compile_for: str | None = optional(
         help="Compile the step for devices that this machine does not have, print their compilers' figures, and "
         "train nothing: memory, operations, bytes, estimated time, and whatever is refused. One or several of v2:2x2, "
         "v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2 (chips of a TPU), h100, a100, l4 (h100:8 for eight), with "
-        "commas. Needs `make compilers`. Example: --compile_for=v5e:2x2,h100",
+        "commas. Needs `make compilers`. Example: --compile_for=v5e:2x2,h100"
     )
     find_batch_size: bool = option(
         default=False,
@@ -167,47 +161,40 @@ class PretrainingConfig:
     max_eval_steps: PositiveInt = option(
         default=100, help="The largest number of steps of the evaluation; each record counts once."
     )
-    grammar_file: PathStr | None = option(
-        default=None,
+    grammar_file: PathStr | None = optional(
         help="Minimal pairs of evaluate_grammar.py --input_file: evaluations also measure how often the model "
-        "prefers the correct sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl",
+        "prefers the correct sentence, by phenomenon. Needs --vocab_file. Example: --grammar_file=data/grammar.jsonl"
     )
-    num_train_steps: PositiveInt | None = option(
-        default=None,
+    num_train_steps: PositiveInt | None = optional(
         help=f"The number of training steps, including those already done. Default: {STEPS:,}, without "
-        "--num_train_epochs.",
+        "--num_train_epochs."
     )
-    num_train_epochs: PositiveFloat | None = option(
-        default=None,
+    num_train_epochs: PositiveFloat | None = optional(
         instead_of="num_train_steps",
         help="The number of passes over the records, instead of --num_train_steps. With records made at "
         "--dupe_factor=10, one pass is ten passes over the text. Example: --num_train_epochs=3",
     )
-    train_time: str | None = option(
-        default=None,
+    train_time: str | None = optional(
         instead_of="num_train_steps",
         help="The training time instead of --num_train_steps: a number with s, m or h. The steps are timed after "
         "their compilation, and their number is set so that the whole run, including saves and evaluations, ends in "
         "that time. The checkpoints keep the number, so an interrupted run continues exactly. Example: "
         "--train_time=30m",
     )
-    hidden_dropout_prob: Share | None = option(
-        default=None,
+    hidden_dropout_prob: Share | None = optional(
         help="Dropout rate of embeddings and both sub-layers, instead of the one in --bert_config_file. Example: "
-        "--hidden_dropout_prob=0",
+        "--hidden_dropout_prob=0"
     )
-    attention_probs_dropout_prob: Share | None = option(
-        default=None,
+    attention_probs_dropout_prob: Share | None = optional(
         help="Dropout rate of the attention weights, instead of the one in --bert_config_file. Example: "
-        "--attention_probs_dropout_prob=0",
+        "--attention_probs_dropout_prob=0"
     )
     z_loss: NonNegativeFloat = option(
         default=0.0,
         help="Add this factor times the squared log-sum-exp of the scores to the masked LM's loss, which keeps the "
         "scores from growing. The printed loss excludes it. Example: --z_loss=1e-4",
     )
-    ema_decay: float | None = option(
-        default=None,
+    ema_decay: float | None = optional(
         above=0,
         below=1,
         help="Keep an exponential moving average of the weights with this decay per step, and evaluate it. The "
@@ -223,8 +210,7 @@ class PretrainingConfig:
         help="Skip unreadable parts of damaged record files instead of stopping. All files are read first, to list "
         "the skipped parts.",
     )
-    init_checkpoint: PathStr | None = option(
-        default=None,
+    init_checkpoint: PathStr | None = optional(
         group="Starting from a model",
         help="The initial weights instead of random ones: a checkpoint of this program, or a TensorFlow 1 checkpoint "
         "of google-research, as a prefix or a folder; or a Hugging Face folder of any kind that import_model.py reads. "
@@ -232,25 +218,21 @@ class PretrainingConfig:
         "fewer layers or a smaller width is tiled into the larger one, as ModernBERT-large began; for another "
         "vocabulary see --vocab_file.",
     )
-    init_generator_checkpoint: PathStr | None = option(
-        default=None,
+    init_generator_checkpoint: PathStr | None = optional(
         help="With --objective=electra: the generator's initial weights, where --init_checkpoint holds the "
         "discriminator alone. Default: the generator in --init_checkpoint, if there is one. Example: "
-        "--init_generator_checkpoint=koelectra-small-v3-generator",
+        "--init_generator_checkpoint=koelectra-small-v3-generator"
     )
-    init_vocab_file: PathStr | None = option(
-        default=None,
-        help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it.",
+    init_vocab_file: PathStr | None = optional(
+        help="The vocabulary of --init_checkpoint, if it differs from --vocab_file. Default: the one beside it."
     )
     optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=OPTIMIZER)
-    num_warmup_steps: NonNegativeInt | None = option(
-        default=None,
+    num_warmup_steps: NonNegativeInt | None = optional(
         group=OPTIMIZER,
         help="The number of steps over which the learning rate rises from 0, usually 1% to 10% of all steps. Default: "
         f"{WARMUP_STEPS:,}, without --warmup_proportion; with --train_time a tenth of all.",
     )
-    warmup_proportion: Share | None = option(
-        default=None,
+    warmup_proportion: Share | None = optional(
         instead_of="num_warmup_steps",
         help="The warm-up as a share of all steps, instead of --num_warmup_steps. Example: --warmup_proportion=0.1",
     )

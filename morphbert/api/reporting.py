@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
-from morphbert.options import PathStr, configuration, option
+from morphbert.options import PathStr, configuration, option, optional
 from morphbert.plugins import load_plugins, model_plugin_option
 
 if TYPE_CHECKING:
@@ -28,17 +28,14 @@ class TrainingReportConfig:
     """The configuration of a report: the run, and the page."""
 
     output_dir: PathStr = option(group="Run", help="The --output_dir of the run.")
-    vocab_file: PathStr | None = option(
-        default=None,
+    vocab_file: PathStr | None = optional(
         help="The vocabulary of the run's records, with which the newest checkpoint fills in masks. Default: the one "
-        "beside the checkpoints, a copy of the run's --vocab_file.",
+        "beside the checkpoints, a copy of the run's --vocab_file."
     )
-    text: str | None = option(
-        default=None, help="A sentence with [MASK] to fill in, instead of the program's examples."
-    )
+    text: str | None = optional(help="A sentence with [MASK] to fill in, instead of the program's examples.")
     plugin: tuple[str, ...] = model_plugin_option()
-    report_file: PathStr | None = option(
-        default=None, group="Output", help="The page. Default: report.html in --output_dir."
+    report_file: PathStr | None = optional(
+        group="Output", help="The page. Default: report.html in --output_dir."
     )
 
 

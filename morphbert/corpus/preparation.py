@@ -30,7 +30,16 @@ from morphbert.files import COMPRESSED, REPORT_ENDING, STANDARD_INPUT, expand, i
 from morphbert.formats import raw_documents
 from morphbert.formats.document import RawDocument, where
 from morphbert.formats.raw_documents import InputFormat
-from morphbert.options import NonNegativeInt, PathStr, Share, changed, configuration, option, options
+from morphbert.options import (
+    NonNegativeInt,
+    PathStr,
+    Share,
+    changed,
+    configuration,
+    option,
+    optional,
+    options,
+)
 from morphbert.parallel import default_workers, run_tasks
 
 _BLOCK_CHARACTERS = 500_000
@@ -61,17 +70,15 @@ class CorpusConfig:
         "or kss; docs/corpus.md compares them). line: every line is one sentence.",
     )
     output_file: PathStr = option(help="The output file; the ending .gz compresses it.")
-    num_shards: int | None = option(
-        default=None,
+    num_shards: int | None = optional(
         at_least=1,
         at_most=500,
         help="Write this many files of similar size instead, NAME-00000-of-00004 and so on. Their concatenation in "
         "order is the single file.",
     )
-    report_file: PathStr | None = option(
-        default=None,
+    report_file: PathStr | None = optional(
         help="The report of omitted documents and removed text, with examples: JSON with the ending .json, else "
-        "Markdown. Default: the output file's name with .report.md.",
+        "Markdown. Default: the output file's name with .report.md."
     )
     cleaning: Cleaning = options(
         default=Cleaning(), group="Changes to the text (white space always becomes one space)"

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
-from morphbert.options import NonNegativeInt, PositiveInt, Share, configuration, option
+from morphbert.options import NonNegativeInt, PositiveInt, Share, configuration, option, optional
 
 Objective = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
@@ -89,8 +89,7 @@ class InstanceConfig:
         "text. dynamic: run_pretraining.py draws new masks in each pass, by the same rules, so --dupe_factor=1 is "
         "enough.",
     )
-    eval_masked_lm_prob: float | None = option(
-        default=None,
+    eval_masked_lm_prob: float | None = optional(
         above=0,
         at_most=1,
         help="The share of the pieces to mask in held-out records, which then contain their masks for any --masking "

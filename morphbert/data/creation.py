@@ -21,7 +21,7 @@ from morphbert.data.mixture import split_weight, split_weights
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_lines, text_encoding
 from morphbert.hints import held_back
-from morphbert.options import PathStr, PositiveInt, configuration, option
+from morphbert.options import PathStr, PositiveInt, configuration, option, optional
 from morphbert.parallel import default_workers
 from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
@@ -58,21 +58,18 @@ class PretrainingDataConfig:
         help="A vocabulary folder made by build_vocab.py, which describes its tokenizer; a Hugging Face folder, "
         "whose tokenizer is reproduced; or a plain vocab.txt, which is used as by google-research/bert."
     )
-    do_lower_case: bool | None = option(
-        default=None,
+    do_lower_case: bool | None = optional(
         help="Lower-case text and strip accents. The default of a vocabulary folder is its own casing; for a plain "
         "vocab.txt it is true, as in google-research/bert. That turns Hangul into Jamo, so for a vocabulary with "
         "Hangul syllables the capital letters of the vocabulary decide, and Hangul stays whole (except with "
-        "--mode=google).",
+        "--mode=google)."
     )
     allow_tokenizer_mismatch: bool = tokenizer_mismatch_option()
-    num_shards: PositiveInt | None = option(
-        default=None,
+    num_shards: PositiveInt | None = optional(
         help="Write --output_file as this many files, NAME-00000-of-00004 and so on. A few hundred megabytes each are "
-        "good for training on several machines.",
+        "good for training on several machines."
     )
-    shard_megabytes: float | None = option(
-        default=None,
+    shard_megabytes: float | None = optional(
         at_least=0.001,
         help="Instead of --num_shards: as many files as make each of about this size (before compression). "
         "--mode=fast only. Example: 200",
@@ -84,9 +81,7 @@ class PretrainingDataConfig:
         help="The share of the documents to hold out for evaluation (at least one). The choice depends only on their "
         "text, so a document stays on its side when the corpus grows. Example: 0.05",
     )
-    eval_output_file: str | None = option(
-        default=None, help="The file for the records of held-out documents."
-    )
+    eval_output_file: str | None = optional(help="The file for the records of held-out documents.")
     mode: Literal["fast", "google"] = option(
         default="fast",
         group=_INSTANCES,
@@ -99,26 +94,22 @@ class PretrainingDataConfig:
         default=False,
         help="Mask all pieces of a word together; the vocabulary's ## defines words, as eojeols or morphemes.",
     )
-    masking_unit: MaskingUnit | None = option(
-        default=None,
+    masking_unit: MaskingUnit | None = optional(
         help="The unit that is masked together (piece, unless --do_whole_word_mask is given). A punctuation mark is "
-        "a separate unit.",
+        "a separate unit."
     )
-    mask_words_file: PathStr | None = option(
-        default=None,
+    mask_words_file: PathStr | None = optional(
         group=MASKS,
         help="A file of important words, such as names or terms, one per line. They are masked --mask_words_factor "
         "times as often as others; the share of masked pieces stays the same.",
     )
-    token_store: PathStr | None = option(
-        default=None,
+    token_store: PathStr | None = optional(
         group=MACHINE,
         help="The folder on this machine for the tokenized text, which later runs with the same input and vocabulary "
         "use again. Default: token_store beside the first output file.",
     )
-    num_workers: PositiveInt | None = option(
-        default=None,
-        help="The number of processes; the default is one per core. The output does not depend on it.",
+    num_workers: PositiveInt | None = optional(
+        help="The number of processes; the default is one per core. The output does not depend on it."
     )
     engine: Literal["local", "beam"] = option(
         default="local",

@@ -28,7 +28,7 @@ from morphbert.data.records import (
 )
 from morphbert.data.whole_set import name_in, problems_of
 from morphbert.errors import MorphbertError
-from morphbert.options import NonNegativeInt, PathStr, configuration, option
+from morphbert.options import NonNegativeInt, PathStr, configuration, option, optional
 from morphbert.text.loading import load_vocabulary_of
 from morphbert.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 
@@ -84,9 +84,8 @@ class InspectConfig:
         group="Input",
         help="Record files: a path, a glob in quotes, or several of both with commas. Manifests are skipped.",
     )
-    vocab_file: PathStr | None = option(
-        default=None,
-        help="The vocabulary folder or vocab.txt that made the records. Without it, pieces are shown as numbers.",
+    vocab_file: PathStr | None = optional(
+        help="The vocabulary folder or vocab.txt that made the records. Without it, pieces are shown as numbers."
     )
     num_examples: NonNegativeInt = option(default=3, group="Output", help="The number of examples to show.")
 

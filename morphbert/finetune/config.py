@@ -25,6 +25,7 @@ from morphbert.options import (
     Share,
     configuration,
     option,
+    optional,
     options,
 )
 from morphbert.plugins import load_plugins
@@ -146,9 +147,8 @@ class LossConfig:
     class_weights: bool = option(
         default=False, help="Give rare classes larger weights, by their effective number."
     )
-    deferred_reweighting: Share | None = option(
-        default=None,
-        help="Give rare classes larger weights after this share of the training, as LDAM's authors do. Example: 0.8",
+    deferred_reweighting: Share | None = optional(
+        help="Give rare classes larger weights after this share of the training, as LDAM's authors do. Example: 0.8"
     )
     counts: tuple[int, ...] = ()
 
@@ -222,27 +222,24 @@ class FineTuneConfig:
     evaluates_on_predict_file: ClassVar[bool] = False
     scored_with: ClassVar[Mapping[str, str]] = {}
 
-    vocab_file: PathStr | None = option(
-        default=None,
+    vocab_file: PathStr | None = optional(
         group="Tokenizer",
         section="tokenizer",
         help="The model's vocabulary: a folder made by build_vocab.py, or a plain vocab.txt. Default: the one beside "
         "the model, if there is one.",
     )
-    do_lower_case: bool | None = option(
-        default=None,
-        help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters.",
+    do_lower_case: bool | None = optional(
+        help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters."
     )
-    init_checkpoint: PathStr | None = option(
-        default=None,
+    init_checkpoint: PathStr | None = optional(
         group="Model",
         section="model",
         instead_of="bert_config_file",
         help="The pretrained model: a folder or checkpoint of this program or of google-research/bert, or a Hugging "
         "Face folder. Without it, or with an empty value, the weights are random.",
     )
-    bert_config_file: PathStr | None = option(
-        default=None, help="Its configuration. Default: bert_config.json beside the checkpoint."
+    bert_config_file: PathStr | None = optional(
+        help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
     plugin: tuple[PathStr, ...] = option(
         default=(),
@@ -250,9 +247,8 @@ class FineTuneConfig:
         help="A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, "
         "divided by commas or with the flag repeated. Predictions with the model need it too.",
     )
-    custom_task: str | None = option(
-        default=None,
-        help="The name of a task of --plugin, which takes the place of this command's and reads the same files.",
+    custom_task: str | None = optional(
+        help="The name of a task of --plugin, which takes the place of this command's and reads the same files."
     )
     task_option: tuple[str, ...] = option(
         default=(),
@@ -260,20 +256,18 @@ class FineTuneConfig:
         help="NAME=VALUE: an option of the task of --custom_task (docs/plugins.md); several, divided by commas or with "
         "the flag repeated.",
     )
-    word_embeddings: PathStr | None = option(
-        default=None,
+    word_embeddings: PathStr | None = optional(
         help="A word2vec text file. Pieces in it start from its vectors, whose size must be that of the model's "
-        "embeddings.",
+        "embeddings."
     )
     freeze_embeddings: bool = option(default=False, help="Do not train the embeddings.")
     freeze_layers: NonNegativeInt = option(
         default=0, help="Do not train the embeddings and this many of the lowest layers."
     )
-    adapt_on: str | None = option(
-        default=None,
+    adapt_on: str | None = optional(
         help="Before fine-tuning, continue pretraining the model on text (Gururangan et al. 2020) with the masked LM "
         "only, in OUTPUT_DIR/adapted. train: the text of --train_file; otherwise files of the task's format, or .txt "
-        "with one sentence per line and an empty line between documents.",
+        "with one sentence per line and an empty line between documents."
     )
     adapt_steps: PositiveInt = option(default=1000, help="The number of steps of --adapt_on.")
     adapt_batch_size: PositiveInt = option(
@@ -285,11 +279,9 @@ class FineTuneConfig:
     adapt_dupe_factor: PositiveInt = option(
         default=5, help="The number of passes of --adapt_on over the text, each with other masks."
     )
-    train_file: str | None = option(
-        default=None, group="Data", section="data", help="The labelled training examples."
-    )
+    train_file: str | None = optional(group="Data", section="data", help="The labelled training examples.")
     eval_file: str | None = None
-    predict_file: str | None = option(default=None, help="The examples to predict; they need no labels.")
+    predict_file: str | None = optional(help="The examples to predict; they need no labels.")
     encoding: str = option(
         default="utf-8",
         help="The encoding of the files of examples. Example: --encoding=cp949, the encoding of Excel's Korean CSV "
@@ -307,10 +299,8 @@ class FineTuneConfig:
         default=32, help="The number of examples in a step, over all devices."
     )
     num_train_epochs: float = num_train_epochs_option(3.0)
-    num_train_steps: PositiveInt | None = option(
-        default=None,
-        instead_of="num_train_epochs",
-        help="The number of steps, instead of --num_train_epochs.",
+    num_train_steps: PositiveInt | None = optional(
+        instead_of="num_train_epochs", help="The number of steps, instead of --num_train_epochs."
     )
     group_by_length: bool = option(
         default=True,
@@ -321,23 +311,21 @@ class FineTuneConfig:
         help="Train this many times, with --seed, --seed + 1, …, in the folders OUTPUT_DIR/seed-N, and report mean ± "
         "standard deviation. Finished seeds are skipped.",
     )
-    eval_every: PositiveInt | None = option(
-        default=None, help="Evaluate every this many steps and keep the best checkpoint in OUTPUT_DIR/best."
+    eval_every: PositiveInt | None = optional(
+        help="Evaluate every this many steps and keep the best checkpoint in OUTPUT_DIR/best."
     )
-    early_stopping: PositiveInt | None = option(
-        default=None,
-        help="With --eval_every: end after this many consecutive evaluations without an improvement.",
+    early_stopping: PositiveInt | None = optional(
+        help="With --eval_every: end after this many consecutive evaluations without an improvement."
     )
-    best_metric: str | None = option(
-        default=None,
+    best_metric: str | None = optional(
         help="The figure of the evaluation that determines the best checkpoint; a leading - means the lowest value. "
-        "Default: the task's figure. Example: --best_metric=-loss",
+        "Default: the task's figure. Example: --best_metric=-loss"
     )
     save_checkpoints_steps: PositiveInt = loop_options.save_checkpoints_steps()
     keep_checkpoint_max: PositiveInt = loop_options.keep_checkpoint_max(2)
     log_steps: PositiveInt = loop_options.log_steps()
-    wandb_project: str | None = option(
-        default=None, help="Also log to this project of Weights & Biases (extra wandb). Default: off."
+    wandb_project: str | None = optional(
+        help="Also log to this project of Weights & Biases (extra wandb). Default: off."
     )
     do_eval: bool = False
     do_predict: bool = False
@@ -352,8 +340,7 @@ class FineTuneConfig:
         default=(), help="More figures for the evaluation: names of metrics of --plugin, divided by commas."
     )
     head: HeadConfig = NO_POOLING
-    custom_head: str | None = option(
-        default=None,
+    custom_head: str | None = optional(
         flag="head",
         group="Head",
         section="head",
@@ -366,10 +353,8 @@ class FineTuneConfig:
         section="optimizer",
         help="The share of the steps over which the learning rate rises from 0.",
     )
-    num_warmup_steps: NonNegativeInt | None = option(
-        default=None,
-        instead_of="warmup_proportion",
-        help="The number of these steps, instead of --warmup_proportion.",
+    num_warmup_steps: NonNegativeInt | None = optional(
+        instead_of="warmup_proportion", help="The number of these steps, instead of --warmup_proportion."
     )
     step: StepConfig = options(default=StepConfig(), group="Training", section="train")
     devices: DeviceConfig = options(default=DeviceConfig(), group=DEVICES, section="train")

@@ -23,7 +23,7 @@ from morphbert.finetune.config import (
     max_seq_length_option,
     num_train_epochs_option,
 )
-from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, options
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional, options
 
 _TABLE = (
     "Tab-separated with a first line of names (NSMC, KorSTS), .csv, .jsonl, .json (KLUE) or .parquet; .gz and the like "
@@ -53,10 +53,8 @@ class ClassificationConfig(FineTuneConfig):
     scored_with: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn", "scipy": "scipy"}
 
     train_file: str | None = _train_file_option(f"Labelled examples to train on. {_TABLE}")
-    eval_file: str | None = option(default=None, help="The labelled examples to evaluate on.")
-    predict_file: str | None = option(
-        default=None, help="The examples to predict; they need no label column."
-    )
+    eval_file: str | None = optional(help="The labelled examples to evaluate on.")
+    predict_file: str | None = optional(help="The examples to predict; they need no label column.")
     text_column: tuple[str, ...] = option(
         default=("document",),
         group="Data",
@@ -113,10 +111,9 @@ class TaggingConfig(FineTuneConfig):
         "The training texts, in KLUE-NER's format: a character, a tab and its tag (O, B-PS, I-PS …) on each "
         "line, spaces included, and an empty line after each text. May be compressed."
     )
-    eval_file: str | None = option(default=None, help="The texts to evaluate on.")
-    predict_file: str | None = option(
-        default=None,
-        help="The texts to tag, one per line; a .tsv is read in KLUE-NER's format and its tags are ignored.",
+    eval_file: str | None = optional(help="The texts to evaluate on.")
+    predict_file: str | None = optional(
+        help="The texts to tag, one per line; a .tsv is read in KLUE-NER's format and its tags are ignored."
     )
     straddling: Literal["split", "first"] = option(
         default="split",
@@ -145,7 +142,7 @@ class RelationConfig(FineTuneConfig):
         "The training examples, in KLUE-RE's JSON: sentence, subject_entity and object_entity (word, start_idx, "
         "end_idx, type), label; one list, or one object per line. May be compressed."
     )
-    eval_file: str | None = option(default=None, help="The examples to evaluate on.")
+    eval_file: str | None = optional(help="The examples to evaluate on.")
     labels: tuple[str, ...] = option(
         default=(),
         group="Data",
@@ -170,9 +167,8 @@ class SpanConfig(FineTuneConfig):
     train_file: str | None = _train_file_option(
         "The training questions with answers, in SQuAD's JSON; may be compressed."
     )
-    predict_file: str | None = option(
-        default=None,
-        help="The questions to answer. If they have answers, exact match and F1 (--metric) are printed.",
+    predict_file: str | None = optional(
+        help="The questions to answer. If they have answers, exact match and F1 (--metric) are printed."
     )
     doc_stride: PositiveInt = option(
         default=128,
@@ -234,10 +230,8 @@ class MultipleChoiceConfig(FineTuneConfig):
         "The training questions: .jsonl, .csv, .parquet, or tab-separated with a first line of names; may be "
         "compressed. Questions may have different numbers of candidates."
     )
-    eval_file: str | None = option(default=None, help="The questions to evaluate on.")
-    predict_file: str | None = option(
-        default=None, help="The questions to predict; they need no label column."
-    )
+    eval_file: str | None = optional(help="The questions to evaluate on.")
+    predict_file: str | None = optional(help="The questions to predict; they need no label column.")
     question_column: tuple[str, ...] = option(
         default=("question",),
         group="Data",

@@ -31,7 +31,7 @@ from morphbert.grammar.change import Change
 from morphbert.grammar.pairs import MinimalPair
 from morphbert.grammar.phenomena import PHENOMENA, Phenomenon
 from morphbert.grammar.sentence import Sentence, analyze
-from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, options
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional, options
 from morphbert.parallel import default_workers, run_tasks
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.normalize import Normalizer
@@ -69,8 +69,8 @@ class GrammarPairsConfig:
         default=100, at_least=10, at_most=1000, help="Longer sentences are passed over."
     )
     seed: NonNegativeInt = option(default=12345, help="Of the choice where there are more.")
-    num_workers: PositiveInt | None = option(
-        default=None, help="Processes. Default: all cores. The pairs do not depend on it."
+    num_workers: PositiveInt | None = optional(
+        help="Processes. Default: all cores. The pairs do not depend on it."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from morphbert.errors import UsageError
 from morphbert.grammar.cutting import Positions
-from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional
 from morphbert.plugins import model_plugin_option
 from morphbert.text.text_options import text_encoding_option, tokenizer_mismatch_option
 
@@ -32,19 +32,15 @@ def _overwrite_option() -> Any:
 class ModelParts:
     """The parts of a model, which are beside it or elsewhere."""
 
-    bert_config_file: PathStr | None = option(
-        default=None,
-        group="Model",
-        help="Its configuration. Default: bert_config.json beside the checkpoint.",
+    bert_config_file: PathStr | None = optional(
+        group="Model", help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
-    vocab_file: PathStr | None = option(
-        default=None,
+    vocab_file: PathStr | None = optional(
         help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
-        "the one beside the model, if there is one.",
+        "the one beside the model, if there is one."
     )
-    do_lower_case: bool | None = option(
-        default=None,
-        help="For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters.",
+    do_lower_case: bool | None = optional(
+        help="For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters."
     )
     plugin: tuple[str, ...] = model_plugin_option()
 
@@ -68,24 +64,20 @@ class ExportConfig(ModelParts):
     )
     electra_network: Network | None = _electra_network_option()
     overwrite: bool = _overwrite_option()
-    push_to_hub: str | None = option(
-        default=None,
+    push_to_hub: str | None = optional(
         help="huggingface: also upload the folder to the Hugging Face Hub under this name, OWNER/NAME. Needs the extra "
-        "hub and a login (hf auth login).",
+        "hub and a login (hf auth login)."
     )
-    hub_private: bool | None = option(
-        default=None,
-        help="With --push_to_hub: whether a new model is private. Default: the account's default.",
+    hub_private: bool | None = optional(
+        help="With --push_to_hub: whether a new model is private. Default: the account's default."
     )
-    model_name: str | None = option(
-        default=None,
+    model_name: str | None = optional(
         group="Details of single formats",
         help="huggingface: the model card's title. Default: the folder's name.",
     )
-    sample_text_file: PathStr | None = option(
-        default=None,
+    sample_text_file: PathStr | None = optional(
         help="huggingface: a text with one sentence per line, on which the agreement of the stock tokenizer with the "
-        "exact one is measured for the model card. Example: --sample_text_file=data/corpus.txt",
+        "exact one is measured for the model card. Example: --sample_text_file=data/corpus.txt"
     )
     with_optimizer: bool = option(
         default=False, help="google: also the optimizer's moments (adam_m, adam_v) and global_step."
@@ -114,16 +106,13 @@ class ImportConfig:
         help="The model: a Hugging Face folder (BERT, RoBERTa, ALBERT, ModernBERT or ELECTRA), or a TensorFlow 1 "
         "checkpoint of google-research's bert, albert or electra (a folder or a prefix), or one of this program.",
     )
-    bert_config_file: PathStr | None = option(
-        default=None, help="Its configuration. Default: the one beside the checkpoint."
+    bert_config_file: PathStr | None = optional(
+        help="Its configuration. Default: the one beside the checkpoint."
     )
-    vocab_file: PathStr | None = option(
-        default=None, help="Its vocabulary. Default: the one beside it, if there is one."
-    )
-    do_lower_case: bool | None = option(
-        default=None,
+    vocab_file: PathStr | None = optional(help="Its vocabulary. Default: the one beside it, if there is one.")
+    do_lower_case: bool | None = optional(
         help="Whether its plain vocab.txt is for lower-cased text. Default: the value in its tokenizer_config.json, "
-        "else true if it has no capital letters.",
+        "else true if it has no capital letters."
     )
     electra_network: Network | None = _electra_network_option()
     allow_pickle: bool = option(
@@ -135,14 +124,12 @@ class ImportConfig:
     output_dir: PathStr = option(
         group="Output", help="The new folder: for --init_checkpoint and export_model.py."
     )
-    new_vocab_file: PathStr | None = option(
-        default=None,
+    new_vocab_file: PathStr | None = optional(
         help="Another vocabulary for it. Pieces of both keep their embeddings; others start from the mean of the old "
-        "pieces that spell them. Example: --new_vocab_file=vocab/ko-mecab-32k",
+        "pieces that spell them. Example: --new_vocab_file=vocab/ko-mecab-32k"
     )
-    max_position_embeddings: PositiveInt | None = option(
-        default=None,
-        help="The new number of positions, larger or smaller; the existing ones are repeated. Example: 1024",
+    max_position_embeddings: PositiveInt | None = optional(
+        help="The new number of positions, larger or smaller; the existing ones are repeated. Example: 1024"
     )
     seed: NonNegativeInt = option(default=12345, help="The seed of the initial values of missing weights.")
     overwrite: bool = _overwrite_option()
@@ -157,10 +144,9 @@ class ModelWithTokenizer(ModelParts):
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
     )
-    do_lower_case: bool | None = option(
-        default=None,
+    do_lower_case: bool | None = optional(
         help="For a plain vocab.txt: lower-case the text. Default: yes, as in BERT; for one beside the model, unless "
-        "it has capital letters.",
+        "it has capital letters."
     )
     allow_tokenizer_mismatch: bool = tokenizer_mismatch_option()
 
@@ -169,8 +155,7 @@ class ModelWithTokenizer(ModelParts):
 class FillMaskConfig(ModelWithTokenizer):
     """A model, and a sentence for it to complete. `fill_mask.py --help` explains each field."""
 
-    text: str | None = option(
-        default=None,
+    text: str | None = optional(
         group="Text",
         help="A sentence with one or more [MASK]. Without it, fill_mask.py reads sentences from standard input, one a "
         "line.",
@@ -183,13 +168,12 @@ class FillMaskConfig(ModelWithTokenizer):
         "sentence's pieces, click a piece for the model's alternatives, switch between the checkpoints of the run. "
         "Only this machine can reach it.",
     )
-    compare_checkpoint: PathStr | None = option(
-        default=None,
+    compare_checkpoint: PathStr | None = optional(
         help="A second model, which the page shows beside the first, also with another vocabulary. Example: "
-        "--compare_checkpoint=out/other_model",
+        "--compare_checkpoint=out/other_model"
     )
-    compare_vocab_file: PathStr | None = option(
-        default=None, help="The vocabulary of --compare_checkpoint. Default: the one beside it."
+    compare_vocab_file: PathStr | None = optional(
+        help="The vocabulary of --compare_checkpoint. Default: the one beside it."
     )
     port: int = option(
         default=8501, at_least=0, at_most=65535, help="The port of the page on 127.0.0.1; 0 for any free one."
@@ -212,10 +196,9 @@ class GrammarConfig(ModelWithTokenizer):
     grammar_file: PathStr = option(
         group="Pairs", help="The minimal pairs, as evaluate_grammar.py --input_file makes them."
     )
-    electra_network: Network | None = option(
-        default=None,
+    electra_network: Network | None = optional(
         help="Of an ELECTRA: the network that scores. Default: of a checkpoint with both, the discriminator, by its "
-        "probabilities that the pieces are original.",
+        "probabilities that the pieces are original."
     )
     positions: Positions = option(
         default="changed",
@@ -228,9 +211,7 @@ class GrammarConfig(ModelWithTokenizer):
     batch_pieces: PositiveInt = option(
         default=8192, help="Pieces in a call of the network, padding included: lower it to save memory."
     )
-    output_file: PathStr | None = option(
-        default=None, group="Output", help="JSON with the counts of every phenomenon."
-    )
+    output_file: PathStr | None = optional(group="Output", help="JSON with the counts of every phenomenon.")
 
 
 @configuration
@@ -254,17 +235,16 @@ class ExtractConfig(ModelParts):
     )
     encoding: str = text_encoding_option("texts")
     text_field: str = option(default="text", help="In a table: the column with the text.")
-    text_pair_field: str | None = option(
-        default=None, help="In a table: the column with the second text, if there is one."
+    text_pair_field: str | None = optional(
+        help="In a table: the column with the second text, if there is one."
     )
     output_file: PathStr = option(
         group="Output",
         help="The output in input order: JSON Lines as google-research/bert writes them, or Parquet if the name ends "
         "in .parquet.",
     )
-    layers: tuple[int, ...] | None = option(
-        default=None,
-        help="The layers to write: -1 is the last, 0 the first. Default: -1,-2,-3,-4, fewer where the model has fewer.",
+    layers: tuple[int, ...] | None = optional(
+        help="The layers to write: -1 is the last, 0 the first. Default: -1,-2,-3,-4, fewer where the model has fewer."
     )
     pooling: Pooling = option(
         default="none",
@@ -280,9 +260,7 @@ class ExtractConfig(ModelParts):
         default=False,
         help="A flag of google-research/bert. The command uses a GPU if there is one, but no TPU.",
     )
-    master: str | None = option(
-        default=None, help="A flag of google-research/bert without effect in TensorFlow 2."
-    )
+    master: str | None = optional(help="A flag of google-research/bert without effect in TensorFlow 2.")
     num_tpu_cores: int = option(default=8, help="A flag of google-research/bert without effect here.")
     use_one_hot_embeddings: bool = option(
         default=False, help="A flag of google-research/bert without effect here; the numbers are the same."

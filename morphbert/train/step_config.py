@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from morphbert.options import NonNegativeInt, PositiveInt, configuration, option
+from morphbert.options import NonNegativeInt, PositiveInt, configuration, option, optional
 from morphbert.train.cluster.config import GROUP
 
 
@@ -41,7 +41,6 @@ class StepConfig:
         help="The type of activations and matrix products. bfloat16 is faster on recent GPUs, TPUs and CPUs; weights "
         "stay float32. float16, with dynamic loss scaling, is for GPUs before 2020 (V100, T4).",
     )
-    xla: bool | None = option(
-        default=None,
-        help="Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing.",
+    xla: bool | None = optional(
+        help="Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing."
     )

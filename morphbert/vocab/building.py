@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from morphbert.atomic_files import atomic_write, check_apart, check_writable
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import exists, expand
-from morphbert.options import NonNegativeInt, PathStr, PositiveInt, Share, configuration, option
+from morphbert.options import NonNegativeInt, PathStr, PositiveInt, Share, configuration, option, optional
 from morphbert.pages.phrases import phrase
 from morphbert.parallel import default_workers
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
@@ -110,12 +110,11 @@ class VocabularyConfig:
     do_lower_case: bool = option(
         default=False, help="Lower-case text and strip accents. Hangul does not change."
     )
-    normalization: Form | None = option(
-        default=None,
+    normalization: Form | None = optional(
         help="nfc composes text (한 written as three Jamo becomes one character). jamo decomposes syllables after "
         "the analysis, so pieces may end within a syllable (sub-characters, as in KR-BERT); nothing is lost. bert "
         "normalises exactly as google-research/bert; with --do_lower_case it decomposes Hangul into Jamo. Default: "
-        "bert for cased text without an analyser, else nfc.",
+        "bert for cased text without an analyser, else nfc."
     )
     vocab_size: int = option(
         default=32_000,

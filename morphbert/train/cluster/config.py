@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from morphbert.errors import UsageError
-from morphbert.options import PositiveInt, configuration, option
+from morphbert.options import PositiveInt, configuration, option, optional
 
 GROUP = "Devices"
 
@@ -37,13 +37,11 @@ class DeviceConfig:
         "several, else the GPU or the CPU; it says which. multi_worker: this process is one of several, on one machine "
         "or more (docs/training.md).",
     )
-    num_replicas: PositiveInt | None = option(
-        default=None,
+    num_replicas: PositiveInt | None = optional(
         help="GPUs to use with --strategy=mirrored. Without a GPU, and with --strategy=cpu, it splits the CPU, to try "
-        "things out.",
+        "things out."
     )
-    peak_flops: float | None = option(
-        default=None,
+    peak_flops: float | None = optional(
         at_least=1,
         flag="device_peak_flops",
         help="Floating-point operations that one device can do in a second, to log the share that is used. Known for "
@@ -53,16 +51,14 @@ class DeviceConfig:
         default=300.0, at_least=1, help="Seconds to wait for the TPU, or for the other workers."
     )
     use_tpu: bool = option(default=False, help="Train on a TPU. Same as --strategy=tpu.")
-    tpu_name: str | None = option(
-        default=None, help="The TPU's name, its grpc:// address, or local on a TPU VM."
+    tpu_name: str | None = optional(help="The TPU's name, its grpc:// address, or local on a TPU VM.")
+    tpu_zone: str | None = optional(help="Its zone, where it cannot be found out.")
+    gcp_project: str | None = optional(help="Its project, where it cannot be found out.")
+    num_tpu_cores: PositiveInt | None = optional(
+        help="Cores that it is expected to have; all are used in any case."
     )
-    tpu_zone: str | None = option(default=None, help="Its zone, where it cannot be found out.")
-    gcp_project: str | None = option(default=None, help="Its project, where it cannot be found out.")
-    num_tpu_cores: PositiveInt | None = option(
-        default=None, help="Cores that it is expected to have; all are used in any case."
-    )
-    master: str | None = option(
-        default=None, help="No meaning in TensorFlow 2: give --tpu_name, or TF_CONFIG for several hosts."
+    master: str | None = optional(
+        help="No meaning in TensorFlow 2: give --tpu_name, or TF_CONFIG for several hosts."
     )
 
     def __post_init__(self) -> None:
