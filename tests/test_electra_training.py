@@ -116,7 +116,7 @@ def test_the_sums_are_those_of_two_networks_apart(changes):
     """In float64, from scores of the generator and of the discriminator on the pieces that were put in."""
     discriminator, generator = networks(**changes)
     weights, batch = tensors(weights_of(discriminator, generator)), batch_of()
-    sums, right = electra.electra_sums(weights, discriminator, generator, batch)
+    sums, right = electra.electra_sums(weights, discriminator, electra.Electra(generator), batch)
     own = {name: weights[electra.name_in_both(name)] for name in pretraining_parameters(generator)}
     inputs = EncoderInputs.of(batch)
     hidden = encode(own, generator, inputs)
@@ -155,7 +155,7 @@ def test_the_discriminators_gradient_reaches_the_generator_only_by_the_embedding
     weights, batch = tensors(weights_of(discriminator, generator)), batch_of()
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        sums, _ = electra.electra_sums(weights, discriminator, generator, batch)
+        sums, _ = electra.electra_sums(weights, discriminator, electra.Electra(generator), batch)
         told = sums["discriminator_loss"]
     gradients = tape.gradient(told, weights)
     reached = {name for name, gradient in gradients.items() if gradient is not None}
@@ -190,8 +190,10 @@ def test_with_disentangled_gradients_each_loss_moves_its_own_table():
     assert weights.keys() == electra.electra_parameters(discriminator, generator, disentangles=True).keys()
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(weights)
-        sums, _ = electra.electra_sums(weights, discriminator, generator, batch, disentangles=True)
-    expected, _ = electra.electra_sums(tensors(shared), discriminator, generator, batch)
+        sums, _ = electra.electra_sums(
+            weights, discriminator, electra.Electra(generator, disentangles=True), batch
+        )
+    expected, _ = electra.electra_sums(tensors(shared), discriminator, electra.Electra(generator), batch)
     for name in electra.SUMS:
         assert float(sums[name]) == pytest.approx(float(expected[name]), rel=1e-6), name
     tables = [weights[electra.GENERATOR_TABLE], weights[electra.TABLE_DIFFERENCE]]
@@ -214,7 +216,7 @@ def test_the_losses_are_those_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
     discriminator, generator = networks()
     weights, batch = tensors(weights_of(discriminator, generator)), batch_of()
-    sums, _ = electra.electra_sums(weights, discriminator, generator, batch)
+    sums, _ = electra.electra_sums(weights, discriminator, electra.Electra(generator), batch)
     own = {name: weights[electra.name_in_both(name)] for name in pretraining_parameters(generator)}
     filler = of_transformers(transformers.ElectraForMaskedLM, generator, own)
     judge = of_transformers(transformers.ElectraForPreTraining, discriminator, weights)

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from morphbert import quiet_tensorflow
 from morphbert.api.pretraining_run import MAX_SEQ_LENGTH, STEPS, WARMUP_STEPS, check_files, run_config
@@ -370,12 +370,9 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     began = time.monotonic()
     check_files(config)
     quiet_tensorflow.load()
-    if config.init_checkpoint:
-        config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
-    if config.init_generator_checkpoint:
-        config = dataclasses.replace(
-            config, init_generator_checkpoint=pinned(config.init_generator_checkpoint)
-        )
+    starts = ("init_checkpoint", "init_generator_checkpoint")
+    given: dict[str, Any] = {name: pinned(path) for name in starts if (path := getattr(config, name))}
+    config = dataclasses.replace(config, **given)
     from morphbert.interop.starting import initial_weights, initial_weights_of_both
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests, vocabulary_of
@@ -389,16 +386,16 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         return PretrainingResult(config.output_dir, 0)
 
     def read(path: str) -> Mapping[str, np.ndarray]:
-        given = (config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
+        vocabularies = (config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
         if run.electra is None:
-            return initial_weights(path, run.bert_config, *given)
+            return initial_weights(path, run.bert_config, *vocabularies)
         generator = config.init_generator_checkpoint
         return initial_weights_of_both(
             path,
             generator,
             run.bert_config,
             run.electra.generator,
-            *given,
+            *vocabularies,
             disentangles=run.electra.disentangles,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert import quiet_tensorflow
 from morphbert.api.exchange import export_model
 from morphbert.cli.command import Command
 from morphbert.interop.configs import ExportConfig
@@ -23,7 +22,6 @@ def _command() -> Command:
 
 
 def _export(config: ExportConfig) -> None:
-    quiet_tensorflow.load()
     written = export_model(config)
     print(f"export: {config.checkpoint} as {config.format}, written to {written.output_dir}")
     for note in written.notes:

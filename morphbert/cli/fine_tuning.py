@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert import quiet_tensorflow
 from morphbert.api.tasks import fine_tune
 from morphbert.cli.command import Command
 from morphbert.errors import UsageError
@@ -24,7 +23,6 @@ def run(command: Command, argv: Sequence[str] | None) -> int:
             if command.given(one) and command.given(other):
                 raise UsageError(f"give --{one} or --{other}, not both.")
         check_before_loading(config)
-        quiet_tensorflow.load()
         stopped = fine_tune(config).stopped_by
         if stopped is None:
             return 0

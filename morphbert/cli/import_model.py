@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert import quiet_tensorflow
 from morphbert.api.exchange import import_model
 from morphbert.cli.command import Command
 from morphbert.interop.configs import ImportConfig
@@ -24,7 +23,6 @@ def _command() -> Command:
 
 
 def _import(config: ImportConfig) -> None:
-    quiet_tensorflow.load()
     written = import_model(config)
     for note in written.notes:
         print(note)

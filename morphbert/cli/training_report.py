@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from morphbert import quiet_tensorflow
 from morphbert.api.reporting import TrainingReportConfig, training_report
 from morphbert.cli.command import Command
 
@@ -22,7 +21,6 @@ def _command() -> Command:
 
 
 def _report(config: TrainingReportConfig) -> None:
-    quiet_tensorflow.load()
     print(f"report: {training_report(config)}")
 
 

@@ -288,7 +288,7 @@ def build(
             started = time.monotonic()
             for source in split.mixture:
                 say(f"mixture: {source}")
-            result = _make_split(config, tokenizer, store, work, split, bars)
+            result = _make_split(config, tokenizer, store, split, work=work, bars=bars)
             results.append(result)
             remove_leftovers(final_names(split.outputs, config.instances), say)
             names = final_names(split.outputs, config.instances)
@@ -376,8 +376,9 @@ def _make_split(
     config: BuildConfig,
     tokenizer: Tokenizer,
     store: TokenStore,
-    work: str,
     chosen: _Split,
+    *,
+    work: str,
     bars: Callable[..., Any],
 ) -> SplitResult:
     folder = os.path.join(work, chosen.name)

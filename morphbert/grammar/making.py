@@ -29,7 +29,7 @@ from morphbert.formats.raw_documents import (
 )
 from morphbert.grammar.change import Change
 from morphbert.grammar.pairs import MinimalPair
-from morphbert.grammar.phenomena import PHENOMENA, Phenomenon
+from morphbert.grammar.phenomena import PHENOMENA
 from morphbert.grammar.sentence import Sentence, analyze
 from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional, options
 from morphbert.parallel import default_workers, run_tasks
@@ -212,7 +212,7 @@ def _pairs_of(text: str, source: str, seed: int, analyzer: MecabAnalyzer) -> lis
     found = []
     for name, phenomenon in PHENOMENA.items():
         places = [
-            _found(sentence, change, name, phenomenon, source, seed)
+            _found(sentence, change, name, source, seed)
             for change in dict.fromkeys(phenomenon.rule(sentence))
             if change.noun is not None or not phenomenon.masks_noun
         ]
@@ -223,9 +223,7 @@ def _pairs_of(text: str, source: str, seed: int, analyzer: MecabAnalyzer) -> lis
     return found
 
 
-def _found(
-    sentence: Sentence, change: Change, name: str, phenomenon: Phenomenon, source: str, seed: int
-) -> tuple[_Found, Change]:
+def _found(sentence: Sentence, change: Change, name: str, source: str, seed: int) -> tuple[_Found, Change]:
     good, start, end = sentence.text, change.start, change.end
     bad = good[:start] + change.new + good[end:]
     pair = MinimalPair(
@@ -235,7 +233,7 @@ def _found(
         good_span=(start, end),
         bad_span=(start, start + len(change.new)),
         source=source,
-        noun_span=change.noun if phenomenon.masks_noun else None,
+        noun_span=change.noun if PHENOMENA[name].masks_noun else None,
     )
     digest = hashlib.blake2b("\x1f".join((str(seed), name, good, bad)).encode(), digest_size=16).digest()
     first, last = sentence.word_of(start, end)

@@ -236,26 +236,25 @@ def _judged(batch: Batch) -> tf.Tensor:
 def electra_sums(
     parameters: Parameters,
     discriminator: BertConfig,
-    generator: BertConfig,
+    networks: Electra,
     batch: Batch,
     forward: ForwardPass = NO_DROPOUT,
-    disentangles: bool = False,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Losses and right answers of both networks, summed over the batch.
 
     Args:
       parameters: weights by the names of `electra_parameters`, in the dtype to compute in.
-      discriminator, generator: the configurations.
+      discriminator: its configuration.
+      networks: the generator, and what both networks share.
       batch: as for `losses.pretraining_sums`, with `draw_keys`.
       forward: dropout and recomputation.
-      disentangles: as in `Electra`.
 
     Returns:
       float32 scalars `SUMS`: cross entropies in nats, and counts of right answers, of replaced pieces, of those that
       the discriminator found, and of all that it said were replaced; and which predictions of the generator are right,
       float32 [B, P].
     """
-    key = forward.dropout_key
+    generator, disentangles, key = networks.generator, networks.disentangles, forward.dropout_key
     first, second = (
         forward
         if key is None

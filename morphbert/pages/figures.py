@@ -256,8 +256,8 @@ def axis_range(values: Sequence[float], percent: bool = False) -> tuple[float, f
     return low, high
 
 
-def ticks(values: Sequence[float], most: int = 6) -> list[float]:
-    """Returns round numbers, evenly spaced, from under the smallest value to over the largest, about `most` of them.
+def ticks(values: Sequence[float]) -> list[float]:
+    """Returns about six round numbers, evenly spaced, from under the smallest value to over the largest.
 
     `[0.3, 9.1]` → `[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]`.
     """
@@ -265,7 +265,7 @@ def ticks(values: Sequence[float], most: int = 6) -> list[float]:
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a flat curve gets room above and below
         spread = abs(high) or 1.0
         low, high = low - 0.1 * spread, high + 0.1 * spread
-    rough = (high - low) / (most - 1)
+    rough = (high - low) / 5
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -69,8 +69,10 @@ def say_unknown_share(
     """Prints the share of `[UNK]` in the first texts of a model's input, and warns above 3%.
 
     Args:
-      tokenizer: the model's tokenizer.       texts: the input; only the first 2,000 texts are read.       source: the
-        name of the input in the message.       say: receives the message; standard error by default.
+      tokenizer: the model's tokenizer.
+      texts: the input; only the first 2,000 texts are read.
+      source: the name of the input in the message.
+      say: receives the message; standard error by default.
     """
     found = unknown_share(tokenizer, texts)
     _say_found(tokenizer, found, source, say)
@@ -81,21 +83,20 @@ def say_unknown_ids(
     tokenizer: Tokenizer,
     pieces: Mapping[str, npt.NDArray[Any]],
     source: str,
-    say: Callable[[str], None] = _to_stderr,
 ) -> UnknownShare:
     """Prints the share of `[UNK]` as `say_unknown_share` does, for texts that are already arrays.
 
     Args:
-      tokenizer: the tokenizer that cut them.       pieces: `input_ids` and `input_mask`, int [N, …, L]; only the first
-        2,000 of N are read.       source: the name of the input in the message.       say: receives the message;
-        standard error by default.
+      tokenizer: the tokenizer that cut them.
+      pieces: `input_ids` and `input_mask`, int [N, …, L]; only the first 2,000 of N are read.
+      source: the name of the input in the message.
     """
     ids, real = pieces["input_ids"][:MOST_TEXTS], pieces["input_mask"][:MOST_TEXTS] > 0
     framing = [tokenizer.vocab[token] for token in (CLS, SEP) if token in tokenizer.vocab]
     real = real & ~np.isin(ids, framing)
     unknown = real & (ids == tokenizer.vocab.get(tokenizer.unknown, -1))
     found = UnknownShare(len(ids), int(real.sum()), int(unknown.sum()))
-    _say_found(tokenizer, found, source, say)
+    _say_found(tokenizer, found, source, _to_stderr)
     return found
 
 

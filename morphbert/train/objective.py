@@ -134,14 +134,10 @@ def electra_objective(discriminator: BertConfig, networks: Electra) -> Objective
     generator, weight = networks.generator, networks.discriminator_weight
 
     def compute(weights: Parameters, batch: Batch, forward: ForwardPass) -> Mapping[str, tf.Tensor]:
-        return electra.electra_sums(weights, discriminator, generator, batch, forward, networks.disentangles)[
-            0
-        ]
+        return electra.electra_sums(weights, discriminator, networks, batch, forward)[0]
 
     def evaluate(weights: Parameters, batch: Batch) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
-        return electra.electra_sums(
-            weights, discriminator, generator, batch, disentangles=networks.disentangles
-        )
+        return electra.electra_sums(weights, discriminator, networks, batch)
 
     def flops(batch: int, length: int, predictions: int) -> int:
         return sum(step_flops(config, batch, length, predictions) for config in (discriminator, generator))

@@ -377,17 +377,6 @@ class _Run:
             write_run(config.output_dir, facts)
             self._keep_vocabulary()
         log = self._log(step)
-
-        def evaluate(at: int, stopping: Callable[[], bool]) -> bool | None:
-            metrics = self._evaluate(at, log, stopping)
-            if metrics is None:
-                return None
-            best = state.progress.best
-            if best is None or metrics["loss"] < best["loss"]:
-                state.progress.best = {"step": at, "loss": metrics["loss"]}
-                checkpoints.save_best(at)
-            return False
-
         with contextlib.closing(log), checkpoints.finishing():
             if self._plan and not self.restored:
                 checkpoints.save(0)
@@ -400,12 +389,27 @@ class _Run:
                 checkpoints=checkpoints,
                 state=state,
                 log=log,
-                evaluate=evaluate,
+                evaluate=self._keeping_the_best(log, state, checkpoints),
                 agree=self._agree,
             ).run(step)
         for line in feed.described_sources():
             print(f"mixture: {line}", flush=True)
         return reached
+
+    def _keeping_the_best(self, log: RunLog, state: RunState, checkpoints: Checkpoints) -> loop.Evaluate:
+        """Returns the evaluation of a step, which saves the best one."""
+
+        def evaluate(at: int, stopping: Callable[[], bool]) -> bool | None:
+            metrics = self._evaluate(at, log, stopping)
+            if metrics is None:
+                return None
+            best = state.progress.best
+            if best is None or metrics["loss"] < best["loss"]:
+                state.progress.best = {"step": at, "loss": metrics["loss"]}
+                checkpoints.save_best(at)
+            return False
+
+        return evaluate
 
     def _with_shares(self, began: int) -> tuple[RecordSet, ...]:
         """The records, with the share of masks in each of their batches where it changes over the run."""

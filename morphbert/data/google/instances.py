@@ -92,8 +92,8 @@ def create_instances(
     instances: list[TrainingInstance] = []
     for _ in range(config.dupe_factor):
         for index in range(len(documents)):
-            for tokens_a, tokens_b, is_random_next in _sentence_pairs(documents, index, config, rng):
-                instances.append(_masked_instance(tokens_a, tokens_b, is_random_next, config, pieces, rng))
+            for pair in _sentence_pairs(documents, index, config, rng):
+                instances.append(_masked_instance(pair, config, pieces, rng))
     rng.shuffle(instances)
     return instances
 
@@ -165,13 +165,9 @@ def _truncate_pair(tokens_a: list[int], tokens_b: list[int], longest: int, rng: 
 
 
 def _masked_instance(
-    tokens_a: list[int],
-    tokens_b: list[int],
-    is_random_next: bool,
-    config: InstanceConfig,
-    pieces: VocabularyFacts,
-    rng: random.Random,
+    pair: tuple[Sentence, Sentence, bool], config: InstanceConfig, pieces: VocabularyFacts, rng: random.Random
 ) -> TrainingInstance:
+    tokens_a, tokens_b, is_random_next = pair
     ids = [pieces.cls, *tokens_a, pieces.sep, *tokens_b, pieces.sep]
     b_start = len(tokens_a) + 2
     words = _words(ids, b_start, config.masking_unit != "piece", pieces.is_continuation)

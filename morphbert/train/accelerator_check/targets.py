@@ -77,9 +77,9 @@ _GPU_COLUMNS = (
 
 
 def _gpu(
-    name: str, memory: int, bandwidth: float, capability: tuple[int, int], *description: float
+    name: str, memory: int, bandwidth: float, capability: tuple[int, int], row: tuple[float, ...]
 ) -> Device:
-    described = dict(zip(_GPU_COLUMNS, description, strict=True))
+    described = dict(zip(_GPU_COLUMNS, row, strict=True))
     return Device("GPU", name, memory, bandwidth, description=described, capability=capability)
 
 
@@ -92,12 +92,12 @@ DEVICES: Mapping[str, Device] = {
     "v5p": _tpu("v5p", 95, 2765e9, 1.75e9, 3),
     "v6e": _tpu("v6e", 32, 1640e9, None, 2),
     "h100": _gpu(
-        "H100", 84_929_347_584, 3352e9, (9, 0), 132, 128, 2048, 228 * _KIB, 227 * _KIB, 50 * _MIB, 1.98
+        "H100", 84_929_347_584, 3352e9, (9, 0), (132, 128, 2048, 228 * _KIB, 227 * _KIB, 50 * _MIB, 1.98)
     ),
     "a100": _gpu(
-        "A100", 84_987_740_160, 2039e9, (8, 0), 108, 64, 2048, 164 * _KIB, 163 * _KIB, 40 * _MIB, 1.41
+        "A100", 84_987_740_160, 2039e9, (8, 0), (108, 64, 2048, 164 * _KIB, 163 * _KIB, 40 * _MIB, 1.41)
     ),
-    "l4": _gpu("L4", 23_580_639_232, 300e9, (8, 9), 58, 128, 1536, 100 * _KIB, 99 * _KIB, 48 * _MIB, 2.04),
+    "l4": _gpu("L4", 23_580_639_232, 300e9, (8, 9), (58, 128, 1536, 100 * _KIB, 99 * _KIB, 48 * _MIB, 2.04)),
 }
 # Of every GPU of the table.
 _ALL_GPUS = {
