@@ -1,4 +1,4 @@
-"""How tests of data creation run its command, on real Korean sentences, and read what it made."""
+"""How tests of data creation run its command, on real Korean sentences, and read and judge what it made."""
 
 from pathlib import Path
 
@@ -37,3 +37,9 @@ def read(path):
 
 def files_of(folder):
     return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.is_file()}
+
+
+def within_three_standard_errors(successes, trials, probability):
+    """Whether independent trials with a probability may well have so many successes."""
+    error = (probability * (1 - probability) / trials) ** 0.5
+    return abs(successes / trials - probability) <= 3 * error

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, SHAPE, write_config, write_random_model
+from variants import assert_same_weights
 
 import morphbert
 from morphbert.cli.export_model import main as export
@@ -40,12 +41,6 @@ def hidden_of(model, ids, mask):
     return [
         h.numpy() for h in encode_layers(weights, model.config, EncoderInputs(ids, mask, tf.zeros_like(ids)))
     ]
-
-
-def assert_same_weights(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
 # ── real weights ───────────────────────────────────────────────────────────────────────────────────────

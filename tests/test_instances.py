@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from creating import within_three_standard_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,11 +94,6 @@ def hundred_thousand(corpus):
     plans = all_plans(corpus, whole(corpus), config)
     assert len(plans) >= 100_000, len(plans)
     return config, plans
-
-
-def within_three_standard_errors(successes, trials, probability):
-    error = (probability * (1 - probability) / trials) ** 0.5
-    return abs(successes / trials - probability) <= 3 * error
 
 
 def test_next_sentence_labels_are_a_fair_coin(hundred_thousand):

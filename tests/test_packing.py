@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from creating import read
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import GOLDEN, write_config
@@ -15,11 +16,10 @@ from morphbert.cli.inspect_records import main as inspect
 from morphbert.cli.run_pretraining import main as train
 from morphbert.data import listed_words
 from morphbert.data.config import InstanceConfig
-from morphbert.data.example_message import parse_example
 from morphbert.data.manifest import load_manifest
 from morphbert.data.outputs import binned_name
 from morphbert.data.packing import best_fit
-from morphbert.data.records import RecordShape, features, read_records
+from morphbert.data.records import RecordShape, features
 from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.losses import counts, pretraining_sums, total_loss
@@ -52,11 +52,6 @@ def make(text, output, *more):
     ]
     assert create(flags) == 0
     return read(output)
-
-
-def read(path):
-    with open(path, "rb") as stream:
-        return [parse_example(record) for record in read_records(stream)]
 
 
 def unmasked(record):

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 import tensorflow as tf
 from samples import GOLDEN, save_tensorflow_1
-from tasks import ner_texts, relations, tiny_flags, write_json, write_ner, write_tiny_config
+from tasks import ner_texts, relations, tiny_flags, write_json, write_json_lines, write_ner, write_tiny_config
 from variants import DISCRIMINATOR, VARIANTS
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
@@ -41,11 +41,6 @@ def _model_flags(folder, **changes):
     return [*tiny_flags(folder), f"--output_dir={folder}/model"]
 
 
-def _write_rows(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 def _predict(model, path, *flags):
     output = path.parent / "predicted.jsonl"
     status = predict.main([f"--model={model}", f"--input_file={path}", f"--output_file={output}", *flags])
@@ -54,7 +49,7 @@ def _predict(model, path, *flags):
 
 
 def _classifier(folder, rows, *flags, **changes):
-    train = _write_rows(folder / "train.jsonl", rows)
+    train = write_json_lines(folder / "train.jsonl", rows)
     common = [*_model_flags(folder, **changes), f"--train_file={train}", *FEW, *flags]
     assert run_classifier.main(common) == 0
     return folder / "model"
@@ -120,7 +115,7 @@ def test_classes_with_unknown_labels_empty_and_long_texts(classifier, tmp_path, 
         {"id": 9, "text": None},
         {"id": 10, "text": LONG},
     ]
-    found = _predict(classifier, _write_rows(tmp_path / "new.jsonl", rows), "--batch_size=3")
+    found = _predict(classifier, write_json_lines(tmp_path / "new.jsonl", rows), "--batch_size=3")
     assert [{name: value for name, value in row.items() if name != "prediction"} for row in found] == rows
     for row in found:
         shares = row["prediction"]["probabilities"]
@@ -133,7 +128,7 @@ def test_classes_with_unknown_labels_empty_and_long_texts(classifier, tmp_path, 
 
 
 def test_predictions_are_those_of_the_training_command(classifier, tmp_path):
-    table = _write_rows(tmp_path / "new.jsonl", [{"document": text} for text in [*TEXTS, LONG]])
+    table = write_json_lines(tmp_path / "new.jsonl", [{"document": text} for text in [*TEXTS, LONG]])
     flags = [f"--output_dir={classifier}", f"--predict_file={table}", "--do_predict", "--max_seq_length=32"]
     assert run_classifier.main([*flags, "--strategy=cpu"]) == 0
     lines = (classifier / "test_results.tsv").read_text().splitlines()
@@ -146,13 +141,13 @@ def test_predictions_are_those_of_the_training_command(classifier, tmp_path):
 
 def test_scores_of_pairs(pairs, tmp_path):
     rows = [{"text": TEXTS[0], "text_pair": TEXTS[1]}, {"text": TEXTS[0], "text_pair": LONG}]
-    found = _predict(pairs, _write_rows(tmp_path / "new.jsonl", rows))
+    found = _predict(pairs, write_json_lines(tmp_path / "new.jsonl", rows))
     assert all(isinstance(row["prediction"]["score"], float) for row in found)
 
 
 def test_entities_are_slices_of_the_text(tagger, tmp_path):
     texts = ["김철수는  서울에 갔다.", "", "이영희가 부산에서 왔다. " * 20]
-    found = _predict(tagger, _write_rows(tmp_path / "new.jsonl", [{"text": text} for text in texts]))
+    found = _predict(tagger, write_json_lines(tmp_path / "new.jsonl", [{"text": text} for text in texts]))
     for text, row in zip(texts, found, strict=True):
         assert len(row["prediction"]["tags"]) == len(text)
         for entity in row["prediction"]["entities"]:
@@ -165,7 +160,7 @@ def test_answers_are_slices_of_the_context(reader, tmp_path):
         {"id": "b", "question": "", "context": CONTEXT * 5},
         {"id": "c", "question": "무엇인가?", "context": ""},
     ]
-    found = _predict(reader, _write_rows(tmp_path / "new.jsonl", rows), "--n_best_size=3")
+    found = _predict(reader, write_json_lines(tmp_path / "new.jsonl", rows), "--n_best_size=3")
     for row in found[:2]:
         made = row["prediction"]
         assert made["text"]
@@ -178,7 +173,7 @@ def test_answers_are_slices_of_the_context(reader, tmp_path):
 def test_relations_and_rows_that_have_none(relation, tmp_path, capsys):
     rows = [dict(row) for row in relations()[40:44]]
     rows[1] = {**rows[1], "subject_entity": {**rows[1]["subject_entity"], "word": "없는사람"}}
-    found = _predict(relation, _write_rows(tmp_path / "new.jsonl", rows))
+    found = _predict(relation, write_json_lines(tmp_path / "new.jsonl", rows))
     assert "없는사람" in found[1]["error"]
     assert "prediction" not in found[1]
     assert {row["prediction"]["label"] for row in (found[0], *found[2:])} <= {
@@ -287,7 +282,7 @@ def test_values_of_parquet_that_json_lacks_come_back_as_text(classifier, tmp_pat
 
 
 def test_a_prediction_does_not_replace_its_input(classifier, tmp_path, capsys):
-    path = _write_rows(tmp_path / "new.jsonl", [{"text": "좋은 영화"}])
+    path = write_json_lines(tmp_path / "new.jsonl", [{"text": "좋은 영화"}])
     flags = [f"--model={classifier}", f"--input_file={path}", f"--output_file={tmp_path}/./new.jsonl"]
     assert predict.main(flags) == 2
     assert "which is read: give the output another name" in capsys.readouterr().err
@@ -474,7 +469,7 @@ def test_a_weight_that_is_no_number_is_named(classifier, tmp_path, value, capsys
         tensors[key][1, 2] = value
     os.remove(f"{prefix}.sha256")
     save_tensorflow_1(prefix, tensors)
-    rows = _write_rows(tmp_path / "rows.jsonl", [{"document": TEXTS[0]}])
+    rows = write_json_lines(tmp_path / "rows.jsonl", [{"document": TEXTS[0]}])
     assert (
         predict.main([f"--model={folder}", f"--input_file={rows}", f"--output_file={tmp_path}/out.jsonl"])
         == 1

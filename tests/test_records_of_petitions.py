@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from creating import within_three_standard_errors
 from real_data import PETITIONS, needs
 from samples import MECAB_VOCABULARY
 
@@ -100,11 +101,6 @@ def unmasked(records, real):
     rows, slots = np.nonzero(real)
     ids[rows, records["masked_lm_positions"][rows, slots]] = records["masked_lm_ids"][rows, slots]
     return ids
-
-
-def within_three_standard_errors(successes, trials, probability):
-    error = (probability * (1 - probability) / trials) ** 0.5
-    return abs(successes / trials - probability) <= 3 * error
 
 
 def test_labels_are_a_fair_coin(records):

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY, write_config
-from tasks import split_flags, write_split, write_tiny_config
+from tasks import figures, split_flags, write_split, write_tiny_config
 
 import morphbert
 from morphbert.cli.run_classifier import main
@@ -54,11 +54,6 @@ def arguments(data, output, *more):
     return split_flags(data, ".tsv", output, *more, length=16)
 
 
-def results(folder):
-    lines = (folder / "eval_results.txt").read_text().splitlines()
-    return {name: float(value) for name, value in (line.split(" = ") for line in lines)}
-
-
 def tensors(prefix):
     reader = tf.train.load_checkpoint(str(prefix))
     return {
@@ -77,7 +72,7 @@ def trained(data, tmp_path_factory):
 
 
 def test_it_learns_what_decides_a_review(trained):
-    assert results(trained)["accuracy"] > 0.95
+    assert figures(trained)["accuracy"] > 0.95
     assert list((trained / "best").glob("model.ckpt-*.index"))
 
 
@@ -87,10 +82,10 @@ def test_its_page_in_a_browser(trained, tmp_path):
 
 
 def test_evaluating_again_needs_only_the_folder(trained, data, capsys):
-    before = results(trained)
+    before = figures(trained)
     again = [f"--output_dir={trained}", f"--eval_file={data}/dev.tsv", "--do_eval", "--max_seq_length=16"]
     assert main([*again, "--strategy=cpu"]) == 0
-    assert results(trained) == before
+    assert figures(trained) == before
     assert "accuracy" in capsys.readouterr().out
 
 
@@ -182,7 +177,7 @@ def test_pairs_with_a_score_start_from_a_pretrained_model(random_model, tmp_path
     )
     assert status == 0
     assert "new: output_weights, output_bias" in capsys.readouterr().out
-    assert {"pearson", "spearman", "loss"} <= results(tmp_path / "out").keys()
+    assert {"pearson", "spearman", "loss"} <= figures(tmp_path / "out").keys()
 
 
 def test_several_labels_a_text_from_json_lines(data, tmp_path):
@@ -210,7 +205,7 @@ def test_several_labels_a_text_from_json_lines(data, tmp_path):
     )
     assert done.stopped_by is None
     assert {"exact_match", "f1_micro", "f1_macro"} <= done.figures.keys()
-    assert results(tmp_path / "out") == pytest.approx({"global_step": 2, **done.figures}, abs=1e-6)
+    assert figures(tmp_path / "out") == pytest.approx({"global_step": 2, **done.figures}, abs=1e-6)
     assert json.loads((tmp_path / "out" / "task.json").read_text(encoding="utf-8"))["labels"] == [
         "기쁨",
         "슬픔",

@@ -2,25 +2,17 @@
 
 import importlib.util
 import json
-import pathlib
 import unicodedata
 
 import pytest
-from samples import MECAB_VOCABULARY
+import regenerate_tokenization
+from samples import GOLDEN, MECAB_VOCABULARY, ROOT
 
 from morphbert.errors import MorphbertError
 from morphbert.text import google
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
 ANSWERS = json.loads((GOLDEN / "tokenization.json").read_text(encoding="utf-8"))
 VOCABULARY = str(GOLDEN / "tokenization_vocab.txt")
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("case", ANSWERS["full"], ids=lambda case: ascii(case["text"][:20]))
@@ -40,7 +32,7 @@ def test_basic_tokenizer_answers_as_the_original_on_every_character():
         pytest.skip(
             f"the answers are of Unicode {ANSWERS['unicode']}; this Python has {unicodedata.unidata_version}"
         )
-    digests = load(GOLDEN / "regenerate_tokenization.py").every_character_digest(google.BasicTokenizer)
+    digests = regenerate_tokenization.every_character_digest(google.BasicTokenizer)
     assert digests == ANSWERS["every_character"]
 
 
@@ -49,14 +41,14 @@ def test_full_tokenizer_answers_as_the_original_on_random_texts():
         pytest.skip(
             f"the answers are of Unicode {ANSWERS['unicode']}; this Python has {unicodedata.unidata_version}"
         )
-    digests = load(GOLDEN / "regenerate_tokenization.py").random_texts_digest(
-        google.FullTokenizer, VOCABULARY
-    )
+    digests = regenerate_tokenization.random_texts_digest(google.FullTokenizer, VOCABULARY)
     assert digests == ANSWERS["random_texts"]
 
 
 def test_top_level_module_has_every_name():
-    module = load(pathlib.Path(__file__).parent.parent / "tokenization.py")
+    spec = importlib.util.spec_from_file_location("tokenization", ROOT / "tokenization.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     for name in (
         "FullTokenizer BasicTokenizer WordpieceTokenizer MecabTokenizer load_vocab convert_by_vocab "
         "convert_tokens_to_ids convert_ids_to_tokens convert_to_unicode printable_text whitespace_tokenize "

@@ -6,7 +6,6 @@
 The data has to lie where tests/test_tokenization_shared_data.py looks for it. Takes some minutes.
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,16 +13,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(checkout):
-    test = load(HERE.parent / "test_tokenization_shared_data.py")
-    original = load(HERE / "regenerate_tokenization.py").load_original(checkout)
+    import regenerate_tokenization
+
+    sys.path.insert(0, str(HERE.parent))
+    import test_tokenization_shared_data as test
+
+    original = regenerate_tokenization.load_original(checkout)
     golden = {"vocabulary": test.load_vocabulary(test.VOCABULARY).sha256}
     for casing, do_lower_case in (("cased", False), ("uncased", True)):
         tokenizer = original.FullTokenizer(test.VOCABULARY, do_lower_case=do_lower_case)
