@@ -308,6 +308,19 @@ def exists(path: str) -> bool:
     return os.path.exists(path)
 
 
+def check_there(**named: str | None) -> None:
+    """Refuses a flag's local path at which nothing is; remote ones are not looked up.
+
+    Raises:
+      MorphbertError: the message names the flag.
+    """
+    for flag, path in named.items():
+        if path and not is_remote(path) and not os.path.exists(path):
+            raise MorphbertError(
+                f"--{flag}: {path} cannot be read: there is no such file (working directory: {os.getcwd()})."
+            )
+
+
 def in_folder(folder: str) -> list[str]:
     """Returns the sorted paths of the files in a folder; none if the folder does not exist."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from morphbert.atomic_files import check_writable
 from morphbert.data.mixture import split_weight
 from morphbert.errors import MorphbertError
-from morphbert.files import in_other_forms, is_remote
+from morphbert.files import check_there, in_other_forms, is_remote
 from morphbert.plugins import identities
 from morphbert.train.mask_schedule import parse_mask_schedule
 from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
@@ -35,15 +35,11 @@ def check_files(config: PretrainingConfig) -> None:
     Raises:
       MorphbertError: a file is missing.
     """
-    for flag, path in (
-        ("bert_config_file", config.bert_config_file),
-        ("vocab_file", config.vocab_file),
-        ("grammar_file", config.grammar_file),
-    ):
-        if path and not is_remote(path) and not os.path.exists(path):
-            raise MorphbertError(
-                f"--{flag}: {path} cannot be read: there is no such file (working directory: {os.getcwd()})."
-            )
+    check_there(
+        bert_config_file=config.bert_config_file,
+        vocab_file=config.vocab_file,
+        grammar_file=config.grammar_file,
+    )
     for flag, patterns in (("input_file", config.input_file), ("eval_input_file", config.eval_input_file)):
         for pattern in filter(None, (part.strip() for part in (patterns or "").split(","))):
             if flag == "input_file" and not is_remote(pattern):

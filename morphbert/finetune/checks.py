@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 
 from morphbert import atomic_files, files
 from morphbert.errors import MorphbertError
@@ -25,15 +24,11 @@ def check_before_loading(config: FineTuneConfig) -> None:
     ):
         if path and used:
             _check_table(config, path, labelled)
-    for flag, name in (
-        ("bert_config_file", config.bert_config_file),
-        ("vocab_file", config.vocab_file),
-        ("word_embeddings", config.word_embeddings),
-    ):
-        if name and not files.is_remote(name) and not os.path.exists(name):
-            raise MorphbertError(
-                f"--{flag}: {name} cannot be read: there is no such file (working directory: {os.getcwd()})."
-            )
+    files.check_there(
+        bert_config_file=config.bert_config_file,
+        vocab_file=config.vocab_file,
+        word_embeddings=config.word_embeddings,
+    )
     check_packages(config)
     if config.wandb_project is not None:
         check_installed()

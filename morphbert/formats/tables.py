@@ -338,10 +338,10 @@ def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     for number, line in itertools.chain([(begin, first)], lines):
         if line.strip():
             where = f"{name}, line {number}"
-            row = parse_json(line, name, "Expected is one object per line, or one array of objects.", number)
-            if not isinstance(row, dict):
-                raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
-            yield Row(with_clean_names(row, where), where)
+            found = parse_json(
+                line, name, "Expected is one object per line, or one array of objects.", number
+            )
+            yield _row_of(found, where)
 
 
 def _is_json(line: str) -> bool:
@@ -360,16 +360,16 @@ def _whole(path: str, encoding: str) -> Iterator[Row]:
     content = parse_json(
         read_text(path, encoding), name, "Expected is an array of objects, or one object per line.", 1
     )
-    for place, row in enumerate(content if isinstance(content, list) else [content], start=1):
-        where = f"{name}, example {place}"
-        if not isinstance(row, dict):
-            raise MorphbertError(f"{where}: {_kind(row)}, where an object with named values is expected.")
-        yield Row(with_clean_names(row, where), where)
+    for place, found in enumerate(content if isinstance(content, list) else [content], start=1):
+        yield _row_of(found, f"{name}, example {place}")
 
 
-def _kind(value: Any) -> str:
-    names = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+def _row_of(found: Any, where: str) -> Row:
+    if not isinstance(found, dict):
+        names = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+        kind = names.get(type(found), "a number")
+        raise MorphbertError(f"{where}: {kind}, where an object with named values is expected.")
+    return Row(with_clean_names(found, where), where)
 
 
 def json_value(value: Any) -> Any:
