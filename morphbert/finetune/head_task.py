@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import tensorflow as tf
 
+from morphbert.finetune.config import HeadConfig
 from morphbert.finetune.heads import (
     contextual,
     head_dropout,
@@ -22,6 +24,15 @@ from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
 from morphbert.model.parameters import Parameter
+
+
+def saved_values(saved: Mapping[str, Any], pooling: str = "cls") -> dict[str, Any]:
+    """Returns a task's arguments from what `HeadTask.to_dict` wrote; `pooling` replaces a missing one."""
+    return {
+        "head": HeadConfig.from_dict(saved, pooling),
+        "max_seq_length": saved["max_seq_length"],
+        "custom_head": saved.get("custom_head"),
+    }
 
 
 class HeadTask(Task, Protocol):

@@ -17,7 +17,7 @@ from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.head_task import HeadTask
+from morphbert.finetune.head_task import HeadTask, saved_values
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
 from morphbert.finetune.losses import class_losses
@@ -116,11 +116,9 @@ class Classification(HeadTask):
         return cls(
             saved["kind"],
             tuple(saved.get("labels", ())),
-            HeadConfig.from_dict(saved),
-            max_seq_length=saved["max_seq_length"],
             text_columns=int(saved.get("text_columns", 1)),
             text_column=tuple(saved.get("text_column", ())),
-            custom_head=saved.get("custom_head"),
+            **saved_values(saved),
         )
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────

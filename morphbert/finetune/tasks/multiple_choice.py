@@ -23,7 +23,7 @@ from morphbert.finetune import huggingface
 from morphbert.finetune.classes import likeliest_is, shares_of_scores
 from morphbert.finetune.config import POOLER, HeadConfig
 from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.head_task import HeadTask
+from morphbert.finetune.head_task import HeadTask, saved_values
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.plugin_head import (
@@ -144,8 +144,7 @@ class MultipleChoice(HeadTask):
             tuple(saved["choice_columns"]),
             first_label=saved["first_label"],
         )
-        head = HeadConfig.from_dict(saved)
-        return cls(columns, head, saved["max_seq_length"], custom_head=saved.get("custom_head"))
+        return cls(columns, **saved_values(saved))
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,7 +24,7 @@ from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, ENTITIES, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
-from morphbert.finetune.head_task import LabelTask
+from morphbert.finetune.head_task import LabelTask, saved_values
 from morphbert.finetune.heads import head_width, mean_over
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
@@ -94,13 +94,7 @@ class Relation(LabelTask):
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Relation:
         """Returns the task of a `task.json`."""
-        return cls(
-            tuple(saved["labels"]),
-            tuple(saved["entity_types"]),
-            HeadConfig.from_dict(saved),
-            max_seq_length=saved["max_seq_length"],
-            custom_head=saved.get("custom_head"),
-        )
+        return cls(tuple(saved["labels"]), tuple(saved["entity_types"]), **saved_values(saved))
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -16,7 +16,7 @@ from morphbert.finetune import huggingface
 from morphbert.finetune.config import CROSS_ENTROPY, NO_POOLING, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
 from morphbert.finetune.features import REWEIGHTED
-from morphbert.finetune.head_task import LabelTask
+from morphbert.finetune.head_task import LabelTask, saved_values
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
 from morphbert.finetune.losses import class_losses
@@ -79,13 +79,7 @@ class Tagging(LabelTask):
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Tagging:
         """Returns the task of a `task.json`."""
-        head = HeadConfig.from_dict(saved, NO_POOLING.pooling)
-        return cls(
-            tuple(saved["labels"]),
-            head,
-            max_seq_length=saved["max_seq_length"],
-            custom_head=saved.get("custom_head"),
-        )
+        return cls(tuple(saved["labels"]), **saved_values(saved, NO_POOLING.pooling))
 
     # ── Examples ─────────────────────────────────────────────────────────────────────────────────────────
 
