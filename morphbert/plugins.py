@@ -95,13 +95,15 @@ _loaded: dict[str, str] = {}
 _running: list[str] = []
 
 
+def plugin_option(help: str, group: str | None = None) -> Any:
+    """Returns the field `plugin`: Python files that register parts."""
+    return option(path=True, default=(), repeatable=True, group=group, help=help)
+
+
 def model_plugin_option() -> Any:
     """Returns the field `plugin` of a command that reads a pretrained model."""
-    return option(
-        path=True,
-        default=(),
-        repeatable=True,
-        help="The Python file that registers the model's variant, if its configuration names one (docs/plugins.md); "
+    return plugin_option(
+        "The Python file that registers the model's variant, if its configuration names one (docs/plugins.md); "
         "several, divided by commas or with the flag repeated.",
     )
 

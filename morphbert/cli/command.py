@@ -7,7 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from absl import flags
 
@@ -227,6 +227,18 @@ class Command:
             print(f"{self.name}: {message}", file=sys.stderr)
             return 1
         return 0
+
+
+class Main(Protocol):
+    """The function that a script calls; without `argv`, it takes the command line."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Runs the command; returns its exit status."""
+
+
+def main_of(make: Callable[[], Command], run: Callable[[Any], int | None]) -> Main:
+    """Returns the `main` of a command's module, which calls `run` with the configuration."""
+    return lambda argv=None: make().run(argv, run)
 
 
 # Errors that reading never has.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert.api.exchange import export_model
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.interop.configs import ExportConfig
 
 
@@ -28,9 +27,7 @@ def _export(config: ExportConfig) -> None:
         print(f"note: {note}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _export)
+main = main_of(_command, _export)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert import files, quiet_tensorflow
 from morphbert.api.exchange import extract_features
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.interop.configs import ExtractConfig
 
 
@@ -30,9 +29,7 @@ def _extract(config: ExtractConfig) -> None:
     print(f"features: {count:,} texts, written to {config.output_file}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _extract)
+main = main_of(_command, _extract)
 
 
 if __name__ == "__main__":

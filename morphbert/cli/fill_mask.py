@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from morphbert import quiet_tensorflow
 from morphbert.api.exchange import filling_tokenizer, mask_filler
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.hints import held_back
 from morphbert.interop.configs import FillMaskConfig
 from morphbert.text.unknown_share import say_unknown_share
@@ -82,9 +82,7 @@ def _serve(config: FillMaskConfig) -> None:
         print("page: closed")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _fill)
+main = main_of(_command, _fill)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert.api.exchange import import_model
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.interop.configs import ImportConfig
 
 
@@ -29,9 +28,7 @@ def _import(config: ImportConfig) -> None:
     print(f"import: {config.checkpoint}, written to {written.output_dir}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _import)
+main = main_of(_command, _import)
 
 
 if __name__ == "__main__":

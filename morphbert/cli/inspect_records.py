@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.data.inspection import InspectConfig, inspect_records, summary
 from morphbert.errors import MorphbertError
 
@@ -33,9 +32,7 @@ def _inspect(config: InspectConfig) -> None:
     print(f"{'verdict':<26}sound: {report.records:,} records in {report.files} file(s)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (1 if the records have problems)."""
-    return _command().run(argv, _inspect)
+main = main_of(_command, _inspect)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 from morphbert import atomic_files, files, quiet_tensorflow
 from morphbert.api.tasks import predict
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.errors import MorphbertError
 from morphbert.finetune.task_configs import PredictConfig
 
@@ -38,9 +37,7 @@ def _predict(config: PredictConfig) -> None:
     print(f"prediction: {done.rows} rows{without}, by {done.checkpoint}, written to {config.output_file}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _predict)
+main = main_of(_command, _predict)
 
 
 if __name__ == "__main__":

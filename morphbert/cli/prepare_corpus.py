@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
 
 
@@ -36,9 +35,7 @@ def _prepare(config: CorpusConfig) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _prepare)
+main = main_of(_command, _prepare)
 
 
 if __name__ == "__main__":

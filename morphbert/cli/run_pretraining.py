@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert import quiet_tensorflow
 from morphbert.api.pretraining import PretrainingConfig, run_pretraining
 from morphbert.api.pretraining_run import check_files
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 
 
 def _command() -> Command:
@@ -25,6 +24,7 @@ def _command() -> Command:
 
 
 def _pretrain(config: PretrainingConfig) -> int | None:
+    """Trains; returns 128 + the signal's number if a signal stopped it."""
     check_files(config)
     quiet_tensorflow.load()
     result = run_pretraining(config)
@@ -39,9 +39,7 @@ def _pretrain(config: PretrainingConfig) -> int | None:
     return 128 + result.stopped_by
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
-    return _command().run(argv, _pretrain)
+main = main_of(_command, _pretrain)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert.cli import fine_tuning
 from morphbert.cli.command import Command
@@ -22,9 +21,7 @@ def _command() -> Command:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (128 + the signal's number if a signal stopped it)."""
-    return fine_tuning.run(_command(), argv)
+main = fine_tuning.main_of(_command)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from morphbert.api.reporting import TrainingReportConfig, training_report
-from morphbert.cli.command import Command
+from morphbert.cli.command import Command, main_of
 
 
 def _command() -> Command:
@@ -24,9 +23,7 @@ def _report(config: TrainingReportConfig) -> None:
     print(f"report: {training_report(config)}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return _command().run(argv, _report)
+main = main_of(_command, _report)
 
 
 if __name__ == "__main__":

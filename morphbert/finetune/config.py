@@ -28,7 +28,7 @@ from morphbert.options import (
     optional,
     options,
 )
-from morphbert.plugins import load_plugins
+from morphbert.plugins import load_plugins, plugin_option
 from morphbert.train import loop_options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -241,11 +241,9 @@ class FineTuneConfig:
     bert_config_file: PathStr | None = optional(
         help="Its configuration. Default: bert_config.json beside the checkpoint."
     )
-    plugin: tuple[PathStr, ...] = option(
-        default=(),
-        repeatable=True,
-        help="A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, "
-        "divided by commas or with the flag repeated. Predictions with the model need it too.",
+    plugin: tuple[str, ...] = plugin_option(
+        "A Python file that registers tasks, heads, losses and metrics by name (docs/plugins.md); several, divided by "
+        "commas or with the flag repeated. Predictions with the model need it too."
     )
     custom_task: str | None = optional(
         help="The name of a task of --plugin, which takes the place of this command's and reads the same files."

@@ -24,6 +24,7 @@ from morphbert.finetune.config import (
     num_train_epochs_option,
 )
 from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional, options
+from morphbert.plugins import plugin_option
 
 _TABLE = (
     "Tab-separated with a first line of names (NSMC, KorSTS), .csv, .jsonl, .json (KLUE) or .parquet; .gz and the like "
@@ -306,12 +307,10 @@ class PredictConfig:
         help="The key of the text; two keys, divided by a comma, for pairs. Default: the columns of the training data "
         "where an object has them, else text, and text_pair for the second.",
     )
-    plugin: tuple[PathStr, ...] = option(
-        default=(),
-        repeatable=True,
+    plugin: tuple[str, ...] = plugin_option(
+        "The Python file that registers the model's task or head, if a plugin did; several, divided by commas or with "
+        "the flag repeated.",
         group="Model",
-        help="The Python file that registers the model's task or head, if a plugin did; several, divided by commas or "
-        "with the flag repeated.",
     )
     load_best: bool = option(
         default=True, help="Use the best checkpoint that training kept (--eval_every), not the newest one."
