@@ -17,7 +17,6 @@ from morphbert.cli import (
     run_pretraining,
 )
 from morphbert.errors import MorphbertError
-from morphbert.finetune.experiment import fine_tune
 
 
 @pytest.fixture
@@ -59,6 +58,11 @@ MODEL = ["--bert_config_file=bert_config.json", f"--vocab_file={MECAB_VOCABULARY
             run_classifier,
             [*CLASSIFIER, *MODEL, "--vocab_file=none.txt"],
             "--vocab_file: none.txt cannot be read",
+        ),
+        (
+            run_classifier,
+            [*CLASSIFIER, *MODEL, "--init_checkpoint=none", "--adapt_on=none.txt"],
+            "'none.txt'",
         ),
         (run_classifier, [*CLASSIFIER, *MODEL, "--output_dir=file/out"], "file is not a folder"),
         (run_multiple_choice, [*CLASSIFIER, "--train_file=train.jsonl"], "there is no column 'label'"),
@@ -114,7 +118,7 @@ def test_python_refuses_a_missing_package_too(folder, monkeypatch):
     files = {"train_file": "train.tsv", "eval_file": "train.tsv", "output_dir": "out"}
     config = morphbert.ClassificationConfig(do_train=True, do_eval=True, **files)
     with pytest.raises(MorphbertError, match="figures need scikit-learn: pip install"):
-        fine_tune(config)
+        morphbert.fine_tune(config)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

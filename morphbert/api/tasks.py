@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
+from morphbert.finetune.checks import check_before_loading
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.task_configs import PredictConfig
 
@@ -29,9 +30,18 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
     Raises:
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
+    check_before_loading(config)
     quiet_tensorflow.load()
+    from morphbert.api import adaptation
     from morphbert.finetune import experiment
+    from morphbert.finetune.tasks import kind_of
 
+    if config.adapt_on:
+        task = kind_of(config)
+        try:
+            config = adaptation.adapt(config, lambda path: task.texts(config, path))
+        except adaptation.Stopped as stop:
+            return experiment.FineTuned(stopped_by=stop.signal)
     return experiment.fine_tune(config)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from morphbert.api.tasks import fine_tune
 from morphbert.cli.command import Command, Main
 from morphbert.errors import UsageError
-from morphbert.finetune.checks import check_before_loading
 from morphbert.finetune.config import FineTuneConfig
 
 
@@ -29,7 +28,6 @@ def _run(command: Command, config: FineTuneConfig) -> int:
     ):
         if command.given(one) and command.given(other):
             raise UsageError(f"give --{one} or --{other}, not both.")
-    check_before_loading(config)
     stopped = fine_tune(config).stopped_by
     if stopped is None:
         return 0

@@ -6,7 +6,7 @@ import importlib
 
 from morphbert import atomic_files, files
 from morphbert.errors import MorphbertError
-from morphbert.finetune.config import FineTuneConfig
+from morphbert.finetune.config import TRAIN, FineTuneConfig
 from morphbert.finetune.weights_and_biases import check_installed
 from morphbert.formats.tables import rows_of, value_at
 
@@ -24,6 +24,8 @@ def check_before_loading(config: FineTuneConfig) -> None:
     ):
         if path and used:
             _check_table(config, path, labelled)
+    if config.adapt_on and config.adapt_on != TRAIN:
+        files.expand(config.adapt_on)
     files.check_there(
         bert_config_file=config.bert_config_file,
         vocab_file=config.vocab_file,

@@ -36,6 +36,9 @@ from morphbert.train.optimizers.config import GROUP as OPTIMIZER
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.step_config import StepConfig
 
+# The value of `adapt_on` for the text of the training examples.
+TRAIN = "train"
+
 _OF_CLS = "cls: BERT's pooler over [CLS]; with several layers [CLS] itself, with an LSTM its final states. "
 
 

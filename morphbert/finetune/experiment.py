@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphbert.errors import MorphbertError, UsageError
-from morphbert.finetune import adaptation
 from morphbert.finetune.advice import one_class
-from morphbert.finetune.checks import check_packages
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.pretrained_start import Start, find_start
@@ -71,13 +69,6 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
       UsageError: values contradict each other or the model's configuration.
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
-    check_packages(config)
-    if config.adapt_on:
-        task = kind_of(config)
-        try:
-            config = adaptation.adapt(config, lambda path: task.texts(config, path))
-        except adaptation.Stopped as stop:
-            return FineTuned(stopped_by=stop.signal)
     if config.init_checkpoint:
         config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
     with held_back():

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from morphbert.errors import MorphbertError, UsageError
@@ -192,6 +192,25 @@ def is_plain_text(path: str) -> bool:
     return _kind_of(path, first) is None
 
 
+def is_sentences(path: str, encoding: str, columns: Collection[str] = ()) -> bool:
+    """Returns whether a file named `.txt`, compressed or not, is lines of text, as opposed to a table.
+
+    Args:
+      path: the file.
+      encoding: its encoding.
+      columns: the columns that a table would have.
+
+    Raises:
+      MorphbertError: the file cannot be read, unpacked or decoded.
+    """
+    if plain_ending(path) != ".txt":
+        return False
+    numbered = itertools.islice(_from_first_text(read_lines(path, encoding=encoding)), _LOOKED_AT)
+    lines = [line for _, line in numbered]
+    names = {clean_name(name) for name in lines[0].split("\t")} if lines else set()
+    return not (_has_even_columns(lines) or (columns and names.issuperset(columns)))
+
+
 def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:
     """Yields runs of documents, each with at least so many characters except the last, as the work of one process."""
     block: list[RawDocument] = []
@@ -227,15 +246,13 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> str:
     kind = _kind_of(path, first)
     if kind is not None:
         return kind
-    rows = [line for line in lines if not is_blank(line)]
     columns = [clean_name(column) for column in first.split("\t")]
     if len(columns) < 2:
         return "text"
     named = form.header and all(field in columns for field in form.fields)
     if named or not form.header:
         return "tsv"
-    # A text with tabs rarely has the same number of them on each line.
-    if form.text_fields or (len(rows) >= _FEWEST_ROWS and len({line.count("\t") for line in rows}) == 1):
+    if form.text_fields or _has_even_columns(lines):
         raise MorphbertError(
             f"{shown(path)} is a table: its lines have {len(columns)} columns with tabs between them, and none of "
             f"{', '.join(map(repr, columns))} is {', '.join(map(repr, form.fields))}. Name the column with the text, "
@@ -243,6 +260,13 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> str:
             "line names no columns; or --format=text to read the lines as text, tabs included."
         )
     return "text"
+
+
+def _has_even_columns(lines: Sequence[str]) -> bool:
+    """Returns whether lines are the rows of a table."""
+    # A text with tabs rarely has the same number of them on each line.
+    tabs = [line.count("\t") for line in lines if not is_blank(line)]
+    return len(tabs) >= _FEWEST_ROWS and tabs[0] > 0 and len(set(tabs)) == 1
 
 
 def _kind_of(path: str, first: str) -> str | None:

@@ -1,0 +1,262 @@
+"""`--adapt_on`: continued pretraining on the task's text, with the commands that make records and pretrain."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from morphbert import options
+from morphbert.api.pretraining import PretrainingConfig
+from morphbert.corpus.sentences import split_sentences
+from morphbert.data.config import InstanceConfig
+from morphbert.data.creation import PretrainingDataConfig
+from morphbert.data.manifest import manifest_path
+from morphbert.errors import MorphbertError, UsageError
+from morphbert.files import expand, read_bytes
+from morphbert.finetune.config import TRAIN, FineTuneConfig
+from morphbert.formats.lines import read_text
+from morphbert.formats.raw_documents import is_sentences
+from morphbert.interop import native, sources
+from morphbert.interop.pretrained import CONFIG_NAME, Pretrained
+from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.signals import STOP_SIGNALS, heeded_signals
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.storage import write_text
+
+FOLDER = "adapted"
+
+# Identifies the start and the records in the folder.
+_JOB_FILE = "job.json"
+# What a value of the job is, for messages.
+_PARTS = {
+    "checkpoint": "--init_checkpoint",
+    "tokenizer": "tokenizer",
+    "text": "text of --adapt_on",
+    "records": "--max_seq_length, --seed or --adapt_dupe_factor",
+}
+
+
+class Stopped(Exception):
+    """A signal ended the pretraining after it saved; the same command continues it."""
+
+    def __init__(self, number: int):
+        super().__init__(f"signal {number}")
+        self.signal = number
+
+
+def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> FineTuneConfig:
+    """Makes records of the text and continues pretraining; returns the config that starts from the adapted model.
+
+    Finished parts are skipped, and interrupted parts continue. Records of another model, text or setting are made
+    again; a model that was trained on them is refused.
+
+    Args:
+      config: the configuration of the fine-tuning.
+      texts_of: returns the documents of a file, each as its parts in order.
+
+    Raises:
+      Stopped: a signal ended the pretraining; it was forwarded to the running part.
+      MorphbertError: there is no model to continue from, the folder has a model that was adapted otherwise, or a part
+        fails.
+    """
+    if not config.init_checkpoint:
+        raise UsageError("--adapt_on continues a pretrained model: give --init_checkpoint.")
+    folder = os.path.join(config.output_dir, FOLDER)
+    start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
+    record, corpus = (os.path.join(records, name) for name in ("adapt.tfrecord", "corpus.txt"))
+    data = PretrainingDataConfig(
+        input_file=corpus,
+        vocab_file=start,
+        output_file=record,
+        instances=InstanceConfig(
+            max_seq_length=config.max_seq_length,
+            max_predictions_per_seq=max(1, -(-config.max_seq_length * 15 // 100)),
+            objective="none",
+            random_seed=config.step.seed,
+            dupe_factor=config.adapt_dupe_factor,
+        ),
+        do_whole_word_mask=True,
+    )
+    found, tokenizer = _model(config)
+    documents = _documents(config, texts_of)
+    _begin(folder, _job(found, tokenizer, documents, data), (start, records), model)
+    if not os.path.exists(os.path.join(start, CONFIG_NAME)):
+        os.makedirs(start, exist_ok=True)
+        write_vocabulary(start, tokenizer, str(found.vocabulary))
+        native.write(start, found.completed(config.step.seed))
+    if not (os.path.exists(manifest_path(record)) and os.path.exists(record)):
+        os.makedirs(records, exist_ok=True)
+        write_text(corpus, "\n\n".join(documents) + "\n")
+        print(f"adaptation: {len(documents)} documents, written to {corpus}", flush=True)
+        _call("create_pretraining_data", data)
+    _call("run_pretraining", _training(config, data, model))
+    # The run's folder has no vocabulary, and the config may name none.
+    return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
+
+
+def _training(config: FineTuneConfig, data: PretrainingDataConfig, output_dir: str) -> PretrainingConfig:
+    """Returns the run on the records, with the devices and the step of the fine-tuning."""
+    return PretrainingConfig(
+        bert_config_file=os.path.join(data.vocab_file, CONFIG_NAME),
+        plugin=config.plugin,
+        input_file=data.output_file,
+        output_dir=output_dir,
+        max_seq_length=data.instances.max_seq_length,
+        max_predictions_per_seq=data.instances.max_predictions_per_seq,
+        init_checkpoint=data.vocab_file,
+        do_train=True,
+        train_batch_size=config.adapt_batch_size,
+        num_train_steps=config.adapt_steps,
+        num_warmup_steps=config.adapt_steps // 10,
+        optimizer=OptimizerConfig(learning_rate=config.adapt_learning_rate),
+        iterations_per_loop=config.iterations_per_loop,
+        step=config.step,
+        devices=config.devices,
+    )
+
+
+def _model(config: FineTuneConfig) -> tuple[Pretrained, Tokenizer]:
+    """Returns the model to continue from, of any format, and its tokenizer."""
+    assert config.init_checkpoint is not None
+    found = sources.read(
+        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
+    )
+    if not found.config.has_masked_lm:
+        raise MorphbertError(
+            f"--adapt_on: {found.source} is the discriminator of an ELECTRA, and the text is learned with a masked LM, "
+            "whose head it does not have: leave --adapt_on out, or start from another model."
+        )
+    tokenizer = tokenizer_of(found)
+    if tokenizer is None:
+        raise MorphbertError(f"there is no vocabulary beside {found.source}: give --vocab_file.")
+    return found, tokenizer
+
+
+def _documents(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]]) -> list[str]:
+    """Returns the documents of the files, one sentence per line; a text file is one, with its empty lines."""
+    patterns = str(config.train_file) if config.adapt_on == TRAIN else str(config.adapt_on)
+    documents: list[str] = []
+    for name in expand(patterns):
+        if config.adapt_on != TRAIN and is_sentences(name, config.encoding, config.columns(labelled=False)):
+            texts: Iterable[str] = [read_text(name, config.encoding).strip("\n")]
+        else:
+            parts_of_each = texts_of(name)
+            texts = (
+                "\n".join(line for part in parts for line in split_sentences(part)) for parts in parts_of_each
+            )
+        documents.extend(text for text in texts if text)
+    if not documents:
+        raise MorphbertError(f"--adapt_on={config.adapt_on}: the file contains no text.")
+    return documents
+
+
+def _job(
+    model: Pretrained, tokenizer: Tokenizer, documents: Sequence[str], data: PretrainingDataConfig
+) -> Mapping[str, Any]:
+    """Returns what decides the start and the records: digests, and the settings of the records."""
+    weights = hashlib.sha256(model.config.to_json().encode())
+    for name in sorted(model.weights):
+        weights.update(name.encode())
+        weights.update(np.ascontiguousarray(model.weights[name]).tobytes())
+    text = hashlib.sha256()
+    for document in documents:
+        text.update(document.encode(errors="surrogatepass") + b"\n\n")
+    files = ("input_file", "vocab_file", "output_file")
+    return {
+        "checkpoint": weights.hexdigest(),
+        "tokenizer": tokenizer.describe(),
+        "text": text.hexdigest(),
+        "records": {name: value for name, value in options.changed(data).items() if name not in files},
+    }
+
+
+def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str) -> None:
+    """Deletes parts that were made for another job, and writes the job.
+
+    Raises:
+      MorphbertError: a model was trained on these parts.
+    """
+    path = os.path.join(folder, _JOB_FILE)
+    before = json.loads(read_bytes(path)) if os.path.exists(path) else {}
+    content = json.dumps(job, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    now = json.loads(content)
+    if before == now:
+        return
+    if tf.train.latest_checkpoint(model) is not None:
+        others = ", ".join(word for name, word in _PARTS.items() if before.get(name) != now[name])
+        raise MorphbertError(
+            f"{model} has a model that was adapted with another value of: {others}. Give another --output_dir, or "
+            f"remove {folder}."
+        )
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # first, so that no process mistakes the rest for whole parts
+    for part in parts:
+        if os.path.exists(part):
+            print(f"adaptation: {part} was made with other values, and is made again", flush=True)
+            shutil.rmtree(part)
+    os.makedirs(folder, exist_ok=True)
+    write_text(path, content)
+
+
+def _arguments(config: PretrainingDataConfig | PretrainingConfig) -> list[str]:
+    """Returns the command line from which the command makes the same configuration."""
+    values = options.changed(config).items()
+    return [f"--{name}={'' if value is None else value}" for name, value in values]
+
+
+def _call(module: str, config: PretrainingDataConfig | PretrainingConfig) -> None:
+    """Runs a command in a separate process: its memory is released, and devices are initialised once per process.
+
+    The process has its own session, so Ctrl-C reaches it only once, from here: after a second signal it would not save.
+
+    Raises:
+      Stopped: a signal to this process or to the command ended it.
+      MorphbertError: the command failed.
+    """
+    command = [sys.executable, "-m", f"morphbert.cli.{module}", *_arguments(config)]
+    process = subprocess.Popen(command, start_new_session=True)
+    with _passed_on(process) as signals:
+        status = process.wait()
+    by_itself = {128 + number: number for number in STOP_SIGNALS} | {
+        -number: number for number in STOP_SIGNALS
+    }
+    if signals or status in by_itself:
+        raise Stopped(signals[0] if signals else by_itself[status])
+    if status < 0:
+        raise MorphbertError(
+            f"--adapt_on: {module}.py was killed by signal {-status}, which the system sends if memory is short. The "
+            "same command continues."
+        )
+    if status:
+        raise MorphbertError(f"--adapt_on: {module}.py ended with status {status}; its messages are above.")
+
+
+@contextlib.contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Forwards signals from this process to another and lists them; SIGHUP stays ignored under nohup."""
+    signals: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in heeded_signals()}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
