@@ -367,9 +367,9 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     Raises:
       MorphbertError: the input, the configuration or the machine must change first; nothing was overwritten.
     """
-    began = time.monotonic()
     check_files(config)
     quiet_tensorflow.load()
+    began = time.monotonic()
     starts = ("init_checkpoint", "init_generator_checkpoint")
     given: dict[str, Any] = {name: pinned(path) for name in starts if (path := getattr(config, name))}
     config = dataclasses.replace(config, **given)

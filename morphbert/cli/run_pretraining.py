@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from morphbert import quiet_tensorflow
 from morphbert.api.pretraining import PretrainingConfig, run_pretraining
-from morphbert.api.pretraining_run import check_files
 from morphbert.cli.command import Command, main_of
 
 
@@ -25,8 +23,6 @@ def _command() -> Command:
 
 def _pretrain(config: PretrainingConfig) -> int | None:
     """Trains; returns 128 + the signal's number if a signal stopped it."""
-    check_files(config)
-    quiet_tensorflow.load()
     result = run_pretraining(config)
     if result.report is not None:
         print(f"report: {result.report}", flush=True)
