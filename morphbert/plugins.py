@@ -34,7 +34,7 @@ class Registry(Generic[_Entry]):
           UsageError: the name is built in, no name, or another file's.
         """
         if not name.isidentifier():
-            raise UsageError(f"{name!r} is no name for a {self._kind}: use letters, digits and _.")
+            raise UsageError(f"{name!r} is not a name for a {self._kind}: use letters, digits and _.")
         if name in self.own:
             raise UsageError(f"the {self._kind} {name!r} is built in: give the one of {source} another name.")
         before = self._entries.get(name)
@@ -64,7 +64,7 @@ class Registry(Generic[_Entry]):
                 f"--plugin={','.join(plugins)} does not register it" if plugins else "it is not built in"
             )
             raise UsageError(
-                f"--{self._flag}={name} is out of range: {searched}. Known names: {known}. A name of your own needs "
+                f"--{self._flag}={name} is out of range: {searched}. Known names: {known}. Another name needs "
                 "the Python file that registers it: --plugin=FILE.py."
             )
 

@@ -343,7 +343,7 @@ def test_the_pictures_lie_where_tensorboard_finds_them(early):
     ]
     assert any(value.tag == "confusion" for value in events)
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "What is taken for what" in page
+    assert "Confusion matrix" in page
     assert "http" not in page.replace("http-equiv", "")
 
 

@@ -272,13 +272,13 @@ GOOD = {
     [
         ("{", "line 2: not JSON"),
         ("[1]", "line 2: list where an object was expected"),
-        (json.dumps({**GOOD, "bad": 3}), "'bad' has to be text, and is 3"),
+        (json.dumps({**GOOD, "bad": 3}), "'bad' must be text, but is 3"),
         (
             json.dumps({**GOOD, "good_span": [1, 9]}),
-            "'good_span' has to be two places in the sentence of 5 characters",
+            "'good_span' must be two places in the sentence of 5 characters",
         ),
-        (json.dumps({**GOOD, "bad_span": None}), "'bad_span' has to be two places"),
-        (json.dumps({**GOOD, "noun_span": [0, True]}), "'noun_span' has to be two places"),
+        (json.dumps({**GOOD, "bad_span": None}), "'bad_span' must be two places"),
+        (json.dumps({**GOOD, "noun_span": [0, True]}), "'noun_span' must be two places"),
         (json.dumps({**GOOD, "bad": GOOD["good"]}), "the two sentences are the same"),
     ],
 )

@@ -106,7 +106,7 @@ def _bert_config(config: PretrainingConfig) -> BertConfig:
 
 
 def _with_rates(model: BertConfig, config: PretrainingConfig) -> BertConfig:
-    """A model with the rates of dropout that the options give."""
+    """Returns a model with the rates of dropout that the options give."""
     rates = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
     return dataclasses.replace(model, **{name: rate for name, rate in rates.items() if rate is not None})
 

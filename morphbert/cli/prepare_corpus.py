@@ -31,7 +31,7 @@ def _prepare(config: CorpusConfig) -> None:
         f"Corpus: read {done.files} file(s), wrote {done.documents:,} documents{left_out} with {done.sentences:,} "
         f"sentences ({done.characters:,} characters) to {config.output_file}{shards} in {seconds:.0f} s "
         f"({done.characters / max(seconds, 1e-9) / 1e6:.2f} million characters a second). "
-        f"What was left out and why: {config.report}"
+        f"Report: {config.report}"
     )
 
 

@@ -196,7 +196,7 @@ class Source:
 
 
 def sources_of(config: BuildConfig, store: TokenStore, chosen: npt.NDArray[np.bool_]) -> tuple[Source, ...]:
-    """How often the documents of each source are gone through, so that the shares come out.
+    """Returns how often the documents of each source are gone through, so that the shares come out.
 
     All together they give as many pieces as without weights.
 

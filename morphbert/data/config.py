@@ -213,13 +213,13 @@ class InstanceConfig:
         return RecordLayout(labelled, self.masking == "dynamic", packed)
 
     def of_split(self, name: str) -> InstanceConfig:
-        """The same for one side of the held-out split, "all", "train" or "eval"."""
+        """Returns the same for one side of the held-out split, "all", "train" or "eval"."""
         if name != "eval" or self.eval_masked_lm_prob is None:
             return self
         return replace(self, masking="static", masked_lm_prob=self.eval_masked_lm_prob)
 
     def of_bin(self, length: int) -> InstanceConfig:
-        """The same with one length, and places for predictions in proportion."""
+        """Returns the same with one length, and places for predictions in proportion."""
         places = -(-self.max_predictions_per_seq * length // self.max_seq_length)
         return replace(self, max_seq_length=length, max_predictions_per_seq=places, length_bins=())
 

@@ -193,7 +193,7 @@ def create_pretraining_data(config: PretrainingDataConfig) -> PretrainingData:
 
 
 def _inputs(config: PretrainingDataConfig) -> tuple[list[str], tuple[tuple[int, int], ...]]:
-    """The input files, and for each source of a mixture how many of them it has, and its share."""
+    """Returns the input files, and for each source of a mixture how many of them it has, and its share."""
     if config.mode == "google":
         _refuse_weights(config)
     # google-research/bert reads a file as often as it is named.

@@ -69,7 +69,7 @@ def split_weights(
 
 
 def turns(shares: Sequence[int]) -> Iterator[int]:
-    """Endless: the number of the one whose turn it is, each as often and as evenly as its share says.
+    """Yields, without end, the number of the source whose turn it is, as often and as evenly as its share says.
 
     The one that is owed most comes next: after n turns, none is more than one away from n × share / sum. After as many
     turns as the sum of the shares, the order repeats.
@@ -83,7 +83,7 @@ def turns(shares: Sequence[int]) -> Iterator[int]:
 
 
 def one_round(shares: Sequence[int]) -> list[int]:
-    """The turns until they repeat: 2 and 1 → 0, 1, 0."""
+    """Returns the turns until they repeat: 2 and 1 → 0, 1, 0."""
     return list(itertools.islice(turns(shares), sum(shares)))
 
 

@@ -188,7 +188,7 @@ def sections(
 
 
 def copies_of(times: Sequence[tuple[int, float]], numbers: Int64, seed: int) -> Int64:
-    """How often documents are gone through: a function of the seed and their numbers [N].
+    """Returns how often documents are gone through: a function of the seed and their numbers [N].
 
     Of documents that are gone through 2.3 times, three in ten are gone through three times and the others twice.
     """

@@ -123,7 +123,7 @@ def _described(flag: Flag) -> str:
 
 @functools.cache
 def _bound(kind: Any, options: Any) -> Any:
-    """One class for the same options, because tasks are equal only if their classes are the same."""
+    """Returns one class for the same options, because tasks are equal only if their classes are the same."""
 
     def to_dict(self: Any) -> dict[str, Any]:
         return {**kind.to_dict(self), SAVED: values_of(options)}

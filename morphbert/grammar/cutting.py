@@ -34,7 +34,7 @@ class Side(NamedTuple):
     together: bool
 
     def copies(self) -> Iterator[tuple[int, ...]]:
-        """The places that each masked copy of the sentence has."""
+        """Yields the places that each masked copy of the sentence has."""
         if self.together:
             yield self.positions
         else:
@@ -104,7 +104,7 @@ class Cutter:
         return Side((vocab[CLS], *encoding.ids, vocab[SEP]), tuple(place + 1 for place in places), together)
 
     def _window(self, text: str, span: Span) -> Span:
-        """The characters of the words that a range touches, and of so many words on either side."""
+        """Returns the characters of the words that a range touches, and of so many words on either side."""
         start, end = text.rfind(" ", 0, span[0]) + 1, text.find(" ", max(span[0], span[1] - 1))
         end = len(text) if end < 0 else end
         for _ in range(self._context):
@@ -142,12 +142,12 @@ class Cutter:
 
 
 def _overlapping(encoding: Encoding, span: Span) -> list[int]:
-    """The pieces that stand for a character of a range."""
+    """Returns the pieces that stand for a character of a range."""
     return [place for place, (start, end) in enumerate(encoding.offsets) if start < span[1] and end > span[0]]
 
 
 def _common(one: list[int], other: list[int]) -> tuple[int, int]:
-    """How many pieces two sentences have in common at their beginnings and, of the others, at their ends."""
+    """Returns how many pieces two sentences have in common at their beginnings and, of the others, at their ends."""
     shorter = min(len(one), len(other))
     before = next((place for place in range(shorter) if one[place] != other[place]), shorter)
     after = next(

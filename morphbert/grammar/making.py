@@ -159,7 +159,7 @@ class _Sample:
             self._by_words.setdefault(found.words, {})[found.digest] = found
 
     def pairs(self) -> list[MinimalPair]:
-        """The sample, in the order of the digests."""
+        """Returns the sample, in the order of the digests."""
         return [found.pair for found in self._smallest()]
 
 
@@ -199,7 +199,7 @@ def _paragraphs(document: RawDocument, config: GrammarPairsConfig) -> Iterator[t
 
 
 def _is_usable(text: str, most: int) -> bool:
-    """Whether a sentence is of ordinary length, of words in Hangul, and written as in a book."""
+    """Returns whether a sentence is of ordinary length, of words in Hangul, and written as in a book."""
     if not _FEWEST_CHARACTERS <= len(text) <= most or text.count(" ") + 1 < _FEWEST_WORDS:
         return False
     visible = len(text) - text.count(" ")
@@ -207,7 +207,7 @@ def _is_usable(text: str, most: int) -> bool:
 
 
 def _pairs_of(text: str, source: str, seed: int, analyzer: MecabAnalyzer) -> list[_Found]:
-    """One pair at most of each phenomenon."""
+    """Returns one pair at most of each phenomenon."""
     sentence = analyze(text, analyzer)
     found = []
     for name, phenomenon in PHENOMENA.items():
@@ -244,7 +244,7 @@ def _found(sentence: Sentence, change: Change, name: str, source: str, seed: int
 
 
 def _stays_a_particle(pair: MinimalPair, change: Change, analyzer: MecabAnalyzer) -> bool:
-    """Whether Mecab finds the particle in the wrong sentence, too, where the rule asks for it."""
+    """Returns whether Mecab finds the particle in the wrong sentence, too, where the rule asks for it."""
     if not change.particle:
         return True
     start = change.start

@@ -87,7 +87,7 @@ def _is_negator(morpheme: Morpheme) -> bool:
 
 
 def _polarity_item(sentence: Sentence) -> int | None:
-    """The number of the first morpheme that needs a negation after it."""
+    """Returns the number of the first morpheme that needs a negation after it."""
     for index, morpheme in enumerate(sentence.morphemes):
         after = sentence.morphemes[index + 1 : index + 3]
         if morpheme.text in _ADVERBS and morpheme.begins_word:
@@ -117,7 +117,7 @@ def polarity(sentence: Sentence) -> Iterator[Change]:
 
 
 def _ends_clause(morpheme: Morpheme, following: Morpheme) -> bool:
-    """Whether an ending joins two clauses, and not a verb and its auxiliary."""
+    """Returns whether an ending joins two clauses, and not a verb and its auxiliary."""
     return morpheme.tags[-1] == "EC" and following.tags[0] not in ("VX", "JX", "JKS", "JKO")
 
 

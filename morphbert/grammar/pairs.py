@@ -35,7 +35,7 @@ class MinimalPair:
     noun_span: Span | None = None
 
     def without_spaces(self) -> MinimalPair:
-        """The same with no space in either sentence."""
+        """Returns the same with no space in either sentence."""
         good, bad = (_place_without_spaces(text) for text in (self.good, self.bad))
         return dataclasses.replace(
             self,
@@ -47,13 +47,13 @@ class MinimalPair:
         )
 
     def to_json(self) -> str:
-        """The line of the file."""
+        """Returns the line of the file."""
         values = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return json.dumps(values, ensure_ascii=False)
 
 
 def _place_without_spaces(text: str) -> list[int]:
-    """For each place in a text, the end included, how many characters that are no spaces stand before it."""
+    """Returns the number of characters other than spaces before each place in a text, the end included."""
     places = [0]
     for char in text:
         places.append(places[-1] + (char != " "))
@@ -88,7 +88,7 @@ def _pair(path: str, number: int, line: str) -> MinimalPair:
         raise MorphbertError(f"{where}: {type(values).__name__} where an object was expected.")
     for name in ("good", "bad", "phenomenon"):
         if not isinstance(values.get(name), str) or not values[name]:
-            raise MorphbertError(f"{where}: {name!r} has to be text, and is {values.get(name)!r}.")
+            raise MorphbertError(f"{where}: {name!r} must be text, but is {values.get(name)!r}.")
     pair = MinimalPair(
         phenomenon=values["phenomenon"],
         good=values["good"],
@@ -108,7 +108,7 @@ def _span(where: str, name: str, values: dict[str, Any]) -> Span:
     whole = isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)
     if not isinstance(span, list) or not whole or not 0 <= span[0] <= span[1] <= len(text):
         raise MorphbertError(
-            f"{where}: {name!r} has to be two places in the sentence of {len(text)} characters, [start, end], and is "
+            f"{where}: {name!r} must be two places in the sentence of {len(text)} characters, [start, end], and is "
             f"{span!r}."
         )
     return (span[0], span[1])

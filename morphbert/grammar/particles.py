@@ -21,7 +21,7 @@ class Forms(NamedTuple):
     tags: tuple[str, ...]
 
     def after(self, syllable: str) -> str:
-        """The form that is right after a syllable; 로 stands after ㄹ, too."""
+        """Returns the form that is right after a syllable; 로 stands after ㄹ, too."""
         final = final_of(syllable)
         closed = bool(final) and not (final == "ㄹ" and self.after_vowel == "로")
         return self.after_consonant if closed else self.after_vowel
@@ -48,7 +48,7 @@ def form_after_noun(forms: Forms, sentence: Sentence) -> Iterator[Change]:
 
 
 def _particles(forms: Forms, sentence: Sentence) -> Iterator[tuple[int, Morpheme]]:
-    """The morphemes that are this particle, in the right form, after a noun in Hangul."""
+    """Yields the morphemes that are this particle, in the right form, after a noun in Hangul."""
     for index, morpheme in enumerate(sentence.morphemes):
         if (
             index
@@ -63,7 +63,7 @@ def _particles(forms: Forms, sentence: Sentence) -> Iterator[tuple[int, Morpheme
 
 
 def _noun_before(sentence: Sentence, index: int) -> tuple[int, int] | None:
-    """The characters of the noun that a word consists of up to a morpheme; None where it has something else."""
+    """Returns the characters of the noun that a word consists of up to a morpheme; None where it has something else."""
     first = index
     while not sentence.morphemes[first].begins_word:
         first -= 1
@@ -135,7 +135,7 @@ def _is_become_or_not(sentence: Sentence, index: int) -> bool:
 
 
 def _has_subject(sentence: Sentence, index: int) -> bool:
-    """Whether the clause of an object has a subject before it, with no other predicate or subject between."""
+    """Returns whether the clause of an object has a subject before it, with no other predicate or subject between."""
     subjects = 0
     for morpheme in reversed(sentence.morphemes[:index]):
         if morpheme.is_predicate or morpheme.tag in ("JKO", "JC", "JKG", "JKQ", "SC"):

@@ -43,7 +43,7 @@ class Tally:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts and the accuracy, JSON-able."""
+        """Returns the counts and the accuracy, JSON-able."""
         return {"accuracy": self.accuracy, **dataclasses.asdict(self)}
 
 

@@ -49,28 +49,28 @@ class Sentence(NamedTuple):
     morphemes: tuple[Morpheme, ...]
 
     def begins(self, index: int) -> bool:
-        """Whether a morpheme of that number begins a word; True where there is none, after the last."""
+        """Returns whether a morpheme of that number begins a word; True where there is none, after the last."""
         return index >= len(self.morphemes) or self.morphemes[index].begins_word
 
     def ends_word(self, index: int) -> bool:
-        """Whether nothing but punctuation follows a morpheme in its word."""
+        """Returns whether nothing but punctuation follows a morpheme in its word."""
         following = index + 1
         while not self.begins(following) and self.morphemes[following].tags[0][0] == "S":
             following += 1
         return self.begins(following)
 
     def word_of(self, start: int, end: int) -> tuple[int, int]:
-        """The range of characters of the words that a range touches: `("나는 간다", 1, 2)` → `(0, 2)`."""
+        """Returns the range of characters of the words that a range touches: `("나는 간다", 1, 2)` → `(0, 2)`."""
         after = self.text.find(" ", max(start, end - 1))
         return self.text.rfind(" ", 0, start) + 1, len(self.text) if after < 0 else after
 
     def has(self, texts: Iterable[str]) -> bool:
-        """Whether a morpheme has one of these texts."""
+        """Returns whether a morpheme has one of these texts."""
         return not {morpheme.text for morpheme in self.morphemes}.isdisjoint(texts)
 
 
 def analyze(text: str, analyzer: MecabAnalyzer) -> Sentence:
-    """A normalised text of ordinary length → its morphemes: `"심었다"` → 심/VV, 었/EP, 다/EC."""
+    """Returns the morphemes of a normalised text of ordinary length: `"심었다"` → 심/VV, 었/EP, 다/EC."""
     found = []
     start = 0
     for piece, tag in analyzer.tagged(text):

@@ -24,7 +24,7 @@ def with_final(syllable: str, final: str) -> str:
 
 
 def with_ending(syllable: str, final: str = "") -> str | None:
-    """A stem's last syllable, without a final, and the ending 아/어: `"주"` → `"줘"`, `("하", "ㅆ")` → `"했"`.
+    """Returns a stem's last syllable, without a final, and the ending 아/어: `"주"` → `"줘"`, `("하", "ㅆ")` → `"했"`.
 
     None where the two do not grow together regularly (쓰, 쉬).
     """

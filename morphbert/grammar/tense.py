@@ -59,7 +59,7 @@ def adverb(sentence: Sentence) -> Iterator[Change]:
 
 
 def _stands_alone(sentence: Sentence, index: int) -> bool:
-    """Whether a word is a morpheme with no more than a particle of time after it."""
+    """Returns whether a word is a morpheme with no more than a particle of time after it."""
     following = index + 1
     while not sentence.begins(following):
         following += 1
@@ -69,14 +69,14 @@ def _stands_alone(sentence: Sentence, index: int) -> bool:
 
 
 def _is_past_ending(morpheme: Morpheme) -> bool:
-    """Whether a morpheme has 었 in it: 었, 갔, 했."""
+    """Returns whether a morpheme has 었 in it: 었, 갔, 했."""
     if "EP" not in morpheme.tags:
         return False
     return any(final_of(char) == "ㅆ" and char != "겠" for char in morpheme.text)
 
 
 def _joint(rest: tuple[Morpheme, ...], index: int) -> int | None:
-    """The number of the morpheme that joins a predicate to the next word: 보고 (왔다), 해 (봤다)."""
+    """Returns the number of the morpheme that joins a predicate to the next word: 보고 (왔다), 해 (봤다)."""
     for number in (index, index + 1):
         if (
             number + 1 < len(rest)
@@ -88,7 +88,7 @@ def _joint(rest: tuple[Morpheme, ...], index: int) -> int | None:
 
 
 def _is_past(rest: tuple[Morpheme, ...]) -> bool:
-    """Whether the first predicate, with its auxiliaries, is in the past and says how things were."""
+    """Returns whether the first predicate, with its auxiliaries, is in the past and says how things were."""
     index = next((number for number, morpheme in enumerate(rest) if morpheme.is_predicate), len(rest))
     while (joint := _joint(rest, index)) is not None and rest[joint + 1].tags[0] == "VX":
         index = joint + 1
@@ -105,7 +105,7 @@ def _is_past(rest: tuple[Morpheme, ...]) -> bool:
 
 
 def _is_future(rest: tuple[Morpheme, ...]) -> bool:
-    """Whether the sentence ends with an intention or a forecast: 겠습니다, 을게요, 을 것이다, 을 예정입니다."""
+    """Returns whether the sentence ends with an intention or a forecast: 겠습니다, 을게요, 을 것이다, 을 예정입니다."""
     words = [morpheme for morpheme in rest if morpheme.tags[0][0] != "S"]
     if len(words) < 2 or words[-1].tags[-1] != "EF":
         return False

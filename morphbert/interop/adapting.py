@@ -116,7 +116,7 @@ def with_positions(model: Pretrained, positions: int) -> Pretrained:
 def resize_positions(
     weights: Mapping[str, np.ndarray], positions: int, offset: int = 0, new_offset: int | None = None
 ) -> np.ndarray:
-    """The position table with so many positions, see `with_positions`.
+    """Returns the position table with so many positions, see `with_positions`.
 
     Args:
       weights: by name.

@@ -117,8 +117,8 @@ class ImportConfig:
     electra_network: Network | None = _electra_network_option()
     allow_pickle: bool = option(
         default=False,
-        help="Read pytorch_model.bin where there is no model.safetensors. A pickle can run code: only from where you "
-        "trust.",
+        help="Read pytorch_model.bin if there is no model.safetensors. A pickle can run code, so the source "
+        "must be trusted.",
     )
     plugin: tuple[str, ...] = model_plugin_option()
     output_dir: PathStr = option(

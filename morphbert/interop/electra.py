@@ -29,12 +29,12 @@ _HEAD = {here: there for here, there in GENERATOR_NAMES.items() if there.startsw
 
 
 def holds_both(names: Iterable[str]) -> bool:
-    """Whether weights are those of both networks."""
+    """Returns whether weights are those of both networks."""
     return any(name.startswith((GENERATOR, GENERATOR_HEAD)) for name in names)
 
 
 def is_electra(names: Collection[str]) -> bool:
-    """Whether weights are those of a discriminator, alone or beside its generator."""
+    """Returns whether weights are those of a discriminator, alone or beside its generator."""
     return holds_both(names) or any(name.startswith(DISCRIMINATOR_HEAD) for name in names)
 
 
@@ -125,7 +125,7 @@ def generator_of(model: Pretrained) -> Pretrained | None:
 
 
 def chosen(model: Pretrained, network: str | None) -> Pretrained:
-    """The network that `--electra_network` names, of a model as it was read.
+    """Returns the network that `--electra_network` names, of a model as it was read.
 
     Raises:
       MorphbertError: there is no such network, or its configuration is not known.
@@ -162,7 +162,7 @@ def joined_checkpoint(model: Pretrained, slots: Mapping[str, np.ndarray]) -> dic
 
 
 def _beside(weights: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A generator by its names in the checkpoint that it was divided from, of which `others` are the rest.
+    """Returns a generator by its names in the checkpoint that it was divided from, of which `others` are the rest.
 
     Weights that are not among the others are shared: embeddings one by one, the layers all or none.
     """
@@ -178,7 +178,7 @@ def _beside(weights: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray])
 
 
 def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
-    """A separate network by its names in google-research/electra's checkpoint of both.
+    """Returns a separate network by its names in google-research/electra's checkpoint of both.
 
     The embeddings are `electra/embeddings`, which both networks share.
     """
@@ -190,7 +190,7 @@ def joined(weights: Mapping[str, np.ndarray], config: BertConfig) -> dict[str, n
 def beside_discriminator(
     weights: Mapping[str, np.ndarray], disentangles: bool = False
 ) -> dict[str, np.ndarray]:
-    """A generator by its names in a checkpoint of both networks, without the embeddings that both share."""
+    """Returns a generator by its names in a checkpoint of both networks, without the embeddings that both share."""
     named = {name_in_both(name, disentangles): value for name, value in weights.items()}
     return {name: value for name, value in named.items() if not name.startswith(f"{EMBEDDINGS}/")}
 

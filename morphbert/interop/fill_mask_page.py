@@ -62,7 +62,7 @@ class BadRequest(Exception):
 
 
 def checkpoints_of(path: str) -> dict[str, str]:
-    """The checkpoints to choose from, newest first: label → path for `MaskFiller`.
+    """Returns the checkpoints to choose from, newest first: label → path for `MaskFiller`.
 
     A run's folder, or one of its checkpoints, gives all that are there, and the best one; anything else itself.
     """
@@ -102,7 +102,7 @@ class Filling:
         self._filler(self.first)
 
     def checkpoints(self) -> dict[str, Any]:
-        """The names to choose from, as they are now: a run that goes on adds some and drops others."""
+        """Returns the names to choose from, as they are now: a run that goes on adds some and drops others."""
         return {"checkpoints": list(checkpoints_of(self.name)), "selected": self.first}
 
     def fill(self, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class _Axes:
         yield weight_names.DISCRIMINATOR_SCORE, (self.hidden, np.arange(1))
 
     def of_block(self, names: BlockNames) -> Iterator[tuple[str, tuple[_Index, _Index]]]:
-        """The same for the modules of a block."""
+        """Yields the same for the modules of a block."""
         for part in ("query", "key", "value"):
             yield names.projection(part), (self.hidden, self.heads)
         yield names.attention_output, (self.heads, self.hidden)

@@ -92,7 +92,7 @@ def read(path: str, config_file: str | None = None) -> Pretrained:
 
 
 def _generator_config(prefix: str) -> BertConfig | None:
-    """The generator's configuration, as the run says it or a file beside the checkpoint."""
+    """Returns the generator's configuration, as the run says it or a file beside the checkpoint."""
     found = read_state(prefix)
     if found is not None and (values := found.state.get("generator_config")):
         return BertConfig.from_dict(values, prefix)
@@ -101,7 +101,7 @@ def _generator_config(prefix: str) -> BertConfig | None:
 
 
 def digest_in(prefix: str) -> VocabularyDigest | None:
-    """The vocabulary of the records that a checkpoint was trained on, where it says so."""
+    """Returns the vocabulary of the records that a checkpoint was trained on, where it says so."""
     found = read_state(prefix)
     sha256 = found and found.state.get("vocabulary", {}).get("sha256")
     return VocabularyDigest(sha256, f"the checkpoint {prefix}") if sha256 else None
@@ -125,13 +125,13 @@ def check_no_other_weights(prefix: str, names: Iterable[str], config: BertConfig
 
 
 def _config_beside(folder: str) -> str:
-    """The path of `bert_config.json`, or of the file that Google's ALBERTs have instead."""
+    """Returns the path of `bert_config.json`, or of the file that Google's ALBERTs have instead."""
     path, other = (os.path.join(folder, name) for name in (CONFIG_NAME, "albert_config.json"))
     return other if not tf.io.gfile.exists(path) and tf.io.gfile.exists(other) else path
 
 
 def _details(prefix: str) -> Mapping[str, Any]:
-    """The records of the run that made the checkpoint: settings, manifest of its records, last evaluation."""
+    """Returns the records of the run that made the checkpoint: settings, manifest of its records, last evaluation."""
     found = read_state(prefix)
     if found is None or found.step is None:
         return {}

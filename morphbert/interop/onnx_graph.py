@@ -100,7 +100,7 @@ class _Graph:
         return first, self.apply("Slice", x, self.integers(width), self.integers(2 * width), axis)
 
     def feed_forward(self, x: str) -> str:
-        """The activation between the feed-forward layer's matrices, gated or not."""
+        """Returns the activation between the feed-forward layer's matrices, gated or not."""
         act = self.config.hidden_act
         if not self.config.mlp_gate:
             return self.activation(act, x)
@@ -157,7 +157,7 @@ class _Graph:
         return self.apply("Slice", table, self.integers(0), length, self.integers(0))
 
     def view(self, layer: int) -> _View:
-        """The inputs of a layer's attention besides the hidden states."""
+        """Returns the inputs of a layer's attention besides the hidden states."""
         reaches_all = self.config.is_global(layer)
         if reaches_all not in self._views:
             bias = self.attention_bias()
@@ -229,7 +229,7 @@ class _Graph:
         return self.apply("Reshape", joined, self.integers(0, 0, self.config.hidden_size))
 
     def encode(self) -> str:
-        """The last layer's output, [B, L, H].
+        """Returns the last layer's output, [B, L, H].
 
         Raises:
           MorphbertError: the graph lacks a part of the network.

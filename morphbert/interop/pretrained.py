@@ -79,7 +79,7 @@ class Pretrained:
 
 
 def optional_parameters(config: BertConfig) -> set[str]:
-    """The weights that a pretrained encoder may lack: pooler and heads."""
+    """Returns the weights that a pretrained encoder may lack: pooler and heads."""
     return set(pretraining_parameters(config)) - (
         set(encoder_parameters(config)) - set(pooler_parameters(config))
     )
@@ -119,7 +119,7 @@ def check_weights(
 
 
 def as_float32(source: str, name: str, values: np.ndarray) -> np.ndarray:
-    """A weight as float32.
+    """Returns a weight as float32.
 
     Raises:
       MorphbertError: it holds NaN, infinity, a number beyond float32, or whole numbers.
@@ -162,7 +162,7 @@ def check_other_network(source: str, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def find_vocabulary(folder: str) -> str | None:
-    """The vocabulary of a model's folder: the folder itself, its plain `vocab.txt`, or None."""
+    """Returns the vocabulary of a model's folder: the folder itself, its plain `vocab.txt`, or None."""
     if os.path.exists(os.path.join(folder, METADATA_NAME)):
         return folder
     has_pieces = any(os.path.exists(os.path.join(folder, name)) for name in (VOCABULARY_NAME, JSON_NAME))

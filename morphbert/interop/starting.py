@@ -140,8 +140,8 @@ def _check_records(start: Pretrained, records: VocabularyDigest) -> None:
         known = own if len(own) == len(start.weights.get(WORD_EMBEDDINGS, ())) else None
     if known is None:
         print(
-            f"training: {start.source} does not say which vocabulary it was trained with; it is taken for that of the "
-            "records",
+            f"training: {start.source} does not say which vocabulary it was trained with; the records' vocabulary "
+            "is assumed",
             flush=True,
         )
         return
@@ -182,20 +182,20 @@ def _read(path: str, config: BertConfig) -> Pretrained:
 def _discriminator_from_bert(
     found: State | None, weights: Mapping[str, np.ndarray], config: BertConfig
 ) -> bool:
-    """Whether a discriminator starts from the encoder of a model that is no ELECTRA."""
+    """Returns whether a discriminator starts from the encoder of a model that is no ELECTRA."""
     if config.electra != "discriminator" or electra.is_electra(weights):
         return False
     return found is None or found.state["config"].get("electra") is None
 
 
 def _described_by(state: Mapping[str, Any], config: BertConfig) -> BertConfig:
-    """The configuration, as a checkpoint says it, of the network that is to be trained."""
+    """Returns the configuration, as a checkpoint says it, of the network that is to be trained."""
     of_generator = state.get("generator_config") if config.electra == "generator" else None
     return BertConfig.from_dict(of_generator or state["config"])
 
 
 def _described(prefix: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> BertConfig:
-    """The configuration beside a TensorFlow 1 checkpoint, if it is a smaller model; else `config`."""
+    """Returns the configuration beside a TensorFlow 1 checkpoint, if it is a smaller model; else `config`."""
     beside = os.path.join(os.path.dirname(prefix), CONFIG_NAME)
     if WORD_EMBEDDINGS not in weights or not os.path.exists(beside):
         return config
@@ -218,7 +218,7 @@ def _in_vocabulary(
             )
             return dict(start.weights)
         print(
-            f"training: {start.source} has no vocabulary beside it; it is taken for that of --vocab_file",
+            f"training: {start.source} has no vocabulary beside it; that of --vocab_file is assumed",
             flush=True,
         )
         return dict(start.weights)

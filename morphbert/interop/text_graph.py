@@ -72,7 +72,7 @@ class TextCutter(tf.Module):
 
 
 def _class_of(belongs: Callable[[str], bool]) -> str:
-    """The characters for which a predicate holds → RE2's character class of them."""
+    """Returns RE2's character class of the characters for which a predicate holds."""
     ranges: list[list[int]] = []
     for code in range(1, 0x110000):
         if 0xD800 <= code < 0xE000 or not belongs(chr(code)):

@@ -35,7 +35,7 @@ from morphbert.train import storage
 
 
 def tokenizer_of(model: Pretrained) -> Tokenizer | None:
-    """The model's tokenizer, None where its vocabulary is not known.
+    """Returns the model's tokenizer, None where its vocabulary is not known.
 
     A plain `vocab.txt` makes google-research/bert's tokenizer. The source says whether that lower-cases;
     otherwise the vocabulary shows it: one with capital letters is cased.
@@ -59,7 +59,7 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
 
 
 def _load(path: str, do_lower_case: bool | None) -> Tokenizer:
-    """The tokenizer at a path; of a plain file whose casing nothing says, as the vocabulary shows it."""
+    """Returns the tokenizer at a path; of a plain file whose casing nothing says, as the vocabulary shows it."""
     if os.path.isfile(path):
         vocabulary = plain_vocabulary(path)
         if do_lower_case is None and foreign_folder_of(path, None) == path:
@@ -149,7 +149,7 @@ def write_vocabulary(folder: str, tokenizer: Tokenizer, source: str) -> None:
 
 @held_back()
 def vocabulary_of_run(vocab_file: str, config: BertConfig, manifests: Iterable[Manifest]) -> Tokenizer:
-    """The tokenizer of a training run's vocabulary, which is held against the model and the records.
+    """Returns the tokenizer of a training run's vocabulary, which is held against the model and the records.
 
     Args:
       vocab_file: a vocabulary folder; or a plain `vocab.txt`, whose casing is that of the records, or else the one
@@ -201,6 +201,6 @@ def put_beside_run(output_dir: str, tokenizer: Tokenizer, vocab_file: str) -> No
 
 
 def user_dictionary_of(tokenizer: Tokenizer) -> bytes | None:
-    """The compiled words of its user's own that its analyser has, if any."""
+    """Returns the compiled words of its user's own that its analyser has, if any."""
     analyzer = tokenizer.splitter.analyzer
     return analyzer.user_dictionary if isinstance(analyzer, MecabAnalyzer) else None

@@ -117,7 +117,7 @@ def config_file_in(folder: str) -> str | None:
 
 
 def only_known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values whose keys are those of `BertConfig`."""
+    """Returns the values whose keys are those of `BertConfig`."""
     known = {field.name for field in dataclasses.fields(BertConfig)}
     return {key: value for key, value in values.items() if key in known}
 
@@ -296,7 +296,7 @@ class BertConfig:
         return "RoBERTa" if self.position_offset else "BERT"
 
     def beside_modern_bert(self) -> list[str]:
-        """The keys, with their values, by which the network is none of Hugging Face's ModernBERT."""
+        """Returns the keys, with their values, by which the network differs from Hugging Face's ModernBERT."""
         plain = {name: getattr(BertConfig, name) for name in _variant_names() if name not in MODERN_KEYS}
         return [
             f"{name}={json.dumps(getattr(self, name))}"
@@ -305,13 +305,13 @@ class BertConfig:
         ]
 
     def modern_keys(self) -> list[str]:
-        """The keys, with their values, by which the network is none of google-research's."""
+        """Returns the keys, with their values, by which the network differs from those of google-research."""
         names = (*_modern_names(), "electra")
         values = [f"{name}={json.dumps(getattr(self, name))}" for name in names if first_set(self, name)]
         return values if self.type_vocab_size else [*values, "type_vocab_size=0"]
 
     def is_global(self, layer: int) -> bool:
-        """Whether the attention of a layer, counted from 0, reaches the whole sequence."""
+        """Returns whether the attention of a layer, counted from 0, reaches the whole sequence."""
         return self.local_attention is None or layer % self.global_attn_every_n_layers == 0
 
     @classmethod

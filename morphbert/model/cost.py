@@ -38,7 +38,7 @@ def forward_flops(config: BertConfig, batch: int, length: int, predictions: int)
 
 
 def keys_of(config: BertConfig, layer: int, length: int) -> int:
-    """The number of keys that a query of a layer sees, at most, in a sequence of `length`."""
+    """Returns the number of keys that a query of a layer sees, at most, in a sequence of `length`."""
     if config.local_attention is None or config.is_global(layer):
         return length
     return min(length, 2 * (config.local_attention // 2) + 1)

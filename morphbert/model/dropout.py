@@ -27,7 +27,7 @@ class DropoutKeys:
         self._calls = number
 
     def next(self, rate: float) -> Dropout | None:
-        """The next dropout; None where nothing is to be dropped."""
+        """Returns the next dropout; None where nothing is to be dropped."""
         if self._key is None or not rate:
             return None
         self._calls += 1

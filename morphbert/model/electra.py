@@ -73,7 +73,7 @@ class Electra:
 
 
 def discriminator_of(config: BertConfig, origin: str) -> BertConfig:
-    """The discriminator with a model's encoder: without pooler and without the head for next sentences.
+    """Returns the discriminator with a model's encoder: without pooler and without the head for next sentences.
 
     Raises:
       MorphbertError: the configuration is a generator's, or an ALBERT's or RoBERTa's; `origin` says where it was given.
@@ -131,7 +131,7 @@ def check_generator(generator: BertConfig, discriminator: BertConfig, origin: st
 
 
 def name_in_both(name: str, disentangles: bool = False) -> str:
-    """A generator's own name of a weight → its name beside a discriminator."""
+    """Returns the name beside a discriminator of a generator's weight."""
     if disentangles and name == WORD_EMBEDDINGS:
         return GENERATOR_TABLE
     for own, there in GENERATOR_NAMES.items():
@@ -221,7 +221,7 @@ def corrupted(batch: Batch, drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def counts(batch: Batch) -> dict[str, tf.Tensor]:
-    """The denominators of a batch: number of masks, and of pieces that the discriminator judges."""
+    """Returns the denominators of a batch: number of masks, and of pieces that the discriminator judges."""
     return {
         "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
         "pieces": tf.reduce_sum(_judged(batch)),
@@ -240,7 +240,7 @@ def electra_sums(
     batch: Batch,
     forward: ForwardPass = NO_DROPOUT,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Losses and right answers of both networks, summed over the batch.
+    """Returns losses and right answers of both networks, summed over the batch.
 
     Args:
       parameters: weights by the names of `electra_parameters`, in the dtype to compute in.
@@ -297,7 +297,7 @@ def electra_sums(
 def total_loss(
     sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor], discriminator_weight: float
 ) -> tf.Tensor:
-    """The generator's loss, a mean over the masks, + λ times the discriminator's, a mean over the pieces."""
+    """Returns the generator's loss, a mean over the masks, + λ times the discriminator's, a mean over the pieces."""
     masked_lm = sums["masked_lm_loss"] / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
     told = tf.math.divide_no_nan(sums["discriminator_loss"], denominators["pieces"])
     return masked_lm + discriminator_weight * told

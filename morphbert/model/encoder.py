@@ -53,7 +53,7 @@ class EncoderInputs(NamedTuple):
 
     @classmethod
     def of(cls, batch: Mapping[str, tf.Tensor]) -> EncoderInputs:
-        """The features of a batch of records with these names."""
+        """Returns the features of a batch of records with these names."""
         return cls(
             batch["input_ids"],
             batch["input_mask"],
@@ -84,9 +84,10 @@ def embed(
     inputs: EncoderInputs,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """Sum of word, segment and learned position embeddings, normalised (with pre-LN only if the configuration says so).
+    """Returns the sum of word, segment and learned position embeddings, with dropout: [B, L, H].
 
-    → [B, L, H], in the dtype of the layers' kernels, also where the tables are float32.
+    The sum is normalised, with pre-LN only if the configuration has `embedding_norm`. Its dtype is that of the layers'
+    kernels, also if the tables are float32.
     """
     hidden = tf.gather(parameters[WORD_EMBEDDINGS], inputs.input_ids)  # [B, L, E]
     if config.type_vocab_size:
@@ -110,7 +111,7 @@ def embed(
 
 
 def _dtype(parameters: Parameters, config: BertConfig) -> tf.DType:
-    """The dtype of the layers' kernels."""
+    """Returns the dtype of the layers' kernels."""
     declared = block_parameters(layer_blocks(config)[0][0], config)
     return next(parameters[name].dtype for name, one in declared.items() if one.role == "kernel")
 
@@ -128,7 +129,16 @@ def self_attention(
     view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """Scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H]."""
+    """Returns the scaled dot-product attention of all heads, before the output projection: [B, L, H] → [B, L, H].
+
+    Args:
+      parameters: the weights by name.
+      name: the module of the projections, `BlockNames.self_attention`.
+      config: the model's configuration.
+      hidden: the input, [B, L, H].
+      view: the positions that each position attends to, and their rotary angles.
+      keys: the dropout of the attention weights.
+    """
     context = _attention_of_cut(parameters, name, config, view.cut(hidden), view, keys)
     return view.join(context, length_of(hidden, 1))
 
@@ -177,9 +187,10 @@ def transformer_block(
     view: View,
     keys: DropoutKeys,
 ) -> tf.Tensor:
-    """Attention and feed-forward, each with dropout and residual, and a norm after it or, with pre-LN, before.
+    """Applies attention and feed-forward layer, each with dropout and residual: [B, L, H] → [B, L, H].
 
-    A plugin's block if the configuration names one.
+    A norm follows each of them or, with pre-LN, precedes it. If the configuration names a plugin's block, it is applied
+    instead.
     """
     if config.variant is not None:
         own = VARIANTS.get(config.variant, "the model")
@@ -230,7 +241,7 @@ def recomputed_block(
 def encode(
     parameters: Parameters, config: BertConfig, inputs: EncoderInputs, forward: ForwardPass = NO_DROPOUT
 ) -> tf.Tensor:
-    """The last of `encode_layers`, [B, L, H]."""
+    """Returns the last of `encode_layers`, [B, L, H]."""
     return encode_layers(parameters, config, inputs, forward)[-1]
 
 

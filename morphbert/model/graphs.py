@@ -22,7 +22,7 @@ def specifications(parameters: Mapping[str, Any]) -> Specifications:
 def any_shape(
     function: Callable[..., Any], config: BertConfig, weights: Specifications, inputs: int = 0
 ) -> Callable[..., Any]:
-    """One graph of `function` for inputs of every shape, shared by all models of a configuration.
+    """Returns one graph of `function` for inputs of every shape, shared by all models of a configuration.
 
     Called without a graph, each new shape is compiled, which takes longer than the call itself. The weights are
     arguments, so that the graph, which lives as long as the process, does not keep them.

@@ -53,13 +53,13 @@ def masked_lm_logits(
 def _transformed(
     parameters: Parameters, config: BertConfig, hidden: tf.Tensor, positions: tf.Tensor
 ) -> tf.Tensor:
-    """The vectors that are compared with the word embeddings: [B, L, H], int32 [B, P] → [B P, E]."""
+    """Returns the vectors that are compared with the word embeddings: [B, L, H], int32 [B, P] → [B P, E]."""
     picked = tf.gather(hidden, positions, batch_dims=1)  # [B, P, H]
     return tf.reshape(transform(parameters, config, picked), [-1, config.embedding_width])
 
 
 def transform(parameters: Parameters, config: BertConfig, hidden: tf.Tensor) -> tf.Tensor:
-    """The dense layer, activation and norm before the scores: [..., H] → [..., E]."""
+    """Returns the dense layer, activation and norm before the scores: [..., H] → [..., E]."""
     inner = dense(parameters, TRANSFORM, hidden, config.classifier_bias)
     inner = kernels.activation(config.classifier_activation or config.hidden_act, inner)
     return norm(parameters, TRANSFORM_NORM, config, inner)

@@ -62,7 +62,7 @@ _ACTIVATIONS = {
 
 
 def from_hugging_face(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Their values → ours, by the names of `BertConfig`; keys that mean nothing here stay.
+    """Returns Hugging Face's values by the names of `BertConfig`; keys without a meaning here stay.
 
     RoBERTa's position table begins with the rows up to the padding's, and its configuration counts them in.
 
@@ -168,7 +168,7 @@ def from_modern_bert(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def _modern_attention(values: Mapping[str, Any], layers: int, source: str) -> dict[str, Any]:
-    """Which layers are global, the window of the others, and the bases of the rotary angles."""
+    """Returns which layers are global, the window of the others, and the bases of the rotary angles."""
     every = values.get("global_attn_every_n_layers", 3)
     types = values.get("layer_types")
     if types is not None:

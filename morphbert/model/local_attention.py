@@ -26,12 +26,12 @@ _HIDDEN = -10000.0
 
 
 def block_size(half: int) -> int:
-    """Positions of a block of queries, S."""
+    """Returns the number of positions in a block of queries, S."""
     return max(half, _SMALLEST_BLOCK)
 
 
 def is_banded(length: int | tf.Tensor, half: int) -> bool:
-    """Whether blocks save anything: not where three of them are the whole sequence.
+    """Returns whether blocks save anything: not where three of them are the whole sequence.
 
     A length that is not known, as in a served graph, may be long.
     """
@@ -97,12 +97,12 @@ def banded_attention(
 
 
 def is_tiled(length: int | tf.Tensor, half: int) -> bool:
-    """Whether tiles save anything: not where two of them are the whole sequence."""
+    """Returns whether tiles save anything: not where two of them are the whole sequence."""
     return not isinstance(length, int) or length > 2 * tile_size(half)
 
 
 def tile_size(half: int) -> int:
-    """Positions of a tile of queries, T."""
+    """Returns the number of positions in a tile of queries, T."""
     return 2 * block_size(half)
 
 
@@ -173,12 +173,12 @@ def _first_half(size: int) -> tf.Tensor:
 
 
 def _next(values: tf.Tensor) -> tf.Tensor:
-    """Each tile of [B, C, T, N, D] replaced by the next one, the last one by zeros."""
+    """Returns each tile of [B, C, T, N, D] replaced by the next one, the last one by zeros."""
     return tf.pad(values[:, 1:], [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]])
 
 
 def _before(values: tf.Tensor) -> tf.Tensor:
-    """Each tile of [B, C, T, N, D] replaced by the one before, the first one by zeros."""
+    """Returns each tile of [B, C, T, N, D] replaced by the one before, the first one by zeros."""
     return tf.pad(values[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]])
 
 

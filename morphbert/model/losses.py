@@ -29,14 +29,14 @@ DENOMINATOR_EPSILON = 1e-5
 
 
 def example_weights(batch: Batch) -> tf.Tensor:
-    """float32 [B]: 1 for an example, 0 for one that only fills up the last batch of an evaluation."""
+    """Returns float32 [B]: 1 for an example, 0 for one that only fills up the last batch of an evaluation."""
     if "example_weights" in batch:
         return batch["example_weights"]
     return tf.ones(tf.shape(batch["input_ids"])[:1])
 
 
 def label_weights(batch: Batch) -> tf.Tensor:
-    """float32 [B, E], 1 for each example that has a label of its segments; E is 1 without packing.
+    """Returns float32 [B, E], 1 for each example that has a label of its segments; E is 1 without packing.
 
     Packed examples begin at their `cls_positions`; an entry after the first whose position is 0 is none.
     """
@@ -48,7 +48,7 @@ def label_weights(batch: Batch) -> tf.Tensor:
 
 
 def counts(batch: Batch) -> dict[str, tf.Tensor]:
-    """The denominators of a batch: number of predicted positions, number of labelled sentence pairs."""
+    """Returns the denominators of a batch: number of predicted positions, number of labelled sentence pairs."""
     labelled = "next_sentence_labels" in batch
     return {
         "masked_lm": tf.reduce_sum(batch["masked_lm_weights"]),
@@ -89,7 +89,7 @@ def sums_and_right(
     forward: ForwardPass = NO_DROPOUT,
     z_loss: float = 0.0,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """The values of `pretraining_sums`, and which predictions are right: float32 [B, P], 1 or 0."""
+    """Returns the values of `pretraining_sums`, and which predictions are right: float32 [B, P], 1 or 0."""
     looked_up, scored = kernels.both_uses(parameters[WORD_EMBEDDINGS])
     hidden = encode({**parameters, WORD_EMBEDDINGS: looked_up}, config, EncoderInputs.of(batch), forward)
     scores, bias = masked_lm_scores(
@@ -126,7 +126,7 @@ def _weighted_sums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> 
 
 
 def total_loss(sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Masked-LM loss + next-sentence loss, each a mean over the global batch (google-research/bert), + z-loss."""
+    """Returns masked-LM loss + next-sentence loss, means over the global batch (google-research/bert), + z-loss."""
     of_predictions = sums["masked_lm_loss"] + sums["z_loss"] if "z_loss" in sums else sums["masked_lm_loss"]
     masked_lm = of_predictions / (denominators["masked_lm"] + DENOMINATOR_EPSILON)
     return masked_lm + tf.math.divide_no_nan(sums["next_sentence_loss"], denominators["next_sentence"])

@@ -76,7 +76,7 @@ class BlockNames:
     normalizes_attention: bool = True
 
     def projection(self, part: str) -> str:
-        """The dense layer that makes `query`, `key` or `value`."""
+        """Returns the dense layer that makes `query`, `key` or `value`."""
         return f"{self.self_attention}/{part}"
 
 
@@ -108,7 +108,7 @@ def _bert_block(index: int, config: BertConfig) -> BlockNames:
 
 
 def _modern_place(block: BlockNames, index: int, config: BertConfig) -> Place:
-    """The block's place; in a ModernBERT query, key and value are one tensor, one below the other."""
+    """Returns the block's place; in a ModernBERT query, key and value are one tensor, one below the other."""
     if config.kind == "custom encoder":
         return dataclasses.replace(block.place, hugging_face={})
     if config.kind != "ModernBERT":
@@ -156,7 +156,7 @@ def _block(part: str, index: int, ours: _Six, theirs: _Six) -> BlockNames:
 
 
 def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
-    """For each layer its blocks: one, except for an ALBERT, whose layers share them in groups.
+    """Returns the blocks of each layer: one, except for an ALBERT, whose layers share them in groups.
 
     Layers that share their weights count as one.
     """
@@ -178,7 +178,7 @@ def _layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
 
 
 def embeddings_place(config: BertConfig) -> Place:
-    """The tables and their LayerNorm."""
+    """Returns the tables and their LayerNorm."""
     if config.kind == "ModernBERT":
         modern = {WORD_EMBEDDINGS: "tok_embeddings", EMBEDDING_NORM: "norm"}
         return Place("embeddings", 0, {ours: f"model.embeddings.{theirs}" for ours, theirs in modern.items()})
@@ -190,12 +190,12 @@ def embeddings_place(config: BertConfig) -> Place:
 
 
 def mapping_name(config: BertConfig) -> str:
-    """The matrix from the embeddings' width to the layers'."""
+    """Returns the matrix from the embeddings' width to the layers'."""
     return EMBEDDING_MAPPING if config.electra is None else EMBEDDINGS_PROJECT
 
 
 def mapping_place(config: BertConfig) -> Place:
-    """The module of `mapping_name`; an ELECTRA's is a part of the embeddings, which are frozen with it."""
+    """Returns the module of `mapping_name`; an ELECTRA's is a part of the embeddings, which are frozen with it."""
     there = {
         "ALBERT": {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"},
         "ELECTRA": {EMBEDDINGS_PROJECT: "electra.embeddings_project"},
@@ -205,20 +205,20 @@ def mapping_place(config: BertConfig) -> Place:
 
 
 def final_norm_place(config: BertConfig) -> Place:
-    """The `FINAL_NORM` of pre-LN."""
+    """Returns the `FINAL_NORM` of pre-LN."""
     there = "model.final_norm" if config.kind == "ModernBERT" else "bert.encoder.ln"
     return Place("LayerNorm", None, {FINAL_NORM: there})
 
 
 def pooler_place(config: BertConfig) -> Place:
-    """The layer over [CLS]."""
+    """Returns the layer over [CLS]."""
     prefix = HUGGING_FACE_PREFIXES.get(config.kind)
     there = "albert.pooler" if config.kind == "ALBERT" else f"{prefix}.pooler.dense"
     return Place("pooler", None, {POOLER: there})
 
 
 def masked_lm_place(config: BertConfig) -> Place:
-    """The masked LM's head."""
+    """Returns the masked LM's head."""
     there = {
         "ALBERT": ("predictions", "predictions.dense", "predictions.LayerNorm"),
         "RoBERTa": ("lm_head", "lm_head.dense", "lm_head.layer_norm"),
@@ -233,13 +233,13 @@ def masked_lm_place(config: BertConfig) -> Place:
 
 
 def next_sentence_place(config: BertConfig) -> Place:
-    """The head for pairs."""
+    """Returns the head for pairs."""
     there = "sop_classifier.classifier" if config.kind == "ALBERT" else "cls.seq_relationship"
     return Place("next sentence head", None, {NEXT_SENTENCE: there})
 
 
 def discriminator_place(config: BertConfig) -> Place:
-    """The head of ELECTRA's discriminator."""
+    """Returns the head of ELECTRA's discriminator."""
     there = "discriminator_predictions"
     names = {DISCRIMINATOR: f"{there}.dense", DISCRIMINATOR_SCORE: f"{there}.dense_prediction"}
     return Place("discriminator head", None, names if config.kind == "ELECTRA" else {})

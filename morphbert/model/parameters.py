@@ -95,7 +95,7 @@ def _parameter(
     role: Role,
     place: Place,
 ) -> Parameter:
-    """A weight of the module `name`."""
+    """Returns a weight of the module `name`."""
     there = place.hugging_face.get(name)
     if there is not None:
         there += ".bias" if role in ("bias", "norm_shift") else ".weight"
@@ -117,7 +117,7 @@ def _norm(name: str, width: int, place: Place, config: BertConfig) -> dict[str, 
 
 
 def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
-    """The weights of one block, in the order of the network."""
+    """Returns the weights of one block, in the order of the network."""
     usual = _usual_block_parameters(names, config)
     if config.variant is None:
         return usual
@@ -151,7 +151,7 @@ def _usual_block_parameters(names: BlockNames, config: BertConfig) -> dict[str, 
 
 
 def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """Embeddings, Transformer layers and pooler, in the order of the network."""
+    """Returns the weights of embeddings, Transformer layers and pooler, in the order of the network."""
     width, embedding, place = config.hidden_size, config.embedding_width, embeddings_place(config)
     rows = {WORD_EMBEDDINGS: config.vocab_size}
     if config.type_vocab_size:
@@ -175,12 +175,12 @@ def encoder_parameters(config: BertConfig) -> dict[str, Parameter]:
 
 
 def pooler_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The weights that `pool` takes."""
+    """Returns the weights that `pool` takes."""
     return _dense(POOLER, config.hidden_size, config.hidden_size, pooler_place(config))
 
 
 def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The encoder's weights and those of the masked-LM and, if the configuration has it, next-sentence heads.
+    """Returns the encoder's weights and those of the masked-LM and, if the configuration has it, next-sentence heads.
 
     The discriminator of an ELECTRA has its own head instead. The masked LM's output matrix is the word embedding table
     (Devlin et al. 2019, google-research/bert `get_masked_lm_output`): only its bias is a separate weight.
@@ -203,20 +203,20 @@ def pretraining_parameters(config: BertConfig) -> dict[str, Parameter]:
 
 
 def transform_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The weights of the masked LM head's dense layer and norm."""
+    """Returns the weights of the masked LM head's dense layer and norm."""
     place = masked_lm_place(config)
     dense = _dense(TRANSFORM, config.hidden_size, config.embedding_width, place, config.classifier_bias)
     return {**dense, **_norm(TRANSFORM_NORM, config.embedding_width, place, config)}
 
 
 def discriminator_parameters(config: BertConfig) -> dict[str, Parameter]:
-    """The weights that `heads.discriminator_logits` takes besides the encoder's."""
+    """Returns the weights that `heads.discriminator_logits` takes besides the encoder's."""
     width, place = config.hidden_size, discriminator_place(config)
     return {**_dense(DISCRIMINATOR, width, width, place), **_dense(DISCRIMINATOR_SCORE, width, 1, place)}
 
 
 def initial_value(name: str, parameter: Parameter, config: BertConfig, seed: int) -> tf.Tensor:
-    """float32 initial value: a function of (seed, name) alone, on any device and in any order."""
+    """Returns the initial value, float32, which depends on seed and name alone, on any device and in any order."""
     if parameter.initial == "truncated_normal":
         return tf.random.stateless_truncated_normal(
             parameter.shape,
@@ -254,7 +254,7 @@ class TrainableModel(tf.Module):
 
 
 def replica_variable(value: tf.Tensor, name: str) -> tf.Variable:
-    """A variable of which each replica holds a copy that it alone writes; saved from the first replica."""
+    """Returns a variable of which each replica holds a copy that it alone writes; saved from the first replica."""
     return tf.Variable(
         value,
         trainable=False,  # gradients are asked for by tensor, never by a tape's watch list

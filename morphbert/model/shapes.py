@@ -6,6 +6,6 @@ import tensorflow as tf
 
 
 def length_of(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
-    """The size of an axis: a number where it is known (training, always), a scalar tensor in a served graph."""
+    """Returns the size of an axis: a number where it is known (training, always), a scalar tensor in a served graph."""
     static = tensor.shape[axis]
     return tf.shape(tensor)[axis] if static is None else static

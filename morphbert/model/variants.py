@@ -111,7 +111,7 @@ def _check_albert(config: BertConfig) -> None:
         )
     if config.position_offset:
         raise MorphbertError(
-            "model configuration: position_offset together with num_hidden_groups: there is no ALBERT with it. "
+            "model configuration: position_offset together with num_hidden_groups: no ALBERT has this key. "
             "Leave one of the two out."
         )
 
@@ -183,7 +183,7 @@ def _check_modern(config: BertConfig) -> None:
     elif not config.pooler and config.electra is None and config.embedding_width != config.hidden_size:
         problem = (
             f"without pooler, tasks read the masked LM's head, which is as wide as the embeddings: embedding_size "
-            f"{config.embedding_size} has to be hidden_size {config.hidden_size} then"
+            f"{config.embedding_size} must be hidden_size {config.hidden_size} then"
         )
     elif config.next_sentence_head and not config.pooler:
         problem = (

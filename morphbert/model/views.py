@@ -43,7 +43,7 @@ class View:
     tiled: bool = False
 
     def of(self, tensors: Sequence[tf.Tensor]) -> View:
-        """The same view of other tensors, those that a recomputed block was given."""
+        """Returns the same view of other tensors, those that a recomputed block was given."""
         return dataclasses.replace(self, tensors=tuple(tensors))
 
     def cut(self, hidden: tf.Tensor) -> tf.Tensor:
@@ -58,7 +58,7 @@ class View:
         return tf.reshape(found, [-1, found.shape[2], hidden.shape[2]])
 
     def join(self, hidden: tf.Tensor, length: int | tf.Tensor) -> tf.Tensor:
-        """The inverse of `cut`: → [B, L, H]."""
+        """Returns the inverse of `cut`: → [B, L, H]."""
         if not self.tiled:
             return hidden
         size, width = hidden.shape[1:]
@@ -67,7 +67,7 @@ class View:
     def attention(
         self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, dropout: Dropout | None
     ) -> tf.Tensor:
-        """Attention of queries to keys, turned by their positions' angles if there are any: [B, N, L, D] each."""
+        """Returns the attention of queries to keys, turned by their angles if positions have any: [B, N, L, D]."""
         bias, *angles = self.tensors
         if angles:
             query, key = (kernels.rotate(values, *angles) for values in (query, key))
@@ -98,7 +98,7 @@ def views(
     position_ids: tf.Tensor | None,
     dtype: tf.DType,
 ) -> list[View]:
-    """The view of each layer, computed once for all layers of a kind.
+    """Returns the view of each layer, computed once for all layers of a kind.
 
     Args:
       config: the model's configuration.
@@ -152,12 +152,12 @@ def _behind_positions(angles: tf.Tensor, half: int | None) -> tf.Tensor:
 
 
 def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """input_mask [B, L] (1 = piece, 0 = padding) → [B, 1, 1, L], 0 or -10000, added to attention scores."""
+    """Returns the bias of attention scores, 0 for a piece and -10000 for padding: [B, L] → [B, 1, 1, L]."""
     return (1.0 - tf.cast(input_mask, dtype)[:, None, None, :]) * tf.cast(-10000.0, dtype)
 
 
 def packed_attention_bias(sequence_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """sequence_ids [B, L] (number of the example, 0 = padding) → [B, 1, L, L]: each example sees itself alone.
+    """Returns the bias by which an example sees only itself, of its number (0 = padding): [B, L] → [B, 1, L, L].
 
     Seen from another example, exp(-10000 + score) is 0 in every dtype: nothing leaks. (Packing with masks of
     blocks: Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination".)

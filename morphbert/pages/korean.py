@@ -12,7 +12,7 @@ KOREAN = {
     "Examples": "예문",
     "Figures": "평가 결과",
     "in eval_results.txt": "eval_results.txt의 이름",
-    "What is taken for what": "혼동 행렬",
+    "Confusion matrix": "혼동 행렬",
     "The most confident mistakes": "가장 확신한 오답",
     "By length": "길이별 결과",
     "Settings": "설정",
@@ -167,7 +167,7 @@ KOREAN = {
     "nothing above 0:": "0인 항목:",
     # The page of masks
     "What stands at [MASK]": "[MASK]에 들어갈 말",
-    "Write [MASK] in the place of a piece. Click a piece of the sentence for what the model would put in its place.": (
+    "Write [MASK] in the place of a piece. Click a piece of the sentence for the model's alternatives.": (
         "조각 자리에 [MASK]를 쓰세요. 문장의 조각을 누르면 모델이 그 자리에 넣을 조각이 나옵니다."
     ),
     "Checkpoint": "체크포인트",

@@ -353,7 +353,7 @@ def _added(
                 verbatim.add(token)
         if not isinstance(token, str) or not token or isinstance(number, bool) or not isinstance(number, int):
             raise MorphbertError(
-                f"{os.path.join(folder, file)}: {token!r}: {number!r} is no token with its id."
+                f"{os.path.join(folder, file)}: {token!r}: {number!r} is not a token with its id."
             )
         if found.setdefault(token, number) != number:
             raise MorphbertError(

@@ -133,7 +133,10 @@ class Tokenizer:
         return {name: value for name, value in self.__dict__.items() if name not in _CACHES}
 
     def tokenize(self, text: str) -> list[str]:
-        """Text → pieces: `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`."""
+        """Returns the pieces of a text.
+
+        `"사과나무를 심었습니다."` → `["사과", "##나무", "##를", "심", "##었", "##습니다", "."]`
+        """
         normalizer = self.splitter.normalizer
         tokens: list[str] = []
         if self._eojeols is not None:
@@ -322,7 +325,7 @@ class Tokenizer:
         return [vocab[token] for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Ids → pieces."""
+        """Returns the pieces of ids."""
         inverse = self.inv_vocab
         return [inverse[number] for number in ids]
 

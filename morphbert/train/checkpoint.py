@@ -284,7 +284,7 @@ def read_state(prefix: str) -> State | None:
 
 
 def resolve(path: str) -> str:
-    """A checkpoint's prefix, or a directory of which the newest sound one is taken, or the only one: → prefix.
+    """Returns the prefix of a checkpoint, given by its prefix or by a directory, whose newest undamaged one is used.
 
     Raises:
       MorphbertError: there is no checkpoint, or the one that is meant is damaged.
@@ -311,7 +311,7 @@ def resolve(path: str) -> str:
 
 
 def read_weights(path: str, as_stored: bool = False) -> dict[str, np.ndarray]:
-    """A checkpoint's weights by google-research/bert's names: one of this program's, or a TensorFlow 1 one.
+    """Returns a checkpoint's weights by google-research/bert's names: one of this program's, or a TensorFlow 1 one.
 
     Where a checkpoint has a moving average of the weights, that is taken, and a line on stderr says so. Optimizer slots
     and counters are left out.
@@ -367,7 +367,7 @@ def shapes_of(weights: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
 
 
 def read_slots(path: str) -> dict[str, np.ndarray]:
-    """The optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
+    """Returns the optimizer's moments, by google-research/bert's names: `…/adam_m` and `…/adam_v`; and `global_step`.
 
     Empty where the checkpoint is not one of a run of this program.
 
@@ -403,7 +403,7 @@ def read_slots(path: str) -> dict[str, np.ndarray]:
 
 
 def weight_names(keys: Iterable[str], part: str = "model/") -> dict[str, str]:
-    """The weights among a checkpoint's keys: name → key. Of this program under `part`, else TensorFlow 1's.
+    """Returns the weights among a checkpoint's keys: name → key. Of this program under `part`, else TensorFlow 1's.
 
     `model/bert.Spooler.Sdense.Sbias/.ATTRIBUTES/VARIABLE_VALUE` is `bert/pooler/dense/bias`; so is `electra/` of
     google-research/electra `bert/`.

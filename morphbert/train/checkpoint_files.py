@@ -233,7 +233,7 @@ def _say_damaged(problem: str, path: str) -> None:
 
 
 def newest_sound(directory: str, repair: bool = False) -> str | None:
-    """The newest checkpoint that is sound, or None where the folder has none; damaged ones are named.
+    """Returns the newest checkpoint that is sound, or None where the folder has none; damaged ones are named.
 
     Args:
       directory: the folder.
@@ -294,7 +294,7 @@ def check_sound(prefix: str, read_through: bool = True) -> None:
 
 
 def sound_beside(prefix: str) -> str:
-    """The remedy for a damaged checkpoint: names the sound ones beside it; empty if there are none."""
+    """Returns the remedy for a damaged checkpoint: names the sound ones beside it; empty if there are none."""
     name = os.path.basename(prefix).rpartition("-")[0]
     sound = []
     for path in by_name(os.path.dirname(prefix), name) if name else []:
@@ -318,7 +318,7 @@ def open_checkpoint(prefix: str) -> Any:
 
 
 def tensor(prefix: str, reader: Any, key: str) -> Any:
-    """A value of a checkpoint.
+    """Returns a value of a checkpoint.
 
     Raises:
       MorphbertError: its bytes are damaged or not there.

@@ -105,7 +105,7 @@ class Evaluator:
         return {**metrics, "num_examples": num_examples}
 
     def seconds(self) -> float:
-        """How long an evaluation takes, from some of its batches, after they have been compiled."""
+        """Returns how long an evaluation takes, from some of its batches, after they have been compiled."""
         for _ in range(2):  # the first time compiles, and finds the kinds of the masked pieces
             times = [time.monotonic()]
             for batch in itertools.islice(self._batches(), _TIMED_BATCHES):
@@ -119,7 +119,7 @@ class Evaluator:
         return first + each * ((self._num_batches() or sum(self._limits)) - 1)
 
     def _num_batches(self) -> int | None:
-        """How many batches there are, where the records' number is known without reading them."""
+        """Returns how many batches there are, where the records' number is known without reading them."""
         total = 0
         for chosen, limit in zip(self._config.eval_records, self._limits, strict=True):
             records = known_number(chosen.files)

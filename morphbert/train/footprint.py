@@ -36,7 +36,7 @@ class Footprint:
     checkpoint: int
 
     def __str__(self) -> str:
-        """The estimate in a line."""
+        """Returns the estimate in a line."""
         return (
             f"about {_gigabytes(self.state)} for weights, gradients and moments and {_gigabytes(self.activations)} "
             f"for activations on each device; {_gigabytes(self.checkpoint)} a checkpoint"

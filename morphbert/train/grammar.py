@@ -189,7 +189,7 @@ class GrammarEvaluator:
         return GrammarResult(*tallies)
 
     def seconds(self, weights: Mapping[str, tf.Tensor]) -> float:
-        """How long an evaluation takes, from some of its pairs, after the network has been compiled."""
+        """Returns how long an evaluation takes, from some of its pairs, after the network has been compiled."""
         timed = [cut for cut in self._spaced if cut.reason is None][:_TIMED_PAIRS]
         took = 0.0
         for _ in range(2):  # the first time compiles

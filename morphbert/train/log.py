@@ -34,7 +34,7 @@ SPEED = (
 
 
 def duration(seconds: float) -> str:
-    """93784 → "26:03:04", 65 → "1:05"."""
+    """Returns a time in words: 93784 → "26:03:04", 65 → "1:05"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -121,7 +121,7 @@ class RunLog:
         )
 
     def training(self, step: int, values: Mapping[str, float], tokens: float) -> None:
-        """One line about the steps since the last: losses, accuracies, speed and time left.
+        """Prints a line about the steps since the last: losses, accuracies, speed and time left.
 
         `tokens` is a step's number of pieces without padding. After a resume the first line may come before any
         step was timed: it says nothing of speed.
@@ -176,12 +176,12 @@ class RunLog:
         return f"goodput {self._moved / self._wall:.1%} of {duration(self._wall)}"
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of held-out figures."""
+        """Prints a line of held-out figures."""
         self._print(f"step {step}  held out ({values['num_examples']} examples)  {self._describe(values)}")
         self._record("eval", step, values)
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """A held-out picture for TensorBoard: uint8 [height, width, 3]."""
+        """Writes a held-out picture for TensorBoard: uint8 [height, width, 3]."""
         with self._writers["eval"].as_default():
             tf.summary.image(name, picture[None], step=step)
         self._writers["eval"].flush()
@@ -237,7 +237,7 @@ class _NoLog:
 
 
 def no_log() -> RunLog:
-    """The log of all workers except the first: it writes nothing."""
+    """Returns the log of all workers except the first: it writes nothing."""
     return cast(RunLog, _NoLog())
 
 

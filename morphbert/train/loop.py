@@ -108,7 +108,7 @@ class Batches(Protocol):
         """Sets the next step."""
 
     def take(self, most: int) -> Portion:
-        """The next steps whose batches have one shape, `most` at most."""
+        """Returns the next steps whose batches have one shape, `most` at most."""
 
 
 @dataclasses.dataclass

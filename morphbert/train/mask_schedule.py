@@ -75,7 +75,7 @@ class BatchShares:
 def with_schedule(
     sets: Sequence[RecordSet], schedule: MaskSchedule, num_steps: int, began: int, in_phases: bool
 ) -> tuple[RecordSet, ...]:
-    """The sets with the share of each of their batches.
+    """Returns the sets with the share of each of their batches.
 
     Args:
       sets: of records without masks.

@@ -87,7 +87,7 @@ class Pretraining(Protocol):
 
 
 def objective_of(config: Pretraining) -> Objective:
-    """The objective of a pretraining run."""
+    """Returns the objective of a pretraining run."""
     if config.electra is not None:
         return electra_objective(config.bert_config, config.electra)
     return pretraining_objective(config.bert_config, config.z_loss)

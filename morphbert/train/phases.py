@@ -59,7 +59,7 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
 
 
 def steps_of(phases: Sequence[Phase], num_train_steps: int) -> list[int]:
-    """How many steps each phase gets: 0.9 and 0.1 of 1,005 → 904 and 101 (the ends are rounded, half to even).
+    """Returns how many steps each phase gets: 0.9 and 0.1 of 1,005 → 904 and 101 (the ends are rounded, half to even).
 
     Raises:
       UsageError: one of them gets none.
@@ -79,7 +79,7 @@ def steps_of(phases: Sequence[Phase], num_train_steps: int) -> list[int]:
 def in_phases(
     sets: Sequence[RecordSet], phases: Sequence[Phase], num_train_steps: int, batch_size: int
 ) -> tuple[RecordSet, ...]:
-    """The sets in the order of the phases, each with its steps as its share and its batch size.
+    """Returns the sets in the order of the phases, each with its steps as its share and its batch size.
 
     A phase on the records of an earlier one, with larger batches say, goes on where that one stopped.
 

@@ -24,7 +24,7 @@ _COUNTED_BATCHES, _COUNTED_BATCH = 100, 256
 
 
 def count_pieces(sets: Sequence[RecordSet], vocab_size: int) -> np.ndarray:
-    """How often each piece occurs in the first some 25,000 records of the sets: int64 [V]."""
+    """Returns how often each piece occurs in the first some 25,000 records of the sets: int64 [V]."""
     counts = np.zeros(vocab_size, np.int64)
     for chosen in sets:
         dataset = evaluation_dataset(chosen.files, chosen.form, _COUNTED_BATCH, chosen.first_file)

@@ -32,7 +32,7 @@ _LISTED = 10
 
 
 def expand_records(patterns: str, flag: str) -> tuple[str, ...]:
-    """Comma-separated paths and globs, on any filesystem that TensorFlow knows → record files by name.
+    """Returns the record files of comma-separated paths and globs, on any filesystem that TensorFlow knows, by name.
 
     Manifests and unfinished files that a glob catches are left out.
 

@@ -101,7 +101,7 @@ def write_report(directory: str, filled: Sequence[Filled] = (), path: str | None
 
 
 def render(directory: str, filled: Sequence[Filled] = ()) -> str:
-    """The page, see `write_report`."""
+    """Returns the page, see `write_report`."""
     facts, log = read_run(directory), os.path.join(directory, METRICS_FILE)
     lines = read_metrics(log) if tf.io.gfile.exists(log) else []
     if not lines:
@@ -238,7 +238,7 @@ def _throughput(trained: Sequence[Any]) -> dict[str, Any]:
 
 
 def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
-    """The last and the best evaluation as rows, and the last one's accuracy by kind."""
+    """Returns the last and the best evaluation as rows, and the last one's accuracy by kind."""
     if not evaluated:
         return {"evaluation": (), "evaluation_head": (), "kinds": (), "kinds_note": "", "phenomena": ()}
     best, last = min(evaluated, key=lambda line: line["loss"]), evaluated[-1]
@@ -307,7 +307,7 @@ def _named(key: str) -> Text:
 
 
 def _data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each part's files, the counts of its first manifest, and the manifests as rows."""
+    """Returns each part's files, the counts of its first manifest, and the manifests as rows."""
     made = []
     for part, title in (("train", phrase("Trained on")), ("eval", phrase("Evaluated on"))):
         files, manifests = data[part]["files"], data[part]["manifests"]

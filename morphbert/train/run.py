@@ -274,7 +274,7 @@ class _Run:
         )
 
     def _follow_plan(self, config: RunConfig) -> RunConfig:
-        """The run with as many steps as the checkpoint's plan says, where there is one."""
+        """Returns the run with as many steps as the checkpoint's plan says, where there is one."""
         self._plan: Mapping[str, Any] | None = None
         if config.train_time is not None and config.do_train and self.restored:
             plan = self.restored.description.plan
@@ -315,7 +315,7 @@ class _Run:
         return training.again()
 
     def _feed(self, began: int, skipped: Sequence[int] | None = None) -> Feed:
-        """The batches of data that was begun at a step."""
+        """Returns the batches of data that was begun at a step."""
         config = self.config
         return Feed(
             self._with_shares(began),
@@ -412,7 +412,7 @@ class _Run:
         return evaluate
 
     def _with_shares(self, began: int) -> tuple[RecordSet, ...]:
-        """The records, with the share of masks in each of their batches where it changes over the run."""
+        """Returns the records, with the share of masks in each of their batches where it changes over the run."""
         config = self.config
         if config.masked_lm_schedule is None:
             return config.records
@@ -420,7 +420,7 @@ class _Run:
         return with_schedule(config.records, schedule, steps, began, bool(config.phases))
 
     def _place_in_data(self) -> tuple[Position, bool]:
-        """Where the data stands, and whether the checkpoint has an iterator that stands there."""
+        """Returns where the data stands, and whether the checkpoint has an iterator that stands there."""
         records, restored = self.config.records, self.restored
         if restored is None:
             return Position([0] * len(records)), False

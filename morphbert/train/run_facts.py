@@ -189,7 +189,7 @@ def _vocabulary_of_run(directory: str, restored: Restored) -> VocabularyDigest |
 
 
 def read_run(directory: str) -> dict[str, Any]:
-    """The facts of the run in an output folder.
+    """Returns the facts of the run in an output folder.
 
     Raises:
       MorphbertError: there are none, or a newer version wrote them.

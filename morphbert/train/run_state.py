@@ -123,7 +123,7 @@ class Progress:
 
     @classmethod
     def before(cls, columns: int) -> Progress:
-        """The progress before the first step of an objective with so many columns."""
+        """Returns the progress before the first step of an objective with so many columns."""
         return cls(LineSums([0.0] * columns))
 
     @classmethod
@@ -182,5 +182,5 @@ def _serialized(values: Json) -> str:
 
 
 def _own(kind: Any, values: Json) -> dict[str, Any]:
-    """The values whose keys are fields of a dataclass."""
+    """Returns the values whose keys are fields of a dataclass."""
     return {field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values}

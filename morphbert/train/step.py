@@ -19,7 +19,7 @@ from morphbert.train.train_state import TrainState
 def in_dtype(
     weights: Mapping[str, tf.Tensor], declared: Mapping[str, Parameter], dtype: str
 ) -> dict[str, tf.Tensor]:
-    """The weights to compute with: kernels and the like in `dtype`, tables of embeddings as they are.
+    """Returns the weights to compute with: kernels and the like in `dtype`, tables of embeddings as they are.
 
     In a narrow dtype a sum of thousands, as a table's gradient is, soon stops to move.
     """
@@ -30,7 +30,7 @@ def in_dtype(
 
 
 def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dict[str, tf.Tensor]:
-    """A replica's rows of a batch for all of them: [B, …] → [B / num_replicas, …]."""
+    """Returns a replica's rows of a batch for all of them: [B, …] → [B / num_replicas, …]."""
 
     def rows(values: tf.Tensor) -> tf.Tensor:
         return tf.reshape(values, [num_replicas, values.shape[0] // num_replicas, *values.shape[1:]])[replica]
@@ -39,7 +39,7 @@ def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dic
 
 
 def with_draw_keys(batch: Batch, seed: int, step: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A batch with the keys of its samples at a step: the same on every replica and in every part."""
+    """Returns a batch with the keys of its samples at a step: the same on every replica and in every part."""
     key = tf.stack([seed, 0])
     # Beside the keys of dropout, which fold a replica's number, from 0 on, into the same.
     for number in (tf.cast(step, tf.int32), tf.int32.max):
@@ -50,7 +50,7 @@ def with_draw_keys(batch: Batch, seed: int, step: tf.Tensor) -> dict[str, tf.Ten
 
 
 def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """The next batch, and the seconds of waiting for it from when `before` was there."""
+    """Returns the next batch, and the seconds of waiting for it from when `before` was there."""
     with tf.control_dependencies([before]):
         started = tf.timestamp()
     with tf.control_dependencies([started]):
@@ -65,7 +65,7 @@ def _next(iterator: tf.data.Iterator, before: tf.Tensor) -> tuple[dict[str, tf.T
 
 
 def computes_by_halves(strategy: tf.distribute.Strategy, xla: bool | None) -> bool:
-    """Whether a batch is to be computed as two halves side by side: on a CPU that one replica has to itself.
+    """Returns whether a batch is to be computed as two halves side by side: on a CPU that one replica has to itself.
 
     Operations between the matrix products do not keep all cores busy; with two halves, the operations of one fill the
     gaps of the other. On one core they take turns. XLA runs operations one after the other, and other devices are no
@@ -77,7 +77,7 @@ def computes_by_halves(strategy: tf.distribute.Strategy, xla: bool | None) -> bo
 
 
 def halves(batch: Batch, wanted: bool) -> list[Batch]:
-    """The two halves of a batch [B, …] if they are wanted and B is even, and else the batch."""
+    """Returns the two halves of a batch [B, …] if they are wanted and B is even, and else the batch."""
     rows = batch["input_ids"].shape[0]
     if not wanted or rows is None or rows % 2:
         return [batch]
@@ -117,7 +117,7 @@ class TrainingStep:
         self.update = tf.function(self._update, autograph=False, jit_compile=config.xla or None)
 
     def again(self) -> TrainingStep:
-        """The same step with the optimizer's present configuration; the gradients' function is not built again."""
+        """Returns the step with the optimizer's present configuration and the same function of gradients."""
         step = copy.copy(self)
         step.update = tf.function(step._update, autograph=False, jit_compile=self._config.xla or None)
         return step

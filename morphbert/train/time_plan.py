@@ -67,24 +67,24 @@ class Stops:
     eval_at_end: bool = False
 
     def evaluations(self, steps: int) -> int:
-        """How many evaluations a run of so many steps has."""
+        """Returns how many evaluations a run of so many steps has."""
         on_the_way = -(-steps // self.eval_every) if self.eval_every else int(self.eval_at_end)
         return on_the_way + self.eval_at_start
 
     def saves(self, steps: int) -> int:
-        """How many checkpoints it writes, those that are the best so far included."""
+        """Returns how many checkpoints it writes, those that are the best so far included."""
         best = -(-steps // self.eval_every) if self.eval_every else 0
         return 1 + -(-steps // self.save_every) + best
 
 
 def seconds_of(steps: int, costs: Costs, stops: Stops) -> float:
-    """How long a run of so many steps takes, from the start of the program to its end."""
+    """Returns how long a run of so many steps takes, from the start of the program to its end."""
     others = stops.saves(steps) * costs.save + stops.evaluations(steps) * costs.evaluation
     return costs.spent + costs.begin + steps * costs.step + others
 
 
 def steps_in(seconds: float, costs: Costs, stops: Stops) -> int:
-    """The most steps that end in time: 100 s, 10 of them spent, 0.5 s a step and 2 s for each of 2 saves → 172.
+    """Returns the most steps that end in time: 100 s, 10 of them spent, 0.5 s a step and 2 s for each of 2 saves → 172.
 
     Raises:
       MorphbertError: not even one step does.
@@ -108,7 +108,7 @@ def steps_in(seconds: float, costs: Costs, stops: Stops) -> int:
 
 
 def planned_before(plan: Mapping[str, Any] | None, step: int, seconds: float, path: str) -> int | None:
-    """The steps that a checkpoint's plan says; None where it has none and the run stands at its beginning.
+    """Returns the steps that a checkpoint's plan says; None where it has none and the run stands at its beginning.
 
     Raises:
       MorphbertError: the run was begun without a plan.

@@ -60,10 +60,10 @@ def test_marks_and_ends_of_lines_change_nothing(mark, end, tmp_path):
         ("added_tokens.json", b'{"<e1>": 10, "<e1>": 11}', "'<e1>' occurs more than once"),
         ("added_tokens.json", b'{"<e1>": -1}', "has the id -1"),
         ("added_tokens.json", b'{"<e1>": 999999999999}', "has the id 999999999999"),
-        ("added_tokens.json", b'{"<e1>": true}', "is no token with its id"),
+        ("added_tokens.json", b'{"<e1>": true}', "is not a token with its id"),
         ("added_tokens.json", b'{"<e1>": 10, "<e2>": 10}', "<e1> and <e2> have the same id 10"),
         ("added_tokens.json", '{"나": 3}'.encode(), "나 has the id 3, but 5 in the vocabulary"),
-        ("tokenizer_config.json", b'{"added_tokens_decoder": 5}', "is no token with its id"),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": 5}', "is not a token with its id"),
         ("tokenizer_config.json", b'{"unk_token": ["[UNK]"]}', "unk_token is"),
         ("tokenizer.json", b'{"model": []}', "model is of type None"),
         ("tokenizer.json", b'{"model": {"vocab": {"a": 1e99}}}', "not 0, 1, 2"),
@@ -71,12 +71,12 @@ def test_marks_and_ends_of_lines_change_nothing(mark, end, tmp_path):
         (
             "tokenizer.json",
             b'{"added_tokens": 7, "model": {"vocab": {"[PAD]": 0}}}',
-            "is no token with its id",
+            "is not a token with its id",
         ),
         (
             "tokenizer_config.json",
             b'{"do_lower_case": false, "added_tokens_decoder": {"' + b"9" * 5000 + b'": {"content": "x"}}}',
-            "is no token with its id",
+            "is not a token with its id",
         ),
     ],
 )

@@ -73,7 +73,7 @@ def their_tensors(
 def our_weights(
     tensors: dict[str, np.ndarray], declared: Mapping[str, Parameter], source: str
 ) -> dict[str, np.ndarray]:
-    """Hugging Face's tensors → weights by our names; tensors that are used are removed from `tensors`.
+    """Returns Hugging Face's tensors by our names; tensors that are used are removed from `tensors`.
 
     Raises:
       MorphbertError: a tensor that holds several weights cannot be divided into them, or holds NaN, infinity, whole
@@ -124,7 +124,7 @@ def write_config(folder: str, config: BertConfig, special_ids: Mapping[str, int]
 
 
 def is_folder(path: str) -> bool:
-    """Whether a folder is one of Hugging Face's: `config.json` with a `model_type`."""
+    """Returns whether a folder is one of Hugging Face's: `config.json` with a `model_type`."""
     if not os.path.isfile(os.path.join(path, CONFIG_NAME)):
         return False
     return "model_type" in _read_json(os.path.join(path, CONFIG_NAME))
@@ -159,7 +159,7 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
 
 
 def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
-    """Their `config.json` → our configuration.
+    """Returns our configuration of a Hugging Face `config.json`.
 
     Raises:
       MorphbertError: the model is of a type that is not read, or does something that BERT does not.
@@ -269,7 +269,7 @@ def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
 
 
 def _parts(folder: str, index: str) -> list[str]:
-    """The files that an index names; each has to lie in the folder."""
+    """Returns the files that an index names; each has to lie in the folder."""
     path = os.path.join(folder, index)
     names = _read_json(path).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(part, str) for part in names.values()):

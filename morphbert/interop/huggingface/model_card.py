@@ -24,7 +24,7 @@ class Agreement:
 def model_card(
     name: str, model: Pretrained, korean: bool, use: Sequence[str], agreement: Agreement | None = None
 ) -> str:
-    """The card in Markdown, with the header that Hugging Face reads.
+    """Returns the card in Markdown, with the header that Hugging Face reads.
 
     Args:
       name: the model's.

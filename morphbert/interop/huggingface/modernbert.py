@@ -15,7 +15,7 @@ _ANY_WINDOW = 128
 
 
 def config_values(config: BertConfig, special_ids: Mapping[str, int] | None) -> dict[str, Any]:
-    """The content of `config.json`, as transformers 4 and 5 read it.
+    """Returns the content of `config.json`, as transformers 4 and 5 read it.
 
     Args:
       config: of a model whose kind is `ModernBERT`.

@@ -64,7 +64,7 @@ def full_name(name: str, kind: str) -> str:
 
 
 def scores_name(kind: str) -> str:
-    """The module that gives the scores of the pieces."""
+    """Returns the module that gives the scores of the pieces."""
     return _SCORES.get(kind) or f"{HEADS[kind]}.decoder"
 
 

@@ -113,7 +113,7 @@ class PretrainedTokenizer:
         return len(self)
 
     def get_vocab(self) -> dict[str, int]:
-        """Piece → id."""
+        """Returns the vocabulary: each piece with its id."""
         return {self._written(token): number for token, number in self.pieces.vocab.items()}
 
     def __call__(
@@ -205,7 +205,7 @@ class PretrainedTokenizer:
         return BatchEncoding(columns, rows)
 
     def _rows(self, first: Any, second: Any, words: bool, cut: _Cut) -> list[Encoded]:
-        """One text or pair → its row, or its rows if truncated pieces are kept."""
+        """Returns the row of a text or pair, or its rows if truncated pieces are kept."""
         a = self._encoded(first, words)
         b = None if second is None else self._encoded(second, words)
 
@@ -222,8 +222,8 @@ class PretrainedTokenizer:
         if cut.truncation == "longest_first" and b is not None:
             if cut.overflowing:
                 raise MorphbertError(
-                    "truncation='longest_first' of a pair drops pieces of both texts, which make no rows of their "
-                    "own: give truncation='only_first' or 'only_second'."
+                    "truncation='longest_first' of a pair drops pieces of both texts, which cannot be returned as "
+                    "rows: give truncation='only_first' or 'only_second'."
                 )
             check_room(room, 1, cut.max_length)
             keep = longest_first(*sizes, room)
@@ -370,7 +370,7 @@ class PretrainedTokenizer:
 
 
 def _positions_beside(path: str) -> int | None:
-    """The positions of the model in a folder; None where no configuration lies there."""
+    """Returns the positions of the model in a folder; None where no configuration lies there."""
     config = config_file_in(path)
     return None if config is None else BertConfig.from_json_file(config).max_position_embeddings
 

@@ -60,7 +60,7 @@ _CLEANED = {
 
 
 def has_exact_stock_tokenizer(tokenizer: Tokenizer) -> bool:
-    """Whether a tokenizer of transformers gives the same ids: neither analyser nor Jamo."""
+    """Returns whether a tokenizer of transformers gives the same ids: neither analyser nor Jamo."""
     plain = tokenizer.splitter.analyzer is None and not tokenizer.splitter.decomposes
     return plain and not isinstance(tokenizer, SentencePieceTokenizer)
 
@@ -124,7 +124,7 @@ def without_analyzer(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def agreement(tokenizer: Tokenizer, lines: Iterable[str]) -> tuple[int, float, float]:
-    """How often the stock tokenizer cuts as `tokenizer` does: (eojeols, share of them, share of lines)."""
+    """Returns how often the stock tokenizer cuts as `tokenizer` does: (eojeols, share of them, share of lines)."""
     stock = without_analyzer(tokenizer)
     eojeols = same = texts = same_texts = 0
     for line in lines:
@@ -178,7 +178,7 @@ def _write_special_tokens_map(folder: str, special: SpecialTokens) -> None:
 
 
 def stock_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The content of `tokenizer.json` for a tokenizer without analyser."""
+    """Returns the content of `tokenizer.json` for a tokenizer without analyser."""
     written = tokenizer.vocabulary.special.written
     ids = {written(token): number for token, number in tokenizer.vocab.items()}
     first, last = written(CLS), written(SEP)

@@ -22,7 +22,7 @@ LONG = 4096
 
 
 def is_long(query: tf.Tensor) -> bool:
-    """Whether [B, L, N, D] has so many positions that the weights of all pairs take too much memory.
+    """Returns whether [B, L, N, D] has so many positions that the weights of all pairs take too much memory.
 
     Parts need shapes that are known when the graph is made, and a length that they divide.
     """
@@ -86,7 +86,7 @@ def attention_in_parts(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias:
 
 
 def _part(values: tf.Tensor, number: tf.Tensor, axis: int) -> tf.Tensor:
-    """The positions of a part, on the axis of positions."""
+    """Returns the positions of a part, on the axis of positions."""
     begin = [number * PART if one == axis else 0 for one in range(4)]
     size = [PART if one == axis else values.shape[one] for one in range(4)]
     return tf.slice(values, begin, size)

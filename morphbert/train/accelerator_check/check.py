@@ -28,7 +28,7 @@ _FINENESS = 8
 
 
 def compiler_environment() -> Path:
-    """The Python whose JAX has the compilers.
+    """Returns the Python whose JAX has the compilers.
 
     Raises:
       MorphbertError: it has not been made.
@@ -37,7 +37,7 @@ def compiler_environment() -> Path:
 
 
 def lowering_environment(platform: str) -> Path:
-    """The Python whose TensorFlow lowers for a platform: this one, and for a TPU one with tensorflow-tpu.
+    """Returns the Python whose TensorFlow lowers for a platform: this one, and for a TPU one with tensorflow-tpu.
 
     Raises:
       MorphbertError: it has not been made.
@@ -134,7 +134,7 @@ def compiled_by(script: Path, folder: Path, target: Target) -> Compiled | Refusa
 
 
 def _run(command: Sequence[str], target: Target, result: Path) -> dict[str, Any]:
-    """The content of the file `result` of a program; `error` if the program ends without it."""
+    """Returns the content of the file `result` of a program; `error` if the program ends without it."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_CPP_MAX_VLOG_LEVEL": "0"}
     environment = {**os.environ, **quiet, **target.environment}
     done = subprocess.run(

@@ -55,7 +55,7 @@ def donate(module: Any, inputs: int, ir: Any) -> tuple[int, int]:
 
 
 def device_of(target: dict[str, Any]) -> Any:
-    """A device that is only compiled for."""
+    """Returns a device that is only compiled for."""
     from jax.experimental import topologies
 
     if target["platform"] == "tpu":
@@ -114,7 +114,7 @@ def compiled_for(device: Any, module: Any) -> tuple[dict[str, Any], str]:
 
 
 def result_of(executable: Any, device: Any, seconds: float) -> tuple[dict[str, Any], str]:
-    """The figures of a program that took `seconds` to compile, and its text, as `compile_for` returns them."""
+    """Returns the figures of a program that took `seconds` to compile, and its text, as `compile_for` returns them."""
     sizes = executable.get_compiled_memory_stats()
     result = {
         "device": device.device_kind,

@@ -200,13 +200,13 @@ def _opcodes(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> s
 
 
 def _origin(one: Instruction) -> str:
-    """The last two parts of the operation's name: `a/PartitionedCall_3/MatMul_7` → `PartitionedCall/MatMul`."""
+    """Returns the last two parts of the operation's name: `a/PartitionedCall_3/MatMul_7` → `PartitionedCall/MatMul`."""
     name = _ORIGIN.search(one.rest)
     return "/".join(re.sub(r"_\d+\b", "", name.group(1)).split("/")[-2:]) if name else ""
 
 
 def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, int]:
-    """How often each computation that is no part of a fusion runs; every branch of a condition counts."""
+    """Returns how often each computation that is no part of a fusion runs; every branch of a condition counts."""
     runs: collections.Counter[str] = collections.Counter()
     waiting = [(entry, 1)]
     while waiting:

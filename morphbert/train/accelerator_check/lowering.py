@@ -93,7 +93,7 @@ class _FunctionalStep(TrainingStep):
 
 
 def _build(program: StepProgram, create: Callable[[tf.Tensor, str], Cell]) -> _FunctionalStep:
-    """The parts of a run, in the order of `run.py`, with `create` in the place of `tf.Variable`."""
+    """Returns the parts of a run, in the order of `run.py`, with `create` in the place of `tf.Variable`."""
     cells: list[Cell] = []
     before: list[tf.Tensor] = []
 
@@ -130,7 +130,7 @@ def variables_of(program: StepProgram) -> list[tf.TensorSpec]:
 
 
 def step_function(program: StepProgram) -> tf.types.experimental.PolymorphicFunction:
-    """A compiled function of the batch's tensors and `variables_of`, all in one list.
+    """Returns a compiled function of the batch's tensors and `variables_of`, all in one list.
 
     Returns:
       A function to the row of `TrainingStep.run`, float32 [columns], and the variables' new values.
@@ -149,7 +149,7 @@ def step_function(program: StepProgram) -> tf.types.experimental.PolymorphicFunc
 
 
 def lower(program: StepProgram, platform: str) -> bytes:
-    """A serialized HloModuleProto: parameters are batch and variables, results the row and the variables.
+    """Returns a serialized HloModuleProto: parameters are batch and variables, results the row and the variables.
 
     Args:
       program: the step.

@@ -15,13 +15,13 @@ from morphbert.train.input.records import RecordFormat, training_dataset
 
 
 def batch_of(form: RecordFormat, rows: int) -> tuple[Input, ...]:
-    """The tensors that training reads from records of a form, for one device with so many rows."""
+    """Returns the tensors that training reads from records of a form, for one device with so many rows."""
     specification = training_dataset(("records",), form, rows, seed=0, shuffle_buffer_size=1).element_spec
     return tuple(Input(name, tuple(one.shape), one.dtype.name) for name, one in sorted(specification.items()))
 
 
 def programs_of(config: RunConfig, replicas: int) -> list[tuple[str, StepProgram]]:
-    """The compiled programs for one of `replicas` devices: a step and its name for each length and batch.
+    """Returns the compiled programs for one of `replicas` devices: a step and its name for each length and batch.
 
     Raises:
       MorphbertError: the batch cannot be shared out.

@@ -63,7 +63,7 @@ class StepProgram:
         return next(one.shape[1] for one in self.batch if one.name == name)
 
     def with_rows(self, rows: int) -> StepProgram:
-        """The same for another batch."""
+        """Returns the same for another batch."""
         return dataclasses.replace(
             self, batch=tuple(dataclasses.replace(one, shape=(rows, *one.shape[1:])) for one in self.batch)
         )

@@ -39,7 +39,7 @@ class Instruction:
 
 
 def computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    """All computations by name, and the name of ENTRY."""
+    """Returns all computations by name, and the name of ENTRY."""
     found: dict[str, list[Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():
@@ -55,7 +55,7 @@ def computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
 def turns(
     loop: Instruction, blocks: Mapping[str, Sequence[Instruction]], around: Sequence[Instruction]
 ) -> int | None:
-    """How often the body of a `while` of the block `around` runs; None if the program does not say.
+    """Returns how often the body of a `while` of the block `around` runs; None if the program does not say.
 
     Some compilers write the number down. Others leave the counter: an element of the loop's tuple that starts at a
     constant, grows by a constant, and is compared with a constant.
@@ -94,20 +94,20 @@ def _root(block: Mapping[str, Instruction]) -> Instruction | None:
 
 
 def _element(one: Instruction) -> int | None:
-    """Which element of a tuple an instruction takes."""
+    """Returns which element of a tuple an instruction takes."""
     index = _INDEX.search(one.rest) if one.opcode == "get-tuple-element" else None
     return int(index.group(1)) if index else None
 
 
 def _operand(one: Instruction | None, place: int) -> str:
-    """The name of an operand of a tuple; an empty one if there is none."""
+    """Returns the name of an operand of a tuple; an empty one if there is none."""
     if one is None or one.opcode != "tuple" or place >= len(one.operands):
         return ""
     return one.operands[place]
 
 
 def _constant(one: Instruction | None, block: Mapping[str, Instruction]) -> int | None:
-    """The value of an integer constant, also of a copy of it."""
+    """Returns the value of an integer constant, also of a copy of it."""
     while one is not None and one.opcode == "copy":
         one = block.get(one.operands[0])
     value = _INTEGER.match(one.rest) if one is not None and one.opcode == "constant" else None

@@ -149,7 +149,7 @@ class Report:
 
 
 def describe(report: Report) -> str:
-    """The report in some lines for a person at a terminal."""
+    """Returns the report in some lines for a person at a terminal."""
     target = report.target
     head = f"{target.name}: {report.model}, {report.rows} rows of {report.length} pieces on each of "
     head += f"{target.replicas} device(s), {report.dtype}"
@@ -221,7 +221,7 @@ COLUMNS = (
 
 
 def table(reports: Sequence[Report]) -> str:
-    """The reports as a table of Markdown, in the order of `COLUMNS`."""
+    """Returns the reports as a table of Markdown, in the order of `COLUMNS`."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(report) for report in reports)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

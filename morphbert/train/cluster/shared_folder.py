@@ -68,12 +68,12 @@ def check_shared(
 
 
 def _sign(directory: str, worker: int, word: int) -> str:
-    """The file of a worker, whose name no machine has looked for before."""
+    """Returns the file of a worker, whose name no machine has looked for before."""
     return os.path.join(directory, "workers", str(worker), f"{_PREFIX}{word:08x}")
 
 
 def _absent(directory: str, cluster: Cluster, word: int) -> list[str]:
-    """The workers whose files are not there, after some patience."""
+    """Returns the workers whose files are not there, after some patience."""
     until = time.monotonic() + _SECONDS_TO_APPEAR
     while True:
         absent = [n for n in range(cluster.size) if not tf.io.gfile.exists(_sign(directory, n, word))]

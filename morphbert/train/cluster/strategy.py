@@ -82,14 +82,14 @@ def cluster_of(config: DeviceConfig) -> Cluster:
 
 
 def accelerated(config: DeviceConfig) -> bool:
-    """Whether the run will be on a GPU or TPU, where XLA pays; looks, without starting anything."""
+    """Returns whether the run will be on a GPU or TPU, where XLA pays; looks, without starting anything."""
     if config.strategy == "tpu" or config.tpu_name:
         return True
     return config.strategy != "cpu" and bool(tf.config.list_physical_devices("GPU"))
 
 
 def decide_xla(step: StepConfig, devices: DeviceConfig) -> StepConfig:
-    """The same with XLA decided by the devices, where nothing was said."""
+    """Returns the same with XLA decided by the devices, where nothing was said."""
     return dataclasses.replace(step, xla=accelerated(devices)) if step.xla is None else step
 
 

@@ -53,12 +53,12 @@ class Cluster:
         return self.index == 0
 
     def name(self, index: int) -> str:
-        """A worker in a message: `worker 1 (10.0.0.2:2222)`."""
+        """Returns a worker in a message: `worker 1 (10.0.0.2:2222)`."""
         return f"worker {index} ({self.addresses[index]})"
 
 
 def find_cluster(environment: Mapping[str, str]) -> Cluster:
-    """The cluster that the environment describes: TF_CONFIG, or else the variables of a Slurm step.
+    """Returns the cluster that the environment describes: TF_CONFIG, or else the variables of a Slurm step.
 
     Raises:
       MorphbertError: neither is there, or it is not right.
@@ -78,7 +78,7 @@ ALONE = Cluster()
 
 
 def names_several(environment: Mapping[str, str]) -> bool:
-    """Whether the environment is that of one worker of several."""
+    """Returns whether the environment is that of one worker of several."""
     if environment.get("TF_CONFIG"):
         return _from_tf_config(environment["TF_CONFIG"]).size > 1
     return "SLURM_PROCID" in environment and environment.get("SLURM_STEP_NUM_TASKS", "1") != "1"
@@ -158,7 +158,7 @@ def expand_counts(text: str) -> list[int]:
     for part in text.split(","):
         found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if found is None:
-            raise ValueError(f"{part!r} is no number of tasks")
+            raise ValueError(f"{part!r} is not a number of tasks")
         counts += [int(found[1])] * int(found[2] or 1)
     return counts
 
@@ -234,7 +234,7 @@ class _Peer:
         self.connection.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self, deadline: float | None = None) -> dict[str, Any] | None:
-        """The next object, None where the other side is gone; `TimeoutError` after the deadline."""
+        """Returns the next object, None where the other side is gone; `TimeoutError` after the deadline."""
         while b"\n" not in self._rest:
             self.connection.settimeout(None if deadline is None else max(0.01, deadline - time.monotonic()))
             try:
@@ -254,7 +254,7 @@ class _Peer:
 def _gather(
     cluster: Cluster, own: socket.socket, settings: Mapping[str, Any], deadline: float
 ) -> dict[int, _Peer]:
-    """The chief's part of the meeting: → connections by worker."""
+    """Waits for the other workers as the chief; returns the connections by worker."""
     peers: dict[int, _Peer] = {}
     problem = None
     while len(peers) < cluster.size - 1 and problem is None:
@@ -292,7 +292,7 @@ def _gather(
 
 
 def _report(cluster: Cluster, settings: Mapping[str, Any], deadline: float) -> _Peer:
-    """The part of every other worker: reaches the chief and waits for its word."""
+    """Connects to the chief as another worker, and waits for its answer."""
     while True:
         try:
             left = max(0.01, deadline - time.monotonic())
@@ -317,7 +317,7 @@ def _report(cluster: Cluster, settings: Mapping[str, Any], deadline: float) -> _
 
 
 def _answers(address: str, deadline: float) -> bool:
-    """Whether a worker can be reached under the address that all the others will use."""
+    """Returns whether a worker can be reached under the address that all the others will use."""
     try:
         socket.create_connection(_split(address), max(1.0, min(10.0, deadline - time.monotonic()))).close()
     except OSError:

@@ -55,7 +55,7 @@ class MaskRules:
 
     @classmethod
     def from_manifest(cls, masking: Mapping[str, Any], predictions: int, seed: int, origin: str) -> MaskRules:
-        """The rules that the manifest of dynamic records gives.
+        """Returns the rules that the manifest of dynamic records gives.
 
         Raises:
           MorphbertError: it does not say all of them.
@@ -175,7 +175,7 @@ def _first_pieces(starts: tf.Tensor, keys: tf.Tensor, wanted: tf.Tensor) -> tf.T
 
 
 def _first_units(starts: tf.Tensor, maskable: tf.Tensor, keys: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """The same for units of several pieces, each taken whole, or passed over where it does not fit any more."""
+    """Returns the same for units of several pieces, each taken whole, or passed over where it does not fit any more."""
     order = _order(starts, keys)
     exists = order < _NEVER
     sizes = tf.gather(_sizes(starts, maskable), tf.where(exists, order, 0), batch_dims=1)

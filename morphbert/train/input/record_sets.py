@@ -69,7 +69,7 @@ class RecordSet:
 def mixed(
     sets: Sequence[RecordSet], sources: Sequence[Sequence[str]], shares: Sequence[int]
 ) -> tuple[RecordSet, ...]:
-    """The sets with the shares of the sources that their files are of.
+    """Returns the sets with the shares of the sources that their files are of.
 
     Raises:
       MorphbertError: a source has no files of the length of one of the sets.
@@ -102,7 +102,7 @@ WITH_TENSORFLOW = Access(
 
 
 def manifests(files: Sequence[str]) -> dict[str, Manifest]:
-    """The manifests beside record files, by record file; files without one are left out."""
+    """Returns the manifests beside record files, by record file; files without one are left out."""
     found = {file: load_manifest(file, _open_with_tensorflow) for file in files}
     return {file: manifest for file, manifest in found.items() if manifest is not None}
 
@@ -118,7 +118,7 @@ def vocabulary_of(files: Sequence[str]) -> VocabularyDigest | None:
 
 
 def known_number(files: Sequence[str]) -> int | None:
-    """How many records the files hold, from their manifests; None where one has none."""
+    """Returns how many records the files hold, from their manifests; None where one has none."""
     known = manifests(files)
     names = {f: name_in(manifest, f) for f, manifest in known.items()}
     counts = [known[f].outputs[name] if (name := names.get(f)) is not None else None for f in files]
@@ -126,13 +126,13 @@ def known_number(files: Sequence[str]) -> int | None:
 
 
 def num_records(files: Sequence[str]) -> int:
-    """How many records the files hold: from their manifests where all have one, else by reading them."""
+    """Returns how many records the files hold: from their manifests where all have one, else by reading them."""
     number = known_number(files)
     return count_records(files) if number is None else number
 
 
 def mask_rules(files: Sequence[str], predictions: int, seed: int | None) -> MaskRules:
-    """The masking of records without masks, from their manifests; also the seed, where none is given.
+    """Returns the masking of records without masks, from their manifests; also the seed, where none is given.
 
     Raises:
       MorphbertError: a file has no manifest, or they say different things.
@@ -212,13 +212,13 @@ class SetFinder:
         )
 
     def for_evaluation(self, files: Sequence[str]) -> SetFinder:
-        """The same for held-out records, whose masks are in the records or drawn by their manifests."""
+        """Returns the same for held-out records, whose masks are in the records or drawn by their manifests."""
         layout = dataclasses.replace(self.layout, dynamic=find_layout(files).dynamic)
         masks = mask_rules(files, 1, None) if layout.dynamic else None
         return dataclasses.replace(self, layout=layout, masks=masks, schedule=None)
 
     def sets(self, files: Sequence[str]) -> tuple[RecordSet, ...]:
-        """The sets of some files, the shortest records first.
+        """Returns the sets of some files, the shortest records first.
 
         Raises:
           MorphbertError: with `by_length`, a file has no manifest, or the longest records are not as long as the
@@ -298,7 +298,7 @@ class Portion:
 
 
 def _place(files: Sequence[str], form: RecordFormat, records: int) -> tuple[int, int]:
-    """Where files stand after so many records: (pass, records of that pass)."""
+    """Returns where files stand after so many records: (pass, records of that pass)."""
     if not records:
         return 0, 0
     # A manifest counts damaged records too.
@@ -380,7 +380,7 @@ class Feed:
         return (0, 0), Mixture(chosen.sources, chosen.shares, tuple(places), done)
 
     def counts_of_sources(self) -> list[int]:
-        """How many records of each source of a mixture were taken, over all sets."""
+        """Returns how many records of each source of a mixture were taken, over all sets."""
         counts = [0] * max((len(chosen.mixture) for chosen in self.sets), default=0)
         for chosen, batches in zip(self.sets, self.taken, strict=True):
             if chosen.mixture:
@@ -453,7 +453,7 @@ class Feed:
         return Portion(self.sets[chosen], self._iterators[chosen], count, first, named)
 
     def each(self) -> Iterator[tuple[Portion, float]]:
-        """A step of each set, and its share of all steps; for trying out."""
+        """Yields a step of each set, and its share of all steps; for trying out."""
         total = sum(chosen.share for chosen in self.sets)
         for chosen, iterator in zip(self.sets, self._iterators, strict=True):
             yield Portion(chosen, iterator, 1, True), chosen.share / total

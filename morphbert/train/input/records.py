@@ -67,7 +67,7 @@ class RecordFormat:
         return self.shape.max_predictions_per_seq if self.masks is None else self.masks.predictions
 
     def after(self, batches: int) -> RecordFormat:
-        """The same from a batch on, where the share of masks depends on the batch's number."""
+        """Returns the same from a batch on, where the share of masks depends on the batch's number."""
         if self.masks is None or self.masks.shares is None:
             return self
         shares = dataclasses.replace(self.masks.shares, done=batches)
@@ -186,7 +186,7 @@ def _mixed(mixture: Mixture, order: _Order) -> tf.data.Dataset:
 
 
 def _in_order(files: Sequence[str], order: _Order, start: tuple[int, int]) -> tf.data.Dataset:
-    """All passes over all records, from a pass and a number of its records on."""
+    """Returns all passes over all records, from a pass and a number of its records on."""
     form, seed, shuffle_buffer_size, first_file, numbered = order
     first_pass, left_out = start
     names = tf.constant(list(files))
@@ -217,7 +217,7 @@ def _in_order(files: Sequence[str], order: _Order, start: tuple[int, int]) -> tf
 
 @unconverted
 def count_usable(files: Sequence[str], form: RecordFormat) -> int:
-    """How many records a pass of `training_dataset` holds; reads all files."""
+    """Returns how many records a pass of `training_dataset` holds; reads all files."""
     read = tf.data.Dataset.from_tensor_slices(list(files)).flat_map(_reader(form, numbered=False))
     return int(read.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
 
@@ -260,7 +260,7 @@ def find_batch(
 def evaluation_dataset(
     files: Sequence[str], form: RecordFormat, batch_size: int, first_file: int = 0
 ) -> tf.data.Dataset:
-    """Every record once, in file order; the last batch is filled up with copies whose weight is 0.
+    """Returns every record once, in file order; the last batch is filled up with copies whose weight is 0.
 
     The batches are those of `training_dataset` with `example_weights`, float32 [B], besides.
     """
@@ -346,13 +346,13 @@ def decode(
 
 
 def open_records(file: str) -> IO[bytes]:
-    """The (unpacked) bytes of a record file on any path that TensorFlow can open."""
+    """Returns the (unpacked) bytes of a record file on any path that TensorFlow can open."""
     stream = cast("IO[bytes]", tf.io.gfile.GFile(file, "rb"))
     return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if file.endswith(".gz") else stream
 
 
 def checked_records(file: str) -> Iterator[bytes]:
-    """The records of a file; a damaged or unreadable one raises `MorphbertError` with the file's name."""
+    """Yields the records of a file; a damaged or unreadable one raises `MorphbertError` with the file's name."""
     try:
         with open_records(file) as stream:
             yield from read_records(stream)
@@ -364,7 +364,7 @@ def checked_records(file: str) -> Iterator[bytes]:
 
 
 def explain_record(record: bytes, form: RecordFormat) -> str | None:
-    """The reason why a record cannot be trained on, in words; None if it can."""
+    """Returns the reason why a record cannot be trained on, in words; None if it can."""
     try:
         values: dict[str, list[Any]] = cast("dict[str, list[Any]]", parse_example(record))
     except ValueError as error:
@@ -434,7 +434,7 @@ def naming_bad_records(files: Sequence[str], form: RecordFormat) -> Iterator[Non
 
 
 def find_layout(files: Sequence[str]) -> RecordLayout:
-    """The layout of the first record that can be read; its other faults are found later."""
+    """Returns the layout of the first record that can be read; its other faults are found later."""
     for file in files:
         with contextlib.suppress(MorphbertError, ValueError):
             for record in checked_records(file):

@@ -101,7 +101,7 @@ class OptimizerConfig:
         return {**values, "exclude_from_weight_decay": list(self.exclude_from_weight_decay)}
 
     def decays(self, name: str, parameter: Parameter) -> bool:
-        """Whether weight decay applies to a weight.
+        """Returns whether weight decay applies to a weight.
 
         google-research/bert's list of names means biases and LayerNorms, whatever they are called.
         """

@@ -17,7 +17,7 @@ _EPSILON = 1e-7
 
 
 def orthogonal(matrix: tf.Tensor) -> tf.Tensor:
-    """U Vᵀ of the singular value decomposition U S Vᵀ, about, by Newton and Schulz's iteration: [m, n] → [m, n].
+    """Returns about U Vᵀ of the singular value decomposition U S Vᵀ, by Newton and Schulz's iteration: [m, n].
 
     Computed in float32 and on the smaller side: X ← a X + (b A + c A²) X with A = X Xᵀ.
     """

@@ -96,7 +96,7 @@ class Optimizer(tf.Module):
 
 
 def _by_kind(rules: Mapping[str, Rule]) -> list[list[tuple[str, Rule]]]:
-    """The weights whose rules are loops over memory, and the others; both in the order of the network."""
+    """Returns the weights whose rules are loops over memory, and the others; both in the order of the network."""
     kinds = ([item for item in rules.items() if item[1].is_elementwise is wanted] for wanted in (True, False))
     return [some for some in kinds if some]
 
@@ -132,7 +132,7 @@ class _Movement:
         rate: tf.Tensor,
         done: tf.Tensor,
     ) -> _State:
-        """Each weight and its moments, by name, after the update that makes `done` of them."""
+        """Returns each weight and its moments, by name, after the update that makes `done` of them."""
         after = {}
         for name, rule, scale, decays in self.weights:
             weight, moments = before[name]
@@ -145,7 +145,7 @@ class _Movement:
 
 @functools.lru_cache(maxsize=8)
 def _function(movement: _Movement) -> Callable[..., _State]:
-    """One loop over memory for each weight instead of some fifteen, compiled also where the step is not.
+    """Returns one loop over memory for each weight instead of some fifteen, compiled also where the step is not.
 
     All at once, because most weights are so small that to start a loop takes longer than the loop; and once for all
     trainings of a process that move weights alike. Matrix products are left to TensorFlow, which uses all cores.
@@ -158,7 +158,7 @@ def _function(movement: _Movement) -> Callable[..., _State]:
 
 
 def layer_scales(parameters: Mapping[str, Parameter], decay: float) -> dict[str, float]:
-    """The factor of each weight's learning rate: 1 for the heads, `decay` less with each layer below.
+    """Returns the factor of each weight's learning rate: 1 for the heads, `decay` less with each layer below.
 
     Two layers, 0.5: heads and pooler 1, layer_1 0.5, layer_0 0.25, embeddings 0.125. Layers that share their weights
     (ALBERT's groups) count as one.

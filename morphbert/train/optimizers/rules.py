@@ -86,7 +86,7 @@ def _means(constants: Constants, state: WeightState) -> dict[str, tf.Tensor]:
 
 
 def _corrected(constants: Constants, means: Moments, done: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Both means without the zeros that they started from (Kingma & Ba 2015, section 3)."""
+    """Returns both means without the zeros that they started from (Kingma & Ba 2015, section 3)."""
     mean = means["adam_m"] / (1.0 - tf.pow(constants.beta_1, done))
     return mean, means["adam_v"] / (1.0 - tf.pow(constants.beta_2, done))
 
@@ -103,7 +103,7 @@ def adam(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
 
 
 def adamw(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
-    """The same with the moments corrected."""
+    """Returns the same with the moments corrected."""
     means = _means(constants, state)
     mean, square = _corrected(constants, means, state.done)
     return _decayed(mean / (tf.sqrt(square) + constants.epsilon), state), means
@@ -131,7 +131,7 @@ def lamb(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
 
 
 def muon(constants: Constants, state: WeightState) -> tuple[tf.Tensor, Moments]:
-    """The momentum's nearest orthogonal matrix, see the module `muon`."""
+    """Returns the momentum's nearest orthogonal matrix, see the module `muon`."""
     momentum = constants.muon_momentum * state.moments["muon_m"] + state.gradient
     ahead = state.gradient + constants.muon_momentum * momentum  # Nesterov's
     update = orthogonal(ahead) * rms_of_adamw(state.weight.shape)
