@@ -8,15 +8,15 @@ usage() {
   cat <<'HELP'
 pretrain.sh - Pretrains a BERT on raw text, from the vocabulary to the evaluated checkpoint.
 
-  scripts/pretrain.sh INPUT_GLOB OUTPUT_DIR    on a corpus of your own
+  scripts/pretrain.sh INPUT_GLOB OUTPUT_DIR    on your own corpus
   scripts/pretrain.sh OUTPUT_DIR               on the Korean laws and bills that KoNLPy carries
 
 INPUT_GLOB (in quotes): text with one sentence per line and an empty line between documents, also .gz; or
-.jsonl, .tsv, .csv, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py cuts into
-sentences first. So it does with text where PREPARE_FLAGS are given.
+.jsonl, .tsv, .csv, .parquet, WikiExtractor's wiki_00 (also .gz, .bz2, .xz, .zst), which prepare_corpus.py
+divides into sentences first. It also does so with text if PREPARE_FLAGS are given.
 
-Ctrl-C, SIGTERM and SIGUSR1 stop it; training saves first. The same command continues an interrupted run and passes
-over finished stages. A stage whose settings changed is done again, with all stages after it. A trained model
+Ctrl-C, SIGTERM and SIGUSR1 stop it; training saves first. The same command continues an interrupted run and skips
+finished stages. A stage whose settings changed is done again, with all stages after it. A trained model
 is never overwritten.
 
 Settings are environment variables (default with INPUT_GLOB; without it, where it differs):
