@@ -30,7 +30,8 @@ def test_a_name_is_defined_in_a_file_that_its_paragraph_names(name):
         files = [ROOT / path for path in re.findall(r"`((?:morphbert|tests)/[\w/]+\.py)`", block)]
         definition = re.compile(rf"^(?:    )?(?:class |def )?{name}\b(?=[:(\[ ])", re.M)
         imported = re.compile(rf"^from [\w.]+ import .*\b{name}\b", re.M)
-        assert any(definition.search(SOURCES[f]) or imported.search(SOURCES[f]) for f in files), block
+        variable = re.compile(rf'environ.*"{name}"')
+        assert any(form.search(SOURCES[f]) for form in (definition, imported, variable) for f in files), block
 
 
 def test_every_make_target_exists():
