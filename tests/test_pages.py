@@ -170,6 +170,11 @@ def test_phrases_of_pages_and_korean_forms_are_the_same_set():
     ] == []
 
 
+def test_a_phrase_without_a_korean_form_is_refused_when_it_is_made():
+    with pytest.raises(ValueError, match="'senses of a word' has no Korean form: add it to"):
+        phrase("senses of a word")
+
+
 def test_phrases_are_korean_where_the_browser_is():
     assert translated(phrase("accuracy")) == '<span data-ko="정확도">accuracy</span>'
     assert translated("my metric <") == "my metric &lt;"

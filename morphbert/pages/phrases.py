@@ -35,7 +35,13 @@ Text = str | Phrase
 
 
 def phrase(form: str, **values: Any) -> Phrase:
-    """Returns a phrase with its values; `morphbert/pages/korean.py` has the Korean form."""
+    """Returns a phrase with its values; `morphbert/pages/korean.py` has the Korean form.
+
+    Raises:
+      ValueError: it does not.
+    """
+    if form not in KOREAN:
+        raise ValueError(f"the phrase {form!r} has no Korean form: add it to morphbert/pages/korean.py.")
     return Phrase(form, tuple(values.items()))
 
 
