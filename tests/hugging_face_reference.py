@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.losses import pretraining_sums, total_loss
-from morphbert.model.parameters import pretraining_parameters
-from morphbert.train.step import in_dtype
+from morphbert.model.parameters import in_dtype, pretraining_parameters
 
 CONFIG = BertConfig(
     vocab_size=97,

@@ -195,7 +195,7 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch, network, packed, recompute):
+def test_accelerators_get_the_same_numbers_by_their_own_layout(network, packed, recompute):
     """The choice is by device; it changes the order of axes, not the result."""
     from variants import random_weights, tensors
 
@@ -225,9 +225,9 @@ def test_accelerators_get_the_same_numbers_by_their_own_layout(monkeypatch, netw
     shape = [2, length] if recompute else [None, None]
 
     def found(device):
-        monkeypatch.setattr(kernels, "platform", lambda: device)
         signature = [tf.TensorSpec(shape, tf.int32)] * len(features)
-        return tf.function(network_and_gradients, input_signature=signature, autograph=False)(*features)
+        with kernels.lowered_for(device):
+            return tf.function(network_and_gradients, input_signature=signature, autograph=False)(*features)
 
     def network_and_gradients(*features):
         inputs = EncoderInputs(*features)

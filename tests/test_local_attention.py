@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops
+from morphbert.model.functions import window_bias
 from morphbert.model.kernels import activation, attention, gated, rotate
-from morphbert.model.local_attention import (
+from morphbert.model.kernels.local_attention import (
     banded_attention,
     banded_bias,
     block_size,
@@ -15,7 +16,6 @@ from morphbert.model.local_attention import (
     tile_size,
     tiled_attention,
     tiles,
-    window_bias,
 )
 from morphbert.model.rotary import rotation
 

@@ -27,8 +27,7 @@ from morphbert.model.kernels import attention, cross_entropy, gelu, layer_norm
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.model.kernels.dropout import Dropout
 from morphbert.model.losses import averages, counts, pretraining_sums, total_loss
-from morphbert.model.parameters import TrainableModel, initial_value, pretraining_parameters
-from morphbert.train.step import in_dtype
+from morphbert.model.parameters import TrainableModel, in_dtype, initial_value, pretraining_parameters
 
 
 def random_weights(config=CONFIG, seed=3):

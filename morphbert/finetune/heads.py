@@ -11,6 +11,7 @@ from morphbert.finetune.config import HeadConfig
 from morphbert.model import kernels
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import pool
+from morphbert.model.functions import HIDDEN
 from morphbert.model.kernels.dropout import Dropout
 from morphbert.model.layers import Parameters, dense
 from morphbert.model.parameters import Parameter
@@ -134,7 +135,7 @@ def sentence_vector(
         return tf.concat([forward, hidden[:, 0, head.lstm_units :]], -1)
     if head.pooling == "mean":
         return mean_over(hidden, mask)
-    return tf.reduce_max(hidden + (1.0 - mask[:, :, None]) * tf.cast(-1e4, hidden.dtype), 1)
+    return tf.reduce_max(hidden + (1.0 - mask[:, :, None]) * tf.cast(HIDDEN, hidden.dtype), 1)
 
 
 def mean_over(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

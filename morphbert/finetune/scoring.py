@@ -15,8 +15,8 @@ from morphbert.finetune.features import Features
 from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.task import Task, outputs, parameters_of
 from morphbert.model.config import BertConfig
+from morphbert.model.parameters import in_dtype
 from morphbert.train.checkpoint import latest
-from morphbert.train.step import in_dtype
 
 
 class Scorer:

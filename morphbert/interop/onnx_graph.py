@@ -23,6 +23,7 @@ from morphbert.errors import MorphbertError
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model import names as weight_names
 from morphbert.model.config import BertConfig
+from morphbert.model.functions import HIDDEN
 from morphbert.model.names import BlockNames, layer_blocks
 from morphbert.model.parameters import encoder_parameters, pooler_parameters
 from morphbert.model.rotary import rotation
@@ -177,7 +178,7 @@ class _Graph:
         )
         half = self.constant("int_half", np.array((self.config.local_attention or 0) // 2))
         outside = self.apply("Cast", self.apply("Greater", self.apply("Abs", far), half), to=self.float_type)
-        return self.apply("Mul", outside, self.number(-10000.0))
+        return self.apply("Mul", outside, self.number(HIDDEN))
 
     def angles(self, reaches_all: bool) -> tuple[str, ...]:
         """→ cosines and sines of the rotary angles, [L, D/2] each; none of learned positions."""
@@ -204,7 +205,7 @@ class _Graph:
     def attention_bias(self) -> str:
         """attention_mask [B, L] → [B, 1, 1, L], 0 or -10000, as in training."""
         mask = self.apply("Cast", "attention_mask", to=self.float_type)
-        bias = self.apply("Mul", self.apply("Sub", self.number(1.0), mask), self.number(-10000.0))
+        bias = self.apply("Mul", self.apply("Sub", self.number(1.0), mask), self.number(HIDDEN))
         return self.apply("Unsqueeze", bias, self.integers(1, 2))
 
     def attention(self, name: str, hidden: str, view: _View) -> str:

@@ -28,7 +28,7 @@ from morphbert.model.names import (
     layer_blocks,
     mapping_name,
 )
-from morphbert.model.parameters import block_parameters
+from morphbert.model.parameters import block_parameters, computed_dtype
 from morphbert.model.shapes import length_of
 from morphbert.model.variants import VARIANTS
 from morphbert.model.views import View, views
@@ -87,7 +87,7 @@ def embed(
     """Returns the sum of word, segment and learned position embeddings, with dropout: [B, L, H].
 
     The sum is normalised, with pre-LN only if the configuration has `embedding_norm`. Its dtype is that of the layers'
-    kernels, also if the tables are float32.
+    weights, also if the tables are float32.
     """
     hidden = tf.gather(parameters[WORD_EMBEDDINGS], inputs.input_ids)  # [B, L, E]
     if config.type_vocab_size:
@@ -102,18 +102,12 @@ def embed(
             hidden += tf.gather(positions, inputs.position_ids + config.position_offset)
     if config.embedding_norm or not config.pre_layer_norm:
         hidden = norm(parameters, EMBEDDING_NORM, config, hidden)
-    hidden = keys.dropout(tf.cast(hidden, _dtype(parameters, config)), config.hidden_dropout_prob)
+    hidden = keys.dropout(tf.cast(hidden, computed_dtype(parameters, config)), config.hidden_dropout_prob)
     return (
         hidden
         if config.embedding_width == config.hidden_size
         else dense(parameters, mapping_name(config), hidden)
     )
-
-
-def _dtype(parameters: Parameters, config: BertConfig) -> tf.DType:
-    """Returns the dtype of the layers' kernels."""
-    declared = block_parameters(layer_blocks(config)[0][0], config)
-    return next(parameters[name].dtype for name, one in declared.items() if one.role == "kernel")
 
 
 def roberta_positions(input_mask: tf.Tensor) -> tf.Tensor:
@@ -152,31 +146,15 @@ def _attention_of_cut(
     keys: DropoutKeys,
 ) -> tf.Tensor:
     """`self_attention` from states that `view` has cut to states that it can join."""
-    length, heads = length_of(hidden, 1), config.num_attention_heads
-    size = config.hidden_size // heads
-    if kernels.keeps_heads_behind_positions():
-        query, key, value = (
-            tf.reshape(
-                dense(parameters, f"{name}/{part}", hidden, config.attention_bias), [-1, length, heads, size]
-            )
-            for part in ("query", "key", "value")
-        )  # [B, L, N, D] each
-        dropout = keys.next(config.attention_probs_dropout_prob)
-        context = view.attention_by_position(query, key, value, dropout)  # [B, L, N, D]
-        return tf.reshape(context, [-1, length, config.hidden_size])
-    # One product for all three reads the hidden states once, and is a wide one.
-    kernel, offset = (
-        tf.concat([parameters[f"{name}/{part}/{kind}"] for part in ("query", "key", "value")], -1)
-        if kind == "kernel" or config.attention_bias
-        else None
-        for kind in ("kernel", "bias")
-    )
-    projected = tf.reshape(kernels.affine(hidden, kernel, offset), [-1, length, 3, heads, size])
-    query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]))  # [B, N, L, D] each
-    dropout = keys.next(config.attention_probs_dropout_prob)
-    context = view.attention(query, key, value, dropout)  # [B, N, L, D]
-    context = tf.transpose(context, [0, 2, 1, 3])
-    return tf.reshape(context, [-1, length, config.hidden_size])
+    projections = [
+        (
+            parameters[f"{name}/{part}/kernel"],
+            parameters[f"{name}/{part}/bias"] if config.attention_bias else None,
+        )
+        for part in ("query", "key", "value")
+    ]
+    projected = view.layout.project(hidden, projections, config.num_attention_heads)
+    return view.attention(projected, keys.next(config.attention_probs_dropout_prob))
 
 
 def transformer_block(

@@ -14,6 +14,9 @@ import tensorflow as tf
 
 from morphbert.model.shapes import length_of
 
+# Added to the score of a place that must not be seen or chosen, as in google-research/bert: its weight is 0 then.
+HIDDEN = -10000.0
+
 WeightDropout = Callable[[tf.Tensor], tf.Tensor] | None
 
 
@@ -126,6 +129,39 @@ def attention_by_position(
     """Computes `attention` in the layout of dense layers, with heads after positions: [B, L, N, D] each."""
     query, key, value = (tf.transpose(values, [0, 2, 1, 3]) for values in (query, key, value))
     return tf.transpose(attention(query, key, value, bias, dropout), [0, 2, 1, 3])
+
+
+def attention_bias(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns the bias of attention scores, 0 for a piece and -10000 for padding: [B, L] → [B, 1, 1, L]."""
+    return (1.0 - tf.cast(input_mask, dtype)[:, None, None, :]) * tf.cast(HIDDEN, dtype)
+
+
+def packed_attention_bias(sequence_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns the bias by which an example sees only itself, of its number (0 = padding): [B, L] → [B, 1, L, L].
+
+    Seen from another example, exp(-10000 + score) is 0 in every dtype: nothing leaks. (Packing with masks of
+    blocks: Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination".)
+    """
+    same = tf.equal(sequence_ids[:, :, None], sequence_ids[:, None, :])
+    return (1.0 - tf.cast(same, dtype)[:, None]) * tf.cast(HIDDEN, dtype)
+
+
+def window_bias(
+    input_mask: tf.Tensor, sequence_ids: tf.Tensor | None, half: int, dtype: tf.DType
+) -> tf.Tensor:
+    """Hides places outside the window, padding and other examples: int32 [B, L] → [B, 1, L, L], 0 or -10000."""
+    place = tf.range(length_of(input_mask, 1))
+    near = tf.abs(place[:, None] - place[None, :]) <= half
+    if sequence_ids is None:
+        visible = tf.cast(input_mask, tf.bool)[:, None, :]
+    else:
+        visible = tf.equal(sequence_ids[:, :, None], sequence_ids[:, None, :])
+    return bias_of(near & visible, dtype)[:, None]
+
+
+def bias_of(visible: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns the bias of places: 0 where `visible`, a bool of any shape, is true, and else -10000."""
+    return (1.0 - tf.cast(visible, dtype)) * tf.cast(HIDDEN, dtype)
 
 
 def cross_entropy(scores: tf.Tensor, bias: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

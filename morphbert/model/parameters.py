@@ -136,6 +136,25 @@ def block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Paramet
     return found
 
 
+def in_dtype(
+    weights: Mapping[str, tf.Tensor], declared: Mapping[str, Parameter], dtype: str
+) -> dict[str, tf.Tensor]:
+    """Returns the weights to compute with: tables of embeddings as they are, the others in `dtype`.
+
+    In a narrow dtype a sum of thousands, as a table's gradient is, soon stops to move.
+    """
+    return {
+        name: value if declared[name].is_summed_from_rows else tf.cast(value, dtype)
+        for name, value in weights.items()
+    }
+
+
+def computed_dtype(weights: Mapping[str, tf.Tensor], config: BertConfig) -> tf.DType:
+    """Returns the dtype that `in_dtype` gave the weights."""
+    declared = block_parameters(layer_blocks(config)[0][0], config)
+    return next(weights[name].dtype for name, one in declared.items() if not one.is_summed_from_rows)
+
+
 def _usual_block_parameters(names: BlockNames, config: BertConfig) -> dict[str, Parameter]:
     width, inner, place = config.hidden_size, config.intermediate_size, names.place
     parameters: dict[str, Parameter] = {}

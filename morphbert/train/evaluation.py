@@ -12,14 +12,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import TrainableModel
+from morphbert.model.parameters import TrainableModel, in_dtype
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import RunConfig
 from morphbert.train.input.record_sets import known_number
 from morphbert.train.input.records import evaluation_dataset, naming_bad_records
 from morphbert.train.objective import Objective
 from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
-from morphbert.train.step import computes_by_halves, halves, in_dtype, share_of_replica, with_draw_keys
+from morphbert.train.step import computes_by_halves, halves, share_of_replica, with_draw_keys
 from morphbert.train.storage import write_text
 
 # A bar is shown for an evaluation that takes longer.

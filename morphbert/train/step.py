@@ -10,23 +10,10 @@ import tensorflow as tf
 from morphbert.model.electra import DRAW_KEYS, draw_keys
 from morphbert.model.encoder import ForwardPass
 from morphbert.model.losses import Batch
-from morphbert.model.parameters import Parameter
+from morphbert.model.parameters import in_dtype
 from morphbert.train.objective import Objective
 from morphbert.train.step_config import StepConfig
 from morphbert.train.train_state import TrainState
-
-
-def in_dtype(
-    weights: Mapping[str, tf.Tensor], declared: Mapping[str, Parameter], dtype: str
-) -> dict[str, tf.Tensor]:
-    """Returns the weights to compute with: kernels and the like in `dtype`, tables of embeddings as they are.
-
-    In a narrow dtype a sum of thousands, as a table's gradient is, soon stops to move.
-    """
-    return {
-        name: value if declared[name].is_summed_from_rows else tf.cast(value, dtype)
-        for name, value in weights.items()
-    }
 
 
 def share_of_replica(batch: Batch, replica: tf.Tensor, num_replicas: int) -> dict[str, tf.Tensor]:

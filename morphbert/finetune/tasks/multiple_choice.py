@@ -36,6 +36,7 @@ from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
+from morphbert.model.functions import HIDDEN
 from morphbert.model.losses import Batch
 from morphbert.pages.phrases import Text, phrase
 from morphbert.structured import load_json
@@ -245,7 +246,7 @@ class MultipleChoice(HeadTask):
         """Returns float32 [B, N] of the scores [B × N, 1] of all sequences; those of empty ones are lowered."""
         # [B, N]: a candidate has at least [CLS].
         real = tf.cast(tf.reduce_max(batch["input_mask"], -1), tf.float32)
-        return tf.reshape(scores, tf.shape(real)) - 10000.0 * (1.0 - real)
+        return tf.reshape(scores, tf.shape(real)) + HIDDEN * (1.0 - real)
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns the cross entropy over each question's candidates: float32 [B]."""

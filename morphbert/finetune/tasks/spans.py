@@ -25,6 +25,7 @@ from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
+from morphbert.model.functions import HIDDEN
 from morphbert.model.losses import Batch
 from morphbert.pages.phrases import Text, phrase
 from morphbert.train.storage import write_text
@@ -157,7 +158,7 @@ class Spans(HeadTask):
 
     def postprocess(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns float32 [B, L, 2]; the scores of padding are lowered, so that it is never chosen."""
-        return scores - 10000.0 * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
+        return scores + HIDDEN * (1.0 - tf.cast(batch["input_mask"], tf.float32))[:, :, None]
 
     def losses(self, scores: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Returns the mean of both cross entropies over the positions: float32 [B]."""

@@ -1,5 +1,7 @@
 """Attention within a window (Beltagy et al. 2020, "Longformer"), computed along the band of the score matrix alone.
 
+The plain form is `functions.attention` with `functions.window_bias`.
+
 A query sees the keys at a distance of at most `half` positions on either side. Queries are taken in blocks of S ≥ half
 positions; the keys that a block can see lie in it and in its two neighbours, so the products are [S, 3 S] for each of
 the L / S blocks: their cost grows with L · S, not with L². Masks cut the corners exactly.
@@ -16,13 +18,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from morphbert.model import kernels
+from morphbert.model.functions import bias_of
+from morphbert.model.kernels.choice import attention, attention_by_position
 from morphbert.model.kernels.dropout import Dropout
 from morphbert.model.shapes import length_of
 
 # Matrix products of fewer rows than this do not use the processor well.
 _SMALLEST_BLOCK = 32
-_HIDDEN = -10000.0
 
 
 def block_size(half: int) -> int:
@@ -36,19 +38,6 @@ def is_banded(length: int | tf.Tensor, half: int) -> bool:
     A length that is not known, as in a served graph, may be long.
     """
     return not isinstance(length, int) or length > 3 * block_size(half)
-
-
-def window_bias(
-    input_mask: tf.Tensor, sequence_ids: tf.Tensor | None, half: int, dtype: tf.DType
-) -> tf.Tensor:
-    """Hides places outside the window, padding and other examples: int32 [B, L] → [B, 1, L, L], 0 or -10000."""
-    place = tf.range(length_of(input_mask, 1))
-    near = tf.abs(place[:, None] - place[None, :]) <= half
-    if sequence_ids is None:
-        visible = tf.cast(input_mask, tf.bool)[:, None, :]
-    else:
-        visible = tf.equal(sequence_ids[:, :, None], sequence_ids[:, None, :])
-    return _bias(near & visible, dtype)[:, None]
 
 
 def banded_bias(
@@ -66,7 +55,7 @@ def banded_bias(
         numbers = (sequence_ids + 1)[:, None, :, None]
         keys = _neighbours(numbers, size)[:, 0, :, 0]
         visible = tf.equal(_blocks(numbers, size)[:, 0, :, 0][:, :, None], keys[:, None, :])
-    return _bias(near & visible, dtype)[:, None]
+    return bias_of(near & visible, dtype)[:, None]
 
 
 def banded_attention(
@@ -87,7 +76,7 @@ def banded_attention(
     """
     size, length = block_size(half), length_of(query, 2)
     heads, width = query.shape[1], query.shape[3]
-    context = kernels.attention(
+    context = attention(
         _blocks(query, size), _neighbours(key, size), _neighbours(value, size), bias, dropout
     )  # [B C, N, S, D]
     blocks = -(-length // size)
@@ -127,7 +116,7 @@ def tile_bias(input_mask: tf.Tensor, sequence_ids: tf.Tensor | None, half: int, 
         visible = tf.cast(keys, tf.bool)[:, None, :]
     else:
         visible = tf.equal(tf.reshape(queries, [-1, size, 1]), keys[:, None, :])
-    return tf.reshape(_bias(near & visible, dtype), [-1, length_of(queries, 1), 1, size, 2 * size])
+    return tf.reshape(bias_of(near & visible, dtype), [-1, length_of(queries, 1), 1, size, 2 * size])
 
 
 def tiled_attention(
@@ -146,9 +135,7 @@ def tiled_attention(
       [B C, T, N, D].
     """
     queries, biases = (tf.reshape(one, [-1, *one.shape[2:]]) for one in (query, bias))
-    return kernels.attention_by_position(
-        queries, _with_neighbours(key), _with_neighbours(value), biases, dropout
-    )
+    return attention_by_position(queries, _with_neighbours(key), _with_neighbours(value), biases, dropout)
 
 
 def _with_neighbours(values: tf.Tensor) -> tf.Tensor:
@@ -180,10 +167,6 @@ def _next(values: tf.Tensor) -> tf.Tensor:
 def _before(values: tf.Tensor) -> tf.Tensor:
     """Returns each tile of [B, C, T, N, D] replaced by the one before, the first one by zeros."""
     return tf.pad(values[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]])
-
-
-def _bias(visible: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    return (1.0 - tf.cast(visible, dtype)) * tf.cast(_HIDDEN, dtype)
 
 
 def _blocks(values: tf.Tensor, size: int) -> tf.Tensor:
