@@ -30,8 +30,9 @@ from morphbert.finetune.config import TRAIN, FineTuneConfig
 from morphbert.formats.lines import read_text
 from morphbert.formats.raw_documents import is_sentences
 from morphbert.interop import native, sources
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained
+from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.signals import STOP_SIGNALS, heeded_signals
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.optimizers.config import OptimizerConfig
@@ -94,7 +95,7 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
     found, tokenizer = _model(config)
     documents = _documents(config, texts_of)
     _begin(folder, _job(found, tokenizer, documents, data), (start, records), model)
-    if not os.path.exists(os.path.join(start, CONFIG_NAME)):
+    if not os.path.exists(os.path.join(start, BERT_CONFIG_NAME)):
         os.makedirs(start, exist_ok=True)
         write_vocabulary(start, tokenizer, str(found.vocabulary))
         native.write(start, found.completed(config.step.seed))
@@ -111,7 +112,7 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
 def _training(config: FineTuneConfig, data: PretrainingDataConfig, output_dir: str) -> PretrainingConfig:
     """Returns the run on the records, with the devices and the step of the fine-tuning."""
     return PretrainingConfig(
-        bert_config_file=os.path.join(data.vocab_file, CONFIG_NAME),
+        bert_config_file=os.path.join(data.vocab_file, BERT_CONFIG_NAME),
         plugin=config.plugin,
         input_file=data.output_file,
         output_dir=output_dir,

@@ -29,6 +29,7 @@ from morphbert.finetune.tasks import TASKS, kind_of
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.hints import held_back
 from morphbert.hub import pinned
+from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.pages.phrases import Text
 from morphbert.plugins import identities, say_changed
@@ -188,7 +189,7 @@ def _find_start(config: FineTuneConfig) -> Start:
     )
     folder = config.output_dir
     if init is None and os.path.exists(os.path.join(folder, TASK_NAME)):
-        config_file = config_file or os.path.join(folder, "bert_config.json")
+        config_file = config_file or os.path.join(folder, BERT_CONFIG_NAME)
         vocabulary = vocabulary or folder
         if vocabulary == folder and not os.path.exists(os.path.join(folder, "morphbert_tokenizer.json")):
             raise MorphbertError(f"--output_dir={folder} has no vocabulary: give --vocab_file.")

@@ -13,10 +13,11 @@ from morphbert.finetune.huggingface import CLASSES, TransformersHead
 from morphbert.finetune.loading import TaskModel, load_task
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import read_task
-from morphbert.interop.huggingface.folder import CONFIG_NAME, their_tensors, write_tensors
+from morphbert.interop.huggingface.folder import their_tensors, write_tensors
 from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import check_keeps, new_folder
+from morphbert.model.config import HUGGING_FACE_CONFIG_NAME
 from morphbert.model.parameters import encoder_parameters, transform_parameters
 from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 
@@ -50,7 +51,7 @@ def export_task(
     config = {**config_values(model.config, special_ids), "architectures": [architecture], **head.values}
     with new_folder(output_dir, overwrite) as target:
         write_tensors(target, dict(head.tensors))
-        with open(os.path.join(target, CONFIG_NAME), "w", encoding="utf-8") as stream:
+        with open(os.path.join(target, HUGGING_FACE_CONFIG_NAME), "w", encoding="utf-8") as stream:
             json.dump(config, stream, ensure_ascii=False, indent=2, sort_keys=True)
             stream.write("\n")
         write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.has_segments)

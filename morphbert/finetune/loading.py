@@ -16,9 +16,9 @@ from morphbert.finetune.task_file import check_vocabulary, read_task
 from morphbert.finetune.tasks import task_of
 from morphbert.hints import held_back
 from morphbert.interop.native import check_no_other_weights
-from morphbert.interop.pretrained import CONFIG_NAME, Pretrained, as_float32, check_weights, find_vocabulary
+from morphbert.interop.pretrained import Pretrained, as_float32, check_weights, find_vocabulary
 from morphbert.interop.vocabularies import tokenizer_of
-from morphbert.model.config import BertConfig
+from morphbert.model.config import BERT_CONFIG_NAME, BertConfig
 from morphbert.plugins import say_changed
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.checkpoint import read_shapes, read_weights
@@ -60,7 +60,7 @@ def load_task(folder: str, best: bool = True) -> TaskModel:
     task = task_of(saved)
     say_changed(folder, saved.get("plugin"))
     path, step = chosen_checkpoint(folder, best)
-    config = BertConfig.from_json_file(os.path.join(folder, CONFIG_NAME))
+    config = BertConfig.from_json_file(os.path.join(folder, BERT_CONFIG_NAME))
     expected = parameters_of(task, config)
     shapes = read_shapes(path)
     check_no_other_weights(path, shapes, config)

@@ -11,6 +11,7 @@ import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.pretrained_start import Start
 from morphbert.interop.vocabularies import put_beside_run
+from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.structured import load_json, refuse_newer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import VocabularyDigest, check_same_vocabulary
@@ -62,7 +63,7 @@ def write_folder(folder: str, start: Start, task: Mapping[str, Any], plugins: Se
         **({"plugin": list(plugins)} if plugins else {}),
         **task,
     }
-    write_text(os.path.join(folder, "bert_config.json"), start.config.to_json())
+    write_text(os.path.join(folder, BERT_CONFIG_NAME), start.config.to_json())
     if os.path.abspath(start.vocabulary) != os.path.abspath(folder):
         put_beside_run(folder, start.tokenizer, start.vocabulary)
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n")

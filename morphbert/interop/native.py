@@ -17,14 +17,13 @@ from morphbert.data.manifest import load_manifest
 from morphbert.errors import MorphbertError
 from morphbert.interop import electra
 from morphbert.interop.pretrained import (
-    CONFIG_NAME,
     Pretrained,
     as_float32,
     check_other_network,
     check_weights,
     find_vocabulary,
 )
-from morphbert.model.config import BertConfig
+from morphbert.model.config import BERT_CONFIG_NAME, BertConfig
 from morphbert.model.electra import GENERATOR_CONFIG
 from morphbert.model.parameters import pretraining_parameters
 from morphbert.text.vocabulary import VocabularyDigest
@@ -53,7 +52,7 @@ def mark_newest(folder: str, name: str) -> None:
 
 
 def write_config(folder: str, config: BertConfig) -> None:
-    with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
+    with open(os.path.join(folder, BERT_CONFIG_NAME), "w", encoding="utf-8") as stream:
         stream.write(config.to_json())
 
 
@@ -126,7 +125,7 @@ def check_no_other_weights(prefix: str, names: Iterable[str], config: BertConfig
 
 def _config_beside(folder: str) -> str:
     """Returns the path of `bert_config.json`, or of the file that Google's ALBERTs have instead."""
-    path, other = (os.path.join(folder, name) for name in (CONFIG_NAME, "albert_config.json"))
+    path, other = (os.path.join(folder, name) for name in (BERT_CONFIG_NAME, "albert_config.json"))
     return other if not tf.io.gfile.exists(path) and tf.io.gfile.exists(other) else path
 
 

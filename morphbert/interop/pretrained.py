@@ -32,8 +32,6 @@ from morphbert.text.sentencepiece_tokenizer import find_model
 from morphbert.text.vocabulary import VOCABULARY_NAME, VocabularyDigest
 from morphbert.train import storage
 
-CONFIG_NAME = "bert_config.json"
-
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:

@@ -10,6 +10,7 @@ from morphbert.hub import local_path
 from morphbert.interop import native
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.pretrained import Pretrained
+from morphbert.model.config import HUGGING_FACE_CONFIG_NAME
 from morphbert.text.loading import load_vocabulary_of
 from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_vocabulary
 
@@ -39,7 +40,7 @@ def read(
         model = huggingface.read_folder(path, allow_pickle)
     elif os.path.isdir(path) and _only_weights(path):
         raise MorphbertError(
-            f"{path} has {_only_weights(path)} and no {huggingface.CONFIG_NAME} that says model_type: copy the "
+            f"{path} has {_only_weights(path)} and no {HUGGING_FACE_CONFIG_NAME} that says model_type: copy the "
             "configuration of the model into the folder."
         )
     else:

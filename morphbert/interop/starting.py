@@ -17,14 +17,13 @@ from morphbert.interop.growing import grown, grows
 from morphbert.interop.huggingface import folder as huggingface
 from morphbert.interop.importing import account
 from morphbert.interop.pretrained import (
-    CONFIG_NAME,
     Pretrained,
     as_float32,
     check_other_network,
     find_vocabulary,
 )
 from morphbert.interop.vocabularies import check_rows, tokenizer_of
-from morphbert.model.config import BertConfig
+from morphbert.model.config import BERT_CONFIG_NAME, BertConfig
 from morphbert.model.electra import name_in_both
 from morphbert.model.names import EMBEDDINGS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from morphbert.model.parameters import pretraining_parameters
@@ -196,7 +195,7 @@ def _described_by(state: Mapping[str, Any], config: BertConfig) -> BertConfig:
 
 def _described(prefix: str, weights: Mapping[str, np.ndarray], config: BertConfig) -> BertConfig:
     """Returns the configuration beside a TensorFlow 1 checkpoint, if it is a smaller model; else `config`."""
-    beside = os.path.join(os.path.dirname(prefix), CONFIG_NAME)
+    beside = os.path.join(os.path.dirname(prefix), BERT_CONFIG_NAME)
     if WORD_EMBEDDINGS not in weights or not os.path.exists(beside):
         return config
     found = BertConfig.from_json_file(beside)

@@ -18,8 +18,7 @@ from morphbert.interop.pretrained import Pretrained, find_vocabulary
 from morphbert.model.config import BertConfig
 from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.description import described_tokenizer
-from morphbert.text.foreign import CONFIG_NAME as TOKENIZER_CONFIG_NAME
-from morphbert.text.foreign import SPECIALS_NAME, is_foreign
+from morphbert.text.foreign import SPECIALS_NAME, TOKENIZER_CONFIG_NAME, is_foreign
 from morphbert.text.loading import (
     foreign_folder_of,
     load_tokenizer,

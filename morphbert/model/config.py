@@ -110,9 +110,13 @@ _MOST = {
 _MOST_ROWS = 10_000_000
 
 
+BERT_CONFIG_NAME = "bert_config.json"
+HUGGING_FACE_CONFIG_NAME = "config.json"
+
+
 def config_file_in(folder: str) -> str | None:
     """Returns the path of a folder's `bert_config.json`, else of its `config.json`, else None."""
-    paths = (os.path.join(folder, name) for name in ("bert_config.json", "config.json"))
+    paths = (os.path.join(folder, name) for name in (BERT_CONFIG_NAME, HUGGING_FACE_CONFIG_NAME))
     return next(filter(os.path.isfile, paths), None)
 
 
@@ -380,7 +384,7 @@ class BertConfig:
         if os.path.isdir(path):
             found = config_file_in(path)
             if found is None:
-                raise MorphbertError(f"{path} has neither bert_config.json nor config.json.")
+                raise MorphbertError(f"{path} has neither {BERT_CONFIG_NAME} nor {HUGGING_FACE_CONFIG_NAME}.")
             path = found
         return cls.from_json_file(path)
 
@@ -389,7 +393,7 @@ class BertConfig:
 
         `BertModel.save_pretrained` writes transformers' own `config.json`.
         """
-        with atomic_write(os.path.join(folder, "bert_config.json")) as stream:
+        with atomic_write(os.path.join(folder, BERT_CONFIG_NAME)) as stream:
             stream.write(self.to_json().encode())
 
     def to_dict(self) -> dict[str, Any]:

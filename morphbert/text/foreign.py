@@ -36,11 +36,11 @@ from morphbert.text.vocabulary_file import load_vocabulary
 from morphbert.text.wordpiece import CONTINUATION
 from morphbert.text.words import WordSplitter
 
-CONFIG_NAME = "tokenizer_config.json"
+TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 JSON_NAME = "tokenizer.json"
 SPECIALS_NAME = "special_tokens_map.json"
 ADDED_NAME = "added_tokens.json"
-FILE_NAMES = (CONFIG_NAME, JSON_NAME, SPECIALS_NAME, ADDED_NAME)
+FILE_NAMES = (TOKENIZER_CONFIG_NAME, JSON_NAME, SPECIALS_NAME, ADDED_NAME)
 
 _OTHERWISE = "If the model uses BERT's tokenization, give --vocab_file=…/vocab.txt and --do_lower_case."
 # Classes that cut text as BertTokenizer does.
@@ -146,7 +146,7 @@ def load_foreign(
     Raises:
       MorphbertError: a class or key, which the message names, is not reproduced, or two files contradict each other.
     """
-    config = _read(folder, CONFIG_NAME)
+    config = _read(folder, TOKENIZER_CONFIG_NAME)
     whole = _read(folder, JSON_NAME)
     _check_class(folder, config)
     special = special_tokens_in(folder)
@@ -169,8 +169,8 @@ def load_foreign(
         if key in described and not any(described[key] is choice for choice in choices):
             shown = ", ".join(json.dumps(choice) for choice in choices)
             raise MorphbertError(
-                f"{os.path.join(folder, CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it must be one of "
-                f"{shown}."
+                f"{os.path.join(folder, TOKENIZER_CONFIG_NAME)}: {key} is {json.dumps(described[key])}; it must be one "
+                f"of {shown}."
             )
     accents = described.get("strip_accents")
     if "do_lower_case" in described:
@@ -224,7 +224,7 @@ def sentencepiece_settings(folder: str) -> AlbertSettings | None:
     Raises:
       MorphbertError: the folder's tokenizer class or one of its keys, which the message names, is not reproduced.
     """
-    path, config = os.path.join(folder, CONFIG_NAME), _read(folder, CONFIG_NAME)
+    path, config = os.path.join(folder, TOKENIZER_CONFIG_NAME), _read(folder, TOKENIZER_CONFIG_NAME)
     name = config.get("tokenizer_class") or _read(folder, "config.json").get("tokenizer_class")
     if isinstance(name, str) and name.startswith(("XLMRoberta", "Camembert", "Barthez", "MBart", "T5")):
         raise MorphbertError(
@@ -269,8 +269,8 @@ def _check_class(folder: str, config: Mapping[str, Any]) -> None:
         name = config_json.get("tokenizer_class")
     if name is not None and name not in _BERT_CLASSES | _GENERIC_CLASSES:
         raise MorphbertError(
-            f"{os.path.join(folder, CONFIG_NAME)}: tokenizer_class is {name}, whose tokenization differs from "
-            f"BertTokenizer's. This class is not supported. {_OTHERWISE}"
+            f"{os.path.join(folder, TOKENIZER_CONFIG_NAME)}: tokenizer_class is {name}, whose tokenization differs "
+            f"from BertTokenizer's. This class is not supported. {_OTHERWISE}"
         )
     if name in _GENERIC_CLASSES and not exists(os.path.join(folder, JSON_NAME)):
         raise MorphbertError(
@@ -279,7 +279,7 @@ def _check_class(folder: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_keys(folder: str, config: Mapping[str, Any], special: SpecialTokens) -> None:
-    path = os.path.join(folder, CONFIG_NAME)
+    path = os.path.join(folder, TOKENIZER_CONFIG_NAME)
     for key, value in config.items():
         if key == "never_split" and value == list(special.as_map().values()):
             continue
@@ -370,7 +370,12 @@ def _added(
     decoder = config.get("added_tokens_decoder") or {}
     for number, entry in decoder.items() if isinstance(decoder, dict) else [(None, decoder)]:
         text = entry.get("content") if isinstance(entry, dict) else entry
-        add(CONFIG_NAME, text, int(str(number)) if re.fullmatch(r"\d{1,18}", str(number)) else number, entry)
+        add(
+            TOKENIZER_CONFIG_NAME,
+            text,
+            int(str(number)) if re.fullmatch(r"\d{1,18}", str(number)) else number,
+            entry,
+        )
     return found, verbatim
 
 
@@ -390,7 +395,7 @@ def special_tokens_in(folder: str) -> SpecialTokens:
       MorphbertError: the two files that may state it contradict each other, or the spelling cannot be used.
     """
     found: dict[str, Any] = {}
-    for file in (SPECIALS_NAME, CONFIG_NAME):
+    for file in (SPECIALS_NAME, TOKENIZER_CONFIG_NAME):
         values = _read(folder, file)
         for role in BERT_SPELLING.as_map():
             value = values.get(role)
@@ -403,7 +408,7 @@ def special_tokens_in(folder: str) -> SpecialTokens:
 
 
 def _check_further_special_tokens(folder: str, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
-    for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (CONFIG_NAME, config)):
+    for file, values in ((SPECIALS_NAME, _read(folder, SPECIALS_NAME)), (TOKENIZER_CONFIG_NAME, config)):
         more = values.get("additional_special_tokens") or values.get("extra_special_tokens") or []
         for value in more.values() if isinstance(more, dict) else more:
             token = value.get("content") if isinstance(value, dict) else value

@@ -18,6 +18,7 @@ from morphbert.errors import MorphbertError
 from morphbert.files import is_remote
 from morphbert.grammar.cutting import Cutter
 from morphbert.grammar.pairs import read_pairs
+from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.model.electra import GENERATOR_CONFIG, with_whole_tables
 from morphbert.model.parameters import TrainableModel
 from morphbert.text.loading import load_tokenizer
@@ -456,7 +457,7 @@ class _Run:
         if config.dry_run or not self._cluster.is_chief:
             return 0
         # Beside the checkpoints, so that later stages need no second path.
-        write_text(os.path.join(config.output_dir, "bert_config.json"), config.bert_config.to_json())
+        write_text(os.path.join(config.output_dir, BERT_CONFIG_NAME), config.bert_config.to_json())
         if config.electra:
             write_text(os.path.join(config.output_dir, GENERATOR_CONFIG), config.electra.generator.to_json())
         return 0

@@ -34,14 +34,13 @@ from morphbert.interop.pretrained import (
     check_weights,
     find_vocabulary,
 )
-from morphbert.model.config import BertConfig, only_known
+from morphbert.model.config import HUGGING_FACE_CONFIG_NAME, BertConfig, only_known
 from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.structured import load_json
 from morphbert.train.checkpoint import shapes_of
 
-CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 PICKLE_NAME = "pytorch_model.bin"
@@ -118,16 +117,16 @@ def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
 
 def write_config(folder: str, config: BertConfig, special_ids: Mapping[str, int] | None = None) -> None:
     """Writes `config.json`; `special_ids` are those of [PAD], [CLS] and [SEP] in the vocabulary, if it is known."""
-    with open(os.path.join(folder, CONFIG_NAME), "w", encoding="utf-8") as stream:
+    with open(os.path.join(folder, HUGGING_FACE_CONFIG_NAME), "w", encoding="utf-8") as stream:
         json.dump(config_values(config, special_ids), stream, indent=2, sort_keys=True)
         stream.write("\n")
 
 
 def is_folder(path: str) -> bool:
     """Returns whether a folder is one of Hugging Face's: `config.json` with a `model_type`."""
-    if not os.path.isfile(os.path.join(path, CONFIG_NAME)):
+    if not os.path.isfile(os.path.join(path, HUGGING_FACE_CONFIG_NAME)):
         return False
-    return "model_type" in _read_json(os.path.join(path, CONFIG_NAME))
+    return "model_type" in _read_json(os.path.join(path, HUGGING_FACE_CONFIG_NAME))
 
 
 def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
@@ -141,7 +140,7 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
       MorphbertError: another kind of model, a file that is missing or damaged, a tensor that is missing, has another
         shape or belongs to an encoder that the configuration does not describe.
     """
-    path = os.path.join(folder, CONFIG_NAME)
+    path = os.path.join(folder, HUGGING_FACE_CONFIG_NAME)
     config = read_config(_read_json(path), path)
     found = _read_tensors(folder, allow_pickle)
     tensors = {full_name(name, config.kind): value for name, value in found.items()}
@@ -256,7 +255,7 @@ def _read_tensors(folder: str, allow_pickle: bool) -> dict[str, np.ndarray]:
                 "the content of each: copy the whole folder again."
             )
         raise MorphbertError(
-            f"{folder} has no {WEIGHTS_NAME}: give a folder with {CONFIG_NAME} and the weights."
+            f"{folder} has no {WEIGHTS_NAME}: give a folder with {HUGGING_FACE_CONFIG_NAME} and the weights."
         )
     if not allow_pickle:
         raise MorphbertError(
