@@ -242,10 +242,10 @@ ANSWER = {"text": "서울", "answer_start": 10}
     ],
 )
 def test_questions_in_every_layout(tmp_path, content):
-    (question,), account = read_questions(write(tmp_path / "q.json", content))
+    (question,), statistics = read_questions(write(tmp_path / "q.json", content))
     assert (question.id, question.context, question.golds) == ("a", CONTEXT, ("서울",))
     assert question.answers[0].start == 10
-    assert str(account).startswith("1 questions, 1 answers, 0 of them moved")
+    assert str(statistics).startswith("1 questions, 1 answers, 0 of them moved")
 
 
 @pytest.mark.parametrize(

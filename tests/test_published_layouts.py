@@ -157,6 +157,6 @@ def test_korquad_2_1(tmp_path):
         "qas": [entry],
     }
     path = written(tmp_path / "korquad2.1_dev_00.json", {"version": "KorQuAD_2.1_dev", "data": [article]})
-    (question,), account = read_questions(path)
+    (question,), statistics = read_questions(path)
     assert (question.id, question.golds) == ("1", ("서울",))
-    assert account.answers == 1
+    assert statistics.answers == 1

@@ -65,8 +65,8 @@ def questions(tmp_path_factory):
 
 @pytest.mark.parametrize("length", [24, 32, 384])
 def test_every_answer_comes_back_to_its_characters(questions, length):
-    found, account = read_questions(str(questions))
-    assert (account.questions, account.answers, account.mended, account.lost) == (10, 10, 0, [])
+    found, statistics = read_questions(str(questions))
+    assert (statistics.questions, statistics.answers, statistics.mended, statistics.lost) == (10, 10, 0, [])
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     windows = list(answers.windows_of(tokenizer, found, answers.WindowConfig(length, 8, 8)))
     best = answers.ceiling(windows, found)
@@ -120,12 +120,12 @@ def test_answers_are_mended_or_named(tmp_path):
             entry("none", "언제?", is_impossible=True),
         ],
     )
-    found, account = read_questions(str(path))
-    assert account.lost == ["elsewhere"]
-    assert account.mended == 1
+    found, statistics = read_questions(str(path))
+    assert statistics.lost == ["elsewhere"]
+    assert statistics.mended == 1
     assert found[1].answers[0].start == off
     assert found[3].is_impossible
-    assert "1 left out, because they are not in their paragraph: elsewhere" in str(account)
+    assert "1 left out, because they are not in their paragraph: elsewhere" in str(statistics)
     assert locate(CONTEXT, "구글이\u200e", 0).text == "구글이"
 
 
@@ -209,8 +209,8 @@ def test_other_json_is_refused(tmp_path, random_model, capsys, content, message)
 
 @needs(KORQUAD)
 def test_korquad_s_ceiling_with_mecab_is_over_99():
-    found, account = read_questions(str(KORQUAD))
-    assert account.lost == []
+    found, statistics = read_questions(str(KORQUAD))
+    assert statistics.lost == []
     some = found[::8]
     windows = list(answers.windows_of(load_tokenizer(str(MECAB_VOCABULARY)), some, answers.WindowConfig()))
     assert evaluate(some, answers.ceiling(windows, some))["exact_match"] > 99.0
@@ -228,8 +228,8 @@ def test_figures_are_those_that_the_official_script_gave(tmp_path):
         entry(str(number), "?", *((gold, 0) for gold in golds))
         for number, (_, golds, _, _) in enumerate(cases)
     ]
-    found, account = read_questions(str(write(tmp_path / "golds.json", entries)))
-    assert account.lost  # most of these answers are not in the paragraph; the script does not look
+    found, statistics = read_questions(str(write(tmp_path / "golds.json", entries)))
+    assert statistics.lost  # most of these answers are not in the paragraph; the script does not look
     said = {str(number): case[0] for number, case in enumerate(cases) if number % 7}
     figures = evaluate(found, said)
     for name, value in GOLDEN_FIGURES["whole_without_every_7th"].items():
@@ -320,11 +320,11 @@ def test_the_format_of_klue_mrc_is_read(tmp_path):
     }
     path = tmp_path / "mrc.json"
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    found, account = read_questions(str(path))
+    found, statistics = read_questions(str(path))
     assert [question.id for question in found] == ["예문-mrc-1", "예문-mrc-2"]
     assert found[1].is_impossible
     assert found[1].answers == ()
-    assert (account.questions, account.answers) == (2, 1)
+    assert (statistics.questions, statistics.answers) == (2, 1)
 
 
 @needs(KORQUAD)

@@ -49,7 +49,7 @@ def write(path, text):
 
 
 def test_the_format_of_klue_is_read(tmp_path):
-    texts, account = read_tagged(str(write(tmp_path / "a.tsv", TAGGED)))
+    texts, statistics = read_tagged(str(write(tmp_path / "a.tsv", TAGGED)))
     assert [text.text for text in texts] == ["김철수는 3일 부산역에", "#1위"]
     assert [text.id for text in texts] == ["예문-1", "예문-2"]
     assert [entity.text for entity in entities_of(texts[0].text, texts[0].tags)] == [
@@ -57,7 +57,7 @@ def test_the_format_of_klue_is_read(tmp_path):
         "3일",
         "부산역",
     ]
-    assert str(account) == "2 texts, 4 entities (1 DT, 1 LC, 1 PS, 1 QT)"
+    assert str(statistics) == "2 texts, 4 entities (1 DT, 1 LC, 1 PS, 1 QT)"
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_other_files_are_named(tmp_path, text, message):
 
 
 def test_an_entity_without_a_beginning_gets_one(tmp_path):
-    texts, account = read_tagged(str(write(tmp_path / "a.tsv", "김\tI-PS\n씨\tI-OG\n")))
+    texts, statistics = read_tagged(str(write(tmp_path / "a.tsv", "김\tI-PS\n씨\tI-OG\n")))
     assert texts[0].tags == ("B-PS", "B-OG")
-    assert "2 tags I- without a beginning became B-" in str(account)
+    assert "2 tags I- without a beginning became B-" in str(statistics)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_tags_survive_any_pieces(tagged, data):
 @needs(KLUE_NER)
 def test_every_tag_of_klue_ner_survives():
     """All 5,000 sentences, spaces too, by pieces that straddle tags as well."""
-    texts, account = read_tagged(str(KLUE_NER))
-    assert account.texts == 5000
-    assert account.mended == 0
+    texts, statistics = read_tagged(str(KLUE_NER))
+    assert statistics.texts == 5000
+    assert statistics.mended == 0
     tokenizer = load_tokenizer(str(MECAB_VOCABULARY))
     straddling = 0
     for text in texts:

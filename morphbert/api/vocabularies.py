@@ -64,8 +64,8 @@ def _questions(path: str) -> list[Paragraph] | None:
     """Returns the paragraphs of a SQuAD file with the places of all answers."""
     if not path:
         return None
-    questions, account = read_questions(path)
-    print(f"Answers: {account}.", file=sys.stderr)
+    questions, statistics = read_questions(path)
+    print(f"Answers: {statistics}.", file=sys.stderr)
     paragraphs: dict[str, list[tuple[int, int]]] = {}
     for question in questions:
         spans = paragraphs.setdefault(question.context, [])

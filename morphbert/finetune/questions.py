@@ -39,7 +39,7 @@ class Question:
 
 
 @dataclass
-class Account:
+class AnswerStatistics:
     """The statistics of the answers: numbers, and the questions whose answers were left out."""
 
     questions: int = 0
@@ -63,12 +63,12 @@ class Account:
         return words
 
 
-def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Question], Account]:
+def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Question], AnswerStatistics]:
     """Reads files in SQuAD's format, or with one question per object, as JSON Lines or an array.
 
     For KorQuAD 2.1 the text in `context` is read; its articles contain the questions. An answer that is not at its
     `answer_start` is moved to its nearest occurrence, apart from double spaces and spaces at its edges. An answer
-    without an occurrence is left out and named in the account. Ids become unique: a question without an id gets a
+    without an occurrence is left out, and the statistics name it. Ids become unique: a question without an id gets a
     number, and a number is appended to a repeated id.
 
     Args:
@@ -78,13 +78,13 @@ def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Questio
     Raises:
       MorphbertError: a file is not JSON or has another structure.
     """
-    account = Account(lost=[])
+    statistics = AnswerStatistics(lost=[])
     questions: list[Question] = []
     for path in expand(patterns):
         before = len(questions)
         for row in json_rows(path, encoding):
             try:
-                questions += _questions(row, account)
+                questions += _questions(row, statistics)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise MorphbertError(
                     f"{row.where}: not in SQuAD's format: data → paragraphs → context and qas → question, id, answers "
@@ -92,35 +92,35 @@ def read_questions(patterns: str, encoding: str = "utf-8") -> tuple[list[Questio
                 ) from error
         if len(questions) == before:
             raise MorphbertError(f"{path} has no question.")
-    return _with_unique_ids(questions, account), account
+    return _with_unique_ids(questions, statistics), statistics
 
 
-def _questions(row: Mapping[str, Any], account: Account) -> Iterator[Question]:
+def _questions(row: Mapping[str, Any], statistics: AnswerStatistics) -> Iterator[Question]:
     """Yields the questions of a file's only object, or of one object of several."""
     if "data" not in row and "question" in row:
-        yield _question(row, str(row["context"]), account)
+        yield _question(row, str(row["context"]), statistics)
         return
     for article in row["data"]:
         for paragraph in article.get("paragraphs", [article]):
             context = str(paragraph["context"])
             for entry in paragraph["qas"]:
-                yield _question(entry, context, account)
+                yield _question(entry, context, statistics)
 
 
-def _question(entry: Mapping[str, Any], context: str, account: Account) -> Question:
+def _question(entry: Mapping[str, Any], context: str, statistics: AnswerStatistics) -> Question:
     name = entry.get("id", entry.get("guid"))
     name = "" if name is None else str(name)
-    account.questions += 1
+    statistics.questions += 1
     golds, answers = [], []
     for text, start in _given_answers(entry):
         golds.append(text)
         found = locate(context, text, start)
         if found is None:
-            assert account.lost is not None
-            account.lost.append(name or f"question {account.questions}")
+            assert statistics.lost is not None
+            statistics.lost.append(name or f"question {statistics.questions}")
             continue
-        account.answers += 1
-        account.mended += found.start != start
+        statistics.answers += 1
+        statistics.mended += found.start != start
         answers.append(found)
     if bool(entry.get("is_impossible", False)):
         return Question(name, str(entry["question"]), context, is_impossible=True)
@@ -139,11 +139,11 @@ def _given_answers(entry: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield str(one["text"]), int(one["answer_start"])
 
 
-def _with_unique_ids(questions: Sequence[Question], account: Account) -> list[Question]:
+def _with_unique_ids(questions: Sequence[Question], statistics: AnswerStatistics) -> list[Question]:
     counts = Counter(question.id for question in questions)
-    account.without_id = counts.pop("", 0)
-    account.repeated = [name for name, count in counts.items() if count > 1]
-    if not account.without_id and not account.repeated:
+    statistics.without_id = counts.pop("", 0)
+    statistics.repeated = [name for name, count in counts.items() if count > 1]
+    if not statistics.without_id and not statistics.repeated:
         return list(questions)
     taken = set(counts)
     unique, seen = [], set()

@@ -41,7 +41,7 @@ class Entity:
 
 
 @dataclass
-class Account:
+class TagStatistics:
     """The statistics of a file: texts, entities by type, and `I-` tags without a preceding entity of their type."""
 
     texts: int = 0
@@ -54,7 +54,7 @@ class Account:
         return words + (f"; {self.mended} tags I- without a beginning became B-" if self.mended else "")
 
 
-def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText], Account]:
+def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText], TagStatistics]:
     """Reads KLUE-NER's format: a character, a tab, its tag on each line; an empty line after each text.
 
     Lines that begin with `##` are comments; the one before a text names it.
@@ -63,17 +63,17 @@ def read_tagged(patterns: str, encoding: str = "utf-8") -> tuple[list[TaggedText
       MorphbertError: a line has another form; the message names its number.
     """
     texts: list[TaggedText] = []
-    account = Account()
+    statistics = TagStatistics()
     for path in expand(patterns):
         before = len(texts)
         for name, lines in _blocks(path, encoding):
-            found = _tagged(name, lines, path, account)
-            account.texts += 1
-            account.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
+            found = _tagged(name, lines, path, statistics)
+            statistics.texts += 1
+            statistics.entities.update(entity.type for entity in entities_of(found.text, found.tags or ()))
             texts.append(found)
         if len(texts) == before:
             raise MorphbertError(f"{path} has no text: each line needs a character, a tab and its tag.")
-    return texts, account
+    return texts, statistics
 
 
 def _blocks(path: str, encoding: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
@@ -92,7 +92,7 @@ def _blocks(path: str, encoding: str) -> Iterator[tuple[str, list[tuple[int, str
         yield name or str(count + 1), lines
 
 
-def _tagged(name: str, lines: Sequence[tuple[int, str]], path: str, account: Account) -> TaggedText:
+def _tagged(name: str, lines: Sequence[tuple[int, str]], path: str, statistics: TagStatistics) -> TaggedText:
     characters: list[str] = []
     tags: list[str] = []
     for number, line in lines:
@@ -103,7 +103,7 @@ def _tagged(name: str, lines: Sequence[tuple[int, str]], path: str, account: Acc
                 "KLUE-NER."
             )
         if tag.startswith("I-") and (not tags or tags[-1][1:] != tag[1:]):
-            account.mended += 1
+            statistics.mended += 1
             tag = "B" + tag[1:]
         characters.append(character)
         tags.append(tag)

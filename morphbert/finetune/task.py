@@ -49,17 +49,17 @@ class Examples:
     Attributes:
       items: the examples, of the task's own type.
       source: the file, for messages; None for rows.
-      account: a description of the content.
+      summary: a description of the content.
     """
 
     items: Sequence[Any]
     source: str | None = None
-    account: str = ""
+    summary: str = ""
 
     def say(self, more: str = "") -> None:
         """Prints the description of the file and `more`; prints nothing for rows."""
         if self.source is not None:
-            print(f"data: {os.path.basename(self.source)}: {self.account}{more}", flush=True)
+            print(f"data: {os.path.basename(self.source)}: {self.summary}{more}", flush=True)
 
 
 @dataclasses.dataclass(frozen=True)

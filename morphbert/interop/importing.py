@@ -29,7 +29,7 @@ def import_model(config: ImportConfig) -> list[str]:
         config.allow_pickle,
     )
     model = electra.chosen(model, config.electra_network)
-    notes = account(model)
+    notes = origin_of_parts(model)
     tokenizer, vocabulary = tokenizer_of(model), model.vocabulary
     if config.new_vocab_file is not None:
         if tokenizer is None:
@@ -58,7 +58,7 @@ def _write_vocabulary(folder: str, tokenizer: Tokenizer | None, source: str | No
         write_vocabulary(folder, tokenizer, source)
 
 
-def account(model: Pretrained) -> list[str]:
+def origin_of_parts(model: Pretrained) -> list[str]:
     """Returns a table of the weights of each part that the source has or lacks, and the names of its other weights."""
     parts: dict[str, list[str]] = {}
     for name, parameter in pretraining_parameters(model.config).items():

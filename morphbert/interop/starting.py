@@ -15,7 +15,7 @@ from morphbert.interop import electra, native, sources
 from morphbert.interop.adapting import map_pieces, resize_positions
 from morphbert.interop.growing import grown, grows
 from morphbert.interop.huggingface import folder as huggingface
-from morphbert.interop.importing import account
+from morphbert.interop.importing import origin_of_parts
 from morphbert.interop.pretrained import (
     Pretrained,
     as_float32,
@@ -56,7 +56,7 @@ def initial_weights(
     """
     start = _read(path, config)
     larger = grows(start.config, config)
-    for line in account(start if larger else dataclasses.replace(start, config=config)):
+    for line in origin_of_parts(start if larger else dataclasses.replace(start, config=config)):
         print(f"training: {line}", flush=True)
     weights = dict(start.weights)
     if vocab_file is not None:

@@ -160,7 +160,7 @@ class MultipleChoice(HeadTask):
                 items.append(_example(row, columns, labelled))
             except MorphbertError as error:
                 raise MorphbertError(f"{row.where}: {error}") from error
-        examples = Examples(items, path, _account(items))
+        examples = Examples(items, path, _summary(items))
         examples.say()
         if labelled:
             _check_first(items, columns, path)
@@ -383,7 +383,7 @@ def _label(value: Any, columns: Columns, candidates: int) -> int:
     return number
 
 
-def _account(items: Sequence[ChoiceExample]) -> str:
+def _summary(items: Sequence[ChoiceExample]) -> str:
     few, most = (pick(len(example.choices) for example in items) for pick in (min, max))
     chance = sum(1 / len(example.choices) for example in items) / len(items)
     numbers = f"{few}" if few == most else f"{few} to {most}"

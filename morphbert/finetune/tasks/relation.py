@@ -104,8 +104,8 @@ class Relation(LabelTask):
         found, moved = read_relations(path, labelled=purpose != "predict", encoding=config.encoding)
         counts = Counter(example.label for example in found if example.label is not None)
         relations = ", " + counted(counts, "relation") if counts else ""
-        account = f"{len(found)} examples{relations}; {moved} entities moved to where their words stand"
-        examples = Examples(found, path, account)
+        summary = f"{len(found)} examples{relations}; {moved} entities moved to where their words stand"
+        examples = Examples(found, path, summary)
         examples.say()
         return examples
 

@@ -103,8 +103,8 @@ class Spans(HeadTask):
     @classmethod
     def read(cls, config: SpanConfig, path: str, purpose: Purpose) -> Examples:
         """Reads SQuAD's JSON."""
-        questions, account = read_questions(path, config.encoding)
-        return Examples(questions, path, str(account))
+        questions, statistics = read_questions(path, config.encoding)
+        return Examples(questions, path, str(statistics))
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> Question:
         """Reads `question` and `context`."""

@@ -87,8 +87,8 @@ class Tagging(LabelTask):
     def read(cls, config: TaggingConfig, path: str, purpose: Purpose) -> Examples:
         """Reads KLUE-NER's format, or, for prediction, also texts, one per line."""
         if purpose != "predict" or plain_ending(path) == ".tsv":
-            texts, account = read_tagged(path, config.encoding)
-            return Examples(texts, path, str(account))
+            texts, statistics = read_tagged(path, config.encoding)
+            return Examples(texts, path, str(statistics))
         lines = (
             line.rstrip("\r") for name in expand(path) for line in read_lines(name, encoding=config.encoding)
         )
