@@ -216,7 +216,7 @@ def _refuse_without_text(input_files: Sequence[str], encoding: str) -> None:
 def no_text(input_files: Sequence[str]) -> MorphbertError:
     """Returns the error of input that has no text."""
     return MorphbertError(
-        f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Expected is one "
+        f"the input contains no text: {len(input_files)} file(s), among them {input_files[0]}. Write one "
         "sentence per line, with an empty line between documents."
     )
 

@@ -338,9 +338,7 @@ def json_rows(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     for number, line in itertools.chain([(begin, first)], lines):
         if line.strip():
             where = f"{name}, line {number}"
-            found = parse_json(
-                line, name, "Expected is one object per line, or one array of objects.", number
-            )
+            found = parse_json(line, name, "Write one object per line, or one array of objects.", number)
             yield _row_of(found, where)
 
 
@@ -358,7 +356,7 @@ def _is_json(line: str) -> bool:
 def _whole(path: str, encoding: str) -> Iterator[Row]:
     name = shown(path)
     content = parse_json(
-        read_text(path, encoding), name, "Expected is an array of objects, or one object per line.", 1
+        read_text(path, encoding), name, "Write an array of objects, or one object per line.", 1
     )
     for place, found in enumerate(content if isinstance(content, list) else [content], start=1):
         yield _row_of(found, f"{name}, example {place}")

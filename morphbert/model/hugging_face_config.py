@@ -161,7 +161,7 @@ def from_modern_bert(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         chosen[ours] = _ACTIVATIONS.get(name, {"swish": "silu"}.get(name, name))
         if chosen[ours] not in ("gelu", "gelu_erf", "silu", "relu", "tanh", "linear"):
             known = ", ".join([*_ACTIVATIONS, "silu", "relu", "tanh", "linear"])
-            raise refuse(key, f"computed here are {known}")
+            raise refuse(key, f"the values are {known}")
     if chosen["classifier_activation"] == chosen["hidden_act"]:
         chosen["classifier_activation"] = None
     return {**chosen, **_modern_attention(values, chosen["num_hidden_layers"], source), **MODERN_BLOCK}
@@ -178,7 +178,7 @@ def _modern_attention(values: Mapping[str, Any], layers: int, source: str) -> di
         )
         if every is None:
             raise MorphbertError(
-                f"{source}: layer_types is {types!r}; computed here is full_attention in the layers 0, n, 2 n… and "
+                f"{source}: layer_types is {types!r}; it must have full_attention in the layers 0, n, 2 n… and "
                 "sliding_attention in the others."
             )
     if not isinstance(every, int) or every < 1:
