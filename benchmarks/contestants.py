@@ -77,7 +77,7 @@ class Ours:
         from morphbert.model.losses import COUNTS, counts, pretraining_sums
         from morphbert.model.parameters import TrainableModel
         from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
-        from morphbert.train.input.records import evaluation_dataset, training_dataset
+        from morphbert.train.input.records import Reading, evaluation_dataset, training_dataset
         from morphbert.train.objective import pretraining_objective
         from morphbert.train.optimizers.optimizer import Optimizer
         from morphbert.train.step import StepConfig, TrainingStep
@@ -93,7 +93,8 @@ class Ours:
         step = StepConfig(dtype=arguments.dtype, seed=arguments.seed)
         self._training = TrainingStep(objective, train_state, strategy, step)
         form = record_format(arguments, config.vocab_size)
-        dataset = training_dataset([arguments.train_file], form, arguments.batch, arguments.seed, 10_000)
+        reading = Reading(arguments.batch, arguments.seed, 10_000)
+        dataset = training_dataset([arguments.train_file], form, reading)
         self._iterator = iter(dataset.skip(arguments.taken))
         self._state = tf.train.Checkpoint(model=model.parameters, optimizer=train_state.optimizer)
         self._config = config

@@ -289,14 +289,16 @@ def measure_input(arguments, argv):
     import tensorflow as tf
 
     from morphbert.data.records import RecordShape
-    from morphbert.train.input.records import RecordFormat, training_dataset
+    from morphbert.train.input.records import Reading, RecordFormat, training_dataset
 
     child = Child("morphbert", argv)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(glob.glob(write_records(arguments, folder)))
         form = RecordFormat(RecordShape(arguments.length, arguments.predictions), arguments.vocab_size, 2)
         # A host's steps take the batches in a graph: so does this, without any step.
-        batches = iter(training_dataset(files, form, arguments.batch, seed=1, shuffle_buffer_size=1000))
+        batches = iter(
+            training_dataset(files, form, Reading(arguments.batch, seed=1, shuffle_buffer_size=1000))
+        )
 
         @tf.function
         def take(count):

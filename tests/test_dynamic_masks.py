@@ -19,7 +19,7 @@ from morphbert.data.records import RecordLayout, RecordShape, features
 from morphbert.errors import MorphbertError
 from morphbert.train.input.dynamic_masks import MaskRules, record_keys, with_masks
 from morphbert.train.input.record_sets import mask_rules
-from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
+from morphbert.train.input.records import Reading, RecordFormat, evaluation_dataset, training_dataset
 
 MASK_ID, RANGES = 4, ((5, 90), (95, 300))
 
@@ -117,7 +117,7 @@ def test_each_pass_masks_other_pieces_of_the_same_text(dynamic):
     files, form = form_of(dynamic)
     size = sum(load_manifest(files[0]).outputs.values())
     first, second, again = (
-        rows_of(training_dataset(files, form, 1, 1, 100).skip(skip), size) for skip in (0, size, 0)
+        rows_of(training_dataset(files, form, Reading(1, 1, 100)).skip(skip), size) for skip in (0, size, 0)
     )
     masks = [{restored(row): tuple(row["masked_lm_positions"]) for row in rows} for rows in (first, second)]
     assert masks[0].keys() == masks[1].keys()

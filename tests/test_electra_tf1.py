@@ -182,7 +182,7 @@ def test_a_generator_that_shares_all_weights_or_none(released, tmp_path):
         (tmp_path / "config.json").write_text(config.to_json())
         prefix = str(tmp_path / "model.ckpt-1")
         save_tensorflow_1(prefix, changed)
-        model = sources.read(prefix, str(tmp_path / "config.json"))
+        model = sources.read(prefix, bert_config_file=str(tmp_path / "config.json"))
         assert_same_weights(joined_checkpoint(model, {}), changed)
         return model.weights
 

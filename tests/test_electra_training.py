@@ -390,7 +390,7 @@ def test_masks_are_filled_by_the_generator_and_tasks_get_the_discriminator(finis
     model = sources.read(str(finished))
     assert (model.config.electra, model.missing()) == ("discriminator", [])
     assert all(name.startswith("generator") for name in model.other_network)
-    generator = sources.read(str(finished), str(finished / "generator_config.json"))
+    generator = sources.read(str(finished), bert_config_file=str(finished / "generator_config.json"))
     assert (generator.config.hidden_size, generator.missing()) == (16, [])
     table = "bert/embeddings/word_embeddings"
     np.testing.assert_array_equal(generator.weights[table], model.weights[table])
@@ -441,7 +441,7 @@ def test_a_run_with_disentangled_gradients_is_read_as_two_whole_networks(apart, 
     assert train([flag for flag in run if flag != "--do_train"]) == 0
     assert held_out() == before
     judge = sources.read(str(output))
-    filler = sources.read(str(output), str(output / "generator_config.json"))
+    filler = sources.read(str(output), bert_config_file=str(output / "generator_config.json"))
     assert (judge.missing(), filler.missing()) == ([], [])
     table = "bert/embeddings/word_embeddings"
     assert np.abs(judge.weights[table] - filler.weights[table]).max() > 1e-4

@@ -19,7 +19,7 @@ from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.train.input.dynamic_masks import share_of_batch
 from morphbert.train.input.record_sets import RecordSet, SetFinder
-from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
+from morphbert.train.input.records import Reading, RecordFormat, evaluation_dataset, training_dataset
 from morphbert.train.mask_schedule import (
     BatchShares,
     MaskSchedule,
@@ -90,10 +90,10 @@ def test_the_share_falls_with_the_batches_and_is_the_same_after_a_restart(texts)
     files = [str(texts / "train.tfrecord")]
     (chosen,) = with_schedule(finder(files, 1, FALLING).sets(files), FALLING, 10, 0, False)
     assert chosen.form.predictions == 20  # of 64 pieces, 30%; the records have 10 places
-    batches = list(training_dataset(files, chosen.form, 16, 1, 50).take(12))
+    batches = list(training_dataset(files, chosen.form, Reading(16, 1, 50)).take(12))
     expected = [0.3 - 0.2 * min(step / 10, 1) for step in range(12)]
     assert shares_of(batches) == pytest.approx(expected, abs=0.012)
-    again = training_dataset(files, chosen.form.after(4), 16, 1, 50, start=(0, 64))
+    again = training_dataset(files, chosen.form.after(4), Reading(16, 1, 50, start=(0, 64)))
     for one, other in zip(batches[4:], itertools.islice(again, 8), strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])

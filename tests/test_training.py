@@ -21,7 +21,7 @@ from morphbert.errors import MorphbertError
 from morphbert.train.checkpoint import read_state
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
-from morphbert.train.input.records import RecordFormat, evaluation_dataset, training_dataset
+from morphbert.train.input.records import Reading, RecordFormat, evaluation_dataset, training_dataset
 
 
 def test_the_loss_falls_and_is_reported(finished):
@@ -317,7 +317,7 @@ FORM = RecordFormat(RecordShape(64, 10), VOCAB_SIZE, 2)
 def test_every_pass_holds_every_record_once(records):
     files = sorted(map(str, records.glob("*.tfrecord")))
     total = len(all_ids(files))
-    dataset = training_dataset(files, FORM, 1, seed=1, shuffle_buffer_size=50)
+    dataset = training_dataset(files, FORM, Reading(1, seed=1, shuffle_buffer_size=50))
     seen = [batch["input_ids"].numpy().tobytes() for batch in dataset.take(2 * total)]
     once = [batch["input_ids"].numpy().tobytes() for batch in evaluation_dataset(files, FORM, 1)]
     assert sorted(seen[:total]) == sorted(seen[total:]) == sorted(once)

@@ -134,7 +134,10 @@ def _model(config: FineTuneConfig) -> tuple[Pretrained, Tokenizer]:
     """Returns the model to continue from, of any format, and its tokenizer."""
     assert config.init_checkpoint is not None
     found = sources.read(
-        config.init_checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case
+        config.init_checkpoint,
+        bert_config_file=config.bert_config_file,
+        vocab_file=config.vocab_file,
+        do_lower_case=config.do_lower_case,
     )
     if not found.config.has_masked_lm:
         raise MorphbertError(

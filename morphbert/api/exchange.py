@@ -152,7 +152,9 @@ def filling_tokenizer(config: ModelWithTokenizer, flag: str = "--vocab_file") ->
     from morphbert.interop import sources
     from morphbert.interop.vocabularies import tokenizer_of
 
-    model = sources.read(config.checkpoint, config.bert_config_file, None, config.do_lower_case)
+    model = sources.read(
+        config.checkpoint, bert_config_file=config.bert_config_file, do_lower_case=config.do_lower_case
+    )
     found = tokenizer_of(model)
     if found is None:
         raise UsageError(

@@ -51,7 +51,9 @@ def find_start(
             f"--bert_config_file={config_file}",
         )
         return Start(config, tokenizer, vocab_file, None)
-    model = sources.read(init_checkpoint, config_file, vocab_file, do_lower_case)
+    model = sources.read(
+        init_checkpoint, bert_config_file=config_file, vocab_file=vocab_file, do_lower_case=do_lower_case
+    )
     found = tokenizer_of(model)
     if found is None:
         raise MorphbertError(

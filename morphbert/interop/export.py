@@ -40,7 +40,12 @@ def export(config: ExportConfig) -> list[str]:
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
-    model = sources.read(config.checkpoint, config.bert_config_file, config.vocab_file, config.do_lower_case)
+    model = sources.read(
+        config.checkpoint,
+        bert_config_file=config.bert_config_file,
+        vocab_file=config.vocab_file,
+        do_lower_case=config.do_lower_case,
+    )
     model = electra.chosen(model, config.electra_network)
     tokenizer = tokenizer_of(model)
     if tokenizer is None and config.format == "huggingface":

@@ -111,7 +111,7 @@ def read_with_head(
     Raises:
       MorphbertError: nothing readable there, it has no masked LM head, or the vocabulary is another model's.
     """
-    model = sources.read(checkpoint, config_file)
+    model = sources.read(checkpoint, bert_config_file=config_file)
     if (generator := electra.generator_of(model)) is not None:
         print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
         model = generator
@@ -140,7 +140,7 @@ def read_for_pairs(
     Raises:
       MorphbertError: nothing readable there, it lacks its head, or the vocabulary is another model's.
     """
-    model = electra.chosen(sources.read(checkpoint, config_file), electra_network)
+    model = electra.chosen(sources.read(checkpoint, bert_config_file=config_file), electra_network)
     if model.config.has_masked_lm:
         _check(model, tokenizer, _TO_SCORE)
         return model

@@ -23,10 +23,10 @@ def import_model(config: ImportConfig) -> list[str]:
     """
     model = sources.read(
         config.checkpoint,
-        config.bert_config_file,
-        config.vocab_file,
-        config.do_lower_case,
-        config.allow_pickle,
+        bert_config_file=config.bert_config_file,
+        vocab_file=config.vocab_file,
+        do_lower_case=config.do_lower_case,
+        allow_pickle=config.allow_pickle,
     )
     model = electra.chosen(model, config.electra_network)
     notes = origin_of_parts(model)

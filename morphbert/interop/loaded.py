@@ -45,7 +45,13 @@ def load(
     Raises:
       MorphbertError: the path has no model that can be read, or its parts do not belong together.
     """
-    read, tokenizer = read_with_tokenizer(path, vocab_file, bert_config_file, do_lower_case, allow_pickle)
+    read, tokenizer = read_with_tokenizer(
+        path,
+        vocab_file=vocab_file,
+        bert_config_file=bert_config_file,
+        do_lower_case=do_lower_case,
+        allow_pickle=allow_pickle,
+    )
     return Loaded(BertModel.of(read, tokenizer), tokenizer)
 
 

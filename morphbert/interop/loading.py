@@ -15,6 +15,7 @@ from morphbert.interop.vocabularies import tokenizer_of
 @held_back()
 def read_with_tokenizer(
     path: str | os.PathLike[str],
+    *,
     vocab_file: str | None = None,
     bert_config_file: str | None = None,
     do_lower_case: bool | None = None,
@@ -27,7 +28,13 @@ def read_with_tokenizer(
     Raises:
       MorphbertError: nothing readable there, or its parts do not belong together.
     """
-    read = sources.read(os.fspath(path), bert_config_file, vocab_file, do_lower_case, allow_pickle)
+    read = sources.read(
+        os.fspath(path),
+        bert_config_file=bert_config_file,
+        vocab_file=vocab_file,
+        do_lower_case=do_lower_case,
+        allow_pickle=allow_pickle,
+    )
     warn = logging.getLogger("morphbert").warning
     pieces = tokenizer_of(read)
     tokenizer = None

@@ -17,8 +17,9 @@ from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_v
 
 def read(
     path: str,
-    config_file: str | None = None,
-    vocabulary: str | None = None,
+    *,
+    bert_config_file: str | None = None,
+    vocab_file: str | None = None,
     do_lower_case: bool | None = None,
     allow_pickle: bool = False,
 ) -> Pretrained:
@@ -27,8 +28,8 @@ def read(
     Args:
       path: a checkpoint of this program or of google-research/bert (a prefix, or a folder), or a Hugging Face
         folder, also by its name on the Hub (`klue/bert-base`).
-      config_file: of a checkpoint: its `bert_config.json`; None takes the one beside it.
-      vocabulary: a vocabulary folder or a plain `vocab.txt`; None takes the one beside the model, if any.
+      bert_config_file: of a checkpoint: its `bert_config.json`; None takes the one beside it.
+      vocab_file: a vocabulary folder or a plain `vocab.txt`; None takes the one beside the model, if any.
       do_lower_case: for a plain `vocab.txt`.
       allow_pickle: whether a `pytorch_model.bin` may be read.
 
@@ -44,11 +45,11 @@ def read(
             "configuration of the model into the folder."
         )
     else:
-        model = native.read(path, config_file)
-    if vocabulary is not None:
-        given = load_vocabulary_of(vocabulary)
-        check_vocabulary(model, given, f"--vocab_file={vocabulary}")
-        model = dataclasses.replace(model, vocabulary=vocabulary, do_lower_case=do_lower_case)
+        model = native.read(path, bert_config_file)
+    if vocab_file is not None:
+        given = load_vocabulary_of(vocab_file)
+        check_vocabulary(model, given, f"--vocab_file={vocab_file}")
+        model = dataclasses.replace(model, vocabulary=vocab_file, do_lower_case=do_lower_case)
     elif do_lower_case is not None:
         model = dataclasses.replace(model, do_lower_case=do_lower_case)
     return model

@@ -76,7 +76,7 @@ def test_a_vocabulary_that_is_not_the_models_is_refused(random_model, tmp_path, 
     assert fill_mask([*flags, f"--vocab_file={folder}"]) == 0
     for read in (
         lambda: find_start(str(random_model), None, str(plain), False),
-        lambda: sources.read(str(random_model), None, str(plain), False),
+        lambda: sources.read(str(random_model), vocab_file=str(plain), do_lower_case=False),
     ):
         with pytest.raises(MorphbertError, match="another vocabulary"):
             read()

@@ -11,12 +11,12 @@ from morphbert.train.accelerator_check.program import Input, StepProgram
 from morphbert.train.accelerator_check.report import Refusal, describe
 from morphbert.train.accelerator_check.targets import Target
 from morphbert.train.config import RunConfig
-from morphbert.train.input.records import RecordFormat, training_dataset
+from morphbert.train.input.records import Reading, RecordFormat, training_dataset
 
 
 def batch_of(form: RecordFormat, rows: int) -> tuple[Input, ...]:
     """Returns the tensors that training reads from records of a form, for one device with so many rows."""
-    specification = training_dataset(("records",), form, rows, seed=0, shuffle_buffer_size=1).element_spec
+    specification = training_dataset(("records",), form, Reading(rows, 0, 1)).element_spec
     return tuple(Input(name, tuple(one.shape), one.dtype.name) for name, one in sorted(specification.items()))
 
 

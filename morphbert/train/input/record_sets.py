@@ -20,6 +20,7 @@ from morphbert.train.cluster.strategy import Devices
 from morphbert.train.input.dynamic_masks import MaskRules
 from morphbert.train.input.records import (
     Mixture,
+    Reading,
     RecordFormat,
     count_records,
     count_usable,
@@ -368,16 +369,19 @@ class Feed:
     def _batch_of(self, chosen: RecordSet) -> int:
         return chosen.batch_size or self._batch_size
 
-    def _place(self, chosen: RecordSet, batches: int) -> tuple[tuple[int, int], Mixture | None]:
-        """Where the data stands after some batches: (pass, records of that pass), of each source in a mixture."""
-        done = chosen.first_record + batches * self._batch_of(chosen)
+    def _reading(self, chosen: RecordSet, batches: int) -> Reading:
+        """Returns how a set is read on after some batches."""
+        batch = self._batch_of(chosen)
+        done = chosen.first_record + batches * batch
+        reading = Reading(batch, self._seed, self._window, chosen.first_file)
         if not chosen.mixture:
-            return _place(chosen.files, chosen.form, done), None
+            return dataclasses.replace(reading, start=_place(chosen.files, chosen.form, done))
         counts = counts_after(chosen.shares, done)
         places = (
             _place(files, chosen.form, count) for files, count in zip(chosen.sources, counts, strict=True)
         )
-        return (0, 0), Mixture(chosen.sources, chosen.shares, tuple(places), done)
+        mixture = Mixture(chosen.sources, chosen.shares, tuple(places), done)
+        return dataclasses.replace(reading, mixture=mixture)
 
     def counts_of_sources(self) -> list[int]:
         """Returns how many records of each source of a mixture were taken, over all sets."""
@@ -399,11 +403,10 @@ class Feed:
             yield f"{taken:,} records from {files[0]}{more}, {taken / held:.2f} passes over its {held:,}"
 
     def _open(self, chosen: RecordSet, skipped: int) -> Any:
-        batch, (start, mixture) = self._batch_of(chosen), self._place(chosen, skipped)
+        reading = self._reading(chosen, skipped)
 
         def dataset(part: int, parts: int) -> tf.data.Dataset:
-            more = (batch, self._seed, self._window, chosen.first_file, part, parts, start, mixture)
-            return training_dataset(chosen.files, chosen.form.after(skipped), *more)
+            return training_dataset(chosen.files, chosen.form.after(skipped), reading, part, parts)
 
         if not self._devices.input_per_host:
             return iter(dataset(self._devices.cluster.index, self._devices.cluster.size))
@@ -447,8 +450,8 @@ class Feed:
 
         def named(number: int) -> str:
             records = self.sets[chosen]
-            more = (self._batch_of(records), self._seed, self._window, *self._place(records, start + number))
-            return "records " + _in_ranges(find_batch(records.files, records.form, *more))
+            reading = self._reading(records, start + number)
+            return "records " + _in_ranges(find_batch(records.files, records.form, reading))
 
         return Portion(self.sets[chosen], self._iterators[chosen], count, first, named)
 

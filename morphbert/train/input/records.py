@@ -91,24 +91,36 @@ class RecordFormat:
         return {name: limits[name] for name in features(self.shape, self.layout) if name in limits}
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a run reads the records of some files: their order, and where in it the reading begins.
+
+    Attributes:
+      batch_size: of all workers together.
+      seed: decides the order.
+      shuffle_buffer_size: records in the window that is shuffled in.
+      first_file: the number of the first of the files, which masks are drawn by.
+      start: a pass and a number of its records: those before are left out, which means to read that part of the pass,
+        but not to parse it.
+      mixture: sources with starts of their own; None where all files are alike.
+    """
+
+    batch_size: int
+    seed: int
+    shuffle_buffer_size: int
+    first_file: int = 0
+    start: tuple[int, int] = (0, 0)
+    mixture: Mixture | None = None
+
+
 @unconverted
 def training_dataset(
-    files: Sequence[str],
-    form: RecordFormat,
-    batch_size: int,
-    seed: int,
-    shuffle_buffer_size: int,
-    first_file: int = 0,
-    worker: int = 0,
-    num_workers: int = 1,
-    start: tuple[int, int] = (0, 0),
-    mixture: Mixture | None = None,
+    files: Sequence[str], form: RecordFormat, reading: Reading, worker: int = 0, num_workers: int = 1
 ) -> tf.data.Dataset:
-    """Endless batches of exactly `batch_size` records, in an order that `seed` decides.
+    """Returns endless batches of exactly `reading.batch_size` records, in an order that its seed decides.
 
     Of several workers each gets its rows of the same batches. All of them read all records, which costs little; the
-    rows of the others are thrown away before they are parsed. `start` is a pass and a number of its records: those
-    before are left out, which means to read that part of the pass, but not to parse it.
+    rows of the others are thrown away before they are parsed.
 
     Each pass visits all files in a new order, reads four of them in turn, shuffles records within a window of
     `shuffle_buffer_size`, and holds every record exactly once. A batch may hold the end of one pass and the
@@ -118,12 +130,11 @@ def training_dataset(
 
     Returns:
       A dataset of dicts by feature name: int32 [B, L], int32 [B, P], float32 [B, P] and int32 [B, 1], where B is
-      `batch_size` / `num_workers`.
+      `reading.batch_size` / `num_workers`.
     """
-    order = _Order(form, seed, shuffle_buffer_size, first_file, bool(form.masks))
-    dataset = _in_order(files, order, start) if mixture is None else _mixed(mixture, order)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    share = batch_size // num_workers
+    dataset = _records(files, form, reading, numbered=bool(form.masks))
+    dataset = dataset.batch(reading.batch_size, drop_remainder=True)
+    share = reading.batch_size // num_workers
     rows = slice(worker * share, (worker + 1) * share)
 
     def decoded(record: tf.Tensor, *place: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -170,6 +181,14 @@ class _Order(NamedTuple):
     shuffle_buffer_size: int
     first_file: int
     numbered: bool
+
+
+def _records(files: Sequence[str], form: RecordFormat, reading: Reading, numbered: bool) -> tf.data.Dataset:
+    """Returns the records of all passes, one by one."""
+    order = _Order(form, reading.seed, reading.shuffle_buffer_size, reading.first_file, numbered)
+    if reading.mixture is None:
+        return _in_order(files, order, reading.start)
+    return _mixed(reading.mixture, order)
 
 
 def _mixed(mixture: Mixture, order: _Order) -> tf.data.Dataset:
@@ -237,23 +256,14 @@ def per_replica(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
 
 
 @unconverted
-def find_batch(
-    files: Sequence[str],
-    form: RecordFormat,
-    batch_size: int,
-    seed: int,
-    shuffle_buffer_size: int,
-    start: tuple[int, int],
-    mixture: Mixture | None = None,
-) -> list[tuple[str, int]]:
-    """Which records are in the first batch of `training_dataset` from `start` on: (file, record's number in it) each.
+def find_batch(files: Sequence[str], form: RecordFormat, reading: Reading) -> list[tuple[str, int]]:
+    """Which records are in the first batch of `training_dataset`: (file, record's number in it) each.
 
     Reads the pass again up to it, which takes a while: it is for a message about a run that is in trouble.
     """
-    order = _Order(form, seed, shuffle_buffer_size, 0, True)
-    dataset = _in_order(files, order, start) if mixture is None else _mixed(mixture, order)
+    dataset = _records(files, form, dataclasses.replace(reading, first_file=0), numbered=True)
     places = dataset.map(lambda record, number, file, place: (file, place))
-    return [(files[int(file)], int(place)) for file, place in places.take(batch_size)]
+    return [(files[int(file)], int(place)) for file, place in places.take(reading.batch_size)]
 
 
 @unconverted
