@@ -1,6 +1,7 @@
 """What one can see of a run: its lines, its scalars, accuracies by kind, and the HTML report."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -28,9 +29,12 @@ from morphbert.text.loading import load_tokenizer
 from morphbert.text.piece_kinds import kind_of_tags, piece_kinds
 from morphbert.train.checkpoint import read_weights
 from morphbert.train.cluster.device_peak import peak_of_gpu, peak_of_tpu
+from morphbert.train.config import RunConfig
 from morphbert.train.input.records import RecordFormat, evaluation_dataset
 from morphbert.train.log import SPEED, read_metrics
 from morphbert.train.prediction_kinds import PredictionKinds, frequency_bands
+from morphbert.train.run_facts import OTHERWISE, PLAIN
+from morphbert.train.run_state import BestLoss, BestMetric, Progress
 from morphbert.train.step import _next
 
 PEAK = 1e12
@@ -311,6 +315,27 @@ def test_a_folder_without_a_run_is_said(tmp_path, capsys):
     (tmp_path / "run.json").write_text('{"format_version": 99}')
     assert training_report.main([f"--output_dir={tmp_path}"]) == 1
     assert "format version 99" in capsys.readouterr().err
+
+
+def test_each_field_of_a_run_is_in_run_json_by_choice():
+    """A new field must be named in one of the two lists."""
+    fields = [field.name for field in dataclasses.fields(RunConfig)]
+    assert sorted((*PLAIN, *OTHERWISE)) == sorted(fields)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (None, None),
+        ({"step": 20, "loss": 3.5}, BestLoss(20, 3.5)),
+        ({"step": 4, "metric": "accuracy", "value": 0.5, "waited": 2}, BestMetric(4, "accuracy", 0.5, 2)),
+    ],
+)
+def test_the_best_evaluation_of_a_checkpoint_is_written_as_it_was_read(written, read):
+    state = {"best": written, "log": {"sums": [1.0], "steps": 1}}
+    progress = Progress.from_json(state, 1)
+    assert progress.best == read
+    assert dataclasses.asdict(progress)["best"] == written
 
 
 # ── Cost of a step ─────────────────────────────────────────────────────────────────────────────────────

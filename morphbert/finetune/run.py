@@ -28,7 +28,7 @@ from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
 from morphbert.train.optimizers.optimizer import Optimizer
-from morphbert.train.run_state import Description, RunState
+from morphbert.train.run_state import BestMetric, Description, RunState
 from morphbert.train.step import TrainingStep
 from morphbert.train.train_state import TrainState
 from morphbert.train.trajectory import differences, say_differences
@@ -223,11 +223,11 @@ class FineTuning:
             checkpoints.save_best(at)
         if not self._enough(state):
             return False
-        best = state.progress.best
+        best = _best(state)
         assert best is not None  # something is enough only after something was best
         print(
-            f"training: {best['metric']} was no better in {best['waited']} evaluations than {best['value']:.4f} "
-            f"at step {best['step']}: stopping early",
+            f"training: {best.metric} was no better in {best.waited} evaluations than {best.value:.4f} "
+            f"at step {best.step}: stopping early",
             flush=True,
         )
         return True
@@ -238,17 +238,17 @@ class FineTuning:
         name = chosen.removeprefix("-")
         if name not in figures:
             raise MorphbertError(f"--best_metric={chosen}: there are {', '.join(figures)}.")
-        value, best = figures[name], state.progress.best
+        value, best = figures[name], _best(state)
         sign = -1.0 if chosen.startswith("-") else 1.0
-        if best is None or sign * value > sign * best["value"]:
-            state.progress.best = {"step": at, "metric": name, "value": value, "waited": 0}
+        if best is None or sign * value > sign * best.value:
+            state.progress.best = BestMetric(at, name, value)
             return True
-        best["waited"] = best.get("waited", 0) + 1
+        state.progress.best = dataclasses.replace(best, waited=best.waited + 1)
         return False
 
     def _enough(self, state: RunState) -> bool:
-        best, patience = state.progress.best, self.config.early_stopping
-        return patience is not None and best is not None and best.get("waited", 0) >= patience
+        best, patience = _best(state), self.config.early_stopping
+        return patience is not None and best is not None and best.waited >= patience
 
     def load(self, best: bool = False) -> int:
         """Loads the newest or the best checkpoint of the output folder; returns its step."""
@@ -306,3 +306,10 @@ def _check_frozen(layers: int, config: BertConfig) -> None:
             f"--freeze_layers={layers}: an ALBERT's layers share their weights, so none can be frozen alone. "
             "--freeze_embeddings can."
         )
+
+
+def _best(state: RunState) -> BestMetric | None:
+    """Returns the best evaluation so far of a fine-tuning."""
+    best = state.progress.best
+    assert best is None or isinstance(best, BestMetric)
+    return best

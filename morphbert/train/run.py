@@ -54,7 +54,7 @@ from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.phases import describe_phases
 from morphbert.train.prediction_kinds import PredictionKinds, count_pieces
 from morphbert.train.run_facts import check_records_of_run, describe, describe_run, write_run
-from morphbert.train.run_state import Description, Position, RunState
+from morphbert.train.run_state import BestLoss, Description, Position, RunState
 from morphbert.train.step import TrainingStep, computes_by_halves
 from morphbert.train.storage import write_text
 from morphbert.train.time_plan import TIMED_AT_MOST, TIMED_SHARE, Costs, Stops, planned_before, steps_in
@@ -405,8 +405,8 @@ class _Run:
             if metrics is None:
                 return None
             best = state.progress.best
-            if best is None or metrics["loss"] < best["loss"]:
-                state.progress.best = {"step": at, "loss": metrics["loss"]}
+            if not isinstance(best, BestLoss) or metrics["loss"] < best.loss:
+                state.progress.best = BestLoss(at, metrics["loss"])
                 checkpoints.save_best(at)
             return False
 
@@ -428,9 +428,8 @@ class _Run:
         before, now = restored.description, self._description()
         if not same_data(before, now, say=restored.step < self.config.optimizer.num_train_steps):
             return Position([0] * len(records), restored.step), False
-        same_readers = before.settings["num_workers"] == self._cluster.size
-        # A pipeline that counts its batches has another state.
-        same_readers &= ("masked_lm_schedule" in before.settings) == ("masked_lm_schedule" in now.settings)
+        readers = (before.num_workers, before.has_mask_schedule)
+        same_readers = readers == (self._cluster.size, now.has_mask_schedule)
         return restored.position, same_readers and before.has_iterator and not self._devices.input_per_host
 
     def _state(self, feed: Feed, data_began: int) -> RunState:

@@ -28,16 +28,21 @@ from morphbert.train.storage import write_text
 
 RUN_FILE = "run.json"
 FORMAT_VERSION = 1
+# The fields of `RunConfig` that `run.json` has in its part `run`, and those that it has in other parts or forms.
+PLAIN = (
+    *("output_dir", "init_checkpoint", "do_train", "eval_every", "train_batch_size", "eval_batch_size"),
+    *("save_checkpoints_steps", "keep_checkpoint_max", "iterations_per_loop", "log_steps", "on_divergence"),
+    *("do_eval", "masked_lm_schedule", "z_loss", "ema_decay", "train_time", "vocab_file", "eval_at_start"),
+    *("dry_run", "max_eval_steps", "grammar_file", "async_checkpoints", "shuffle_buffer_size", "plugins"),
+)
+OTHERWISE = (
+    *("bert_config", "electra", "records", "eval_records", "phases", "optimizer", "step", "devices"),
+)
 
 
 def describe_run(config: RunConfig, devices: str, num_replicas: int, parameters: int) -> dict[str, Any]:
     """Returns the facts as JSON values: configuration, data and environment; `devices` describes the devices."""
-    plain = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if field.name
-        not in ("bert_config", "electra", "records", "phases", "eval_records", "optimizer", "step", "devices")
-    }
+    plain = {name: getattr(config, name) for name in PLAIN}
     if config.phases:
         plain["phases"] = describe_phases(config.records, config.train_batch_size)
     return {

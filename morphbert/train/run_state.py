@@ -44,6 +44,16 @@ class Description:
     has_iterator: bool = True
     morphbert_version: str = morphbert.__version__
 
+    @property
+    def num_workers(self) -> int:
+        """Returns the number of workers that read the data."""
+        return int(self.settings["num_workers"])
+
+    @property
+    def has_mask_schedule(self) -> bool:
+        """Returns whether the share of masks changes over the run; a reader that counts batches has another state."""
+        return "masked_lm_schedule" in self.settings
+
     @classmethod
     def from_json(cls, values: Json) -> Description:
         """Reads the fields that are there; the others have their defaults.
@@ -102,21 +112,42 @@ class Rollbacks:
     times: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class BestLoss:
+    """The best evaluation of pretraining so far."""
+
+    step: int
+    loss: float
+
+
+@dataclasses.dataclass(frozen=True)
+class BestMetric:
+    """The best evaluation of fine-tuning so far.
+
+    Attributes:
+      waited: the evaluations since.
+    """
+
+    step: int
+    metric: str
+    value: float
+    waited: int = 0
+
+
 @dataclasses.dataclass
 class Progress:
     """How far the training loop has come.
 
     Attributes:
       log: the sums since the last line.
-      best: the best evaluation so far: `step`, and in pretraining its `loss`, in fine-tuning the `metric`'s name, its
-        `value`, and how many evaluations have `waited` since.
+      best: the best evaluation so far; None before the first.
       rollbacks: of `--on_divergence=rollback`.
       evaluated: the step of the last evaluation.
       loss_means: the long and the short mean of the loss; None before the first step.
     """
 
     log: LineSums
-    best: dict[str, Any] | None = None
+    best: BestLoss | BestMetric | None = None
     rollbacks: Rollbacks = Rollbacks()
     evaluated: int = 0
     loss_means: list[float] | None = None
@@ -133,7 +164,9 @@ class Progress:
         if len(log.sums) != columns:
             log = LineSums([0.0] * columns)
         rollbacks = Rollbacks(**values.get("rollbacks", {}))
-        return cls(**{**_own(cls, values), "log": log, "rollbacks": rollbacks})
+        found = values.get("best")
+        best = found and (BestMetric(**found) if "metric" in found else BestLoss(**found))
+        return cls(**{**_own(cls, values), "log": log, "best": best, "rollbacks": rollbacks})
 
 
 class RunState(tf.train.experimental.PythonState):
