@@ -54,6 +54,7 @@ class Option(NamedTuple):
       repeatable: whether the flag of a tuple may be given several times, which adds the values.
       instead_of: another flag that this one replaces: one of the two on the command line overrides the other in a
         configuration file.
+      stands_for: the value that None means, which `--help` shows as the default; see `value_of`.
       path: whether each text is one path, whose names are then taken in the Unicode form that the disk has.
     """
 
@@ -68,6 +69,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     instead_of: str | None = None
+    stands_for: Any = None
     path: bool = False
 
     @property
@@ -283,6 +285,14 @@ def make(kind: type[_Class], values: Mapping[str, Any]) -> _Class:
 def values_of(config: Any) -> dict[str, Any]:
     """Returns the values of all flags of a configuration, by flag name."""
     return {each.name: functools.reduce(getattr, each.path, config) for each in flags_of(type(config))}
+
+
+def value_of(config: Any, name: str) -> Any:
+    """Returns the value of a field, or the one that its None stands for."""
+    value = getattr(config, name)
+    if value is not None:
+        return value
+    return type(config).__dataclass_fields__[name].metadata[_KEY].stands_for
 
 
 def changed(config: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from morphbert.cli.run_ner import main as run_ner_main
 from morphbert.cli.run_re import main as run_re_main
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import task_options
+from morphbert.finetune.checks import load_parts
 from morphbert.finetune.losses import class_losses
 from morphbert.finetune.plugins import METRICS
 from morphbert.finetune.tasks import kind_of, task_of
@@ -132,10 +133,13 @@ def test_a_model_of_a_missing_head_is_refused_with_the_remedy(two_tower, folder,
 
 
 def config(**values):
-    return morphbert.ClassificationConfig(output_dir="out", train_file="train.tsv", do_train=True, **values)
+    """A configuration whose plugins have been loaded and checked, as a command does first."""
+    made = morphbert.ClassificationConfig(output_dir="out", train_file="train.tsv", do_train=True, **values)
+    load_parts(made)
+    return made
 
 
-def test_names_that_no_file_registers_are_refused_when_the_configuration_is_made(folder):
+def test_names_that_no_file_registers_are_refused(folder):
     for values in (
         {"loss": morphbert.LossConfig(loss="dise")},
         {"custom_head": "tower"},

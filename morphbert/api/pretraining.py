@@ -256,16 +256,13 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         """Raises UsageError for settings that contradict each other."""
-        load_plugins(self.plugin)
         if self.compile_for is not None:
             parse_targets(self.compile_for)
         elif self.find_batch_size:
             raise UsageError(
                 "--find_batch_size goes with --compile_for: say for which devices, or leave it out."
             )
-        if self.dry_run or self.compile_for is not None:  # of training
-            object.__setattr__(self, "do_train", True)
-        if not self.do_train and not self.do_eval:
+        if not self.trains and not self.do_eval:
             raise UsageError("nothing to do: give --do_train, --do_eval or both.")
         if self.init_vocab_file and not (self.init_checkpoint and self.vocab_file):
             raise UsageError(
@@ -329,8 +326,13 @@ class PretrainingConfig:
         for name in ("num_train_steps", "num_train_epochs", "dry_run"):
             if getattr(self, name):
                 raise UsageError(f"give --train_time or --{name}, not both.")
-        if not self.do_train:
+        if not self.trains:
             raise UsageError("--train_time needs --do_train: add it, or leave the time out.")
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains, or checks a training."""
+        return self.do_train or self.dry_run or self.compile_for is not None
 
     @property
     def parsed_phases(self) -> tuple[Phase, ...]:
@@ -367,6 +369,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     Raises:
       MorphbertError: the input, the configuration or the machine must change first; nothing was overwritten.
     """
+    load_plugins(config.plugin)
     check_files(config)
     quiet_tensorflow.load()
     began = time.monotonic()

@@ -83,6 +83,7 @@ def run_config(config: PretrainingConfig, planned_steps: int | None = None) -> R
     return RunConfig.of(
         config,
         bert_config=bert_config,
+        do_train=config.trains,
         electra=_electra(config, bert_config),
         records=records,
         phases=config.parsed_phases,

@@ -124,12 +124,13 @@ class Command:
         lines = [self.name + " - " + self.summary, ""]
         if self.example:
             lines += ["Example:", textwrap.indent(textwrap.dedent(self.example).strip("\n"), "  "), ""]
+        meant = {flag.name: flag.option.stands_for for flag in self._options}
         for title, names in self._groups.items():
             lines.append(title + ":")
             # The sort is stable: required flags come first, the others keep their order.
             for name in sorted(names, key=lambda one: one not in self._required):
                 flag = self.values[name]
-                lines.append(f"  --{_signature(flag, name in self._required)}")
+                lines.append(f"  --{_signature(flag, name in self._required, meant.get(name))}")
                 lines += textwrap.wrap(str(flag.help), 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
             lines.append("")
         lines.append("Also: --help, --version, --flagfile=FILE (flags from a file, one per line).")
@@ -319,7 +320,8 @@ def _flags(config: type, alternative: type | None) -> list[options.Flag]:
     ]
 
 
-def _signature(flag: Any, required: bool) -> str:
+def _signature(flag: Any, required: bool, stands_for: Any) -> str:
+    """Returns a flag with the kind of its value, and its default, or the value that a default of None stands for."""
     if isinstance(flag, flags.BooleanFlag):
         shown = f"[no]{flag.name}"
     elif isinstance(flag, flags.EnumFlag):
@@ -331,8 +333,7 @@ def _signature(flag: Any, required: bool) -> str:
         shown = f"{flag.name}={kind}"
     if required:
         return f"{shown}  (required)"
-    if flag.default is None:
+    default = stands_for if flag.default is None else flag.default
+    if default is None:
         return shown
-    return (
-        f"{shown}  (default: {str(flag.default).lower() if isinstance(flag.default, bool) else flag.default})"
-    )
+    return f"{shown}  (default: {str(default).lower() if isinstance(default, bool) else default})"

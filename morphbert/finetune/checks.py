@@ -9,14 +9,18 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune.config import TRAIN, FineTuneConfig
 from morphbert.finetune.weights_and_biases import check_installed
 from morphbert.formats.tables import rows_of, value_at
+from morphbert.plugins import load_plugins
 
 
 def check_before_loading(config: FineTuneConfig) -> None:
     """Refuses missing files and columns, an output folder that cannot be written, and a missing package.
 
+    Plugins are loaded first, and the names of their parts are checked.
+
     Raises:
       MorphbertError: the message names the first mistake.
     """
+    load_parts(config)
     for path, used, labelled in (
         (config.train_file, config.do_train, True),
         (config.eval_file, config.do_eval or config.eval_every, True),
@@ -35,6 +39,16 @@ def check_before_loading(config: FineTuneConfig) -> None:
     if config.wandb_project is not None:
         check_installed()
     atomic_files.check_writable(config.output_dir)
+
+
+def load_parts(config: FineTuneConfig) -> None:
+    """Runs the plugins and refuses names that they do not register.
+
+    Raises:
+      MorphbertError: a file cannot be run, or a name is unknown.
+    """
+    load_plugins(config.plugin)
+    config.check_parts()
 
 
 def check_packages(config: FineTuneConfig) -> None:

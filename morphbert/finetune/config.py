@@ -27,13 +27,14 @@ from morphbert.options import (
     option,
     optional,
     options,
+    value_of,
 )
-from morphbert.plugins import load_plugins, plugin_option
+from morphbert.plugins import plugin_option
 from morphbert.train import loop_options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.optimizers.config import GROUP as OPTIMIZER
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
 from morphbert.train.step_config import StepConfig
 
 # The value of `adapt_on` for the text of the training examples.
@@ -204,8 +205,13 @@ def max_seq_length_option(default: int) -> Any:
 
 
 def num_train_epochs_option(default: float) -> Any:
-    """Returns the field, whose default is a task's own."""
-    return option(default=default, at_least=1e-9, help="The number of passes over the training data.")
+    """Returns the field, whose None stands for a task's own default."""
+    return optional(stands_for=default, at_least=1e-9, help="The number of passes over the training data.")
+
+
+def _of_subclasses(default: Any) -> Any:
+    """Returns a field that only subclasses with an option of this name can set; its place orders their flags."""
+    return dataclasses.field(default=default, init=False)
 
 
 @configuration
@@ -281,7 +287,7 @@ class FineTuneConfig:
         default=5, help="The number of passes of --adapt_on over the text, each with other masks."
     )
     train_file: str | None = optional(group="Data", section="data", help="The labelled training examples.")
-    eval_file: str | None = None
+    eval_file: str | None = _of_subclasses(None)
     predict_file: str | None = optional(help="The examples to predict; they need no labels.")
     encoding: str = option(
         default="utf-8",
@@ -299,7 +305,7 @@ class FineTuneConfig:
     train_batch_size: PositiveInt = option(
         default=32, help="The number of examples in a step, over all devices."
     )
-    num_train_epochs: float = num_train_epochs_option(3.0)
+    num_train_epochs: float | None = num_train_epochs_option(3.0)
     num_train_steps: PositiveInt | None = optional(
         instead_of="num_train_epochs", help="The number of steps, instead of --num_train_epochs."
     )
@@ -328,8 +334,8 @@ class FineTuneConfig:
     wandb_project: str | None = optional(
         help="Also log to this project of Weights & Biases (extra wandb). Default: off."
     )
-    do_eval: bool = False
-    do_predict: bool = False
+    do_eval: bool = _of_subclasses(False)
+    do_predict: bool = _of_subclasses(False)
     load_best: bool = option(
         default=True,
         group="Evaluation and prediction",
@@ -348,8 +354,8 @@ class FineTuneConfig:
         help="The name of a head of --plugin, which takes the place of this command's.",
     )
     optimizer: OptimizerConfig = options(default=OptimizerConfig(), group=OPTIMIZER, section="optimizer")
-    warmup_proportion: Share = option(
-        default=0.1,
+    warmup_proportion: Share | None = optional(
+        stands_for=0.1,
         group=OPTIMIZER,
         section="optimizer",
         help="The share of the steps over which the learning rate rises from 0.",
@@ -370,7 +376,14 @@ class FineTuneConfig:
         wanted = type(type(self).__dataclass_fields__["head"].default)
         if not isinstance(self.head, wanted):
             raise UsageError(f"head={self.head} must be a {wanted.__name__}.")
-        self._check_plugins()
+        if not self.plugin:
+            self.check_parts()
+        for one, other in (
+            ("num_train_steps", "num_train_epochs"),
+            ("num_warmup_steps", "warmup_proportion"),
+        ):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise UsageError(f"give --{one} or --{other}, not both.")
         if self.do_train and not self.train_file:
             raise UsageError("--do_train needs --train_file.")
         if self.early_stopping and not self.eval_every:
@@ -381,8 +394,12 @@ class FineTuneConfig:
             raise UsageError("--do_lower_case goes with --vocab_file.")
         self._check_files()
 
-    def _check_plugins(self) -> None:
-        load_plugins(self.plugin)
+    def check_parts(self) -> None:
+        """Refuses names of losses, metrics, tasks and heads that nothing registers, after the plugins are loaded.
+
+        Raises:
+          UsageError: the message lists the known names.
+        """
         LOSSES.check(getattr(self, "loss", CROSS_ENTROPY).loss, self.plugin)
         for name in self.metrics:
             METRICS.check(name, self.plugin)
@@ -430,4 +447,8 @@ class FineTuneConfig:
         """Returns the number of training steps for a number of examples."""
         if self.num_train_steps is not None:
             return self.num_train_steps
-        return max(1, int(examples * self.num_train_epochs / self.train_batch_size))
+        return max(1, int(examples * value_of(self, "num_train_epochs") / self.train_batch_size))
+
+    def warmup_of(self, num_train_steps: int) -> int:
+        """Returns the number of steps of the warm-up, of all training steps."""
+        return warmup_steps(self.num_warmup_steps, value_of(self, "warmup_proportion"), num_train_steps)

@@ -37,7 +37,6 @@ from morphbert.text.unknown_share import say_unknown_ids
 from morphbert.train import preflight
 from morphbert.train.cluster.strategy import Devices, build_strategy, decide_xla
 from morphbert.train.evaluation import write_results
-from morphbert.train.optimizers.config import warmup_steps
 from morphbert.train.storage import write_text
 
 SEEDS_NAME = "seeds.json"
@@ -207,7 +206,7 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
     steps = config.steps_over(0 if problem.train is None else len(problem.train.features))
     loss = problem.task.loss
     learned = {} if loss is None else {"loss": loss.loss, "class_weights": loss.class_weights}
-    warmup = warmup_steps(config.num_warmup_steps, config.warmup_proportion, steps)
+    warmup = config.warmup_of(steps)
     plugins = {"plugin": identities(config.plugin)} if config.plugin else {}
     return TaskRunConfig.of(
         config,

@@ -181,7 +181,7 @@ class SpanConfig(FineTuneConfig):
         default=64, help="The number of the question's pieces that are kept."
     )
     max_seq_length: int = max_seq_length_option(384)
-    num_train_epochs: float = num_train_epochs_option(2.0)
+    num_train_epochs: float | None = num_train_epochs_option(2.0)
     do_predict: bool = option(
         default=False,
         help="Write predictions.json and nbest_predictions.json for --predict_file.",
