@@ -129,11 +129,11 @@ class Ours:
 
 def _rate(arguments: argparse.Namespace) -> Any:
     """AdamW with a constant rate, which falls to 0 over the last steps where these are known."""
-    from morphbert.train.optimizers.config import OptimizerConfig
+    from morphbert.train.optimizers.config import ScheduledConfig
 
     falling = arguments.falling_steps
     last = arguments.taken + falling
-    return OptimizerConfig(
+    return ScheduledConfig(
         optimizer="adamw",
         learning_rate=arguments.rate,
         schedule="warmup_stable_decay" if falling else "constant",

@@ -67,7 +67,8 @@ def training_step(config, settings):
     from morphbert.model.parameters import TrainableModel
     from morphbert.train.cluster.strategy import DeviceConfig, build_strategy, share_processors
     from morphbert.train.objective import pretraining_objective
-    from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+    from morphbert.train.optimizers.config import ScheduledConfig
+    from morphbert.train.optimizers.optimizer import Optimizer
     from morphbert.train.step import TrainingStep
     from morphbert.train.train_state import TrainState
 
@@ -77,7 +78,7 @@ def training_step(config, settings):
     with strategy.scope():
         model = TrainableModel(config, objective.parameters)
         optimizer = Optimizer(
-            OptimizerConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.declared
+            ScheduledConfig(learning_rate=LEARNING_RATE, num_warmup_steps=0), model.declared
         )
     return (
         TrainingStep(objective, TrainState(model, optimizer), strategy, settings),

@@ -56,7 +56,7 @@ def program(name, dtype):
     from morphbert.train.accelerator_check.of_run import batch_of
     from morphbert.train.accelerator_check.program import StepProgram
     from morphbert.train.input.records import RecordFormat
-    from morphbert.train.optimizers.config import OptimizerConfig
+    from morphbert.train.optimizers.config import ScheduledConfig
     from morphbert.train.step_config import StepConfig
 
     model, rows, length, predictions, more = CASES[name]
@@ -70,7 +70,7 @@ def program(name, dtype):
     steps = {key: more[key] for key in ("recompute", "gradient_accumulation_steps") if key in more}
     return StepProgram(
         config,
-        OptimizerConfig(optimizer=more.get("optimizer", "adam")),
+        ScheduledConfig(optimizer=more.get("optimizer", "adam")),
         StepConfig(dtype=dtype, xla=True, **steps),
         batch_of(form, rows),
         more.get("z_loss", 0.0),

@@ -25,7 +25,7 @@ from morphbert.train.accelerator_check.report import COLUMNS, Compiled, Report, 
 from morphbert.train.accelerator_check.targets import DEVICES, gpu_description, parse_targets
 from morphbert.train.input.records import RecordFormat
 from morphbert.train.objective import objective_of, pretraining_objective
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import TrainingStep
 from morphbert.train.step_config import StepConfig
@@ -81,7 +81,7 @@ def program_of(folder, step=None, layout=None, **more):
     form = RecordFormat(
         RecordShape(32, 5), config.vocab_size, config.type_vocab_size, layout or RecordLayout()
     )
-    optimizer = OptimizerConfig(num_warmup_steps=0, **more.pop("optimizer", {}))
+    optimizer = ScheduledConfig(num_warmup_steps=0, **more.pop("optimizer", {}))
     return StepProgram(config, optimizer, StepConfig(**(step or {})), batch_of(form, 4), **more)
 
 

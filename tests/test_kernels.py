@@ -278,11 +278,12 @@ from variants import config_of, random_weights, tensors
 from morphbert.model.encoder import ForwardPass
 from morphbert.model.losses import counts, pretraining_sums, total_loss
 from morphbert.model.parameters import TrainableModel, pretraining_parameters
-from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
+from morphbert.train.optimizers.optimizer import Optimizer
 
 config = config_of("pre_ln", num_hidden_layers=1)
 model = TrainableModel(config, pretraining_parameters(config))
-optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0), model.declared)
+optimizer = Optimizer(ScheduledConfig(num_warmup_steps=0), model.declared)
 ids = tf.reshape(tf.range(24), [2, 12])
 batch = {"input_ids": ids, "input_mask": tf.ones_like(ids), "segment_ids": tf.zeros_like(ids)}
 batch |= {"masked_lm_positions": tf.constant([[1, 2]] * 2), "masked_lm_ids": tf.constant([[5, 6]] * 2)}

@@ -17,7 +17,8 @@ from morphbert.model.parameters import (
     pretraining_parameters,
     replica_variable,
 )
-from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig, layer_scales
+from morphbert.train.optimizers.config import ScheduledConfig
+from morphbert.train.optimizers.optimizer import Optimizer, layer_scales
 from morphbert.train.optimizers.rules import OPTIMIZERS
 from morphbert.train.optimizers.schedules import learning_rate_at
 
@@ -39,7 +40,7 @@ def published_rate(step, top, steps, warmup):
 
 @pytest.mark.parametrize("warmup", [0, 1, 30])
 def test_schedule_is_the_published_one(warmup):
-    config = OptimizerConfig(learning_rate=1e-4, num_train_steps=100, num_warmup_steps=warmup)
+    config = ScheduledConfig(learning_rate=1e-4, num_train_steps=100, num_warmup_steps=warmup)
     for step in (0, 1, 5, 29, 30, 31, 99, 100, 150):
         ours = float(learning_rate_at(config, tf.constant(step, tf.int64)))
         assert ours == pytest.approx(published_rate(step, 1e-4, 100, warmup), rel=1e-5, abs=1e-12)
@@ -67,7 +68,7 @@ def test_schedule_is_the_published_one(warmup):
     ],
 )
 def test_schedules(schedule, expected):
-    config = OptimizerConfig(
+    config = ScheduledConfig(
         learning_rate=1.0,
         num_train_steps=100,
         num_warmup_steps=10,
@@ -122,7 +123,7 @@ def test_twenty_updates_equal_the_reference(optimizer):
     gradients = {
         name: random.normal(0, 0.7, (20, *shape)).astype(np.float32) for name, shape in shapes.items()
     }
-    config = OptimizerConfig(
+    config = ScheduledConfig(
         optimizer=optimizer, learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
     )
     variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
@@ -143,7 +144,7 @@ def test_stable_adamw_clips_an_update_whose_gradient_surges():
     moved = {}
     for name in ("adamw", "stable_adamw"):
         weights = {"a/kernel": replica_variable(tf.zeros([1]), "a/kernel")}
-        config = OptimizerConfig(
+        config = ScheduledConfig(
             optimizer=name,
             learning_rate=1.0,
             schedule="constant",
@@ -192,7 +193,7 @@ def test_muon_equals_the_reference():
         "bias": Parameter((6,), "zeros", "bias", layer=1),
         "head/kernel": Parameter((6, 6), "zeros", "kernel"),
     }
-    config = OptimizerConfig(
+    config = ScheduledConfig(
         optimizer="muon", learning_rate=1e-2, num_train_steps=25, num_warmup_steps=4, weight_decay_rate=0.1
     )
     variables = {name: replica_variable(tf.constant(w), name) for name, w in weights.items()}
@@ -233,7 +234,7 @@ def test_adamw_is_torchs():
     torch = pytest.importorskip("torch")
     random = np.random.default_rng(1)
     start, gradients = random.normal(0, 0.5, 40).astype(np.float32), random.normal(0, 0.01, (10, 40))
-    config = OptimizerConfig(
+    config = ScheduledConfig(
         optimizer="adamw",
         learning_rate=1e-2,
         schedule="constant",
@@ -256,7 +257,7 @@ def test_adamw_is_torchs():
 
 def test_lamb_leaves_a_weight_of_zeros_its_update():
     variables = {"a/bias": replica_variable(tf.zeros(4), "a/bias")}
-    config = OptimizerConfig(optimizer="lamb", learning_rate=0.1, num_warmup_steps=0, schedule="constant")
+    config = ScheduledConfig(optimizer="lamb", learning_rate=0.1, num_warmup_steps=0, schedule="constant")
     optimizer = Optimizer(config, declared({"a/bias": np.zeros(4)}))
     optimizer.apply(variables, {"a/bias": tf.constant([0.1, -0.1, 0.2, 0.0])})
     np.testing.assert_allclose(variables["a/bias"], [-0.1, 0.1, -0.1, 0.0], atol=1e-5)
@@ -280,15 +281,15 @@ def test_weight_decay_leaves_out_what_the_published_names_leave_out(variant):
     parameters = pretraining_parameters(
         hugging_face_reference.CONFIG if variant == "bert" else config_of(variant)
     )
-    decayed = {name for name, p in parameters.items() if OptimizerConfig().decays(name, p)}
+    decayed = {name for name, p in parameters.items() if ScheduledConfig().decays(name, p)}
     assert decayed == {name for name in parameters if not re.search("LayerNorm|layer_norm|bias", name)}
     assert len(decayed) > 10
-    assert not any(OptimizerConfig(weight_decay_rate=0.0).decays(*named) for named in parameters.items())
+    assert not any(ScheduledConfig(weight_decay_rate=0.0).decays(*named) for named in parameters.items())
 
 
 def test_a_list_that_is_given_is_of_names():
     parameters = pretraining_parameters(hugging_face_reference.CONFIG)
-    config = OptimizerConfig(exclude_from_weight_decay=("layer_0/", "pool"))
+    config = ScheduledConfig(exclude_from_weight_decay=("layer_0/", "pool"))
     left_out = {name for name, p in parameters.items() if not config.decays(name, p)}
     assert left_out == {name for name in parameters if "layer_0/" in name or "pool" in name}
 
@@ -297,7 +298,7 @@ def test_a_list_that_is_given_is_of_names():
 def test_fifty_steps_give_the_losses_that_torch_gives():
     """Same weights, batches and Adam on both sides; the network is Hugging Face's there."""
     torch = pytest.importorskip("torch")
-    config = OptimizerConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
+    config = ScheduledConfig(learning_rate=2e-3, num_train_steps=60, num_warmup_steps=5)
     batches = [hugging_face_reference.random_batch(100 + n) for n in range(5)]
 
     model = hugging_face_reference.CONFIG
@@ -350,5 +351,5 @@ def test_fifty_steps_give_the_losses_that_torch_gives():
 
 
 def test_the_flags_names_are_those_of_the_rules():
-    choices = typing.get_args(typing.get_type_hints(OptimizerConfig)["optimizer"])
+    choices = typing.get_args(typing.get_type_hints(ScheduledConfig)["optimizer"])
     assert set(choices) == set(OPTIMIZERS)

@@ -32,7 +32,7 @@ from morphbert.train.accelerator_check.of_run import batch_of
 from morphbert.train.accelerator_check.program import StepProgram
 from morphbert.train.checkpoint import latest, read_shapes
 from morphbert.train.input.records import RecordFormat
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.step_config import StepConfig
 
 VOCABULARY = GOLDEN / "vocab_ko.txt"
@@ -129,7 +129,7 @@ def test_the_step_of_a_variant_is_lowered_in_another_process(plugin, tmp_path, m
     for variant in ("parallel", None):
         program = StepProgram(
             BertConfig(**size, variant=variant),
-            OptimizerConfig(num_train_steps=10, num_warmup_steps=0),
+            ScheduledConfig(num_train_steps=10, num_warmup_steps=0),
             StepConfig(),
             batch_of(form, 4),
         )

@@ -28,7 +28,8 @@ from morphbert.train.cluster.strategy import Devices, build_strategy
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.input.records import RecordFormat, decode
 from morphbert.train.objective import pretraining_objective
-from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
+from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import StepConfig, TrainingStep
 from morphbert.train.train_state import TrainState
 
@@ -116,7 +117,7 @@ def parts(folder, step, optimizer=None):
     objective = pretraining_objective(config)
     with strategy.scope():
         model = TrainableModel(config, objective.parameters, seed=1)
-        rule = Optimizer(OptimizerConfig(**(optimizer or {})), model.declared)
+        rule = Optimizer(ScheduledConfig(**(optimizer or {})), model.declared)
         train_state = TrainState.of(model, rule, step.dtype)
     return config, strategy, model, TrainingStep(objective, train_state, strategy, step)
 

@@ -15,8 +15,9 @@ from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train import loop
 from morphbert.train.objective import pretraining_objective
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.optimizers.loss_scale import FIRST, LossScale
-from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+from morphbert.train.optimizers.optimizer import Optimizer
 from morphbert.train.step import StepConfig, TrainingStep
 from morphbert.train.train_state import TrainState
 
@@ -88,7 +89,7 @@ def one_step(tmp_path_factory):
         with strategy.scope():
             objective = pretraining_objective(config)
             model = TrainableModel(config, objective.parameters, seed=1)
-            optimizer = Optimizer(OptimizerConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
+            optimizer = Optimizer(ScheduledConfig(num_warmup_steps=0, learning_rate=1e-3), model.declared)
             train_state = TrainState.of(model, optimizer, dtype)
         scaling = train_state.loss_scale
         step = TrainingStep(objective, train_state, strategy, StepConfig(dtype=dtype))

@@ -67,7 +67,8 @@ def traced(strategy):
     from morphbert.train.evaluation import Evaluator
     from morphbert.train.input.records import RecordFormat
     from morphbert.train.objective import pretraining_objective
-    from morphbert.train.optimizers.optimizer import Optimizer, OptimizerConfig
+    from morphbert.train.optimizers.config import ScheduledConfig
+    from morphbert.train.optimizers.optimizer import Optimizer
     from morphbert.train.step import StepConfig, TrainingStep
     from morphbert.train.train_state import TrainState
 
@@ -76,7 +77,7 @@ def traced(strategy):
     objective = pretraining_objective(config)
     with strategy.scope():
         model = TrainableModel(config, objective.parameters)
-        train_state = TrainState(model, Optimizer(OptimizerConfig(), objective.parameters))
+        train_state = TrainState(model, Optimizer(ScheduledConfig(), objective.parameters))
     rows = batch_of(RecordFormat(RecordShape(32, 5), config.vocab_size, config.type_vocab_size), 4)
     batch = {one.name: tf.zeros(one.shape, one.dtype) for one in rows}
     dataset = strategy.distribute_datasets_from_function(

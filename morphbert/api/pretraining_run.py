@@ -12,7 +12,7 @@ from morphbert.errors import MorphbertError
 from morphbert.files import check_there, in_other_forms, is_remote
 from morphbert.plugins import identities
 from morphbert.train.mask_schedule import parse_mask_schedule
-from morphbert.train.optimizers.config import OptimizerConfig, warmup_steps
+from morphbert.train.optimizers.config import ScheduledConfig, warmup_steps
 from morphbert.train.phases import in_phases
 from morphbert.train.time_plan import BEFORE_PLAN, parse_train_time
 
@@ -177,7 +177,7 @@ def _steps(config: PretrainingConfig, input_files: tuple[str, ...]) -> int:
     return steps
 
 
-def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConfig:
+def _optimizer(config: PretrainingConfig, num_train_steps: int) -> ScheduledConfig:
     warmup = config.num_warmup_steps
     proportion = config.warmup_proportion
     if warmup is None and proportion is None:
@@ -186,4 +186,4 @@ def _optimizer(config: PretrainingConfig, num_train_steps: int) -> OptimizerConf
         else:
             warmup = WARMUP_STEPS
     warmup = warmup_steps(warmup, proportion, num_train_steps)
-    return dataclasses.replace(config.optimizer, num_train_steps=num_train_steps, num_warmup_steps=warmup)
+    return config.optimizer.with_steps(num_train_steps, warmup)

@@ -109,11 +109,11 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
     rows = np.arange(len(plan))
     ids[rows, end_of_first[:, 0]] = pieces.sep
     ids[rows, end_of_second[:, 0]] = pieces.sep
-    if config.masking_unit == "piece":
+    if config.unit == "piece":
         starts = maskable
     else:
         starts = np.zeros_like(maskable)
-        bit = WORD if config.masking_unit == "eojeol" else MORPHEME
+        bit = WORD if config.unit == "eojeol" else MORPHEME
         starts[maskable] = (store.marks[place] & bit) != 0
         # A segment may begin within a long word; the rest of the word is then a unit.
         starts |= (column == 1) | (in_second & (column == end_of_first + 1))
@@ -234,7 +234,7 @@ def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]
         "segment_ids": batch.segments.astype(np.uint8),
     }
     if config.masking == "dynamic":
-        starts = batch.maskable if config.masking_unit == "piece" else batch.starts & batch.maskable
+        starts = batch.maskable if config.unit == "piece" else batch.starts & batch.maskable
         columns["word_ids"] = np.where(batch.maskable, np.cumsum(starts, axis=1) - 1, -1)
     if batch.sequences is not None and batch.positions is not None:
         columns["sequence_ids"], columns["position_ids"] = batch.sequences, batch.positions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
@@ -36,7 +36,8 @@ class InstanceConfig:
       dupe_factor: the number of passes over the corpus, each with other instances and masks.
       objective: the meaning of `next_sentence_labels`: for "nsp", 1 = B does not follow A; for "sop", 1 = A and B are
         swapped; "none" has one segment and no label.
-      masking_unit: the unit whose pieces are masked together.
+      masking_unit: the unit whose pieces are masked together; None for pieces, or for what `do_whole_word_mask` of
+        the command means.
       mask_token_prob, random_token_prob: the shares of predicted pieces that `[MASK]` and a random piece replace; the
         rest is not replaced.
       max_span_length: the largest number of units in a span. 1 masks single units. Above 1, spans with geometric
@@ -81,7 +82,10 @@ class InstanceConfig:
         help="The objective of the second segment. nsp: it follows the first (0) or is from another document (1). "
         "sop: both are in order (0) or swapped (1). none: one segment, no label.",
     )
-    masking_unit: MaskingUnit = "piece"
+    masking_unit: MaskingUnit | None = optional(
+        help="The unit that is masked together (piece, unless --do_whole_word_mask is given). A punctuation mark is "
+        "a separate unit."
+    )
     masking: Masking = option(
         default="static",
         group=MASKS,
@@ -156,8 +160,6 @@ class InstanceConfig:
             self.random_token_prob,
             f"at most 1 together with --mask_token_prob ({self.mask_token_prob})",
         )
-        units = get_args(MaskingUnit)
-        _require(self.masking_unit in units, "masking_unit", self.masking_unit, f"one of {', '.join(units)}")
         if self.mask_words and self.masking == "dynamic":
             raise UsageError(
                 "--mask_words_file needs --masking=static: dynamic records do not carry which words are listed."
@@ -194,6 +196,11 @@ class InstanceConfig:
                 f"--length_bins={','.join(map(str, bins))}: give ascending lengths from 5 up, the last of them "
                 f"--max_seq_length ({self.max_seq_length})."
             )
+
+    @property
+    def unit(self) -> MaskingUnit:
+        """The unit whose pieces are masked together."""
+        return self.masking_unit or "piece"
 
     @property
     def shape(self) -> RecordShape:

@@ -94,10 +94,6 @@ class PretrainingDataConfig:
         default=False,
         help="Mask all pieces of a word together; the vocabulary's ## defines words, as eojeols or morphemes.",
     )
-    masking_unit: MaskingUnit | None = optional(
-        help="The unit that is masked together (piece, unless --do_whole_word_mask is given). A punctuation mark is "
-        "a separate unit."
-    )
     mask_words_file: PathStr | None = optional(
         group=MASKS,
         help="A file of important words, such as names or terms, one per line. They are masked --mask_words_factor "
@@ -130,6 +126,8 @@ class PretrainingDataConfig:
                 )
             if self.shard_megabytes is not None:
                 raise UsageError("--num_shards and --shard_megabytes exclude each other: give one of them.")
+        if self.instances.mask_words and self.mask_words_file:
+            raise UsageError("give mask_words of the instances or mask_words_file, not both.")
         if self.mode == "google":
             self._check_google()
         if self.engine == "beam" and self.token_store:
@@ -140,7 +138,9 @@ class PretrainingDataConfig:
         changed = options.changed(self)
         fast = [flag.name for flag in options.flags_of(type(self)) if flag.group in FAST_ONLY]
         given = [name for name in (*fast, "shard_megabytes") if name in changed and name != "engine"]
-        google_build.check_flags(self.instances.objective, self.masking_unit, given)
+        if self.instances.mask_words:
+            given.append("mask_words")
+        google_build.check_flags(self.instances.objective, self.instances.masking_unit, given)
         if self.engine == "beam":
             raise UsageError("--mode=google always runs in one process: --engine=beam is for --mode=fast.")
 
@@ -251,7 +251,7 @@ def _with_words(config: PretrainingDataConfig) -> InstanceConfig:
 
 def _masking_unit(config: PretrainingDataConfig, tokenizer: Tokenizer) -> MaskingUnit:
     whole_word: MaskingUnit = "morpheme" if tokenizer.splitter.continuation == "morpheme" else "eojeol"
-    unit = config.masking_unit
+    unit = config.instances.masking_unit
     if config.do_whole_word_mask and unit not in (None, whole_word):
         raise UsageError(
             f"--do_whole_word_mask contradicts --masking_unit={unit}: words of this vocabulary are "

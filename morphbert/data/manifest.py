@@ -264,7 +264,7 @@ def make_manifest(
 def _masking(tokenizer: Tokenizer, config: InstanceConfig) -> dict[str, Any]:
     """Returns all settings of masks, so that training can draw the masks of dynamic records."""
     masking: dict[str, Any] = {
-        "unit": config.masking_unit,
+        "unit": config.unit,
         "prob": config.masked_lm_prob,
         "static": config.masking == "static",
         "mask_token_prob": config.mask_token_prob,

@@ -84,7 +84,7 @@ def mask(
     ids, maskable, starts, keys = rows
     wanted = number_to_predict(_lengths(maskable), config)
     columns = np.arange(ids.shape[1])[None, :]
-    if config.masking_unit == "piece":
+    if config.unit == "piece":
         starts = maskable
     else:
         starts = starts & maskable
@@ -102,7 +102,7 @@ def mask(
     order &= ~np.uint64((1 << POSITION_BITS) - 1)
     order |= columns.astype(np.uint64)
     order[~starts] = _NEVER
-    if config.masking_unit == "piece" and not in_spans:
+    if config.unit == "piece" and not in_spans:
         positions = _first_pieces(order, wanted, config.max_predictions_per_seq)
     else:
         positions = _first_units(order, _sizes(starts, maskable), wanted, config.max_predictions_per_seq)

@@ -212,7 +212,7 @@ def _run_config(config: FineTuneConfig, start: Start, problem: _Problem) -> Task
         config,
         bert_config=start.config,
         on_divergence="stop",
-        optimizer=dataclasses.replace(config.optimizer, num_train_steps=steps, num_warmup_steps=warmup),
+        optimizer=config.optimizer.with_steps(steps, warmup),
         step=decide_xla(config.step, config.devices),
         best_metric=config.best_metric or problem.task.best_metric(config),
         reweighted_from=None if loss is None else loss.begins(steps),

@@ -10,7 +10,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.electra import Electra
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.input.record_sets import RecordSet
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.phases import Phase
 from morphbert.train.step_config import StepConfig
 
@@ -39,7 +39,7 @@ class LoopConfig:
     iterations_per_loop: int
     log_steps: int
     on_divergence: str
-    optimizer: OptimizerConfig
+    optimizer: ScheduledConfig
     step: StepConfig
     devices: DeviceConfig
 

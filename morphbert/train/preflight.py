@@ -24,7 +24,7 @@ from morphbert.train.input.records import (
     checked_records,
     explain_record,
 )
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.storage import write_text, writing
 
 # More problems of records are counted, not listed.
@@ -250,7 +250,7 @@ def check_labels(layout: RecordLayout, model: BertConfig) -> None:
         )
 
 
-def warn_of_warmup(optimizer: OptimizerConfig) -> None:
+def warn_of_warmup(optimizer: ScheduledConfig) -> None:
     """Warns if the run ends before its learning rate reaches the highest one."""
     if optimizer.num_warmup_steps >= optimizer.num_train_steps:
         print(

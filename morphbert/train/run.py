@@ -300,7 +300,7 @@ class _Run:
         stops = Stops(config.save_checkpoints_steps, config.eval_every, config.eval_at_start, config.do_eval)
         steps = steps_in(seconds, costs, stops)
         self.config = self._planned(steps)
-        self.train_state.optimizer.config = self.config.optimizer
+        self.train_state.optimizer.take_steps(self.config.optimizer)
         for part in (self.model, self.train_state.optimizer, self.train_state.loss_scale):
             if part is not None:
                 part.reset()

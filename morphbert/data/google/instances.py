@@ -170,7 +170,7 @@ def _masked_instance(
     tokens_a, tokens_b, is_random_next = pair
     ids = [pieces.cls, *tokens_a, pieces.sep, *tokens_b, pieces.sep]
     b_start = len(tokens_a) + 2
-    words = _words(ids, b_start, config.masking_unit != "piece", pieces.is_continuation)
+    words = _words(ids, b_start, config.unit != "piece", pieces.is_continuation)
     rng.shuffle(words)
 
     limit = min(config.max_predictions_per_seq, max(1, round(len(ids) * config.masked_lm_prob)))

@@ -11,7 +11,7 @@ from morphbert.model.config import BertConfig
 from morphbert.model.electra import Electra
 from morphbert.model.variants import VARIANTS
 from morphbert.plugins import load_plugins
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.step_config import StepConfig
 
 
@@ -37,7 +37,7 @@ class StepProgram:
     """
 
     bert_config: BertConfig
-    optimizer: OptimizerConfig
+    optimizer: ScheduledConfig
     step: StepConfig
     batch: tuple[Input, ...]
     z_loss: float = 0.0
@@ -96,7 +96,7 @@ class StepProgram:
             electra = Electra(**{**electra, "generator": BertConfig.from_dict(electra["generator"])})
         return cls(
             bert_config=BertConfig.from_dict(values["bert_config"]),
-            optimizer=OptimizerConfig(**values["optimizer"]),
+            optimizer=ScheduledConfig(**values["optimizer"]),
             step=StepConfig(**values["step"]),
             batch=tuple(Input(one["name"], tuple(one["shape"]), one["dtype"]) for one in values["batch"]),
             z_loss=values["z_loss"],

@@ -29,8 +29,8 @@ class OptimizerConfig:
         weight's update to the weight's norm; `muon` moves the layers' matrices by orthogonal updates, and all other
         weights as `adamw`.
       learning_rate: the highest rate, reached at the end of the warm-up.
-      num_train_steps: the step at which the rate has fallen to its end. A command sets it.
-      num_warmup_steps: steps over which the rate rises linearly from 0. A command sets it.
+      num_train_steps: the step at which the rate has fallen to its end; see `with_steps`.
+      num_warmup_steps: the number of steps over which the rate rises linearly from 0; see `with_steps`.
       schedule: how the rate falls, see `learning_rate_at`, also for the next three.
       end_learning_rate: the rate at the end.
       power: of the schedule `polynomial`.
@@ -59,8 +59,8 @@ class OptimizerConfig:
         help="The highest learning rate. 1e-4 is BERT's for pretraining from nothing; 2e-5 to 5e-5 suit going on from "
         "a trained model.",
     )
-    num_train_steps: int = 100_000
-    num_warmup_steps: int = 10_000
+    num_train_steps: int = dataclasses.field(default=100_000, init=False)
+    num_warmup_steps: int = dataclasses.field(default=10_000, init=False)
     schedule: Literal["linear", "polynomial", "cosine", "constant", "warmup_stable_decay"] = option(
         default="linear",
         help="How the learning rate falls to --end_learning_rate at the last step. warmup_stable_decay keeps it and "
@@ -94,6 +94,12 @@ class OptimizerConfig:
     )
     muon_momentum: Share = option(default=0.95, help="Of --optimizer=muon: decay of the sum of gradients.")
 
+    def with_steps(self, num_train_steps: int, num_warmup_steps: int) -> ScheduledConfig:
+        """Returns the same with the numbers of steps, which a run determines."""
+        names = [field.name for field in dataclasses.fields(OptimizerConfig) if field.init]
+        values = {name: getattr(self, name) for name in names}
+        return ScheduledConfig(**values, num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps)
+
     def settings(self) -> dict[str, Any]:
         """Returns the values that a checkpoint records, JSON-able: all that change the run."""
         others = {name for owner, names in _OWN.items() if owner != self.optimizer for name in names}
@@ -110,6 +116,14 @@ class OptimizerConfig:
         if self.exclude_from_weight_decay == BIASES_AND_NORMS:
             return parameter.decays
         return not any(re.search(pattern, name) for pattern in self.exclude_from_weight_decay)
+
+
+@configuration
+class ScheduledConfig(OptimizerConfig):
+    """The configuration of the optimizer of a run, whose numbers of steps are known."""
+
+    num_train_steps: int = 100_000
+    num_warmup_steps: int = 10_000
 
 
 def warmup_steps(steps: int | None, proportion: float | None, num_train_steps: int) -> int:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from morphbert.model.kernels.compiled import fused
 from morphbert.model.parameters import Parameter, replica_variable
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 from morphbert.train.optimizers.rules import OPTIMIZERS, Constants, Moments, Rule, WeightState
 from morphbert.train.optimizers.schedules import learning_rate_at
 
@@ -25,7 +25,7 @@ class Optimizer(tf.Module):
     variables by the names and of the shapes of the weights that have it; like the weights, each replica keeps a copy.
     """
 
-    def __init__(self, config: OptimizerConfig, parameters: Mapping[str, Parameter]):
+    def __init__(self, config: ScheduledConfig, parameters: Mapping[str, Parameter]):
         super().__init__()
         self.config = config
         #: Names of the weights that it moves; a model's others are frozen.
@@ -51,6 +51,16 @@ class Optimizer(tf.Module):
             )
             for some in _by_kind(rules)
         )
+
+    def take_steps(self, config: ScheduledConfig) -> None:
+        """Changes the numbers of steps; functions that were traced before keep the former ones.
+
+        Raises:
+          ValueError: another value of the configuration differs, for which the optimizer was not made.
+        """
+        if self.config.with_steps(config.num_train_steps, config.num_warmup_steps) != config:
+            raise ValueError(f"{config} differs from {self.config} in more than the numbers of steps")
+        self.config = config
 
     def apply(
         self, parameters: Mapping[str, tf.Variable], gradients: Mapping[str, tf.Tensor]

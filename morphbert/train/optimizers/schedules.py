@@ -6,10 +6,10 @@ import math
 
 import tensorflow as tf
 
-from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.optimizers.config import ScheduledConfig
 
 
-def learning_rate_at(config: OptimizerConfig, step: tf.Tensor) -> tf.Tensor:
+def learning_rate_at(config: ScheduledConfig, step: tf.Tensor) -> tf.Tensor:
     """Returns the rate of the update that follows `step` finished updates: int64 scalar → float32 scalar.
 
     The warm-up rises linearly from 0 to the highest rate. The rest is counted from step 0, not from the warm-up's end,
