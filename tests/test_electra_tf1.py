@@ -25,7 +25,7 @@ from morphbert.cli.import_model import main as bring_in
 from morphbert.errors import MorphbertError
 from morphbert.interop import electra, google, native, sources
 from morphbert.interop.electra import joined_checkpoint
-from morphbert.interop.starting import initial_weights, initial_weights_of_both
+from morphbert.interop.starting import Vocabularies, initial_weights, initial_weights_of_both
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.model.heads import discriminator_logits, masked_lm_logits
@@ -240,7 +240,7 @@ def test_the_wrong_network_is_named(released, folders, tmp_path, capsys):
 def test_pretraining_starts_from_a_network_of_either_kind(released, folders, capsys):
     folder, configs, ours, _ = released
     for network, config in configs.items():
-        weights = initial_weights(str(folder), config, str(VOCABULARY), str(VOCABULARY))
+        weights = initial_weights(str(folder), config, Vocabularies(str(VOCABULARY), str(VOCABULARY)))
         assert_same_weights({n: weights[n] for n in ours[network]}, ours[network])
     capsys.readouterr()
     with pytest.raises(MorphbertError, match="give the discriminator"):
@@ -318,7 +318,7 @@ def test_moments_go_out_under_the_names_of_their_weights(network, run, released,
 def test_both_networks_are_pretrained_further(run, released, folders, tmp_path, capsys):
     """From a checkpoint of both, from a folder for each, and from a discriminator alone."""
     theirs, configs, _, values = released
-    given = (configs["discriminator"], configs["generator"], str(VOCABULARY), str(VOCABULARY))
+    given = (configs["discriminator"], configs["generator"], Vocabularies(str(VOCABULARY), str(VOCABULARY)))
     expected = {name.replace("electra/", "bert/"): value for name, value in values.items()}
     for path in (theirs, run):
         found = initial_weights_of_both(str(path), None, *given)

@@ -376,7 +376,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     starts = ("init_checkpoint", "init_generator_checkpoint")
     given: dict[str, Any] = {name: pinned(path) for name in starts if (path := getattr(config, name))}
     config = dataclasses.replace(config, **given)
-    from morphbert.interop.starting import initial_weights, initial_weights_of_both
+    from morphbert.interop.starting import Vocabularies, initial_weights, initial_weights_of_both
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests, vocabulary_of
     from morphbert.train.run import pretrain
@@ -389,16 +389,16 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
         return PretrainingResult(config.output_dir, 0)
 
     def read(path: str) -> Mapping[str, np.ndarray]:
-        vocabularies = (config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
+        vocabularies = Vocabularies(config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
         if run.electra is None:
-            return initial_weights(path, run.bert_config, *vocabularies)
+            return initial_weights(path, run.bert_config, vocabularies)
         generator = config.init_generator_checkpoint
         return initial_weights_of_both(
             path,
             generator,
             run.bert_config,
             run.electra.generator,
-            *vocabularies,
+            vocabularies,
             disentangles=run.electra.disentangles,
         )
 

@@ -32,12 +32,23 @@ from morphbert.text.vocabulary import Vocabulary, VocabularyDigest, check_same_v
 from morphbert.train.checkpoint import State, other_names, read_shapes, read_state, read_weights, resolve
 
 
+@dataclasses.dataclass(frozen=True)
+class Vocabularies:
+    """The vocabularies by which the pieces of a checkpoint are mapped to those of the model to be trained.
+
+    Attributes:
+      vocab_file: the model's, that of the records; None where it is that of the checkpoint.
+      init_vocab_file: the checkpoint's; None takes the one beside it.
+      records: the vocabulary of the records that are trained on, as far as it is known.
+    """
+
+    vocab_file: str | None = None
+    init_vocab_file: str | None = None
+    records: VocabularyDigest | None = None
+
+
 def initial_weights(
-    path: str,
-    config: BertConfig,
-    vocab_file: str | None = None,
-    init_vocab_file: str | None = None,
-    records: VocabularyDigest | None = None,
+    path: str, config: BertConfig, vocabularies: Vocabularies = Vocabularies()
 ) -> Mapping[str, np.ndarray]:
     """Reads weights and fits them to `config`; prints the parts that were taken and the changes.
 
@@ -47,9 +58,7 @@ def initial_weights(
     Args:
       path: a checkpoint of this program or of TensorFlow 1, or a Hugging Face folder.
       config: of the model to be trained.
-      vocab_file: its vocabulary, that of the records; None where it is that of the checkpoint.
-      init_vocab_file: the checkpoint's; None takes the one beside it.
-      records: the vocabulary of the records that are trained on, as far as it is known.
+      vocabularies: by which pieces are mapped.
 
     Raises:
       MorphbertError: nothing readable there, or another number of pieces and no vocabularies to map them by.
@@ -59,16 +68,18 @@ def initial_weights(
     for line in origin_of_parts(start if larger else dataclasses.replace(start, config=config)):
         print(f"training: {line}", flush=True)
     weights = dict(start.weights)
-    if vocab_file is not None:
-        weights = _in_vocabulary(start, config.vocab_size, vocab_file, init_vocab_file)
+    if vocabularies.vocab_file is not None:
+        weights = _in_vocabulary(
+            start, config.vocab_size, vocabularies.vocab_file, vocabularies.init_vocab_file
+        )
     elif WORD_EMBEDDINGS in weights and len(weights[WORD_EMBEDDINGS]) != config.vocab_size:
         raise MorphbertError(
             f"{path}: {WORD_EMBEDDINGS} is {list(weights[WORD_EMBEDDINGS].shape)}, and vocab_size in "
             f"--bert_config_file is {config.vocab_size}: to map the pieces of one vocabulary to another, give "
             "--vocab_file, that of the records; else give the configuration that the checkpoint was trained with."
         )
-    elif records is not None:
-        _check_records(start, records)
+    elif vocabularies.records is not None:
+        _check_records(start, vocabularies.records)
     if POSITION_EMBEDDINGS in weights:
         weights[POSITION_EMBEDDINGS] = _positions(weights, start.config.position_offset, config)
     if larger:
@@ -82,9 +93,7 @@ def initial_weights_of_both(
     generator_path: str | None,
     discriminator: BertConfig,
     generator: BertConfig,
-    vocab_file: str | None = None,
-    init_vocab_file: str | None = None,
-    records: VocabularyDigest | None = None,
+    vocabularies: Vocabularies = Vocabularies(),
     disentangles: bool = False,
 ) -> Mapping[str, np.ndarray]:
     """Reads weights for both networks of an ELECTRA, as `initial_weights` does for one.
@@ -93,7 +102,7 @@ def initial_weights_of_both(
       path: the discriminator or a model with its encoder, or a checkpoint of both networks.
       generator_path: the generator, or a checkpoint of both networks; None takes the one of `path`, if it holds one.
       discriminator, generator: the configurations of the networks to be trained, which share their embeddings.
-      vocab_file, init_vocab_file, records: as for `initial_weights`.
+      vocabularies: by which pieces are mapped.
       disentangles: whether each network has its own word embeddings, see `Electra`.
 
     Returns:
@@ -102,13 +111,13 @@ def initial_weights_of_both(
     Raises:
       MorphbertError: as `initial_weights`, or a network is the other one.
     """
-    weights = dict(initial_weights(path, discriminator, vocab_file, init_vocab_file, records))
+    weights = dict(initial_weights(path, discriminator, vocabularies))
     if generator_path is None and not _holds_both(path):
         print(f"training: {path} has no generator, which starts from initial values", flush=True)
         return weights
     source = generator_path or path
     print(f"training: the generator, from {source}:", flush=True)
-    found = initial_weights(source, generator, vocab_file, init_vocab_file, records)
+    found = initial_weights(source, generator, vocabularies)
     beside = electra.beside_discriminator(found, disentangles)
     left_out = (
         name
