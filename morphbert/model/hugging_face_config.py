@@ -12,7 +12,7 @@ from typing import Any
 from morphbert.errors import MorphbertError
 
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
-MODEL_TYPES = ("bert", "albert", *ROBERTA_TYPES, "megatron-bert", "modernbert", "electra")
+READABLE_TYPES = ("bert", "albert", *ROBERTA_TYPES, "megatron-bert", "modernbert", "electra")
 
 # By `model_type`, where they are not google-research/bert's; those of its kind stand under "bert".
 _DEFAULTS: dict[str, dict[str, Any]] = {

@@ -35,7 +35,7 @@ from morphbert.interop.pretrained import (
     find_vocabulary,
 )
 from morphbert.model.config import HUGGING_FACE_CONFIG_NAME, BertConfig, only_known
-from morphbert.model.hugging_face_config import MODEL_TYPES, from_hugging_face
+from morphbert.model.hugging_face_config import READABLE_TYPES, from_hugging_face
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.structured import load_json
@@ -164,9 +164,9 @@ def read_config(values: Mapping[str, Any], path: str) -> BertConfig:
       MorphbertError: the model is of a type that is not read, or does something that BERT does not.
     """
     kind = values.get("model_type")
-    if kind not in MODEL_TYPES:
+    if kind not in READABLE_TYPES:
         raise MorphbertError(
-            f"{path}: the model is of type {kind!r}; the known types are {', '.join(MODEL_TYPES)}. "
+            f"{path}: the model is of type {kind!r}; the known types are {', '.join(READABLE_TYPES)}. "
             "Other encoders compute something else, so their weights cannot be taken."
         )
     if kind == "modernbert":
