@@ -69,13 +69,13 @@ def program(name, dtype):
     form = RecordFormat(RecordShape(length, predictions), PIECES, max(1, config.type_vocab_size), layout)
     steps = {key: more[key] for key in ("recompute", "gradient_accumulation_steps") if key in more}
     return StepProgram(
-        config,
-        ScheduledConfig(optimizer=more.get("optimizer", "adam")),
-        StepConfig(dtype=dtype, xla=True, **steps),
-        batch_of(form, rows),
-        more.get("z_loss", 0.0),
-        more.get("ema_decay"),
-        Electra(generator_of(config, more["generator_size"])) if "generator_size" in more else None,
+        bert_config=config,
+        optimizer=ScheduledConfig(optimizer=more.get("optimizer", "adam")),
+        step=StepConfig(dtype=dtype, xla=True, **steps),
+        batch=batch_of(form, rows),
+        z_loss=more.get("z_loss", 0.0),
+        ema_decay=more.get("ema_decay"),
+        electra=Electra(generator_of(config, more["generator_size"])) if "generator_size" in more else None,
     )
 
 

@@ -304,8 +304,17 @@ def report_of(target="v5e:1x1", hbm=4e9, flops=2e12, moved=30e9, cycles=45_000_0
     program = dataclasses.replace(program_figures(TEXT), cycles=cycles, host=more.get("host", {}))
     memory = {"arguments": 3_000_000_000, "results": 3_000_000_000, "aliased": 3_000_000_000, "code": 5}
     memory["temporary"] = int(hbm) - 3_000_000_000
-    compiled = Compiled("TPU v5 lite", 12.0, memory, flops, moved, program)
-    return Report(parse_targets(target)[0], "base", 32, 128, "bfloat16", int(1.9e12), compiled)
+    return Report(
+        target=parse_targets(target)[0],
+        model="base",
+        rows=32,
+        length=128,
+        dtype="bfloat16",
+        model_flops=int(1.9e12),
+        result=Compiled(
+            device="TPU v5 lite", seconds=12.0, memory=memory, flops=flops, bytes=moved, program=program
+        ),
+    )
 
 
 def test_times_are_those_of_peak_bandwidth_and_clock():

@@ -17,7 +17,7 @@ from morphbert.data.manifest import load_manifest
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
-from morphbert.train.input.dynamic_masks import share_of_batch
+from morphbert.train.input.dynamic_masks import MaskRules, share_of_batch
 from morphbert.train.input.record_sets import RecordSet, SetFinder
 from morphbert.train.input.records import Reading, RecordFormat, evaluation_dataset, training_dataset
 from morphbert.train.mask_schedule import (
@@ -105,7 +105,10 @@ def test_the_share_falls_with_the_batches_and_is_the_same_after_a_restart(texts)
 )
 def test_batches_are_counted_in_steps_of_the_run(began, in_phases, steps):
     """Of two sets with shares 3 and 1: in turns the first takes 3 of 4 steps; in phases the second comes after 3."""
-    rules = finder_rules()
+    masking = {"unit": "piece", "prob": 0.15, "mask_id": 4, "random_ids": [[5, 90]], "static": False}
+    shares_of_masks = {"mask_token_prob": 0.8, "random_token_prob": 0.1}
+    spans = {"max_span_length": 1, "span_prob": 0.2, "max_word_pieces": 0}
+    rules = MaskRules.from_manifest({**masking, **shares_of_masks, **spans}, 10, 7, "records")
     form = RecordFormat(RecordShape(64, 10), SIZE, 2, RecordLayout(dynamic=True), rules)
     sets = [RecordSet(("a",), form, 3), RecordSet(("b",), form, 1)]
     shares = with_schedule(sets, MaskSchedule(1.0, 0.5), 100, began, in_phases)[0].form.masks.shares
@@ -113,12 +116,6 @@ def test_batches_are_counted_in_steps_of_the_run(began, in_phases, steps):
     assert found == pytest.approx([1.0 - 0.005 * step for step in steps])
     second = with_schedule(sets, MaskSchedule(1.0, 0.5), 100, began, in_phases)[1].form.masks.shares
     assert second.first_step == (max(3, began) if in_phases else began)
-
-
-def finder_rules():
-    from morphbert.train.input.dynamic_masks import MaskRules
-
-    return MaskRules(10, "piece", 0.15, 0.8, 0.1, 1, 0.2, 0, 4, ((5, 90),), 7)
 
 
 def test_a_restart_counts_on():

@@ -142,9 +142,8 @@ def test_the_page_in_a_browser(tokenizer, tmp_path):
     for names in (["하나"], [f"vocab/{number}-{'긴이름' * 8}" for number in range(4)]):
         columns = tuple(Measured(name, tokenizer, measured) for name in names)
         path = tmp_path / f"{len(names)}.html"
-        report = Report(
-            phrase("Vocabulary"), (), phrase("On lines that were held out"), columns, (), (TEXT, unbroken)
-        )
+        heading = phrase("On lines that were held out")
+        report = Report(phrase("Vocabulary"), (), heading, columns, examples=(TEXT, unbroken))
         path.write_text(page(report), encoding="utf-8")
         check_report(path, tmp_path / f"profile-{len(names)}", "학습에 쓰지 않은 줄에서")
 
