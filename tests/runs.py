@@ -59,17 +59,24 @@ def objective_none(folder):
     return f"{folder}/none.tfrecord"
 
 
-def tensors(path):
-    """Everything in a checkpoint but the counter of saves, as arrays by name."""
+# Of a checkpoint: weights, and the optimizer's moments and step.
+LEARNED = ("model/", "optimizer/")
+
+
+def tensors(path, *parts):
+    """Everything in a checkpoint but the counter of saves, or only what is in `parts`, as arrays by name."""
     reader = tf.train.load_checkpoint(str(path))
     names = [
-        n for n in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in n and "save_counter" not in n
+        n
+        for n in reader.get_variable_to_shape_map()
+        if (n.startswith(parts) if parts else "VARIABLE_VALUE" in n and "save_counter" not in n)
     ]
     return {name: np.asarray(reader.get_tensor(name)) for name in names}
 
 
-def assert_same(one, other, tolerance=0.0):
-    one, other = tensors(one), tensors(other)
+def assert_same(one, other, tolerance=0.0, parts=()):
+    """Compares two checkpoints, see `tensors`."""
+    one, other = tensors(one, *parts), tensors(other, *parts)
     assert one.keys() == other.keys()
     assert len(one) > 100
     for name, value in one.items():
@@ -79,10 +86,14 @@ def assert_same(one, other, tolerance=0.0):
             np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
+def logged(folder):
+    """The lines of a run's `metrics.jsonl`."""
+    return [json.loads(line) for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
 def curve(folder):
     """The logged lines without the speed, which differs from run to run and says nothing of the model."""
-    lines = [json.loads(line) for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEED} for line in lines]
+    return [{k: v for k, v in line.items() if k not in SPEED} for line in logged(folder)]
 
 
 def go_back_to(step, finished, output):

@@ -1,11 +1,11 @@
 """Warnings about a fine-tuned model that has learned nothing."""
 
 import dataclasses
-import json
 import re
 
 import numpy as np
 import pytest
+from runs import logged
 from samples import MECAB_VOCABULARY
 from tasks import write_tiny_config
 
@@ -71,7 +71,7 @@ def test_a_run_that_cannot_learn_says_both(tmp_path, capsys, monkeypatch):
     assert said.count("warning: after the warm-up, the loss of steps 5 to 8") == 1
     # One early line, which is not recorded.
     assert re.findall(r"^step (\d)/8  loss .* left$", said, re.M) == ["2", "4", "8"]
-    recorded = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    recorded = logged(tmp_path / "out")
     assert [line["step"] for line in recorded if line["kind"] == "train"] == [4, 8]
     assert "warning: all 8 predictions are" in said
     assert said.count("What usually helps: a pretrained model") == 2

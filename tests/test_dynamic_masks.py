@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from runs import VOCAB_SIZE as SIZE
 from runs import arguments as short_run
-from runs import go_back_to
+from runs import assert_same, go_back_to
 from samples import make_records, write_config
 
 from morphbert.cli.run_pretraining import main as train
@@ -168,11 +168,7 @@ def test_a_resumed_run_draws_the_masks_that_it_would_have_drawn(dynamic, tmp_pat
     assert train(arguments(dynamic, tmp_path / "whole", *flags)) == 0
     go_back_to(4, tmp_path / "whole", tmp_path / "cut")
     assert train(arguments(dynamic, tmp_path / "cut", *flags)) == 0
-    one, other = (tf.train.load_checkpoint(str(tmp_path / name)) for name in ("whole", "cut"))
-    names = [name for name in one.get_variable_to_shape_map() if name.startswith("model")]
-    assert len(names) > 20
-    for name in names:
-        np.testing.assert_array_equal(one.get_tensor(name), other.get_tensor(name), err_msg=name)
+    assert_same(tmp_path / "whole" / "model.ckpt-12", tmp_path / "cut" / "model.ckpt-12")
 
 
 def test_records_without_masks_need_their_manifest(dynamic, tmp_path):

@@ -1,12 +1,12 @@
 """ELECTRA's pretraining: what is sampled, both losses, and runs of `run_pretraining.py --objective=electra`."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import assert_same, curve, go_back_to, objective_none
+from runs import assert_same, curve, go_back_to, logged, objective_none
+from runs import tensors as tensors_of
 from samples import GOLDEN, SHAPE, write_config
 from variants import DISCRIMINATOR, VARIANTS, random_weights_of, tensors
 
@@ -341,7 +341,7 @@ def assert_scored_as_by_the_command(output, pairs):
     config = morphbert.GrammarConfig(checkpoint=str(output), grammar_file=str(pairs))
     expected = morphbert.evaluate_grammar(config).metrics()
     assert expected["grammar_pairs"] == 2
-    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    lines = logged(output)
     last = [line for line in lines if line["kind"] == "eval"][-1]
     assert {name: last[name] for name in expected} == expected
 
@@ -360,7 +360,7 @@ def test_with_disentangled_gradients_pairs_are_scored_by_the_whole_table(apart, 
 
 
 def test_figures_of_both_networks_are_logged(finished):
-    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    lines = logged(finished)
     trained = [line for line in lines if line["kind"] == "train"]
     held_out = [line for line in lines if line["kind"] == "eval"]
     names = {
@@ -472,9 +472,7 @@ def test_replicas_and_parts_reach_the_weights_of_one(flags, finished, tmp_path, 
 
 
 def read_weights(folder, step=4):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
-    return {name: reader.get_tensor(name) for name in names}
+    return tensors_of(folder / f"model.ckpt-{step}", "model/")
 
 
 @pytest.mark.parametrize(

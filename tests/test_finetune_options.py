@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import tensors
 from samples import MECAB_VOCABULARY, ROOT, write_random_model
 from tasks import figures, tiny_flags, write_tiny_config
 from tensorflow.python.framework.func_graph import FuncGraph
@@ -59,9 +60,7 @@ def run(data, output, *flags):
 
 
 def weights(folder, step):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    names = reader.get_variable_to_shape_map()
-    return {name: reader.get_tensor(name) for name in names if name.startswith("model/")}
+    return tensors(folder / f"model.ckpt-{step}", "model/")
 
 
 def reference_lstm(inputs, kernel, bias, units):

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from runs import LEARNED, assert_same
 from samples import MECAB_VOCABULARY, write_config
 from tasks import ner_texts, relations, shuffled, tiny_flags, write_json, write_ner
 
@@ -127,12 +127,6 @@ HEADS = {
 QUICK = "names of an LSTM"
 
 
-def weights(folder):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{STEPS}"))
-    names = reader.get_variable_to_shape_map()
-    return {name: reader.get_tensor(name) for name in names if name.startswith(("model/", "optimizer/"))}
-
-
 def assert_alike(one, other):
     """The same words in two files, and the same numbers but for their last digits."""
     number = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
@@ -159,10 +153,8 @@ def test_two_replicas_are_as_one(head, tmp_path, replicas):
     assert module.main([*flags, f"--output_dir={tmp_path}/one"]) == 0
     done = replicas(module.__name__.rpartition(".")[2], *flags, f"--output_dir={tmp_path}/two")
     assert done.returncode == 0, done.stderr
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        np.testing.assert_allclose(value, two[name], rtol=0, atol=1e-6, err_msg=name)
+    one, two = (tmp_path / name / f"model.ckpt-{STEPS}" for name in ("one", "two"))
+    assert_same(one, two, tolerance=1e-6, parts=LEARNED)
     for name in ("eval_results.txt", predicted):
         assert_alike(tmp_path / "one" / name, tmp_path / "two" / name)
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]

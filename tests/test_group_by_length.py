@@ -1,13 +1,12 @@
 """Training on records of several lengths: the right shares, nothing lost, the same numbers, exact after a stop."""
 
 import functools
-import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import LEARNED, assert_same, logged
 from samples import GOLDEN, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
@@ -62,16 +61,6 @@ def run(config, records, output, *more):
     )
 
 
-def lines(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights(path):
-    reader = tf.train.load_checkpoint(str(path))
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("model/", "optimizer/"))]
-    return {n: np.asarray(reader.get_tensor(n)) for n in names}
-
-
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=6), st.integers(1, 500))
 def test_each_set_gets_its_turns(shares, count):
     order = turns(shares)
@@ -103,7 +92,7 @@ def test_an_evaluation_of_bins_is_that_of_the_whole(texts, config, tmp_path, who
     flags = ("--do_train", "--num_train_steps=1", "--eval_at_start", f"--eval_input_file={records}")
     assert run(config, records, tmp_path, *flags) == 0
     plain, bins = (
-        next(line for line in lines(folder) if line["kind"] == "eval")
+        next(line for line in logged(folder) if line["kind"] == "eval")
         for folder in (tmp_path, whole("static"))
     )
     assert plain["num_examples"] == bins["num_examples"] > 80
@@ -118,14 +107,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(masking, texts, config, tmp_path
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
     assert run(config, texts / masking / "r-len*", tmp_path, *FLAGS) == 0
-    one, other = (weights(folder / "model.ckpt-14") for folder in (whole(masking), tmp_path))
-    assert one.keys() == other.keys()
-    assert len(one) > 100
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, other[name], err_msg=name)
-    losses = [line["loss"] for line in lines(whole(masking)) if line["kind"] == "train"]
+    assert_same(whole(masking) / "model.ckpt-14", tmp_path / "model.ckpt-14", parts=LEARNED)
+    losses = [line["loss"] for line in logged(whole(masking)) if line["kind"] == "train"]
     assert len(losses) == 14
-    assert losses[7:] == [line["loss"] for line in lines(tmp_path)]
+    assert losses[7:] == [line["loss"] for line in logged(tmp_path)]
 
 
 def test_what_is_wrong_is_said(texts, config, tmp_path, capsys):

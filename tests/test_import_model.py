@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import arguments, logged
 from samples import GOLDEN, MECAB_VOCABULARY, SENTENCES, SHAPE, write_config, write_random_model
 from variants import assert_same_weights
 
@@ -179,17 +180,9 @@ def losses_from(records, tiny_config, tmp_path_factory):
 
     def run(start):
         output = tmp_path_factory.mktemp("from")
-        flags = [
-            f"--bert_config_file={tiny_config}",
-            f"--input_file={records}/*.tfrecord",
-            f"--output_dir={output}",
-            f"--init_checkpoint={start}",
-            *("--num_train_steps=20", "--num_warmup_steps=2", "--train_batch_size=4", "--log_steps=1"),
-            *(*SHAPE, "--do_train", "--strategy=cpu"),
-        ]
-        assert train(flags) == 0
-        lines = (output / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line)["loss"] for line in lines]
+        steps = ["--num_warmup_steps=2", "--train_batch_size=4", "--log_steps=1", "--learning_rate=5e-5"]
+        assert train(arguments(records, tiny_config, output, f"--init_checkpoint={start}", *steps)) == 0
+        return [line["loss"] for line in logged(output)]
 
     return run
 

@@ -1,9 +1,7 @@
 """Muon and an average of the weights in a whole run: resumed bit for bit, the same on two replicas as on one."""
 
-import json
-
 import pytest
-from runs import arguments, assert_same, go_back_to, tensors
+from runs import arguments, assert_same, go_back_to, logged, tensors
 
 from morphbert.cli.run_pretraining import main
 
@@ -24,7 +22,7 @@ def finished(records, still_config, tmp_path_factory):
 
 
 def test_a_resumed_run_reaches_the_same_bits(finished, records, still_config, tmp_path, capsys):
-    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    lines = logged(finished)
     assert lines[-1]["loss"] < lines[0]["loss"]
     moments = [name for name in tensors(finished / "model.ckpt-6") if "/muon_m/" in name]
     assert len(moments) == 2 * 6  # the matrices of both layers

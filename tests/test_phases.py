@@ -1,17 +1,16 @@
 """Two phases in one run, and in two: the right steps on the right records, exact after a stop anywhere."""
 
-import json
 import os
 import shutil
 import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import variants
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_process
+from runs import LEARNED, assert_same, logged, tensors
 from samples import GOLDEN, ROOT, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
@@ -48,23 +47,6 @@ def run(config, records, output, *more):
     return train([*paths, *flags, "--strategy=cpu", "--do_train", *more])
 
 
-def lines(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def checkpoint(folder, step):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("model/", "optimizer/"))]
-    return {n: np.asarray(reader.get_tensor(n)) for n in names}
-
-
-def assert_same(one, other, least=100):
-    assert one.keys() == other.keys()
-    assert len(one) > least
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, other[name], err_msg=name)
-
-
 PHASES = ("--phases=32:0.6,64:0.4:8", "--num_train_steps=10", "--save_checkpoints_steps=2")
 
 
@@ -80,7 +62,7 @@ def whole(texts, config, tmp_path_factory):
 def test_positions_of_the_second_phase_move_in_it_alone(whole):
     table = "model/bert.Sembeddings.Sposition_embeddings/.ATTRIBUTES/VARIABLE_VALUE"
     moment = table.replace("model/", "optimizer/adam_m/")
-    before, after = checkpoint(whole, 6), checkpoint(whole, 10)
+    before, after = (tensors(whole / f"model.ckpt-{step}", *LEARNED) for step in (6, 10))
     assert np.all(before[moment][32:] == 0.0)
     assert np.all(np.abs(before[moment][:32]).sum(1) > 0.0)
     assert np.all(np.abs(after[moment][32:64]).sum(1) > 0.0)
@@ -88,7 +70,7 @@ def test_positions_of_the_second_phase_move_in_it_alone(whole):
 
 
 def test_the_second_phase_has_its_batch_and_the_schedule_goes_on(whole):
-    trained = [line for line in lines(whole) if line["kind"] == "train"]
+    trained = [line for line in logged(whole) if line["kind"] == "train"]
     assert [line["step"] for line in trained] == list(range(1, 11))
     rates = [line["learning_rate"] for line in trained]
     assert rates == pytest.approx([0.0, 0.5e-3, *(1e-3 * (1 - step / 10) for step in range(2, 10))], rel=1e-5)
@@ -104,9 +86,9 @@ def test_a_run_stopped_in_any_phase_goes_on_as_if_it_had_not(step, whole, texts,
     (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "model.ckpt-{step}"\n')
     assert run(config, texts / "*.tfrecord", tmp_path, *PHASES) == 0
     assert "warning" not in capsys.readouterr().out
-    assert_same(checkpoint(whole, 10), checkpoint(tmp_path, 10))
-    losses = {line["step"]: line["loss"] for line in lines(whole) if line["kind"] == "train"}
-    assert [line["loss"] for line in lines(tmp_path)] == [losses[n] for n in range(step + 1, 11)]
+    assert_same(whole / "model.ckpt-10", tmp_path / "model.ckpt-10", parts=LEARNED)
+    losses = {line["step"]: line["loss"] for line in logged(whole) if line["kind"] == "train"}
+    assert [line["loss"] for line in logged(tmp_path)] == [losses[n] for n in range(step + 1, 11)]
 
 
 def test_the_first_phase_is_a_run_on_its_records(whole, texts, config, tmp_path):
@@ -114,7 +96,7 @@ def test_the_first_phase_is_a_run_on_its_records(whole, texts, config, tmp_path)
     shape = ("--max_seq_length=32", "--max_predictions_per_seq=5")
     flags = (*shape, "--num_train_steps=10", "--save_checkpoints_steps=6")
     assert run(config, texts / "32.tfrecord", tmp_path, *flags) == 0
-    assert_same(checkpoint(whole, 6), checkpoint(tmp_path, 6))
+    assert_same(whole / "model.ckpt-6", tmp_path / "model.ckpt-6", parts=LEARNED)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(50, 2000))
@@ -217,7 +199,8 @@ def test_a_second_run_has_more_positions(texts, config, tmp_path, capsys):
     one, two = (read_weights(str(tmp_path / name)) for name in ("one", "two"))
     np.testing.assert_array_equal(two[TABLE], np.concatenate([one[TABLE], one[TABLE]]))
     others = [name for name in one if name != TABLE]
-    assert_same({name: one[name] for name in others}, {name: two[name] for name in others}, least=30)
+    assert len(others) > 30
+    variants.assert_same_weights({name: one[name] for name in others}, {name: two[name] for name in others})
     fewer = ("--max_seq_length=32", "--max_predictions_per_seq=5", "--num_train_steps=1")
     start = f"--init_checkpoint={tmp_path}/two"
     assert run(short, texts / "32.tfrecord", tmp_path / "three", *fewer, start) == 0

@@ -5,8 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from runs import objective_none
+from runs import LEARNED, logged, objective_none, tensors
 from samples import GOLDEN, SHAPE, write_config, write_random_model
 from variants import CUSTOM, VARIANTS, as_flags, assert_same_weights
 
@@ -36,9 +35,7 @@ def runs(records, tmp_path_factory):
 
 def checkpoint(output, step):
     """Weights and moments."""
-    reader = tf.train.load_checkpoint(str(output / f"model.ckpt-{step}"))
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(("model/", "optimizer/"))]
-    return {name: np.asarray(reader.get_tensor(name)) for name in names}
+    return tensors(output / f"model.ckpt-{step}", *LEARNED)
 
 
 @pytest.mark.long
@@ -58,7 +55,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(variant, runs, capsys):
     assert runs(variant, part.name, *flags, **rates) == (0, part)
     assert "warning" not in capsys.readouterr().out
     assert_same_weights(checkpoint(whole, 6), checkpoint(part, 6))
-    losses = [json.loads(line)["loss"] for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in logged(whole)]
     assert losses[-1] < losses[0]
 
 
