@@ -65,19 +65,9 @@ def test_masks_are_those_of_the_data_floor(unit, span, longest, predictions):
     expected = masking.mask(
         masking.Rows(ids, maskable, starts, keys), config, masking.Substitutes(MASK_ID, real)
     )
-    rules = MaskRules(
-        predictions=predictions,
-        unit=unit,
-        prob=0.3,
-        mask_token_prob=0.8,
-        random_token_prob=0.1,
-        max_span_length=span,
-        span_prob=0.2,
-        max_word_pieces=longest,
-        mask_id=MASK_ID,
-        random_ids=RANGES,
-        seed=7,
-    )
+    replaced = {"mask_token_prob": 0.8, "random_token_prob": 0.1, "mask_id": MASK_ID, "random_ids": RANGES}
+    spans = {"max_span_length": span, "span_prob": 0.2, "max_word_pieces": longest}
+    rules = MaskRules(predictions, unit, prob=0.3, seed=7, **replaced, **spans)
     batch = {"input_ids": tf.constant(ids), "word_ids": tf.constant(words), "segment_ids": tf.zeros([64, 64])}
     made = tf.function(with_masks)(batch, tf.constant(keys), rules)
     assert made.keys() == {"segment_ids", *(features(RecordShape(64, 10), RecordLayout(False)))}
