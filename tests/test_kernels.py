@@ -1,8 +1,10 @@
 """The network's fast kernels: on hosts that cannot compile, and their traces in a compiled program."""
 
+import dataclasses
 import re
 import sys
 
+import hugging_face_reference
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +12,7 @@ from processes import run_process
 from samples import ROOT
 
 from morphbert.model import functions, kernels
-from morphbert.model.config import ACTIVATIONS, BertConfig
+from morphbert.model.config import ACTIVATIONS
 from morphbert.model.kernels import long_attention
 from morphbert.model.kernels.dropout import Dropout, dropped
 from morphbert.model.rotary import rotation
@@ -202,21 +204,11 @@ def test_accelerators_get_the_same_numbers_by_their_own_layout(network, packed, 
     from morphbert.model.encoder import EncoderInputs, ForwardPass, encode
 
     length, more = NETWORKS[network]
-    config = BertConfig(
-        60,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=32,
-        type_vocab_size=2,
-        max_position_embeddings=150,
-        **{"attention_probs_dropout_prob": 0.0}
-        if "local_attention" in more
-        else {},  # tiles have other masks
-        **more,
-    )
+    config = dataclasses.replace(hugging_face_reference.CONFIG, max_position_embeddings=150, **more)
+    if "local_attention" in more:  # tiles have other masks
+        config = dataclasses.replace(config, attention_probs_dropout_prob=0.0)
     weights = tensors(random_weights(config))
-    ids = tf.reshape(tf.range(2 * length), [2, length]) % 60
+    ids = tf.reshape(tf.range(2 * length), [2, length]) % config.vocab_size
     mask = tf.constant([[1] * length, [1] * (length - 3) + [0] * 3])
     examples = tf.constant([[1] * 4 + [2] * (length - 4)] * 2) * mask
     places = tf.constant([[*range(4), *range(length - 4)]] * 2)
@@ -273,6 +265,7 @@ try:
 except tf.errors.InvalidArgumentError:
     print("cannot compile")
 
+import hugging_face_reference
 import numpy as np
 from variants import config_of, random_weights, tensors
 from morphbert.model.encoder import ForwardPass
