@@ -123,7 +123,8 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
                 os.replace(partial, path)
         if fcntl is None:  # Windows cannot rename an open file
             os.replace(partial, path)
-        _sync_folder(folder)
+        with contextlib.suppress(OSError):  # not every system can
+            sync(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
@@ -207,14 +208,13 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _sync_folder(folder: str) -> None:
-    """Waits until a folder's names are on the disk, if the system supports it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync(path: str) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class Digesting:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 # SIGTERM; Ctrl-C; what Slurm sends some time before a job's end (`sbatch --signal=USR1@120`); a closed terminal.
 # Windows has neither of the last two.
@@ -13,7 +16,17 @@ STOP_SIGNALS = tuple(
 )
 
 
-def heeded_signals() -> list[signal.Signals]:
-    """Returns `STOP_SIGNALS`, without SIGHUP in a process under nohup, which goes on without its terminal."""
+@contextlib.contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Calls a function for each of `STOP_SIGNALS` while the block lasts.
+
+    SIGHUP stays ignored in a process under nohup, which goes on without its terminal.
+    """
     ignored = {number for number in STOP_SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
-    return [number for number in STOP_SIGNALS if number.name != "SIGHUP" or number not in ignored]
+    heeded = [number for number in STOP_SIGNALS if number.name != "SIGHUP" or number not in ignored]
+    before = {number: signal.signal(number, handler) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from morphbert.interop import native, sources
 from morphbert.interop.pretrained import Pretrained
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.config import BERT_CONFIG_NAME
-from morphbert.signals import STOP_SIGNALS, heeded_signals
+from morphbert.signals import STOP_SIGNALS, handled_by
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.train.optimizers.config import OptimizerConfig
 from morphbert.train.storage import write_text
@@ -251,16 +250,12 @@ def _call(module: str, config: PretrainingDataConfig | PretrainingConfig) -> Non
 
 @contextlib.contextmanager
 def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Forwards signals from this process to another and lists them; SIGHUP stays ignored under nohup."""
+    """Forwards signals from this process to another and lists them."""
     signals: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in heeded_signals()}
-    try:
+    with handled_by(pass_on):
         yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.signals import heeded_signals
+from morphbert.signals import handled_by
 from morphbert.train.checkpoint import Checkpoints, latest
 from morphbert.train.config import LoopConfig
 from morphbert.train.input.record_sets import Feed, Portion
@@ -54,15 +54,6 @@ class StopRequest:
         if number == getattr(signal, "SIGHUP", None):
             _without_terminal()
         print("training: stopping, the checkpoint is saved first", flush=True)
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self) for number in heeded_signals()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _without_terminal() -> None:
@@ -154,7 +145,7 @@ class TrainingLoop:
         self.feed.begin(step)
         self._stop, self._seconds_per_step, self._saved = StopRequest(), 0.0, step
         self._told, self._warned = False, set[bool]()
-        with self._stop.installed():
+        with handled_by(self._stop):
             while self._goes_on(step):
                 step = self._advance(step)
             if self._saved != step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -63,10 +62,5 @@ def write_bytes(path: str, content: bytes) -> None:
 
 def sync(path: str) -> None:
     """Waits until a local file, or the names in a local folder, are on the disk; remote stores do this themselves."""
-    if files.is_remote(path):
-        return
-    handle = os.open(path or ".", os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if not files.is_remote(path):
+        atomic_files.sync(path or ".")

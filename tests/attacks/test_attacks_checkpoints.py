@@ -17,6 +17,7 @@ import morphbert
 from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
+from morphbert.signals import handled_by
 from morphbert.train import checkpoint, checkpoint_files, loop
 from morphbert.train.log import read_metrics
 from morphbert.train.run_state import Description, RunState
@@ -281,11 +282,11 @@ def test_a_closed_terminal_and_slurm_ask_to_save_and_stop(name):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         stop = loop.StopRequest()
-        with stop.installed():
+        with handled_by(stop):
             os.kill(os.getpid(), signal.Signals[name])
             assert stop.signal == signal.Signals[name]
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
-        with loop.StopRequest().installed() as _:
+        with handled_by(loop.StopRequest()):
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
