@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from creating import create, files_of, flags
-from processes import run_process
+from processes import largest_file, run_process
 
 from morphbert.cli.create_pretraining_data import main
 
@@ -174,16 +174,10 @@ def test_a_disk_that_is_full_at_every_stage(larger, expected, small_disk, capsys
 @pytest.mark.parametrize("mode", ["fast", "google"])
 def test_a_disk_that_is_full(mode, tmp_path, capsys):
     """The same without the rights to mount one: a limit on the size of files."""
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
+    with largest_file(4096):
         status = main(flags(tmp_path / "r", mode=mode, num_workers=1 if mode == "fast" else None))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, previous)
+    signal.signal(signal.SIGXFSZ, previous)
     assert status == 1
     captured = capsys.readouterr()
     assert "cannot be written" in captured.err

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import largest_file
 from runs import VOCAB_SIZE, arguments, go_back_to, tensors, write_records
 from samples import GOLDEN, write_config
 
@@ -275,15 +276,8 @@ def test_an_output_folder_that_is_a_file_is_refused(records, tiny_config, tmp_pa
 def test_a_disk_that_fills_up_stops_the_run_at_the_last_whole_checkpoint(
     records, tiny_config, tmp_path, capsys
 ):
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # On the size of any one file: the operating system then refuses the write, as a full disk does.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
+    with largest_file(100_000):
         status = main(arguments(records, tiny_config, tmp_path / "out"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     errors = capsys.readouterr().err
     assert status == 1, errors
     assert "cannot be written" in errors

@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from processes import largest_file
 from samples import GOLDEN, MECAB_VOCABULARY, write_random_model
 
 from morphbert.atomic_files import check_apart, json_bytes
@@ -300,11 +301,8 @@ def published(model, tmp_path_factory):
 @pytest.fixture
 def small_files():
     """No file may get more than 4 KiB, as on a disk that is all but full."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with largest_file(4096):
+        yield
 
 
 @pytest.mark.parametrize("form", ["huggingface", "google", "import"])

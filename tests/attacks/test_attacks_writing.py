@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from creating import create, flags
+from processes import largest_file
 from samples import GOLDEN, ROOT
 
 from morphbert import atomic_files, files
@@ -63,16 +64,11 @@ def test_standard_output_on_a_full_disk_is_named(flag):
 
 
 def test_a_full_folder_of_temporary_files_is_not_taken_for_standard_output(tmp_path, monkeypatch, capsys):
-    resource = pytest.importorskip("resource")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
-    try:
+    with largest_file(64):
         flags = [f"--input_file={TEXT}", f"--vocab_dir={tmp_path}/v", "--vocab_size=600", "--num_workers=1"]
         assert build_vocab(flags) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert re.search(r"/tmp/morphbert-\S+ cannot be written: File too large", capsys.readouterr().err)
     assert os.listdir(tmp_path / "tmp") == []
 
