@@ -4,6 +4,7 @@ import itertools
 import json
 
 import numpy as np
+import pytest
 from samples import MECAB_VOCABULARY, write_config
 
 NAMES = ["김철수", "이영희", "박지성", "최민정", "정우성"]
@@ -44,6 +45,18 @@ def split_flags(folder, ending, output, *more, length=32):
     """Flags of a tiny model for the files of `write_split`; of a flag given twice the last counts."""
     files = [f"--train_file={folder}/train{ending}", f"--eval_file={folder}/dev{ending}"]
     return [*tiny_flags(folder, length), *files, f"--output_dir={output}", *more]
+
+
+def training(main, ending, *flags):
+    """A fixture: the folder of a tiny model that a command has trained and evaluated on the files of `data`."""
+
+    @pytest.fixture(scope="module")
+    def trained(data, tmp_path_factory):
+        output = tmp_path_factory.mktemp("trained") / "model"
+        assert main(split_flags(data, ending, output, "--do_train", "--do_eval", *flags)) == 0
+        return output
+
+    return trained
 
 
 def write_ner(path, texts):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
-from tasks import figures, ner_texts, split_flags, tiny_flags, write_ner, write_split
+from tasks import figures, ner_texts, tiny_flags, training, write_ner, write_split
 
 from morphbert.cli.run_ner import main
 from morphbert.finetune import text_windows
@@ -19,12 +19,7 @@ def data(tmp_path_factory):
     return write_split(tmp_path_factory.mktemp("ner"), write_ner, ner_texts(), 40, ".tsv")
 
 
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    output = tmp_path_factory.mktemp("trained") / "model"
-    steps = ["--num_train_steps=60", "--learning_rate=5e-3", "--do_train", "--do_eval", "--eval_every=30"]
-    assert main(split_flags(data, ".tsv", output, *steps)) == 0
-    return output
+trained = training(main, ".tsv", "--num_train_steps=60", "--learning_rate=5e-3", "--eval_every=30")
 
 
 def test_it_learns_names_and_places(trained):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import check_report, needs_browser
 from samples import MECAB_VOCABULARY
-from tasks import figures, relations, split_flags, tiny_flags, write_json, write_split
+from tasks import figures, relations, tiny_flags, training, write_json, write_split
 
 from morphbert.cli.run_re import main
 from morphbert.finetune.pretrained_start import Start
@@ -21,12 +21,7 @@ def data(tmp_path_factory):
     return write_split(tmp_path_factory.mktemp("re"), write_json, relations(), 80, ".json")
 
 
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    output = tmp_path_factory.mktemp("trained") / "model"
-    steps = ["--num_train_steps=100", "--learning_rate=3e-3", "--do_train", "--do_eval"]
-    assert main(split_flags(data, ".json", output, *steps)) == 0
-    return output
+trained = training(main, ".json", "--num_train_steps=100", "--learning_rate=3e-3")
 
 
 def test_it_learns_relations(trained):

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from morphbert import quiet_tensorflow
@@ -39,6 +40,8 @@ from morphbert.train.time_plan import parse_train_time
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from morphbert.train.config import RunConfig
 
 
 _TO_DO = "What to do"
@@ -376,9 +379,8 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     starts = ("init_checkpoint", "init_generator_checkpoint")
     given: dict[str, Any] = {name: pinned(path) for name in starts if (path := getattr(config, name))}
     config = dataclasses.replace(config, **given)
-    from morphbert.interop.starting import Vocabularies, initial_weights, initial_weights_of_both
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
-    from morphbert.train.input.record_sets import manifests, vocabulary_of
+    from morphbert.train.input.record_sets import manifests
     from morphbert.train.run import pretrain
 
     run = run_config(config)
@@ -387,20 +389,6 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
 
         compile_run(run, parse_targets(config.compile_for), config.find_batch_size)
         return PretrainingResult(config.output_dir, 0)
-
-    def read(path: str) -> Mapping[str, np.ndarray]:
-        vocabularies = Vocabularies(config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
-        if run.electra is None:
-            return initial_weights(path, run.bert_config, vocabularies)
-        generator = config.init_generator_checkpoint
-        return initial_weights_of_both(
-            path,
-            generator,
-            run.bert_config,
-            run.electra.generator,
-            vocabularies,
-            disentangles=run.electra.disentangles,
-        )
 
     with held_back() as say_hints:
         tokenizer = None
@@ -414,7 +402,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
 
         outcome = pretrain(
             run,
-            read,
+            partial(_initial_weights, config, run),
             keep_vocabulary=begin,
             planned=lambda steps: run_config(config, steps),
             began=began,
@@ -424,6 +412,24 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)
     return PretrainingResult(config.output_dir, outcome.step, outcome.metrics, outcome.stopped_by, report)
+
+
+def _initial_weights(config: PretrainingConfig, run: RunConfig, path: str) -> Mapping[str, np.ndarray]:
+    """Reads the weights that a run starts from, those of both networks for an ELECTRA."""
+    from morphbert.interop.starting import Vocabularies, initial_weights, initial_weights_of_both
+    from morphbert.train.input.record_sets import vocabulary_of
+
+    vocabularies = Vocabularies(config.vocab_file, config.init_vocab_file, vocabulary_of(run.input_files))
+    if run.electra is None:
+        return initial_weights(path, run.bert_config, vocabularies)
+    return initial_weights_of_both(
+        path,
+        config.init_generator_checkpoint,
+        run.bert_config,
+        run.electra.generator,
+        vocabularies,
+        disentangles=run.electra.disentangles,
+    )
 
 
 def _report(output_dir: str) -> str | None:
