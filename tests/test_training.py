@@ -370,12 +370,6 @@ def test_other_objectives_are_trained_on(objective, tiny_config, tmp_path, capsy
 # ── starting from other weights ────────────────────────────────────────────────────────────────────────
 
 
-def held_out_loss(records, config, checkpoint, output):
-    flags = arguments(records, config, output, "--do_eval", f"--init_checkpoint={checkpoint}")
-    assert main([flag for flag in flags if flag != "--do_train"]) == 0
-    return float(re.search(r"^loss = (\S+)", (output / "eval_results.txt").read_text(), re.M)[1])
-
-
 def test_init_checkpoint_takes_ours_and_tensorflow_1s(finished, records, tiny_config, tmp_path):
     expected = curve(finished)[-1]["loss"]
     weights = tensors(finished / "model.ckpt-20")
