@@ -341,16 +341,11 @@ class _Run:
         )
 
     def _train(self) -> tuple[int, int | None]:
-        training = TrainingStep(
-            self.objective,
-            self.train_state,
-            self.strategy,
-            self.config.step,
-            self._devices.sharers_of_batch,
-        )
-        if self.config.train_time is not None and self._plan is None:
+        config, sharers = self.config, self._devices.sharers_of_batch
+        training = TrainingStep(self.objective, self.train_state, self.strategy, config.step, sharers)
+        if config.train_time is not None and self._plan is None:
             training = self._make_plan(training)
-        config = self.config
+            config = self.config  # with the planned steps
         if not config.dry_run:
             newest = self.restored.step if self.restored else None
             check_shared(config.output_dir, self._cluster, self._agree, newest)
