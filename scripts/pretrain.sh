@@ -195,7 +195,7 @@ set_lines() {
 
 # Names, sizes and times of the input files: as with make, a file that was written since counts as changed.
 read_input_files() {
-  input_files=$("$PYTHON" - "$input" <<'PY'
+  input_files=$("$PYTHON" - "$input" "$PREPARE_FLAGS" <<'PY'
 import os, sys
 from morphbert.errors import MorphbertError
 from morphbert.files import expand, is_remote
@@ -205,14 +205,15 @@ try:
     for name in names:
         about = (0, 0) if is_remote(name) else (os.stat(name).st_size, int(os.stat(name).st_mtime))
         print(os.path.abspath(name) if not is_remote(name) else name, *about, sep="\t")
-    print("text" if all(map(is_plain_text, names)) else "other")
+    # With flags for prepare_corpus.py the corpus is made anyway; it reads the encoding that they may name.
+    print("text" if not sys.argv[2] and all(map(is_plain_text, names)) else "other")
 except MorphbertError as error:
     sys.exit(f"pretrain.sh: {error}")
 PY
   )
   local kind=${input_files##*$'\n'}
   input_files=${input_files%$'\n'*}
-  [[ $kind == text && -z $PREPARE_FLAGS ]] || makes_corpus=yes
+  [[ $kind == text ]] || makes_corpus=yes
 }
 
 stages=(corpus vocab records model filled)

@@ -424,7 +424,7 @@ def test_every_format_has_a_reader():
         ("a.txt", "첫 문장이다.\n", True),
         ("a.txt", '{"글"은 낱말이다.\n', True),
         ("a", "", True),
-        ("a.txt.gz", gzip.compress("첫 문장이다.\n".encode()), True),
+        ("a.txt.gz", gzip.compress("첫 문장이다.\n".encode(), mtime=0), True),
         ("a.jsonl", '{"text": "첫 문장이다."}\n', False),
         ("wiki_00", '{"text": "첫 문장이다."}\n', False),
         ("wiki_00", '\n<doc id="1" url="" title="글">\n글\n\n첫 문장이다.\n</doc>\n', False),

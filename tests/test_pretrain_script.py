@@ -3,7 +3,6 @@
 import gzip
 import importlib.util
 import json
-import math
 import os
 import re
 import shutil
@@ -212,6 +211,7 @@ def test_json_lines_become_sentences_first(place):
         ("표.tsv", {"TEXT_FIELD": "본문"}),
         ("wiki_00", {}),
         ("글.txt", {"PREPARE_FLAGS": "--max_repeats=3 --urls=remove"}),
+        ("완성형.txt", {"PREPARE_FLAGS": "--encoding=cp949"}),
     ],
 )
 def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
@@ -221,8 +221,9 @@ def test_other_raw_text_and_flags_for_its_preparation(place, name, settings):
         "표.tsv": "id\t본문\n" + f"1\t{line}\n" * 3,
         "wiki_00": f'<doc id="1" url="" title="제목">\n제목\n\n{line}\n</doc>\n' * 3,
         "글.txt": f"{line} 재밌다ㅋㅋㅋㅋㅋㅋ http://a.kr\n\n" * 3,
+        "완성형.txt": f"{line}\n\n" * 3,
     }[name]
-    (place / name).write_text(content, encoding="utf-8")
+    (place / name).write_text(content, encoding="cp949" if name == "완성형.txt" else "utf-8")
     output = f"결과 {name}"
     done = _run(name, output, cwd=place, TRAIN_FLAGS="--no_such_flag=1", **settings)
     assert f"corpus: {name} → {output}/corpus.txt, " in done.stdout, done.stderr
@@ -245,11 +246,19 @@ def _settings(place, stage, **settings):
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("length", [64, 128, 512])
-@pytest.mark.parametrize("share", ["0.15", ".15", "0.3", "0.08"])
-def test_there_is_a_place_for_every_mask(place, length, share):
-    found = _settings(place, "records", MAX_SEQ_LENGTH=str(length), MASKED_LM_PROB=share)
-    assert int(found["MAX_PREDICTIONS_PER_SEQ"]) == math.ceil(length * float(share))
+@pytest.mark.parametrize(
+    ("length", "share", "places"),
+    [
+        ("128", "0.15", "20"),
+        ("64", ".15", "10"),
+        ("512", "0.15", "77"),
+        ("128", "0.3", "39"),
+        ("128", "0.08", "11"),
+    ],
+)
+def test_there_is_a_place_for_every_mask(place, length, share, places):
+    found = _settings(place, "records", MAX_SEQ_LENGTH=length, MASKED_LM_PROB=share)
+    assert found["MAX_PREDICTIONS_PER_SEQ"] == places
 
 
 @pytest.mark.parametrize(
