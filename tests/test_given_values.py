@@ -95,7 +95,7 @@ def test_the_unit_of_masks_has_one_place(tmp_path):
     ("values", "message"),
     [
         ({"mask_words_file": "words.txt"}, "mask_words of the instances or mask_words_file, not both"),
-        ({"mode": "google"}, "--mask_words needs --mode=fast"),
+        ({"mode": "google"}, "--mask_words_file needs --mode=fast"),
     ],
 )
 def test_listed_words_are_not_replaced_or_ignored(values, message):

@@ -139,7 +139,7 @@ class PretrainingDataConfig:
         fast = [flag.name for flag in options.flags_of(type(self)) if flag.group in FAST_ONLY]
         given = [name for name in (*fast, "shard_megabytes") if name in changed and name != "engine"]
         if self.instances.mask_words:
-            given.append("mask_words")
+            given.append("mask_words_file")
         google_build.check_flags(self.instances.objective, self.instances.masking_unit, given)
         if self.engine == "beam":
             raise UsageError("--mode=google always runs in one process: --engine=beam is for --mode=fast.")

@@ -18,8 +18,8 @@ def text_encoding_option(texts: str = "text") -> Any:
 def do_lower_case_option(**details: Any) -> Any:
     """Returns the field `do_lower_case` of a command that reads text for a model; `details` are those of `option`."""
     return optional(
-        help="For a plain vocab.txt: lower-case the text. Default: as a tokenizer_config.json beside it says, else "
-        "unless the vocabulary has capital letters.",
+        help="For a plain vocab.txt: lower-case the text. Default: the value in a tokenizer_config.json beside it, and "
+        "without one true if the vocabulary has no capital letters.",
         **details,
     )
 

@@ -165,7 +165,8 @@ class Progress:
             log = LineSums([0.0] * columns)
         rollbacks = Rollbacks(**values.get("rollbacks", {}))
         found = values.get("best")
-        best = found and (BestMetric(**found) if "metric" in found else BestLoss(**found))
+        kind = BestMetric if found and "metric" in found else BestLoss
+        best = found and kind(**_own(kind, found))
         return cls(**{**_own(cls, values), "log": log, "best": best, "rollbacks": rollbacks})
 
 
