@@ -27,6 +27,7 @@ from morphbert.formats.raw_documents import (
     Format,
     InputFormat,
     is_plain_text,
+    is_sentences,
     json_paragraphs,
     read_documents,
 )
@@ -435,3 +436,19 @@ def test_every_format_has_a_reader():
 def test_plain_text_is_known_by_name_and_first_line(tmp_path, name, content, plain):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert is_plain_text(str(tmp_path / name)) == plain
+
+
+@pytest.mark.parametrize(
+    ("content", "sentences"),
+    [
+        ("첫 문장이다.\n둘째 문장이다.\n", True),
+        ("제목\t부제\n첫 문장이다.\n", True),
+        ("id\ttext\n1\t첫 문장이다.\n", False),
+        ("1\t첫 문장이다.\n", False),
+        ("id\t본문\n첫 문장이다.\n", False),
+    ],
+)
+def test_a_txt_is_sentences_or_a_table(tmp_path, content, sentences):
+    path = tmp_path / "글.txt"
+    path.write_text(content, encoding="utf-8")
+    assert is_sentences(str(path), "utf-8", ["본문"]) == sentences

@@ -208,7 +208,7 @@ def is_sentences(path: str, encoding: str, columns: Collection[str] = ()) -> boo
     numbered = itertools.islice(_from_first_text(read_lines(path, encoding=encoding)), _LOOKED_AT)
     lines = [line for _, line in numbered]
     names = {clean_name(name) for name in lines[0].split("\t")} if lines else set()
-    return not (_has_even_columns(lines) or (columns and names.issuperset(columns)))
+    return not (_has_even_columns(lines, fewest=1) or (columns and names.issuperset(columns)))
 
 
 def blocks_of(documents: Iterable[RawDocument], characters: int) -> Iterator[list[RawDocument]]:
@@ -262,11 +262,11 @@ def _guess(path: str, lines: Sequence[str], form: InputFormat) -> str:
     return "text"
 
 
-def _has_even_columns(lines: Sequence[str]) -> bool:
-    """Returns whether lines are the rows of a table."""
+def _has_even_columns(lines: Sequence[str], fewest: int = _FEWEST_ROWS) -> bool:
+    """Returns whether lines, `fewest` at least, are the rows of a table."""
     # A text with tabs rarely has the same number of them on each line.
     tabs = [line.count("\t") for line in lines if not is_blank(line)]
-    return len(tabs) >= _FEWEST_ROWS and tabs[0] > 0 and len(set(tabs)) == 1
+    return len(tabs) >= fewest and tabs[0] > 0 and len(set(tabs)) == 1
 
 
 def _kind_of(path: str, first: str) -> str | None:
