@@ -202,7 +202,7 @@ class BertModel(tf.Module):
         write_into(path, self._pretrained(self.tokenizer), self.tokenizer)
 
     def _pretrained(self, tokenizer: PretrainedTokenizer | None) -> Pretrained:
-        """The model as it is written, without the optimizer's state: the weights may have been trained further."""
+        """Returns the model as it is written, without optimizer state; its weights may have been trained further."""
         weights = {name: variable.numpy() for name, variable in self.parameters.items()}
         vocabulary = None if tokenizer is None else tokenizer.source
         return Pretrained(self.config, weights, self.source, vocabulary=vocabulary)

@@ -86,7 +86,7 @@ def of_network(
 def _generator(
     weights: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The generator of a checkpoint of both, with the embeddings and layers that it shares, and the discriminator."""
+    """Returns the generator of a checkpoint of both, with its shared embeddings and layers, and the discriminator."""
     own_layers = any(name.startswith(f"{GENERATOR}encoder/") for name in weights)
     here = {there: ours for ours, there in _HEAD.items()}
     found, others = {}, {}
@@ -108,7 +108,7 @@ def _generator(
 
 
 def generator_of(model: Pretrained) -> Pretrained | None:
-    """The generator of a checkpoint of both networks that was read as the discriminator; None where it is not known."""
+    """Returns the generator of a checkpoint of both networks that was read as the discriminator, None if unknown."""
     if model.generator_config is None:
         return None
     weights, others = of_network(
@@ -147,7 +147,7 @@ def chosen(model: Pretrained, network: str | None) -> Pretrained:
 
 
 def joined_checkpoint(model: Pretrained, slots: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The content of google-research/electra's checkpoint: both networks where `model` is from a checkpoint of both.
+    """Returns what google-research/electra's checkpoint has: both networks where `model` is from one of both.
 
     Args:
       model: one network of an ELECTRA.

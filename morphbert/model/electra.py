@@ -87,7 +87,7 @@ def discriminator_of(config: BertConfig, origin: str) -> BertConfig:
 
 
 def generator_of(discriminator: BertConfig, size: float) -> BertConfig:
-    """A generator that is `size` times as wide as its discriminator, with as many layers and the same embeddings.
+    """Returns a generator `size` times as wide as its discriminator, with as many layers and the same embeddings.
 
     Its heads are as wide as the discriminator's, as far as its width holds one of them.
     """
@@ -143,7 +143,7 @@ def name_in_both(name: str, disentangles: bool = False) -> str:
 def electra_parameters(
     discriminator: BertConfig, generator: BertConfig, disentangles: bool = False
 ) -> dict[str, Parameter]:
-    """The weights of both networks; the embeddings are there once, or the word embeddings as table and difference."""
+    """Returns the weights of both networks, the embeddings once, or the word embeddings as table and difference."""
     parameters = pretraining_parameters(discriminator)
     if disentangles:
         table = parameters.pop(WORD_EMBEDDINGS)
@@ -168,7 +168,7 @@ def with_whole_tables(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_differences(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inverse of `with_whole_tables`; a generator without a separate table begins with the discriminator's."""
+    """Returns the inverse of `with_whole_tables`; a generator without its own table gets the discriminator's."""
     divided = dict(weights)
     if WORD_EMBEDDINGS in divided:
         table = divided.pop(WORD_EMBEDDINGS)
@@ -178,7 +178,7 @@ def with_differences(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def draw_keys(input_ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """The keys of a batch's samples: a function of the seed and of a row's pieces, not of its place in the batch.
+    """Returns the keys of a batch's samples, a function of the seed and a row's pieces, not of its place there.
 
     So the samples are the same however a batch is divided among replicas and parts.
 

@@ -125,7 +125,7 @@ def unknown_warning(tokenizer: Tokenizer, found: UnknownShare) -> str | None:
 
 
 def lowering_hides_hangul(tokenizer: Tokenizer) -> bool:
-    """Whether BERT's lower-casing decomposes Hangul, and the vocabulary has syllables, which are then never found."""
+    """Returns whether BERT's lower-casing decomposes Hangul while the vocabulary has syllables, never found then."""
     return tokenizer.splitter.normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables()
 
 

@@ -343,7 +343,7 @@ def _has_average(keys: Iterable[str]) -> bool:
 
 
 def other_names(path: str) -> list[str]:
-    """The content of a TensorFlow 1 checkpoint besides BERT's weights; slots of an optimizer are counted, not named.
+    """Returns a TensorFlow 1 checkpoint's content besides BERT's weights; an optimizer's slots are only counted.
 
     Empty for a checkpoint of this program, whose other parts belong to its run.
     """

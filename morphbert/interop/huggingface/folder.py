@@ -293,7 +293,7 @@ _DTYPES = {
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
-    """The tensors as they are, bfloat16 as float32."""
+    """Returns the tensors as they are, bfloat16 as float32."""
     from safetensors import SafetensorError, deserialize
 
     try:

@@ -57,7 +57,7 @@ _ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
 
 
 def full_name(name: str, kind: str) -> str:
-    """A tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
+    """Returns a tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
     if re.match(rf"({ENCODER}|pooler)\.", name):
         name = f"{HUGGING_FACE_PREFIXES[kind]}.{name}"
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
@@ -69,7 +69,7 @@ def scores_name(kind: str) -> str:
 
 
 def electra_network(names: Collection[str], configured: str) -> str:
-    """Which network of an ELECTRA tensors are, by the head among them; without a head the one of `config.json`."""
+    """Returns which network of an ELECTRA tensors are, by the head among them, else by `config.json`."""
     found = [
         network for network, (_, heads) in _ELECTRA.items() if any(name.startswith(heads) for name in names)
     ]
@@ -119,7 +119,7 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
 
 
 def config_values(config: BertConfig, special_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """The content of `config.json`; `special_ids` are the vocabulary's of [PAD], [CLS] and [SEP], if it is known."""
+    """Returns the content of `config.json`; `special_ids`: those of [PAD], [CLS] and [SEP], if they are known."""
     if config.kind == "ModernBERT":
         return modernbert.config_values(config, special_ids)
     kind, values = config.kind, config.to_dict()

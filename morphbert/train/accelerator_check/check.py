@@ -163,7 +163,7 @@ def _compiled(found: dict[str, Any], text: str) -> Compiled:
 
 
 def largest_batch(fits: Callable[[int], bool], start: int, step: int = 1) -> int:
-    """The largest batch that fits, by doubling or halving and then by bisection, to one part in eight; 0 for none.
+    """Returns the largest batch that fits, by doubling or halving, then bisection, to one part in eight; or 0.
 
     Args:
       fits: whether a batch does; if one does, all smaller ones do.

@@ -117,7 +117,7 @@ def _build(program: StepProgram, create: Callable[[tf.Tensor, str], Cell]) -> _F
 
 
 def variables_of(program: StepProgram) -> list[tf.TensorSpec]:
-    """The variables that the step reads and writes beside its batch, in the order in which a run creates them."""
+    """Returns the variables that the step reads and writes beside its batch, in the order of their creation."""
     found: list[tf.TensorSpec] = []
 
     def create(value: tf.Tensor, name: str) -> Cell:

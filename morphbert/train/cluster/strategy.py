@@ -57,7 +57,7 @@ class Devices:
         return sum(on_cpu)
 
     def agreement(self) -> Callable[[float], float]:
-        """A function that returns the highest of the workers' numbers; all workers wait for each other in it."""
+        """Returns a function that returns the highest of the workers' numbers; in it they wait for each other."""
         size, index, strategy = self.cluster.size, self.cluster.index, self.strategy
         if size == 1:
             return lambda value: value
@@ -76,7 +76,7 @@ class Devices:
 
 
 def cluster_of(config: DeviceConfig) -> Cluster:
-    """The workers of a run: those that the environment names, with `multi_worker` or `auto`, or this process alone."""
+    """Returns the workers of a run: those in the environment, with `multi_worker` or `auto`, or this process alone."""
     several = config.strategy == "auto" and names_several(os.environ)
     return find_cluster(os.environ) if several or config.strategy == "multi_worker" else ALONE
 

@@ -81,7 +81,7 @@ def record_keys(seed: int, passes: tf.Tensor, files: tf.Tensor, numbers: tf.Tens
 
 
 def share_of_batch(shares: BatchShares, number: tf.Tensor) -> tf.Tensor:
-    """The share of the pieces to predict in a batch, by its number among those that are read: int64 → float64."""
+    """Returns the share of the pieces to predict in a batch, by the number of the batch: int64 → float64."""
     batches = tf.cast(number + shares.done, tf.float64)
     step = shares.first_step + batches * tf.constant(shares.stretch, tf.float64)
     progress = tf.minimum(step / tf.constant(float(shares.num_steps), tf.float64), 1.0)

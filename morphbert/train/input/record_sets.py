@@ -109,7 +109,7 @@ def manifests(files: Sequence[str]) -> dict[str, Manifest]:
 
 
 def vocabulary_of(files: Sequence[str]) -> VocabularyDigest | None:
-    """The vocabulary that record files were made with, from the first manifest that there is; None without any."""
+    """Returns the vocabulary that record files were made with, from the first manifest; None without any."""
     for file in files:
         manifest = load_manifest(file, _open_with_tensorflow)
         sha256 = manifest and manifest.tokenizer.get("vocab", {}).get("sha256")
@@ -438,7 +438,7 @@ class Feed:
         self._next = next(self._turns)
 
     def take(self, most: int) -> Portion:
-        """The next steps that take from one set, `most` at most; a set's first call is one step, to compile it."""
+        """Returns the next steps from one set, `most` at most; a set's first call is one step, to compile it."""
         chosen, count = self._next, 0
         first = chosen not in self._called
         self._called.add(chosen)

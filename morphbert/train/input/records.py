@@ -192,7 +192,7 @@ def _records(files: Sequence[str], form: RecordFormat, reading: Reading, numbere
 
 
 def _mixed(mixture: Mixture, order: _Order) -> tf.data.Dataset:
-    """The records of all sources, each as `_in_order` has them, by turns that are a function of a record's number."""
+    """Returns the records of all sources, each in the order of `_in_order`, by turns that depend on their number."""
     sources = []
     for files, start in zip(mixture.sources, mixture.starts, strict=True):
         sources.append(_in_order(files, order, start))
@@ -257,7 +257,7 @@ def per_replica(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
 
 @unconverted
 def find_batch(files: Sequence[str], form: RecordFormat, reading: Reading) -> list[tuple[str, int]]:
-    """Which records are in the first batch of `training_dataset`: (file, record's number in it) each.
+    """Returns which records are in the first batch of `training_dataset`: (file, record's number in it) each.
 
     Reads the pass again up to it, which takes a while: it is for a message about a run that is in trouble.
     """

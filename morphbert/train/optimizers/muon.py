@@ -32,7 +32,7 @@ def orthogonal(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def rms_of_adamw(shape: tf.TensorShape) -> float:
-    """The factor that gives an orthogonal [m, n] the root mean square of AdamW's updates, about 0.2: 0.2 √max(m, n).
+    """Returns the factor that gives an orthogonal [m, n] AdamW's root mean square, about 0.2: 0.2 √max(m, n).
 
     (Liu et al. 2025, "Muon is Scalable for LLM Training", section 2.2.) So one learning rate serves both.
     """
