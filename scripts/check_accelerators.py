@@ -36,7 +36,9 @@ CASES = {
     "modern-base": ("modern-base", 32, 128, 20, {}),
     "modern-base-1024": ("modern-base", 8, 1024, 154, {}),
     "modern-base-8192": ("modern-base", 1, 8192, 1229, {}),
+    "mini-512": ("mini", 32, 512, 77, {}),
     "recompute": ("mini", 32, 512, 77, {"recompute": True}),
+    "recompute attention": ("mini", 32, 512, 77, {"recompute": True, "recompute_policy": "attention"}),
     "accumulate": ("mini", 32, 128, 20, {"gradient_accumulation_steps": 4}),
     "packed": ("mini", 32, 128, 20, {"examples": 4}),
     "lamb": ("mini", 32, 128, 20, {"optimizer": "lamb"}),
@@ -45,7 +47,10 @@ CASES = {
     "average, z-loss": ("mini", 32, 128, 20, {"ema_decay": 0.999, "z_loss": 1e-4}),
 }
 # In place of float32 and bfloat16.
-DTYPES = dict.fromkeys(("base-512", "large", "modern-base-1024", "modern-base-8192"), ("bfloat16",))
+DTYPES = dict.fromkeys(
+    ("base-512", "large", "modern-base-1024", "modern-base-8192", "mini-512", "recompute attention"),
+    ("bfloat16",),
+)
 
 
 def program(name, dtype):
@@ -67,7 +72,8 @@ def program(name, dtype):
     config = BertConfig.from_dict({**sizes, "vocab_size": PIECES, "num_hidden_layers": layers})
     layout = RecordLayout(config.next_sentence_head, examples=more.get("examples", 0))
     form = RecordFormat(RecordShape(length, predictions), PIECES, max(1, config.type_vocab_size), layout)
-    steps = {key: more[key] for key in ("recompute", "gradient_accumulation_steps") if key in more}
+    of_step = ("recompute", "recompute_policy", "gradient_accumulation_steps")
+    steps = {key: more[key] for key in of_step if key in more}
     return StepProgram(
         bert_config=config,
         optimizer=ScheduledConfig(optimizer=more.get("optimizer", "adam")),

@@ -25,7 +25,9 @@ from morphbert.train.train_state import TrainState
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("more", [[], ["--gradient_accumulation_steps=2"], ["--xla"]])
+@pytest.mark.parametrize(
+    "more", [[], ["--gradient_accumulation_steps=2"], ["--xla"], ["--recompute_policy=attention"]]
+)
 def test_recomputed_layers_give_the_same_weights(more, records, tiny_config, tmp_path):
     """With dropout: the masks of the second computation have to be those of the first."""
     for name, flags in (("kept", []), ("recomputed", ["--recompute"])):
@@ -36,6 +38,15 @@ def test_recomputed_layers_give_the_same_weights(more, records, tiny_config, tmp
     first, second = (tensors(tmp_path / name / "model.ckpt-6") for name in ("kept", "recomputed"))
     assert any((first[name] != 0).any() for name in first if "adam_m" in name)
     assert first.keys() == second.keys()
+
+
+def test_a_checkpoint_records_a_policy_of_recomputation_that_is_used():
+    """Those of runs without one stay as they were, and are continued without a warning."""
+    assert "recompute_policy" not in StepConfig(recompute=True).settings()
+    assert "recompute_policy" not in StepConfig(recompute_policy="attention").settings()
+    assert (
+        StepConfig(recompute=True, recompute_policy="attention").settings()["recompute_policy"] == "attention"
+    )
 
 
 # ── float16 ────────────────────────────────────────────────────────────────────────────────────────────

@@ -133,20 +133,20 @@ def test_recomputed_and_compiled_gradients_are_the_same(variant):
         batch["next_sentence_labels"] = tf.constant([[0], [1], [1], [0]])
     weights = tensors(random_weights(config))
 
-    def gradients(recompute, key):
+    def gradients(recompute, key, policy="layer"):
+        forward = ForwardPass(key, recompute, policy)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss = total_loss(
-                pretraining_sums(weights, config, batch, ForwardPass(key, recompute)), counts(batch)
-            )
+            loss = total_loss(pretraining_sums(weights, config, batch, forward), counts(batch))
         found = tape.gradient(loss, list(weights.values()), unconnected_gradients="zero")
         return [tf.convert_to_tensor(gradient) for gradient in found]
 
     key = tf.constant([3, 4])
     plain = tf.function(gradients)(False, key)
     assert all(np.abs(g).sum() > 0 for g, n in zip(plain, weights, strict=True) if "pooler" not in n)
-    for a, b in zip(plain, tf.function(gradients)(True, key), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for policy in ("layer", "attention"):
+        for a, b in zip(plain, tf.function(gradients)(True, key, policy), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     for a, b in zip(
         tf.function(gradients)(False, None),
         tf.function(gradients, jit_compile=True)(False, None),

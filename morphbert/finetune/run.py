@@ -279,7 +279,7 @@ class FineTuning:
             config=config.bert_config.to_dict(),
             settings={
                 "optimizer": config.optimizer.settings(),
-                "step": dataclasses.asdict(config.step),
+                "step": config.step.settings(),
                 "train_batch_size": config.train_batch_size,
                 "group_by_length": config.group_by_length,
                 "frozen": list(config.frozen),

@@ -9,7 +9,7 @@ in the configuration. Axes: B sequences, L positions, H hidden, N heads, D = H /
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
@@ -68,11 +68,13 @@ class ForwardPass(NamedTuple):
 
     Attributes:
       dropout_key: int32 [2]; None switches dropout off.
-      recompute: keep only the layers' inputs for gradients and compute the rest again: less memory, more time.
+      recompute: compute activations again for the gradients: less memory, more time.
+      recompute_policy: which: `layer`, all but each layer's input, or `attention`, the attention weights.
     """
 
     dropout_key: tf.Tensor | None = None
     recompute: bool = False
+    recompute_policy: Literal["layer", "attention"] = "layer"
 
 
 NO_DROPOUT = ForwardPass()
@@ -242,7 +244,11 @@ def encode_layers(
         inputs = inputs._replace(position_ids=roberta_positions(inputs.input_mask))
     outputs = [embed(parameters, config, inputs, keys)]
     seen = views(config, inputs.input_mask, inputs.sequence_ids, inputs.position_ids, outputs[0].dtype)
-    block = recomputed_block if forward.recompute else transformer_block
+    block = transformer_block
+    if forward.recompute and forward.recompute_policy == "attention":
+        seen = [view.recomputed() for view in seen]
+    elif forward.recompute:
+        block = recomputed_block
     for layer, blocks in enumerate(layer_blocks(config)):
         hidden = outputs[-1]
         for names in blocks:

@@ -25,15 +25,21 @@ class View:
       tensors: the bias of the scores and, with rotary positions, the angles' cosines and sines.
       layout: the order of axes, and so the form of the tensors.
       half: of attention along a band, the positions seen on either side; None where each piece is compared with all.
+      recomputes: whether the attention weights are computed again for the gradients, rather than kept.
     """
 
     tensors: tuple[tf.Tensor, ...]
     layout: kernels.Layout
     half: int | None = None
+    recomputes: bool = False
 
     def of(self, tensors: Sequence[tf.Tensor]) -> View:
         """Returns the same view of other tensors, those that a recomputed block was given."""
         return dataclasses.replace(self, tensors=tuple(tensors))
+
+    def recomputed(self) -> View:
+        """Returns the same view, whose attention keeps queries, keys and values for the gradients, and no weights."""
+        return dataclasses.replace(self, recomputes=True)
 
     def cut(self, hidden: tf.Tensor) -> tf.Tensor:
         """Returns the states [B, L, H] in the form that a block's attention takes."""
@@ -45,8 +51,15 @@ class View:
 
     def attention(self, projected: kernels.Projected, dropout: Dropout | None) -> tf.Tensor:
         """Returns what the heads see, side by side, of the queries, keys and values of `layout.project`."""
-        bias, *angles = self.tensors
-        return self.layout.attention(projected, bias, angles, self.half, dropout)
+
+        def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+            bias, *angles = tensors
+            again = kernels.Projected(query, key, value, projected.length)
+            return self.layout.attention(again, bias, angles, self.half, dropout)
+
+        if self.recomputes:
+            attend = tf.recompute_grad(attend)
+        return attend(*projected[:3], *self.tensors)
 
 
 def views(

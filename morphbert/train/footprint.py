@@ -66,9 +66,14 @@ def _activations(config: RunConfig, model: BertConfig, records: RecordSet, num_r
     length, width = _BYTES[config.step.dtype], model.hidden_size
     positions = batch * shape.max_seq_length
     keys = [keys_of(model, layer, shape.max_seq_length) for layer in range(model.num_hidden_layers)]
-    layers = [positions * (17 * width + 2.5 * model.num_attention_heads * number) * length for number in keys]
-    if config.step.recompute:  # one layer at a time, and the inputs of the others
-        blocks = model.num_hidden_layers * model.inner_group_num
+    pairs = [positions * 2.5 * model.num_attention_heads * number * length for number in keys]
+    layers = [positions * 17 * width * length + one for one in pairs]
+    blocks = model.num_hidden_layers * model.inner_group_num
+    if (
+        config.step.recompute and config.step.recompute_policy == "attention"
+    ):  # the weights of one layer at a time
+        kept = blocks * positions * 17 * width * length + max(pairs)
+    elif config.step.recompute:  # one layer at a time, and the inputs of the others
         kept = max(layers) + (blocks - 1) * positions * width * length
     else:
         kept = model.inner_group_num * sum(layers)

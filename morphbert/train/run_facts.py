@@ -107,7 +107,7 @@ def describe(
         vocabulary={"sha256": vocabulary.sha256} if vocabulary else {},
         settings={
             **config.optimizer.settings(),
-            **dataclasses.asdict(config.step),
+            **config.step.settings(),
             **{name: value for name, value in used.items() if value is not None},
             "num_replicas": devices.num_replicas,
             "num_workers": num_workers,

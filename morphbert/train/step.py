@@ -211,9 +211,10 @@ class TrainingStep:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """float32 gradients, and sums, of weights in the dtype to compute in."""
         trained = [weights[name] for name in self._trained]
+        forward = ForwardPass(key, self._config.recompute, self._config.recompute_policy)
         with tf.GradientTape() as tape:
             tape.watch(trained)
-            sums = self.objective.compute(weights, batch, ForwardPass(key, self._config.recompute))
+            sums = self.objective.compute(weights, batch, forward)
             loss = self.objective.loss(sums, denominators)
             if self._loss_scale is not None:
                 loss *= self._loss_scale.scale

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 from morphbert.options import NonNegativeInt, PositiveInt, configuration, option, optional
 from morphbert.train.cluster.config import GROUP
@@ -15,7 +16,9 @@ class StepConfig:
     Attributes:
       gradient_accumulation_steps: parts that a replica's share of the batch is computed in, one after the
         other, so that only one part's activations are in memory.
-      recompute: keep only each layer's input for the gradients, and compute the layer again.
+      recompute: keep less than all activations for the gradients, and compute the rest again.
+      recompute_policy: what is computed again, with `recompute`: `layer`, all but each layer's input (Chen et al.
+        2016), or `attention`, the attention weights alone (Korthikanti et al. 2022, section 5).
       seed: of the dropout masks.
       dtype: of activations and matrix products, `float32`, `bfloat16` or `float16`; weights and moments stay
         float32. With `float16` the loss is scaled, and a step whose gradients overflow changes no weight.
@@ -32,6 +35,11 @@ class StepConfig:
         help="Compute each layer a second time for its gradients instead of keeping its activations: far less memory, "
         "about a third more time, the same numbers.",
     )
+    recompute_policy: Literal["layer", "attention"] = option(
+        default="layer",
+        help="With --recompute: compute all but each layer's input again (layer), or the attention weights alone "
+        "(attention), whose memory grows with the square of the length and which take few operations.",
+    )
     seed: NonNegativeInt = option(
         default=12345, help="The seed of initial weights, dropout and the order of the examples."
     )
@@ -44,3 +52,10 @@ class StepConfig:
     xla: bool | None = optional(
         help="Compile with XLA. Default: yes on GPU and TPU, no on the CPU, where it gains nothing."
     )
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the values that a checkpoint records, JSON-able; without a policy that is not used."""
+        values = dataclasses.asdict(self)
+        if not self.recompute or self.recompute_policy == "layer":
+            del values["recompute_policy"]
+        return values
