@@ -47,8 +47,8 @@ def load_tokenizer(path: str | os.PathLike[str], do_lower_case: bool | None = No
       path: a folder of `build_vocab`, a run or an exported model; a folder with a SentencePiece model; a Hugging Face
         folder with `vocab.txt`; or a plain `vocab.txt`.
       do_lower_case: for a plain `vocab.txt`. None takes the value of a Hugging Face file beside it. Without such a
-        file, a vocabulary with capital letters is cased; else text is lower-cased, and Hangul stays whole if the
-        vocabulary has syllables.
+        file, text is lower-cased as in BERT, which decomposes Hangul. A vocabulary with Hangul syllables is therefore
+        cased if it has capital letters; else text is lower-cased and Hangul stays whole.
 
     Raises:
       MorphbertError: there is no vocabulary, or `do_lower_case` contradicts the folder's metadata.

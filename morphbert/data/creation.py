@@ -23,7 +23,7 @@ from morphbert.formats.lines import read_lines, text_encoding
 from morphbert.hints import held_back
 from morphbert.options import PathStr, PositiveInt, configuration, option, optional
 from morphbert.parallel import default_workers
-from morphbert.text.loading import casing_of_google, is_vocabulary_folder, load_tokenizer
+from morphbert.text.loading import is_vocabulary_folder, load_tokenizer
 from morphbert.text.metadata import METADATA_NAME
 from morphbert.text.text_options import text_encoding_option, tokenizer_mismatch_option
 from morphbert.text.tokenizer import Tokenizer
@@ -239,7 +239,7 @@ def _on_beam(config: PretrainingDataConfig, instances: InstanceConfig) -> Pretra
     instances = replace(instances, masking_unit=_masking_unit(config, tokenizer))
     job = _build_config(config, instances, [path for path, _ in inputs])
     _say_unknown(tokenizer, job)
-    packed = vocabulary.pack(config.vocab_file, _casing(config), config.allow_tokenizer_mismatch)
+    packed = vocabulary.pack(config.vocab_file, config.do_lower_case, config.allow_tokenizer_mismatch)
     return PretrainingData(instances, tuple(run.build(job, packed, inputs, pipeline_options, _say)))
 
 
@@ -280,18 +280,12 @@ def _build_config(
     )
 
 
-def _casing(config: PretrainingDataConfig) -> bool | None:
-    """Returns the given casing, or google-research/bert's default; None if the vocabulary decides."""
-    if config.do_lower_case is not None:
-        return config.do_lower_case
-    if config.mode == "google":
-        return None if is_vocabulary_folder(config.vocab_file) else True
-    return casing_of_google(config.vocab_file)
-
-
 @held_back()
 def _tokenizer(config: PretrainingDataConfig) -> Tokenizer:
-    tokenizer = load_tokenizer(config.vocab_file, _casing(config), config.allow_tokenizer_mismatch)
+    lower = config.do_lower_case
+    if lower is None and config.mode == "google" and not is_vocabulary_folder(config.vocab_file):
+        lower = True  # as google-research/bert
+    tokenizer = load_tokenizer(config.vocab_file, lower, config.allow_tokenizer_mismatch)
     tokenizer.check_for_pretraining(config.vocab_file)
     normalizer = tokenizer.splitter.normalizer
     if normalizer.destroys_hangul and tokenizer.vocabulary.has_hangul_syllables():

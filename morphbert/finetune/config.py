@@ -30,7 +30,6 @@ from morphbert.options import (
     value_of,
 )
 from morphbert.plugins import plugin_option
-from morphbert.text.text_options import do_lower_case_option
 from morphbert.train import loop_options
 from morphbert.train.cluster.config import GROUP as DEVICES
 from morphbert.train.cluster.config import DeviceConfig
@@ -238,7 +237,9 @@ class FineTuneConfig:
         help="The model's vocabulary: a folder made by build_vocab.py, or a plain vocab.txt. Default: the one beside "
         "the model, if there is one.",
     )
-    do_lower_case: bool | None = do_lower_case_option()
+    do_lower_case: bool | None = optional(
+        help="For a plain vocab.txt: lower-case the text. Default: true unless the vocabulary has capital letters."
+    )
     init_checkpoint: PathStr | None = optional(
         group="Model",
         section="model",

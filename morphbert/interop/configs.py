@@ -8,7 +8,7 @@ from morphbert.errors import UsageError
 from morphbert.grammar.cutting import Positions
 from morphbert.options import NonNegativeInt, PathStr, PositiveInt, configuration, option, optional
 from morphbert.plugins import model_plugin_option
-from morphbert.text.text_options import do_lower_case_option, text_encoding_option, tokenizer_mismatch_option
+from morphbert.text.text_options import text_encoding_option, tokenizer_mismatch_option
 
 EXPORT_FORMATS = ("huggingface", "google", "saved_model", "onnx")
 SAVE_FORMATS = ("ours", *EXPORT_FORMATS)
@@ -39,7 +39,9 @@ class ModelParts:
         help="The vocabulary that it was trained with: a folder made by build_vocab.py, or a plain vocab.txt. Default: "
         "the one beside the model, if there is one."
     )
-    do_lower_case: bool | None = do_lower_case_option()
+    do_lower_case: bool | None = optional(
+        help="For a plain vocab.txt: whether text is lower-cased. Default: unless the vocabulary has capital letters."
+    )
     plugin: tuple[str, ...] = model_plugin_option()
 
 
@@ -108,7 +110,10 @@ class ImportConfig:
         help="Its configuration. Default: the one beside the checkpoint."
     )
     vocab_file: PathStr | None = optional(help="Its vocabulary. Default: the one beside it, if there is one.")
-    do_lower_case: bool | None = do_lower_case_option()
+    do_lower_case: bool | None = optional(
+        help="Whether its plain vocab.txt is for lower-cased text. Default: the value in its tokenizer_config.json, "
+        "else true if it has no capital letters."
+    )
     electra_network: Network | None = _electra_network_option()
     allow_pickle: bool = option(
         default=False,
@@ -139,7 +144,10 @@ class ModelWithTokenizer(ModelParts):
         help="The model: a folder, of which the newest checkpoint is taken, or a prefix such as "
         "out/model/model.ckpt-1000. Hugging Face folders and TensorFlow 1 checkpoints are taken too.",
     )
-    do_lower_case: bool | None = do_lower_case_option()
+    do_lower_case: bool | None = optional(
+        help="For a plain vocab.txt: lower-case the text. Default: yes, as in BERT; for one beside the model, unless "
+        "it has capital letters."
+    )
     allow_tokenizer_mismatch: bool = tokenizer_mismatch_option()
 
 

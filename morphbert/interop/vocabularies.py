@@ -20,8 +20,10 @@ from morphbert.text.analyzers import USER_DICTIONARY_NAME, MecabAnalyzer
 from morphbert.text.description import described_tokenizer
 from morphbert.text.foreign import SPECIALS_NAME, TOKENIZER_CONFIG_NAME, is_foreign
 from morphbert.text.loading import (
+    foreign_folder_of,
     load_tokenizer,
     load_vocabulary_of,
+    plain_vocabulary,
 )
 from morphbert.text.metadata import METADATA_NAME, metadata_bytes
 from morphbert.text.sentencepiece_tokenizer import SentencePieceTokenizer, find_model
@@ -56,8 +58,12 @@ def tokenizer_of(model: Pretrained) -> Tokenizer | None:
 
 
 def _load(path: str, do_lower_case: bool | None) -> Tokenizer:
-    """Returns the tokenizer at a path; the given casing is for a plain file or a Hugging Face folder."""
+    """Returns the tokenizer at a path; of a plain file whose casing nothing says, as the vocabulary shows it."""
     if os.path.isfile(path):
+        vocabulary = plain_vocabulary(path)
+        if do_lower_case is None and foreign_folder_of(path, None) == path:
+            # With Hangul in it the loader looks itself: BERT's lower-casing would take that apart.
+            do_lower_case = None if vocabulary.has_hangul_syllables() else not vocabulary.has_capitals()
         return load_tokenizer(path, do_lower_case)
     own_metadata = os.path.exists(os.path.join(path, METADATA_NAME))
     return load_tokenizer(path, None if own_metadata or not is_foreign(path) else do_lower_case)

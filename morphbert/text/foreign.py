@@ -190,17 +190,18 @@ def guess_casing(vocabulary: Vocabulary, path: str) -> tuple[bool, bool | None, 
     """Guesses the casing of a vocabulary without a description.
 
     Returns:
-      Whether text is lower-cased, `strip_accents`, and, unless both are google-research/bert's, a line that reports
-      the guess. BERT's lower-casing decomposes Hangul, so a vocabulary of syllables was made without it.
+      Whether text is lower-cased, `strip_accents`, and, for a vocabulary with Hangul, a line that reports the guess:
+      BERT's lower-casing decomposes Hangul, so a vocabulary of syllables was made without it.
     """
-    if vocabulary.has_capitals():
+    capitals = vocabulary.has_capitals()
+    if not vocabulary.has_hangul_syllables():
+        return not capitals, None, None
+    if capitals:
         return (
             False,
             None,
             f"{path} does not state its casing; it has capital letters, so text is not lower-cased.",
         )
-    if not vocabulary.has_hangul_syllables():
-        return True, None, None
     return (
         True,
         False,

@@ -78,7 +78,8 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
         `*.model` (KoBERT's kind), or that file; or a Hugging Face folder (`morphbert.text.foreign`), also by its
         name on the Hub.
       do_lower_case: None takes the value of the metadata. For a plain file, it takes the value of a Hugging Face file
-        beside it, else that of `guess_casing`.
+        beside it, else BERT's default, True. A vocabulary with Hangul syllables, which BERT's lower-casing would
+        decompose, decides by its own capital letters instead, and a message reports this.
       allow_mismatch: turns the error for an engine, dictionary, casing or vocabulary other than the metadata's into a
         warning. The tokenizer then uses the installed ones and `do_lower_case`.
 
@@ -99,23 +100,11 @@ def load_tokenizer(path: str, do_lower_case: bool | None = None, allow_mismatch:
             METADATA_NAME,
             folder or ".",
         )
-    if do_lower_case is not None:
-        return bert_tokenizer(vocabulary, do_lower_case)
+    if do_lower_case is not None or not vocabulary.has_hangul_syllables():
+        return bert_tokenizer(vocabulary, True if do_lower_case is None else do_lower_case)
     lower, accents, guess = guess_casing(vocabulary, path)
     _say_guess(guess)
     return make_tokenizer(vocabulary, WordSplitter(Normalizer("bert", lower, accents)))
-
-
-def casing_of_google(path: str) -> bool | None:
-    """Returns google-research/bert's default casing, True, for a plain `vocab.txt` without Hangul; else None.
-
-    Its records are made with this default, whatever the vocabulary is. Lower-casing decomposes Hangul, so a vocabulary
-    with syllables, and one with a description beside it, decide themselves.
-    """
-    if is_vocabulary_folder(path) or path.endswith(".model") or not exists(path):
-        return None
-    described = foreign_folder_of(path, None) != path
-    return None if described or plain_vocabulary(path).has_hangul_syllables() else True
 
 
 def foreign_folder_of(path: str, do_lower_case: bool | None) -> str:

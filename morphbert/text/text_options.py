@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from morphbert.options import option, optional
+from morphbert.options import option
 
 
 def text_encoding_option(texts: str = "text") -> Any:
@@ -12,15 +12,6 @@ def text_encoding_option(texts: str = "text") -> Any:
     return option(
         default="utf-8",
         help=f"The encoding of the {texts}. Example: --encoding=cp949, for older Korean files.",
-    )
-
-
-def do_lower_case_option(**details: Any) -> Any:
-    """Returns the field `do_lower_case` of a command that reads text for a model; `details` are those of `option`."""
-    return optional(
-        help="For a plain vocab.txt: lower-case the text. Default: the value in a tokenizer_config.json beside it, and "
-        "without one true if the vocabulary has no capital letters.",
-        **details,
     )
 
 

@@ -13,10 +13,9 @@ from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.lines import is_blank, read_lines
 from morphbert.hints import held_back
-from morphbert.options import NonNegativeInt, PathStr, configuration, option
+from morphbert.options import NonNegativeInt, PathStr, configuration, option, optional
 from morphbert.pages.phrases import phrase
 from morphbert.text.loading import load_tokenizer
-from morphbert.text.text_options import do_lower_case_option
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
 from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
@@ -56,7 +55,7 @@ class CompareConfig:
         default="",
         help="Questions in the format of SQuAD and KorQuAD, for the share of answers at token boundaries.",
     )
-    do_lower_case: bool | None = do_lower_case_option()
+    do_lower_case: bool | None = optional(help="For a plain vocab.txt: lower-case the text.")
     allow_tokenizer_mismatch: bool = option(
         default=False,
         help="With --compare, only warn if a folder was made with another engine or dictionary than the installed one.",
