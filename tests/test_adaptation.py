@@ -3,7 +3,11 @@
 import dataclasses
 import gzip
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from samples import MECAB_VOCABULARY, write_random_model
@@ -36,7 +40,7 @@ def calls(monkeypatch):
     """Lists the configurations of the commands; records are made, and the training is interrupted at once."""
     received = []
 
-    def call(module, config):
+    def call(module, config, lock):
         received.append(config)
         if module == "create_pretraining_data":
             morphbert.create_pretraining_data(config)
@@ -152,9 +156,44 @@ def test_text_and_tables_are_told_apart_whatever_packs_them(models, tmp_path, ca
 
 
 def test_the_adapted_model_is_where_fine_tuning_starts(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(adaptation, "_call", lambda module, config: None)
+    monkeypatch.setattr(adaptation, "_call", lambda module, config, lock: None)
     config = settings(models, tmp_path)
     found = adaptation.adapt(config, lambda path: kind_of(config).texts(config, path))
     adapted = tmp_path / "out" / "adapted"
     start = {"init_checkpoint": str(adapted / "model"), "vocab_file": str(adapted / "start")}
     assert found == dataclasses.replace(config, **start)
+
+
+def test_a_command_whose_parent_is_killed_keeps_the_folder(tmp_path):
+    child = "import time; print('ready', flush=True); time.sleep(300)"
+    parent = (
+        "import subprocess, sys, time\n"
+        "from morphbert.api import adaptation\n"
+        "popen = subprocess.Popen\n"
+        f"subprocess.Popen = lambda command, **rest: popen([sys.executable, '-c', {child!r}], **rest)\n"
+        "adaptation._arguments = lambda config: []\n"
+        f"with adaptation._alone({str(tmp_path)!r}) as lock:\n"
+        "    adaptation._call('run_pretraining', None, lock)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        children = f"/proc/{process.pid}/task/{process.pid}/children"
+        with open(children) as stream:
+            orphan = int(stream.read().split()[0])
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with pytest.raises(MorphbertError, match="another process still writes"), adaptation._alone(tmp_path):
+            pass
+        os.kill(orphan, signal.SIGKILL)
+        assert process.stdout.read() == ""  # the orphan has ended
+    with adaptation._alone(tmp_path):
+        pass
+
+
+def test_a_folder_of_a_version_without_a_job_says_so(models, tmp_path, calls):
+    adapt(settings(models, tmp_path))
+    adapted = tmp_path / "out" / "adapted"
+    shutil.copytree(adapted / "start", adapted / "model")
+    (adapted / "job.json").unlink()
+    with pytest.raises(MorphbertError, match=r"kept no job\.json"):
+        adapt(settings(models, tmp_path))

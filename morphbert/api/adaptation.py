@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ FOLDER = "adapted"
 
 # Identifies the start and the records in the folder.
 _JOB_FILE = "job.json"
+_LOCK_FILE = "lock"
 # What a value of the job is, for messages.
 _PARTS = {
     "checkpoint": "--init_checkpoint",
@@ -76,6 +78,14 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
     if not config.init_checkpoint:
         raise UsageError("--adapt_on continues a pretrained model: give --init_checkpoint.")
     folder = os.path.join(config.output_dir, FOLDER)
+    with _alone(folder) as lock:
+        return _adapted(config, texts_of, folder, lock)
+
+
+def _adapted(
+    config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]], folder: str, lock: int
+) -> FineTuneConfig:
+    """Does the work of `adapt` in a folder that no other process writes."""
     start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
     record, corpus = (os.path.join(records, name) for name in ("adapt.tfrecord", "corpus.txt"))
     data = PretrainingDataConfig(
@@ -102,10 +112,32 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
         os.makedirs(records, exist_ok=True)
         write_text(corpus, "\n\n".join(documents) + "\n")
         print(f"adaptation: {len(documents)} documents, written to {corpus}", flush=True)
-        _call("create_pretraining_data", data)
-    _call("run_pretraining", _training(config, data, model))
+        del found, documents  # the commands need the memory
+        _call("create_pretraining_data", data, lock)
+    else:
+        del found, documents
+    _call("run_pretraining", _training(config, data, model), lock)
     # The run's folder has no vocabulary, and the config may name none.
     return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
+
+
+@contextlib.contextmanager
+def _alone(folder: str) -> Iterator[int]:
+    """Locks the folder, and yields the descriptor that keeps it locked in every process that inherits it.
+
+    Raises:
+      MorphbertError: another fine-tuning, or a command that one left running, has the folder.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, _LOCK_FILE), "ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MorphbertError(
+                f"--adapt_on: another process still writes {folder}: another fine-tuning, or the pretraining of one "
+                "that was killed. Wait until it ends, or end it."
+            ) from None
+        yield stream.fileno()
 
 
 def _training(config: FineTuneConfig, data: PretrainingDataConfig, output_dir: str) -> PretrainingConfig:
@@ -200,6 +232,12 @@ def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str
     if before == now:
         return
     if tf.train.latest_checkpoint(model) is not None:
+        if not before:
+            raise MorphbertError(
+                f"{model} has a model from a version that kept no {_JOB_FILE}, so what it was adapted to is unknown. "
+                f"To fine-tune it, leave --adapt_on out and give --init_checkpoint={model} and "
+                f"--vocab_file={parts[0]}; to adapt again, give another --output_dir, or remove {folder}."
+            )
         others = ", ".join(word for name, word in _PARTS.items() if before.get(name) != now[name])
         raise MorphbertError(
             f"{model} has a model that was adapted with another value of: {others}. Give another --output_dir, or "
@@ -221,17 +259,18 @@ def _arguments(config: PretrainingDataConfig | PretrainingConfig) -> list[str]:
     return [f"--{name}={'' if value is None else value}" for name, value in values]
 
 
-def _call(module: str, config: PretrainingDataConfig | PretrainingConfig) -> None:
+def _call(module: str, config: PretrainingDataConfig | PretrainingConfig, lock: int) -> None:
     """Runs a command in a separate process: its memory is released, and devices are initialised once per process.
 
     The process has its own session, so Ctrl-C reaches it only once, from here: after a second signal it would not save.
+    It inherits the lock of the folder, which holds until it ends, also where this process is killed.
 
     Raises:
       Stopped: a signal to this process or to the command ended it.
       MorphbertError: the command failed.
     """
     command = [sys.executable, "-m", f"morphbert.cli.{module}", *_arguments(config)]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True, pass_fds=(lock,))
     with _passed_on(process) as signals:
         status = process.wait()
     by_itself = {128 + number: number for number in STOP_SIGNALS} | {

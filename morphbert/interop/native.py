@@ -31,6 +31,7 @@ from morphbert.train.checkpoint import other_names, read_state, read_weights, re
 from morphbert.train.checkpoint_files import vouch
 from morphbert.train.log import METRICS_FILE, read_metrics
 from morphbert.train.run_state import ModelState
+from morphbert.train.storage import write_text
 
 CHECKPOINT_NAME = "model.ckpt-0"
 
@@ -52,8 +53,7 @@ def mark_newest(folder: str, name: str) -> None:
 
 
 def write_config(folder: str, config: BertConfig) -> None:
-    with open(os.path.join(folder, BERT_CONFIG_NAME), "w", encoding="utf-8") as stream:
-        stream.write(config.to_json())
+    write_text(os.path.join(folder, BERT_CONFIG_NAME), config.to_json())
 
 
 def read(path: str, config_file: str | None = None) -> Pretrained:
