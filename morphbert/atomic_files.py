@@ -169,7 +169,7 @@ def _new_partial(folder: str, name: str) -> tuple[str, IO[bytes]]:
         partial = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}{PARTIAL_ENDING}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         stream = os.fdopen(os.open(partial, flags, 0o666), "wb")
-        if _lock(stream.fileno()):
+        if lock(stream.fileno()):
             return partial, stream
         stream.close()  # another process mistook it for a leftover and removes it
 
@@ -186,7 +186,7 @@ def _being_written(folder: str, name: str, own: str) -> bool:
         except OSError:  # removed meanwhile, or a foreign link
             continue
         try:
-            if not _lock(handle):
+            if not lock(handle):
                 return True
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -195,8 +195,11 @@ def _being_written(folder: str, name: str, own: str) -> bool:
     return False
 
 
-def _lock(handle: int) -> bool:
-    """Locks an open file for this process; also returns True on systems without locks."""
+def lock(handle: int) -> bool:
+    """Locks an open file, until every process that inherits it has closed it; returns False if another has locked it.
+
+    Returns True on systems without locks, too.
+    """
     if fcntl is None:
         return True
     try:

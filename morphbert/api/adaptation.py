@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from morphbert import options
 from morphbert.api.pretraining import PretrainingConfig
+from morphbert.atomic_files import lock
 from morphbert.corpus.sentences import split_sentences
 from morphbert.data.config import InstanceConfig
 from morphbert.data.creation import PretrainingDataConfig
@@ -78,12 +78,12 @@ def adapt(config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[st
     if not config.init_checkpoint:
         raise UsageError("--adapt_on continues a pretrained model: give --init_checkpoint.")
     folder = os.path.join(config.output_dir, FOLDER)
-    with _alone(folder) as lock:
-        return _adapted(config, texts_of, folder, lock)
+    with _alone(folder) as held:
+        return _adapted(config, texts_of, folder, held)
 
 
 def _adapted(
-    config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]], folder: str, lock: int
+    config: FineTuneConfig, texts_of: Callable[[str], Iterable[Sequence[str]]], folder: str, held: int
 ) -> FineTuneConfig:
     """Does the work of `adapt` in a folder that no other process writes."""
     start, records, model = (os.path.join(folder, name) for name in ("start", "records", "model"))
@@ -113,10 +113,10 @@ def _adapted(
         write_text(corpus, "\n\n".join(documents) + "\n")
         print(f"adaptation: {len(documents)} documents, written to {corpus}", flush=True)
         del found, documents  # the commands need the memory
-        _call("create_pretraining_data", data, lock)
+        _call("create_pretraining_data", data, held)
     else:
         del found, documents
-    _call("run_pretraining", _training(config, data, model), lock)
+    _call("run_pretraining", _training(config, data, model), held)
     # The run's folder has no vocabulary, and the config may name none.
     return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
 
@@ -130,13 +130,11 @@ def _alone(folder: str) -> Iterator[int]:
     """
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, _LOCK_FILE), "ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(stream.fileno()):
             raise MorphbertError(
                 f"--adapt_on: another process still writes {folder}: another fine-tuning, or the pretraining of one "
                 "that was killed. Wait until it ends, or end it."
-            ) from None
+            )
         yield stream.fileno()
 
 
@@ -259,7 +257,7 @@ def _arguments(config: PretrainingDataConfig | PretrainingConfig) -> list[str]:
     return [f"--{name}={'' if value is None else value}" for name, value in values]
 
 
-def _call(module: str, config: PretrainingDataConfig | PretrainingConfig, lock: int) -> None:
+def _call(module: str, config: PretrainingDataConfig | PretrainingConfig, held: int) -> None:
     """Runs a command in a separate process: its memory is released, and devices are initialised once per process.
 
     The process has its own session, so Ctrl-C reaches it only once, from here: after a second signal it would not save.
@@ -270,7 +268,9 @@ def _call(module: str, config: PretrainingDataConfig | PretrainingConfig, lock: 
       MorphbertError: the command failed.
     """
     command = [sys.executable, "-m", f"morphbert.cli.{module}", *_arguments(config)]
-    process = subprocess.Popen(command, start_new_session=True, pass_fds=(lock,))
+    process = subprocess.Popen(
+        command, start_new_session=True, pass_fds=(held,) if os.name == "posix" else ()
+    )
     with _passed_on(process) as signals:
         status = process.wait()
     by_itself = {128 + number: number for number in STOP_SIGNALS} | {
