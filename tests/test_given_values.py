@@ -54,12 +54,12 @@ def test_making_a_configuration_runs_no_code_of_a_plugin(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text("raise RuntimeError('실행됨')\n", encoding="utf-8")
     training = morphbert.PretrainingConfig(**PRETRAINING, do_train=True, plugin=(plugin,))
-    tuning = morphbert.ClassificationConfig(**RUN, metrics=("kappa",), plugin=(plugin,))
+    tuning = morphbert.ClassificationConfig(**RUN, metrics=("nowhere_registered",), plugin=(plugin,))
     for function, config in ((morphbert.run_pretraining, training), (morphbert.fine_tune, tuning)):
         with pytest.raises(MorphbertError, match="cannot be loaded: line 1: RuntimeError: 실행됨"):
             function(config)
     plugin.write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"--metrics=kappa is out of range: .* does not register it"):
+    with pytest.raises(UsageError, match=r"--metrics=nowhere_registered is out of range: .* does not register it"):
         morphbert.fine_tune(tuning)
 
 
