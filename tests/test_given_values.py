@@ -59,7 +59,9 @@ def test_making_a_configuration_runs_no_code_of_a_plugin(tmp_path):
         with pytest.raises(MorphbertError, match="cannot be loaded: line 1: RuntimeError: 실행됨"):
             function(config)
     plugin.write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"--metrics=nowhere_registered is out of range: .* does not register it"):
+    with pytest.raises(
+        UsageError, match=r"--metrics=nowhere_registered is out of range: .* does not register it"
+    ):
         morphbert.fine_tune(tuning)
 
 
