@@ -10,6 +10,7 @@ run's own model and records. Needs `make compilers`.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -72,8 +73,8 @@ def program(name, dtype):
     config = BertConfig.from_dict({**sizes, "vocab_size": PIECES, "num_hidden_layers": layers})
     layout = RecordLayout(config.next_sentence_head, examples=more.get("examples", 0))
     form = RecordFormat(RecordShape(length, predictions), PIECES, max(1, config.type_vocab_size), layout)
-    of_step = ("recompute", "recompute_policy", "gradient_accumulation_steps")
-    steps = {key: more[key] for key in of_step if key in more}
+    of_step = {field.name for field in dataclasses.fields(StepConfig)}
+    steps = {key: value for key, value in more.items() if key in of_step}
     return StepProgram(
         bert_config=config,
         optimizer=ScheduledConfig(optimizer=more.get("optimizer", "adam")),

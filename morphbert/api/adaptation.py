@@ -247,7 +247,6 @@ def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str
         if os.path.exists(part):
             print(f"adaptation: {part} was made with other values, and is made again", flush=True)
             shutil.rmtree(part)
-    os.makedirs(folder, exist_ok=True)
     write_text(path, content)
 
 

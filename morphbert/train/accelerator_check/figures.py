@@ -11,11 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from morphbert.train.accelerator_check.program_text import Instruction, computations, turns
+from morphbert.train.accelerator_check.program_text import BODY, Instruction, computations, turns
 
 _ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+\w*)\[([\d,]*)\]")
 _CYCLES = re.compile(r'"estimated_cycles":"?(\d+)')
-_BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 _BRANCHES = re.compile(
     r"\b(?:branch_computations=\{([^}]*)\}|true_computation=([^,\s]+), false_computation=([^,\s]+))"
 )
@@ -222,7 +221,7 @@ def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, 
 
 def _called(one: Instruction) -> list[str]:
     if one.opcode == "while":
-        return _BODY.findall(one.rest)
+        return BODY.findall(one.rest)
     if one.opcode == "call":
         return _CALLED.findall(one.rest)
     if one.opcode == "conditional":

@@ -14,7 +14,8 @@ _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"?(\d+)')
 _CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
-_BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+# The name of the computation that a `while` repeats.
+BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 _INDEX = re.compile(r"\bindex=(\d+)")
 _INTEGER = re.compile(r"^(-?\d+)\)")
 
@@ -62,7 +63,7 @@ def turns(
     """
     if known := _TRIPS.search(loop.rest):
         return int(known.group(1))
-    condition, body = (_block(pattern, loop, blocks) for pattern in (_CONDITION, _BODY))
+    condition, body = (_block(pattern, loop, blocks) for pattern in (_CONDITION, BODY))
     if not condition or not body:
         return None
     test, result = _root(condition), _root(body)
