@@ -15,7 +15,7 @@ from samples import MECAB_VOCABULARY, write_random_model
 import morphbert
 from morphbert.api import adaptation
 from morphbert.cli import create_pretraining_data, run_pretraining
-from morphbert.errors import MorphbertError
+from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.tasks import kind_of
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.step_config import StepConfig
@@ -76,6 +76,26 @@ def adapt(config):
         adaptation.adapt(config, lambda path: task.texts(config, path))
 
 
+@pytest.fixture(scope="module")
+def finished(models, tmp_path_factory):
+    """The folder of an adaptation of two steps."""
+    folder = tmp_path_factory.mktemp("finished")
+    commands = {
+        "create_pretraining_data": morphbert.create_pretraining_data,
+        "run_pretraining": morphbert.run_pretraining,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptation, "_call", lambda module, config, lock: commands[module](config))
+        again(models, folder)
+    return folder
+
+
+def again(models, folder, **changes):
+    """Adapts in two steps, without a command that ends early."""
+    config = settings(models, folder, **{"adapt_steps": 2, "adapt_batch_size": 4, **changes})
+    return adaptation.adapt(config, lambda path: kind_of(config).texts(config, path))
+
+
 def made(folder):
     """The bytes of the model to start from and of the records."""
     names = ("start/model.ckpt-0.data-00000-of-00001", "records/adapt.tfrecord")
@@ -125,6 +145,54 @@ def test_a_model_that_was_adapted_otherwise_is_refused(models, tmp_path, calls):
         adapt(settings(models, tmp_path, step=StepConfig(seed=7)))
     assert made(tmp_path / "out") == before
     assert "random_seed" not in json.loads((adapted / "job.json").read_text())["records"]  # the default
+
+
+def test_a_finished_adaptation_calls_no_command(models, finished, calls, capsys):
+    shutil.rmtree(finished / "out" / "adapted" / "records")  # which are no longer needed
+    step = StepConfig(gradient_accumulation_steps=3)  # of the fine-tuning alone
+    found = again(models, finished, step=step)
+    assert found.init_checkpoint == str(finished / "out" / "adapted" / "model")
+    assert "already at step 2 of 2" in capsys.readouterr().out
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "before", "now"),
+    [
+        ("adapt_learning_rate", 5e-05, 0.001),
+        ("adapt_batch_size", 4, 8),
+        ("adapt_steps", 2, 1),
+    ],
+)
+def test_a_finished_adaptation_with_other_values_is_refused(models, finished, calls, flag, before, now):
+    with pytest.raises(MorphbertError) as refused:
+        again(models, finished, **{flag: now})
+    said = str(refused.value)
+    assert f"was adapted with --{flag}={before} up to step 2, but the flags say --{flag}={now}: give" in said
+    assert f"remove {finished}/out/adapted" in said
+    assert calls == []
+
+
+def test_more_steps_go_on_with_a_finished_adaptation(models, finished, calls):
+    adapt(settings(models, finished, adapt_steps=3, adapt_batch_size=4, adapt_learning_rate=1e-3))
+    assert isinstance(calls[-1], morphbert.PretrainingConfig)  # which says that the rate is another
+
+
+def test_a_batch_that_cannot_be_divided_names_the_flag_of_the_adaptation(models, tmp_path, calls):
+    step = StepConfig(gradient_accumulation_steps=3)
+    devices = DeviceConfig(strategy="mirrored", num_replicas=2)
+    with pytest.raises(UsageError, match=r"--adapt_batch_size=32 is not divisible by 2 .* × 3 .* of 6"):
+        adapt(settings(models, tmp_path, step=step, devices=devices))
+    assert calls == []
+
+
+def test_a_command_that_fails_says_how_its_flags_are_called_here(monkeypatch):
+    monkeypatch.setattr(adaptation, "_arguments", lambda config: ["--train_batch_size=0"])
+    with (
+        open(os.devnull) as lock,
+        pytest.raises(MorphbertError, match="--train_batch_size is --adapt_batch_size"),
+    ):
+        adaptation._call("run_pretraining", None, lock.fileno())
 
 
 def test_devices_and_step_are_those_of_the_fine_tuning(models, tmp_path, calls):

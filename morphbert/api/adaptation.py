@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from morphbert import options
 from morphbert.api.pretraining import PretrainingConfig
@@ -35,7 +34,11 @@ from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.signals import STOP_SIGNALS, handled_by
 from morphbert.text.tokenizer import Tokenizer
+from morphbert.train.checkpoint import read_state
+from morphbert.train.checkpoint_files import newest_sound
 from morphbert.train.optimizers.config import OptimizerConfig
+from morphbert.train.preflight import check_batch
+from morphbert.train.run_state import Description
 from morphbert.train.storage import write_text
 
 FOLDER = "adapted"
@@ -49,6 +52,13 @@ _PARTS = {
     "tokenizer": "tokenizer",
     "text": "text of --adapt_on",
     "records": "--max_seq_length, --seed or --adapt_dupe_factor",
+}
+# The flags of the commands, which the checkpoints name alike, that --adapt_on has under another name.
+_FLAGS = {
+    "dupe_factor": "adapt_dupe_factor",
+    "num_train_steps": "adapt_steps",
+    "train_batch_size": "adapt_batch_size",
+    "learning_rate": "adapt_learning_rate",
 }
 
 
@@ -101,13 +111,24 @@ def _adapted(
         ),
         do_whole_word_mask=True,
     )
+    trained = newest_sound(model)
+    finished = trained is not None and _finished(config, folder, trained)
+    if not finished:  # at once, and with the flag's own name
+        parts = config.step.gradient_accumulation_steps
+        check_batch("adapt_batch_size", config.adapt_batch_size, config.devices.num_replicas or 1, parts)
     found, tokenizer = _model(config)
     documents = _documents(config, texts_of)
-    _begin(folder, _job(found, tokenizer, documents, data), (start, records), model)
+    _begin(folder, _job(found, tokenizer, documents, data), (start, records), model, trained is not None)
     if not os.path.exists(os.path.join(start, BERT_CONFIG_NAME)):
         os.makedirs(start, exist_ok=True)
         write_vocabulary(start, tokenizer, str(found.vocabulary))
         native.write(start, found.completed(config.step.seed))
+    # The run's folder has no vocabulary, and the config may name none.
+    adapted = dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
+    if finished:
+        steps = config.adapt_steps
+        print(f"--adapt_on: {model} is already at step {steps} of {steps}, nothing to do", flush=True)
+        return adapted
     if not (os.path.exists(manifest_path(record)) and os.path.exists(record)):
         os.makedirs(records, exist_ok=True)
         write_text(corpus, "\n\n".join(documents) + "\n")
@@ -117,8 +138,7 @@ def _adapted(
     else:
         del found, documents
     _call("run_pretraining", _training(config, data, model), held)
-    # The run's folder has no vocabulary, and the config may name none.
-    return dataclasses.replace(config, init_checkpoint=model, bert_config_file=None, vocab_file=start)
+    return adapted
 
 
 @contextlib.contextmanager
@@ -157,6 +177,30 @@ def _training(config: FineTuneConfig, data: PretrainingDataConfig, output_dir: s
         step=config.step,
         devices=config.devices,
     )
+
+
+def _finished(config: FineTuneConfig, folder: str, checkpoint: str) -> bool:
+    """Returns whether a checkpoint has all steps, so that no training reads the flags of the training any more.
+
+    Raises:
+      MorphbertError: it has as many, but was trained with other values of these flags.
+    """
+    found = read_state(checkpoint)
+    # Another program's checkpoint is for the training to refuse.
+    if found is None or found.step is None or found.step < config.adapt_steps:
+        return False
+    before = Description.from_json(found.state)
+    values = {**before.settings, **before.data}
+    others = {own: values[name] for name, own in _FLAGS.items() if name in values}
+    others = {name: value for name, value in others.items() if value != getattr(config, name)}
+    if others:
+        then = " ".join(f"--{name}={value}" for name, value in others.items())
+        now = " ".join(f"--{name}={getattr(config, name)}" for name in others)
+        raise MorphbertError(
+            f"{checkpoint} was adapted with {then} up to step {found.step}, but the flags say {now}: give "
+            f"{then} to use it; to adapt again, give another --output_dir, or remove {folder}."
+        )
+    return True
 
 
 def _model(config: FineTuneConfig) -> tuple[Pretrained, Tokenizer]:
@@ -217,7 +261,7 @@ def _job(
     }
 
 
-def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str) -> None:
+def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str, is_trained: bool) -> None:
     """Deletes parts that were made for another job, and writes the job.
 
     Raises:
@@ -229,7 +273,7 @@ def _begin(folder: str, job: Mapping[str, Any], parts: Sequence[str], model: str
     now = json.loads(content)
     if before == now:
         return
-    if tf.train.latest_checkpoint(model) is not None:
+    if is_trained:
         if not before:
             raise MorphbertError(
                 f"{model} has a model from a version that kept no {_JOB_FILE}, so what it was adapted to is unknown. "
@@ -283,7 +327,10 @@ def _call(module: str, config: PretrainingDataConfig | PretrainingConfig, held: 
             "same command continues."
         )
     if status:
-        raise MorphbertError(f"--adapt_on: {module}.py ended with status {status}; its messages are above.")
+        named = ", ".join(f"--{name} is --{own}" for name, own in _FLAGS.items())
+        raise MorphbertError(
+            f"--adapt_on: {module}.py ended with status {status}; its messages are above. In them {named}."
+        )
 
 
 @contextlib.contextmanager
