@@ -16,6 +16,7 @@ import morphbert
 from morphbert.api import adaptation
 from morphbert.cli import create_pretraining_data, run_pretraining
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.finetune import experiment
 from morphbert.finetune.tasks import kind_of
 from morphbert.train.cluster.config import DeviceConfig
 from morphbert.train.step_config import StepConfig
@@ -230,6 +231,11 @@ def test_the_adapted_model_is_where_fine_tuning_starts(models, tmp_path, monkeyp
     adapted = tmp_path / "out" / "adapted"
     start = {"init_checkpoint": str(adapted / "model"), "vocab_file": str(adapted / "start")}
     assert found == dataclasses.replace(config, **start)
+
+
+def test_the_function_that_fine_tunes_alone_refuses_to_leave_an_adaptation_out(models, tmp_path):
+    with pytest.raises(UsageError, match=r"--adapt_on=train is work of morphbert\.fine_tune"):
+        experiment.fine_tune(settings(models, tmp_path))
 
 
 def test_a_command_whose_parent_is_killed_keeps_the_folder(tmp_path):

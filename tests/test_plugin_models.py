@@ -23,6 +23,10 @@ from morphbert.cli.run_pretraining import main as pretrain
 from morphbert.cli.training_report import main as report
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
+from morphbert.finetune import experiment
+from morphbert.finetune.extraction import extract
+from morphbert.interop import importing
+from morphbert.interop.export import export
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import EncoderInputs, ForwardPass, encode, transformer_block
@@ -91,6 +95,41 @@ def test_a_variant_is_trained_and_used_by_name(run, plugin, tmp_path, capsys):
     assert classify([*fine_tuning(folder, tmp_path), f"--plugin={plugin}"]) == 0
     task = json.loads((tmp_path / "out" / "task.json").read_text())
     assert task["plugin"] == [f"parallel.py {digest}"]
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "flag", "values"),
+    [
+        (export, morphbert.ExportConfig, "output_dir", {"format": "saved_model"}),
+        (importing.import_model, morphbert.ImportConfig, "output_dir", {}),
+        (extract, morphbert.ExtractConfig, "output_file", {"max_seq_length": 16}),
+        (
+            experiment.fine_tune,
+            morphbert.ClassificationConfig,
+            "output_dir",
+            {"do_train": True, "num_train_steps": 1, "max_seq_length": 16},
+        ),
+    ],
+)
+def test_a_function_whose_configuration_names_a_plugin_loads_it(
+    run, plugin, tmp_path, work, kind, flag, values
+):
+    """Whichever package it is in; `import morphbert` offers them, and adds steps before or after."""
+    source = "checkpoint" if work in (export, importing.import_model) else "init_checkpoint"
+    given = {
+        source: run[0],
+        "vocab_file": VOCABULARY,
+        "do_lower_case": False,
+        flag: tmp_path / "out",
+        **values,
+    }
+    if source == "init_checkpoint":
+        (tmp_path / "data.tsv").write_text("document\tlabel\n좋다\t1\n싫다\t0\n", encoding="utf-8")
+        given["train_file" if work is experiment.fine_tune else "input_file"] = tmp_path / "data.tsv"
+    if work is extract:
+        given["text_field"] = "document"
+    work(kind(**given, plugin=(str(plugin),)))
+    assert (tmp_path / "out").exists()
 
 
 def test_a_saved_model_of_a_variant_needs_no_plugin(run, plugin, tmp_path):

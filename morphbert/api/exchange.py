@@ -48,7 +48,6 @@ def export_model(config: ExportConfig) -> WrittenModel:
         raise UsageError(
             f"--push_to_hub is for --format=huggingface, not for {config.format}: export twice, or leave it out."
         )
-    load_plugins(config.plugin)
     notes = _export_task(config) if is_task_folder(config.checkpoint) else export(config)
     if config.push_to_hub:
         notes = [*notes, f"uploaded to {push(config.output_dir, config.push_to_hub, config.hub_private)}"]
@@ -64,6 +63,7 @@ def _export_task(config: ExportConfig) -> list[str]:
             f"--format=huggingface, not as {config.format}. For the encoder, give the prefix of a checkpoint, such as "
             f"{config.checkpoint}/model.ckpt-1000."
         )
+    load_plugins(config.plugin)
     return export_task(config.checkpoint, config.output_dir, True, config.overwrite, config.model_name or "")
 
 
@@ -77,7 +77,6 @@ def import_model(config: ImportConfig) -> WrittenModel:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
     quiet_tensorflow.load()
-    load_plugins(config.plugin)
     from morphbert.interop import importing
 
     return WrittenModel(config.output_dir, tuple(importing.import_model(config)))
@@ -93,7 +92,6 @@ def extract_features(config: ExtractConfig) -> int:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
     quiet_tensorflow.load()
-    load_plugins(config.plugin)
     from functools import partial
 
     from tqdm import tqdm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from morphbert import quiet_tensorflow
@@ -42,6 +43,7 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
             config = adaptation.adapt(config, lambda path: task.texts(config, path))
         except adaptation.Stopped as stop:
             return experiment.FineTuned(stopped_by=stop.signal)
+        config = dataclasses.replace(config, adapt_on=None)
     return experiment.fine_tune(config)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune.advice import one_class
+from morphbert.finetune.checks import check_packages, load_parts
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.pretrained_start import Start, find_start
@@ -62,13 +63,22 @@ def fine_tune(config: FineTuneConfig) -> FineTuned:
     With several seeds each has a separate folder, `seed-N`, and finished seeds are skipped; the output folder then has
     the figures' means and standard deviations.
 
+    Loads the plugins. Files of examples are checked as they are read; `check_before_loading` does so earlier.
+
     Args:
-      config: the configuration, of the task's class, such as `ClassificationConfig`.
+      config: the configuration, of the task's class, such as `ClassificationConfig`, without `adapt_on`.
 
     Raises:
-      UsageError: values contradict each other or the model's configuration.
+      UsageError: values contradict each other or the model's configuration, or the config has `adapt_on`.
       MorphbertError: a file is damaged, the folder contains another task's model, or a part fails.
     """
+    if config.adapt_on:
+        raise UsageError(
+            f"--adapt_on={config.adapt_on} is work of morphbert.fine_tune, which then calls this function: call that, "
+            "or leave adapt_on out."
+        )
+    load_parts(config)
+    check_packages(config)
     if config.init_checkpoint:
         config = dataclasses.replace(config, init_checkpoint=pinned(config.init_checkpoint))
     with held_back():

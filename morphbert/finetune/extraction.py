@@ -31,6 +31,7 @@ from morphbert.hints import held_back
 from morphbert.interop.configs import ExtractConfig, Pooling
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode_layers
+from morphbert.plugins import load_plugins
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.unknown_share import MOST_TEXTS, say_unknown_share
@@ -61,7 +62,7 @@ Run = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter) -> int:
-    """Writes the hidden states of all texts; returns the number of texts.
+    """Writes the hidden states of all texts; returns the number of texts. Loads the model's plugins.
 
     Args:
       config: the configuration of the extraction.
@@ -70,6 +71,7 @@ def extract(config: ExtractConfig, progress: Callable[[Iterable[Any]], Iterable[
     Raises:
       MorphbertError: the input cannot be read or does not fit the model; no file is written then.
     """
+    load_plugins(config.plugin)
     check_apart([config.output_file], (("--input_file", path) for path in expand(config.input_file)))
     with held_back():
         start = _start(config)

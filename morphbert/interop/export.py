@@ -23,6 +23,7 @@ from morphbert.interop.huggingface.tokenizer_files import (
 )
 from morphbert.interop.pretrained import Pretrained, as_float32, check_keeps, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
+from morphbert.plugins import load_plugins
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
 from morphbert.train.checkpoint import read_slots
@@ -35,11 +36,14 @@ _SAMPLE_LINES = 5000
 
 @held_back()
 def export(config: ExportConfig) -> list[str]:
-    """Writes the folder; returns lines about its content.
+    """Writes the folder of a model without a task's head; returns lines about its content. Loads the model's plugins.
+
+    `push_to_hub` is work of the caller.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
+    load_plugins(config.plugin)
     model = sources.read(
         config.checkpoint,
         bert_config_file=config.bert_config_file,

@@ -10,17 +10,19 @@ from morphbert.interop.configs import ImportConfig
 from morphbert.interop.pretrained import Pretrained, check_keeps, new_folder
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.plugins import load_plugins
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 
 
 @held_back()
 def import_model(config: ImportConfig) -> list[str]:
-    """Writes the folder; returns lines about its content.
+    """Writes the folder; returns lines about its content. Loads the model's plugins.
 
     Raises:
       MorphbertError: the input does not fit together, or the folder cannot be written; nothing is left then.
     """
+    load_plugins(config.plugin)
     model = sources.read(
         config.checkpoint,
         bert_config_file=config.bert_config_file,
