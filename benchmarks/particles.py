@@ -13,7 +13,7 @@ import re
 
 from morphbert.finetune.answer_metrics import evaluate
 from morphbert.finetune.particles import ParticleStripper
-from morphbert.finetune.questions import read_questions
+from morphbert.formats.questions import read_questions
 
 # Marks that close an eojeol and that no answer takes along.
 _CLOSING = ".,!?)\"'」』》〉]”’"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from morphbert.api.pretraining import PretrainingConfig, run_pretraining
     from morphbert.api.reporting import TrainingReportConfig, training_report
     from morphbert.api.tasks import fine_tune, predict
-    from morphbert.api.vocabularies import build_vocab, compare_vocabs, load_tokenizer
+    from morphbert.api.vocabularies import load_tokenizer
     from morphbert.corpus.cleaning import Cleaning
     from morphbert.corpus.preparation import CorpusConfig, prepare_corpus
     from morphbert.data.config import InstanceConfig
@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from morphbert.train.cluster.config import DeviceConfig
     from morphbert.train.optimizers.config import OptimizerConfig
     from morphbert.train.step_config import StepConfig
-    from morphbert.vocab.building import VocabularyConfig
-    from morphbert.vocab.comparing import CompareConfig
+    from morphbert.vocab.building import VocabularyConfig, build_vocab
+    from morphbert.vocab.comparing import CompareConfig, compare_vocabs
 
 __version__ = "0.1.0"
 
@@ -98,8 +98,8 @@ _HOMES = {
     "InputFormat": "morphbert.formats.raw_documents",
     "VocabularyConfig": "morphbert.vocab.building",
     "CompareConfig": "morphbert.vocab.comparing",
-    "build_vocab": "morphbert.api.vocabularies",
-    "compare_vocabs": "morphbert.api.vocabularies",
+    "build_vocab": "morphbert.vocab.building",
+    "compare_vocabs": "morphbert.vocab.comparing",
     "load_tokenizer": "morphbert.api.vocabularies",
     "InstanceConfig": "morphbert.data.config",
     "PretrainingDataConfig": "morphbert.data.creation",

@@ -114,7 +114,7 @@ def test_pooled_figures_are_those_of_the_pieces(pooling, extracted, random_model
 
 
 def test_order_and_figures_do_not_depend_on_the_batches(random_model, tmp_path, monkeypatch):
-    from morphbert.finetune import extraction
+    from morphbert.interop import extraction
 
     monkeypatch.setattr(extraction, "_MOST_BATCHES", 2)
     texts = [f"나는 학교에 {'매일 ' * (n % 7)}간다 {n}" for n in range(40)]

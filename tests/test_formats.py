@@ -17,11 +17,10 @@ from samples import GOLDEN
 
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand
-from morphbert.finetune.questions import read_questions
-from morphbert.finetune.relations import read_relations
 from morphbert.formats import lines as lines_module
 from morphbert.formats.labels import read_labelled
 from morphbert.formats.lines import read_lines, read_text
+from morphbert.formats.questions import read_questions
 from morphbert.formats.raw_documents import (
     LINE_FORMATS,
     Format,
@@ -31,6 +30,7 @@ from morphbert.formats.raw_documents import (
     json_paragraphs,
     read_documents,
 )
+from morphbert.formats.relations import read_relations
 from morphbert.formats.tables import read_table, rows_of
 
 ROWS = [

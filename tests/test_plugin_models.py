@@ -24,9 +24,9 @@ from morphbert.cli.training_report import main as report
 from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.finetune import experiment
-from morphbert.finetune.extraction import extract
 from morphbert.interop import importing
 from morphbert.interop.export import export
+from morphbert.interop.extraction import extract
 from morphbert.model.config import BertConfig
 from morphbert.model.dropout import DropoutKeys
 from morphbert.model.encoder import EncoderInputs, ForwardPass, encode, transformer_block

@@ -14,14 +14,14 @@ from morphbert.finetune.config import PieceHeadConfig, RelationHeadConfig, TextH
 from morphbert.finetune.features import Features
 from morphbert.finetune.heads import linear, linear_parameters
 from morphbert.finetune.plugins import HEADS
-from morphbert.finetune.pretrained_start import Start
-from morphbert.finetune.questions import Question
 from morphbert.finetune.task import Data, Examples
 from morphbert.finetune.tasks.classification import Classification, metrics
 from morphbert.finetune.tasks.multiple_choice import ChoiceExample, MultipleChoice
 from morphbert.finetune.tasks.relation import Relation
 from morphbert.finetune.tasks.spans import HEAD, Spans
 from morphbert.finetune.tasks.tagging import Tagging
+from morphbert.formats.questions import Question
+from morphbert.interop.pretrained_start import Start
 from morphbert.model.config import BertConfig
 
 pytestmark = pytest.mark.usefixtures("nothing_registered")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from morphbert.finetune.questions import read_questions
-from morphbert.finetune.relations import read_relations
 from morphbert.formats.labels import read_labelled
+from morphbert.formats.questions import read_questions
+from morphbert.formats.relations import read_relations
 
 QUOTED = '그는 "좋다"고 했다'
 

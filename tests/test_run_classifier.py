@@ -20,8 +20,8 @@ from morphbert.errors import UsageError
 from morphbert.finetune import losses
 from morphbert.finetune.config import class_weights
 from morphbert.finetune.features import Features, plan
-from morphbert.finetune.pretrained_start import Start
 from morphbert.formats.tables import read_table
+from morphbert.interop.pretrained_start import Start
 from morphbert.train import checkpoint
 
 GOOD = ["재미있는", "감동적인", "훌륭한", "멋진", "따뜻한"]

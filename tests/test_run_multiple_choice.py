@@ -13,14 +13,14 @@ from variants import DISCRIMINATOR
 
 from morphbert.cli import export_model, predict
 from morphbert.cli.run_multiple_choice import main
-from morphbert.finetune.features import Features
-from morphbert.finetune.feed import ExampleFeed, scoring_batches
+from morphbert.finetune.feed import ExampleFeed
 from morphbert.finetune.loading import load_task
-from morphbert.finetune.pretrained_start import Start
 from morphbert.finetune.scoring import Scorer
 from morphbert.finetune.task import Examples
 from morphbert.finetune.task_configs import PredictConfig
 from morphbert.finetune.tasks.multiple_choice import ChoiceExample, MultipleChoice, choice_metrics
+from morphbert.interop.pretrained_start import Start
+from morphbert.interop.sequence_batches import scoring_batches
 from morphbert.model.config import BertConfig
 from morphbert.text.loading import load_tokenizer
 
@@ -126,7 +126,7 @@ def test_arrays_have_an_axis_of_candidates_and_fit_the_feed():
         assert cut <= LENGTH
         seen += batch["input_mask"].numpy().sum((1, 2)).tolist()
     assert sorted(seen) == sorted([*features.pieces["input_mask"].sum((1, 2)).tolist()] * 2)
-    scored = [rows for rows, _ in scoring_batches(Features(features.pieces, {}), 3)]
+    scored = [rows for rows, _ in scoring_batches(features.pieces, 3)]
     assert sorted(np.concatenate(scored)) == list(range(8))
 
 

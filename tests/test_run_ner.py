@@ -10,7 +10,7 @@ from tasks import figures, ner_texts, tiny_flags, training, write_ner, write_spl
 
 from morphbert.cli.run_ner import main
 from morphbert.finetune import text_windows
-from morphbert.finetune.tags import TaggedText
+from morphbert.formats.tags import TaggedText
 from morphbert.text.loading import load_tokenizer
 
 

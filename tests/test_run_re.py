@@ -9,9 +9,9 @@ from samples import MECAB_VOCABULARY
 from tasks import figures, relations, tiny_flags, training, write_json, write_split
 
 from morphbert.cli.run_re import main
-from morphbert.finetune.pretrained_start import Start
-from morphbert.finetune.relations import read_relations
 from morphbert.finetune.tasks.relation import MARKERS, Relation, _kept, features_of, relation_metrics
+from morphbert.formats.relations import read_relations
+from morphbert.interop.pretrained_start import Start
 from morphbert.model.config import BertConfig
 from morphbert.text.loading import load_tokenizer
 

@@ -13,7 +13,7 @@ from samples import GOLDEN, MECAB_VOCABULARY
 from morphbert.cli.run_squad import main
 from morphbert.finetune import answers
 from morphbert.finetune.answer_metrics import best_threshold, evaluate, korquad_normalized, rouge_w, scores_of
-from morphbert.finetune.questions import Question, locate, read_questions
+from morphbert.formats.questions import Question, locate, read_questions
 from morphbert.text.loading import load_tokenizer
 
 CONTEXT = (

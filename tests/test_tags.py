@@ -11,14 +11,13 @@ from samples import MECAB_VOCABULARY
 from morphbert.errors import MorphbertError
 from morphbert.finetune.tags import (
     character_tags,
-    entities_of,
     first_of,
     label_tags,
     labels_in,
     piece_label,
     piece_labels,
-    read_tagged,
 )
+from morphbert.formats.tags import TaggedText, entities_of, read_tagged, read_untagged
 from morphbert.text.loading import load_tokenizer
 
 TAGGED = """## 머리말
@@ -58,6 +57,12 @@ def test_the_format_of_klue_is_read(tmp_path):
         "부산역",
     ]
     assert str(statistics) == "2 texts, 4 entities (1 DT, 1 LC, 1 PS, 1 QT)"
+
+
+def test_texts_without_tags_are_numbered_over_all_files(tmp_path):
+    one, other = write(tmp_path / "a.txt", "부산역에\r\n\n"), write(tmp_path / "b.txt", "1위")
+    expected = [TaggedText("1", "부산역에"), TaggedText("2", ""), TaggedText("3", "1위")]
+    assert read_untagged(f"{one},{other}") == expected
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from morphbert.text.loading import bert_tokenizer
 from morphbert.text.normalize import Normalizer
 from morphbert.text.vocabulary import SPECIAL_TOKENS, vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
-from morphbert.vocab.comparing import CompareConfig, compare
+from morphbert.vocab.comparing import CompareConfig, compare_vocabs
 from morphbert.vocab.figures import answer_ceiling, lengths_of_pieces, measure
 from morphbert.vocab.report import Measured, Report, markdown
 from morphbert.vocab.report_html import html as page
@@ -192,7 +192,7 @@ def test_the_command_puts_vocabularies_side_by_side(held_out, tmp_path, capsys):
     assert "50.00% (1 of 2)" in report
     assert report.count("ko-mecab-32k: `") == 12  # the fixed sentences and five lines of the text
     Page((tmp_path / "r" / "report.html").read_text(encoding="utf-8"))
-    made = compare(CompareConfig(vocabularies=(SMALL, LARGE), input_file=held_out))
+    made = compare_vocabs(CompareConfig(vocabularies=(SMALL, LARGE), input_file=held_out))
     small, large = (column.figures for column in made.columns)
     assert small.pieces_per_eojeol > large.pieces_per_eojeol
     assert small.eojeols == large.eojeols

@@ -96,7 +96,7 @@ def extract_features(config: ExtractConfig) -> int:
 
     from tqdm import tqdm
 
-    from morphbert.finetune.extraction import extract
+    from morphbert.interop.extraction import extract
 
     return extract(config, partial(tqdm, desc="Extracting", unit=" texts", disable=None))
 

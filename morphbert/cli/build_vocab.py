@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from morphbert.api.vocabularies import build_vocab, compare_vocabs
 from morphbert.cli.command import Command
-from morphbert.vocab.building import REPORT_NAMES, BuiltVocabulary, VocabularyConfig
-from morphbert.vocab.comparing import CompareConfig
+from morphbert.vocab.building import REPORT_NAMES, BuiltVocabulary, VocabularyConfig, build_vocab
+from morphbert.vocab.comparing import CompareConfig, compare_vocabs
 from morphbert.vocab.report import figures_table
 
 

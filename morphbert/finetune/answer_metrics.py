@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from morphbert.finetune.questions import Question
+from morphbert.formats.questions import Question
 
 _MARKS = re.compile("['\"《》<>〈〉()‘’]")
 # As in KLUE's baseline, whose misplaced bracket makes the pattern match almost nothing, so 《 and 》 stay.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.questions import Question
+from morphbert.finetune.features import Features
 from morphbert.finetune.windows import best_windows
+from morphbert.formats.questions import Question
+from morphbert.interop.sequence_batches import piece_arrays
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer

@@ -14,7 +14,6 @@ from morphbert.finetune.advice import one_class
 from morphbert.finetune.checks import check_packages, load_parts
 from morphbert.finetune.config import FineTuneConfig
 from morphbert.finetune.judgement import Judgement
-from morphbert.finetune.pretrained_start import Start, find_start
 from morphbert.finetune.report import write_report
 from morphbert.finetune.run import FineTuning, TaskRunConfig
 from morphbert.finetune.task import Data, Task
@@ -30,6 +29,7 @@ from morphbert.finetune.tasks import TASKS, kind_of
 from morphbert.finetune.word_vectors import WordVectors, read_word_vectors
 from morphbert.hints import held_back
 from morphbert.hub import pinned
+from morphbert.interop.pretrained_start import Start, find_start
 from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.model.kernels.compiled import gradients_released
 from morphbert.pages.phrases import Text

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from morphbert.text.sequences import Sequence as Encoded
+from morphbert.interop.sequence_batches import cut_lengths, lengths_of
 
 # The batch feature for deferred class weights: 0 before they begin, 1 afterwards; float32 [B].
 REWEIGHTED = "reweighted"
-# The lengths of batches as shares of the longest: a step is compiled once for each.
-_SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 # The number of batches within which examples are sorted by length; the order of the rest stays random.
 _POOL = 50
 
@@ -35,33 +33,11 @@ class Features:
     @property
     def lengths(self) -> np.ndarray:
         """Returns the number of pieces of each example, or of its longest sequence: int64 [N]."""
-        lengths = np.asarray(self.pieces["input_mask"].sum(-1))
-        return lengths if lengths.ndim == 1 else lengths.max(1)
+        return lengths_of(self.pieces)
 
     @property
     def max_length(self) -> int:
         return int(self.pieces["input_ids"].shape[-1])
-
-
-def piece_arrays(encoded: Sequence[Encoded], max_length: int) -> dict[str, np.ndarray]:
-    """Returns `input_ids`, `input_mask`, `segment_ids`, int32 [N, L], of sequences of at most `max_length` pieces."""
-    arrays = {
-        name: np.zeros((len(encoded), max_length), np.int32)
-        for name in ("input_ids", "input_mask", "segment_ids")
-    }
-    for row, sequence in enumerate(encoded):
-        length = len(sequence.ids)
-        arrays["input_ids"][row, :length] = sequence.ids
-        arrays["input_mask"][row, :length] = 1
-        arrays["segment_ids"][row, :length] = sequence.segment_ids
-    return arrays
-
-
-def cut_lengths(lengths: np.ndarray, max_length: int) -> np.ndarray:
-    """Returns each length rounded up to one of a few, the largest `max_length`."""
-    few = np.unique([min(max_length, max(8, -(-int(max_length * share) // 8) * 8)) for share in _SHARES])
-    few = np.unique([*few, max_length])
-    return few[np.searchsorted(few, lengths)]
 
 
 def plan(

@@ -1,13 +1,11 @@
-"""Batches of examples in memory, for the training loop and for scoring."""
+"""Batches of examples in memory, for the training loop."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from morphbert.finetune.features import REWEIGHTED, Features, cut_lengths, plan
+from morphbert.finetune.features import REWEIGHTED, Features, plan
 from morphbert.train.input.record_sets import Portion
 from morphbert.train.input.records import unconverted
 
@@ -84,19 +82,3 @@ class ExampleFeed:
             return f"examples {', '.join(map(str, sorted(rows[number].tolist())))}, counted from 0"
 
         return Portion(None, self._iterators[length], count, first, named)
-
-
-def scoring_batches(
-    features: Features, batch_size: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yields each example once, in batches of similar length: (examples, their pieces cut to the longest).
-
-    The last batch is filled with its first example, so that all batches of a length have one shape.
-    """
-    lengths = features.lengths
-    order = np.argsort(lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        length = int(cut_lengths(lengths[rows].max(keepdims=True), features.max_length)[0])
-        filled = np.concatenate([rows, np.repeat(rows[:1], batch_size - len(rows))])
-        yield rows, {name: values[filled][..., :length] for name, values in features.pieces.items()}

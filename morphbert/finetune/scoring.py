@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.features import Features
-from morphbert.finetune.feed import scoring_batches
 from morphbert.finetune.task import Task, outputs, parameters_of
+from morphbert.interop.sequence_batches import scoring_batches
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import in_dtype
 from morphbert.train.checkpoint import latest
@@ -42,7 +42,7 @@ class Scorer:
     def __call__(self, features: Features) -> list[np.ndarray]:
         """Returns the task's scores of each example, in order; scores of pieces have the length of their batch."""
         found: list[Any] = [None] * len(features)
-        batches = scoring_batches(features, self._batch_size)
+        batches = scoring_batches(features.pieces, self._batch_size)
         total = -(-len(features) // self._batch_size)
         for rows, batch in tqdm(
             batches, desc="scoring", unit="batch", total=total, leave=False, disable=None

@@ -9,7 +9,7 @@ from typing import Any
 
 import morphbert
 from morphbert.errors import MorphbertError
-from morphbert.finetune.pretrained_start import Start
+from morphbert.interop.pretrained_start import Start
 from morphbert.interop.vocabularies import put_beside_run
 from morphbert.model.config import BERT_CONFIG_NAME
 from morphbert.structured import load_json, refuse_newer

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.tags import TaggedText, character_tags, first_of, piece_labels
+from morphbert.finetune.features import Features
+from morphbert.finetune.tags import character_tags, first_of, piece_labels
 from morphbert.finetune.windows import best_windows
+from morphbert.formats.tags import TaggedText
+from morphbert.interop.sequence_batches import piece_arrays
 from morphbert.text.sequences import Sequence as Encoded
 from morphbert.text.sequences import encode_sequence
 from morphbert.text.tokenizer import Tokenizer

@@ -1,4 +1,4 @@
-"""Reads word embeddings from a word2vec text file, for the pieces in it."""
+"""Initial word embeddings of pieces from a word2vec text file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphbert.errors import MorphbertError
-from morphbert.formats.lines import read_lines
+from morphbert.formats.word_vectors import word_vectors
 from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.text.wordpiece import piece_text
 
@@ -33,8 +33,7 @@ class WordVectors:
 
 
 def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordVectors:
-    """Reads word2vec's text format: "words size", then a word and its numbers on each line; GloVe's lacks the first
-    line.
+    """Returns the vectors of the pieces in a file of word2vec's text format.
 
     A piece gets the vector of its spelling, or else that of the spelling without `##`.
 
@@ -52,12 +51,7 @@ def read_word_vectors(path: str, vocabulary: Sequence[str], width: int) -> WordV
                 wanted.setdefault(word, []).append(number)
     rows: dict[int, np.ndarray] = {}
     exact: set[int] = set()
-    for line_number, line in enumerate(read_lines(path), start=1):
-        # Words may contain other spaces, such as U+00A0; only U+0020 divides.
-        parts = line.strip("\r\n ").split(" ")
-        if line_number == 1 and len(parts) == 2:
-            continue
-        word, numbers = parts[0], parts[1:]
+    for line_number, word, numbers in word_vectors(path):
         if len(numbers) != width:
             raise MorphbertError(
                 f"--word_embeddings={path}: line {line_number} has {len(numbers)} numbers, but the model's word "

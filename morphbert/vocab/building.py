@@ -42,7 +42,7 @@ from morphbert.text.vocabulary import (
 from morphbert.text.vocabulary_file import read_special_tokens_map
 from morphbert.text.words import Continuation, WordSplitter
 from morphbert.vocab.counting import WordCounts, count_characters, count_words
-from morphbert.vocab.figures import Figures, Paragraph, answer_ceiling, measure
+from morphbert.vocab.figures import Figures, answer_ceiling, measure, read_paragraphs
 from morphbert.vocab.learning import (
     Candidates,
     LearnedPieces,
@@ -199,21 +199,17 @@ class BuiltVocabulary:
     figures: Figures
 
 
-def build_vocabulary(
-    config: VocabularyConfig, questions: Iterable[Paragraph] | None = None
-) -> BuiltVocabulary:
-    """Learns a vocabulary and writes `vocab.txt`, the metadata and the report into the folder.
+def build_vocab(config: VocabularyConfig) -> BuiltVocabulary:
+    """Learns a vocabulary and writes its folder: `vocab.txt`, the metadata and a report.
 
     The same input and settings give the same bytes with any number of workers.
-
-    Args:
-      questions: paragraphs with the positions of answers, for the report.
 
     Raises:
       MorphbertError: the input cannot be read or is empty, the folder cannot be written, or the size is too small for
         the alphabet.
       UsageError: a file of the folder is an input.
     """
+    questions = read_paragraphs(config.answers_file)
     special = _spelling(config)
     paths = expand(config.input_file)
     check_apart(_outputs(config), _read_files(config, paths))

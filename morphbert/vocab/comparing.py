@@ -18,7 +18,7 @@ from morphbert.pages.phrases import phrase
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
-from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
+from morphbert.vocab.figures import Measurement, answer_ceiling, read_paragraphs
 from morphbert.vocab.report import EXAMPLES, Measured, Report
 
 # The number of lines at the beginning of the text from which examples are taken.
@@ -65,13 +65,16 @@ class CompareConfig:
     )
 
 
-def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None) -> Report:
-    """Tokenizes the text with every vocabulary and writes the report; memory does not depend on the text.
+def compare_vocabs(config: CompareConfig) -> Report:
+    """Tokenizes the text with every vocabulary; returns the report, and writes it into `report_dir` if it is set.
+
+    Memory does not depend on the text.
 
     Raises:
       MorphbertError: a vocabulary or the text cannot be read, there is no text, or the folder cannot be written.
       UsageError: a report would replace an input.
     """
+    questions = read_paragraphs(config.answers_file)
     paths = expand(config.input_file)
     if config.report_dir:
         reports = [os.path.join(config.report_dir, name) for name in REPORT_NAMES]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from morphbert.formats.questions import read_questions
 from morphbert.text.loading import bert_tokenizer
 from morphbert.text.tokenizer import Encoding, Tokenizer
 from morphbert.text.vocabulary import BEGINS, SPECIAL_TOKENS, is_bracketed
@@ -140,6 +142,23 @@ class AnswerCeiling:
     @property
     def share(self) -> float:
         return self.reachable / max(1, self.answers)
+
+
+def read_paragraphs(path: str) -> list[Paragraph] | None:
+    """Returns the paragraphs of a file of questions in SQuAD's format; None without a path. Prints the numbers.
+
+    Raises:
+      MorphbertError: the file cannot be read or has another format.
+    """
+    if not path:
+        return None
+    questions, statistics = read_questions(path)
+    print(f"Answers: {statistics}.", file=sys.stderr)
+    paragraphs: dict[str, list[tuple[int, int]]] = {}
+    for question in questions:
+        spans = paragraphs.setdefault(question.context, [])
+        spans += [(answer.start, answer.start + len(answer.text)) for answer in question.answers]
+    return list(paragraphs.items())
 
 
 def answer_ceiling(tokenizer: Tokenizer, paragraphs: Iterable[Paragraph]) -> AnswerCeiling:

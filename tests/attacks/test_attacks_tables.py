@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from morphbert.errors import MorphbertError
 from morphbert.finetune.classes import labels_in
-from morphbert.finetune.questions import read_questions
-from morphbert.finetune.relations import read_relations
 from morphbert.finetune.rows import texts_in
 from morphbert.formats.labels import counted, read_labelled
+from morphbert.formats.questions import read_questions
 from morphbert.formats.raw_documents import InputFormat, json_paragraphs, read_documents
+from morphbert.formats.relations import read_relations
 from morphbert.formats.tables import rows_of
 
 ROWS = [(str(i), f"재미있는 영화 {i}", str(i % 2)) for i in range(20)]

@@ -11,8 +11,8 @@ from morphbert.cli.create_pretraining_data import main as create
 from morphbert.cli.fill_mask import main as fill_mask
 from morphbert.cli.run_pretraining import main as train
 from morphbert.errors import MorphbertError
-from morphbert.finetune.pretrained_start import find_start
 from morphbert.interop import sources
+from morphbert.interop.pretrained_start import find_start
 from morphbert.text.vocabulary import check_same_vocabulary, vocabulary_from_tokens
 from morphbert.text.vocabulary_file import load_vocabulary
 

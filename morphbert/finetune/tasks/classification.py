@@ -16,7 +16,7 @@ from morphbert.finetune import classes, huggingface
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, POOLER, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
-from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
+from morphbert.finetune.features import REWEIGHTED, Features
 from morphbert.finetune.head_task import HeadTask, saved_values
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length, surest_mistakes
@@ -31,6 +31,7 @@ from morphbert.finetune.rows import Row, texts_in
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
+from morphbert.interop.sequence_batches import piece_arrays
 from morphbert.model.losses import Batch
 from morphbert.model.names import HUGGING_FACE_PREFIXES
 from morphbert.pages.phrases import Text, phrase

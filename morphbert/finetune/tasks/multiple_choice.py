@@ -22,7 +22,7 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune import huggingface
 from morphbert.finetune.classes import likeliest_is, shares_of_scores
 from morphbert.finetune.config import POOLER, HeadConfig
-from morphbert.finetune.features import Features, piece_arrays
+from morphbert.finetune.features import Features
 from morphbert.finetune.head_task import HeadTask, saved_values
 from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement, by_length
@@ -36,6 +36,7 @@ from morphbert.finetune.rows import Row, RowError, field_in, text_in, where_of
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import MultipleChoiceConfig, PredictConfig
 from morphbert.formats.tables import read_table
+from morphbert.interop.sequence_batches import piece_arrays
 from morphbert.model.functions import HIDDEN
 from morphbert.model.losses import Batch
 from morphbert.pages.phrases import Text, phrase

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from morphbert.finetune import classes
 from morphbert.finetune.classes import by_label, likeliest_is, shares_of_scores
 from morphbert.finetune.config import CROSS_ENTROPY, ENTITIES, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
-from morphbert.finetune.features import REWEIGHTED, Features, piece_arrays
+from morphbert.finetune.features import REWEIGHTED, Features
 from morphbert.finetune.head_task import LabelTask, saved_values
 from morphbert.finetune.heads import head_width, mean_over
 from morphbert.finetune.huggingface import TransformersHead
@@ -35,18 +35,12 @@ from morphbert.finetune.plugin_head import (
     some_scores,
     with_own_figures,
 )
-from morphbert.finetune.relations import (
-    NO_RELATION,
-    Mention,
-    RelationExample,
-    entity_types,
-    read_relations,
-    relation_example,
-)
 from morphbert.finetune.rows import Row, RowError
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, RelationConfig
 from morphbert.formats.labels import counted
+from morphbert.formats.relations import Mention, RelationExample, read_relations, relation_example
+from morphbert.interop.sequence_batches import piece_arrays
 from morphbert.model.config import BertConfig
 from morphbert.model.layers import Parameters
 from morphbert.model.losses import Batch
@@ -60,6 +54,7 @@ from morphbert.train.storage import write_json_lines
 MARKER_ROWS, TYPE_ROWS = "relation/marker_embeddings", "relation/entity_type_embeddings"
 MARKERS = ("[SUBJ]", "[/SUBJ]", "[OBJ]", "[/OBJ]")
 _SPECIAL = 2 + len(MARKERS)
+_NO_RELATION = "no_relation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +251,11 @@ class Relation(LabelTask):
         )
 
 
+def entity_types(examples: Iterable[RelationExample]) -> tuple[str, ...]:
+    """Returns the distinct types of entities, sorted."""
+    return tuple(sorted({m.type for example in examples for m in (example.subject, example.object)}))
+
+
 def features_of(
     reader: Reader, examples: Sequence[RelationExample], task: Relation, labels: np.ndarray | None
 ) -> Features:
@@ -362,7 +362,7 @@ def relation_metrics(scores: np.ndarray, labels: np.ndarray, names: Sequence[str
 
     shares, known = shares_of_scores(scores), np.arange(len(names))
     found = shares.argmax(1)
-    related = [index for index, name in enumerate(names) if name != NO_RELATION]
+    related = [index for index, name in enumerate(names) if name != _NO_RELATION]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about relations that do not occur
         areas = []

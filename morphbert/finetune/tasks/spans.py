@@ -21,10 +21,10 @@ from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.judgement import Judgement
 from morphbert.finetune.particles import ParticleStripper
 from morphbert.finetune.plugin_head import check_metrics, head_input, with_own_figures
-from morphbert.finetune.questions import Question, read_questions
 from morphbert.finetune.rows import Row, text_in
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, SpanConfig
+from morphbert.formats.questions import Question, read_questions
 from morphbert.model.functions import HIDDEN
 from morphbert.model.losses import Batch
 from morphbert.pages.phrases import Text, phrase

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
-from morphbert.files import expand
 from morphbert.finetune import huggingface
 from morphbert.finetune.config import CROSS_ENTROPY, NO_POOLING, HeadConfig, LossConfig
 from morphbert.finetune.confusion import Confusion
@@ -27,7 +26,7 @@ from morphbert.finetune.plugin_head import (
     with_own_figures,
 )
 from morphbert.finetune.rows import Row, texts_in
-from morphbert.finetune.tags import TaggedText, entities_of, first_of, labels_in, read_tagged, type_of
+from morphbert.finetune.tags import first_of, labels_in, type_of
 from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import PredictConfig, TaggingConfig
 from morphbert.finetune.text_windows import (
@@ -45,8 +44,8 @@ from morphbert.finetune.text_windows import (
     tags_of_texts,
     windows_of,
 )
-from morphbert.formats.lines import read_lines
 from morphbert.formats.tables import plain_ending
+from morphbert.formats.tags import TaggedText, entities_of, read_tagged, read_untagged
 from morphbert.model.losses import Batch
 from morphbert.pages.phrases import Text, phrase
 from morphbert.train.storage import write_json_lines
@@ -89,10 +88,7 @@ class Tagging(LabelTask):
         if purpose != "predict" or plain_ending(path) == ".tsv":
             texts, statistics = read_tagged(path, config.encoding)
             return Examples(texts, path, str(statistics))
-        lines = (
-            line.rstrip("\r") for name in expand(path) for line in read_lines(name, encoding=config.encoding)
-        )
-        return Examples([TaggedText(str(number), line) for number, line in enumerate(lines, start=1)], path)
+        return Examples(read_untagged(path, config.encoding), path)
 
     def from_row(self, row: Row, number: int, config: PredictConfig) -> TaggedText:
         """Reads `text`, or the column of `text_column`."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -22,13 +21,11 @@ import tensorflow as tf
 from morphbert.atomic_files import atomic_write, check_apart, json_bytes
 from morphbert.errors import MorphbertError, UsageError
 from morphbert.files import expand
-from morphbert.finetune.features import Features, piece_arrays
-from morphbert.finetune.feed import scoring_batches
-from morphbert.finetune.pretrained_start import Start, find_start
-from morphbert.formats.lines import read_lines
-from morphbert.formats.tables import Row, is_table, rows_of, value_at
+from morphbert.formats.texts import read_texts
 from morphbert.hints import held_back
 from morphbert.interop.configs import ExtractConfig, Pooling
+from morphbert.interop.pretrained_start import Start, find_start
+from morphbert.interop.sequence_batches import piece_arrays, scoring_batches
 from morphbert.model.config import BertConfig
 from morphbert.model.encoder import EncoderInputs, encode_layers
 from morphbert.plugins import load_plugins
@@ -39,7 +36,6 @@ from morphbert.text.unknown_share import MOST_TEXTS, say_unknown_share
 # The number of values kept before they are written in input order: 256 MB.
 _HELD_FIGURES = 1 << 26
 _MOST_BATCHES = 50
-_PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,44 +106,6 @@ def _start(config: ExtractConfig) -> Start:
     return start
 
 
-def read_texts(
-    patterns: str, text_field: str = "text", text_pair_field: str | None = None, encoding: str = "utf-8"
-) -> Iterator[tuple[str, str | None]]:
-    """Yields texts or pairs of texts, in order.
-
-    Args:
-      patterns: paths or globs, with commas. `.jsonl`, `.json`, `.parquet`, `.csv` and `.tsv` are tables; other files
-        have one text per line, or a pair as `FIRST ||| SECOND`, as in google-research/bert.
-      text_field: a table's column with the text.
-      text_pair_field: the column with the second text, if any.
-      encoding: the encoding of the files.
-
-    Raises:
-      MorphbertError: a file cannot be read, or a row lacks the column or has no text in it.
-    """
-    for path in expand(patterns):
-        if not is_table(path):
-            for line in read_lines(path, encoding=encoding):
-                line = line.strip()
-                pair = _PAIR.match(line)
-                yield (pair.group(1), pair.group(2)) if pair else (line, None)
-            continue
-        for row in rows_of(path, encoding):
-            first = _field(row, text_field, "--text_field")
-            second = None if text_pair_field is None else _field(row, text_pair_field, "--text_pair_field")
-            yield first, second
-
-
-def _field(row: Row, name: str, flag: str) -> str:
-    value = value_at(row, name, flag)
-    if not isinstance(value, str):
-        raise MorphbertError(
-            f"{row.where}: there is no text in {name!r} (found: {', '.join(map(repr, row))}). Name the column with "
-            f"{flag}."
-        )
-    return value
-
-
 def _layers(asked: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
     """Returns the requested layers, or the last four, of a model with `count` layers."""
     if asked is None:
@@ -195,9 +153,9 @@ def _extracted(
     batches = max(1, min(_MOST_BATCHES, _HELD_FIGURES // (figures * config.batch_size)))
     index = 0
     while window := list(itertools.islice(encoded, batches * config.batch_size)):
-        features = Features(piece_arrays(window, config.max_seq_length), {})
+        arrays = piece_arrays(window, config.max_seq_length)
         found: dict[int, np.ndarray] = {}
-        for rows, pieces in scoring_batches(features, config.batch_size):
+        for rows, pieces in scoring_batches(arrays, config.batch_size):
             values = run(pieces["input_ids"], pieces["input_mask"], pieces["segment_ids"])
             for place, row in enumerate(rows):
                 value = values[:, place]

@@ -1,4 +1,4 @@
-"""The start of a fine-tuning run: encoder, configuration and tokenizer, from any format."""
+"""A pretrained model in use: encoder, configuration and tokenizer, from any format."""
 
 from __future__ import annotations
 

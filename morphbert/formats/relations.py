@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ from morphbert.errors import MorphbertError
 from morphbert.files import expand
 from morphbert.formats.labels import class_label, is_missing
 from morphbert.formats.tables import json_rows
-
-NO_RELATION = "no_relation"
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,3 @@ def _mention(given: Mapping[str, Any], sentence: str) -> tuple[Mention, bool]:
         raise MorphbertError(f"the entity {word!r} is not in its sentence.")
     start = min(places, key=lambda place: abs(place - start))
     return Mention(start, start + len(word), kind), True
-
-
-def entity_types(examples: Iterable[RelationExample]) -> tuple[str, ...]:
-    """Returns the distinct types of entities, sorted."""
-    return tuple(sorted({m.type for example in examples for m in (example.subject, example.object)}))
