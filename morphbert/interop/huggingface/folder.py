@@ -39,6 +39,8 @@ from morphbert.model.hugging_face_config import READABLE_TYPES, from_hugging_fac
 from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.structured import load_json
+from morphbert.text.tokenizer import Tokenizer
+from morphbert.text.vocabulary import SPECIAL_TOKENS
 from morphbert.train.checkpoint import shapes_of
 
 WEIGHTS_NAME = "model.safetensors"
@@ -115,10 +117,21 @@ def write_tensors(folder: str, tensors: Mapping[str, np.ndarray]) -> None:
         ) from error
 
 
-def write_config(folder: str, config: BertConfig, special_ids: Mapping[str, int] | None = None) -> None:
-    """Writes `config.json`; `special_ids` are those of [PAD], [CLS] and [SEP] in the vocabulary, if it is known."""
+def write_config(
+    folder: str, config: BertConfig, tokenizer: Tokenizer | None, head: Mapping[str, Any] | None = None
+) -> None:
+    """Writes `config.json`.
+
+    Args:
+      folder: the folder that is written.
+      config: the encoder's.
+      tokenizer: has the ids of [PAD], [CLS] and [SEP]; None where the vocabulary is unknown.
+      head: the values of a task's head, which replace those of pretraining, such as `architectures`.
+    """
+    special_ids = None if tokenizer is None else {token: tokenizer.vocab[token] for token in SPECIAL_TOKENS}
+    values = {**config_values(config, special_ids), **(head or {})}
     with open(os.path.join(folder, HUGGING_FACE_CONFIG_NAME), "w", encoding="utf-8") as stream:
-        json.dump(config_values(config, special_ids), stream, indent=2, sort_keys=True)
+        json.dump(values, stream, ensure_ascii=False, indent=2, sort_keys=True)
         stream.write("\n")
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import morphbert
 from morphbert.interop.pretrained import Pretrained
 from morphbert.model.parameters import pretraining_parameters
+from morphbert.text.tokenizer import Tokenizer
+
+CARD_NAME = "README.md"
+# The argument with which transformers runs the tokenizer's code that an export carries.
+TRUST = ", trust_remote_code=True"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,39 +27,81 @@ class Agreement:
     share_of_lines: float
 
 
-def model_card(
-    name: str, model: Pretrained, korean: bool, use: Sequence[str], agreement: Agreement | None = None
-) -> str:
-    """Returns the card in Markdown, with the header that Hugging Face reads.
+def write_card(
+    folder: str,
+    name: str,
+    tokenizer: Tokenizer | None,
+    pipeline: str | None,
+    tags: Sequence[str],
+    parts: Sequence[str],
+) -> None:
+    """Writes a `README.md` in Markdown, with the header that Hugging Face reads.
 
     Args:
+      folder: the folder that is written.
       name: the model's.
-      model: the exported model.
-      korean: whether the vocabulary has Hangul.
-      use: paragraphs and code blocks on how to load it, in the format at hand.
-      agreement: None where it was not measured.
+      tokenizer: tells whether the model reads Korean; None where the vocabulary is unknown.
+      pipeline: the pipeline of transformers that the model is for; None for none.
+      tags: those before `morphbert`.
+      parts: the paragraphs, headings, tables and blocks of code below the title.
     """
+    korean = tokenizer is not None and tokenizer.vocabulary.has_hangul_syllables()
     header = [
         "---",
         *(["language: ko"] if korean else []),
         "library_name: transformers",
-        *(["pipeline_tag: fill-mask"] if model.config.has_masked_lm else []),
+        *([] if pipeline is None else [f"pipeline_tag: {pipeline}"]),
+        "tags:",
+        *(f"- {tag}" for tag in (*tags, "morphbert")),
+        "---",
     ]
-    parts = [
-        "\n".join(
-            [
-                *header,
-                "tags:",
-                f"- {'bert' if model.config.electra is None else 'electra'}",
-                "- morphbert",
-                "---",
-            ]
-        ),
-        f"# {name}",
-        _summary(model),
-        "## Use",
-    ]
-    parts += use
+    with open(os.path.join(folder, CARD_NAME), "w", encoding="utf-8") as stream:
+        stream.write("\n\n".join(["\n".join(header), f"# {name}", *parts]) + "\n")
+
+
+def title_of(name: str | None, output_dir: str) -> str:
+    """Returns the name on a card: the one that was given, or that of the folder."""
+    return name or os.path.basename(os.path.abspath(output_dir))
+
+
+def usage(imports: str, trust: str, use: str) -> str:
+    """Returns a block of code that loads the tokenizer and the model of a folder.
+
+    Args:
+      imports: the names from transformers.
+      trust: the last arguments of the tokenizer's loading: `TRUST`, or nothing for a stock tokenizer.
+      use: the lines after it, which load `folder`.
+    """
+    return (
+        "```python\n"
+        f"from transformers import {imports}\n\n"
+        'folder = "."  # this folder, or its name on the Hub\n'
+        f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n"
+        f"{use}```"
+    )
+
+
+def table(head: tuple[str, str] | None, rows: Mapping[str, Any]) -> str:
+    """Returns a table of two columns, with their names or without."""
+    names = "| | |" if head is None else f"| {head[0]} | {head[1]} |"
+    return "\n".join([names, "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def write_model_card(
+    folder: str,
+    name: str,
+    model: Pretrained,
+    tokenizer: Tokenizer | None,
+    use: Sequence[str],
+    agreement: Agreement | None = None,
+) -> None:
+    """Writes the card of a pretrained model.
+
+    Args:
+      use: paragraphs and code blocks on how to load it, in the format at hand.
+      agreement: None where it was not measured.
+    """
+    parts = [_summary(model), "## Use", *use]
     if agreement is not None:
         parts.append(
             f"Measured on {agreement.text} ({agreement.eojeols:,} eojeols): the stock tokenizer gives the same pieces "
@@ -62,7 +110,10 @@ def model_card(
     parts += ["## Training", _training(model.details)]
     parts += ["## Data", _data(model.details.get("manifest"))]
     parts += ["## Evaluation", _evaluation(model.details.get("evaluation"))]
-    return "\n\n".join(parts) + "\n"
+    pipeline = "fill-mask" if model.config.has_masked_lm else None
+    write_card(
+        folder, name, tokenizer, pipeline, ["bert" if model.config.electra is None else "electra"], parts
+    )
 
 
 def _summary(model: Pretrained) -> str:
@@ -83,11 +134,6 @@ def _summary(model: Pretrained) -> str:
     )
 
 
-def _table(head: tuple[str, str], rows: Mapping[str, Any]) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
-    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()])
-
-
 def _training(details: Mapping[str, Any]) -> str:
     if "settings" not in details:
         return "Nothing is recorded about how the weights were trained."
@@ -96,7 +142,7 @@ def _training(details: Mapping[str, Any]) -> str:
         name: ", ".join(value) if isinstance(value, list) else value
         for name, value in details["settings"].items()
     }
-    return _table(("setting", "value"), shown)
+    return table(("setting", "value"), shown)
 
 
 def _data(manifest: Mapping[str, Any] | None) -> str:
@@ -119,7 +165,7 @@ def _data(manifest: Mapping[str, Any] | None) -> str:
     shown |= {name: manifest[name] for name in names}
     shown |= {f"masking: {name}": value for name, value in manifest["masking"].items()}
     shown["analyser"] = manifest["tokenizer"]["analyzer"]["name"]
-    return _table(("records", ""), shown)
+    return table(("records", ""), shown)
 
 
 def _evaluation(values: Mapping[str, Any] | None) -> str:
@@ -127,4 +173,4 @@ def _evaluation(values: Mapping[str, Any] | None) -> str:
         return "No held-out evaluation is recorded."
     shown = {name: value for name, value in values.items() if name not in ("kind", "step")}
     rounded = {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in shown.items()}
-    return f"On held-out records, at step {values['step']:,}:\n\n" + _table(("figure", "value"), rounded)
+    return f"On held-out records, at step {values['step']:,}:\n\n" + table(("figure", "value"), rounded)
