@@ -24,9 +24,11 @@ from morphbert.model.config import BertConfig
 from morphbert.model.cost import forward_flops, step_flops
 from morphbert.model.encoder import EncoderInputs, encode
 from morphbert.model.heads import masked_lm_logits
+from morphbert.pages.phrases import phrase
 from morphbert.text.analyzers import MecabAnalyzer
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.piece_kinds import kind_of_tags, piece_kinds
+from morphbert.train import report
 from morphbert.train.checkpoint import read_weights
 from morphbert.train.cluster.device_peak import peak_of_gpu, peak_of_tpu
 from morphbert.train.config import RunConfig
@@ -187,6 +189,34 @@ def test_a_step_begins_when_the_wait_for_its_batch_is_over():
         inputs = [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]
         ahead += [op for op in inputs if op not in seen]
     assert [op.type for op in seen].count("Timestamp") == 2
+
+
+def test_the_page_has_in_percent_what_is_declared_a_share(monkeypatch):
+    figures = {**report._SHOWN, "mean_precision": report._Figure(phrase("precision"))}
+    figures["sum"] = report._Figure(phrase("recall"), is_share=True)
+    monkeypatch.setattr(report, "_SHOWN", figures)
+    line = {"kind": "eval", "step": 3, **dict.fromkeys(figures, 0.5)}
+    rows = {str(name): value for name, value in report._evaluation([line])["evaluation"]}
+    in_percent = {name for name, value in rows.items() if value == "50%"}
+    assert {rows[name] for name in rows.keys() - in_percent} == {"0.5"}
+    assert in_percent == {
+        *("masked LM accuracy", "next sentence accuracy", "discriminator accuracy", "recall"),
+        *("replaced pieces", "replaced pieces found", "named as replaced and so"),
+        *("grammar: pairs right", "grammar: pairs right without spaces"),
+    }
+
+
+def test_curves_of_shares_are_in_percent():
+    values = {"loss": 0.5, "masked_lm_accuracy": 0.25, "next_sentence_accuracy": 0.5, "masked_lm_loss": 0.5}
+    trained = [{"kind": "train", "step": step, **values} for step in (1, 2)]
+    plots = {str(plot.title): plot for plot in report._learning(trained, [])}
+    values = {title: plot.readout[0][0][2] for title, plot in plots.items()}
+    assert values == {
+        "Loss": "0.5",
+        "Masked LM: loss": "0.5",
+        "Masked LM: accuracy": "25%",
+        "Next sentence: accuracy": "50%",
+    }
 
 
 # ── Pieces behind the masks ─────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,9 @@ from typing import Any
 
 from morphbert.grammar.cutting import REASONS, Cut
 
+# The accuracy of a phenomenon, whose name follows.
+ACCURACY_OF_PHENOMENON = "grammar_accuracy_"
+
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
@@ -90,7 +93,7 @@ class GrammarResult:
         accuracies = {
             "grammar_accuracy": total.accuracy,
             "grammar_unspaced_accuracy": unspaced.accuracy,
-            **{f"grammar_accuracy_{name}": one.accuracy for name, one in self.spaced.items()},
+            **{ACCURACY_OF_PHENOMENON + name: one.accuracy for name, one in self.spaced.items()},
         }
         return {
             **{name: value for name, value in accuracies.items() if value is not None},

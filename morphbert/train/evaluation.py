@@ -22,6 +22,9 @@ from morphbert.train.prediction_kinds import PredictionKinds, sums_by_kind
 from morphbert.train.step import computes_by_halves, halves, share_of_replica, with_draw_keys
 from morphbert.train.storage import write_text
 
+# Figures of a kind of masked piece, whose name follows.
+ACCURACY_OF_KIND = "masked_lm_accuracy_"
+PREDICTIONS_OF_KIND = "masked_lm_predictions_"
 # A bar is shown for an evaluation that takes longer.
 _SECONDS_BEFORE_BAR = 10.0
 _TIMED_BATCHES = 5
@@ -100,8 +103,8 @@ class Evaluator:
         metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_loss"], 700.0))
         for kind in (*self._kinds.names, "whole_eojeols") if self._kinds else ():
             if found := totals[f"predictions_{kind}"]:
-                metrics[f"masked_lm_accuracy_{kind}"] = totals[f"right_{kind}"] / found
-                metrics[f"masked_lm_predictions_{kind}"] = int(found)
+                metrics[ACCURACY_OF_KIND + kind] = totals[f"right_{kind}"] / found
+                metrics[PREDICTIONS_OF_KIND + kind] = int(found)
         return {**metrics, "num_examples": num_examples}
 
     def seconds(self) -> float:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from morphbert.errors import MorphbertError
+from morphbert.grammar.results import ACCURACY_OF_PHENOMENON
 from morphbert.pages.figures import LinePlot, line_plot, shown
 from morphbert.pages.phrases import Phrase, Text, phrase
 from morphbert.pages.rendering import render as render_page
 from morphbert.pages.rendering import untranslated
+from morphbert.train.evaluation import ACCURACY_OF_KIND, PREDICTIONS_OF_KIND
 from morphbert.train.log import METRICS_FILE, duration, read_metrics
 from morphbert.train.run_facts import read_run
 from morphbert.train.storage import write_text
@@ -22,24 +24,33 @@ REPORT_FILE = "report.html"
 # A sentence with masks, and for each of them the likeliest pieces with their probabilities.
 Filled = tuple[str, Sequence[Sequence[tuple[str, float]]]]
 
-_KIND = "masked_lm_accuracy_"
-_PHENOMENON = "grammar_accuracy_"
+
+class _Figure(NamedTuple):
+    """A figure of an evaluation: its name in words, and whether it is a share, which the page has in percent."""
+
+    words: Phrase
+    is_share: bool = False
+
+    def shown(self, value: float) -> str:
+        return shown(value, percent=self.is_share)
+
+
 # Figures of an evaluation.
-_SHOWN = {
-    "loss": phrase("loss"),
-    "masked_lm_loss": phrase("masked LM loss"),
-    "masked_lm_accuracy": phrase("masked LM accuracy"),
-    "masked_lm_perplexity": phrase("masked LM perplexity"),
-    "next_sentence_loss": phrase("next sentence loss"),
-    "next_sentence_accuracy": phrase("next sentence accuracy"),
-    "discriminator_loss": phrase("discriminator loss"),
-    "discriminator_accuracy": phrase("discriminator accuracy"),
-    "replaced_share": phrase("replaced pieces"),
-    "replaced_recall": phrase("replaced pieces found"),
-    "replaced_precision": phrase("named as replaced and so"),
-    "grammar_accuracy": phrase("grammar: pairs right"),
-    "grammar_unspaced_accuracy": phrase("grammar: pairs right without spaces"),
-    "num_examples": phrase("examples"),
+_SHOWN: Mapping[str, _Figure] = {
+    "loss": _Figure(phrase("loss")),
+    "masked_lm_loss": _Figure(phrase("masked LM loss")),
+    "masked_lm_accuracy": _Figure(phrase("masked LM accuracy"), is_share=True),
+    "masked_lm_perplexity": _Figure(phrase("masked LM perplexity")),
+    "next_sentence_loss": _Figure(phrase("next sentence loss")),
+    "next_sentence_accuracy": _Figure(phrase("next sentence accuracy"), is_share=True),
+    "discriminator_loss": _Figure(phrase("discriminator loss")),
+    "discriminator_accuracy": _Figure(phrase("discriminator accuracy"), is_share=True),
+    "replaced_share": _Figure(phrase("replaced pieces"), is_share=True),
+    "replaced_recall": _Figure(phrase("replaced pieces found"), is_share=True),
+    "replaced_precision": _Figure(phrase("named as replaced and so"), is_share=True),
+    "grammar_accuracy": _Figure(phrase("grammar: pairs right"), is_share=True),
+    "grammar_unspaced_accuracy": _Figure(phrase("grammar: pairs right without spaces"), is_share=True),
+    "num_examples": _Figure(phrase("examples")),
 }
 _KINDS_NOTE = phrase(
     "By kind of masked piece. An eojeol counts where all of its pieces are masked, and is right where all are. "
@@ -180,12 +191,13 @@ def _curve(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, f
 def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot]:
     across = phrase("step")
 
-    def both(title: Phrase, name: str, percent: bool = False, exact: bool = False) -> LinePlot | None:
+    def both(title: Phrase, name: str, exact: bool = False) -> LinePlot | None:
         series: dict[Text, Any] = {
             phrase("training"): _curve(trained, name),
             phrase("held out"): _curve(evaluated, name),
         }
-        return line_plot(title, series, across, percent, exact)
+        is_share = name in _SHOWN and _SHOWN[name].is_share
+        return line_plot(title, series, across, is_share, exact)
 
     def of_names(prefix: str) -> dict[Text, Any]:
         keys = dict.fromkeys(key for line in evaluated for key in line if key.startswith(prefix))
@@ -197,17 +209,17 @@ def _learning(trained: Sequence[Any], evaluated: Sequence[Any]) -> list[LinePlot
         phrase("right of those named"): "replaced_precision",
     }
     of_replaced: dict[Text, Any] = {shown_as: _curve(evaluated, name) for shown_as, name in names.items()}
-    kinds, phenomena = of_names(_KIND), of_names(_PHENOMENON)
+    kinds, phenomena = of_names(ACCURACY_OF_KIND), of_names(ACCURACY_OF_PHENOMENON)
     by_kind = phrase("Masked LM: held-out accuracy by kind")
     of_grammar = phrase("Grammar: minimal pairs in the right order")
     plots = (
         both(phrase("Loss"), "loss"),
         both(phrase("Masked LM: loss"), "masked_lm_loss"),
-        both(phrase("Masked LM: accuracy"), "masked_lm_accuracy", percent=True),
+        both(phrase("Masked LM: accuracy"), "masked_lm_accuracy"),
         line_plot(by_kind, kinds, across, percent=True),
         line_plot(of_grammar, phenomena, across, percent=True),
         both(phrase("Next sentence: loss"), "next_sentence_loss"),
-        both(phrase("Next sentence: accuracy"), "next_sentence_accuracy", percent=True),
+        both(phrase("Next sentence: accuracy"), "next_sentence_accuracy"),
         both(phrase("Discriminator: loss"), "discriminator_loss"),
         line_plot(phrase("Replaced pieces, held out"), of_replaced, across, percent=True),
         both(phrase("z-loss"), "z_loss"),
@@ -246,34 +258,29 @@ def _evaluation(evaluated: Sequence[Any]) -> dict[str, Any]:
     if best["step"] != last["step"]:
         columns.append((phrase("best: step {step}", step=f"{best['step']:,}"), best))
     rows = [
-        (name, *(_figure(key, line[key]) for _, line in columns))
-        for key, name in _SHOWN.items()
+        (figure.words, *(figure.shown(line[key]) for _, line in columns))
+        for key, figure in _SHOWN.items()
         if all(key in line for _, line in columns)
     ]
-    kinds = [key.removeprefix(_KIND) for key in last if key.startswith(_KIND)]
+    kinds = [key.removeprefix(ACCURACY_OF_KIND) for key in last if key.startswith(ACCURACY_OF_KIND)]
     return {
         "evaluation": rows,
         "evaluation_head": ("", *(head for head, _ in columns)),
         "kinds": [
             (
                 _named(kind),
-                shown(last[_KIND + kind], percent=True),
-                f"{last['masked_lm_predictions_' + kind]:,}",
+                shown(last[ACCURACY_OF_KIND + kind], percent=True),
+                f"{last[PREDICTIONS_OF_KIND + kind]:,}",
             )
             for kind in kinds
         ],
         "kinds_note": _KINDS_NOTE,
         "phenomena": [
-            (_named(key.removeprefix(_PHENOMENON)), shown(last[key], percent=True))
+            (_named(key.removeprefix(ACCURACY_OF_PHENOMENON)), shown(last[key], percent=True))
             for key in last
-            if key.startswith(_PHENOMENON)
+            if key.startswith(ACCURACY_OF_PHENOMENON)
         ],
     }
-
-
-def _figure(name: str, value: float) -> str:
-    shares = ("accuracy", "_share", "_recall", "_precision")
-    return shown(value, percent=name.endswith(shares))
 
 
 def _masks(filled: Sequence[Filled]) -> list[tuple[str, str]]:
