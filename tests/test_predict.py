@@ -18,8 +18,8 @@ from variants import DISCRIMINATOR, VARIANTS
 
 from morphbert.cli import export_model, predict, run_classifier, run_ner, run_re, run_squad
 from morphbert.errors import MorphbertError
-from morphbert.finetune.huggingface import CLASSES
 from morphbert.finetune.loading import load_task
+from morphbert.model.hugging_face_names import HUGGING_FACE_NAMES
 from morphbert.train import checkpoint
 
 TEXTS = [
@@ -375,7 +375,7 @@ def test_sentence_classes_in_transformers(kind, tmp_path):
     }[kind]
     rows = [{"document": text, "label": "가나다"[number % 3]} for number, text in enumerate(TEXTS * 3)]
     model = _classifier(tmp_path, rows, **changes)
-    architecture = f"{CLASSES[kind]}ForSequenceClassification"
+    architecture = f"{HUGGING_FACE_NAMES[kind].class_prefix}ForSequenceClassification"
     tokenizer, theirs = _theirs(architecture, _exported(model, tmp_path / "exported"))
     assert theirs.config.id2label == {0: "가", 1: "나", 2: "다"}
     texts = [*TEXTS, LONG]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import morphbert
 from morphbert.errors import MorphbertError
-from morphbert.finetune.huggingface import CLASSES, TransformersHead
+from morphbert.finetune.huggingface import TransformersHead
 from morphbert.finetune.loading import TaskModel, load_task
 from morphbert.finetune.task import Task
 from morphbert.finetune.task_file import read_task
@@ -13,6 +13,7 @@ from morphbert.interop.huggingface.model_card import TRUST, table, title_of, usa
 from morphbert.interop.huggingface.names import check_exportable, mapping_tensors
 from morphbert.interop.huggingface.tokenizer_files import has_exact_stock_tokenizer, write_tokenizer
 from morphbert.interop.pretrained import check_keeps, new_folder
+from morphbert.model.hugging_face_names import HUGGING_FACE_NAMES
 from morphbert.model.parameters import encoder_parameters, transform_parameters
 from morphbert.text.vocabulary import PAD
 
@@ -41,7 +42,7 @@ def export_task(
     _check_scores(folder, type(model.task))
     head = _transformers_head(model)
     check_exportable(model.config, model.tokenizer.vocab[PAD])
-    architecture = CLASSES[model.config.kind] + head.suffix
+    architecture = HUGGING_FACE_NAMES[model.config.kind].class_prefix + head.suffix
     with new_folder(output_dir, overwrite) as target:
         write_tensors(target, dict(head.tensors))
         write_config(target, model.config, model.tokenizer, {"architectures": [architecture], **head.values})
@@ -71,9 +72,10 @@ def _check_scores(folder: str, kind: type[Task]) -> None:
 
 
 def _transformers_head(model: TaskModel) -> TransformersHead:
-    if model.config.kind not in CLASSES:
+    kinds = [kind for kind, names in HUGGING_FACE_NAMES.items() if names.has_task_classes]
+    if model.config.kind not in kinds:
         raise MorphbertError(
-            f"no class of transformers computes a task's head on a {model.config.kind}: only {', '.join(CLASSES)} can "
+            f"no class of transformers computes a task's head on a {model.config.kind}: only {', '.join(kinds)} can "
             "be exported with their heads."
         )
     declared = encoder_parameters(model.config)

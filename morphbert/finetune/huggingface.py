@@ -12,16 +12,6 @@ from morphbert.errors import MorphbertError
 from morphbert.finetune.config import HeadConfig
 from morphbert.finetune.heads import DENSE
 
-# The prefixes of class names by kind of encoder. No token or question head for pre-LN BERT matches ours, so that kind
-# is missing.
-CLASSES = {
-    "BERT": "Bert",
-    "ALBERT": "Albert",
-    "RoBERTa": "Roberta",
-    "ModernBERT": "ModernBert",
-    "ELECTRA": "Electra",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class TransformersHead:

@@ -249,7 +249,7 @@ class Task(Protocol):
         """Returns the equivalent class of transformers and its tensors.
 
         Args:
-          kind: the kind of encoder, a key of `morphbert.finetune.huggingface.CLASSES`.
+          kind: the kind of encoder, a key of `HUGGING_FACE_NAMES`.
           weights: the weights of encoder and head, by our names.
           encoder: the encoder's weights, by transformers' names.
 

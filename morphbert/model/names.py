@@ -1,4 +1,4 @@
-"""The names of the network's modules: google-research/bert's, which are used here, and Hugging Face's.
+"""The names of the network's modules: google-research/bert's, and where each stands at Hugging Face.
 
 The names here are those of google-research/bert's TensorFlow 1 checkpoints, an ALBERT's those of
 google-research/albert's, those of an ELECTRA's discriminator google-research/electra's. A module is a dense layer, a
@@ -8,9 +8,10 @@ LayerNorm or a table; its weights add their own name to it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from morphbert.model.config import BertConfig
+from morphbert.model.hugging_face_names import HuggingFaceNames, hugging_face_names
 
 EMBEDDINGS = "bert/embeddings"
 WORD_EMBEDDINGS = f"{EMBEDDINGS}/word_embeddings"
@@ -31,17 +32,6 @@ NEXT_SENTENCE = "cls/seq_relationship"
 DISCRIMINATOR = "discriminator_predictions/dense"
 DISCRIMINATOR_SCORE = "discriminator_predictions/dense_1"
 
-# By kind of model (`BertConfig.kind`): the beginning of Hugging Face's names of the encoder. There is none for a
-# `custom encoder`, of which transformers has no model.
-HUGGING_FACE_PREFIXES = {
-    "BERT": "bert",
-    "ALBERT": "albert",
-    "RoBERTa": "roberta",
-    "pre-LN BERT": "bert",
-    "ModernBERT": "model",
-    "ELECTRA": "electra",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -50,7 +40,7 @@ class Place:
     Attributes:
       part: its name in reports: `embeddings`, `layer 3`, `pooler`, `masked LM head`.
       layer: 0 below the layers, 1 for the first of them; None above all of them.
-      hugging_face: names of the modules here → there.
+      hugging_face: names of the modules here → there; none where transformers has no such modules.
     """
 
     part: str
@@ -80,79 +70,48 @@ class BlockNames:
         return f"{self.self_attention}/{part}"
 
 
-_Six = tuple[str, str, str, str, str, str]
-
-
 def _bert_block(index: int, config: BertConfig) -> BlockNames:
     before = config.pre_layer_norm
     here = f"bert/encoder/layer_{index}"
-    there = f"{HUGGING_FACE_PREFIXES.get(config.kind)}.encoder.layer.{index}"
-    ours = (
+    block = BlockNames(
         f"{here}/attention/self",
         f"{here}/attention/output/dense",
         f"{here}/attention/{'' if before else 'output/'}LayerNorm",
         f"{here}/intermediate/dense",
         f"{here}/output/dense",
         f"{here}/{'intermediate' if before else 'output'}/LayerNorm",
+        Place(f"layer {index}", index + 1, {}),
     )
-    theirs = (
-        f"{there}.attention.self",
-        f"{there}.attention.output.dense",
-        f"{there}.attention.{'ln' if before else 'output.LayerNorm'}",
-        f"{there}.intermediate.dense",
-        f"{there}.output.dense",
-        f"{there}.{'ln' if before else 'output.LayerNorm'}",
-    )
-    block = _block(f"layer {index}", index, ours, theirs)
-    return dataclasses.replace(block, place=_modern_place(block, index, config))
+    return _with_hugging_face(block, config, index)
 
 
-def _modern_place(block: BlockNames, index: int, config: BertConfig) -> Place:
-    """Returns the block's place; in a ModernBERT query, key and value are one tensor, one below the other."""
-    if config.kind == "custom encoder":
-        return dataclasses.replace(block.place, hugging_face={})
-    if config.kind != "ModernBERT":
-        return block.place
-    there = f"model.layers.{index}"
-    names = {
-        block.attention_output: f"{there}.attn.Wo",
-        block.attention_norm: f"{there}.attn_norm",
-        block.intermediate: f"{there}.mlp.Wi",
-        block.output: f"{there}.mlp.Wo",
-        block.output_norm: f"{there}.mlp_norm",
-    }
-    names |= {block.projection(part): f"{there}.attn.Wqkv" for part in ("query", "key", "value")}
-    return dataclasses.replace(block.place, hugging_face=names)
-
-
-def _albert_block(group: int, inner: int) -> BlockNames:
+def _albert_block(group: int, inner: int, config: BertConfig) -> BlockNames:
     """google-research/albert's names."""
     here = f"bert/encoder/transformer/group_{group}/inner_group_{inner}"
-    there = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}"
-    ours = (
+    block = BlockNames(
         f"{here}/attention_1/self",
         f"{here}/attention_1/output/dense",
         f"{here}/LayerNorm",
         f"{here}/ffn_1/intermediate/dense",
         f"{here}/ffn_1/intermediate/output/dense",
         f"{here}/LayerNorm_1",
+        Place(f"group {group}", group + 1, {}),
     )
-    theirs = (
-        f"{there}.attention",
-        f"{there}.attention.dense",
-        f"{there}.attention.LayerNorm",
-        f"{there}.ffn",
-        f"{there}.ffn_output",
-        f"{there}.full_layer_layer_norm",
-    )
-    return _block(f"group {group}", group, ours, theirs)
+    return _with_hugging_face(block, config, group, inner)
 
 
-def _block(part: str, index: int, ours: _Six, theirs: _Six) -> BlockNames:
-    hugging_face = dict(zip(ours, theirs, strict=True))
-    for name in ("query", "key", "value"):
-        hugging_face[f"{ours[0]}/{name}"] = f"{theirs[0]}.{name}"
-    return BlockNames(*ours, Place(part, index + 1, hugging_face))
+def _with_hugging_face(block: BlockNames, config: BertConfig, *numbers: int) -> BlockNames:
+    """Adds the names of a block's modules at Hugging Face; `numbers` are those of its layer there."""
+    names = hugging_face_names(config)
+    if names is None:
+        return block
+    projections = ("query", "key", "value")
+    layer = names.layer.format(*numbers)
+    there = {
+        block.projection(part) if part in projections else getattr(block, part): f"{layer}.{module}"
+        for part, module in names.block.items()
+    }
+    return dataclasses.replace(block, place=dataclasses.replace(block.place, hugging_face=there))
 
 
 def layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
@@ -171,22 +130,37 @@ def _layer_blocks(config: BertConfig) -> list[list[BlockNames]]:
     if config.num_hidden_groups is None:
         return [[_bert_block(index, config)] for index in range(layers)]
     groups = [
-        [_albert_block(group, inner) for inner in range(config.inner_group_num)]
+        [_albert_block(group, inner, config) for inner in range(config.inner_group_num)]
         for group in range(config.num_hidden_groups)
     ]
     return [groups[index * config.num_hidden_groups // layers] for index in range(layers)]
 
 
+def _place(
+    part: str,
+    layer: int | None,
+    config: BertConfig,
+    there: Callable[[HuggingFaceNames], Mapping[str, str | None]],
+) -> Place:
+    """Returns a place; `there` gives the modules that the model's kind has at Hugging Face."""
+    names = hugging_face_names(config)
+    found = {} if names is None else there(names)
+    return Place(part, layer, {ours: theirs for ours, theirs in found.items() if theirs is not None})
+
+
 def embeddings_place(config: BertConfig) -> Place:
     """Returns the tables and their LayerNorm."""
-    if config.kind == "ModernBERT":
-        modern = {WORD_EMBEDDINGS: "tok_embeddings", EMBEDDING_NORM: "norm"}
-        return Place("embeddings", 0, {ours: f"model.embeddings.{theirs}" for ours, theirs in modern.items()})
-    if config.kind == "custom encoder":
-        return Place("embeddings", 0, {})
-    there = f"{HUGGING_FACE_PREFIXES[config.kind]}.embeddings"
-    names = ("word_embeddings", "token_type_embeddings", "position_embeddings", "LayerNorm")
-    return Place("embeddings", 0, {f"{EMBEDDINGS}/{name}": f"{there}.{name}" for name in names})
+
+    def there(names: HuggingFaceNames) -> dict[str, str | None]:
+        modules = {
+            WORD_EMBEDDINGS: names.word_embeddings,
+            SEGMENT_EMBEDDINGS: "token_type_embeddings",
+            POSITION_EMBEDDINGS: "position_embeddings",
+            EMBEDDING_NORM: names.embedding_norm,
+        }
+        return {ours: f"{names.prefix}.embeddings.{theirs}" for ours, theirs in modules.items()}
+
+    return _place("embeddings", 0, config, there)
 
 
 def mapping_name(config: BertConfig) -> str:
@@ -196,50 +170,37 @@ def mapping_name(config: BertConfig) -> str:
 
 def mapping_place(config: BertConfig) -> Place:
     """Returns the module of `mapping_name`; an ELECTRA's is a part of the embeddings, which are frozen with it."""
-    there = {
-        "ALBERT": {EMBEDDING_MAPPING: "albert.encoder.embedding_hidden_mapping_in"},
-        "ELECTRA": {EMBEDDINGS_PROJECT: "electra.embeddings_project"},
-    }
     part = "embedding_hidden_mapping_in" if config.electra is None else "embeddings"
-    return Place(part, 0, there.get(config.kind, {}))
+    return _place(part, 0, config, lambda names: {mapping_name(config): names.mapping})
 
 
 def final_norm_place(config: BertConfig) -> Place:
     """Returns the `FINAL_NORM` of pre-LN."""
-    there = "model.final_norm" if config.kind == "ModernBERT" else "bert.encoder.ln"
-    return Place("LayerNorm", None, {FINAL_NORM: there})
+    return _place("LayerNorm", None, config, lambda names: {FINAL_NORM: names.final_norm})
 
 
 def pooler_place(config: BertConfig) -> Place:
     """Returns the layer over [CLS]."""
-    prefix = HUGGING_FACE_PREFIXES.get(config.kind)
-    there = "albert.pooler" if config.kind == "ALBERT" else f"{prefix}.pooler.dense"
-    return Place("pooler", None, {POOLER: there})
+    return _place("pooler", None, config, lambda names: {POOLER: names.pooler})
 
 
 def masked_lm_place(config: BertConfig) -> Place:
     """Returns the masked LM's head."""
-    there = {
-        "ALBERT": ("predictions", "predictions.dense", "predictions.LayerNorm"),
-        "RoBERTa": ("lm_head", "lm_head.dense", "lm_head.layer_norm"),
-        "ModernBERT": ("decoder", "head.dense", "head.norm"),
-        "ELECTRA": ("generator_lm_head", "generator_predictions.dense", "generator_predictions.LayerNorm"),
-    }.get(
-        config.kind,
-        ("cls.predictions", "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
-    )
     ours = (MASKED_LM, TRANSFORM, TRANSFORM_NORM)
-    return Place("masked LM head", None, dict(zip(ours, there, strict=True)))
+    return _place("masked LM head", None, config, lambda names: dict(zip(ours, names.masked_lm, strict=True)))
 
 
 def next_sentence_place(config: BertConfig) -> Place:
     """Returns the head for pairs."""
-    there = "sop_classifier.classifier" if config.kind == "ALBERT" else "cls.seq_relationship"
-    return Place("next sentence head", None, {NEXT_SENTENCE: there})
+    return _place("next sentence head", None, config, lambda names: {NEXT_SENTENCE: names.next_sentence})
 
 
 def discriminator_place(config: BertConfig) -> Place:
     """Returns the head of ELECTRA's discriminator."""
-    there = "discriminator_predictions"
-    names = {DISCRIMINATOR: f"{there}.dense", DISCRIMINATOR_SCORE: f"{there}.dense_prediction"}
-    return Place("discriminator head", None, names if config.kind == "ELECTRA" else {})
+    ours = (DISCRIMINATOR, DISCRIMINATOR_SCORE)
+    return _place(
+        "discriminator head",
+        None,
+        config,
+        lambda names: dict(zip(ours, names.discriminator or (None, None), strict=True)),
+    )

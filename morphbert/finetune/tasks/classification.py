@@ -32,8 +32,8 @@ from morphbert.finetune.task import Data, Examples, Purpose, Reader, Scores
 from morphbert.finetune.task_configs import ClassificationConfig, PredictConfig
 from morphbert.formats.labels import read_labelled
 from morphbert.interop.sequence_batches import piece_arrays
+from morphbert.model.hugging_face_names import HUGGING_FACE_NAMES
 from morphbert.model.losses import Batch
-from morphbert.model.names import HUGGING_FACE_PREFIXES
 from morphbert.pages.phrases import Text, phrase
 from morphbert.text.sequences import encode_sequence
 from morphbert.train.storage import write_text
@@ -291,7 +291,7 @@ class Classification(HeadTask):
         tensors = dict(encoder)
         if kind == "RoBERTa":
             # RoBERTa's class has no pooler; its head contains the same layer.
-            pooler = f"{HUGGING_FACE_PREFIXES[kind]}.pooler.dense"
+            pooler = HUGGING_FACE_NAMES[kind].pooler
             for part in ("weight", "bias"):
                 tensors[f"classifier.dense.{part}"] = tensors.pop(f"{pooler}.{part}")
         if kind == "ELECTRA":

@@ -20,12 +20,11 @@ from morphbert.errors import MorphbertError
 from morphbert.git_lfs import refuse_pointer
 from morphbert.interop.huggingface.names import (
     ENCODER,
-    HEADS,
     config_values,
     electra_network,
+    exportable_names,
     full_name,
     mapping_tensors,
-    scores_name,
 )
 from morphbert.interop.pretrained import (
     Pretrained,
@@ -36,7 +35,7 @@ from morphbert.interop.pretrained import (
 )
 from morphbert.model.config import HUGGING_FACE_CONFIG_NAME, BertConfig, only_known
 from morphbert.model.hugging_face_config import READABLE_TYPES, from_hugging_face
-from morphbert.model.names import HUGGING_FACE_PREFIXES, WORD_EMBEDDINGS
+from morphbert.model.names import WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.structured import load_json
 from morphbert.text.tokenizer import Tokenizer
@@ -156,7 +155,8 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
     path = os.path.join(folder, HUGGING_FACE_CONFIG_NAME)
     config = read_config(_read_json(path), path)
     found = _read_tensors(folder, allow_pickle)
-    tensors = {full_name(name, config.kind): value for name, value in found.items()}
+    names = exportable_names(config)
+    tensors = {full_name(name, names): value for name, value in found.items()}
     if config.electra is not None:
         config = dataclasses.replace(config, electra=electra_network(tensors, config.electra))
     if config.electra == "generator" and config.hidden_act != "gelu_erf":
@@ -217,11 +217,11 @@ def _ours(
     tensors: dict[str, np.ndarray], config: BertConfig, folder: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Tensors by their names → weights by ours, and the names that are left over."""
-    kind = config.kind
-    scores = scores_name(kind)
+    names = exportable_names(config)
+    scores, head = names.scores, names.masked_lm[0]
     decoder = tensors.pop(f"{scores}.weight", None)
-    if kind in HEADS and scores != HEADS[kind] and (bias := tensors.pop(f"{scores}.bias", None)) is not None:
-        tensors.setdefault(f"{HEADS[kind]}.bias", bias)
+    if scores != head and (bias := tensors.pop(f"{scores}.bias", None)) is not None:
+        tensors.setdefault(f"{head}.bias", bias)
     for name, plain in mapping_tensors(config).items():
         if not np.array_equal(tensors.pop(name, plain), plain):
             raise MorphbertError(
@@ -230,10 +230,8 @@ def _ours(
             )
     weights = our_weights(tensors, pretraining_parameters(config), folder)
     for name in _BUFFERS:
-        tensors.pop(f"{HUGGING_FACE_PREFIXES[kind]}.{name}", None)
-    extra = sorted(
-        name for name in tensors if re.match(rf"{HUGGING_FACE_PREFIXES[kind]}\.({ENCODER})\.", name)
-    )
+        tensors.pop(f"{names.prefix}.{name}", None)
+    extra = sorted(name for name in tensors if re.match(rf"{names.prefix}\.({ENCODER})\.", name))
     if extra:
         raise MorphbertError(
             f"{folder}: the weights have {', '.join(extra[:4])}{' …' if extra[4:] else ''}, which the encoder that "

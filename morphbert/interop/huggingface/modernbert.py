@@ -15,7 +15,7 @@ _ANY_WINDOW = 128
 
 
 def config_values(config: BertConfig, special_ids: Mapping[str, int] | None) -> dict[str, Any]:
-    """Returns the content of `config.json`, as transformers 4 and 5 read it.
+    """Returns the entries of `config.json` that are a ModernBERT's, as transformers 4 and 5 read them.
 
     Args:
       config: of a model whose kind is `ModernBERT`.
@@ -29,8 +29,6 @@ def config_values(config: BertConfig, special_ids: Mapping[str, int] | None) -> 
         "sliding_attention": float(config.local_rope_theta),
     }
     return {
-        "architectures": ["ModernBertForMaskedLM"],
-        "model_type": "modernbert",
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,
@@ -66,8 +64,6 @@ def config_values(config: BertConfig, special_ids: Mapping[str, int] | None) -> 
         "cls_token_id": first,
         "eos_token_id": last,
         "sep_token_id": last,
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
     }
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's names of weights and configurations, by kind of model (`BertConfig.kind`)."""
+"""Translates names of tensors and configurations to and from Hugging Face's."""
 
 from __future__ import annotations
 
@@ -11,31 +11,15 @@ import numpy as np
 from morphbert.errors import MorphbertError
 from morphbert.interop.huggingface import modernbert
 from morphbert.model.config import BertConfig
-from morphbert.model.names import EMBEDDING_MAPPING, HUGGING_FACE_PREFIXES, mapping_place
+from morphbert.model.hugging_face_names import HuggingFaceNames, hugging_face_names
+from morphbert.model.names import EMBEDDING_MAPPING, mapping_place
 
-# By kind: `model_type`, and the beginning of the names of the masked LM's head.
-MODEL_TYPES = {
-    "BERT": "bert",
-    "ALBERT": "albert",
-    "RoBERTa": "roberta",
-    "pre-LN BERT": "megatron-bert",
-    "ELECTRA": "electra",
-}
-HEADS = {
-    "BERT": "cls.predictions",
-    "ALBERT": "predictions",
-    "RoBERTa": "lm_head",
-    "pre-LN BERT": "cls.predictions",
-    "ELECTRA": "generator_lm_head",
-}
-# Where the scores of the pieces, with their bias, are a separate module: by kind, its name.
-_SCORES = {"ModernBERT": "decoder", "ELECTRA": "generator_lm_head"}
 # The beginnings of the names of an encoder's tensors, after the model's prefix.
 ENCODER = "encoder|embeddings|embeddings_project|layers|final_norm"
-# By network of an ELECTRA: its class, and the beginning of the names of its head.
-_ELECTRA = {
-    "discriminator": ("ElectraForPreTraining", ("discriminator_predictions.",)),
-    "generator": ("ElectraForMaskedLM", ("generator_predictions.", "generator_lm_head.")),
+# By network of an ELECTRA: the beginning of the names of its head.
+_ELECTRA_HEADS = {
+    "discriminator": ("discriminator_predictions.",),
+    "generator": ("generator_predictions.", "generator_lm_head."),
 }
 # The vector of a sequence in the task classes of ELECTRA; their defaults.
 _SUMMARY = {
@@ -44,36 +28,43 @@ _SUMMARY = {
     "summary_activation": "gelu",
     "summary_last_dropout": 0.1,
 }
-_ARCHITECTURES = {
-    "BERT": ("BertForPreTraining", "BertForMaskedLM"),
-    "ALBERT": ("AlbertForPreTraining", "AlbertForMaskedLM"),
-    "RoBERTa": ("RobertaForMaskedLM", "RobertaForMaskedLM"),
-    "pre-LN BERT": ("MegatronBertForPreTraining", "MegatronBertForMaskedLM"),
-}
 
 # google-research/bert's `gelu` is the tanh form. transformers calls that `gelu_new` ("currently in Google BERT
 # repo") and means the exact form by `gelu`.
 _ACTIVATIONS = {"gelu": "gelu_new", "gelu_new": "gelu_new", "gelu_erf": "gelu"}
 
 
-def full_name(name: str, kind: str) -> str:
+def full_name(name: str, names: HuggingFaceNames) -> str:
     """Returns a tensor's name as it stands in a model with heads: `embeddings.…` of a bare encoder gets its prefix."""
     if re.match(rf"({ENCODER}|pooler)\.", name):
-        name = f"{HUGGING_FACE_PREFIXES[kind]}.{name}"
+        name = f"{names.prefix}.{name}"
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
 
-def scores_name(kind: str) -> str:
-    """Returns the module that gives the scores of the pieces."""
-    return _SCORES.get(kind) or f"{HEADS[kind]}.decoder"
-
-
-def electra_network(names: Collection[str], configured: str) -> str:
+def electra_network(tensors: Collection[str], configured: str) -> str:
     """Returns which network of an ELECTRA tensors are, by the head among them, else by `config.json`."""
     found = [
-        network for network, (_, heads) in _ELECTRA.items() if any(name.startswith(heads) for name in names)
+        network
+        for network, heads in _ELECTRA_HEADS.items()
+        if any(tensor.startswith(heads) for tensor in tensors)
     ]
     return found[0] if len(found) == 1 else configured
+
+
+def exportable_names(config: BertConfig) -> HuggingFaceNames:
+    """Returns the names of a model's kind.
+
+    Raises:
+      MorphbertError: it is a custom encoder; the message names the keys.
+    """
+    names = hugging_face_names(config)
+    if names is None:
+        raise MorphbertError(
+            "transformers has no model that this could be exported to. It is no BERT by "
+            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}, and no ModernBERT "
+            f"by {', '.join(config.beside_modern_bert())}. Use --format=saved_model or ours."
+        )
+    return names
 
 
 def check_exportable(config: BertConfig, padding: int | None) -> None:
@@ -82,24 +73,23 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
     Raises:
       MorphbertError: there is no such class; the message names the key.
     """
-    offset = config.position_offset
-    if config.kind == "custom encoder":
-        raise MorphbertError(
-            "transformers has no model that this could be exported to. It is no BERT by "
-            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}, and no ModernBERT "
-            f"by {', '.join(config.beside_modern_bert())}. Use --format=saved_model or ours."
-        )
+    exportable_names(config)
     if config.electra == "generator" and config.hidden_act != "gelu_erf":
         raise MorphbertError(
             f"hidden_act is {config.hidden_act}, and the head of transformers' ElectraForMaskedLM always takes "
             "gelu_erf: the generator cannot be exported to it. Use --format=saved_model or onnx."
         )
+    offset = config.position_offset
     if config.pre_layer_norm and offset:
         raise MorphbertError(
             "transformers has no model that this could be exported to: pre_layer_norm together with position_offset."
         )
-    if not offset:
-        return
+    if offset:
+        _check_roberta(config, padding)
+
+
+def _check_roberta(config: BertConfig, padding: int | None) -> None:
+    offset = config.position_offset
     if config.next_sentence_head:
         raise MorphbertError(
             "transformers' RoBERTa has no next sentence head, so a model with position_offset and next_sentence_head "
@@ -120,31 +110,36 @@ def check_exportable(config: BertConfig, padding: int | None) -> None:
 
 def config_values(config: BertConfig, special_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the content of `config.json`; `special_ids`: those of [PAD], [CLS] and [SEP], if they are known."""
-    if config.kind == "ModernBERT":
-        return modernbert.config_values(config, special_ids)
-    kind, values = config.kind, config.to_dict()
+    names = exportable_names(config)
+    has_masked_lm_alone = config.has_masked_lm and not config.next_sentence_head
+    ours = modernbert.config_values(config, special_ids) if config.kind == "ModernBERT" else _values(config)
+    return {
+        "architectures": [names.class_prefix + ("ForMaskedLM" if has_masked_lm_alone else "ForPreTraining")],
+        "model_type": names.model_type,
+        **ours,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+    }
+
+
+def _values(config: BertConfig) -> dict[str, Any]:
+    """Returns the values of BERT's configuration and of those of its kind."""
+    values = config.to_dict()
     if config.electra is not None:
-        architecture = _ELECTRA[config.electra][0]
         for name in ("electra", "pooler", "next_sentence_head"):
             values.pop(name, None)
         values |= {"embedding_size": config.embedding_width, **_SUMMARY}
-    else:
-        architecture = _ARCHITECTURES[kind][0 if config.next_sentence_head else 1]
-    if kind == "RoBERTa":
+    if config.kind == "RoBERTa":
         values.pop("next_sentence_head", None)
         values["max_position_embeddings"] += values.pop("position_offset")
-    if kind == "ALBERT":
+    if config.kind == "ALBERT":
         values |= {"embedding_size": config.embedding_width, "inner_group_num": config.inner_group_num}
     values.pop("pre_layer_norm", None)
     return {
-        "architectures": [architecture],
-        "model_type": MODEL_TYPES[kind],
         **values,
         "hidden_act": _ACTIVATIONS.get(config.hidden_act, config.hidden_act),
         "pad_token_id": max(0, config.position_offset - 1),
         "position_embedding_type": "absolute",
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
         "use_cache": False,
     }
 
