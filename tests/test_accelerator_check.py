@@ -21,7 +21,14 @@ from morphbert.train.accelerator_check.figures import program_figures, size_of
 from morphbert.train.accelerator_check.lowering import lower, step_function, variables_of
 from morphbert.train.accelerator_check.of_run import batch_of
 from morphbert.train.accelerator_check.program import StepProgram
-from morphbert.train.accelerator_check.report import COLUMNS, Compiled, Report, describe, refusal, table
+from morphbert.train.accelerator_check.report import (
+    COLUMNS,
+    CompilationReport,
+    Compiled,
+    describe,
+    refusal,
+    table,
+)
 from morphbert.train.accelerator_check.targets import DEVICES, gpu_description, parse_targets
 from morphbert.train.input.records import RecordFormat
 from morphbert.train.objective import objective_of, pretraining_objective
@@ -304,7 +311,7 @@ def report_of(target="v5e:1x1", hbm=4e9, flops=2e12, moved=30e9, cycles=45_000_0
     program = dataclasses.replace(program_figures(TEXT), cycles=cycles, host=more.get("host", {}))
     memory = {"arguments": 3_000_000_000, "results": 3_000_000_000, "aliased": 3_000_000_000, "code": 5}
     memory["temporary"] = int(hbm) - 3_000_000_000
-    return Report(
+    return CompilationReport(
         target=parse_targets(target)[0],
         model="base",
         rows=32,

@@ -18,7 +18,7 @@ from morphbert.text.vocabulary import SPECIAL_TOKENS, vocabulary_from_tokens
 from morphbert.text.words import WordSplitter
 from morphbert.vocab.comparing import CompareConfig, compare_vocabs
 from morphbert.vocab.figures import answer_ceiling, lengths_of_pieces, measure
-from morphbert.vocab.report import Measured, Report, markdown
+from morphbert.vocab.report import Measured, VocabularyReport, markdown
 from morphbert.vocab.report_html import html as page
 
 SMALL, LARGE = str(ROOT / "vocab" / "ko-mecab-8k"), str(ROOT / "vocab" / "ko-mecab-32k")
@@ -108,7 +108,7 @@ class Page(html.parser.HTMLParser):
 
 def test_the_page_is_whole_and_loads_nothing(tokenizer):
     hostile = '<script>alert("&")</script> `a` | *b*'
-    report = Report(
+    report = VocabularyReport(
         "제목 <1>",
         ("`코드` & <i>",),
         "On lines",
@@ -143,13 +143,13 @@ def test_the_page_in_a_browser(tokenizer, tmp_path):
         columns = tuple(Measured(name, tokenizer, measured) for name in names)
         path = tmp_path / f"{len(names)}.html"
         heading = phrase("On lines that were held out")
-        report = Report(phrase("Vocabulary"), (), heading, columns, examples=(TEXT, unbroken))
+        report = VocabularyReport(phrase("Vocabulary"), (), heading, columns, examples=(TEXT, unbroken))
         path.write_text(page(report), encoding="utf-8")
         check_report(path, tmp_path / f"profile-{len(names)}", "학습에 쓰지 않은 줄에서")
 
 
 def test_markdown_of_awkward_lines(tokenizer):
-    report = Report(
+    report = VocabularyReport(
         "V", (), "", (Measured("v", tokenizer, measure(tokenizer, [])),), examples=("a`b|*c*<d>",)
     )
     line = markdown(report).splitlines()[-1]

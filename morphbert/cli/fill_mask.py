@@ -74,7 +74,7 @@ def _serve(config: FillMaskConfig) -> None:
                 bert_config_file=None,
             )
             tokenizer = filling_tokenizer(other, COMPARED.vocab_file)
-            compared = Filling(other.checkpoint, tokenizer, origin=COMPARED)
+            compared = Filling(other.checkpoint, tokenizer, flags=COMPARED)
     with PageServer(filling, config.port, compared) as server:
         beside = f" beside {compared.first} of {compared.name}" if compared else ""
         print(f"page: {server.url} shows {filling.first}{beside} (Ctrl-C ends it)", flush=True)

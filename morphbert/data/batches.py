@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert.data import listed_words, packing
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import MORPHEME, WORD
 from morphbert.data.masking import Rows, Substitutes, mask
 from morphbert.data.matrices import framed_rows
 from morphbert.data.store import TokenStore
-
-Int64 = npt.NDArray[np.int64]
 
 # The number of instances per batch: large enough for NumPy, small enough for the processor's cache.
 _BATCH = 1024
@@ -76,8 +75,8 @@ class Batch(NamedTuple):
 
     ids: Int64
     segments: Int64
-    maskable: npt.NDArray[np.bool_]
-    starts: npt.NDArray[np.bool_]
+    maskable: Bool
+    starts: Bool
     lengths: Int64
     labels: Int64
     sequences: Int64 | None = None
@@ -219,11 +218,11 @@ def records(
         yield framed_rows(columns), statistics
 
 
-def _real(batch: Batch) -> npt.NDArray[np.bool_]:
+def _real(batch: Batch) -> Bool:
     """Returns whether a position has a piece, [N, L]. Padding is 0, which is also the id of a piece in some
     vocabularies.
     """
-    real: npt.NDArray[np.bool_] = np.arange(batch.ids.shape[1])[None, :] < batch.lengths[:, None]
+    real: Bool = np.arange(batch.ids.shape[1])[None, :] < batch.lengths[:, None]
     return real
 
 

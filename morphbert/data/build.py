@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from morphbert import __version__, atomic_files, files
 from morphbert.data import listed_words, masking
+from morphbert.data.arrays import Bool
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import held_out
@@ -153,7 +153,7 @@ class _Split(NamedTuple):
     """One side of the held-out split: its documents [D], number of duplicates, and files."""
 
     name: str
-    documents: npt.NDArray[np.bool_]
+    documents: Bool
     outputs: tuple[str, ...]
     duplicates: int
     mixture: tuple[Source, ...] = ()
@@ -195,7 +195,7 @@ class Source:
         )
 
 
-def sources_of(config: BuildConfig, store: TokenStore, chosen: npt.NDArray[np.bool_]) -> tuple[Source, ...]:
+def sources_of(config: BuildConfig, store: TokenStore, chosen: Bool) -> tuple[Source, ...]:
     """Returns how often the documents of each source are gone through, so that the shares come out.
 
     All together they give as many pieces as without weights.

@@ -39,7 +39,7 @@ Parsed = dict[str, list[int] | list[float]]
 
 
 @dataclass
-class Report:
+class RecordsReport:
     """Sums over all records, and the problems, each with file and number of the record.
 
     Attributes:
@@ -90,7 +90,7 @@ class InspectConfig:
     num_examples: NonNegativeInt = option(default=3, group="Output", help="The number of examples to show.")
 
 
-def inspect_records(config: InspectConfig) -> Report:
+def inspect_records(config: InspectConfig) -> RecordsReport:
     """Reads record files once and returns examples, statistics and problems; a problem is not an exception.
 
     Raises:
@@ -115,7 +115,7 @@ def inspect(
     vocabulary: Vocabulary | None,
     num_examples: int,
     progress: Callable[[int], object] = lambda read: None,
-) -> Report:
+) -> RecordsReport:
     """Reads all records of the files once.
 
     Args:
@@ -123,7 +123,7 @@ def inspect(
       num_examples: the number of examples to show, from the start of the first file.
       progress: receives the numbers of bytes read.
     """
-    report = Report(files=len(paths))
+    report = RecordsReport(files=len(paths))
     manifests = {path: found for path in paths if (found := load_manifest(path)) is not None}
     # Digests are compared below, while the records are read.
     for problem in problems_of(paths, manifests, read_through=0):
@@ -199,7 +199,7 @@ def _parsed(path: str, progress: Callable[[int], object], digest: _Digest) -> It
             read = raw.tell()
 
 
-def _check_vocabulary(report: Report, path: str, manifest: Manifest, vocabulary: Vocabulary) -> None:
+def _check_vocabulary(report: RecordsReport, path: str, manifest: Manifest, vocabulary: Vocabulary) -> None:
     described: dict[str, Any] = manifest.tokenizer.get("vocab", {})
     if described.get("sha256") != vocabulary.sha256:
         report.problem(
@@ -306,7 +306,7 @@ def _starts(parsed: Parsed) -> list[int]:
     ]
 
 
-def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> None:
+def _count(report: RecordsReport, parsed: Parsed, vocabulary: Vocabulary | None) -> None:
     length = len(parsed["input_ids"])
     real = _real(parsed)
     ids, original, positions = _restored(parsed)
@@ -330,7 +330,7 @@ def _count(report: Report, parsed: Parsed, vocabulary: Vocabulary | None) -> Non
     _count_words(report, original[:real], set(positions), vocabulary)
 
 
-def _count_words(report: Report, ids: Sequence[int], masked: set[int], vocabulary: Vocabulary) -> None:
+def _count_words(report: RecordsReport, ids: Sequence[int], masked: set[int], vocabulary: Vocabulary) -> None:
     """Adds the numbers of words, as `##` or `▁` marks them, that are masked whole and in part."""
     special = {vocabulary.ids.get(CLS), vocabulary.ids.get(SEP)}
     continues = vocabulary.continuations
@@ -396,7 +396,7 @@ def readable(parsed: Parsed, vocabulary: Vocabulary | None) -> str:
     return "\n".join(lines)
 
 
-def summary(report: Report, with_vocabulary: bool) -> str:
+def summary(report: RecordsReport, with_vocabulary: bool) -> str:
     """Returns the statistics as lines of text; empty if all records have problems."""
     sound = sum(report.tenths)
     if not sound:

@@ -32,10 +32,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.chance import Keys, below, bits, fold, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import SPACED
-from morphbert.data.sections import Bool, Int64, PlanTask, Sections, Split, at_space, sections
+from morphbert.data.sections import PlanTask, Sections, Split, at_space, sections
 from morphbert.data.store import TokenStore
 
 # One instance: `first` and `second` are the ranges of the segments' pieces in the store; `key` determines its place in
@@ -55,7 +56,7 @@ PLAN = np.dtype(
 _SHORT, _TARGET, _BOUNDARY, _COIN, _SENTENCE, _WITHIN, _KEY = range(7)
 
 
-class Cut(NamedTuple):
+class SegmentCut(NamedTuple):
     """How random next segments are cut from their sentences; all [N].
 
     Attributes:
@@ -78,18 +79,18 @@ class Wanted(NamedTuple):
     """
 
     sentence: Int64
-    cut: Cut
+    cut: SegmentCut
 
     def at(self, rows: Int64) -> Wanted:
         """Returns the segments of some rows."""
         within, room, key = self.cut
-        return Wanted(self.sentence[rows], Cut(within[rows], room[rows], key[rows]))
+        return Wanted(self.sentence[rows], SegmentCut(within[rows], room[rows], key[rows]))
 
     @classmethod
     def joined(cls, parts: list[Wanted]) -> Wanted:
         """Returns the segments of several values, one after the other."""
         within, room, key = zip(*(part.cut for part in parts), strict=True)
-        cut = Cut(np.concatenate(within), np.concatenate(room), np.concatenate(key))
+        cut = SegmentCut(np.concatenate(within), np.concatenate(room), np.concatenate(key))
         return cls(np.concatenate([part.sentence for part in parts]), cut)
 
 
@@ -263,7 +264,7 @@ def _next_sentence(
     drawn = np.flatnonzero(random_next)
     # A chunk may exceed its target by the rest of an eojeol.
     room = np.maximum(np.maximum(target - (boundary - begin), end - boundary), 1)[drawn]
-    cut = Cut(~at_sentence[drawn], room, key[drawn])
+    cut = SegmentCut(~at_sentence[drawn], room, key[drawn])
     if split.num_documents == 1:
         found = _segment(store, place[drawn], limit[drawn], cut)
     else:
@@ -293,7 +294,7 @@ def finder(store: TokenStore, split: Split) -> Find:
     return find
 
 
-def _segment(store: TokenStore, place: Int64, limit: Int64, cut: Cut) -> tuple[Int64, Int64]:
+def _segment(store: TokenStore, place: Int64, limit: Int64, cut: SegmentCut) -> tuple[Int64, Int64]:
     """Returns segments that start at sentences (or within them), up to `limit`, cut between eojeols."""
     begin = _within_sentence(store, place, cut.within, cut.key)
     end = np.minimum(begin + cut.room, limit)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data.arrays import Bool, Int64
 from morphbert.errors import UsageError
 from morphbert.formats.lines import read_lines
 from morphbert.text.tokenizer import Tokenizer
-
-Int64 = npt.NDArray[np.int64]
 
 # An odd number: the hash of a run of pieces is a polynomial in it, modulo 2⁶⁴.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -46,7 +45,7 @@ def pieces_of_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[tuple[i
     return tuple(found)
 
 
-def occurrences(ids: Int64, listed: Sequence[tuple[int, ...]]) -> npt.NDArray[np.bool_]:
+def occurrences(ids: Int64, listed: Sequence[tuple[int, ...]]) -> Bool:
     """Returns the pieces within an occurrence of one of the listed runs of pieces, bool [N, L].
 
     Runs are compared by a 64-bit hash: one false match is expected in 10¹³ places.

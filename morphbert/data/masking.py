@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.chance import Keys, below, bits, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.text.vocabulary import is_bracketed
-
-Ids = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 # Counters of the draws at one position.
 ORDER, ACTION, WORD, SPAN = (n << 32 for n in range(4))
@@ -37,13 +35,13 @@ class Predictions(NamedTuple):
       counts: [N].
     """
 
-    ids: Ids
-    positions: Ids
-    labels: Ids
-    counts: npt.NDArray[np.int64]
+    ids: Int64
+    positions: Int64
+    labels: Int64
+    counts: Int64
 
 
-def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> npt.NDArray[np.int64]:
+def number_to_predict(lengths: npt.ArrayLike, config: InstanceConfig) -> Int64:
     """Returns BERT's number: the share of the length with `[CLS]` and `[SEP]`, at least 1 and at most P."""
     share = np.rint(np.asarray(lengths) * config.masked_lm_prob).astype(np.int64)
     return np.clip(share, 1, config.max_predictions_per_seq)
@@ -60,7 +58,7 @@ class Rows(NamedTuple):
       keys: [N] the keys of the instances.
     """
 
-    ids: Ids
+    ids: Int64
     maskable: Bool
     starts: Bool
     keys: Keys
@@ -70,7 +68,7 @@ class Substitutes(NamedTuple):
     """The id of `[MASK]`, and the ids from which random replacements are drawn."""
 
     mask: int
-    real: Ids
+    real: Int64
 
 
 def mask(
@@ -127,31 +125,31 @@ def _earlier(order: Keys, starts: Bool, preferred: Bool, factor: float) -> Keys:
     return order
 
 
-def _lengths(maskable: Bool) -> Ids:
+def _lengths(maskable: Bool) -> Int64:
     """Returns [N], the number of pieces of a row without padding, up to the `[SEP]` after its last maskable one.
 
     The id 0 does not show padding, because it is `[UNK]` in KoBERT's vocabulary.
     """
     length = maskable.shape[1]
-    lengths: Ids = np.minimum(length - np.argmax(maskable[:, ::-1], axis=1) + 1, length)
+    lengths: Int64 = np.minimum(length - np.argmax(maskable[:, ::-1], axis=1) + 1, length)
     return lengths
 
 
-def _unit_of(starts: Bool) -> Ids:
+def _unit_of(starts: Bool) -> Int64:
     """Returns [N, L], for each position the start of its unit (0 before the first)."""
     columns = np.arange(starts.shape[1])[None, :]
-    units: Ids = np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
+    units: Int64 = np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
     return units
 
 
-def _sizes(starts: Bool, maskable: Bool) -> Ids:
+def _sizes(starts: Bool, maskable: Bool) -> Int64:
     """Returns [N, L], at each start the size of its unit, which ends at the next start or an unmaskable position."""
     length = starts.shape[1]
     columns = np.arange(length)[None, :]
     edge = np.where(starts | ~maskable, columns, length)
     following = np.minimum.accumulate(edge[:, ::-1], axis=1)[:, ::-1]
     following = np.concatenate([following[:, 1:], np.full((len(starts), 1), length)], axis=1)
-    sizes: Ids = following - columns
+    sizes: Int64 = following - columns
     return sizes
 
 
@@ -164,12 +162,12 @@ def _span_starts(starts: Bool, maskable: Bool, keys: Keys, config: InstanceConfi
     before = np.concatenate([np.zeros((len(starts), 1), np.bool_), maskable[:, :-1]], axis=1)
     first = starts & (~before | (uniform(keys[:, None], SPAN + columns) < config.span_prob))
     unit = np.cumsum(starts, axis=1)
-    since: Ids = unit - np.maximum.accumulate(np.where(first, unit, 0), axis=1)
+    since: Int64 = unit - np.maximum.accumulate(np.where(first, unit, 0), axis=1)
     spans: Bool = starts & (since % config.max_span_length == 0)
     return spans
 
 
-def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
+def _first_pieces(order: Keys, wanted: Int64, predictions: int) -> Int64:
     """Returns [N, P], the positions of the `wanted` smallest numbers of each row, ascending, and −1 in the rest."""
     if predictions < order.shape[1]:
         order = np.partition(order, predictions - 1, axis=1)[:, :predictions]
@@ -177,7 +175,7 @@ def _first_pieces(order: Keys, wanted: npt.NDArray[np.int64], predictions: int) 
     return _ascending(order, np.arange(order.shape[1])[None, :] < wanted[:, None], predictions)
 
 
-def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
+def _ascending(order: Keys, taken: Bool, predictions: int) -> Int64:
     positions = (order & np.uint64((1 << POSITION_BITS) - 1)).astype(np.int64)
     missing = np.int64(1 << POSITION_BITS)
     positions[~taken | (order == _NEVER)] = missing
@@ -186,7 +184,7 @@ def _ascending(order: Keys, taken: Bool, predictions: int) -> Ids:
     return positions
 
 
-def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predictions: int) -> Ids:
+def _first_units(order: Keys, sizes: Int64, wanted: Int64, predictions: int) -> Int64:
     """Returns the positions of whole units, as `_first_pieces` does for pieces; sizes: [N, L] at their starts."""
     rows, length = order.shape
     order = np.sort(order, axis=1)
@@ -211,7 +209,7 @@ def _first_units(order: Keys, sizes: Ids, wanted: npt.NDArray[np.int64], predict
     return _spread(chosen, predictions)
 
 
-def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
+def _spread(sizes: Int64, predictions: int) -> Int64:
     """Returns the positions of the pieces of units [N, P], −1 in the rest, from unit sizes [N, L] at their starts."""
     rows, starts = np.nonzero(sizes)
     size = sizes[rows, starts]
@@ -224,7 +222,7 @@ def _spread(sizes: npt.NDArray[np.int64], predictions: int) -> Ids:
 
 
 def _replace(
-    given: Rows, positions: Ids, decided_at: Ids, config: InstanceConfig, substitutes: Substitutes
+    given: Rows, positions: Int64, decided_at: Int64, config: InstanceConfig, substitutes: Substitutes
 ) -> Predictions:
     """Replaces 80% by `[MASK]` and 10% by a random piece, and keeps 10% (appendix A.1).
 
@@ -250,7 +248,7 @@ def _replace(
     return Predictions(masked, np.where(taken, positions, 0), labels, taken.sum(axis=1))
 
 
-def real_pieces(tokens: Any) -> Ids:
+def real_pieces(tokens: Any) -> Int64:
     """Returns the ids that text can become: not `[UNK]`, `[MASK]` or `[unused0]`."""
     chosen = [number for number, token in enumerate(tokens) if token and not is_bracketed(token)]
     return np.array(chosen, np.int64)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.records import (
     FOOTER_BYTES,
     HEADER_BYTES,
@@ -23,7 +24,6 @@ from morphbert.data.records import (
     message_head,
 )
 
-Int64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -35,7 +35,7 @@ class _Columns(NamedTuple):
     """
 
     data: Bytes
-    used: npt.NDArray[np.bool_]
+    used: Bool
     sizes: Int64
 
 
@@ -102,7 +102,7 @@ def _varints(matrix: Int64) -> _Columns:
     return _laid_out(encoded[matrix].view(np.uint8), flags[matrix].view(np.bool_))
 
 
-def _laid_out(data: Bytes, used: npt.NDArray[np.bool_]) -> _Columns:
+def _laid_out(data: Bytes, used: Bool) -> _Columns:
     """Returns the bytes of all values of a row side by side."""
     rows = len(data)
     used = used.reshape(rows, -1)
@@ -130,7 +130,7 @@ def _varint_tables(bit_length: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray
 _MINUS_ONE = b"\xff" * 9 + b"\x01"
 
 
-def _table_with_minus_one(largest: int) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+def _table_with_minus_one(largest: int) -> tuple[Bytes, Bool]:
     """Returns the varints of -1, 0, 1, … up to 2¹⁴ - 1, and the used ones of their ten bytes."""
     table = np.zeros((largest + 2, len(_MINUS_ONE)), np.uint8)
     table[0] = np.frombuffer(_MINUS_ONE, np.uint8)

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from morphbert.data.arrays import Int64
 from morphbert.data.config import InstanceConfig
-
-Int64 = npt.NDArray[np.int64]
 
 
 class Groups(NamedTuple):

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from morphbert import atomic_files
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.chance import Keys, fold, key_of, uniform
 from morphbert.data.config import InstanceConfig
 from morphbert.data.encoding import SPACED
 from morphbert.data.store import TokenStore
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 # The number of documents processed at once: a corpus may have too many for even a few bytes each.
 _DOCUMENTS_AT_ONCE = 1 << 16

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert import files
+from morphbert.data.arrays import Int64
 from morphbert.structured import load_json
 
 STORE_FILE = "store.json"
@@ -40,9 +41,9 @@ class TokenStore:
 
     tokens: Integers
     marks: npt.NDArray[np.uint8]
-    sentences: npt.NDArray[np.int64]
-    documents: npt.NDArray[np.int64]
-    document_tokens: npt.NDArray[np.int64]
+    sentences: Int64
+    documents: Int64
+    document_tokens: Int64
     digests: npt.NDArray[np.uint64]
 
     @property

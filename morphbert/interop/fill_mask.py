@@ -90,19 +90,19 @@ def _by_word(encoding: Encoding, parts: list[tuple[int, str]]) -> list[list[str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class ModelFlags:
     """The flags in messages that name a model's vocabulary, and give its configuration, if a flag does."""
 
     vocab_file: str = "--vocab_file"
     config_file: str | None = "--bert_config_file"
 
 
-FIRST = Origin()
-COMPARED = Origin("--compare_vocab_file", None)
+FIRST = ModelFlags()
+COMPARED = ModelFlags("--compare_vocab_file", None)
 
 
 def read_with_head(
-    checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
+    checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, flags: ModelFlags = FIRST
 ) -> Pretrained:
     """Reads a model that fills masks, and holds it against its vocabulary; see `MaskFiller`.
 
@@ -116,7 +116,7 @@ def read_with_head(
         print(f"{model.source} is an ELECTRA: its generator fills the masks", flush=True)
         model = generator
     if not model.config.has_masked_lm and model.other_network:
-        given = f"give {origin.config_file}, or " if origin.config_file else ""
+        given = f"give {flags.config_file}, or " if flags.config_file else ""
         raise MorphbertError(
             f"{model.source} holds both networks of an ELECTRA, and nothing says the sizes of its generator, which "
             f"fills masks: {given}put the generator's configuration beside the checkpoint as {GENERATOR_CONFIG}."
@@ -126,7 +126,7 @@ def read_with_head(
             f"{model.source} is the discriminator of an ELECTRA, which has no masked LM head, so it cannot fill masks: "
             "give the generator."
         )
-    _check(model, tokenizer, _TO_FILL, origin.vocab_file)
+    _check(model, tokenizer, _TO_FILL, flags.vocab_file)
     return model
 
 
@@ -177,7 +177,7 @@ class MaskFiller:
     """A model and its tokenizer, ready to fill masks; computes in float32 on whatever device there is."""
 
     def __init__(
-        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
+        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, flags: ModelFlags = FIRST
     ):
         """Loads the weights.
 
@@ -185,12 +185,12 @@ class MaskFiller:
           checkpoint: a prefix, a folder of which the newest is taken, or another model that `sources.read` reads.
           tokenizer: of the vocabulary that the model was trained with.
           config_file: the model's `bert_config.json`; None takes the one beside the checkpoint.
-          origin: the flags for messages.
+          flags: the flags for messages.
 
         Raises:
           MorphbertError: nothing readable there, or configuration, weights and vocabulary do not belong together.
         """
-        model = read_with_head(checkpoint, tokenizer, config_file, origin)
+        model = read_with_head(checkpoint, tokenizer, config_file, flags)
         self.config = model.config
         self.tokenizer = tokenizer
         self._parameters = {name: tf.constant(value) for name, value in model.weights.items()}

@@ -32,7 +32,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
 from morphbert.errors import MorphbertError
-from morphbert.interop.fill_mask import FIRST, MaskFiller, Origin, Segmenter
+from morphbert.interop.fill_mask import FIRST, MaskFiller, ModelFlags, Segmenter
 from morphbert.pages.korean import KOREAN
 from morphbert.pages.phrases import Text, in_korean, phrase
 from morphbert.pages.rendering import render
@@ -82,17 +82,17 @@ class Filling:
     """Answers the page's requests, one at a time, with models by the label of their checkpoint."""
 
     def __init__(
-        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, origin: Origin = FIRST
+        self, checkpoint: str, tokenizer: Tokenizer, config_file: str | None = None, flags: ModelFlags = FIRST
     ):
         """Loads the named checkpoint, so that its errors are known before the page is served.
 
-        `origin` has the model's flags for messages.
+        `flags` are the flags for messages.
 
         Raises:
           MorphbertError: see `MaskFiller`.
         """
         self.name, self._tokenizer, self._config_file = checkpoint, tokenizer, config_file
-        self._origin = origin
+        self._flags = flags
         self._segmenter = Segmenter(tokenizer)
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, MaskFiller] = OrderedDict()
@@ -184,7 +184,7 @@ class Filling:
             )
         while len(self._kept) >= _KEPT:
             self._kept.popitem(last=False)
-        self._kept[label] = MaskFiller(prefix, self._tokenizer, self._config_file, self._origin)
+        self._kept[label] = MaskFiller(prefix, self._tokenizer, self._config_file, self._flags)
         return self._kept[label]
 
 

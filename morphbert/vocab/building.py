@@ -52,7 +52,7 @@ from morphbert.vocab.learning import (
     extend,
     learn,
 )
-from morphbert.vocab.report import EXAMPLES, Measured, Report, markdown
+from morphbert.vocab.report import EXAMPLES, Measured, VocabularyReport, markdown
 from morphbert.vocab.report_html import html
 
 REPORT_NAMES = ("report.md", "report.html")
@@ -266,7 +266,7 @@ def _learned(
 
 
 def _write(
-    folder: str, tokenizer: Tokenizer, pieces: LearnedPieces, report: Report, old: Vocabulary | None
+    folder: str, tokenizer: Tokenizer, pieces: LearnedPieces, report: VocabularyReport, old: Vocabulary | None
 ) -> None:
     """Writes the folder of a vocabulary."""
     contents = {VOCABULARY_NAME: vocabulary_bytes(tokenizer.vocabulary.lines), **report_bytes(report)}
@@ -395,7 +395,7 @@ def _vocabulary_to_extend(config: VocabularyConfig, special: SpecialTokens | Non
     return old_tokenizer.vocabulary
 
 
-def report_bytes(report: Report) -> dict[str, bytes]:
+def report_bytes(report: VocabularyReport) -> dict[str, bytes]:
     """Returns the file names and contents of both forms of a report."""
     texts = (markdown(report), html(report))
     return {name: text.encode("utf-8") for name, text in zip(REPORT_NAMES, texts, strict=True)}
@@ -409,7 +409,7 @@ def example_lines(lines: Sequence[str], wanted: int) -> tuple[str, ...]:
 
 def _report(
     config: VocabularyConfig, paths: list[str], counts: WordCounts, pieces: LearnedPieces, column: Measured
-) -> Report:
+) -> VocabularyReport:
     reserved = _reserved(config)
     learned = len(pieces.tokens) - pieces.alphabet - pieces.unused - reserved
     lines = phrase(
@@ -453,7 +453,7 @@ def _report(
     )
     measured = bool(column.figures.lines)
     nothing = phrase("No lines were held out, so nothing was measured.")
-    return Report(
+    return VocabularyReport(
         title=phrase("Vocabulary"),
         notes=notes if measured else (*notes, nothing),
         text=phrase("On lines that were held out") if measured else "",

@@ -43,7 +43,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Report:
+class VocabularyReport:
     """The content of both forms of a report.
 
     Attributes:
@@ -110,7 +110,7 @@ def figure_rows(columns: Sequence[Measured]) -> list[tuple[Phrase, list[Text]]]:
     return [(name, values) for name, values in shown if any(values)]
 
 
-def remarks(report: Report) -> list[Phrase]:
+def remarks(report: VocabularyReport) -> list[Phrase]:
     """Returns the explanations of the table."""
     found = [
         *report.remarks,
@@ -193,7 +193,7 @@ def _histogram(
     return Histogram(title, explanation, (*names, f"{least}+"), tuple(shares))
 
 
-def markdown(report: Report) -> str:
+def markdown(report: VocabularyReport) -> str:
     """Returns the report as Markdown; the same report gives the same text."""
     parts = [f"# {report.title}\n", *(f"{note}\n" for note in report.notes)]
     if report.text:

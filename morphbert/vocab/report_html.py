@@ -5,10 +5,10 @@ from __future__ import annotations
 from morphbert.pages.figures import bar_plot, legend
 from morphbert.pages.phrases import Text
 from morphbert.pages.rendering import render, untranslated
-from morphbert.vocab.report import Measured, Report, figure_rows, histograms, remarks
+from morphbert.vocab.report import Measured, VocabularyReport, figure_rows, histograms, remarks
 
 
-def html(report: Report) -> str:
+def html(report: VocabularyReport) -> str:
     """Returns the report as a page; the same report gives the same text."""
     columns = report.columns
     names = [column.name for column in columns]

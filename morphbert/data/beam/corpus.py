@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from morphbert.data import instances
+from morphbert.data.arrays import Bool, Int64
 from morphbert.data.config import InstanceConfig
 from morphbert.data.documents import DocumentDigest
 from morphbert.data.encoding import SentenceEncoder
 from morphbert.data.sections import PlanTask, Split
 from morphbert.data.store import TokenStore, token_dtype
 
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 Marks = npt.NDArray[np.uint8]
 
@@ -213,7 +212,7 @@ def _to_move(ordered: list[Summary], side: int) -> tuple[int, Extreme]:
     return number, ordered[number].highest
 
 
-class Rows(NamedTuple):
+class PlannedRows(NamedTuple):
     """Instances with their pieces.
 
     Attributes:
@@ -274,14 +273,14 @@ def planned(
     return plan, rows, instances.Wanted.joined(wanted)
 
 
-def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> Rows:
+def rows_of(block: TokenStore, plan: npt.NDArray[np.void], order: Int64) -> PlannedRows:
     """Returns the rows of plans, with their pieces from the block."""
     first, second = plan["first_length"].astype(np.int64), plan["second_length"].astype(np.int64)
     begin = np.concatenate([plan["first"], plan["second"]])
     tokens, marks, starts = taken(block, begin, np.concatenate([first, second]))
     plan = plan.copy()
     plan["first"], plan["second"] = starts[: len(plan)], starts[len(plan) :]
-    return Rows(order, plan, tokens, marks)
+    return PlannedRows(order, plan, tokens, marks)
 
 
 def found(block: TokenStore, split: Split, requests: Requests) -> Found:
@@ -291,7 +290,7 @@ def found(block: TokenStore, split: Split, requests: Requests) -> Found:
     return Found(requests.order, length, tokens, marks)
 
 
-def joined(rows: list[Rows], answers: list[Found]) -> tuple[TokenStore, npt.NDArray[np.void]]:
+def joined(rows: list[PlannedRows], answers: list[Found]) -> tuple[TokenStore, npt.NDArray[np.void]]:
     """Joins the instances of a part with their segments; returns their plan, sorted by key, over a new store."""
     order = np.concatenate([one.order for one in rows])
     plan = np.concatenate([one.plan for one in rows])

@@ -27,7 +27,7 @@ from morphbert.atomic_files import Digesting, compressed
 from morphbert.data import batches
 from morphbert.data.batches import Statistics
 from morphbert.data.beam import corpus as stages
-from morphbert.data.beam.corpus import HELD_OUT, TRAIN, Corpus, Found, Requests, Rows
+from morphbert.data.beam.corpus import HELD_OUT, TRAIN, Corpus, Found, PlannedRows, Requests
 from morphbert.data.beam.text import Range, documents
 from morphbert.data.beam.vocabulary import PackedVocabulary, encoder_of, pieces_of, unpack
 from morphbert.data.build import (
@@ -79,7 +79,7 @@ class BeamJob:
     block_tokens: int
 
 
-class Side(NamedTuple):
+class SplitOutput(NamedTuple):
     """One side of the held-out split: its files, its number of duplicates, and its number of parts."""
 
     name: str
@@ -89,7 +89,7 @@ class Side(NamedTuple):
     num_parts: int
 
 
-def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
+def sides_of(config: BuildConfig, corpus: Corpus) -> list[SplitOutput]:
     """Returns the sides of the split.
 
     Raises:
@@ -100,19 +100,19 @@ def sides_of(config: BuildConfig, corpus: Corpus) -> list[Side]:
     if config.eval_output_file is not None and sum(corpus.total_documents) == 1:
         raise MorphbertError(NOTHING_TO_HOLD_OUT)
 
-    def side(name: str, number: int, outputs: tuple[str, ...]) -> Side:
+    def side(name: str, number: int, outputs: tuple[str, ...]) -> SplitOutput:
         duplicates = duplicates_of(name, config.instances)
         expected = expected_records(corpus.total_tokens[number], config.instances, duplicates)
         if number == TRAIN and config.shard_bytes is not None:
             outputs = tuple(shards_of_size(outputs[0], config.shard_bytes, expected, config.instances))
-        return Side(name, number, outputs, duplicates, number_of_parts(expected, len(outputs)))
+        return SplitOutput(name, number, outputs, duplicates, number_of_parts(expected, len(outputs)))
 
     if config.eval_output_file is None:
         return [side("all", TRAIN, config.output_files)]
     return [side("train", TRAIN, config.output_files), side("eval", HELD_OUT, (config.eval_output_file,))]
 
 
-def side_of(config: BuildConfig, corpus: Corpus, number: int) -> Side:
+def side_of(config: BuildConfig, corpus: Corpus, number: int) -> SplitOutput:
     """Returns the side with that number."""
     return next(side for side in sides_of(config, corpus) if side.number == number)
 
@@ -196,7 +196,7 @@ class _Plan(beam.DoFn):
 
     def process(
         self, element: tuple[int, TokenStore], corpus: Corpus
-    ) -> Iterator[tuple[int, Rows | Requests]]:
+    ) -> Iterator[tuple[int, PlannedRows | Requests]]:
         number, block = element
         made = 0
         for side in sides_of(self._job.config, corpus):
@@ -216,7 +216,7 @@ class _Plan(beam.DoFn):
                     yield from self._requests(corpus, side, order[asking], part[asking], wanted)
 
     def _requests(
-        self, corpus: Corpus, side: Side, order: Any, part: Any, wanted: Wanted
+        self, corpus: Corpus, side: SplitOutput, order: Any, part: Any, wanted: Wanted
     ) -> Iterator[tuple[int, Requests]]:
         target = corpus.block_of_sentence(wanted.sentence, side.number)
         for chosen, key in _groups(target * side.num_parts + part):
@@ -264,7 +264,7 @@ class _Record(beam.DoFn):
         self._job = job
 
     def process(
-        self, element: tuple[int, Iterable[Rows | Found]], corpus: Corpus
+        self, element: tuple[int, Iterable[PlannedRows | Found]], corpus: Corpus
     ) -> Iterator[tuple[int, tuple[int, list[str], list[dict[str, int]]]]]:
         key, values = element
         number, part = key >> _SIDE, key & ((1 << _SIDE) - 1)
@@ -272,7 +272,8 @@ class _Record(beam.DoFn):
         shard = part * len(side.outputs) // side.num_parts
         given = list(values)
         store, plan = stages.joined(
-            [one for one in given if isinstance(one, Rows)], [one for one in given if isinstance(one, Found)]
+            [one for one in given if isinstance(one, PlannedRows)],
+            [one for one in given if isinstance(one, Found)],
         )
         instances = self._job.config.instances.of_split(side.name)
         pieces = pieces_of(self._job.vocabulary, instances.mask_words)
@@ -394,10 +395,10 @@ def survey_path(job: BeamJob) -> str:
     return FileSystems.join(job.temporary, "survey")
 
 
-def _parts(job: BeamJob, corpus: Corpus) -> Iterator[tuple[int, Rows]]:
+def _parts(job: BeamJob, corpus: Corpus) -> Iterator[tuple[int, PlannedRows]]:
     """Emits every part once, so that a part without instances also gets its place in its shard."""
     tokens = np.zeros(0, np.uint16)
-    nothing = Rows(np.zeros(0, np.int64), np.zeros(0, PLAN), tokens, np.zeros(0, np.uint8))
+    nothing = PlannedRows(np.zeros(0, np.int64), np.zeros(0, PLAN), tokens, np.zeros(0, np.uint8))
     for side in sides_of(job.config, corpus):
         for part in range(side.num_parts):
             yield (side.number << _SIDE) + part, nothing
@@ -455,7 +456,7 @@ def _make_records(
 ) -> None:
     """Adds the stages from numbered blocks to manifests."""
     planned = blocks | "Plan" >> beam.ParDo(_Plan(job), corpus).with_output_types(_KEYED)
-    rows = planned | "Rows" >> beam.Filter(_holds, Rows)
+    rows = planned | "Rows" >> beam.Filter(_holds, PlannedRows)
     requests = planned | "Requests" >> beam.Filter(_holds, Requests)
     answers = (
         {"blocks": blocks, "requests": requests}

@@ -17,7 +17,7 @@ from morphbert.errors import MorphbertError
 from morphbert.model.cost import step_flops
 from morphbert.train.accelerator_check.figures import program_figures
 from morphbert.train.accelerator_check.program import StepProgram
-from morphbert.train.accelerator_check.report import Compiled, Refusal, Report, refusal
+from morphbert.train.accelerator_check.report import CompilationReport, Compiled, Refusal, refusal
 from morphbert.train.accelerator_check.targets import Target
 
 _ROOT = Path(morphbert.__file__).parents[1]
@@ -74,7 +74,7 @@ class Checker:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def report(self, program: StepProgram, target: Target, model: str = "model") -> Report:
+    def report(self, program: StepProgram, target: Target, model: str = "model") -> CompilationReport:
         """Lowers and compiles a step for a target, of which `program` is one device's share.
 
         Raises:
@@ -84,7 +84,7 @@ class Checker:
         networks = [config] if program.electra is None else [config, program.electra.generator]
         flops = sum(step_flops(one, program.rows, program.length, program.predictions) for one in networks)
         result = self._compile(program, target)
-        return Report(
+        return CompilationReport(
             target=target,
             model=model,
             rows=program.rows,

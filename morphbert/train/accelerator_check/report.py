@@ -70,7 +70,7 @@ class Compiled:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class CompilationReport:
     """One step on one target.
 
     Attributes:
@@ -148,7 +148,7 @@ class Report:
         return self.result
 
 
-def describe(report: Report) -> str:
+def describe(report: CompilationReport) -> str:
     """Returns the report in some lines for a person at a terminal."""
     target = report.target
     head = f"{target.name}: {report.model}, {report.rows} rows of {report.length} pieces on each of "
@@ -182,7 +182,7 @@ def _refused(found: Refusal) -> list[str]:
     return lines
 
 
-def _work(report: Report) -> str:
+def _work(report: CompilationReport) -> str:
     own = f"the model's own: {report.model_flops / 1e9:,.1f}"
     text = f"operations: {report.flops / 1e9:,.1f} GFLOP ({own})"
     if report.bytes and report.intensity:
@@ -193,7 +193,7 @@ def _work(report: Report) -> str:
     return text
 
 
-def _time(report: Report) -> str:
+def _time(report: CompilationReport) -> str:
     bound = "operations" if report.computing >= (report.moving or 0.0) else "bytes"
     text = f"time: at least {_milliseconds(report.roofline)} by the {bound} (roofline)"
     program = report._compiled.program
@@ -220,13 +220,13 @@ COLUMNS = (
 )
 
 
-def table(reports: Sequence[Report]) -> str:
+def table(reports: Sequence[CompilationReport]) -> str:
     """Returns the reports as a table of Markdown, in the order of `COLUMNS`."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(report) for report in reports)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(report: Report) -> tuple[str, ...]:
+def _row(report: CompilationReport) -> tuple[str, ...]:
     head = (report.target.name, report.model, report.dtype, f"{report.rows} × {report.length}")
     if isinstance(report.result, Refusal):
         return (*head, "no", *[""] * (len(COLUMNS) - len(head) - 1))
