@@ -18,13 +18,8 @@ from morphbert.pages.phrases import phrase
 from morphbert.text.loading import load_tokenizer
 from morphbert.text.tokenizer import Tokenizer
 from morphbert.vocab.building import LONGEST_EXAMPLE, REPORT_NAMES, example_lines, report_bytes
-<<<<<<< HEAD
 from morphbert.vocab.figures import Measurement, answer_ceiling, read_paragraphs
-from morphbert.vocab.report import EXAMPLES, Measured, Report
-=======
-from morphbert.vocab.figures import Measurement, Paragraph, answer_ceiling
 from morphbert.vocab.report import EXAMPLES, Measured, VocabularyReport
->>>>>>> f2d804d (Classes that shared a name have names of their own; data/ has one home for its types of arrays)
 
 # The number of lines at the beginning of the text from which examples are taken.
 _SHOWN_FROM = 10_000
@@ -70,15 +65,10 @@ class CompareConfig:
     )
 
 
-<<<<<<< HEAD
-def compare_vocabs(config: CompareConfig) -> Report:
+def compare_vocabs(config: CompareConfig) -> VocabularyReport:
     """Tokenizes the text with every vocabulary; returns the report, and writes it into `report_dir` if it is set.
 
     Memory does not depend on the text.
-=======
-def compare(config: CompareConfig, questions: Sequence[Paragraph] | None = None) -> VocabularyReport:
-    """Tokenizes the text with every vocabulary and writes the report; memory does not depend on the text.
->>>>>>> f2d804d (Classes that shared a name have names of their own; data/ has one home for its types of arrays)
 
     Raises:
       MorphbertError: a vocabulary or the text cannot be read, there is no text, or the folder cannot be written.

@@ -4,8 +4,8 @@ The same numbers come out for the same keys, so that one set of rules and one se
 of a record is a function of (seed, pass over the data, file, number in the file): each pass masks other pieces, and a
 run that is resumed masks those that it would have masked.
 
-They are operations of TensorFlow, not a `tf.numpy_function` over that module: a pipeline with Python code in it cannot be
-sent to the other hosts of a TPU pod. Their time is about the same (docs/performance.md).
+They are operations of TensorFlow, not a `tf.numpy_function` over that module: a pipeline with Python code in it cannot
+be sent to the other hosts of a TPU pod. Their time is about the same (docs/performance.md).
 """
 
 from __future__ import annotations
