@@ -21,6 +21,7 @@ from samples import GOLDEN, ROOT, SHAPE, write_config
 
 from morphbert.cli.create_pretraining_data import main as create
 from morphbert.data.records import RecordLayout, RecordShape
+from morphbert.errors import UsageError
 from morphbert.model.config import BertConfig
 from morphbert.model.parameters import TrainableModel
 from morphbert.train.cluster.config import DeviceConfig
@@ -331,3 +332,14 @@ def test_the_loop_and_the_evaluation_are_traced_by_a_strategy_of_tpus(tmp_path):
     assert found["evaluation"]["CrossReplicaSum"] == 1
     # Each of the two cores is sent its own rows, not the whole batch to take them from.
     assert set(found["batches_of_evaluation"]) == {2}
+
+
+def test_settings_of_devices_that_contradict_each_other_are_refused():
+    for given, named in (
+        ({"use_tpu": True, "strategy": "mirrored"}, "--use_tpu contradicts --strategy=mirrored"),
+        ({"tpu_name": "local"}, "--tpu_name=local without --use_tpu"),
+        ({"use_tpu": True, "num_replicas": 2}, "--num_replicas=2 with a TPU"),
+        ({"strategy": "tpu", "num_replicas": 8}, "--num_replicas=8 with a TPU"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            DeviceConfig(**given)

@@ -15,7 +15,7 @@ class DeviceConfig:
     """Which devices to use.
 
     Attributes:
-      strategy: `auto` takes a TPU where `tpu_name` is given, all GPUs where there are any, and else the CPU;
+      strategy: `auto` takes a TPU with `use_tpu`, all GPUs where there are any, and else the CPU;
         `cpu`, `one_device` (the first GPU, or the CPU), `mirrored` (all GPUs, or `num_replicas` of the CPU),
         `multi_worker` (all GPUs of several processes, or their CPUs) and `tpu` say it outright.
       num_replicas: for `mirrored`; None takes every GPU. On the CPU it splits it into that many logical
@@ -73,3 +73,7 @@ class DeviceConfig:
             object.__setattr__(self, "strategy", "tpu")
         if self.tpu_name and self.strategy != "tpu":
             raise UsageError(f"--tpu_name={self.tpu_name} without --use_tpu: add it, or leave the name out.")
+        if self.num_replicas is not None and self.strategy == "tpu":
+            raise UsageError(
+                f"--num_replicas={self.num_replicas} with a TPU, all of whose cores are used: leave it out."
+            )

@@ -126,7 +126,7 @@ def build_strategy(config: DeviceConfig, cluster: Cluster = ALONE) -> Devices:
         choice = "mirrored" if (config.num_replicas or 1) > 1 else "one_device"
     if choice == "auto":
         several = len(gpus) > 1 if config.num_replicas is None else config.num_replicas > 1
-        choice = "tpu" if config.tpu_name else "mirrored" if several else "one_device"
+        choice = "mirrored" if several else "one_device"
         choice = "multi_worker" if cluster.size > 1 else choice
     if choice == "tpu":
         return _tpu(config)
