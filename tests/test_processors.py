@@ -1,4 +1,4 @@
-"""The rules for a CPU's cores: `docs/performance.md` has the measurements behind them."""
+"""The rules for a CPU's cores and its types of numbers: `docs/performance.md` has the measurements behind them."""
 
 from types import SimpleNamespace
 
@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from morphbert.train.cluster import strategy
+from morphbert.train.cluster.processor import computes_bfloat16, warn_of_dtype
 from morphbert.train.step import computes_by_halves
 
 
@@ -49,3 +50,27 @@ def test_one_replica_on_a_cpu_without_xla_computes_by_halves_whatever_the_cores(
     for cores in (1, 2, 8):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
         assert computes_by_halves(distributed, xla) is by_halves
+
+
+@pytest.mark.parametrize(
+    ("described", "computes"),
+    [
+        ("model name\t: AMD EPYC\nflags\t\t: fpu sse4_2 avx2 fma avx512f\n", False),
+        ("flags\t\t: fpu avx512f avx512_bf16\nflags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd sve bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("processor\t: 0\n", None),
+        (None, None),
+    ],
+)
+def test_bfloat16_on_a_processor_without_its_instructions_is_named(tmp_path, capsys, described, computes):
+    path = tmp_path / "cpuinfo"
+    if described is not None:
+        path.write_text(described)
+    assert computes_bfloat16(str(path)) is computes
+    warn_of_dtype("bfloat16", 1, str(path))
+    assert ("--dtype=float32 is faster here" in capsys.readouterr().out) is (computes is False)
+    warn_of_dtype("float32", 1, str(path))
+    warn_of_dtype("bfloat16", 0, str(path))
+    assert not capsys.readouterr().out

@@ -24,6 +24,7 @@ from morphbert.model.names import WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, TrainableModel
 from morphbert.train import loop, preflight
 from morphbert.train.checkpoint import Checkpoints, check_shapes, latest, load_weights, read_shapes
+from morphbert.train.cluster.processor import warn_of_dtype
 from morphbert.train.cluster.strategy import Devices
 from morphbert.train.config import LoopConfig
 from morphbert.train.log import RunLog
@@ -122,6 +123,7 @@ class FineTuning:
         size, learned = (_size(p.shape for p in some) for some in (expected.values(), trained.values()))
         frozen = "" if size == learned else f", of which {learned:,} are trained"
         print(f"model: {size:,} parameters{frozen}, {config.step.dtype}; {devices.chosen}", flush=True)
+        warn_of_dtype(config.step.dtype, devices.replicas_of_cpu)
         if not self.restored:
             self._start(weights, word_vectors)
 
