@@ -88,10 +88,24 @@ class ProgramFigures:
     @property
     def kinds(self) -> dict[str, int]:
         """Cycles by kind of instruction."""
-        found: collections.Counter[str] = collections.Counter()
-        for one in self.costs:
-            found[one.kind] += one.cycles
-        return dict(found)
+        cycles: collections.Counter[str] = collections.Counter()
+        for cost in self.costs:
+            cycles[cost.kind] += cost.cycles
+        return dict(cycles)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Schedule:
+    """The computations that run, apart from parts of fusions.
+
+    Attributes:
+      runs: how often each of them runs, by name.
+      turns: how often the body of each of their loops runs, by the names of computation and loop; None where the
+        program does not say.
+    """
+
+    runs: Mapping[str, int]
+    turns: Mapping[tuple[str, str], int | None]
 
 
 def size_of(shape: str) -> int:
@@ -104,8 +118,8 @@ def size_of(shape: str) -> int:
 
 def _bits(kind: str) -> int:
     """`bf16` → 16, `f8e4m3fn` → 8."""
-    found = re.search(r"\d+", kind)
-    return 8 if found is None else int(found.group())
+    number = re.search(r"\d+", kind)
+    return 8 if number is None else int(number.group())
 
 
 def program_figures(text: str) -> ProgramFigures:
@@ -117,131 +131,144 @@ def program_figures(text: str) -> ProgramFigures:
     blocks, entry = computations(text)
     if entry not in blocks:
         raise ValueError("the text has no ENTRY computation: it is not the program of XLA")
-    runs = _runs(blocks, entry)
-    bytes_moved, lengths = 0, []
+    schedule = _schedule(blocks, entry)
+    bytes_moved = 0
     host: collections.Counter[str] = collections.Counter()
     calls: collections.Counter[str] = collections.Counter()
-    for name, times in runs.items():
-        shapes = {one.name: one.shape for one in blocks[name]}
-        for one in blocks[name]:
-            bytes_moved += times * _moved(one, shapes)
-            if one.opcode == "while":
-                lengths.append(turns(one, blocks, blocks[name]))
-            if target := _CUSTOM.search(one.rest):
+    for name, times in schedule.runs.items():
+        shapes = {instruction.name: instruction.shape for instruction in blocks[name]}
+        for instruction in blocks[name]:
+            bytes_moved += times * _moved(instruction, shapes)
+            if target := _CUSTOM.search(instruction.rest):
                 calls[target.group(1)] += 1
-            if reason := _on_host(one):
+            if reason := _on_host(instruction):
                 host[reason] += 1
-    literals = [size_of(one.shape) for block in blocks.values() for one in block if one.opcode == "constant"]
-    working = [one for one in blocks[entry] if one.opcode not in _FREE]
-    costs = _costs(blocks, runs)
+    literals = [
+        size_of(instruction.shape)
+        for block in blocks.values()
+        for instruction in block
+        if instruction.opcode == "constant"
+    ]
+    working = [instruction for instruction in blocks[entry] if instruction.opcode not in _FREE]
+    costs = _costs(blocks, schedule.runs)
     return ProgramFigures(
         instructions=len(working),
-        fusions=sum(one.opcode == "fusion" for one in working),
+        fusions=sum(instruction.opcode == "fusion" for instruction in working),
         cycles=sum(cost.cycles for cost in costs) if costs else None,
         bytes=bytes_moved,
         constants=sum(literals),
         largest_constant=max(literals, default=0),
         host=dict(host),
         calls=dict(calls),
-        loops=len(lengths),
-        uncounted_loops=lengths.count(None),
+        loops=len(schedule.turns),
+        uncounted_loops=list(schedule.turns.values()).count(None),
         costs=costs,
-        products=_products(blocks, runs),
+        products=_products(blocks, schedule.runs),
     )
 
 
 def _products(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int]) -> dict[str, int]:
-    found: collections.Counter[str] = collections.Counter()
+    products: collections.Counter[str] = collections.Counter()
     waiting = list(runs.items())
     while waiting:
         name, times = waiting.pop()
-        shapes = {one.name: one.shape for one in blocks.get(name, ())}
-        for one in blocks.get(name, ()):
-            target = _CUSTOM.search(one.rest)
-            if one.opcode in _KINDS["product"] or (target and _PRODUCT_CALLS.search(target.group(1))):
-                shape = shapes.get(one.operands[0], "") if one.operands else ""
-                found[shape.partition("[")[0] or "unknown"] += times
-            if one.opcode == "fusion":
-                waiting += [(called, times) for called in _FUSED.findall(one.rest)]
-    return dict(found)
+        shapes = {instruction.name: instruction.shape for instruction in blocks.get(name, ())}
+        for instruction in blocks.get(name, ()):
+            target = _CUSTOM.search(instruction.rest)
+            if instruction.opcode in _KINDS["product"] or (target and _PRODUCT_CALLS.search(target.group(1))):
+                shape = shapes.get(instruction.operands[0], "") if instruction.operands else ""
+                products[shape.partition("[")[0] or "unknown"] += times
+            if instruction.opcode == "fusion":
+                waiting += [(called, times) for called in _FUSED.findall(instruction.rest)]
+    return dict(products)
 
 
 def _costs(blocks: Mapping[str, Sequence[Instruction]], runs: Mapping[str, int]) -> tuple[Cost, ...]:
     alike: dict[tuple[str, str, str], list[int]] = {}
     for name, times in runs.items():
-        for one in blocks[name]:
-            if found := _CYCLES.search(one.rest):
-                key = _kind(one, blocks), re.sub(r"\{[^}]*\}", "", one.shape), _origin(one)
+        for instruction in blocks[name]:
+            if estimate := _CYCLES.search(instruction.rest):
+                key = (
+                    _kind(instruction, blocks),
+                    re.sub(r"\{[^}]*\}", "", instruction.shape),
+                    _origin(instruction),
+                )
                 total = alike.setdefault(key, [0, 0])
                 total[0] += times
-                total[1] += times * int(found.group(1))
+                total[1] += times * int(estimate.group(1))
     costs = [Cost(*key, number, cycles) for key, (number, cycles) in alike.items()]
     return tuple(sorted(costs, key=lambda cost: -cost.cycles))
 
 
-def _kind(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> str:
-    within = _opcodes(one, blocks)
+def _kind(instruction: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> str:
+    within = _opcodes(instruction, blocks)
     for kind, opcodes in _KINDS.items():
         if within & opcodes:
             return kind
     return "copy" if within <= _COPIES else "elementwise"
 
 
-def _opcodes(one: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> set[str]:
+def _opcodes(instruction: Instruction, blocks: Mapping[str, Sequence[Instruction]]) -> set[str]:
     """Those of an instruction and, for a fusion, of its parts, without those that do nothing."""
-    if one.opcode != "fusion":
-        return {one.opcode}
-    found: set[str] = set()
-    for called in _FUSED.findall(one.rest):
+    if instruction.opcode != "fusion":
+        return {instruction.opcode}
+    opcodes: set[str] = set()
+    for called in _FUSED.findall(instruction.rest):
         for inner in blocks.get(called, ()):
-            found |= _opcodes(inner, blocks)
-    return found - set(_FREE)
+            opcodes |= _opcodes(inner, blocks)
+    return opcodes - set(_FREE)
 
 
-def _origin(one: Instruction) -> str:
+def _origin(instruction: Instruction) -> str:
     """Returns the last two parts of the operation's name: `a/PartitionedCall_3/MatMul_7` → `PartitionedCall/MatMul`."""
-    name = _ORIGIN.search(one.rest)
+    name = _ORIGIN.search(instruction.rest)
     return "/".join(re.sub(r"_\d+\b", "", name.group(1)).split("/")[-2:]) if name else ""
 
 
-def _runs(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> dict[str, int]:
-    """Returns how often each computation that is no part of a fusion runs; every branch of a condition counts."""
+def _schedule(blocks: Mapping[str, Sequence[Instruction]], entry: str) -> _Schedule:
+    """Follows the calls from ENTRY; every branch of a condition counts."""
     runs: collections.Counter[str] = collections.Counter()
+    turns_of_loops: dict[tuple[str, str], int | None] = {}
     waiting = [(entry, 1)]
     while waiting:
         name, times = waiting.pop()
+        if name not in runs:
+            for instruction in blocks[name]:
+                if instruction.opcode == "while":
+                    turns_of_loops[name, instruction.name] = turns(instruction, blocks, blocks[name])
         runs[name] += times
-        for one in blocks.get(name, ()):
-            number = turns(one, blocks, blocks[name]) if one.opcode == "while" else None
-            for called in _called(one):
-                if called in blocks:
-                    waiting.append((called, times * (1 if number is None else number)))
-    return dict(runs)
+        for instruction in blocks[name]:
+            repeated = turns_of_loops.get((name, instruction.name))
+            repeated = 1 if repeated is None else repeated
+            waiting += [(called, times * repeated) for called in _called(instruction) if called in blocks]
+    return _Schedule(dict(runs), turns_of_loops)
 
 
-def _called(one: Instruction) -> list[str]:
-    if one.opcode == "while":
-        return BODY.findall(one.rest)
-    if one.opcode == "call":
-        return _CALLED.findall(one.rest)
-    if one.opcode == "conditional":
-        parts = [part for groups in _BRANCHES.findall(one.rest) for part in groups if part]
+def _called(instruction: Instruction) -> list[str]:
+    if instruction.opcode == "while":
+        return BODY.findall(instruction.rest)
+    if instruction.opcode == "call":
+        return _CALLED.findall(instruction.rest)
+    if instruction.opcode == "conditional":
+        parts = [part for groups in _BRANCHES.findall(instruction.rest) for part in groups if part]
         return [name.strip().lstrip("%") for part in parts for name in part.split(",")]
     return []
 
 
-def _moved(one: Instruction, shapes: Mapping[str, str]) -> int:
-    if one.opcode in _FREE:
+def _moved(instruction: Instruction, shapes: Mapping[str, str]) -> int:
+    if instruction.opcode in _FREE:
         return 0
-    return size_of(one.shape) + sum(size_of(shapes.get(name, "")) for name in one.operands)
+    return size_of(instruction.shape) + sum(size_of(shapes.get(name, "")) for name in instruction.operands)
 
 
-def _on_host(one: Instruction) -> str | None:
-    if one.opcode.removesuffix("-done") in _HOST and ("infeed" in one.opcode or "outfeed" in one.opcode):
-        return one.opcode
-    if one.opcode in ("send", "recv") and "is_host_transfer=true" in one.rest:
-        return one.opcode
-    target = _CUSTOM.search(one.rest)
+def _on_host(instruction: Instruction) -> str | None:
+    if instruction.opcode.removesuffix("-done") in _HOST and (
+        "infeed" in instruction.opcode or "outfeed" in instruction.opcode
+    ):
+        return instruction.opcode
+    if instruction.opcode in ("send", "recv") and "is_host_transfer=true" in instruction.rest:
+        return instruction.opcode
+    target = _CUSTOM.search(instruction.rest)
     if target and re.search(r"callback|host", target.group(1), re.I):
         return target.group(1)
     return None
