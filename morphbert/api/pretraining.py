@@ -382,6 +382,7 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     from morphbert.interop.vocabularies import put_beside_run, vocabulary_of_run
     from morphbert.train.input.record_sets import manifests
     from morphbert.train.run import pretrain
+    from morphbert.train.run_setup import RunHooks
 
     run = run_config(config)
     if config.compile_for is not None:
@@ -393,21 +394,21 @@ def run_pretraining(config: PretrainingConfig) -> PretrainingResult:
     with held_back() as say_hints:
         tokenizer = None
         if config.vocab_file:
-            found = manifests(run.input_files).values()
-            tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, found)
+            of_records = manifests(run.input_files).values()
+            tokenizer = vocabulary_of_run(config.vocab_file, run.bert_config, of_records)
 
-        def begin() -> None:
+        def put_vocabulary() -> None:
             if tokenizer is not None and config.vocab_file:
                 put_beside_run(config.output_dir, tokenizer, config.vocab_file)
 
-        outcome = pretrain(
-            run,
-            partial(_initial_weights, config, run),
-            keep_vocabulary=begin,
-            planned=lambda steps: run_config(config, steps),
+        hooks = RunHooks(
+            read_weights=partial(_initial_weights, config, run),
+            with_steps=partial(run_config, config),
+            when_checked=say_hints,
+            before_training=put_vocabulary,
             began=began,
-            checked=say_hints,
         )
+        outcome = pretrain(run, hooks)
     report = None
     if config.do_train and not config.dry_run and outcome.stopped_by is None and outcome.is_chief:
         report = _report(config.output_dir)

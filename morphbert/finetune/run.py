@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -140,10 +141,8 @@ class FineTuning:
             table.assign(word_vectors.over(tf.convert_to_tensor(table).numpy()))
             print(f"training: {word_vectors}", flush=True)
 
-    def train(
-        self, features: Features, evaluate: Callable[[int], Judgement] | None = None
-    ) -> tuple[int, int | None]:
-        """Trains to the last step, from a checkpoint in the output folder if there is one; returns (step, signal).
+    def train(self, features: Features, evaluate: Callable[[int], Judgement] | None = None) -> loop.Reached:
+        """Trains to the last step, from a checkpoint in the output folder if there is one.
 
         Args:
           features: the examples.
@@ -166,10 +165,10 @@ class FineTuning:
         step = self._go_on(checkpoints, state)
         if loop.finished(config, state, step):
             print(f"training: already at step {step} of {last}, nothing to do", flush=True)
-            return step, None
+            return loop.Reached(step)
         if self._enough(state):
             print(f"training: stopped early at step {step} before, nothing to do", flush=True)
-            return step, None
+            return loop.Reached(step)
         objective = dataclasses.replace(self.objective, warn=self.advice(step).of_line)
         training = TrainingStep(objective, self.train_state, self.strategy, config.step)
         follow = self._follower(state)
@@ -182,16 +181,21 @@ class FineTuning:
             follow=follow,
         )
 
-        def evaluate_and_keep(at: int, _: Callable[[], bool]) -> bool:
-            return evaluate is not None and self._keep(evaluate(at), at, checkpoints, state, log)
+        def evaluate_and_keep(at: int, _: Callable[[], bool]) -> loop.Verdict:
+            if evaluate is None:
+                return loop.Verdict.GO_ON
+            return self._keep(evaluate(at), at, checkpoints, state, log)
 
-        try:
-            going = loop.TrainingLoop(
-                config, feed, training, checkpoints, state, log=log, evaluate=evaluate_and_keep
-            )
-            return going.run(step)
-        finally:
-            log.close()
+        with contextlib.closing(log):
+            return loop.TrainingLoop(
+                config=config,
+                feed=feed,
+                training=training,
+                checkpoints=checkpoints,
+                state=state,
+                log=log,
+                evaluate=evaluate_and_keep,
+            ).run(step)
 
     def advice(self, step: int = 0) -> Advice:
         """Returns the settings that can be changed in the run; its training begins at `step`."""
@@ -216,15 +220,15 @@ class FineTuning:
 
     def _keep(
         self, judgement: Judgement, at: int, checkpoints: Checkpoints, state: RunState, log: RunLog
-    ) -> bool:
-        """Logs an evaluation and keeps the model if it is the best; returns whether the training ends."""
+    ) -> loop.Verdict:
+        """Logs an evaluation, keeps the model if it is the best, and judges by `--early_stopping` whether to go on."""
         log.evaluation(at, judgement.figures)
         if judgement.confusion is not None:
             log.image(at, "confusion", judgement.confusion.picture())
         if self._better(state, judgement.figures, at):
             checkpoints.save_best(at)
         if not self._enough(state):
-            return False
+            return loop.Verdict.GO_ON
         best = _best(state)
         assert best is not None  # something is enough only after something was best
         print(
@@ -232,7 +236,7 @@ class FineTuning:
             f"at step {best.step}: stopping early",
             flush=True,
         )
-        return True
+        return loop.Verdict.ENOUGH
 
     def _better(self, state: RunState, figures: Mapping[str, float], at: int) -> bool:
         """Returns whether the figures are the best so far; counts the evaluations since."""
@@ -270,7 +274,7 @@ class FineTuning:
             return 0
         before, now = self.restored.description, state.description
         pairs = (before.config, now.config), (before.settings, now.settings)
-        say_differences(found for pair in pairs for found in differences(*pair))
+        say_differences(difference for pair in pairs for difference in differences(*pair))
         checkpoints.restore(self.restored.path, with_data_position=False)
         print(f"training: continuing from {self.restored.path}", flush=True)
         return self.restored.step

@@ -112,12 +112,12 @@ class Checkpoints:
         self._folder = Folder(directory, checkpoint, max_to_keep, "model.ckpt", self._background)
         self._best = Folder(best, checkpoint, 1, "model.ckpt", self._background)
         if not cluster.is_chief:
-            own = os.path.join(directory, "workers", str(cluster.index))
-            remove_unfinished(own, "position.ckpt")
+            positions = os.path.join(directory, "workers", str(cluster.index))
+            remove_unfinished(positions, "position.ckpt")
             # One more than there are checkpoints: a kill may come between the two. And one more where the first
             # worker may not have named the checkpoint before the next position is written.
             kept = max_to_keep + (2 if asynchronous else 1)
-            self._positions = Folder(own, tf.train.Checkpoint(**position), kept, "position.ckpt")
+            self._positions = Folder(positions, tf.train.Checkpoint(**position), kept, "position.ckpt")
             # Positions without a checkpoint, of saves that were cut off, would push out those with one.
             self._positions.drop_all_but(steps_in(directory))
 
@@ -195,13 +195,15 @@ class Checkpoints:
             parts.pop("average", None)  # of a run without: the caller begins one
         position = {"iterator": self._iterator} if with_data_position and self._iterator is not None else {}
         if position and not self._cluster.is_chief:
-            own = os.path.join(self._positions.directory, f"position.ckpt-{path.rpartition('-')[2]}")
-            if not tf.io.gfile.exists(own + ".index"):
+            position_file = os.path.join(
+                self._positions.directory, f"position.ckpt-{path.rpartition('-')[2]}"
+            )
+            if not tf.io.gfile.exists(position_file + ".index"):
                 raise MorphbertError(
-                    f"{own} is missing: where this worker stands in the data. All workers have to see the same "
-                    "--output_dir."
+                    f"{position_file} is missing: where this worker stands in the data. All workers have to see the "
+                    "same --output_dir."
                 )
-            _restore(own, position)
+            _restore(position_file, position)
             position = {}
         _restore(path, {**parts, **position})
 
@@ -245,14 +247,14 @@ def latest(directory: str, repair: bool = True) -> Restored | None:
     path = newest_sound(directory, repair)
     if path is None:
         return None
-    found = read_state(path)
-    if found is None or found.step is None:
+    saved = read_state(path)
+    if saved is None or saved.step is None:
         raise MorphbertError(
             f"{path} is not a checkpoint of a run of this program, so it cannot be continued. Give another "
             f"--output_dir, and --init_checkpoint={path} to start from its weights."
         )
-    position = Position(found.state.get("taken", []), found.state.get("data_began", 0))
-    return Restored(path, found.step, Description.from_json(found.state), position)
+    position = Position(saved.state.get("taken", []), saved.state.get("data_began", 0))
+    return Restored(path, saved.step, Description.from_json(saved.state), position)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,25 +291,25 @@ def resolve(path: str) -> str:
     Raises:
       MorphbertError: there is no checkpoint, or the one that is meant is damaged.
     """
-    found: str | None = path
+    prefix: str | None = path
     if tf.io.gfile.isdir(path):
         # Google's released folders have no file that lists them.
         alone = tf.io.gfile.glob(os.path.join(path, "*.index"))
-        found = alone[0] if len(alone) == 1 else newest_sound(path)
-        if found is None:
+        prefix = alone[0] if len(alone) == 1 else newest_sound(path)
+        if prefix is None:
             with contextlib.suppress(*DAMAGED):  # of an empty file that should name the newest
-                found = tf.train.latest_checkpoint(path)
-    found = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", found) if found else found
-    if found is None or not tf.io.gfile.exists(found + ".index"):
+                prefix = tf.train.latest_checkpoint(path)
+    prefix = re.sub(r"\.(index|data-\d{5}-of-\d{5}|meta)$", "", prefix) if prefix else prefix
+    if prefix is None or not tf.io.gfile.exists(prefix + ".index"):
         raise MorphbertError(
             f"there is no checkpoint at {path}: give a folder that contains one, or its prefix, for example "
             "out/model/model.ckpt-1000 (without .index)."
         )
     try:
-        check_sound(str(found), read_through=False)
+        check_sound(str(prefix), read_through=False)
     except MorphbertError as error:
-        raise MorphbertError(f"{error}{sound_beside(str(found))}") from error
-    return str(found)
+        raise MorphbertError(f"{error}{sound_beside(str(prefix))}") from error
+    return str(prefix)
 
 
 def read_weights(path: str, as_stored: bool = False) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import math
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -77,9 +78,29 @@ class Diverged(MorphbertError):
         self.batch = batch
 
 
-# (step, a function that tells whether a signal ends the run) → whether that is enough of training, or None for an
-# evaluation that was left for that reason; the next run makes up for it.
-Evaluate = Callable[[int, Callable[[], bool]], "bool | None"]
+class Verdict(enum.Enum):
+    """How training continues after an evaluation."""
+
+    #: Training goes on.
+    GO_ON = enum.auto()
+    #: Training ends here: more steps would not help.
+    ENOUGH = enum.auto()
+    #: A signal ends the run, and ended the evaluation before it had figures; the next run makes up for it.
+    INTERRUPTED = enum.auto()
+
+
+class Evaluate(Protocol):
+    """Evaluates the model during training."""
+
+    def __call__(self, step: int, stopping: Callable[[], bool], /) -> Verdict:
+        """Evaluates the weights of `step`; `stopping` tells, between batches, whether a signal ends the run."""
+
+
+class Reached(NamedTuple):
+    """Where training ended: its last step, and the signal that stopped it before the end, or None."""
+
+    step: int
+    stopped_by: int | None = None
 
 
 def finished(config: LoopConfig, state: RunState, step: int) -> bool:
@@ -131,11 +152,8 @@ class TrainingLoop:
     evaluate: Evaluate
     agree: Callable[[float], float] = lambda value: value
 
-    def run(self, step: int) -> tuple[int, int | None]:
+    def run(self, step: int) -> Reached:
         """Trains from `step` on.
-
-        Returns:
-          The step reached, and the signal that stopped it early.
 
         Raises:
           MorphbertError: a loss or gradient that is not finite, a record that cannot be used, or a step that
@@ -157,7 +175,7 @@ class TrainingLoop:
             f"training: steps {first} to {step} of {last} in {spent}, saved as {path}; {self.log.goodput_in_words()}",
             flush=True,
         )
-        return step, signalled or None
+        return Reached(step, signalled or None)
 
     def _warn(self, step: int, figures: Mapping[str, float]) -> None:
         """Prints the objective's warning about its figures, once during the warm-up and once after it."""
@@ -178,10 +196,10 @@ class TrainingLoop:
         """Evaluates and saves where they are due; returns whether another step is taken."""
         enough = False
         if _evaluation_is_due(self.config, self.state, step):
-            found = self.evaluate(step, self._stopping)
-            if found is None:
+            verdict = self.evaluate(step, self._stopping)
+            if verdict is Verdict.INTERRUPTED:
                 return False
-            self.state.progress.evaluated, enough = step, found
+            self.state.progress.evaluated, enough = step, verdict is Verdict.ENOUGH
             if step == self._last:
                 self._saved = -1  # the checkpoint may be there and lack the evaluation alone
         due = step % self.config.save_checkpoints_steps == 0 or step == self._last or enough
