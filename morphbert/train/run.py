@@ -64,7 +64,7 @@ def pretrain(config: RunConfig, hooks: RunHooks) -> Outcome:
 
     Args:
       config: the run.
-      hooks: what the command adds to it.
+      hooks: the functions of the command that are called in it.
 
     Raises:
       MorphbertError: the input, the flags or the machine must change first; nothing was overwritten.

@@ -78,7 +78,7 @@ def _of_pairs(setup: RunSetup, tokenizer: Tokenizer | None) -> GrammarEvaluator:
 
 
 def keeping_the_best(held_out: HeldOut, running: OpenRun, log: RunLog) -> Evaluate:
-    """Returns the evaluation of the training loop: the model with the lowest loss so far is saved."""
+    """Returns the evaluation for the training loop, which saves the model with the lowest loss so far."""
 
     def evaluate(step: int, stopping: Callable[[], bool]) -> Verdict:
         figures = held_out.evaluate(step, log, stopping)

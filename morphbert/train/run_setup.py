@@ -34,7 +34,7 @@ from morphbert.train.train_state import TrainState
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunHooks:
-    """What the command that starts a run adds to its configuration.
+    """The functions that a command adds to the configuration of its run, and the time of its start.
 
     Attributes:
       read_weights: `config.init_checkpoint` → weights by name; another reader knows more formats.
@@ -58,7 +58,7 @@ class RunSetup:
 
     Attributes:
       config: the run. With `--train_time`, its number of steps is a placeholder until there is a `plan`.
-      hooks: what the command adds.
+      hooks: the functions of the command.
       devices: where it is computed, and by which workers.
       agree: returns the highest of the workers' numbers; in it they wait for each other.
       objective: the sums that are trained on.
