@@ -18,12 +18,12 @@ class HuggingFaceNames:
       model_type: in `config.json`.
       class_prefix: the beginning of its classes' names: `Bert` of `BertForMaskedLM`.
       prefix: the beginning of the encoder's names in a model with heads.
-      word_embeddings: the table of the pieces, below `prefix` and `embeddings`.
-      embedding_norm: the LayerNorm over the sum of the embeddings, likewise.
       layer: one layer; with the numbers of its group and of its place in the group where layers are shared.
       block: the modules of a layer, by the fields of `names.BlockNames` and the three projections.
       masked_lm: the module with the bias of the pieces' scores, the dense layer before it, and the LayerNorm of that.
       scores: the module that gives the scores of the pieces.
+      word_embeddings: the table of the pieces, below `prefix` and `embeddings`.
+      embedding_norm: the LayerNorm over the sum of the embeddings, likewise.
       mapping: the matrix from the embeddings' width to that of the layers.
       final_norm: the LayerNorm after the last layer.
       pooler: the dense layer over [CLS].

@@ -22,7 +22,6 @@ from morphbert.interop.huggingface.names import (
     ENCODER,
     config_values,
     electra_network,
-    exportable_names,
     full_name,
     mapping_tensors,
 )
@@ -35,6 +34,7 @@ from morphbert.interop.pretrained import (
 )
 from morphbert.model.config import HUGGING_FACE_CONFIG_NAME, BertConfig, only_known
 from morphbert.model.hugging_face_config import READABLE_TYPES, from_hugging_face
+from morphbert.model.hugging_face_names import HuggingFaceNames, hugging_face_names
 from morphbert.model.names import WORD_EMBEDDINGS
 from morphbert.model.parameters import Parameter, pretraining_parameters
 from morphbert.structured import load_json
@@ -153,18 +153,24 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
         shape or belongs to an encoder that the configuration does not describe.
     """
     path = os.path.join(folder, HUGGING_FACE_CONFIG_NAME)
-    config = read_config(_read_json(path), path)
+    values = _read_json(path)
+    config = read_config(values, path)
     found = _read_tensors(folder, allow_pickle)
-    names = exportable_names(config)
+    names = hugging_face_names(config)
+    if names is None:
+        raise MorphbertError(
+            f"{path}: no {values.get('model_type')} of transformers has this network: "
+            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}."
+        )
     tensors = {full_name(name, names): value for name, value in found.items()}
     if config.electra is not None:
-        config = dataclasses.replace(config, electra=electra_network(tensors, config.electra))
+        config = dataclasses.replace(config, electra=electra_network(tensors, names, config.electra))
     if config.electra == "generator" and config.hidden_act != "gelu_erf":
         raise MorphbertError(
             f"{path}: the activation of the encoder is {config.hidden_act}; the head of an ElectraForMaskedLM takes "
             "gelu_erf whatever hidden_act says, so that only generators with it are read."
         )
-    weights, left_over = _ours(tensors, config, folder)
+    weights, left_over = _ours(tensors, config, names, folder)
     check_weights(folder, config, shapes_of(weights))
     vocabulary = find_vocabulary(folder)
     return Pretrained(config, weights, folder, left_over, vocabulary)
@@ -214,10 +220,9 @@ def _read_json(path: str) -> dict[str, Any]:
 
 
 def _ours(
-    tensors: dict[str, np.ndarray], config: BertConfig, folder: str
+    tensors: dict[str, np.ndarray], config: BertConfig, names: HuggingFaceNames, folder: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Tensors by their names → weights by ours, and the names that are left over."""
-    names = exportable_names(config)
     scores, head = names.scores, names.masked_lm[0]
     decoder = tensors.pop(f"{scores}.weight", None)
     if scores != head and (bias := tensors.pop(f"{scores}.bias", None)) is not None:

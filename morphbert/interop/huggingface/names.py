@@ -16,11 +16,6 @@ from morphbert.model.names import EMBEDDING_MAPPING, mapping_place
 
 # The beginnings of the names of an encoder's tensors, after the model's prefix.
 ENCODER = "encoder|embeddings|embeddings_project|layers|final_norm"
-# By network of an ELECTRA: the beginning of the names of its head.
-_ELECTRA_HEADS = {
-    "discriminator": ("discriminator_predictions.",),
-    "generator": ("generator_predictions.", "generator_lm_head."),
-}
 # The vector of a sequence in the task classes of ELECTRA; their defaults.
 _SUMMARY = {
     "summary_type": "first",
@@ -41,12 +36,13 @@ def full_name(name: str, names: HuggingFaceNames) -> str:
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
 
-def electra_network(tensors: Collection[str], configured: str) -> str:
+def electra_network(tensors: Collection[str], names: HuggingFaceNames, configured: str) -> str:
     """Returns which network of an ELECTRA tensors are, by the head among them, else by `config.json`."""
+    heads = {"discriminator": names.discriminator or (), "generator": names.masked_lm}
     found = [
         network
-        for network, heads in _ELECTRA_HEADS.items()
-        if any(tensor.startswith(heads) for tensor in tensors)
+        for network, modules in heads.items()
+        if any(tensor.startswith(f"{module}.") for tensor in tensors for module in modules)
     ]
     return found[0] if len(found) == 1 else configured
 

@@ -10,7 +10,9 @@ def computes_bfloat16(description: str = "/proc/cpuinfo") -> bool | None:
     """Returns whether the processor has instructions for products in bfloat16; None where no file describes it."""
     try:
         with open(description, encoding="utf-8", errors="replace") as stream:
-            named = [line.partition(":")[2].split() for line in stream if line.startswith(("flags", "Features"))]
+            named = [
+                line.partition(":")[2].split() for line in stream if line.startswith(("flags", "Features"))
+            ]
     except OSError:
         return None
     return not _BFLOAT16.isdisjoint(named[0]) if named else None

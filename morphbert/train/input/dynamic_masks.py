@@ -5,7 +5,7 @@ of a record is a function of (seed, pass over the data, file, number in the file
 run that is resumed masks those that it would have masked.
 
 They are operations of TensorFlow, not a `tf.numpy_function` over that module: a pipeline with Python code in it cannot
-be sent to the other hosts of a TPU pod. Their time is about the same (docs/performance.md).
+be sent to the other hosts of a TPU pod. docs/performance.md compares their time.
 """
 
 from __future__ import annotations
