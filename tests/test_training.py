@@ -19,6 +19,7 @@ from morphbert.cli.run_pretraining import main
 from morphbert.data.records import RecordShape
 from morphbert.errors import MorphbertError
 from morphbert.train.checkpoint import read_state
+from morphbert.train.cluster import processor
 from morphbert.train.evaluation import Evaluator
 from morphbert.train.footprint import Footprint, check_disk, warn_of_memory
 from morphbert.train.input.records import Reading, RecordFormat, evaluation_dataset, training_dataset
@@ -306,6 +307,16 @@ def test_other_ways_to_compute_reach_about_the_same_loss(flag, plain_losses, los
     assert plain_losses == pytest.approx(losses, rel=1e-5 if flag == "--xla" else 0.01)
     if flag == "--dtype=bfloat16":  # it rounds; XLA may compute the same
         assert plain_losses != losses
+
+
+def test_bfloat16_is_warned_of_where_the_processor_has_no_instructions_for_it(
+    records, tiny_config, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(processor, "computes_bfloat16", lambda description: False)
+    for dtype, warned in (("bfloat16", True), ("float32", False)):
+        flags = arguments(records, tiny_config, tmp_path / "out", f"--dtype={dtype}", "--dry_run")
+        assert main(flags) == 0
+        assert ("--dtype=float32 is faster here" in capsys.readouterr().out) is warned
 
 
 # ── input ──────────────────────────────────────────────────────────────────────────────────────────────

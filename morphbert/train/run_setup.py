@@ -19,6 +19,7 @@ from morphbert.train.checkpoint import (
     read_shapes,
     read_weights,
 )
+from morphbert.train.cluster.processor import warn_of_dtype
 from morphbert.train.cluster.strategy import Devices, build_strategy, share_processors
 from morphbert.train.cluster.workers import Cluster
 from morphbert.train.config import RunConfig
@@ -162,6 +163,7 @@ def _follow_plan(
 def _say_needs(config: RunConfig, devices: Devices, footprint: Footprint) -> None:
     """Prints the memory that the run needs, and warns if memory or disk is short."""
     print(f"model: {footprint.parameters:,} parameters, {config.step.dtype}; {devices.chosen}", flush=True)
+    warn_of_dtype(config.step.dtype, devices.replicas_of_cpu)
     if config.do_train:
         print(f"memory: {footprint}", flush=True)
         warn_of_memory(footprint, devices.replicas_of_cpu)
