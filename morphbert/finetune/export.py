@@ -47,8 +47,8 @@ def export_task(
         write_tensors(target, dict(head.tensors))
         write_config(target, model.config, model.tokenizer, {"architectures": [architecture], **head.values})
         write_tokenizer(target, model.tokenizer, model.task.max_seq_length, model.config.has_segments)
-        parts = _card(model, architecture)
-        write_card(target, title_of(name, output_dir), model.tokenizer, head.pipeline, [], parts)
+        parts, title = _card(model, architecture), title_of(name, output_dir)
+        write_card(target, title, model.tokenizer, pipeline=head.pipeline, tags=[], parts=parts)
     notes = [f"{architecture}, from {model.checkpoint}"]
     if not has_exact_stock_tokenizer(model.tokenizer):
         notes.append("the tokenizer needs trust_remote_code=True and mecab-ko")

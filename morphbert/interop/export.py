@@ -111,7 +111,7 @@ def write_huggingface(
             use.append(
                 "The agreement of the two was not measured (`export_model.py --sample_text_file=…` does)."
             )
-    write_model_card(folder, name, model, tokenizer, use, measured)
+    write_model_card(folder, name, model, tokenizer, use=use, agreement=measured)
 
 
 def _use(exact: bool, fills_masks: bool) -> Sequence[str]:

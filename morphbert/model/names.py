@@ -74,13 +74,13 @@ def _bert_block(index: int, config: BertConfig) -> BlockNames:
     before = config.pre_layer_norm
     here = f"bert/encoder/layer_{index}"
     block = BlockNames(
-        f"{here}/attention/self",
-        f"{here}/attention/output/dense",
-        f"{here}/attention/{'' if before else 'output/'}LayerNorm",
-        f"{here}/intermediate/dense",
-        f"{here}/output/dense",
-        f"{here}/{'intermediate' if before else 'output'}/LayerNorm",
-        Place(f"layer {index}", index + 1, {}),
+        self_attention=f"{here}/attention/self",
+        attention_output=f"{here}/attention/output/dense",
+        attention_norm=f"{here}/attention/{'' if before else 'output/'}LayerNorm",
+        intermediate=f"{here}/intermediate/dense",
+        output=f"{here}/output/dense",
+        output_norm=f"{here}/{'intermediate' if before else 'output'}/LayerNorm",
+        place=Place(f"layer {index}", index + 1, {}),
     )
     return _with_hugging_face(block, config, index)
 
@@ -89,13 +89,13 @@ def _albert_block(group: int, inner: int, config: BertConfig) -> BlockNames:
     """google-research/albert's names."""
     here = f"bert/encoder/transformer/group_{group}/inner_group_{inner}"
     block = BlockNames(
-        f"{here}/attention_1/self",
-        f"{here}/attention_1/output/dense",
-        f"{here}/LayerNorm",
-        f"{here}/ffn_1/intermediate/dense",
-        f"{here}/ffn_1/intermediate/output/dense",
-        f"{here}/LayerNorm_1",
-        Place(f"group {group}", group + 1, {}),
+        self_attention=f"{here}/attention_1/self",
+        attention_output=f"{here}/attention_1/output/dense",
+        attention_norm=f"{here}/LayerNorm",
+        intermediate=f"{here}/ffn_1/intermediate/dense",
+        output=f"{here}/ffn_1/intermediate/output/dense",
+        output_norm=f"{here}/LayerNorm_1",
+        place=Place(f"group {group}", group + 1, {}),
     )
     return _with_hugging_face(block, config, group, inner)
 

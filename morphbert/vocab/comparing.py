@@ -77,10 +77,7 @@ def compare_vocabs(config: CompareConfig) -> VocabularyReport:
     questions = read_paragraphs(config.answers_file)
     paths = expand(config.input_file)
     if config.report_dir:
-        reports = [os.path.join(config.report_dir, name) for name in REPORT_NAMES]
-        answers = [("--answers_file", config.answers_file)] if config.answers_file else []
-        check_apart(reports, [*(("--input_file", path) for path in paths), *answers])
-        check_writable(config.report_dir, "report_dir")
+        _check_report_dir(config, paths)
     with held_back():
         tokenizers = [_load(path, config) for path in config.vocabularies]
     measurements = [Measurement(tokenizer) for tokenizer in tokenizers]
@@ -128,6 +125,13 @@ def compare_vocabs(config: CompareConfig) -> VocabularyReport:
             with atomic_write(os.path.join(config.report_dir, name)) as stream:
                 stream.write(content)
     return report
+
+
+def _check_report_dir(config: CompareConfig, paths: Sequence[str]) -> None:
+    reports = [os.path.join(config.report_dir, name) for name in REPORT_NAMES]
+    answers = [("--answers_file", config.answers_file)] if config.answers_file else []
+    check_apart(reports, [*(("--input_file", path) for path in paths), *answers])
+    check_writable(config.report_dir, "report_dir")
 
 
 def _load(path: str, config: CompareConfig) -> Tokenizer:

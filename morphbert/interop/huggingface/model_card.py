@@ -98,8 +98,12 @@ def write_model_card(
     """Writes the card of a pretrained model.
 
     Args:
+      folder: the folder that is written.
+      name: the model's.
+      model: the model, with what is known of its training.
+      tokenizer: its tokenizer; None where the vocabulary is unknown.
       use: paragraphs and code blocks on how to load it, in the format at hand.
-      agreement: None where it was not measured.
+      agreement: that of transformers' own tokenizer; None where it was not measured.
     """
     parts = [_summary(model), "## Use", *use]
     if agreement is not None:
@@ -111,9 +115,8 @@ def write_model_card(
     parts += ["## Data", _data(model.details.get("manifest"))]
     parts += ["## Evaluation", _evaluation(model.details.get("evaluation"))]
     pipeline = "fill-mask" if model.config.has_masked_lm else None
-    write_card(
-        folder, name, tokenizer, pipeline, ["bert" if model.config.electra is None else "electra"], parts
-    )
+    network = "bert" if model.config.electra is None else "electra"
+    write_card(folder, name, tokenizer, pipeline=pipeline, tags=[network], parts=parts)
 
 
 def _summary(model: Pretrained) -> str:
