@@ -11,7 +11,7 @@ from morphbert.corpus.sentences import split_sentences
 from morphbert.errors import MorphbertError
 
 Splitter = Literal["rule", "line", "kiwipiepy", "kss"]
-Split = Callable[[str], list[str]]
+SplitText = Callable[[str], list[str]]
 
 # Both libraries analyse a whole paragraph; memory and time grow faster than its length.
 _LONGEST_PARAGRAPH = 10_000
@@ -25,7 +25,7 @@ def require_splitter(name: Splitter) -> None:
 
 
 @lru_cache(maxsize=1)
-def load_splitter(name: Splitter) -> Split:
+def load_splitter(name: Splitter) -> SplitText:
     """Returns the splitter of this process; its model is loaded once.
 
     Sentences have no white space around them, and contain all other characters of the paragraph.
@@ -38,20 +38,20 @@ def load_splitter(name: Splitter) -> Split:
     return _careful(_load_kiwipiepy() if name == "kiwipiepy" else _load_kss())
 
 
-def _load_kiwipiepy() -> Split:
+def _load_kiwipiepy() -> SplitText:
     from kiwipiepy import Kiwi
 
     kiwi: Any = Kiwi(num_workers=1)  # parallelism comes from our processes
     return lambda paragraph: [sentence.text for sentence in kiwi.split_into_sents(paragraph)]
 
 
-def _load_kss() -> Split:
+def _load_kss() -> SplitText:
     import kss
 
     return lambda paragraph: list(kss.split_sentences(paragraph, num_workers=1))
 
 
-def _careful(split: Split) -> Split:
+def _careful(split: SplitText) -> SplitText:
     """Returns a library's splitter, with our rules for paragraphs that it changes or that are too long for it."""
 
     def checked(paragraph: str) -> list[str]:

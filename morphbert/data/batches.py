@@ -64,7 +64,7 @@ class Statistics:
         return asdict(self)
 
 
-class Batch(NamedTuple):
+class InstanceBatch(NamedTuple):
     """N instances before masking, each of the arrays [N, L]; 0 is padding.
 
     Attributes:
@@ -84,7 +84,9 @@ class Batch(NamedTuple):
     cls_positions: Int64 | None = None
 
 
-def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig, pieces: Pieces) -> Batch:
+def gather(
+    store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig, pieces: Pieces
+) -> InstanceBatch:
     """Takes the pieces of each instance from the store: `[CLS] A [SEP] B [SEP]`, or `[CLS] A [SEP]`."""
     length = config.max_seq_length
     column = np.arange(length)[None, :]
@@ -118,7 +120,7 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
         starts |= (column == 1) | (in_second & (column == end_of_first + 1))
     segments = ((column > end_of_first) & (column <= end_of_second)).astype(np.int64)
     labels = plan["label"].astype(np.int64)[:, None]
-    return Batch(
+    return InstanceBatch(
         ids=ids,
         segments=segments,
         maskable=maskable,
@@ -128,7 +130,7 @@ def gather(store: TokenStore, plan: npt.NDArray[np.void], config: InstanceConfig
     )
 
 
-def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
+def joined(batch: InstanceBatch, sizes: Int64, config: InstanceConfig) -> InstanceBatch:
     """Joins instances [N, L] into sequences [M, L], the first `sizes[0]` into the first sequence and so on.
 
     With packing, instances keep their `[CLS]`, and `sequences` distinguishes them. Otherwise they become one text with
@@ -155,7 +157,7 @@ def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
     lengths = np.bincount(row, length, len(sizes)).astype(np.int64)
     ids, maskable, starts = spread(batch.ids), spread(batch.maskable), spread(batch.starts)
     if not config.pack_sequences:
-        return Batch(
+        return InstanceBatch(
             ids=ids,
             segments=np.zeros(shape, np.int64),
             maskable=maskable,
@@ -169,7 +171,7 @@ def joined(batch: Batch, sizes: Int64, config: InstanceConfig) -> Batch:
     sequences = spread(np.broadcast_to(within[:, None] + 1, batch.ids.shape))
     positions = spread(np.broadcast_to(column, batch.ids.shape))
     segments = spread(batch.segments)
-    return Batch(
+    return InstanceBatch(
         ids=ids,
         segments=segments,
         maskable=maskable,
@@ -218,7 +220,7 @@ def records(
         yield framed_rows(columns), statistics
 
 
-def _real(batch: Batch) -> Bool:
+def _real(batch: InstanceBatch) -> Bool:
     """Returns whether a position has a piece, [N, L]. Padding is 0, which is also the id of a piece in some
     vocabularies.
     """
@@ -226,7 +228,7 @@ def _real(batch: Batch) -> Bool:
     return real
 
 
-def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:
+def _inputs(batch: InstanceBatch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]:
     """Returns the features of morphbert.data.records.features other than those of masks."""
     columns: dict[str, npt.NDArray[Any]] = {
         "input_ids": batch.ids,
@@ -245,7 +247,7 @@ def _inputs(batch: Batch, config: InstanceConfig) -> dict[str, npt.NDArray[Any]]
 
 
 def _masks(
-    batch: Batch, keys: npt.NDArray[np.uint64], config: InstanceConfig, pieces: Pieces
+    batch: InstanceBatch, keys: npt.NDArray[np.uint64], config: InstanceConfig, pieces: Pieces
 ) -> tuple[dict[str, npt.NDArray[Any]], int]:
     """Returns the features of static masks, including the masked `input_ids`, and the number of masked pieces."""
     preferred = listed_words.occurrences(batch.ids, pieces.listed) if pieces.listed else None

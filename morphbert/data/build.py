@@ -42,8 +42,8 @@ from morphbert.data.outputs import (
     expected_records,
     file_of,
     final_names,
-    lengths_of,
     number_of_parts,
+    sequence_lengths,
     shards_of_size,
 )
 from morphbert.data.sections import copies_of, pieces_of, split_of
@@ -430,7 +430,7 @@ def manifests_of(
     """
     instances = config.instances.of_split(origin.split)
     duplicates = duplicates_of(origin.split, config.instances)
-    for number, length in enumerate(lengths_of(instances)):
+    for number, length in enumerate(sequence_lengths(instances)):
         of_length = instances.of_bin(length) if instances.length_bins else instances
         names = [file_of(output, instances, length) for output in outputs]
         written = dict(zip(output_names(names), [shard[number] for shard in shards], strict=True))

@@ -9,7 +9,7 @@ from morphbert.data.records import RecordLayout, RecordShape
 from morphbert.errors import UsageError
 from morphbert.options import NonNegativeInt, PositiveInt, Share, configuration, option, optional
 
-Objective = Literal["nsp", "sop", "none"]
+ObjectiveName = Literal["nsp", "sop", "none"]
 MaskingUnit = Literal["piece", "morpheme", "eojeol"]
 Masking = Literal["static", "dynamic"]
 
@@ -77,7 +77,7 @@ class InstanceConfig:
         "through once.",
     )
     random_seed: int = option(default=12345, help="The seed of all random choices.")
-    objective: Objective = option(
+    objective: ObjectiveName = option(
         default="nsp",
         help="The objective of the second segment. nsp: it follows the first (0) or is from another document (1). "
         "sop: both are in order (0) or swapped (1). none: one segment, no label.",

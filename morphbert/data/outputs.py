@@ -79,7 +79,7 @@ def part_edges(num_parts: int) -> npt.NDArray[np.uint64]:
     return np.array([(p << 64) // num_parts for p in range(1, num_parts)], np.uint64)
 
 
-def lengths_of(config: InstanceConfig) -> tuple[int, ...]:
+def sequence_lengths(config: InstanceConfig) -> tuple[int, ...]:
     """Returns the lengths with separate files."""
     return config.length_bins or (config.max_seq_length,)
 
@@ -91,7 +91,7 @@ def file_of(output: str, config: InstanceConfig, length: int) -> str:
 
 def final_names(outputs: Sequence[str], config: InstanceConfig) -> list[str]:
     """Returns the files of all shards: with length bins, those of the first bin come first."""
-    return [file_of(output, config, length) for length in lengths_of(config) for output in outputs]
+    return [file_of(output, config, length) for length in sequence_lengths(config) for output in outputs]
 
 
 def by_length(

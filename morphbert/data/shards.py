@@ -28,7 +28,7 @@ from morphbert.data import batches, instances
 from morphbert.data.batches import Pieces, Statistics
 from morphbert.data.config import InstanceConfig
 from morphbert.data.manifest import Written
-from morphbert.data.outputs import by_length, file_of, lengths_of, part_edges
+from morphbert.data.outputs import by_length, file_of, part_edges, sequence_lengths
 from morphbert.data.sections import PlanTask, Split, plan_tasks
 from morphbert.data.store import TokenStore, open_store
 from morphbert.errors import MorphbertError
@@ -128,7 +128,7 @@ def _part_path(folder: str, number: int, length: int) -> str:
 
 def _make_part(job: Job, number: int) -> list[Statistics]:
     """Writes the records of one part, by length, and then their sums; skips an existing part."""
-    lengths = lengths_of(job.config)
+    lengths = sequence_lengths(job.config)
     paths = [_part_path(job.folder, number, length) for length in lengths]
     sums = paths[0] + ".json"
     if all(map(os.path.exists, paths)) and (made := _read_mark(sums)) is not None:
@@ -167,7 +167,7 @@ def write_shards(job: Job, num_workers: int, progress: Callable[[int], None]) ->
     """
     outputs = job.outputs
     in_shard = job.num_parts // len(outputs)
-    lengths = lengths_of(job.config)
+    lengths = sequence_lengths(job.config)
     marks = [os.path.join(job.folder, f"shard-{index:06d}.json") for index in range(len(outputs))]
     names = [[file_of(output, job.config, length) for length in lengths] for output in outputs]
     # A shard that is removed while others are made is made again in the next round.
@@ -223,7 +223,7 @@ def _assemble(
     progress: Callable[[int], None],
 ) -> list[OfLength]:
     """Joins parts, as soon as they are made, into the files of one shard, one file for each length."""
-    lengths = lengths_of(job.config)
+    lengths = sequence_lengths(job.config)
     statistics = [Statistics() for _ in lengths]
     with ExitStack() as stack:
         streams = [

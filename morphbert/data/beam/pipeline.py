@@ -44,9 +44,9 @@ from morphbert.data.outputs import (
     by_length,
     expected_records,
     file_of,
-    lengths_of,
     number_of_parts,
     part_edges,
+    sequence_lengths,
     shards_of_size,
 )
 from morphbert.data.sections import plan_tasks
@@ -278,7 +278,9 @@ class _Record(beam.DoFn):
         instances = self._job.config.instances.of_split(side.name)
         pieces = pieces_of(self._job.vocabulary, instances.mask_words)
         names, sums = [], []
-        for length, (config, chosen) in zip(lengths_of(instances), by_length(plan, instances), strict=True):
+        for length, (config, chosen) in zip(
+            sequence_lengths(instances), by_length(plan, instances), strict=True
+        ):
             statistics = Statistics()
             names.append(_temporary(self._job, f"part-{number}-{part}-{length}"))
             with _create(names[-1]) as stream, compressed(stream, side.outputs[shard]) as out:
@@ -304,7 +306,7 @@ class _Shard(beam.DoFn):
         parts = sorted(values)
         instances = self._job.config.instances
         sums = []
-        for at, length in enumerate(lengths_of(instances)):
+        for at, length in enumerate(sequence_lengths(instances)):
             name = _temporary(self._job, f"shard-{number}-{shard}-{length}")
             statistics = Statistics()
             with _create(name) as stream_out:
@@ -347,7 +349,7 @@ class _Finish(beam.DoFn):
             files = [
                 file_of(output, config.instances, n)
                 for output in side.outputs
-                for n in lengths_of(config.instances)
+                for n in sequence_lengths(config.instances)
             ]
             FileSystems.delete([name for name in files if FileSystems.exists(name)])
             raise MorphbertError(NO_PAIR)
