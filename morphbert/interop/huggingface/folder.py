@@ -20,6 +20,7 @@ from morphbert.errors import MorphbertError
 from morphbert.git_lfs import refuse_pointer
 from morphbert.interop.huggingface.names import (
     ENCODER,
+    beside_bert,
     config_values,
     electra_network,
     full_name,
@@ -159,8 +160,7 @@ def read_folder(folder: str, allow_pickle: bool = False) -> Pretrained:
     names = hugging_face_names(config)
     if names is None:
         raise MorphbertError(
-            f"{path}: no {values.get('model_type')} of transformers has this network: "
-            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}."
+            f"{path}: no {values.get('model_type')} of transformers has this network: {beside_bert(config)}."
         )
     tensors = {full_name(name, names): value for name, value in found.items()}
     if config.electra is not None:

@@ -47,6 +47,11 @@ def electra_network(tensors: Collection[str], names: HuggingFaceNames, configure
     return found[0] if len(found) == 1 else configured
 
 
+def beside_bert(config: BertConfig) -> str:
+    """Returns the keys of a custom encoder, with their values, by which it is no BERT, in words."""
+    return ", ".join(config.modern_keys()) or "pre_layer_norm together with num_hidden_groups"
+
+
 def exportable_names(config: BertConfig) -> HuggingFaceNames:
     """Returns the names of a model's kind.
 
@@ -57,7 +62,7 @@ def exportable_names(config: BertConfig) -> HuggingFaceNames:
     if names is None:
         raise MorphbertError(
             "transformers has no model that this could be exported to. It is no BERT by "
-            f"{', '.join(config.modern_keys()) or 'pre_layer_norm together with num_hidden_groups'}, and no ModernBERT "
+            f"{beside_bert(config)}, and no ModernBERT "
             f"by {', '.join(config.beside_modern_bert())}. Use --format=saved_model or ours."
         )
     return names
